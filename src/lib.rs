@@ -1,0 +1,6 @@
+//! A gRPC service that keeps the upstream OAuth 2.0 and OpenID Connect tokens of logged-in
+//! sessions, one row for each pair of session and provider.
+
+pub mod error;
+pub mod proto;
+pub mod types;

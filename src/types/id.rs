@@ -1,0 +1,144 @@
+//! Ids: opaque, non-empty UTF-8 of at most 512 bytes without control characters.
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// The longest id, in bytes.
+pub const MAX_ID_BYTES: usize = 512;
+
+/// Why a string is not an id. The message never repeats the string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// The string is empty.
+    #[error("must not be empty")]
+    Empty,
+    /// The string is longer than [`MAX_ID_BYTES`].
+    #[error("must be at most 512 bytes long")]
+    TooLong,
+    /// The string contains a control character (Unicode category Cc).
+    #[error("must not contain control characters")]
+    ControlCharacter,
+}
+
+fn validate(id: &str) -> Result<(), IdError> {
+    if id.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if id.len() > MAX_ID_BYTES {
+        return Err(IdError::TooLong);
+    }
+    if id.chars().any(char::is_control) {
+        return Err(IdError::ControlCharacter);
+    }
+    Ok(())
+}
+
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Validates `id`.
+            ///
+            /// # Errors
+            /// An [`IdError`] that says which rule is broken.
+            pub fn new(id: impl Into<String>) -> Result<Self, IdError> {
+                let id = id.into();
+                validate(&id)?;
+                Ok(Self(id))
+            }
+
+            /// Takes an id as other software stored it, unless it is empty. Stored data is read
+            /// even where it breaks the rules for new ids.
+            #[must_use]
+            pub fn from_stored(id: String) -> Option<Self> {
+                (!id.is_empty()).then_some(Self(id))
+            }
+
+            /// The id as it was given.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+macro_rules! printable {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+id_type! {
+    /// One login of one user at one auth server: the `tsid` claim of its JWT. A capability, so it
+    /// doesn't print and is wiped when dropped.
+    SessionId
+}
+id_type! {
+    /// The *logical* name of an upstream identity provider (`github`, `corp-okta`), never its
+    /// protocol type.
+    ProviderName
+}
+id_type! {
+    /// The auth server's own stable id of a user (its `sub`).
+    UserId
+}
+id_type! {
+    /// The provider's subject of a user.
+    Subject
+}
+id_type! {
+    /// The OAuth client at the auth server that a session belongs to.
+    ClientId
+}
+printable!(ProviderName, UserId, Subject, ClientId);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(***)")
+    }
+}
+
+impl Drop for SessionId {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SessionId {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_rules() {
+        assert_eq!(UserId::new(""), Err(IdError::Empty));
+        assert_eq!(UserId::new("x".repeat(513)), Err(IdError::TooLong));
+        assert_eq!(UserId::new("a\u{85}b"), Err(IdError::ControlCharacter));
+        assert_eq!(UserId::new("a\nb"), Err(IdError::ControlCharacter));
+        for odd in ["a:b", "{x}", "a b", "%41", "пользователь", &"x".repeat(512)] {
+            assert_eq!(UserId::new(odd).map(|id| id.as_str() == odd), Ok(true));
+        }
+    }
+
+    #[test]
+    fn a_session_id_does_not_print() {
+        let session = SessionId::new("tsid-1234").unwrap();
+        assert!(!format!("{session:?}").contains("1234"));
+    }
+}

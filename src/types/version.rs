@@ -1,0 +1,74 @@
+//! The version of a row.
+
+use std::fmt;
+
+use sha1::{Digest, Sha1};
+
+/// An opaque number that is compared only for equality: another one after every write, also after a
+/// delete and a new store (contract section 1).
+///
+/// It is drawn at random, because a counter that starts over would let an old holder overwrite a
+/// new login. 1 to 2^53 - 1, which Lua and JavaScript keep exactly.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(u64);
+
+impl Version {
+    const END: u64 = 1 << 53;
+
+    /// A new version, different from all others but for one chance in 2^53.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random_range(1..Self::END))
+    }
+
+    /// `None` if `number` is outside of the range.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        (1..Self::END).contains(&number).then_some(Self(number))
+    }
+
+    /// The version of a row whose writer keeps none: the first 52 bits of the SHA-1 of its bytes.
+    /// The Lua scripts derive the same number with `redis.sha1hex`.
+    #[must_use]
+    pub fn derived_from(row: &[u8]) -> Self {
+        let digest = Sha1::digest(row);
+        let head = digest
+            .iter()
+            .take(7)
+            .fold(0, |n, &byte| n << 8 | u64::from(byte));
+        Self((head >> 4).max(1))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range() {
+        assert_eq!(Version::from_number(0), None);
+        assert_eq!(Version::from_number(1 << 53), None);
+        assert_eq!(
+            Version::from_number((1 << 53) - 1).map(Version::number),
+            Some((1 << 53) - 1)
+        );
+    }
+
+    #[test]
+    fn derived_from_the_head_of_the_sha1() {
+        // sha1("null") = 2be88ca4242c76e8253ac62474851065032d6833
+        assert_eq!(Version::derived_from(b"null").number(), 0x2_be88_ca42_42c7);
+    }
+}
