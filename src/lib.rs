@@ -3,4 +3,5 @@
 
 pub mod error;
 pub mod proto;
+pub mod store;
 pub mod types;

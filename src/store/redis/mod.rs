@@ -1,0 +1,284 @@
+//! The Redis backend.
+//!
+//! [`keyspace`] names the keys, [`row_json`] spells the rows, `scripts/*.lua` change them, one atomic
+//! step each; [`pool`] and [`connection`] carry the commands. What one tenant holds shares a hash
+//! slot, so that a script may touch all of it.
+
+mod connection;
+pub mod keyspace;
+mod pool;
+mod reply;
+pub mod row_json;
+mod scripts;
+mod user;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use redis::{ConnectionInfo, Value};
+
+use self::{connection::Manager, keyspace::Keyspace, pool::Pool, scripts::Scripts};
+use super::{Condition, Decoded, DeleteOutcome, DeletedUser, Put, PutOutcome, Store};
+use crate::{
+    error::Error,
+    types::{ProviderName, RowKey, SessionId, Tenant, UserId, Version},
+};
+
+/// Where Redis is and how it is spoken to.
+pub struct RedisOptions {
+    /// Address, database, user and password.
+    pub server: ConnectionInfo,
+    /// A file with the password, read at every connect.
+    pub password_file: Option<PathBuf>,
+    /// How many connections, each shared by all callers.
+    pub connections: u32,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// Keeps one tenant's rows in a Redis.
+pub struct RedisStore {
+    keys: Keyspace,
+    pool: Pool,
+    scripts: Scripts,
+    foreign_members: AtomicU64,
+}
+
+impl RedisStore {
+    /// A store that connects when it is first used.
+    #[must_use]
+    pub fn new(tenant: &Tenant, options: RedisOptions) -> Self {
+        let RedisOptions {
+            server,
+            password_file,
+            connections,
+            connect_timeout,
+            timeout,
+        } = options;
+        let manager = Manager::new(server, password_file, connect_timeout, timeout);
+        Self {
+            keys: Keyspace::new(tenant),
+            pool: Pool::new(manager, connections, connect_timeout),
+            scripts: Scripts::new(),
+            foreign_members: AtomicU64::new(0),
+        }
+    }
+
+    /// How many members were found in indexes, since the start, that lie outside of the tenant or
+    /// are no rows (I10).
+    #[must_use]
+    pub fn foreign_members(&self) -> u64 {
+        self.foreign_members.load(Ordering::Relaxed)
+    }
+
+    fn note_foreign(&self, members: u64) {
+        if members > 0 {
+            self.foreign_members.fetch_add(members, Ordering::Relaxed);
+            tracing::warn!(
+                members,
+                "ignored members of an index that are no rows of this tenant"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for RedisStore {
+    const NAME: &'static str = "redis";
+
+    async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
+        let json = row_json::encode(put.row, &put.key.provider, put.version)
+            .map_err(|_| Error::store_unavailable("the row can't be written as JSON"))?;
+        let row = self.keys.row(put.key);
+        let session_index = self.keys.session_index(&put.key.session);
+        let grace = self.keys.grace();
+        let user_index = put
+            .row
+            .user_id
+            .as_ref()
+            .map(|user| self.keys.user_index(user));
+        let source = put
+            .source
+            .map(|(key, version)| (self.keys.row(key), decimal(version)));
+
+        let mut keys = vec![row.as_str(), session_index.as_str(), grace.as_str()];
+        keys.extend(user_index.as_deref());
+        keys.extend(source.as_ref().map(|(key, _)| key.as_str()));
+        let condition = match put.condition {
+            Condition::Always => "always".to_owned(),
+            Condition::Absent => "absent".to_owned(),
+            Condition::Version(version) => decimal(version),
+        };
+        let answer = self
+            .pool
+            .call(
+                &self.scripts.put,
+                &keys,
+                &[
+                    self.keys.prefix().as_bytes(),
+                    &json,
+                    millis(put.keep_for).to_string().as_bytes(),
+                    condition.as_bytes(),
+                    source
+                        .as_ref()
+                        .map_or("", |(_, version)| version)
+                        .as_bytes(),
+                    put.max_providers.to_string().as_bytes(),
+                    if user_index.is_some() { b"1" } else { b"" },
+                ],
+            )
+            .await?;
+        match reply::parse::<String>(answer)?.as_str() {
+            "written" => Ok(PutOutcome::Written),
+            "exists" => Ok(PutOutcome::Exists),
+            "mismatch" => Ok(PutOutcome::VersionMismatch),
+            "source" => Ok(PutOutcome::SourceChanged),
+            "full" => Ok(PutOutcome::TooManyProviders),
+            _ => Err(Error::store_unavailable("put.lua gave no known answer")),
+        }
+    }
+
+    async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
+        let mut get = redis::cmd("GET");
+        get.arg(self.keys.row(key));
+        let bytes = reply::bytes(self.pool.read(&get).await?)?;
+        Ok(bytes.and_then(|bytes| row_json::decode(bytes, &key.provider)))
+    }
+
+    async fn get_session(
+        &self,
+        session: &SessionId,
+    ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
+        let index = self.keys.session_index(session);
+        let own = self.keys.session_rows(session);
+        let answer = self
+            .pool
+            .call(&self.scripts.get_session, &[&index], &[own.as_bytes()])
+            .await?;
+        let mut items = reply::list(answer)?.into_iter();
+        let mut foreign: u64 = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
+
+        let mut rows = BTreeMap::new();
+        while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
+            let key: Vec<u8> = reply::parse(key)?;
+            let key = std::str::from_utf8(&key)
+                .ok()
+                .and_then(|key| self.keys.parse_row(key));
+            let Some(RowKey { provider, .. }) = key else {
+                foreign += 1;
+                continue;
+            };
+            let bytes = reply::bytes(bytes)?.unwrap_or_default();
+            if let Some(decoded) = row_json::decode(bytes, &provider) {
+                rows.insert(provider, decoded);
+            }
+        }
+        self.note_foreign(foreign);
+        Ok(rows)
+    }
+
+    async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
+        let (row, index) = (self.keys.row(key), self.keys.session_index(&key.session));
+        let version = version.map(decimal).unwrap_or_default();
+        let keys = [row.as_str(), &index, &self.keys.grace()];
+        let args = [self.keys.prefix().as_bytes(), version.as_bytes()];
+        let answer = self.pool.call(&self.scripts.delete, &keys, &args).await?;
+        match reply::parse::<String>(answer)?.as_str() {
+            "deleted" => Ok(DeleteOutcome::Deleted),
+            "absent" => Ok(DeleteOutcome::Absent),
+            "mismatch" => Ok(DeleteOutcome::VersionMismatch),
+            _ => Err(Error::store_unavailable("delete.lua gave no known answer")),
+        }
+    }
+
+    async fn delete_session(&self, session: &SessionId) -> Result<u64, Error> {
+        let (index, own) = (
+            self.keys.session_index(session),
+            self.keys.session_rows(session),
+        );
+        let keys = [index.as_str(), &self.keys.grace()];
+        let args = [self.keys.prefix().as_bytes(), own.as_bytes()];
+        reply::parse(
+            self.pool
+                .call(&self.scripts.delete_session, &keys, &args)
+                .await?,
+        )
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
+        self.delete_user_in_batches(user).await
+    }
+
+    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
+        let index = self.keys.user_index(user);
+        let (members, mut foreign) = self.index_members(&index, &self.keys.rows()).await?;
+        let known = members.len() as u64;
+        // Rows of the older layout are no rows yet, but not foreign either.
+        let rows: Vec<_> = members
+            .iter()
+            .filter_map(|key| self.keys.parse_row(key))
+            .collect();
+        let legacy = members
+            .iter()
+            .filter(|key| self.keys.parse_legacy_row(key).is_some())
+            .count();
+        foreign += known - rows.len() as u64 - legacy as u64;
+        self.note_foreign(foreign);
+        Ok(rows)
+    }
+
+    async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut mget = redis::cmd("MGET");
+        for key in keys {
+            mget.arg(self.keys.row(key));
+        }
+        let values = reply::list(self.pool.read(&mget).await?)?;
+        let decode = |(value, key): (Value, &RowKey)| {
+            let bytes = reply::bytes(value)?;
+            Ok(bytes.and_then(|bytes| row_json::decode(bytes, &key.provider)))
+        };
+        values.into_iter().zip(keys).map(decode).collect()
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        let answer = self.pool.read(&redis::cmd("ROLE")).await?;
+        let role = reply::list(answer)?
+            .into_iter()
+            .next()
+            .unwrap_or(Value::Nil);
+        match reply::parse::<String>(role)?.as_str() {
+            "master" => Ok(()),
+            _ => Err(Error::store_unavailable(
+                "Redis is a replica, which takes no writes",
+            )),
+        }
+    }
+}
+
+fn decimal(version: Version) -> String {
+    version.number().to_string()
+}
+
+/// A span as scripts take it: 0 for ever, and never less than a millisecond.
+fn millis(span: Option<Duration>) -> u64 {
+    span.map_or(0, |span| {
+        u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
+    })
+}

@@ -1,0 +1,126 @@
+//! The connections to Redis: a few, each shared by all callers.
+
+use bb8_redis::bb8::{self, RunError};
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+
+use super::{
+    connection::{Connection, Manager},
+    scripts::Script,
+};
+use crate::error::{Error, Unreadable};
+
+/// Owns the life of the connections. A caller gets a handle and gives the pool's guard back before
+/// it sends anything: nobody waits for somebody else's answer.
+#[derive(Debug, Clone)]
+pub struct Pool(bb8::Pool<Manager>);
+
+impl Pool {
+    /// A pool that connects when it is first used, and again, with growing pauses, when a
+    /// connection ended.
+    #[must_use]
+    pub fn new(manager: Manager, connections: u32, wait: std::time::Duration) -> Self {
+        let pool = bb8::Pool::builder()
+            .max_size(connections)
+            .min_idle(connections)
+            .connection_timeout(wait)
+            .test_on_check_out(false)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .error_sink(Box::new(Sink))
+            .build_unchecked(manager);
+        Self(pool)
+    }
+
+    async fn connection(&self) -> Result<Connection, Error> {
+        loop {
+            let guard = self.0.get().await.map_err(|error| match error {
+                RunError::User(error) => failure("connect", &error),
+                RunError::TimedOut => Error::store_unavailable("no connection to Redis"),
+            })?;
+            // The pool asks `has_broken` only when it gets a guard back: a connection that broke
+            // while it lay idle is found here, and replaced when the guard is dropped.
+            if !guard.is_broken() {
+                return Ok(guard.clone());
+            }
+        }
+    }
+
+    /// Sends a command that changes something: once, since it may have been done though no answer
+    /// came.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`].
+    pub async fn write(&self, cmd: &Cmd) -> Result<Value, Error> {
+        let mut connection = self.connection().await?;
+        connection
+            .send(cmd)
+            .await
+            .map_err(|error| failure("write", &error))
+    }
+
+    /// Sends a command that changes nothing; again on another connection, where one ended.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`].
+    pub async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
+        let mut attempts = self.0.state().connections + 1;
+        loop {
+            let mut connection = self.connection().await?;
+            match connection.send(cmd).await {
+                Ok(value) => return Ok(value),
+                Err(error) if error.is_connection_dropped() && attempts > 0 => attempts -= 1,
+                Err(error) => return Err(failure("read", &error)),
+            }
+        }
+    }
+
+    /// Calls a script: by its hash, or whole where Redis doesn't know the hash.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`].
+    pub async fn call(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<Value, Error> {
+        let mut connection = self.connection().await?;
+        let answer = match connection.send(&script.by_hash(keys, args)).await {
+            // Nothing was done: Redis was restarted, or is another one now.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                connection.send(&script.by_source(keys, args)).await
+            }
+            answer => answer,
+        };
+        answer.map_err(|error| failure("script", &error))
+    }
+}
+
+/// What a failed command means. The operator reads the detail in the log; Redis' own text isn't in it: it may quote keys and arguments.
+fn failure(what: &str, error: &RedisError) -> Error {
+    let detail = match error.code() {
+        Some("WRONGTYPE") => {
+            return Error::RowUnreadable(Unreadable(
+                "a key holds another type of value".to_owned(),
+            ));
+        }
+        Some(code) => format!("{what}: Redis answered {code}"),
+        None if error.is_timeout() => format!("{what}: no answer from Redis in time"),
+        None => format!("{what}: {}", error.category()),
+    };
+    Error::store_unavailable(detail)
+}
+
+/// Tells of failed connects, which no caller hears of.
+#[derive(Debug, Clone, Copy)]
+struct Sink;
+
+impl bb8::ErrorSink<RedisError> for Sink {
+    fn sink(&self, error: RedisError) {
+        tracing::debug!(reason = ?failure("connect", &error).operator_detail(), "no connection to Redis");
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<RedisError>> {
+        Box::new(*self)
+    }
+}

@@ -1,0 +1,16 @@
+-- Deletes those of some identities that belong to a user, and takes all of them out of the user's
+-- set.
+--
+-- KEYS  1 the user's set of identities, 2... identities
+-- ARGV  1 user
+-- Gives the number of identities deleted.
+local deleted = 0
+for i = 2, #KEYS do
+  local bytes = read(KEYS[i])
+  if bytes and fields(bytes).user_id == ARGV[1] then
+    redis.call('DEL', KEYS[i])
+    deleted = deleted + 1
+  end
+  redis.call('SREM', KEYS[1], KEYS[i])
+end
+return deleted

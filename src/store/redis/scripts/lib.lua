@@ -1,0 +1,107 @@
+-- What the other scripts share; it stands before each of them. Rows are decoded only to look at a
+-- field, never encoded again: cjson doesn't give back what it read.
+
+-- How many random members of an index one write looks at, to prune those whose row is gone. Each
+-- write adds one member at most, so that in the long run a quarter of an index is dead at most.
+local PROBES = 4
+-- The largest index whose expiry is worked out again from its members.
+local RECOUNT = 128
+
+-- The spelling of an id in a key, as in keyspace.rs.
+local function encode(id)
+  return (string.gsub(id, '[%z\1-\32%%:{}\127]', function(c)
+    return string.format('%%%02X', string.byte(c))
+  end))
+end
+
+local function begins(text, head)
+  return string.sub(text, 1, #head) == head
+end
+
+-- The bytes of a row; false if there is none, which `null` stands for too; '' if the key holds
+-- something that is no string.
+local function read(key)
+  local bytes = redis.pcall('GET', key)
+  if type(bytes) == 'table' then return '' end
+  if bytes == 'null' then return false end
+  return bytes
+end
+
+local function fields(bytes)
+  local ok, row = pcall(cjson.decode, bytes)
+  if ok and type(row) == 'table' then return row end
+  return {}
+end
+
+-- The version in decimal; where the writer keeps none, the first 52 bits of the SHA-1 of the row,
+-- as in version.rs.
+local function version_of(bytes, row)
+  local version = row.version
+  if type(version) == 'number' and version >= 1 and version < 9007199254740992
+      and version == math.floor(version) then
+    return string.format('%.0f', version)
+  end
+  local derived = tonumber(string.sub(redis.sha1hex(bytes), 1, 13), 16)
+  return string.format('%.0f', math.max(derived, 1))
+end
+
+local function user_index(prefix, row)
+  local user = row.user_id
+  if type(user) == 'string' and user ~= '' then
+    return prefix .. 'user:upstream:' .. encode(user)
+  end
+  return nil
+end
+
+-- An index without expiry gets one again, if no member needs it to stay (I5).
+local function expire_with_members(index, prefix)
+  if redis.call('SCARD', index) > RECOUNT then return end
+  local longest = 0
+  for _, member in ipairs(redis.call('SMEMBERS', index)) do
+    if begins(member, prefix) then
+      local left = redis.call('PTTL', member)
+      if left == -1 then return end
+      if left > longest then longest = left end
+    end
+  end
+  if longest > 0 then redis.call('PEXPIRE', index, longest) end
+end
+
+-- Puts a row that is written already and lives for `ttl` ms (0: for ever) into an index, which then
+-- lives as long at least.
+local function index_add(index, member, ttl, prefix, no_expiry)
+  local before = redis.call('PTTL', index)
+  redis.call('SADD', index, member)
+  if ttl == 0 or no_expiry then
+    if before >= 0 then redis.call('PERSIST', index) end
+  elseif before == -1 then
+    expire_with_members(index, prefix)
+  elseif before < ttl then
+    redis.call('PEXPIRE', index, ttl)
+  end
+end
+
+local function index_remove(index, member, prefix, no_expiry)
+  if redis.call('SREM', index, member) == 1 and not no_expiry
+      and redis.call('PTTL', index) == -1 then
+    expire_with_members(index, prefix)
+  end
+end
+
+-- Removes a few members whose row is gone. Members outside of `prefix` are left alone (I10).
+local function prune(index, prefix)
+  for _, member in ipairs(redis.call('SRANDMEMBER', index, PROBES)) do
+    if begins(member, prefix) and redis.call('EXISTS', member) == 0 then
+      redis.call('SREM', index, member)
+    end
+  end
+end
+
+-- Removes a row that exists, with its places in both indexes (I1, I2).
+local function remove(key, bytes, session_index, prefix, grace)
+  redis.call('DEL', key)
+  index_remove(session_index, key, prefix, false)
+  local index = user_index(prefix, fields(bytes))
+  if index then index_remove(index, key, prefix, grace) end
+end
+

@@ -1,0 +1,50 @@
+-- Writes a row whole if its conditions hold: row, session index and user index in one step (I1, I2).
+--
+-- KEYS  1 row, 2 session index, 3 the mark of the grace period, 4 user index (only with a user),
+--       last: the source row (only with a source version)
+-- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition:
+--       'always', 'absent' or a version, 5 source version or '', 6 most rows a session may have,
+--       7 '1' with a user
+-- Gives 'written', 'exists', 'mismatch', 'source' or 'full'.
+local key, session_index, prefix = KEYS[1], KEYS[2], ARGV[1]
+local ttl, condition, source, most = tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
+local index = ARGV[7] == '1' and KEYS[4] or nil
+
+local old = read(key)
+local old_fields = old and fields(old)
+if condition == 'absent' then
+  if old then return 'exists' end
+elseif condition ~= 'always' then
+  if not old or version_of(old, old_fields) ~= condition then return 'mismatch' end
+end
+if source ~= '' then
+  local bytes = read(KEYS[#KEYS])
+  if not bytes or version_of(bytes, fields(bytes)) ~= source then return 'source' end
+end
+-- These also fail, before anything is written, where an index is no set.
+local rows = redis.call('SCARD', session_index)
+if index then redis.call('SCARD', index) end
+if not old and rows >= most then
+  local own, alive = string.sub(key, 1, #key - #string.match(key, '[^:]*$')), 0
+  for _, member in ipairs(redis.call('SMEMBERS', session_index)) do
+    if begins(member, own) and redis.call('EXISTS', member) == 1 then alive = alive + 1 end
+  end
+  if alive >= most then return 'full' end
+end
+
+-- The first write is the one that Redis refuses when it is out of memory; then nothing is written.
+if ttl == 0 then
+  redis.call('SET', key, ARGV[2])
+else
+  redis.call('SET', key, ARGV[2], 'PX', ttl)
+end
+local grace = redis.call('EXISTS', KEYS[3]) == 1
+index_add(session_index, key, ttl, prefix, false)
+prune(session_index, prefix)
+local old_index = old and user_index(prefix, old_fields)
+if old_index and old_index ~= index then index_remove(old_index, key, prefix, grace) end
+if index then
+  index_add(index, key, ttl, prefix, grace)
+  prune(index, prefix)
+end
+return 'written'
