@@ -3,5 +3,7 @@
 
 pub mod error;
 pub mod proto;
+pub mod rpc;
 pub mod store;
+pub mod tokens;
 pub mod types;

@@ -1,0 +1,103 @@
+//! What tonic refuses before a handler runs, in the codes and with the details of the contract: it
+//! says `OUT_OF_RANGE` for a message that is too large and `INTERNAL` for one that can't be decoded.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tonic::{Code, Status, body::Body, codegen::Service};
+use tower::Layer;
+
+use super::status;
+use crate::error::Error;
+
+/// Wraps a gRPC service in [`Refusals`].
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalLayer {
+    /// The limit on a message, in bytes, for the error's text.
+    pub message_limit: usize,
+}
+
+impl<S> Layer<S> for RefusalLayer {
+    type Service = Refusals<S>;
+
+    fn layer(&self, inner: S) -> Refusals<S> {
+        Refusals {
+            inner,
+            message_limit: self.message_limit,
+        }
+    }
+}
+
+/// A gRPC service whose refusals are those of the contract.
+#[derive(Clone, Debug)]
+pub struct Refusals<S> {
+    inner: S,
+    message_limit: usize,
+}
+
+impl<S, B> Service<Request<B>> for Refusals<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (answer, limit) = (self.inner.call(request), self.message_limit);
+        Box::pin(async move { Ok(translated(answer.await?, limit)) })
+    }
+}
+
+/// Handlers give each of their statuses details, tonic gives none.
+fn translated(response: Response<Body>, limit: usize) -> Response<Body> {
+    let headers = response.headers();
+    if !headers.contains_key(Status::GRPC_STATUS)
+        || headers.contains_key(Status::GRPC_STATUS_DETAILS)
+    {
+        return response;
+    }
+    let Some(refusal) = Status::from_header_map(headers) else {
+        return response;
+    };
+    let error = match refusal.code() {
+        Code::OutOfRange => too_large(refusal.message(), limit),
+        Code::Internal => undecodable(refusal.message()),
+        _ => return response,
+    };
+    status::from_error(&error).into_http()
+}
+
+fn too_large(message: &str, limit: usize) -> Error {
+    let size = message
+        .split_whitespace()
+        .find_map(|word| word.parse().ok());
+    Error::TooLarge {
+        what: "the message",
+        size: size.unwrap_or(limit + 1),
+        limit,
+    }
+}
+
+/// prost names the place, as in "... StoreRequest.session_id: invalid string value: ...".
+fn undecodable(message: &str) -> Error {
+    let mut parts = message.split(": ");
+    let field = parts.find_map(|part| {
+        let (message, field) = part.split_once('.')?;
+        let named = |name: &str| name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+        (named(message) && !field.is_empty()).then(|| field.to_owned())
+    });
+    Error::invalid(
+        field.unwrap_or_else(|| "request".to_owned()),
+        "is not a valid protobuf encoding",
+    )
+}

@@ -1,0 +1,112 @@
+//! How errors look on the wire (contract section 2.5).
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::error::{Error, FieldViolation};
+
+/// The domain of every [`ErrorInfo`](tonic_types::ErrorInfo).
+const DOMAIN: &str = "tokenbroker.v1";
+
+/// The status of an error: code, message, and the details that clients act on.
+pub(super) fn from_error(error: &Error) -> Status {
+    let (code, reason) = code_and_reason(error);
+    let violations = match error {
+        Error::Invalid(violations) => violations.as_slice(),
+        _ => &[],
+    };
+    build(
+        code,
+        reason,
+        &error.to_string(),
+        violations,
+        error.retry_after(),
+    )
+}
+
+fn build(
+    code: Code,
+    reason: &str,
+    message: &str,
+    violations: &[FieldViolation],
+    retry_after: Option<Duration>,
+) -> Status {
+    let mut details = ErrorDetails::new();
+    if !reason.is_empty() {
+        details.set_error_info(reason, DOMAIN, HashMap::new());
+    }
+    for violation in violations {
+        details.add_bad_request_violation(&violation.field, &violation.description);
+    }
+    if let Some(delay) = retry_after {
+        details.set_retry_info(Some(delay));
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// The stable reason of an error, for the log.
+pub(super) fn reason(error: &Error) -> &'static str {
+    code_and_reason(error).1
+}
+
+/// The code of an error as the gRPC specification spells it.
+pub(super) fn code_name(error: &Error) -> &'static str {
+    match code_and_reason(error).0 {
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        _ => "UNKNOWN",
+    }
+}
+
+fn code_and_reason(error: &Error) -> (Code, &'static str) {
+    match error {
+        Error::Invalid(_) => (Code::InvalidArgument, "INVALID_FIELD"),
+        Error::RowNotFound | Error::UserRowNotFound => (Code::NotFound, "ROW_NOT_FOUND"),
+        Error::RowExists => (Code::AlreadyExists, "ROW_EXISTS"),
+        Error::VersionMismatch => (Code::FailedPrecondition, "VERSION_MISMATCH"),
+        Error::BindingMismatch => (Code::PermissionDenied, "BINDING_MISMATCH"),
+        Error::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
+        Error::TooManyProviders { .. } => (Code::ResourceExhausted, "TOO_MANY_PROVIDERS"),
+        Error::RowUnreadable(_) => (Code::DataLoss, "ROW_UNREADABLE"),
+        Error::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+        Error::Migrating => (Code::Unavailable, "MIGRATING"),
+        Error::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
+        Error::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::StoreFailure;
+
+    #[test]
+    fn details_for_clients_and_none_for_anybody_else() {
+        let status = from_error(&Error::invalid("session_id", "must not be empty"));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(
+            (info.reason.as_str(), info.domain.as_str()),
+            ("INVALID_FIELD", DOMAIN)
+        );
+        assert_eq!(
+            details.bad_request().unwrap().field_violations[0].field,
+            "session_id"
+        );
+        assert!(details.retry_info().is_none());
+
+        let status = from_error(&Error::StoreUnavailable(StoreFailure("NOAUTH".to_owned())));
+        assert_eq!(status.message(), "the store is unavailable");
+        assert!(status.get_error_details().retry_info().is_some());
+    }
+}

@@ -1,0 +1,195 @@
+//! What the broker does with tokens, whoever asks and wherever they are kept.
+//!
+//! One file an operation where it needs thought: [`store`], [`carry_forward`], [`listing`]. The rest
+//! is here. This knows neither gRPC nor Redis.
+
+mod binding;
+mod carry_forward;
+mod lifetime;
+mod limits;
+mod listing;
+mod page_token;
+mod store;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+pub use binding::Binding;
+pub use limits::Limits;
+pub use listing::{Page, UserSession};
+pub use store::{Precondition, StoreTokens};
+
+use crate::{
+    error::{Error, Unreadable},
+    store::{Decoded, DeleteOutcome, DeletedUser, Store},
+    types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
+};
+
+/// What [`Tokens`] goes by.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whose tokens these are.
+    pub tenant: Tenant,
+    /// How large rows and sessions may get.
+    pub limits: Limits,
+    /// How long a refresh token is taken to live where the provider doesn't tell.
+    pub refresh_lifetime: Duration,
+    /// Providers that rotate refresh tokens: two sessions must not hold the same one.
+    pub rotating_providers: HashSet<ProviderName>,
+}
+
+/// The tokens of a tenant: the operations of the `TokenBroker` service (contract section 2.1).
+#[derive(Debug)]
+pub struct Tokens<S> {
+    store: S,
+    policy: Policy,
+}
+
+/// All rows of a session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionTokens {
+    /// Those that can be read.
+    pub rows: BTreeMap<ProviderName, StoredRow>,
+    /// The providers of the others.
+    pub unreadable: Vec<ProviderName>,
+}
+
+impl<S: Store> Tokens<S> {
+    /// Tokens kept in `store`.
+    pub fn new(store: S, policy: Policy) -> Self {
+        Self { store, policy }
+    }
+
+    /// Where they are kept.
+    pub fn backend(&self) -> &S {
+        &self.store
+    }
+
+    /// Reads one row, expired or not.
+    ///
+    /// # Errors
+    /// [`Error::RowNotFound`], [`Error::RowUnreadable`], [`Error::BindingMismatch`].
+    pub async fn get(&self, key: &RowKey, binding: &Binding) -> Result<StoredRow, Error> {
+        let stored = self.store.get(key).await?.ok_or(Error::RowNotFound)?;
+        let stored = stored.map_err(Error::RowUnreadable)?;
+        binding.check(&stored.row)?;
+        Ok(stored)
+    }
+
+    /// Reads all rows of a session; none if it is unknown.
+    ///
+    /// # Errors
+    /// [`Error::BindingMismatch`] if any row differs.
+    pub async fn get_all(
+        &self,
+        session: &SessionId,
+        binding: &Binding,
+    ) -> Result<SessionTokens, Error> {
+        let mut tokens = SessionTokens::default();
+        for (provider, decoded) in self.store.get_session(session).await? {
+            match decoded {
+                Ok(stored) => {
+                    binding.check(&stored.row)?;
+                    tokens.rows.insert(provider, stored);
+                }
+                Err(unreadable) => {
+                    note_unreadable(&provider, &unreadable);
+                    tokens.unreadable.push(provider);
+                }
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Deletes one row; answers whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::VersionMismatch`] if the row has another version than `version`.
+    pub async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<bool, Error> {
+        match self.store.delete(key, version).await? {
+            DeleteOutcome::Deleted => Ok(true),
+            DeleteOutcome::Absent => Ok(false),
+            DeleteOutcome::VersionMismatch => Err(Error::VersionMismatch),
+        }
+    }
+
+    /// Deletes all rows of a session; answers how many there were.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn delete_all(&self, session: &SessionId) -> Result<u64, Error> {
+        self.store.delete_session(session).await
+    }
+
+    /// Deletes all that is known of a user.
+    ///
+    /// # Errors
+    /// Those of every call. What was deleted until then stays deleted; repeating it finishes it.
+    pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
+        self.store.delete_user(user).await
+    }
+
+    /// Of all rows of a user at a provider the one that expires last.
+    ///
+    /// # Errors
+    /// [`Error::UserRowNotFound`]; [`Error::RowUnreadable`] if none of the rows can be read.
+    pub async fn latest_for_user(
+        &self,
+        user: &UserId,
+        provider: &ProviderName,
+    ) -> Result<StoredRow, Error> {
+        let mut unreadable = None;
+        let mut latest: Option<StoredRow> = None;
+        for (_, decoded) in self.rows_of_user_at(user, provider).await? {
+            match decoded {
+                Ok(stored) if latest.as_ref().is_none_or(|best| outlasts(&stored, best)) => {
+                    latest = Some(stored);
+                }
+                Ok(_) => {}
+                Err(error) => unreadable = Some(error),
+            }
+        }
+        latest.ok_or_else(|| unreadable.map_or(Error::UserRowNotFound, Error::RowUnreadable))
+    }
+
+    /// The user's rows at a provider, those that can't be read among them.
+    async fn rows_of_user_at(
+        &self,
+        user: &UserId,
+        provider: &ProviderName,
+    ) -> Result<Vec<(RowKey, Decoded)>, Error> {
+        /// Rows in one answer of the store: at most 15 MiB.
+        const CHUNK: usize = 256;
+
+        let mut keys = self.store.user_rows(user).await?;
+        keys.retain(|key| key.provider == *provider);
+        let mut rows = Vec::new();
+        for chunk in keys.chunks(CHUNK) {
+            let read = self.store.get_many(chunk).await?;
+            for (key, decoded) in chunk.iter().zip(read) {
+                match decoded {
+                    Some(Ok(stored)) if stored.row.user_id.as_ref() != Some(user) => {}
+                    Some(decoded) => rows.push((key.clone(), decoded)),
+                    None => {}
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Whether `a` expires after `b`, where no expiry is after all others. Of two that expire together
+/// the one that was written later counts.
+fn outlasts(a: &StoredRow, b: &StoredRow) -> bool {
+    let rank = |stored: &StoredRow| {
+        let expires = stored.row.expires_at;
+        (expires.is_none(), expires, stored.row.updated_at)
+    };
+    rank(a) > rank(b)
+}
+
+fn note_unreadable(provider: &ProviderName, unreadable: &Unreadable) {
+    tracing::warn!(%provider, reason = %unreadable, "a row can't be read");
+}

@@ -1,0 +1,99 @@
+//! Page tokens: where a listing goes on.
+//!
+//! A token holds the last key of a page behind a checksum that binds it to tenant and user. The
+//! checksum finds what was garbled, cut or taken from another listing; it is no signature, since
+//! replicas share no key. A token made up on purpose moves its maker's own listing, nothing else.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::Error,
+    types::{ProviderName, RowKey, SessionId, Tenant, UserId},
+};
+
+const CHECKSUM_BYTES: usize = 16;
+
+/// The token of the page after `last`.
+pub(super) fn seal(last: &RowKey, tenant: &Tenant, user: &UserId) -> String {
+    let position = format!("{}\n{}", last.session.as_str(), last.provider.as_str());
+    let mut token = checksum(position.as_bytes(), tenant, user).to_vec();
+    token.extend_from_slice(position.as_bytes());
+    BASE64.encode(token)
+}
+
+/// The last key of the page before.
+///
+/// # Errors
+/// [`Error::Invalid`], naming `page_token`.
+pub(super) fn open(token: &str, tenant: &Tenant, user: &UserId) -> Result<RowKey, Error> {
+    parse(token, tenant, user)
+        .ok_or_else(|| Error::invalid("page_token", "is not a page token of this listing"))
+}
+
+fn parse(token: &str, tenant: &Tenant, user: &UserId) -> Option<RowKey> {
+    let token = BASE64.decode(token).ok()?;
+    let (sum, position) = token.split_at_checked(CHECKSUM_BYTES)?;
+    if checksum(position, tenant, user) != sum {
+        return None;
+    }
+    let (session, provider) = std::str::from_utf8(position).ok()?.split_once('\n')?;
+    Some(RowKey {
+        session: SessionId::from_stored(session.to_owned())?,
+        provider: ProviderName::from_stored(provider.to_owned())?,
+    })
+}
+
+fn checksum(position: &[u8], tenant: &Tenant, user: &UserId) -> [u8; CHECKSUM_BYTES] {
+    let mut hash = Sha256::new();
+    for part in [
+        "token-broker page token",
+        &tenant.to_string(),
+        user.as_str(),
+    ] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.update(position);
+    let mut sum = [0; CHECKSUM_BYTES];
+    sum.copy_from_slice(&hash.finalize()[..CHECKSUM_BYTES]);
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_its_own_listing_only() {
+        let tenant: Tenant = "a:b".parse().unwrap();
+        let (user, other) = (UserId::new("u").unwrap(), UserId::new("v").unwrap());
+        let key = RowKey {
+            session: SessionId::new("s:1").unwrap(),
+            provider: ProviderName::new("p").unwrap(),
+        };
+        let token = seal(&key, &tenant, &user);
+        assert_eq!(open(&token, &tenant, &user).unwrap(), key);
+
+        let other_tenant = "a:c".parse().unwrap();
+        for (bad, tenant, user) in [
+            (token.as_str(), &tenant, &other),
+            (token.as_str(), &other_tenant, &user),
+            (&token[1..], &tenant, &user),
+            (&token[..token.len() - 2], &tenant, &user),
+            ("czox", &tenant, &user),
+            ("%%%", &tenant, &user),
+        ] {
+            assert!(
+                matches!(open(bad, tenant, user), Err(Error::Invalid(_))),
+                "{bad}"
+            );
+        }
+        for at in 0..token.len() {
+            let mut flipped = token.clone().into_bytes();
+            flipped[at] = if flipped[at] == b'A' { b'B' } else { b'A' };
+            let flipped = String::from_utf8(flipped).unwrap();
+            assert!(open(&flipped, &tenant, &user).is_err(), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Storing a row.
+
+use super::{Tokens, carry_forward::Source, lifetime};
+use crate::{
+    error::Error,
+    store::{Condition, Put, PutOutcome, Store},
+    types::{Row, RowKey, UnixTime, Version},
+};
+
+/// How often a write that lost a race against another one is tried again. Each try that is lost is
+/// another caller's success, so that running out of them takes a crowd.
+const ATTEMPTS: usize = 32;
+
+/// What has to hold for a row to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// There is none yet.
+    MustNotExist,
+    /// It has this version.
+    Version(Version),
+}
+
+/// A request to store a row.
+#[derive(Clone, Debug)]
+pub struct StoreTokens {
+    /// Where.
+    pub key: RowKey,
+    /// What; [`Row::updated_at`] and [`Row::reauth`] are set by the broker.
+    pub row: Row,
+    /// `None`: whatever is there.
+    pub precondition: Option<Precondition>,
+    /// Whether a refresh token that is known already is kept, where `row` has none.
+    pub carry_forward: bool,
+}
+
+impl<S: Store> Tokens<S> {
+    /// Stores a row whole; answers its version.
+    ///
+    /// # Errors
+    /// [`Error::RowExists`], [`Error::VersionMismatch`], [`Error::TooLarge`],
+    /// [`Error::TooManyProviders`].
+    pub async fn store(&self, request: StoreTokens) -> Result<Version, Error> {
+        let StoreTokens {
+            key,
+            mut row,
+            precondition,
+            carry_forward,
+        } = request;
+        let now = UnixTime::now();
+        row.updated_at = Some(now);
+        row.reauth = None;
+        self.policy.limits.check(&row)?;
+
+        let condition = match precondition {
+            None => Condition::Always,
+            Some(Precondition::MustNotExist) => Condition::Absent,
+            Some(Precondition::Version(version)) => Condition::Version(version),
+        };
+        if !carry_forward || row.refresh_token.is_some() {
+            let outcome = self.put(&key, &row, now, condition, None).await?;
+            return outcome.map_err(|outcome| self.refusal(outcome));
+        }
+
+        for _ in 0..ATTEMPTS {
+            let Source {
+                token,
+                condition: unchanged,
+                other,
+            } = self.refresh_token_for(&key, &row).await?;
+            // The caller's own condition is stronger where it names something else than what was
+            // just read: then it fails, as it should.
+            let condition = match condition {
+                Condition::Always => unchanged,
+                named => named,
+            };
+            let same_row = condition == unchanged;
+            let mut carried = row.clone();
+            if same_row {
+                carried.refresh_token = token;
+            }
+            self.policy.limits.check(&carried)?;
+            let other = other.as_ref().filter(|_| same_row);
+            let other = other.map(|(key, version)| (key, *version));
+            match self.put(&key, &carried, now, condition, other).await? {
+                Ok(version) => return Ok(version),
+                // What was read has changed since. With the caller's own condition only a change
+                // of the source is worth another look.
+                Err(PutOutcome::SourceChanged) => {}
+                Err(PutOutcome::Exists | PutOutcome::VersionMismatch) if precondition.is_none() => {
+                }
+                Err(outcome) => return Err(self.refusal(outcome)),
+            }
+        }
+        Err(Error::store_unavailable(
+            "a row kept changing while a refresh token was carried over",
+        ))
+    }
+
+    async fn put(
+        &self,
+        key: &RowKey,
+        row: &Row,
+        now: UnixTime,
+        condition: Condition,
+        source: Option<(&RowKey, Version)>,
+    ) -> Result<Result<Version, PutOutcome>, Error> {
+        let version = Version::random();
+        let put = Put {
+            key,
+            row,
+            version,
+            keep_for: lifetime::keep_for(row, now, self.policy.refresh_lifetime),
+            condition,
+            source,
+            max_providers: self.policy.limits.providers,
+        };
+        Ok(match self.store.put(put).await? {
+            PutOutcome::Written => Ok(version),
+            refused => Err(refused),
+        })
+    }
+
+    fn refusal(&self, outcome: PutOutcome) -> Error {
+        match outcome {
+            PutOutcome::Exists => Error::RowExists,
+            PutOutcome::TooManyProviders => Error::TooManyProviders {
+                limit: self.policy.limits.providers,
+            },
+            PutOutcome::Written | PutOutcome::VersionMismatch | PutOutcome::SourceChanged => {
+                Error::VersionMismatch
+            }
+        }
+    }
+}
