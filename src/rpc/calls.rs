@@ -55,6 +55,17 @@ impl Calls {
         self.most - self.permits.available_permits()
     }
 
+    /// Waits until no call is in flight. Calls that come meanwhile are refused as too many.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.most).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        self.permits
+            .acquire_many(all)
+            .await
+            .map(drop)
+            .unwrap_or_default();
+    }
+
     /// Runs a call, and writes its line to the log.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod connection;
 pub mod keyspace;
+pub mod migration;
 mod pool;
 mod reply;
 pub mod row_json;

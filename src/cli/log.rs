@@ -1,0 +1,27 @@
+//! Log lines, to stderr.
+
+use std::io::{self, IsTerminal};
+
+use tracing::{Level, level_filters::LevelFilter};
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::Log;
+
+/// Starts logging. Does nothing where a subscriber is set already, as in a test.
+pub(super) fn init(log: Log) {
+    // Libraries only warn: what they say at debug may quote requests.
+    let filter = Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), log.level)
+        .with_default(LevelFilter::from_level(log.level.min(Level::WARN)));
+    let json = log.json.unwrap_or_else(|| !io::stderr().is_terminal());
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = if json {
+        layer.json().boxed()
+    } else {
+        layer.with_ansi(io::stderr().is_terminal()).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init()
+        .ok();
+}

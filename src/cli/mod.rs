@@ -1,0 +1,143 @@
+//! The command line: one file a command. Exit codes are those of contract section 9.
+
+mod health;
+mod log;
+mod serve;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
+};
+
+use crate::config::{self, Config, Problem, Settings};
+
+/// What the process was for is done.
+const DONE: u8 = 0;
+/// It failed.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const USAGE: u8 = 2;
+/// It was refused, for the sake of the data.
+const REFUSED: u8 = 3;
+
+/// Keeps the upstream OAuth and OpenID Connect tokens of logged-in sessions, and hands them out over
+/// gRPC.
+///
+/// Every setting is a flag, an environment variable and a key of the TOML file; a flag counts before
+/// a variable, and that before the file. Exit codes: 0 done, 1 failed, 2 bad usage or configuration,
+/// 3 refused.
+#[derive(Debug, Parser)]
+#[command(
+    name = "token-broker",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Configured,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve gRPC (what happens without a command)
+    Serve(Box<Configured>),
+    /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
+    Health(health::HealthArgs),
+}
+
+/// The settings, and the file that holds more of them.
+#[derive(Args, Clone, Debug)]
+struct Configured {
+    /// A TOML file with settings under their names, as in `listen = "127.0.0.1:50051"`
+    #[arg(long, env = "TOKEN_BROKER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Runs the program with `args`, the first of which is its name.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = Cli::command()
+        .try_get_matches_from(args)
+        .and_then(|matches| {
+            let cli = Cli::from_arg_matches(&matches)?;
+            Ok((cli, matches))
+        });
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => error.exit(),
+    };
+    let own = matches
+        .subcommand()
+        .map_or(&matches, |(_, matches)| matches);
+    let code = match cli.command {
+        None => configured(cli.serve, own, serve::run),
+        Some(Command::Serve(args)) => configured(*args, own, serve::run),
+        Some(Command::Health(args)) => health::run(&args),
+    };
+    ExitCode::from(code)
+}
+
+/// Resolves the configuration and goes on with it, or tells all that is wrong with it.
+fn configured(args: Configured, matches: &ArgMatches, then: impl FnOnce(Config) -> u8) -> u8 {
+    match resolve(args, matches) {
+        Ok(config) => {
+            log::init(config.log);
+            then(config)
+        }
+        Err(problems) => {
+            for problem in problems {
+                complain(&format!("{problem}"));
+            }
+            complain("see token-broker --help");
+            USAGE
+        }
+    }
+}
+
+fn resolve(args: Configured, matches: &ArgMatches) -> Result<Config, Vec<Problem>> {
+    let on_command_line = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    if let Some(url) = args
+        .settings
+        .redis_url
+        .as_ref()
+        .filter(|_| on_command_line("redis_url"))
+        && config::has_password(url)
+    {
+        return Err(vec![Problem {
+            setting: "redis-url".to_owned(),
+            message: "must not hold a password on the command line, where every user of the \
+                      machine can read it; set redis-password-file, or put the URL into \
+                      TOKEN_BROKER_REDIS_URL or the configuration file"
+                .to_owned(),
+        }]);
+    }
+    let file = match &args.config {
+        Some(path) => config::read(path).map_err(|problem| vec![problem])?,
+        None => Settings::default(),
+    };
+    args.settings.or(file).resolve()
+}
+
+/// Tells a person something that isn't a log line.
+#[expect(
+    clippy::print_stderr,
+    reason = "the process's own words to who started it"
+)]
+fn complain(message: &str) {
+    eprintln!("token-broker: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
