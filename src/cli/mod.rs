@@ -2,6 +2,8 @@
 
 mod health;
 mod log;
+#[cfg(test)]
+mod reference;
 mod serve;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};

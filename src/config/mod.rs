@@ -6,6 +6,8 @@
 mod file;
 mod parse;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -187,6 +189,12 @@ impl Settings {
                 "must be longer than keepalive-interval, or live connections end",
             );
         }
+        if server.max_message_bytes < limits.row_bytes + FRAMING {
+            p.add(
+                "max-message-bytes",
+                format!("must be max-row-bytes and {FRAMING} more, or full rows can't be stored"),
+            );
+        }
         let log = Log {
             json: self.log_format.map(|format| {
                 p.choice(
@@ -214,6 +222,9 @@ impl Settings {
         })
     }
 }
+
+/// What a request to store a row is larger than the row at most: its ids, and protobuf's framing.
+const FRAMING: usize = 2048;
 
 /// The largest thing that a limit may allow, in bytes: a protobuf message is below 2 GiB.
 const LARGEST: usize = 1 << 30;

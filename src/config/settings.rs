@@ -22,7 +22,7 @@ pub struct Settings {
     #[arg(long, env = "TOKEN_BROKER_TENANT", value_name = "TENANT")]
     pub tenant: Option<Text>,
 
-    /// Redis, as redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]. A password is refused on the command line [default: redis://127.0.0.1:6379]
+    /// Redis, as redis://USER:PASSWORD@HOST:PORT/DB, all but the host optional. A password is refused on the command line [default: redis://127.0.0.1:6379]
     #[arg(
         long,
         env = "TOKEN_BROKER_REDIS_URL",

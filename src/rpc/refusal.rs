@@ -14,7 +14,7 @@ use tower::Layer;
 use super::status;
 use crate::error::Error;
 
-/// Wraps a gRPC service in [`Refusals`].
+/// Gives a gRPC service the refusals of the contract.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusalLayer {
     /// The limit on a message, in bytes, for the error's text.

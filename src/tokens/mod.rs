@@ -1,6 +1,6 @@
 //! What the broker does with tokens, whoever asks and wherever they are kept.
 //!
-//! One file an operation where it needs thought: [`store`], [`carry_forward`], [`listing`]. The rest
+//! One file an operation where it needs thought: `store`, `carry_forward`, `listing`. The rest
 //! is here. This knows neither gRPC nor Redis.
 
 mod binding;

@@ -1,0 +1,93 @@
+//! Keeps `docs/configuration.md` and the defaults in the help equal to what the program does.
+
+use std::{fs, path::Path};
+
+use clap::{Arg, CommandFactory};
+
+use super::Cli;
+use crate::config::Settings;
+
+const DOC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+const BEGIN: &str = "<!-- settings: written by `UPDATE_DOCS=1 cargo test --lib reference` -->\n";
+const END: &str = "<!-- end of settings -->";
+
+fn settings() -> Vec<Arg> {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").unwrap();
+    serve
+        .get_arguments()
+        .filter(|arg| arg.get_env().is_some())
+        .cloned()
+        .collect()
+}
+
+fn split(arg: &Arg) -> (String, Option<String>) {
+    let help = arg.get_help().unwrap().to_string();
+    match help.split_once(" [default: ") {
+        Some((help, default)) => (
+            help.to_owned(),
+            Some(default.trim_end_matches(']').to_owned()),
+        ),
+        None => (help, None),
+    }
+}
+
+fn table() -> String {
+    let mut table = String::from(
+        "| setting, `--flag` | environment | default | what it is |\n|---|---|---|---|\n",
+    );
+    for arg in settings() {
+        let (help, default) = split(&arg);
+        let env = arg.get_env().unwrap().to_string_lossy().into_owned();
+        let default = default.map_or_else(String::new, |default| format!("`{default}`"));
+        let name = arg.get_long().unwrap();
+        let help = help.replace('|', "\\|");
+        table.push_str(&format!("| `{name}` | `{env}` | {default} | {help} |\n"));
+    }
+    table
+}
+
+#[test]
+fn the_table_in_the_docs_is_that_of_the_program() {
+    let doc = fs::read_to_string(Path::new(DOC)).unwrap();
+    let (before, rest) = doc.split_once(BEGIN).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(DOC, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
+    } else {
+        assert_eq!(
+            found,
+            table(),
+            "run the command in the comment above the table"
+        );
+    }
+}
+
+#[test]
+fn every_variable_is_named_after_its_flag() {
+    for arg in settings() {
+        let flag = arg.get_long().unwrap().to_uppercase().replace('-', "_");
+        assert_eq!(
+            arg.get_env().unwrap().to_str(),
+            Some(&*format!("TOKEN_BROKER_{flag}"))
+        );
+    }
+}
+
+#[test]
+fn the_defaults_in_the_help_are_the_defaults() {
+    let mut file = String::new();
+    for arg in settings() {
+        // What depends on the terminal has no fixed default.
+        if let (_, Some(default)) = split(&arg)
+            && arg.get_long() != Some("log-format")
+        {
+            file.push_str(&format!("{} = \"{default}\"\n", arg.get_long().unwrap()));
+        }
+    }
+    let written: Settings = toml::from_str(&file).unwrap();
+    let written = written.resolve().unwrap();
+    let default = Settings::default().resolve().unwrap();
+    assert_eq!(format!("{written:?}"), format!("{default:?}"));
+    assert!(file.lines().count() > 20, "{file}");
+}

@@ -1,0 +1,139 @@
+use std::{fs, time::Duration};
+
+use super::{Settings, Text, read};
+
+fn from_toml(text: &str) -> Settings {
+    toml::from_str(text).unwrap()
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let problems = from_toml(text).resolve().unwrap_err();
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_file_writes_numbers_booleans_lists_and_tables() {
+    let config = from_toml(
+        r#"
+        max-calls = 7
+        insecure-allow-remote = true
+        listen = "0.0.0.0:1"
+        rotating-provider = ["okta", "slack"]
+        refresh-lifetime = "90days"
+        [legacy-provider]
+        oidc = "corp-okta"
+        oauth2 = "github"
+        "#,
+    )
+    .resolve()
+    .unwrap();
+    assert_eq!(config.server.max_calls, 7);
+    assert_eq!(config.policy.rotating_providers.len(), 2);
+    assert_eq!(
+        config.policy.refresh_lifetime,
+        Duration::from_secs(90 * 86_400)
+    );
+    assert_eq!(config.legacy.pairs().count(), 2);
+    let list = from_toml(r#"legacy-provider = ["oidc=corp-okta", "oauth2=github"]"#);
+    assert_eq!(list.resolve().unwrap().legacy, config.legacy);
+}
+
+#[test]
+fn what_comes_first_counts() {
+    let flags = Settings {
+        max_calls: Some(Text::from("5")),
+        ..Settings::default()
+    };
+    let both = flags
+        .or(from_toml("max-calls = 6\nmax-connections = 8"))
+        .resolve()
+        .unwrap();
+    assert_eq!((both.server.max_calls, both.server.max_connections), (5, 8));
+}
+
+#[test]
+fn every_mistake_is_told_with_its_setting() {
+    let told = problems(
+        r#"
+        listen = "localhost"
+        backend = "etcd"
+        tenant = "Default"
+        redis-url = "http://:hunter2@redis"
+        redis-connections = 0
+        redis-timeout = "fast"
+        redis-password-file = "/nonexistent"
+        legacy-provider = ["oidc", "oauth2=a", "oauth2=b"]
+        rotating-provider = [""]
+        log-level = "loud"
+        idle-timeout = "10s"
+        allow-unmigrated = "maybe"
+        "#,
+    );
+    for setting in [
+        "listen",
+        "backend",
+        "tenant",
+        "redis-url",
+        "redis-connections",
+        "redis-timeout",
+        "redis-password-file",
+        "legacy-provider",
+        "rotating-provider",
+        "log-level",
+        "idle-timeout",
+        "allow-unmigrated",
+    ] {
+        let named = told
+            .iter()
+            .filter(|problem| problem.starts_with(&format!("{setting}: ")));
+        let expected = if setting == "legacy-provider" { 2 } else { 1 };
+        assert_eq!(named.count(), expected, "{setting} in {told:#?}");
+    }
+    assert_eq!(told.len(), 13, "{told:#?}");
+    assert!(!told.concat().contains("hunter2"));
+}
+
+#[test]
+fn only_loopback_is_served_without_being_told() {
+    for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
+        assert_eq!(problems(&format!("listen = {open:?}")).len(), 1, "{open}");
+    }
+    for loopback in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:1"] {
+        assert!(
+            from_toml(&format!("listen = {loopback:?}"))
+                .resolve()
+                .is_ok(),
+            "{loopback}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_wrong_is_told_by_line_without_quoting_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broker.toml");
+    fs::write(&path, "listen = \"127.0.0.1:0\"\nredis-url = hunter2\n").unwrap();
+    let told = read(&path).unwrap_err().to_string();
+    assert!(
+        told.contains("line 2") && !told.contains("hunter2"),
+        "{told}"
+    );
+    fs::write(&path, "\nlissten = 1\n").unwrap();
+    let told = read(&path).unwrap_err().to_string();
+    assert!(
+        told.contains("line 2") && told.contains("lissten"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_full_row_fits_into_a_message() {
+    assert!(from_toml("max-row-bytes = 260000").resolve().is_ok());
+    assert_eq!(problems("max-row-bytes = 262144").len(), 1);
+}
+
+#[test]
+fn no_password_prints() {
+    let config = from_toml(r#"redis-url = "redis://broker:hunter2@redis:6379/3""#);
+    assert!(!format!("{:?}", config.resolve().unwrap()).contains("hunter2"));
+}
