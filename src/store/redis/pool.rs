@@ -1,6 +1,8 @@
 //! The connections to Redis: a few, each shared by all callers.
 
-use bb8_redis::bb8::{self, RunError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bb8_redis::bb8::{self, ErrorSink, RunError};
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
 use super::{
@@ -12,30 +14,34 @@ use crate::error::{Error, Unreadable};
 /// Owns the life of the connections. A caller gets a handle and gives the pool's guard back before
 /// it sends anything: nobody waits for somebody else's answer.
 #[derive(Debug, Clone)]
-pub struct Pool(bb8::Pool<Manager>);
+pub struct Pool {
+    connections: bb8::Pool<Manager>,
+    sink: Sink,
+}
 
 impl Pool {
     /// A pool that connects when it is first used, and again, with growing pauses, when a
     /// connection ended.
     #[must_use]
     pub fn new(manager: Manager, connections: u32, wait: std::time::Duration) -> Self {
-        let pool = bb8::Pool::builder()
+        let sink = Sink::default();
+        let connections = bb8::Pool::builder()
             .max_size(connections)
             .min_idle(connections)
             .connection_timeout(wait)
             .test_on_check_out(false)
             .max_lifetime(None)
             .idle_timeout(None)
-            .error_sink(Box::new(Sink))
+            .error_sink(sink.boxed_clone())
             .build_unchecked(manager);
-        Self(pool)
+        Self { connections, sink }
     }
 
     async fn connection(&self) -> Result<Connection, Error> {
         loop {
-            let guard = self.0.get().await.map_err(|error| match error {
+            let guard = self.connections.get().await.map_err(|error| match error {
                 RunError::User(error) => failure("connect", &error),
-                RunError::TimedOut => Error::store_unavailable("no connection to Redis"),
+                RunError::TimedOut => self.sink.no_connection(),
             })?;
             // The pool asks `has_broken` only when it gets a guard back: a connection that broke
             // while it lay idle is found here, and replaced when the guard is dropped.
@@ -63,7 +69,7 @@ impl Pool {
     /// # Errors
     /// [`Error::StoreUnavailable`].
     pub async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
-        let mut attempts = self.0.state().connections + 1;
+        let mut attempts = self.connections.state().connections + 1;
         loop {
             let mut connection = self.connection().await?;
             match connection.send(cmd).await {
@@ -96,7 +102,8 @@ impl Pool {
     }
 }
 
-/// What a failed command means. The operator reads the detail in the log; Redis' own text isn't in it: it may quote keys and arguments.
+/// What a failed command means. The operator reads the detail in the log; Redis' own text isn't in
+/// it, since it may quote keys and arguments.
 fn failure(what: &str, error: &RedisError) -> Error {
     let detail = match error.code() {
         Some("WRONGTYPE") => {
@@ -105,22 +112,34 @@ fn failure(what: &str, error: &RedisError) -> Error {
             ));
         }
         Some(code) => format!("{what}: Redis answered {code}"),
+        None if error.is_connection_refusal() => format!("{what}: connection refused"),
         None if error.is_timeout() => format!("{what}: no answer from Redis in time"),
         None => format!("{what}: {}", error.category()),
     };
     Error::store_unavailable(detail)
 }
 
-/// Tells of failed connects, which no caller hears of.
-#[derive(Debug, Clone, Copy)]
-struct Sink;
+/// Hears of failed connects, which are nobody's call, and keeps the last one's reason for those who
+/// wait for a connection in vain.
+#[derive(Debug, Clone, Default)]
+struct Sink(Arc<Mutex<Option<String>>>);
 
-impl bb8::ErrorSink<RedisError> for Sink {
+impl Sink {
+    fn no_connection(&self) -> Error {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = last.as_deref().unwrap_or("no answer in time");
+        Error::store_unavailable(format!("no connection to Redis: {reason}"))
+    }
+}
+
+impl ErrorSink<RedisError> for Sink {
     fn sink(&self, error: RedisError) {
-        tracing::debug!(reason = ?failure("connect", &error).operator_detail(), "no connection to Redis");
+        let failure = failure("connect", &error);
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = failure.operator_detail().map(str::to_owned);
     }
 
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<RedisError>> {
-        Box::new(*self)
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<RedisError>> {
+        Box::new(self.clone())
     }
 }
