@@ -180,16 +180,56 @@ impl<S: Store> Tokens<S> {
     }
 }
 
-/// Whether `a` expires after `b`, where no expiry is after all others. Of two that expire together
-/// the one that was written later counts.
+/// Whether `a` expires after `b`: no expiry is after all others, and a row without an access token
+/// has expired already. Of two that expire together the one that was written later counts.
 fn outlasts(a: &StoredRow, b: &StoredRow) -> bool {
     let rank = |stored: &StoredRow| {
-        let expires = stored.row.expires_at;
-        (expires.is_none(), expires, stored.row.updated_at)
+        let StoredRow { row, .. } = stored;
+        (
+            row.access_token.is_some(),
+            row.expires_at.is_none(),
+            row.expires_at,
+            row.updated_at,
+        )
     };
     rank(a) > rank(b)
 }
 
 fn note_unreadable(provider: &ProviderName, unreadable: &Unreadable) {
     tracing::warn!(%provider, reason = %unreadable, "a row can't be read");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Row, Secret, UnixTime};
+
+    #[test]
+    fn which_row_is_the_latest() {
+        let row = |access: &str, expires, updated| StoredRow {
+            row: Row {
+                access_token: Secret::new(access.to_owned()),
+                expires_at: UnixTime::from_stored(expires),
+                updated_at: UnixTime::from_stored(updated),
+                ..Row::default()
+            },
+            version: Version::random(),
+        };
+        let ascending = [
+            row("", 0, 9),
+            row("a", 5, 9),
+            row("a", 6, 7),
+            row("a", 6, 8),
+            row("a", 0, 1),
+        ];
+        for (at, earlier) in ascending.iter().enumerate() {
+            assert!(!outlasts(earlier, earlier));
+            assert!(
+                ascending[at + 1..]
+                    .iter()
+                    .all(|later| outlasts(later, earlier)),
+                "{at}"
+            );
+        }
+    }
 }
