@@ -95,9 +95,18 @@ fn the_defaults_in_the_help_are_the_defaults() {
 #[test]
 fn the_example_in_the_docs_is_right() {
     let doc = fs::read_to_string(Path::new(DOC)).unwrap();
-    let example = doc.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let example = doc
+        .split("```toml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
     let settings: Settings = toml::from_str(example).unwrap();
     let problems = settings.resolve().unwrap_err();
     let expected = "redis-password-file: can't be read: No such file or directory (os error 2)";
-    assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+    assert_eq!(
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [expected]
+    );
 }

@@ -1,0 +1,142 @@
+//! What callers saw happen to one row.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// The row's state: its version and its user, if there is a row.
+pub type State = Option<(u64, u32)>;
+
+/// What a caller did to the row, and what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A write of this version for this user. Versions are never used twice.
+    Store {
+        version: u64,
+        user: u32,
+        condition: Condition,
+    },
+    /// A write that was refused because the row exists.
+    StoreExists,
+    /// A write or delete that was refused because the row isn't at this version.
+    Mismatch {
+        expected: u64,
+        absent_is_mismatch: bool,
+    },
+    /// A read of this version, or of nothing.
+    Get { version: Option<u64> },
+    /// A delete of whatever there was; whether there was anything.
+    Delete { deleted: bool },
+    /// A delete of this version.
+    DeleteVersion { version: u64 },
+    /// A delete of the row if it is this user's. Nobody knows whether it was.
+    DeleteUser { user: u32 },
+}
+
+/// What a write demanded of the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Always,
+    Absent,
+    Version(u64),
+}
+
+/// An action with the time of its call and of its return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    pub action: Action,
+    pub called: Duration,
+    pub returned: Duration,
+}
+
+impl Action {
+    /// The state after the action, if it can have been done, with that answer, in `state`.
+    pub fn apply(self, state: State) -> Option<State> {
+        let version = state.map(|(version, _)| version);
+        let holds = |holds: bool, after: State| holds.then_some(after);
+        match self {
+            Self::Store {
+                version: new,
+                user,
+                condition,
+            } => {
+                let allowed = match condition {
+                    Condition::Always => true,
+                    Condition::Absent => state.is_none(),
+                    Condition::Version(expected) => version == Some(expected),
+                };
+                holds(allowed, Some((new, user)))
+            }
+            Self::StoreExists => holds(state.is_some(), state),
+            Self::Mismatch {
+                expected,
+                absent_is_mismatch,
+            } => {
+                let mismatch = version.map_or(absent_is_mismatch, |version| version != expected);
+                holds(mismatch, state)
+            }
+            Self::Get { version: read } => holds(version == read, state),
+            Self::Delete { deleted } => holds(state.is_some() == deleted, None),
+            Self::DeleteVersion { version: named } => holds(version == Some(named), None),
+            Self::DeleteUser { user } => Some(state.filter(|(_, owner)| *owner != user)),
+        }
+    }
+
+    /// Whether the action, done in `state`, leaves it as it is and can't have done anything else: what
+    /// a [`Action::DeleteUser`] did is not known.
+    pub fn only_looks_at(self, state: State) -> bool {
+        !matches!(self, Self::DeleteUser { .. }) && self.apply(state) == Some(state)
+    }
+
+    /// The version without which the action can't have been done.
+    pub fn needs(self) -> Option<u64> {
+        match self {
+            Self::Get { version } => version,
+            Self::DeleteVersion { version }
+            | Self::Store {
+                condition: Condition::Version(version),
+                ..
+            } => Some(version),
+            _ => None,
+        }
+    }
+}
+
+/// Collects operations from many tasks, by one clock.
+#[derive(Debug)]
+pub struct Recorder {
+    start: Instant,
+    operations: Mutex<Vec<Operation>>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            operations: Mutex::default(),
+        }
+    }
+}
+
+impl Recorder {
+    /// The time by the recorder's clock.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Notes what was called at `called` and has returned just now.
+    pub fn note(&self, called: Duration, action: Action) {
+        let returned = self.now();
+        self.operations.lock().unwrap().push(Operation {
+            action,
+            called,
+            returned,
+        });
+    }
+
+    /// All that was noted.
+    pub fn into_operations(self) -> Vec<Operation> {
+        self.operations.into_inner().unwrap()
+    }
+}
