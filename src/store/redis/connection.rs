@@ -139,6 +139,33 @@ impl Connection {
         self.health.note(answer.as_ref().err());
         answer
     }
+
+    /// Sends commands, all at once; an answer that is an error stands in its place.
+    ///
+    /// # Errors
+    /// What the connection says. It takes note of that, and of what Redis says.
+    pub async fn send_all(
+        &mut self,
+        cmds: impl IntoIterator<Item = Cmd>,
+    ) -> RedisResult<Vec<Value>> {
+        let mut pipeline = redis::Pipeline::new();
+        for cmd in cmds {
+            pipeline.add_command(cmd);
+        }
+        let count = pipeline.len();
+        let answers = self.handle.send_packed_commands(&pipeline, 0, count).await;
+        match &answers {
+            Ok(answers) => {
+                let error = answers.iter().find_map(|answer| match answer {
+                    Value::ServerError(error) => Some(RedisError::from(error.clone())),
+                    _ => None,
+                });
+                self.health.note(error.as_ref());
+            }
+            Err(error) => self.health.note(Some(error)),
+        }
+        answers
+    }
 }
 
 impl Health {

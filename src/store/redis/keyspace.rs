@@ -107,6 +107,31 @@ impl Keyspace {
         format!("{}broker:migration:lease", self.prefix)
     }
 
+    /// Held by the broker that looks for stragglers, and for a while after it looked.
+    #[must_use]
+    pub fn sweep_lease(&self) -> String {
+        format!("{}broker:sweep:lease", self.prefix)
+    }
+
+    /// What SCAN has to match to find all keys of the tenant. A prefix has nothing in it that means
+    /// something in a pattern: tenants have no such characters, and braces mean nothing there.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        format!("{}*", self.prefix)
+    }
+
+    /// What SCAN has to match to find the sets of the users' rows.
+    #[must_use]
+    pub fn user_index_pattern(&self) -> String {
+        format!("{}user:upstream:*", self.prefix)
+    }
+
+    /// The set of the keys of a user's rows as toolhive spells it, which encodes nothing.
+    #[must_use]
+    pub fn plain_user_index(&self, user: &UserId) -> String {
+        format!("{}user:upstream:{}", self.prefix, user.as_str())
+    }
+
     /// The row that `key` is the key of. `None` for all other keys, spellings that
     /// [`Keyspace::row`] doesn't produce among them.
     #[must_use]

@@ -1,8 +1,8 @@
 //! The Redis backend.
 //!
 //! [`keyspace`] names the keys, [`row_json`] spells the rows, `scripts/*.lua` change them, one atomic
-//! step each; `pool` and `connection` carry the commands. What one tenant holds shares a hash
-//! slot, so that a script may touch all of it.
+//! step each; `pool` and `connection` carry the commands; [`migration`] brings in older data. What one
+//! tenant holds shares a hash slot, so that a script may touch all of it.
 
 mod connection;
 pub mod keyspace;

@@ -7,7 +7,7 @@ use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 
 use super::{
     connection::{Connection, Manager},
-    scripts::Script,
+    scripts::{Call, Script},
 };
 use crate::error::{Error, Unreadable};
 
@@ -100,6 +100,61 @@ impl Pool {
         };
         answer.map_err(|error| failure("script", &error))
     }
+}
+
+impl Pool {
+    /// Sends commands that change nothing, all at once, and gives the answers in their order.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`] if any of them fails.
+    pub async fn read_each(&self, cmds: Vec<Cmd>) -> Result<Vec<Value>, Error> {
+        if cmds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut connection = self.connection().await?;
+        let answers = connection.send_all(cmds).await;
+        let answers = answers.map_err(|error| failure("read", &error))?;
+        let checked = answers.into_iter().map(Value::extract_error);
+        checked
+            .collect::<Result<_, _>>()
+            .map_err(|error| failure("read", &error))
+    }
+
+    /// Calls scripts, all at once, and gives the answers in their order. Some calls may be done
+    /// and others not when this fails.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`] if any of them fails.
+    pub async fn call_each(&self, calls: &[Call<'_>]) -> Result<Vec<Value>, Error> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut connection = self.connection().await?;
+        let mut answers = connection
+            .send_all(calls.iter().map(Call::by_hash))
+            .await
+            .map_err(|error| failure("script", &error))?;
+        // Redis knows no hash after a restart or on a new primary. Nothing was done then.
+        let unknown: Vec<usize> = (0..answers.len())
+            .filter(|&i| is_unknown_script(&answers[i]))
+            .collect();
+        if !unknown.is_empty() {
+            let again = unknown.iter().map(|&i| calls[i].by_source());
+            let again = connection.send_all(again).await;
+            let again = again.map_err(|error| failure("script", &error))?;
+            for (i, answer) in unknown.into_iter().zip(again) {
+                answers[i] = answer;
+            }
+        }
+        let checked = answers.into_iter().map(Value::extract_error);
+        checked
+            .collect::<Result<_, _>>()
+            .map_err(|error| failure("script", &error))
+    }
+}
+
+fn is_unknown_script(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
 /// What a failed command means. The operator reads the detail in the log; Redis' own text isn't in

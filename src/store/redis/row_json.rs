@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A row without tokens, which is absent to every reader.
-const NULL: &[u8] = b"null";
+pub(super) const NULL: &[u8] = b"null";
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -113,7 +113,8 @@ pub fn decode(bytes: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
     (*bytes != NULL).then(|| decode_row(&bytes, provider))
 }
 
-fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
+/// The row in `bytes`, which aren't [`NULL`], under the key of `provider`.
+pub(super) fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
     // The error's text would quote the value that has the wrong type: only its place may be told.
     let read: Read = serde_json::from_slice(bytes).map_err(|error| {
         let what = if error.is_data() {

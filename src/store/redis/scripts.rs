@@ -41,6 +41,14 @@ scripts! {
     delete_rows: "delete_rows.lua",
     /// Deletes identities of a user.
     delete_identities: "delete_identities.lua",
+    /// Moves a row of the older layout, or drops it.
+    migrate_row: "migrate_row.lua",
+    /// Copies an identity to its provider's logical name.
+    migrate_identity: "migrate_identity.lua",
+    /// Keeps a lease, or gives it up.
+    keep_lease: "keep_lease.lua",
+    /// Gives a user's index its expiry back.
+    expire_index: "expire_index.lua",
 }
 
 /// A script and its hash.
@@ -52,10 +60,9 @@ pub struct Script {
 
 impl Script {
     fn new(source: &'static str) -> Self {
-        let digest = Sha1::digest(source.as_bytes());
         Self {
             source,
-            sha: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha: sha1_hex(source.as_bytes()),
         }
     }
 
@@ -72,6 +79,38 @@ impl Script {
     }
 }
 
+/// A call of a script, ready to be sent along with others.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// What is called.
+    pub script: &'a Script,
+    /// Its keys.
+    pub keys: Vec<&'a str>,
+    /// Its arguments.
+    pub args: Vec<&'a [u8]>,
+}
+
+impl Call<'_> {
+    pub(super) fn by_hash(&self) -> Cmd {
+        self.script.by_hash(&self.keys, &self.args)
+    }
+
+    pub(super) fn by_source(&self) -> Cmd {
+        self.script.by_source(&self.keys, &self.args)
+    }
+}
+
+/// The SHA-1 of `bytes` in hexadecimal, as `redis.sha1hex` gives it.
+#[must_use]
+pub fn sha1_hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digest = Sha1::digest(bytes);
+    let halves = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves
+        .map(|half| char::from(DIGITS[usize::from(half)]))
+        .collect()
+}
+
 fn call(verb: &str, script: &str, keys: &[&str], args: &[&[u8]]) -> Cmd {
     let mut cmd = redis::cmd(verb);
     cmd.arg(script).arg(keys.len());
@@ -82,4 +121,17 @@ fn call(verb: &str, script: &str, keys: &[&str], args: &[&[u8]]) -> Cmd {
         cmd.arg(*arg);
     }
     cmd
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sha1_hex;
+
+    #[test]
+    fn sha1_as_redis_spells_it() {
+        assert_eq!(
+            sha1_hex(b"null"),
+            "2be88ca4242c76e8253ac62474851065032d6833"
+        );
+    }
 }

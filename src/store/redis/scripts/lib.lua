@@ -97,6 +97,18 @@ local function prune(index, prefix)
   end
 end
 
+-- Whether a key holds a string with this SHA-1, or for '' nothing; nil if it holds something else.
+local function holds(key, sha)
+  local bytes = redis.pcall('GET', key)
+  if type(bytes) == 'table' then return nil end
+  if not bytes then return sha == '' end
+  return sha ~= '' and redis.sha1hex(bytes) == sha
+end
+
+local function is_set(key)
+  return type(redis.pcall('SCARD', key)) == 'number'
+end
+
 -- Removes a row that exists, with its places in both indexes (I1, I2).
 local function remove(key, bytes, session_index, prefix, grace)
   redis.call('DEL', key)

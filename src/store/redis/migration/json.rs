@@ -1,0 +1,171 @@
+//! Rewriting a JSON object without touching what this program doesn't know: every other field keeps
+//! its bytes and its place.
+
+use serde::{
+    Deserialize, Deserializer, Serializer,
+    de::{MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+/// An object's fields in their order, each value as it was spelled.
+pub struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+/// Why a value can't be rewritten. It doesn't quote the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnObject {
+    /// It isn't JSON, or JSON of another kind.
+    #[error("is no JSON object")]
+    Syntax,
+    /// A field is there twice: which one counts depends on who reads it.
+    #[error("is a JSON object with a field that is there twice")]
+    Twice,
+    /// `provider_id` is no text.
+    #[error("is a JSON object whose provider_id is no text")]
+    ProviderId,
+}
+
+impl<'a> Fields<'a> {
+    /// Takes `json` apart.
+    ///
+    /// # Errors
+    /// [`NotAnObject`].
+    pub fn parse(json: &'a [u8]) -> Result<Self, NotAnObject> {
+        let fields: Self = serde_json::from_slice(json).map_err(|_| NotAnObject::Syntax)?;
+        let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(NotAnObject::Twice);
+        }
+        Ok(fields)
+    }
+
+    /// The value of `provider_id`; empty where there is none, or `null`, as toolhive reads it.
+    ///
+    /// # Errors
+    /// [`NotAnObject::ProviderId`].
+    pub fn provider_id(&self) -> Result<String, NotAnObject> {
+        let Some((_, value)) = self.0.iter().find(|(name, _)| name == "provider_id") else {
+            return Ok(String::new());
+        };
+        serde_json::from_str::<Option<String>>(value.get())
+            .map(Option::unwrap_or_default)
+            .map_err(|_| NotAnObject::ProviderId)
+    }
+
+    /// The object with `provider_id` set, in its place if it has one, and with the fields of `last`
+    /// at its end, wherever they were before.
+    ///
+    /// # Errors
+    /// None that fields of an object can cause.
+    pub fn rewrite(
+        &self,
+        provider_id: &str,
+        last: &[(&str, u64)],
+    ) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        let size: usize = self
+            .0
+            .iter()
+            .map(|(name, value)| name.len() + value.get().len() + 4)
+            .sum();
+        // Large enough, since a buffer that grows leaves its old memory unwiped.
+        let room = size + 6 * provider_id.len() + 40 * last.len() + 64;
+        let mut json = Zeroizing::new(Vec::with_capacity(room));
+        let mut serializer = serde_json::Serializer::new(&mut *json);
+        let mut object = serializer.serialize_map(None)?;
+        if !self.0.iter().any(|(name, _)| name == "provider_id") {
+            object.serialize_entry("provider_id", provider_id)?;
+        }
+        for (name, value) in &self.0 {
+            if name == "provider_id" {
+                object.serialize_entry(name, provider_id)?;
+            } else if !last.iter().any(|(set, _)| set == name) {
+                object.serialize_entry(name, value)?;
+            }
+        }
+        for (name, value) in last {
+            object.serialize_entry(name, value)?;
+        }
+        object.end()?;
+        Ok(json)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(16);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(json: &str) -> String {
+        let fields = Fields::parse(json.as_bytes()).unwrap();
+        let bytes = fields.rewrite("okta", &[("version", 7)]).unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_keeps_its_bytes_and_its_place() {
+        assert_eq!(
+            rewritten(
+                r#"{"a":1.0,"provider_id":"oidc","n":12345678901234567890123,"e":[],"o":{"x": "\u00fc"}}"#
+            ),
+            r#"{"a":1.0,"provider_id":"okta","n":12345678901234567890123,"e":[],"o":{"x": "\u00fc"},"version":7}"#
+        );
+    }
+
+    #[test]
+    fn a_field_that_is_set_is_there_once() {
+        assert_eq!(
+            rewritten(r#"{"version":"x","a":null}"#),
+            r#"{"provider_id":"okta","a":null,"version":7}"#
+        );
+        assert_eq!(rewritten("{}"), r#"{"provider_id":"okta","version":7}"#);
+    }
+
+    #[test]
+    fn what_cannot_be_rewritten() {
+        for bad in ["", "null", "[1]", "7", "{", "{}x", "{\"a\":\"\u{1}\"}"] {
+            let error = Fields::parse(bad.as_bytes()).err();
+            assert_eq!(error, Some(NotAnObject::Syntax), "{bad}");
+        }
+        assert!(Fields::parse(b"{\"a\":\"\xff\"}").is_err());
+        // The second name is the first one in another spelling.
+        let twice = Fields::parse(br#"{"ab":1,"\u0061b":1}"#).err();
+        assert_eq!(twice, Some(NotAnObject::Twice));
+    }
+
+    #[test]
+    fn a_provider_id_is_text_or_none() {
+        let of = |json: &str| Fields::parse(json.as_bytes()).unwrap().provider_id();
+        assert_eq!(of(r#"{"provider_id":"oi\u0064c"}"#).as_deref(), Ok("oidc"));
+        assert_eq!(of(r#"{"provider_id":null}"#).as_deref(), Ok(""));
+        assert_eq!(of("{}").as_deref(), Ok(""));
+        for bad in ["7", "true", "[\"oidc\"]", "{}"] {
+            let json = format!(r#"{{"provider_id":{bad}}}"#);
+            assert_eq!(of(&json), Err(NotAnObject::ProviderId));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! M8: a dry run changes nothing and reports exactly what a run would do; who waits sees how far it is.
+
+use std::sync::Mutex;
+
+use token_broker::store::redis::migration::{
+    Report,
+    progress::{Progress, Silent, Snapshot},
+};
+
+use crate::{
+    seed::{MAPPING, seed},
+    world::{P, World, old_json},
+};
+
+/// Everything that can become of a row or an identity.
+async fn everything(world: &World) {
+    world
+        .old_row("again", &old_json("oidc", "u", "1"), "u", None)
+        .await;
+    world.migrate(&["oidc=okta"]).await;
+    world
+        .old_row("again", &old_json("oidc", "u", "2"), "u", None)
+        .await;
+    seed(world).await;
+    world
+        .old_row("logical", &old_json("github", "u", "3"), "u", None)
+        .await;
+    world.old_row("null", "null", "", None).await;
+    world.old_row("corrupt", "{", "", None).await;
+    world
+        .old_row("empty", &old_json("", "u", "4"), "u", None)
+        .await;
+    world
+        .old_row("dropped", &old_json("oidc", "u", "5"), "u", None)
+        .await;
+    world
+        .set(&format!("{P}upstream:dropped:okta"), r#"{"user_id":"u"}"#)
+        .await;
+    world
+        .old_row("type", &old_json("oidc", "u", "6"), "u", None)
+        .await;
+    world.set(&format!("{P}upstream:idx:type"), "no set").await;
+    world.add(&format!("{P}upstream:set"), "x").await;
+    world
+        .set(&format!("{P}provider:4:oidc:present"), r#"{"user_id":"u"}"#)
+        .await;
+    world
+        .set(&format!("{P}provider:4:okta:present"), r#"{"user_id":"u"}"#)
+        .await;
+    world
+        .set(&format!("{P}provider:4:oidc:taken"), r#"{"user_id":"u"}"#)
+        .await;
+    world
+        .set(&format!("{P}provider:4:okta:taken"), r#"{"user_id":"v"}"#)
+        .await;
+    world.set(&format!("{P}provider:4:oidc:corrupt"), "7").await;
+}
+
+fn as_of_a_run(report: Report) -> Report {
+    Report {
+        dry_run: false,
+        ..report
+    }
+}
+
+#[tokio::test]
+async fn m8_a_dry_run_changes_nothing_and_reports_what_a_run_does() {
+    let world = World::new().await;
+    everything(&world).await;
+    let before = world.dump().await;
+    let dry = world.migration(MAPPING).dry_run(&Silent).await.unwrap();
+    assert_eq!(world.dump().await, before);
+    assert!(dry.dry_run && dry.to_string().contains("nothing was changed"));
+
+    let run = world.migrate(MAPPING).await;
+    assert_eq!(as_of_a_run(dry), run);
+    let rows = run.rows;
+    let counts = [
+        rows.migrated,
+        rows.superseded,
+        rows.dropped,
+        rows.null,
+        rows.left_alone,
+        rows.failed,
+    ];
+    assert_eq!(counts, [6, 1, 1, 1, 1, 4]);
+    let of = run.identities;
+    assert_eq!(
+        [of.migrated, of.present, of.left_alone, of.failed],
+        [2, 1, 1, 1]
+    );
+}
+
+#[tokio::test]
+async fn m8_a_dry_run_on_a_tenant_that_no_broker_has_seen() {
+    for mapping in [&[][..], &["oidc=okta"]] {
+        let world = World::new().await;
+        let empty = world.migration(mapping).dry_run(&Silent).await.unwrap();
+        assert!(world.dump().await.is_empty());
+        assert_eq!(empty.grace_period, !mapping.is_empty());
+
+        world.set(&format!("{P}user:u"), "{}").await;
+        let before = world.dump().await;
+        let dry = world.migration(mapping).dry_run(&Silent).await.unwrap();
+        assert_eq!(world.dump().await, before);
+        assert!(dry.grace_period);
+        assert_eq!(as_of_a_run(dry), world.migrate(mapping).await);
+    }
+}
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<Snapshot>>);
+
+impl Progress for Told {
+    fn update(&self, now: &Snapshot) {
+        self.0.lock().unwrap().push(*now);
+    }
+}
+
+#[tokio::test]
+async fn m8_progress_is_told_and_ends_where_the_report_does() {
+    let world = World::new().await;
+    for n in 0..3_000 {
+        let json = if n % 100 == 0 {
+            "null".to_owned()
+        } else {
+            old_json("oidc", "u", "t")
+        };
+        world.old_row(&format!("s{n}"), &json, "u", None).await;
+        // Others' keys are part of the way, and aren't counted as scanned.
+        world.set(&format!("other:{n}"), "x").await;
+    }
+    world.old_row("bad", "{", "", None).await;
+    let told = Told::default();
+    let report = world.migration(&["oidc=okta"]).run(&told).await.unwrap();
+    let told = told.0.into_inner().unwrap();
+    assert!(told.len() > 5);
+    for pair in told.windows(2) {
+        assert!(pair[0].scanned <= pair[1].scanned && pair[0].migrated <= pair[1].migrated);
+        assert!((0.0..=1.0).contains(&pair[0].done));
+    }
+    let half = told.iter().find(|now| now.done >= 0.5).unwrap();
+    assert!((500..3_000).contains(&half.migrated), "{half:?}");
+    let last = told.last().unwrap();
+    assert!((last.done - 1.0).abs() < f64::EPSILON);
+    assert_eq!(last.migrated, report.rows.migrated);
+    assert_eq!((last.migrated, last.skipped, last.failed), (2_970, 30, 1));
+    assert!(last.scanned >= 3_002, "{last}");
+}

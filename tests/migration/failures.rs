@@ -1,0 +1,128 @@
+//! M6: what can't be migrated is named, nothing of it is lost, and the start is refused until it is
+//! dealt with.
+
+use token_broker::store::redis::migration::progress::Silent;
+
+use crate::world::{P, World, old_json, told};
+
+const OKTA: &[&str] = &["oidc=okta"];
+
+/// Each of them is a row that can't be migrated.
+async fn bad_rows(world: &World) -> Vec<String> {
+    let newer_gone_bad = format!("{P}upstream:newer:okta");
+    world.set(&newer_gone_bad, "gone bad").await;
+    world.set(&format!("{P}upstream:idx:index"), "no set").await;
+    world
+        .add(&format!("{P}upstream:target:okta"), "no string")
+        .await;
+    world.set(&format!("{P}user:upstream:w"), "no set").await;
+    for (session, json) in [
+        ("corrupt", "{\"provider_id\":\"oidc\"".to_owned()),
+        ("empty", String::new()),
+        ("index", old_json("oidc", "u", "1")),
+        ("list", "[]".to_owned()),
+        ("newer", old_json("oidc", "u", "2")),
+        ("number", r#"{"provider_id":7}"#.to_owned()),
+        ("target", old_json("oidc", "u", "3")),
+        (
+            "twice",
+            r#"{"provider_id":"oidc","provider_id":"oauth2"}"#.to_owned(),
+        ),
+        ("unmapped", old_json("oauth2", "u", "4")),
+        ("user", old_json("oidc", "w", "5")),
+        (
+            "wrong",
+            r#"{"provider_id":"oidc","access_token":["a"]}"#.to_owned(),
+        ),
+    ] {
+        world.set(&format!("{P}upstream:{session}"), &json).await;
+    }
+    world.add(&format!("{P}upstream:settled"), "a set").await;
+    let mut names = vec![
+        "corrupt", "empty", "index", "list", "newer", "number", "settled",
+    ];
+    names.extend(["target", "twice", "unmapped", "user", "wrong"]);
+    names
+        .iter()
+        .map(|name| format!("{P}upstream:{name}"))
+        .collect()
+}
+
+#[tokio::test]
+async fn m6_what_cannot_be_migrated_is_named_and_stays() {
+    let world = World::new().await;
+    let named = bad_rows(&world).await;
+    let before = world.dump().await;
+    world
+        .old_row("good", &old_json("oidc", "u", "9"), "u", None)
+        .await;
+
+    let report = world.migrate(OKTA).await;
+    assert_eq!(told(&report), "rows failed 12, rows migrated 1");
+    assert!(!report.is_complete());
+    let failed: Vec<_> = report
+        .failed
+        .iter()
+        .map(|entry| entry.key.clone())
+        .collect();
+    assert_eq!(failed, named);
+    let text = report.to_string();
+    assert!(
+        named.iter().all(|key| text.contains(key.as_str())),
+        "{text}"
+    );
+    let after = world.dump().await;
+    for (key, held) in before {
+        assert_eq!(after[&key], held, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn m6_a_key_that_no_id_gives_is_named_too() {
+    let world = World::new().await;
+    let key = [P.as_bytes(), b"upstream:\xff\xfe"].concat();
+    world.cmd::<()>("SET", &[key.as_slice(), b"{}"]).await;
+    let report = world.migrate(OKTA).await;
+    assert_eq!(told(&report), "rows failed 1");
+}
+
+#[tokio::test]
+async fn m6_every_start_tries_again_until_all_is_migrated() {
+    let world = World::new().await;
+    world.set(&format!("{P}upstream:bad"), "{").await;
+    for _ in 0..2 {
+        let report = world
+            .migration(OKTA)
+            .ensure_migrated(&Silent)
+            .await
+            .unwrap();
+        assert!(!report.expect("it isn't done").is_complete());
+        assert!(!world.exists(&format!("{P}broker:migration")).await);
+    }
+    world
+        .set(&format!("{P}upstream:bad"), &old_json("oidc", "u", "1"))
+        .await;
+    let report = world
+        .migration(OKTA)
+        .ensure_migrated(&Silent)
+        .await
+        .unwrap();
+    assert_eq!(told(&report.unwrap()), "rows migrated 1");
+    let report = world
+        .migration(OKTA)
+        .ensure_migrated(&Silent)
+        .await
+        .unwrap();
+    assert_eq!(report, None);
+}
+
+#[tokio::test]
+async fn m6_without_a_mapping_old_rows_cannot_be_migrated() {
+    let world = World::new().await;
+    world
+        .old_row("s", &old_json("oidc", "u", "1"), "u", None)
+        .await;
+    let report = world.migrate(&[]).await;
+    assert_eq!(told(&report), "rows failed 1");
+    assert!(report.failed[0].reason.contains("oidc"));
+}

@@ -1,0 +1,175 @@
+//! A large tenant: every row arrives, and how fast. `MIGRATION_ROWS` says how many rows, 5,000 by
+//! default; the figure that counts is that of
+//! `MIGRATION_ROWS=100000 cargo test --release --test migration speed -- --nocapture`.
+
+use std::{env, time::Duration};
+
+use redis::Pipeline;
+use token_broker::{
+    store::{Store, redis::migration::progress::Silent},
+    types::UserId,
+};
+use tokio::time::Instant;
+
+use crate::world::{P, World, row_key};
+
+const ROWS_A_USER: usize = 5;
+
+struct OldRow {
+    session: String,
+    user: String,
+    provider: &'static str,
+    /// ms
+    life: Option<u64>,
+}
+
+fn old_row(n: usize) -> OldRow {
+    OldRow {
+        session: format!("00000000-0000-4000-8000-{n:012}"),
+        user: format!("user-{}", n / ROWS_A_USER),
+        provider: if n.is_multiple_of(2) {
+            "okta"
+        } else {
+            "github"
+        },
+        life: (!n.is_multiple_of(20)).then(|| 3_600_000 + 1_000 * n as u64),
+    }
+}
+
+/// 2 KiB rows of two types, 5% without expiry, and an identity for each user.
+async fn fill(world: &World, rows: usize) {
+    let mut connection = world.redis.connect().await;
+    let token = "x".repeat(850);
+    for begin in (0..rows).step_by(1_000) {
+        let mut pipe = Pipeline::new();
+        for n in begin..rows.min(begin + 1_000) {
+            let row = old_row(n);
+            let protocol = if row.provider == "okta" {
+                "oidc"
+            } else {
+                "oauth2"
+            };
+            let json = format!(
+                r#"{{"provider_id":"{protocol}","access_token":"at-{n}-{token}","refresh_token":"rt-{token}","id_token":"","expires_at":4102444800,"user_id":"{}","upstream_subject":"00u1abcdefGHIJKLM{n}","client_id":"client-{n}"}}"#,
+                row.user
+            );
+            let key = format!("{P}upstream:{}", row.session);
+            pipe.set(&key, json).ignore();
+            if let Some(life) = row.life {
+                pipe.pexpire(&key, i64::try_from(life).unwrap()).ignore();
+            }
+            pipe.sadd(format!("{P}user:upstream:{}", row.user), &key)
+                .ignore();
+            if n % ROWS_A_USER == 0 {
+                let identity = format!("{P}provider:{}:{protocol}:sub-{n}", protocol.len());
+                let json = format!(
+                    r#"{{"user_id":"{}","provider_id":"{protocol}","provider_subject":"sub-{n}","linked_at":1700000000,"last_used_at":1700000000}}"#,
+                    row.user
+                );
+                pipe.set(&identity, json).ignore();
+                pipe.sadd(format!("{P}user:providers:{}", row.user), identity)
+                    .ignore();
+            }
+        }
+        pipe.query_async::<()>(&mut connection).await.unwrap();
+    }
+}
+
+async fn assert_migrated(world: &World, rows: usize, filled: Instant) {
+    let store = world.store();
+    let mut connection = world.redis.connect().await;
+    for begin in (0..rows).step_by(500) {
+        let batch: Vec<_> = (begin..rows.min(begin + 500)).map(old_row).collect();
+        let keys: Vec<_> = batch
+            .iter()
+            .map(|row| row_key(&row.session, row.provider))
+            .collect();
+        let read = store.get_many(&keys).await.unwrap();
+        let mut pipe = Pipeline::new();
+        for row in &batch {
+            pipe.pttl(format!("{P}upstream:{}:{}", row.session, row.provider));
+        }
+        let left: Vec<i64> = pipe.query_async(&mut connection).await.unwrap();
+        let passed = i64::try_from(filled.elapsed().as_millis()).unwrap();
+        for (n, ((row, read), left)) in batch.iter().zip(read).zip(left).enumerate() {
+            let read = read.expect("a row").expect("readable").row;
+            let token = read.access_token.unwrap();
+            assert!(token.expose().starts_with(&format!("at-{}-", begin + n)));
+            assert_eq!(read.user_id.unwrap().as_str(), row.user);
+            match row.life {
+                None => assert_eq!(left, -1),
+                // Filling took a while: it began before `filled` and ended after.
+                Some(life) => {
+                    let was = i64::try_from(life).unwrap();
+                    assert!(
+                        left <= was && left >= was - passed - 1_000,
+                        "{left} of {was}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_tenant_arrives_whole() {
+    let rows = env::var("MIGRATION_ROWS").map_or(5_000, |rows| rows.parse().unwrap());
+    let world = World::new().await;
+    let began = Instant::now();
+    fill(&world, rows).await;
+    world.set("somebody:else", "theirs").await;
+
+    let migration = world.migration(&["oidc=okta", "oauth2=github"]);
+    let begun = Instant::now();
+    let cpu = cpu_of(&world).await;
+    let report = migration.ensure_migrated(&Silent).await.unwrap().unwrap();
+    let (took, cpu) = (begun.elapsed(), cpu_of(&world).await - cpu);
+    println!(
+        "{rows} rows and {} identities in {took:?}: {:.0} rows/s; Redis was busy {:.0}% of it; \
+         commands that took most of it:\n{}",
+        report.identities.migrated,
+        rows as f64 / took.as_secs_f64(),
+        100.0 * cpu.as_secs_f64() / took.as_secs_f64(),
+        costs(&world).await,
+    );
+    assert!(report.is_complete());
+    assert_eq!(report.rows.migrated, rows as u64);
+    assert_eq!(
+        report.identities.migrated,
+        rows.div_ceil(ROWS_A_USER) as u64
+    );
+    assert_migrated(&world, rows, began).await;
+
+    let begun = Instant::now();
+    assert_eq!(migration.ensure_migrated(&Silent).await.unwrap(), None);
+    println!("a later start: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    let sweep = migration.sweep(Duration::ZERO).await.unwrap();
+    assert_eq!(sweep.unwrap().rows.changed(), 0);
+    println!("a sweep: {:?}", begun.elapsed());
+
+    let user = UserId::new("user-0").unwrap();
+    let deleted = world.store().delete_user(&user).await.unwrap();
+    assert_eq!((deleted.rows, deleted.identities), (ROWS_A_USER as u64, 2));
+    assert_eq!(world.get("somebody:else").await.as_deref(), Some("theirs"));
+}
+
+/// CPU time that Redis has taken.
+async fn cpu_of(world: &World) -> Duration {
+    let info: String = world.cmd("INFO", &["cpu"]).await;
+    let seconds = |name: &str| -> f64 {
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim_start_matches(':').parse().unwrap()
+    };
+    let all = seconds("used_cpu_sys_main_thread") + seconds("used_cpu_user_main_thread");
+    Duration::from_secs_f64(all)
+}
+
+async fn costs(world: &World) -> String {
+    let info: String = world.cmd("INFO", &["commandstats"]).await;
+    let kept = ["cmdstat_evalsha", "cmdstat_mget", "cmdstat_scan"];
+    let lines = info
+        .lines()
+        .filter(|line| kept.iter().any(|name| line.starts_with(name)));
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,110 @@
+//! M7: a completed migration is remembered with its mapping, so that a later start costs one read.
+
+use std::sync::{Arc, Mutex};
+
+use token_broker::store::redis::migration::progress::Silent;
+
+use crate::{
+    resp_proxy::{RespProxy, Verdict},
+    seed::{MAPPING, ROWS, seed},
+    world::{P, World, migration_on, old_json, told},
+};
+
+/// The commands that a start sends, without those that make a connection.
+async fn commands_of_a_start(world: &World, mapping: &[&str]) -> Vec<String> {
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&sent);
+    let proxy = RespProxy::start(world.redis.port(), move |command| {
+        seen.lock().unwrap().push(command.name());
+        async { Verdict::Forward }
+    })
+    .await;
+    let report = migration_on(proxy.port(), mapping)
+        .ensure_migrated(&Silent)
+        .await;
+    assert_eq!(report.unwrap(), None);
+    let mut sent = sent.lock().unwrap().clone();
+    sent.retain(|name| !["HELLO", "CLIENT", "SELECT", "PING"].contains(&name.as_str()));
+    sent
+}
+
+#[tokio::test]
+async fn m7_a_later_start_costs_one_read() {
+    let world = World::new().await;
+    seed(&world).await;
+    let first = world
+        .migration(MAPPING)
+        .ensure_migrated(&Silent)
+        .await
+        .unwrap();
+    assert_eq!(first.unwrap().rows.migrated, ROWS.len() as u64);
+    assert_eq!(commands_of_a_start(&world, MAPPING).await, ["GET"]);
+    // One that has no mapping asks for nothing.
+    assert_eq!(commands_of_a_start(&world, &[]).await, ["GET"]);
+}
+
+#[tokio::test]
+async fn m7_another_mapping_migrates_again() {
+    let world = World::new().await;
+    seed(&world).await;
+    let first = world
+        .migration(&["oidc=okta"])
+        .ensure_migrated(&Silent)
+        .await
+        .unwrap();
+    assert_eq!(first.unwrap().rows.failed, 2, "the other type");
+    let second = world
+        .migration(MAPPING)
+        .ensure_migrated(&Silent)
+        .await
+        .unwrap();
+    assert_eq!(
+        told(&second.unwrap()),
+        "identities migrated 1, identities present 1, rows migrated 2"
+    );
+    world
+        .old_row("late", &old_json("oidc", "u", "1"), "u", None)
+        .await;
+    let third = world
+        .migration(&["oidc=entra"])
+        .ensure_migrated(&Silent)
+        .await
+        .unwrap();
+    assert_eq!(third.unwrap().rows.migrated, 1);
+    assert!(world.exists(&format!("{P}upstream:late:entra")).await);
+}
+
+#[tokio::test]
+async fn m7_a_tenant_of_its_own_in_a_shared_redis() {
+    let world = World::new().await;
+    world.set("thv:auth:{ns:other}:upstream:s", "{").await;
+    let report = world.migration(&[]).ensure_migrated(&Silent).await.unwrap();
+    assert_eq!(told(&report.unwrap()), "");
+    assert!(
+        !world.exists(&format!("{P}broker:grace")).await,
+        "this tenant is empty"
+    );
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_none() {
+    let world = World::new().await;
+    for record in [
+        "",
+        "{}",
+        "[]",
+        r#"{"mapping":{"oidc":""},"completed_at":1}"#,
+    ] {
+        world.set(&format!("{P}broker:migration"), record).await;
+        let report = world
+            .migration(MAPPING)
+            .ensure_migrated(&Silent)
+            .await
+            .unwrap();
+        assert!(report.is_some(), "{record}");
+    }
+    // One of a later version has more in it.
+    let record = r#"{"mapping":{"oidc":"okta"},"completed_at":1,"later":true}"#;
+    world.set(&format!("{P}broker:migration"), record).await;
+    assert_eq!(commands_of_a_start(&world, &["oidc=okta"]).await, ["GET"]);
+}
