@@ -6,7 +6,7 @@ use clap::Args;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{DONE, FAILED, USAGE, complain};
+use super::{DONE, FAILED, USAGE, complain, runtime};
 
 /// What to ask, and whom.
 #[derive(Args, Debug)]
@@ -33,10 +33,7 @@ pub(super) fn run(args: &HealthArgs) -> u8 {
         complain("timeout: is not a span of time, like 2s");
         return USAGE;
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("can't start: {error}"));

@@ -2,15 +2,18 @@
 
 mod health;
 mod log;
+mod migrate;
 #[cfg(test)]
 mod reference;
 mod serve;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
 use clap::{
     ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
 };
+
+use tokio::runtime::Runtime;
 
 use crate::config::{self, Config, Problem, Settings};
 
@@ -47,6 +50,8 @@ struct Cli {
 enum Command {
     /// Serve gRPC (what happens without a command)
     Serve(Box<Configured>),
+    /// Bring in the data of older software without serving, or end its grace period
+    Migrate(Box<migrate::MigrateArgs>),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
     Health(health::HealthArgs),
 }
@@ -79,6 +84,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = match cli.command {
         None => configured(cli.serve, own, serve::run),
         Some(Command::Serve(args)) => configured(*args, own, serve::run),
+        Some(Command::Migrate(args)) => configured(args.configured.clone(), own, |config| {
+            migrate::run(&args, config)
+        }),
         Some(Command::Health(args)) => health::run(&args),
     };
     ExitCode::from(code)
@@ -123,6 +131,12 @@ fn resolve(args: Configured, matches: &ArgMatches) -> Result<Config, Vec<Problem
         None => Settings::default(),
     };
     args.settings.or(file).resolve()
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 /// Tells a person something that isn't a log line.

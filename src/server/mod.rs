@@ -80,7 +80,8 @@ impl<S: Store> Server<S> {
     }
 
     /// Serves on `listener` until `stop` is done, then finishes the calls in flight. Calls are
-    /// admitted and health may become SERVING once `prepare` is done.
+    /// admitted and health may become SERVING once `prepare` is done; from then on `alongside` runs
+    /// too.
     ///
     /// # Errors
     /// A [`ServeError`]; if `prepare` failed, nothing was served.
@@ -88,6 +89,7 @@ impl<S: Store> Server<S> {
         self,
         listener: TcpListener,
         prepare: impl Future<Output = Result<(), E>>,
+        alongside: impl Future<Output = ()>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServeError<E>> {
         self.health.begin().await;
@@ -102,7 +104,8 @@ impl<S: Store> Server<S> {
         let watching = async {
             prepare.await.map_err(ServeError::Prepare)?;
             self.calls.open();
-            match self.health.follow(self.tokens.backend()).await {}
+            let (never, ()) = tokio::join!(self.health.follow(self.tokens.backend()), alongside);
+            match never {}
         };
         tokio::select! {
             () = &mut stop => {}
