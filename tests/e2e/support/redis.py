@@ -1,0 +1,94 @@
+"""A Redis of a test's own, which can be killed, paused and started again."""
+
+import signal
+import socket
+import subprocess
+import tempfile
+
+from support.paths import program
+from support.processes import kill, spawn
+from support.waiting import eventually
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Redis:
+    """Keeps its port and, by an append-only file, its data over a restart."""
+
+    def __init__(self, password: str = ""):
+        self._folder = tempfile.TemporaryDirectory(prefix="redis-")
+        self._password = password
+        self._process = None
+        # Another process may take the port between the choice and the start.
+        for attempt in range(5):
+            self.port = free_port()
+            try:
+                self.start()
+                return
+            except AssertionError:
+                if attempt == 4:
+                    raise
+
+    @property
+    def url(self) -> str:
+        """Without the password, as for a command line."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def url_with_password(self) -> str:
+        """As for an environment variable."""
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "dir": self._folder.name,
+            "save": "",
+            "appendonly": "yes",
+            "requirepass": self._password,
+        }
+        command = [program("redis-server", "REDIS_SERVER")]
+        for name, value in options.items():
+            command += [f"--{name}", value]
+        self._process = spawn(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually("redis answers", self._answers, within=10)
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, "redis-server exited at start"
+        return self._cli("PING").stdout.strip() == "PONG"
+
+    def _cli(self, *arguments: str) -> subprocess.CompletedProcess:
+        command = [program("redis-cli"), "-h", "127.0.0.1", "-p", str(self.port), *arguments]
+        return subprocess.run(
+            command, env={"REDISCLI_AUTH": self._password}, capture_output=True, text=True, timeout=10
+        )
+
+    def command(self, *arguments: str) -> str:
+        """One command, and its answer as `redis-cli` prints it."""
+        done = self._cli(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.rstrip("\n")
+
+    def kill(self) -> None:
+        """As if the machine went away, but its files stay."""
+        kill(self._process)
+
+    def pause(self) -> None:
+        """It accepts connections and keeps those it has, and answers nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Ends a pause."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """For good."""
+        self.kill()
+        self._folder.cleanup()

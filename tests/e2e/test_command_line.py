@@ -1,0 +1,120 @@
+"""Mistakes in the configuration end with exit code 2 and the name of the setting."""
+
+import subprocess
+
+import pytest
+
+from support.broker import running
+from support.paths import broker_binary
+from support.processes import clean_environment
+from support.redis import Redis
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Runs the binary to its end. One that serves in spite of a mistake runs into the timeout."""
+    return subprocess.run(
+        [broker_binary(), *arguments],
+        env=clean_environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--listen", "nonsense"], ["listen"]),
+        (["--listen", "0.0.0.0:0"], ["listen", "insecure-allow-remote"]),
+        (["--backend", "postgres"], ["backend"]),
+        (["--backend", "redis", "--redis-url", "http://127.0.0.1/"], ["redis-url"]),
+        (["--tenant", "No Colon"], ["tenant"]),
+        (["--legacy-provider", "oidc"], ["legacy-provider"]),
+        (["--log-format", "xml"], ["log-format"]),
+        (["--shutdown-grace", "soon"], ["shutdown-grace"]),
+        (["--config", "/nonexistent/broker.toml"], ["config", "/nonexistent/broker.toml"]),
+        (["--no-such-flag"], ["no-such-flag"]),
+        (["no-such-command"], ["no-such-command"]),
+    ],
+)
+def test_a_bad_flag_is_named(arguments, named):
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    for name in named:
+        assert name in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [("TOKEN_BROKER_LISTEN", "nonsense", "listen"), ("TOKEN_BROKER_TENANT", "No Colon", "tenant")],
+)
+def test_a_bad_variable_is_named(variable, value, named):
+    done = run("serve", env={variable: value})
+    assert done.returncode == 2, done.stderr
+    assert named in done.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('listen = "nonsense"', "listen"),
+        ("no-such-setting = 1", "no-such-setting"),
+        ("tenant = 7", "tenant"),
+        ("\nlisten = ", "line 2"),
+    ],
+)
+def test_a_bad_key_of_the_file_is_named(tmp_path, text, named):
+    file = tmp_path / "broker.toml"
+    file.write_text(text + "\n")
+    done = run("serve", "--config", str(file))
+    assert done.returncode == 2, done.stderr
+    assert named in done.stderr
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path):
+    file = tmp_path / "broker.toml"
+    file.write_text('tenant = "No Colon"\n')
+    done = run(
+        "serve", "--listen", "0.0.0.0:0", "--config", str(file), env={"TOKEN_BROKER_SHUTDOWN_GRACE": "soon"}
+    )
+    assert done.returncode == 2
+    for name in ("listen", "tenant", "shutdown-grace"):
+        assert name in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_password_on_the_command_line_is_refused(command):
+    done = run(command, "--backend", "redis", "--redis-url", "redis://:hunter2@127.0.0.1:1/0")
+    assert done.returncode == 2, done.stderr
+    assert "redis-url" in done.stderr and "TOKEN_BROKER_REDIS_URL" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+def test_a_password_in_the_environment_works_and_is_logged_nowhere():
+    redis = Redis(password="hunter2")
+    try:
+        with running("--backend", "redis", env={"TOKEN_BROKER_REDIS_URL": redis.url_with_password}) as broker:
+            broker.client.Store(session_id="s", provider="github", tokens={"access_token": "at"})
+            assert redis.command("EXISTS", "thv:auth:{default:default}:upstream:s:github") == "1"
+            assert "hunter2" not in "".join(broker.log)
+    finally:
+        redis.close()
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, redis):
+    file = tmp_path / "broker.toml"
+    file.write_text('tenant = "from:file"\nbackend = "redis"\n')
+    env = {"TOKEN_BROKER_TENANT": "from:environment", "TOKEN_BROKER_REDIS_URL": redis.url}
+    for flags, tenant in (([], "from:environment"), (["--tenant", "from:flag"], "from:flag")):
+        with running("--config", str(file), *flags, env=env) as broker:
+            broker.client.Store(session_id="s", provider="github", tokens={"access_token": "at"})
+        assert redis.command("EXISTS", f"thv:auth:{{{tenant}}}:upstream:s:github") == "1"
+
+
+def test_help_and_version_are_not_mistakes():
+    help_text = run("--help")
+    assert help_text.returncode == 0
+    for name in ("serve", "migrate", "health", "--listen", "--redis-url", "TOKEN_BROKER_REDIS_URL"):
+        assert name in help_text.stdout + run("serve", "--help").stdout
+    assert run("--version").stdout.startswith("token-broker ")

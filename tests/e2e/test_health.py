@@ -1,0 +1,99 @@
+"""Health follows the Redis, liveness doesn't, and the broker is never restarted."""
+
+import pytest
+from grpc import RpcError, StatusCode
+
+from support.broker import TOKEN_BROKER, running
+from support.client import refusal
+from support.waiting import eventually
+
+# What a probe may see late, in seconds: a promise of the README.
+NOTICED = 2.0
+
+
+@pytest.fixture
+def broker(redis):
+    with running("--backend", "redis", "--redis-url", redis.url) as started:
+        yield started
+
+
+def assert_outage_is_noticed(broker, redis, begin, end, record_property):
+    """Stops Redis by `begin`, brings it back by `end`, and watches the probes meanwhile."""
+    row = {"session_id": "session-1", "provider": "github"}
+    broker.client.Store(**row, tokens={"access_token": "at-1"})
+
+    def reports(status: str):
+        def condition() -> bool:
+            assert broker.probe("liveness") == "SERVING", "a Redis outage must restart no pod"
+            return broker.probe() == status and broker.probe(TOKEN_BROKER) == status
+
+        return condition
+
+    begin()
+    noticed = eventually("NOT_SERVING", reports("NOT_SERVING"), within=NOTICED)
+    refused = refusal(broker.client.Get, **row)
+    assert (refused.code, refused.reason) == (StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    assert refused.retry_after is not None and refused.retry_after > 0
+
+    end()
+    returned = eventually("SERVING again", reports("SERVING"), within=NOTICED)
+    assert broker.client.Get(**row).entry.tokens.access_token == "at-1"
+    assert broker.is_running()
+    record_property("measured", f"NOT_SERVING after {noticed:.2f} s, SERVING after {returned:.2f} s")
+
+
+def test_a_killed_redis_is_noticed_and_so_is_its_return(broker, redis, record_property):
+    assert_outage_is_noticed(broker, redis, redis.kill, redis.start, record_property)
+
+
+def test_a_hung_redis_is_noticed_and_so_is_its_return(broker, redis, record_property):
+    assert_outage_is_noticed(broker, redis, redis.pause, redis.resume, record_property)
+
+
+def test_a_second_outage_is_noticed_as_well(broker, redis, record_property):
+    for _ in range(2):
+        assert_outage_is_noticed(broker, redis, redis.kill, redis.start, record_property)
+
+
+def test_a_call_during_an_outage_ends_by_its_deadline(broker, redis):
+    redis.pause()
+    refused = refusal(broker.client.Get, session_id="session-1", provider="github", timeout=0.3)
+    assert refused.code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE)
+    redis.resume()
+
+
+def test_a_broker_that_starts_before_its_redis_waits_for_it(redis):
+    redis.kill()
+    options = ("--backend", "redis", "--redis-url", redis.url)
+    with running(*options, await_serving=False) as broker:
+        assert broker.probe() == "NOT_SERVING"
+        assert broker.probe("liveness") == "SERVING"
+        refused = refusal(broker.client.Get, session_id="s", provider="github")
+        assert refused.code == StatusCode.UNAVAILABLE
+        assert refused.domain == "tokenbroker.v1"
+        redis.start()
+        eventually("SERVING", lambda: broker.probe() == "SERVING", within=5)
+        broker.client.Store(session_id="s", provider="github", tokens={"access_token": "at"})
+
+
+def test_a_watch_sees_the_outage_and_the_return(broker, redis):
+    watch = broker.watch_health(TOKEN_BROKER)
+    assert next(watch) == "SERVING"
+    redis.kill()
+    assert next(watch) == "NOT_SERVING"
+    redis.start()
+    assert next(watch) == "SERVING"
+
+
+def test_an_unknown_service_is_not_found(broker):
+    for ask in (broker.health, lambda service: next(broker.watch_health(service))):
+        with pytest.raises(RpcError) as error:
+            ask("no.such.Service")
+        assert error.value.code() == StatusCode.NOT_FOUND
+
+
+def test_the_memory_backend_serves_at_once():
+    with running("--backend", "memory") as broker:
+        for service in ("", TOKEN_BROKER, "liveness"):
+            assert broker.probe(service) == "SERVING"
+            assert broker.health(service) == "SERVING"

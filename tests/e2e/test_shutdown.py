@@ -1,0 +1,63 @@
+"""SIGTERM: no new calls, those in flight finish, exit code 0."""
+
+import signal
+import socket
+import time
+
+import grpc
+import pytest
+
+from support.broker import TOKEN_BROKER, running
+from support.in_flight import ROW, call_in_flight
+from support.waiting import eventually
+
+
+def exit_code(broker, within: float) -> int:
+    return broker.process.wait(timeout=within)
+
+
+def refuses_connections(address: str) -> bool:
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_broker_exits_at_once(sent):
+    with running("--backend", "memory", "--shutdown-grace", "10s") as broker:
+        broker.client.Store(**ROW, tokens={"access_token": "at-1"})
+        broker.process.send_signal(sent)
+        assert exit_code(broker, within=2) == 0
+
+
+def test_a_call_in_flight_finishes(redis):
+    with call_in_flight(redis, "--shutdown-grace", "10s") as (broker, proxy, call):
+        broker.process.send_signal(signal.SIGTERM)
+        eventually("new connections are refused", lambda: refuses_connections(broker.address), within=2)
+        assert broker.is_running() and not call.done()
+        proxy.release()
+        assert call.result(timeout=5).entry.tokens.access_token == "at-1"
+        assert exit_code(broker, within=2) == 0
+
+
+def test_a_call_that_never_ends_is_given_up_after_the_grace_period(redis):
+    # The store's own limit for a call is above the grace period here.
+    arguments = ("--shutdown-grace", "1s", "--redis-timeout", "20s")
+    with call_in_flight(redis, *arguments) as (broker, _, call):
+        start = time.monotonic()
+        broker.process.send_signal(signal.SIGTERM)
+        assert exit_code(broker, within=4) == 0
+        assert time.monotonic() - start >= 0.9
+        assert call.exception(timeout=5).code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def test_a_watch_learns_of_it_and_does_not_hold_it_up():
+    with running("--backend", "memory", "--shutdown-grace", "10s") as broker:
+        watch = broker.watch_health(TOKEN_BROKER)
+        assert next(watch) == "SERVING"
+        broker.process.send_signal(signal.SIGTERM)
+        assert next(watch) == "NOT_SERVING"
+        assert exit_code(broker, within=3) == 0
