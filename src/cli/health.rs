@@ -33,6 +33,17 @@ pub(super) fn run(args: &HealthArgs) -> u8 {
         complain("timeout: is not a span of time, like 2s");
         return USAGE;
     };
+    let port = args
+        .addr
+        .rsplit_once(':')
+        .map(|(_, port)| port.parse::<u16>());
+    if !matches!(port, Some(Ok(_))) {
+        complain(&format!(
+            "addr: {:?} is not an address and port, like 127.0.0.1:50051",
+            args.addr
+        ));
+        return USAGE;
+    }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
