@@ -14,8 +14,9 @@ use crate::{proto::v1::token_broker_server::SERVICE_NAME, store::Store};
 /// doesn't make an orchestrator restart healthy brokers.
 pub const LIVENESS: &str = "liveness";
 
-/// The names that follow the store: the broker as a whole and its service.
-const FOLLOWING: [&str; 2] = ["", SERVICE_NAME];
+/// The names that follow the store: the service and, last, so that it speaks for all, the broker as a
+/// whole.
+const FOLLOWING: [&str; 2] = [SERVICE_NAME, ""];
 
 /// How often the store is asked. An outage and its end are known within two of these and the
 /// store's own timeout.

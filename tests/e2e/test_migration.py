@@ -59,6 +59,12 @@ def test_a_row_that_cannot_be_migrated_refuses_the_start(old_redis):
     old_redis.command("SET", f"{PREFIX}upstream:session-corrupt", "not json")
     done = run("serve", "--listen", "127.0.0.1:0", *options(old_redis))
     assert done.returncode == 3, done.stderr
-    assert "session-corrupt" in done.stdout + done.stderr
+    assert "migrate --dry-run" in done.stderr
+    # A key holds a session's id: the report names it, a log never does.
+    assert "session-corrupt" not in done.stdout + done.stderr
+    report = run("migrate", "--dry-run", *options(old_redis))
+    assert report.returncode == 3, report.stderr
+    assert f"{PREFIX}upstream:session-corrupt: " in report.stdout
+    assert "session-corrupt" not in report.stderr
     with running(*options(old_redis), "--allow-unmigrated") as broker:
         assert broker.client.Get(session_id="session-old", provider="corp-okta").entry.version
