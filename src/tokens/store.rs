@@ -67,20 +67,21 @@ impl<S: Store> Tokens<S> {
                 condition: unchanged,
                 other,
             } = self.refresh_token_for(&key, &row).await?;
-            // The caller's own condition is stronger where it names something else than what was
-            // just read: then it fails, as it should.
-            let condition = match condition {
-                Condition::Always => unchanged,
-                named => named,
+            let condition = match (condition, unchanged) {
+                // A caller's own condition that didn't hold at the read fails here. At the write it
+                // might hold again, and then the row would lack the token that it should keep.
+                (Condition::Absent, Condition::Version(_)) => return Err(Error::RowExists),
+                (Condition::Version(named), Condition::Version(read)) if named != read => {
+                    return Err(Error::VersionMismatch);
+                }
+                (Condition::Version(_), Condition::Absent) => return Err(Error::VersionMismatch),
+                (Condition::Always, unchanged) => unchanged,
+                (named, _) => named,
             };
-            let same_row = condition == unchanged;
             let mut carried = row.clone();
-            if same_row {
-                carried.refresh_token = token;
-            }
+            carried.refresh_token = token;
             self.policy.limits.check(&carried)?;
-            let other = other.as_ref().filter(|_| same_row);
-            let other = other.map(|(key, version)| (key, *version));
+            let other = other.as_ref().map(|(key, version)| (key, *version));
             match self.put(&key, &carried, now, condition, other).await? {
                 Ok(version) => return Ok(version),
                 // What was read has changed since. With the caller's own condition only a change
