@@ -4,13 +4,15 @@ use super::{Tokens, outlasts};
 use crate::{
     error::Error,
     store::{Condition, Store},
-    types::{Row, RowKey, Secret, StoredRow, Version},
+    types::{Row, RowKey, Secret, StoredRow, UnixTime, Version},
 };
 
 /// A refresh token to carry over, and what must not have changed when it is written.
 pub(super) struct Source {
     /// The token; `None` if there is none to carry over.
     pub(super) token: Option<Secret>,
+    /// When the token expires, where that is known: it goes where the token goes.
+    pub(super) token_expires_at: Option<UnixTime>,
     /// The row that is replaced is still as it was read.
     pub(super) condition: Condition,
     /// The row of another session that the token comes from, with its version.
@@ -38,6 +40,7 @@ impl<S: Store> Tokens<S> {
         {
             return Ok(Source {
                 token: Some(token.clone()),
+                token_expires_at: old.refresh_expires_at,
                 condition,
                 other: None,
             });
@@ -46,6 +49,7 @@ impl<S: Store> Tokens<S> {
         Ok(
             latest.map_or(Source::none(condition), |(source, stored)| Source {
                 token: stored.row.refresh_token,
+                token_expires_at: stored.row.refresh_expires_at,
                 condition,
                 other: Some((source, stored.version)),
             }),
@@ -88,6 +92,7 @@ impl Source {
     fn none(condition: Condition) -> Self {
         Self {
             token: None,
+            token_expires_at: None,
             condition,
             other: None,
         }

@@ -64,6 +64,7 @@ impl<S: Store> Tokens<S> {
         for _ in 0..ATTEMPTS {
             let Source {
                 token,
+                token_expires_at,
                 condition: unchanged,
                 other,
             } = self.refresh_token_for(&key, &row).await?;
@@ -80,6 +81,7 @@ impl<S: Store> Tokens<S> {
             };
             let mut carried = row.clone();
             carried.refresh_token = token;
+            carried.refresh_expires_at = carried.refresh_expires_at.or(token_expires_at);
             self.policy.limits.check(&carried)?;
             let other = other.as_ref().map(|(key, version)| (key, *version));
             match self.put(&key, &carried, now, condition, other).await? {
