@@ -1,0 +1,235 @@
+//! `carry_forward_refresh_token` (contract section 2.1): which refresh token a row keeps that
+//! brings none.
+
+use token_broker::{
+    error::Error,
+    store::{Condition, Put, Store},
+    tokens::{Precondition, StoreTokens},
+    types::{ReauthReason, Row, RowKey, StoredRow, Subject, Version},
+};
+
+use crate::{
+    backend::Backend,
+    support::{
+        broker::{Broker, request},
+        rows::*,
+    },
+};
+
+/// A row of `user` as a provider gives it that omits the refresh token.
+fn silent(user: &str) -> Row {
+    Row {
+        refresh_token: None,
+        ..row(user, "silent")
+    }
+}
+
+/// Stores a silent row at `key` and answers the refresh token that it kept.
+async fn kept<S: Store>(broker: &Broker<S>, key: &RowKey, row: &Row) -> String {
+    broker.put_carrying(key, row).await;
+    let StoredRow { row: stored, .. } = broker.read(key).await.unwrap();
+    assert_eq!(access_token(&stored), access_token(row));
+    refresh_token(&stored).to_owned()
+}
+
+/// Plants a row that needs a new login, which no call can make yet.
+async fn put_in_need<S: Store>(broker: &Broker<S>, key: &RowKey, row: &Row, reason: ReauthReason) {
+    let row = Row {
+        reauth: Some(reason),
+        ..row.clone()
+    };
+    let put = Put {
+        key,
+        row: &row,
+        version: Version::random(),
+        keep_for: None,
+        condition: Condition::Always,
+        source: None,
+        max_providers: 64,
+    };
+    broker.backend().put(put).await.unwrap();
+}
+
+/// From the row that is replaced, again and again.
+pub async fn carry_keeps_the_token_of_the_replaced_row<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    broker.put(&key, &row("u", "1")).await;
+    for _ in 0..3 {
+        assert_eq!(kept(&broker, &key, &silent("u")).await, "refresh-1");
+    }
+}
+
+/// A token that comes with the request is newer than all that are kept.
+pub async fn carry_prefers_the_token_that_comes<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    broker.put(&key, &row("u", "1")).await;
+    assert_eq!(kept(&broker, &key, &row("u", "2")).await, "refresh-2");
+}
+
+/// Nobody asked, nothing is kept: a row is replaced whole.
+pub async fn nothing_is_carried_unasked<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    broker.put(&key, &row("u", "1")).await;
+    broker.put(&key, &silent("u")).await;
+    assert_eq!(refresh_token(&broker.read(&key).await.unwrap().row), "");
+}
+
+/// A token keeps its end: the row that keeps it dies with it.
+pub async fn carry_keeps_the_end_of_the_token<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    let ending = Row {
+        refresh_expires_at: in_seconds(86_400),
+        ..row("u", "1")
+    };
+    broker.put(&key, &ending).await;
+    kept(&broker, &key, &silent("u")).await;
+    let stored = broker.read(&key).await.unwrap().row;
+    assert_eq!(stored.refresh_expires_at, ending.refresh_expires_at);
+}
+
+/// Where no row is replaced: from the latest row of the user at the provider, in any session.
+pub async fn carry_falls_back_to_the_latest_row<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    for (session, end) in [("s1", 60), ("s2", 6_000), ("s3", 600)] {
+        let row = Row {
+            expires_at: in_seconds(end),
+            ..row("u", session)
+        };
+        broker.put(&key(session, "p"), &row).await;
+        let elsewhere = Row {
+            expires_at: None,
+            ..row
+        };
+        broker.put(&key(session, "q"), &elsewhere).await;
+    }
+    assert_eq!(
+        kept(&broker, &key("s4", "p"), &silent("u")).await,
+        "refresh-s2"
+    );
+    // A row that has no token to offer is no source, and no obstacle.
+    let last = Row {
+        expires_at: in_seconds(9_000),
+        ..silent("u")
+    };
+    broker.put(&key("s5", "p"), &last).await;
+    assert_eq!(
+        kept(&broker, &key("s5", "p"), &silent("u")).await,
+        "refresh-s2"
+    );
+}
+
+/// Never across users or subjects, neither from the replaced row nor from another one.
+pub async fn carry_never_crosses_users_or_subjects<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    let theirs = row("alice", "alice");
+    let other_user = silent("bob");
+    let other_subject = Row {
+        upstream_subject: Subject::new("second").ok(),
+        ..silent("alice")
+    };
+    let nobody = Row {
+        user_id: None,
+        upstream_subject: None,
+        ..silent("alice")
+    };
+    let no_subject = Row {
+        upstream_subject: None,
+        ..silent("alice")
+    };
+    for row in [other_user, other_subject, nobody, no_subject] {
+        for target in [key("s", "p"), key("another", "p")] {
+            broker.put(&key("s", "p"), &theirs).await;
+            broker.put(&key("second", "p"), &theirs).await;
+            assert_eq!(kept(&broker, &target, &row).await, "", "{:?}", row.user_id);
+        }
+        broker.delete_all(&session("another")).await.unwrap();
+    }
+}
+
+/// Rows that name neither a user nor a subject have nothing in common but their place.
+pub async fn carry_between_unbound_rows_stays_in_place<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    let unbound = |token: &str| Row {
+        refresh_token: secret(token),
+        ..bare("at")
+    };
+    broker.put(&key("s", "p"), &unbound("rt")).await;
+    assert_eq!(kept(&broker, &key("t", "p"), &bare("at")).await, "");
+    assert_eq!(kept(&broker, &key("s", "p"), &bare("at")).await, "rt");
+}
+
+/// Never a token that was refused or may have been redeemed.
+pub async fn carry_never_takes_a_token_of_no_use<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    for reason in [ReauthReason::Refused, ReauthReason::InDoubt] {
+        put_in_need(&broker, &key("s", "p"), &row("u", "bad"), reason).await;
+        put_in_need(&broker, &key("t", "p"), &row("u", "bad"), reason).await;
+        assert_eq!(kept(&broker, &key("s", "p"), &silent("u")).await, "");
+        assert_eq!(kept(&broker, &key("new", "p"), &silent("u")).await, "");
+        broker
+            .put(
+                &key("good", "p"),
+                &Row {
+                    expires_at: in_seconds(5),
+                    ..row("u", "good")
+                },
+            )
+            .await;
+        assert_eq!(
+            kept(&broker, &key("s", "p"), &silent("u")).await,
+            "refresh-good"
+        );
+        broker.delete_user(&user("u")).await.unwrap();
+    }
+}
+
+/// Where the provider rotates refresh tokens, only from the row that is replaced: two sessions with
+/// one token would redeem it twice.
+pub async fn carry_never_copies_a_rotating_token<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    broker.put(&key("s", "rotating"), &row("u", "1")).await;
+    assert_eq!(kept(&broker, &key("t", "rotating"), &silent("u")).await, "");
+    assert_eq!(
+        kept(&broker, &key("s", "rotating"), &silent("u")).await,
+        "refresh-1"
+    );
+}
+
+/// A condition of the caller's own counts as without carrying.
+pub async fn carry_obeys_a_precondition<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    let store = async |precondition| {
+        let precondition = Some(precondition);
+        let request = request(&key, &silent("u"));
+        broker
+            .store(StoreTokens {
+                precondition,
+                carry_forward: true,
+                ..request
+            })
+            .await
+    };
+    broker
+        .put(
+            &RowKey {
+                session: session("t"),
+                ..key.clone()
+            },
+            &row("u", "other"),
+        )
+        .await;
+    let first = store(Precondition::MustNotExist).await.unwrap();
+    assert_eq!(
+        refresh_token(&broker.read(&key).await.unwrap().row),
+        "refresh-other"
+    );
+    let exists = store(Precondition::MustNotExist).await;
+    assert!(matches!(exists, Err(Error::RowExists)), "{exists:?}");
+    let second = store(Precondition::Version(first)).await.unwrap();
+    assert_eq!(broker.version(&key).await, Some(second));
+    let stale = store(Precondition::Version(first)).await;
+    assert!(matches!(stale, Err(Error::VersionMismatch)), "{stale:?}");
+    broker.remove(&key).await;
+    let gone = store(Precondition::Version(second)).await;
+    assert!(matches!(gone, Err(Error::VersionMismatch)), "{gone:?}");
+}

@@ -1,0 +1,132 @@
+//! Carrying a refresh token forward is a read and a write: what happens between the two.
+
+use std::future::Future;
+
+use token_broker::{
+    error::Error,
+    tokens::{Precondition, StoreTokens},
+    types::{Row, RowKey},
+};
+
+use crate::{
+    backend::Backend,
+    meddled::{After, Meddled},
+    support::{
+        broker::{Broker, policy, request},
+        rows::*,
+    },
+};
+
+fn silent() -> Row {
+    Row {
+        refresh_token: None,
+        ..row("u", "silent")
+    }
+}
+
+/// Stores a silent row, carrying, through a broker that somebody interrupts.
+async fn interrupted<B: Backend>(
+    backend: &B,
+    key: &RowKey,
+    precondition: Option<Precondition>,
+    after: After,
+    meddling: impl Future<Output = ()> + Send + 'static,
+) -> Result<String, Error> {
+    let store = Meddled::new(backend.store(), after, meddling);
+    let broker = Broker::new(store, policy(backend.tenant()));
+    let request = StoreTokens {
+        precondition,
+        carry_forward: true,
+        ..request(key, &silent())
+    };
+    let version = broker.store(request).await?;
+    let stored = broker.read(key).await.unwrap();
+    assert_eq!(stored.version, version);
+    Ok(refresh_token(&stored.row).to_owned())
+}
+
+/// The row is stored anew between the read and the write: the new token is the one to keep.
+pub async fn carry_sees_a_login_that_came_between<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    broker.put(&key, &row("u", "1")).await;
+    let (other, at) = (broker.clone(), key.clone());
+    let meddling = async move { _ = other.put(&at, &row("u", "2")).await };
+    let kept = interrupted(&backend, &key, None, After::Get, meddling).await;
+    assert_eq!(kept.unwrap(), "refresh-2");
+}
+
+/// The row is deleted between: its token is gone with it, and the next source counts.
+pub async fn carry_sees_a_delete_that_came_between<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    broker.put(&key, &row("u", "1")).await;
+    let (other, at) = (broker.clone(), key.clone());
+    let meddling = async move { _ = other.remove(&at).await };
+    let kept = interrupted(&backend, &key, None, After::Get, meddling).await;
+    assert_eq!(kept.unwrap(), "");
+}
+
+/// The row of another session that the token comes from changes between: a token that was refreshed
+/// away is worth nothing.
+pub async fn carry_sees_a_source_that_changed_between<B: Backend>(backend: B) {
+    let (broker, source) = (backend.broker(), key("other", "p"));
+    broker.put(&source, &row("u", "1")).await;
+    let (other, at) = (broker.clone(), source.clone());
+    let meddling = async move { _ = other.put(&at, &row("u", "2")).await };
+    let kept = interrupted(&backend, &key("s", "p"), None, After::GetMany, meddling).await;
+    assert_eq!(kept.unwrap(), "refresh-2");
+
+    let meddling = async move { _ = broker.remove(&source).await };
+    let kept = interrupted(&backend, &key("t", "p"), None, After::GetMany, meddling).await;
+    // The first write above made a row with this token.
+    assert_eq!(kept.unwrap(), "refresh-2");
+}
+
+/// With `must_not_exist`, a row that is there at the read and gone at the write: refused, or stored
+/// with the token that it should keep, but never without it.
+pub async fn carry_under_a_precondition_never_drops_a_token<B: Backend>(backend: B) {
+    let (broker, key) = (backend.broker(), key("s", "p"));
+    broker.put(&key, &row("u", "1")).await;
+    broker
+        .put(
+            &RowKey {
+                session: session("other"),
+                ..key.clone()
+            },
+            &row("u", "other"),
+        )
+        .await;
+    let (other, at) = (broker.clone(), key.clone());
+    let meddling = async move { _ = other.remove(&at).await };
+    let must_not_exist = Some(Precondition::MustNotExist);
+    match interrupted(&backend, &key, must_not_exist, After::Get, meddling).await {
+        Ok(kept) => assert_eq!(kept, "refresh-other"),
+        Err(error) => assert!(matches!(error, Error::RowExists), "{error:?}"),
+    }
+}
+
+/// A login stores token after token, and others store silent rows meanwhile: what is there at the
+/// end is the last token of the login.
+pub async fn carry_racing_logins_keeps_the_last_token<B: Backend>(backend: B) {
+    const LOGINS: usize = 40;
+    let key = key("s", "p");
+    let broker = backend.broker();
+    broker.put(&key, &row("u", "0")).await;
+    let carriers: Vec<_> = (0..2)
+        .map(|_| {
+            let (broker, key) = (backend.broker(), key.clone());
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    broker.put_carrying(&key, &silent()).await;
+                }
+            })
+        })
+        .collect();
+    for login in 1..=LOGINS {
+        broker.put(&key, &row("u", &login.to_string())).await;
+    }
+    for carrier in carriers {
+        carrier.await.unwrap();
+    }
+    let stored = broker.read(&key).await.unwrap();
+    assert_eq!(refresh_token(&stored.row), format!("refresh-{LOGINS}"));
+}

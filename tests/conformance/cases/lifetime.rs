@@ -1,0 +1,122 @@
+//! How long rows live (contract section 3.1), as far as readers can tell.
+
+use std::time::Duration;
+
+use token_broker::types::Row;
+
+use crate::{
+    backend::Backend,
+    support::{rows::*, waiting::until},
+};
+
+const SHORT: Duration = Duration::from_millis(60);
+
+/// A row whose time is over is gone for every reader, and is no obstacle to a new one.
+pub async fn a_row_that_died_is_gone_for_every_reader<B: Backend>(backend: B) {
+    let broker = backend.broker_with(|policy| policy.limits.providers = 2);
+    let (dying, lasting) = (key("s", "p"), key("s", "q"));
+    broker.put(&lasting, &row("u", "lasting")).await;
+    broker.put_for(&dying, &row("u", "dying"), SHORT).await;
+    until("the row dies", async || broker.read(&dying).await.is_none()).await;
+
+    assert!(
+        broker
+            .rows_of(&dying.session)
+            .await
+            .keys()
+            .eq([&lasting.provider])
+    );
+    assert_eq!(broker.listed(&user("u")).await, [lasting]);
+    broker
+        .latest_for_user(&user("u"), &dying.provider)
+        .await
+        .unwrap_err();
+    assert!(!broker.remove(&dying).await);
+    // Nor does it count towards the limit on providers.
+    broker.put(&key("s", "r"), &row("u", "new")).await;
+}
+
+/// However short its time, a row can be read by who stored it: it lives a second at least, and
+/// then it goes.
+pub async fn a_row_lives_a_second_at_least<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    let past = Row {
+        expires_at: in_seconds(-7_200),
+        refresh_expires_at: in_seconds(-3_600),
+        ..row("u", "at")
+    };
+    let started = std::time::Instant::now();
+    broker.put(&key("s", "p"), &past).await;
+    assert!(broker.read(&key("s", "p")).await.is_some());
+    until("the row dies", async || {
+        broker.read(&key("s", "p")).await.is_none()
+    })
+    .await;
+    assert!(started.elapsed() >= Duration::from_secs(1));
+}
+
+/// A row that is stored anew lives as long as the new one; the time of the old one means nothing.
+pub async fn a_new_row_has_a_new_life<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    let (renewed, shortened, clock) = (key("s", "p"), key("t", "p"), key("clock", "p"));
+    broker.put_for(&renewed, &row("u", "1"), SHORT).await;
+    let version = broker.put(&renewed, &row("u", "2")).await;
+    broker.put(&shortened, &row("u", "1")).await;
+    broker.put_for(&shortened, &row("u", "2"), SHORT).await;
+    broker.put_for(&clock, &row("u", "tick"), 2 * SHORT).await;
+    until("the clock strikes", async || {
+        broker.read(&clock).await.is_none()
+    })
+    .await;
+    assert_eq!(broker.version(&renewed).await, Some(version));
+    assert_eq!(broker.read(&shortened).await, None);
+}
+
+/// A row that came after a long-lived one and died before it takes no index along: the long-lived
+/// one is still found by session and by user. So is one without any end.
+pub async fn an_index_outlives_every_row_in_it<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    let endless = Row {
+        expires_at: None,
+        ..row("u", "endless")
+    };
+    for (session, long) in [("s", row("u", "long")), ("t", endless)] {
+        let (lasting, dying) = (key(session, "p"), key(session, "q"));
+        broker.put(&lasting, &long).await;
+        broker.put_for(&dying, &row("u", "short"), SHORT).await;
+        until("the short row dies", async || {
+            broker.read(&dying).await.is_none()
+        })
+        .await;
+        let left = broker.rows_of(&lasting.session).await;
+        assert!(
+            left.keys().eq([&lasting.provider]),
+            "the index ended before a row in it"
+        );
+        let listed = broker.listed(&user("u")).await;
+        assert!(
+            listed.contains(&lasting),
+            "the index ended before a row in it"
+        );
+    }
+}
+
+/// The other way round: the index's time grows with a row that lives longer.
+pub async fn an_index_lives_longer_with_a_longer_row<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    let (dying, lasting) = (key("s", "p"), key("s", "q"));
+    broker.put_for(&dying, &row("u", "short"), SHORT).await;
+    broker.put(&lasting, &row("u", "long")).await;
+    until("the short row dies", async || {
+        broker.read(&dying).await.is_none()
+    })
+    .await;
+    assert!(
+        broker
+            .rows_of(&lasting.session)
+            .await
+            .keys()
+            .eq([&lasting.provider])
+    );
+    assert_eq!(broker.listed(&user("u")).await, [lasting]);
+}

@@ -1,0 +1,36 @@
+//! What every store must keep: the semantics of each RPC (contract section 2.1) and the invariants
+//! I1 to I10 (section 3.2), on every backend.
+//!
+//! - `cases/` states the guarantees, one async function each, named after what it guarantees;
+//! - `suite.rs` lists them; [`conformance!`] below makes a test of each for every backend;
+//! - `teeth.rs` gives stores that are wrong on purpose (`naive/`) to the cases that must notice.
+//!
+//! A new backend implements `Backend` (`backend.rs`) and gets a line below. What only Redis can get
+//! wrong, I10 among it, is in `tests/redis/`.
+//!
+//! A run that failed names its seed; `CONFORMANCE_SEED` repeats it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[macro_use]
+mod suite;
+
+mod backend;
+mod cases;
+mod dice;
+mod meddled;
+mod naive;
+mod run;
+mod shared;
+#[path = "../support/mod.rs"]
+mod support;
+mod teeth;
+
+use backend::{MemoryBackend, RedisBackend};
+use naive::NaiveBackend;
+use run::run;
+
+conformance! {
+    memory => MemoryBackend,
+    redis => RedisBackend,
+    third => NaiveBackend,
+}

@@ -1,0 +1,94 @@
+//! A third backend: the simplest store that keeps every promise, and, given a [`Flaw`], one that
+//! breaks one of them. It shows that the suite has teeth, and what a new backend costs.
+
+mod flaw;
+mod state;
+mod store;
+
+use std::sync::Arc;
+
+pub use flaw::Flaw;
+use state::State;
+use store::NaiveStore;
+use token_broker::{
+    error::Unreadable,
+    types::{RowKey, Tenant, UserId},
+};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::{block_in_place, yield_now},
+};
+
+use crate::backend::Backend;
+
+/// Data in maps, as rows and indexes apart from one another.
+#[derive(Clone)]
+pub struct NaiveBackend {
+    flaw: Flaw,
+    state: Arc<Mutex<State>>,
+}
+
+impl NaiveBackend {
+    /// A store that is wrong in one way.
+    pub fn with(flaw: Flaw) -> Self {
+        Self {
+            flaw,
+            state: Arc::default(),
+        }
+    }
+
+    /// The state, without what has died.
+    async fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().await;
+        state.bury(self.flaw);
+        state
+    }
+
+    /// Where steps come apart: with this very flaw, others get in between.
+    async fn gap<'a>(&'a self, flaw: Flaw, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        if self.flaw != flaw {
+            return state;
+        }
+        drop(state);
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        self.state.lock().await
+    }
+}
+
+impl Backend for NaiveBackend {
+    type Store = NaiveStore;
+
+    async fn start() -> Self {
+        Self::with(Flaw::None)
+    }
+
+    fn fresh(&self) -> Self {
+        Self::with(self.flaw)
+    }
+
+    fn store(&self) -> NaiveStore {
+        NaiveStore::new(self.clone())
+    }
+
+    fn tenant(&self) -> Tenant {
+        "naive:naive".parse().unwrap()
+    }
+
+    async fn user_index_size(&self, user: &UserId) -> usize {
+        let state = self.state().await;
+        state.users.get(user).map_or(0, |index| index.members.len())
+    }
+
+    fn spoil(&self, key: &RowKey) -> bool {
+        let mut state = block_in_place(|| self.state.blocking_lock());
+        let row = state.rows.get_mut(&self.flaw.row_key(key));
+        row.unwrap().decoded = Err(Unreadable("spoiled".to_owned()));
+        true
+    }
+
+    fn dump(&self) -> impl PartialEq + Send {
+        block_in_place(|| self.state.blocking_lock()).clone()
+    }
+}

@@ -1,0 +1,169 @@
+//! Rows and indexes in maps.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use token_broker::{
+    store::{Condition, Decoded, Put, PutOutcome},
+    types::{RowKey, SessionId, StoredRow, UserId, Version},
+};
+
+use super::Flaw;
+
+#[derive(Clone, Default, PartialEq)]
+pub struct State {
+    pub rows: BTreeMap<String, Kept>,
+    pub sessions: BTreeMap<SessionId, Index>,
+    pub users: BTreeMap<UserId, Index>,
+}
+
+#[derive(Clone, PartialEq)]
+pub struct Kept {
+    pub key: RowKey,
+    pub decoded: Decoded,
+    pub owner: Option<UserId>,
+    pub dies: Option<Instant>,
+}
+
+#[derive(Clone, Default, PartialEq)]
+pub struct Index {
+    pub members: BTreeSet<RowKey>,
+    /// Only a flaw lets an index end on its own.
+    dies: Option<Instant>,
+}
+
+fn over(dies: Option<Instant>, now: Instant) -> bool {
+    dies.is_some_and(|dies| dies <= now)
+}
+
+impl Flaw {
+    /// What a row is kept under.
+    pub fn row_key(self, key: &RowKey) -> String {
+        let (session, provider) = (key.session.as_str(), key.provider.as_str());
+        match self {
+            Self::GluesIds => format!("{session}:{provider}"),
+            _ => format!("{}:{session}:{provider}", session.len()),
+        }
+    }
+
+    pub fn user_key(self, user: &UserId) -> UserId {
+        match self {
+            Self::FoldsCase => UserId::new(user.as_str().to_lowercase()).unwrap(),
+            _ => user.clone(),
+        }
+    }
+}
+
+impl Kept {
+    pub fn version(&self) -> Option<Version> {
+        self.decoded.as_ref().ok().map(|stored| stored.version)
+    }
+}
+
+impl State {
+    /// Removes what has died.
+    pub fn bury(&mut self, flaw: Flaw) {
+        let now = Instant::now();
+        let dead = self.rows.extract_if(.., |_, kept| over(kept.dies, now));
+        let dead: Vec<_> = dead.map(|(_, kept)| kept).collect();
+        self.sessions.retain(|_, index| !over(index.dies, now));
+        self.users.retain(|_, index| !over(index.dies, now));
+        if flaw != Flaw::NeverPrunes {
+            for kept in dead {
+                self.unindex(flaw, &kept);
+            }
+        }
+    }
+
+    /// What keeps a write from happening.
+    pub fn refusal(&self, flaw: Flaw, put: &Put<'_>) -> Option<PutOutcome> {
+        let old = self.rows.get(&flaw.row_key(put.key));
+        match put.condition {
+            Condition::Absent if old.is_some() => return Some(PutOutcome::Exists),
+            Condition::Version(_) if old.is_none() && flaw == Flaw::WritesOntoNothing => {}
+            Condition::Version(version) if old.and_then(Kept::version) != Some(version) => {
+                return Some(PutOutcome::VersionMismatch);
+            }
+            _ => {}
+        }
+        if let Some((source, version)) = put.source.filter(|_| flaw != Flaw::IgnoresTheSource)
+            && self.rows.get(&flaw.row_key(source)).and_then(Kept::version) != Some(version)
+        {
+            return Some(PutOutcome::SourceChanged);
+        }
+        let index = self.sessions.get(&put.key.session);
+        let rows = index.map_or(0, |index| index.members.len());
+        (old.is_none() && rows >= put.max_providers).then_some(PutOutcome::TooManyProviders)
+    }
+
+    /// Writes the row alone.
+    pub fn write(&mut self, flaw: Flaw, put: &Put<'_>) {
+        let name = flaw.row_key(put.key);
+        let old = self.rows.get(&name);
+        let mut row = put.row.clone();
+        let mut version = put.version;
+        let mut dies = put.keep_for.map(|span| Instant::now() + span);
+        if let Some(Kept {
+            decoded: Ok(old),
+            dies: old_dies,
+            ..
+        }) = old
+        {
+            if flaw == Flaw::MergesRows {
+                row.id_token = row.id_token.or_else(|| old.row.id_token.clone());
+            }
+            if flaw == Flaw::KeepsTheOldLife {
+                dies = *old_dies;
+            }
+        }
+        if flaw == Flaw::CountsVersions {
+            let last = old.and_then(Kept::version).map_or(0, Version::number);
+            version = Version::from_number(last + 1).unwrap();
+        }
+        let kept = Kept {
+            key: put.key.clone(),
+            owner: row.user_id.clone(),
+            decoded: Ok(StoredRow { row, version }),
+            dies,
+        };
+        self.rows.insert(name, kept);
+    }
+
+    /// Adds a row that was written to its indexes.
+    pub fn index(&mut self, flaw: Flaw, put: &Put<'_>) {
+        let add = |index: &mut Index, forgetful: Flaw| {
+            if flaw != forgetful || index.members.is_empty() {
+                index.members.insert(put.key.clone());
+            }
+            if flaw == Flaw::ShortensTheIndex {
+                index.dies = put.keep_for.map(|span: Duration| Instant::now() + span);
+            }
+        };
+        let session = self.sessions.entry(put.key.session.clone()).or_default();
+        add(session, Flaw::ForgetsTheSessionIndex);
+        if let Some(user) = &put.row.user_id {
+            add(
+                self.users.entry(flaw.user_key(user)).or_default(),
+                Flaw::ForgetsTheUserIndex,
+            );
+        }
+    }
+
+    /// Takes a row out of its indexes.
+    pub fn unindex(&mut self, flaw: Flaw, kept: &Kept) {
+        fn take<K: Ord>(indexes: &mut BTreeMap<K, Index>, of: &K, key: &RowKey) {
+            if let Some(index) = indexes.get_mut(of) {
+                index.members.remove(key);
+                if index.members.is_empty() {
+                    indexes.remove(of);
+                }
+            }
+        }
+        take(&mut self.sessions, &kept.key.session, &kept.key);
+        if let Some(user) = &kept.owner {
+            take(&mut self.users, &flaw.user_key(user), &kept.key);
+        }
+    }
+}

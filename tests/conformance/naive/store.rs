@@ -1,0 +1,201 @@
+//! The operations, each under one lock, but for the gaps that flaws tear.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync,
+};
+
+use token_broker::{
+    error::{Error, Unreadable},
+    store::{Decoded, DeleteOutcome, DeletedUser, Put, PutOutcome, Store},
+    types::{ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
+};
+
+use super::{Flaw, NaiveBackend, state::State};
+
+/// One broker's handle to the data.
+pub struct NaiveStore {
+    data: NaiveBackend,
+    /// Only a flaw uses it.
+    cache: sync::Mutex<HashMap<RowKey, Option<Decoded>>>,
+}
+
+impl NaiveStore {
+    pub(super) fn new(data: NaiveBackend) -> Self {
+        Self {
+            data,
+            cache: sync::Mutex::default(),
+        }
+    }
+
+    fn flaw(&self) -> Flaw {
+        self.data.flaw
+    }
+
+    fn read(&self, state: &mut State, key: &RowKey) -> Option<Decoded> {
+        let name = self.flaw().row_key(key);
+        let decoded = state.rows.get(&name)?.decoded.clone();
+        let expired = |decoded: &Decoded| {
+            let now = UnixTime::now();
+            decoded
+                .as_ref()
+                .is_ok_and(|stored| stored.row.is_expired(now))
+        };
+        match self.flaw() {
+            Flaw::HidesExpiredRows if expired(&decoded) => None,
+            Flaw::DeletesOnRead if expired(&decoded) => {
+                state.rows.remove(&name);
+                Some(decoded)
+            }
+            _ => Some(decoded),
+        }
+    }
+
+    /// Deletes a row with its places in the indexes.
+    fn remove(&self, state: &mut State, key: &RowKey) -> bool {
+        let removed = state.rows.remove(&self.flaw().row_key(key));
+        if let Some(kept) = &removed {
+            state.unindex(self.flaw(), kept);
+        }
+        removed.is_some()
+    }
+}
+
+impl Store for NaiveStore {
+    const NAME: &'static str = "naive";
+
+    async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
+        let flaw = self.flaw();
+        let mut state = self.data.state().await;
+        let old = state.rows.get(&flaw.row_key(put.key)).cloned();
+        if let Some(old) = old.as_ref().filter(|_| flaw == Flaw::ChangesBeforeRefusing) {
+            state.unindex(flaw, old);
+        }
+        if let Some(refusal) = state.refusal(flaw, &put) {
+            return Ok(refusal);
+        }
+        state = self.data.gap(Flaw::ChecksBeforeWriting, state).await;
+        if flaw == Flaw::ReindexesInTwoSteps {
+            old.iter().for_each(|old| state.unindex(flaw, old));
+            state = self.data.gap(flaw, state).await;
+        }
+        let old = state.rows.get(&flaw.row_key(put.key)).cloned();
+        if let Some(old) = old.filter(|_| flaw != Flaw::TrustsTheOldUsersIndex) {
+            state.unindex(flaw, &old);
+        }
+        state.write(flaw, &put);
+        state = self.data.gap(Flaw::StoresInTwoSteps, state).await;
+        state.index(flaw, &put);
+        self.cache.lock().unwrap().remove(put.key);
+        Ok(PutOutcome::Written)
+    }
+
+    async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
+        let mut state = self.data.state().await;
+        if self.flaw() != Flaw::ReadsFromACache {
+            return Ok(self.read(&mut state, key));
+        }
+        let mut cache = self.cache.lock().unwrap();
+        let cached = cache.entry(key.clone());
+        Ok(cached.or_insert_with(|| self.read(&mut state, key)).clone())
+    }
+
+    async fn get_session(
+        &self,
+        session: &SessionId,
+    ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
+        let mut state = self.data.state().await;
+        let mut rows = BTreeMap::new();
+        let index = state.sessions.get(session).cloned().unwrap_or_default();
+        for key in index.members {
+            match self.read(&mut state, &key) {
+                Some(Err(Unreadable(_))) if self.flaw() == Flaw::FailsForOneRow => {
+                    return Err(Error::RowUnreadable(Unreadable("one row".to_owned())));
+                }
+                Some(decoded) => _ = rows.insert(key.provider.clone(), decoded),
+                None => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
+        let flaw = self.flaw();
+        let mut state = self.data.state().await;
+        let Some(kept) = state.rows.get(&flaw.row_key(key)).cloned() else {
+            return Ok(DeleteOutcome::Absent);
+        };
+        let version = version.filter(|_| flaw != Flaw::DeletesAnyVersion);
+        if version.is_some() && kept.version() != version {
+            return Ok(DeleteOutcome::VersionMismatch);
+        }
+        if flaw == Flaw::UnindexesBeforeDeleting {
+            state.unindex(flaw, &kept);
+            state = self.data.gap(flaw, state).await;
+        }
+        state.rows.remove(&flaw.row_key(key));
+        state = self.data.gap(Flaw::DeletesInTwoSteps, state).await;
+        state.unindex(flaw, &kept);
+        self.cache.lock().unwrap().remove(key);
+        Ok(DeleteOutcome::Deleted)
+    }
+
+    async fn delete_session(&self, session: &SessionId) -> Result<u64, Error> {
+        let mut state = self.data.state().await;
+        let index = state.sessions.get(session).cloned().unwrap_or_default();
+        let spared = usize::from(self.flaw() == Flaw::LeavesOneOfASession);
+        let keys = index.members.iter().skip(spared);
+        Ok(keys
+            .map(|key| u64::from(self.remove(&mut state, key)))
+            .sum())
+    }
+
+    async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
+        let flaw = self.flaw();
+        let mut state = self.data.state().await;
+        let index = state
+            .users
+            .get(&flaw.user_key(user))
+            .cloned()
+            .unwrap_or_default();
+        let most = if flaw == Flaw::DeletesOnePage {
+            100
+        } else {
+            usize::MAX
+        };
+        state = self.data.gap(Flaw::DeletesUnseen, state).await;
+        let mut rows = 0;
+        for key in index.members.iter().take(most) {
+            let kept = state.rows.get(&flaw.row_key(key));
+            let owned = kept.is_some_and(|kept| {
+                kept.owner.as_ref().map(|owner| flaw.user_key(owner)) == Some(flaw.user_key(user))
+            });
+            let unseen = matches!(flaw, Flaw::DeletesUnseen | Flaw::TrustsTheOldUsersIndex);
+            if owned || unseen {
+                rows += u64::from(self.remove(&mut state, key));
+            }
+        }
+        Ok(DeletedUser {
+            rows,
+            identities: 0,
+            existed: rows > 0,
+        })
+    }
+
+    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
+        let state = self.data.state().await;
+        let index = state.users.get(&self.flaw().user_key(user));
+        Ok(index
+            .map(|index| index.members.iter().cloned().collect())
+            .unwrap_or_default())
+    }
+
+    async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
+        let mut state = self.data.state().await;
+        Ok(keys.iter().map(|key| self.read(&mut state, key)).collect())
+    }
+
+    async fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}

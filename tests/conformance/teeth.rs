@@ -1,0 +1,99 @@
+//! The suite has teeth: a store with a known flaw fails the case that is about it, and says so.
+//! That the same store without a flaw passes all cases, `main.rs` shows.
+
+use std::{panic, sync::Once, thread};
+
+use crate::{
+    cases::{
+        carry_races::*, conditions::*, delete::*, ids::*, invariants::*, lifetime::*, races::*,
+        read::*, store::*, users::*,
+    },
+    naive::{Flaw, NaiveBackend},
+    run::{QUIET, verdict},
+};
+
+/// How often a flaw may get away: it shows only when tasks meet at the wrong moment.
+const CHANCES: usize = 5;
+
+macro_rules! teeth {
+    ($($test:ident: $flaw:ident, $case:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            bites(stringify!($case), Flaw::$flaw, $case);
+        }
+    )*};
+}
+
+teeth! {
+    delete_in_two_steps: DeletesInTwoSteps, i2_delete_racing_store_leaves_a_row_whole_or_gone;
+    unindexing_before_deleting: UnindexesBeforeDeleting, i1_a_row_is_in_its_indexes_until_it_is_gone;
+    store_in_two_steps: StoresInTwoSteps, i1_a_row_is_in_its_indexes_when_it_can_be_read;
+    reindexing_in_two_steps: ReindexesInTwoSteps, i3_delete_user_racing_stores_leaves_no_older_row;
+    deleting_unseen: DeletesUnseen, i3_delete_user_spares_rows_that_change_hands_meanwhile;
+    late_version: ChecksBeforeWriting, compare_and_set_loses_no_update;
+    late_absence: ChecksBeforeWriting, must_not_exist_has_one_winner;
+    late_limit: ChecksBeforeWriting, the_provider_limit_holds_in_a_rush;
+    late_refresh: ChecksBeforeWriting, i4_a_refresh_racing_a_delete_or_a_login_loses;
+
+    lost_member_of_a_session: ForgetsTheSessionIndex, i1_a_row_is_found_by_session_and_by_user;
+    lost_member_of_a_user: ForgetsTheUserIndex, i1_a_row_is_found_by_session_and_by_user;
+    member_of_the_old_user: TrustsTheOldUsersIndex, i1_a_row_moves_with_its_user;
+    row_of_the_new_user_deleted: TrustsTheOldUsersIndex, delete_user_spares_a_row_that_changed_hands;
+    dead_members: NeverPrunes, i5_the_index_forgets_rows_that_died;
+    shortened_index: ShortensTheIndex, an_index_outlives_every_row_in_it;
+
+    glued_ids: GluesIds, i6_ids_that_look_alike_never_meet;
+    glued_random_ids: GluesIds, i6_different_pairs_never_share_a_row;
+    folded_users: FoldsCase, i6_ids_that_look_alike_never_meet;
+
+    one_page_of_a_user: DeletesOnePage, i3_delete_user_leaves_no_row_in_any_session;
+    one_row_of_a_session_left: LeavesOneOfASession, delete_all_takes_the_session;
+    any_version_deleted: DeletesAnyVersion, delete_with_a_version;
+
+    counted_versions: CountsVersions, a_version_from_before_a_delete_fails;
+    counted_versions_twice: CountsVersions, no_version_comes_twice;
+    write_onto_nothing: WritesOntoNothing, i4_a_refresh_never_undoes_what_came_after_it;
+    changed_source: IgnoresTheSource, carry_sees_a_source_that_changed_between;
+    changed_and_refused: ChangesBeforeRefusing, a_refused_write_changes_nothing;
+
+    merged_rows: MergesRows, store_replaces_the_row_whole;
+    old_life: KeepsTheOldLife, a_new_row_has_a_new_life;
+    hidden_expired_rows: HidesExpiredRows, expired_rows_are_returned;
+    delete_on_read: DeletesOnRead, i9_reads_change_nothing;
+    one_row_spoils_all: FailsForOneRow, i8_an_unreadable_row_spoils_no_other;
+    cached_reads: ReadsFromACache, i7_a_write_is_readable_through_every_broker_at_once;
+}
+
+/// The case fails with the flaw and, where it is named after an invariant, names it.
+fn bites<F>(name: &str, flaw: Flaw, case: impl Fn(NaiveBackend) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    silence_expected_panics();
+    let verdicts = (0..CHANCES).map(|_| verdict(NaiveBackend::with(flaw), &case));
+    let Some(verdict) = verdicts.flatten().next() else {
+        panic!("{name} doesn't notice a store that is wrong: {flaw:?}");
+    };
+    let (head, _) = name.split_once('_').unwrap();
+    let invariant = head
+        .strip_prefix('i')
+        .filter(|number| number.parse::<u8>().is_ok());
+    if let Some(number) = invariant {
+        assert!(
+            verdict.contains(&format!("I{number}")),
+            "{name} says only: {verdict}"
+        );
+    }
+}
+
+fn silence_expected_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().name() != Some(QUIET) {
+                loud(info);
+            }
+        }));
+    });
+}

@@ -1,0 +1,97 @@
+//! A tenant of its own for a test, on a Redis that others may share.
+
+use std::time::Duration;
+
+use redis::IntoConnectionInfo;
+use token_broker::{
+    store::redis::{RedisOptions, RedisStore},
+    types::Tenant,
+};
+
+use super::{
+    audit,
+    broker::{self, Broker},
+    redis_server::RedisServer,
+    snapshot::Snapshot,
+};
+
+/// A tenant and where it lives.
+#[derive(Clone, Debug)]
+pub struct RedisTenant {
+    url: String,
+    tenant: Tenant,
+}
+
+impl RedisTenant {
+    /// A new tenant, of a random name, on `server`.
+    pub fn on(server: &RedisServer) -> Self {
+        let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);
+        Self {
+            url: server.url(),
+            tenant: name.parse().unwrap(),
+        }
+    }
+
+    /// Another new tenant beside this one.
+    pub fn another(&self) -> Self {
+        let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);
+        Self {
+            url: self.url.clone(),
+            tenant: name.parse().unwrap(),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// A store as one more broker has it, with connections of its own.
+    pub fn store(&self) -> RedisStore {
+        self.store_with(Duration::from_secs(5))
+    }
+
+    /// A store that waits so long at most, to connect and for an answer.
+    pub fn store_with(&self, timeout: Duration) -> RedisStore {
+        let options = RedisOptions {
+            server: self.url.as_str().into_connection_info().unwrap(),
+            password_file: None,
+            connections: 2,
+            connect_timeout: timeout,
+            timeout,
+        };
+        RedisStore::new(&self.tenant, options)
+    }
+
+    /// One more broker of the tenant.
+    pub fn broker(&self) -> Broker<RedisStore> {
+        Broker::new(self.store(), broker::policy(self.tenant.clone()))
+    }
+
+    /// What all of its keys begin with (contract section 3).
+    pub fn prefix(&self) -> String {
+        format!("thv:auth:{{{}}}:", self.tenant)
+    }
+
+    /// One of its keys.
+    pub fn key(&self, rest: &str) -> String {
+        self.prefix() + rest
+    }
+
+    /// A connection of the test's own.
+    pub fn raw(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        client.get_connection().unwrap()
+    }
+
+    /// All that Redis holds of it.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&mut self.raw(), &self.prefix())
+    }
+
+    /// Checks what Redis holds of it against contract section 3.2.
+    pub fn audit(&self) {
+        let wrong = audit::violations(&self.snapshot(), &self.prefix());
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}

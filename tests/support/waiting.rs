@@ -1,0 +1,19 @@
+//! Waiting for something to become true, instead of sleeping and hoping.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+/// Long enough for a machine under load; whoever waits this long has found a fault.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits until `done`, which it asks again and again.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !done().await {
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
