@@ -11,7 +11,7 @@ use super::{LegacyMapping, outcome::Outcome};
 ///
 /// It names keys, and a key holds a session's id: it is for the operator who asked, never for a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[must_use = "only the report tells whether everything could be migrated"]
+
 pub struct Report {
     /// Nothing was changed.
     pub dry_run: bool,
