@@ -7,10 +7,6 @@ use crate::{
     types::{Row, RowKey, UnixTime, Version},
 };
 
-/// How often a write that lost a race against another one is tried again. Each try that is lost is
-/// another caller's success, so that running out of them takes a crowd.
-const ATTEMPTS: usize = 32;
-
 /// What has to hold for a row to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
@@ -61,7 +57,8 @@ impl<S: Store> Tokens<S> {
             return outcome.map_err(|outcome| self.refusal(outcome));
         }
 
-        for _ in 0..ATTEMPTS {
+        // Each try that is lost is another caller's success, and the caller's deadline is around this.
+        loop {
             let Source {
                 token,
                 token_expires_at,
@@ -94,9 +91,6 @@ impl<S: Store> Tokens<S> {
                 Err(outcome) => return Err(self.refusal(outcome)),
             }
         }
-        Err(Error::store_unavailable(
-            "a row kept changing while a refresh token was carried over",
-        ))
     }
 
     async fn put(

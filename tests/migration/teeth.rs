@@ -17,7 +17,7 @@ async fn move_step_by_step(world: &World, session: &str, provider: &str, user: &
         format!("{P}upstream:{session}"),
         format!("{P}upstream:{session}:{provider}"),
     );
-    let ends: String = world.cmd("PEXPIRETIME", &[&old]).await;
+    let left: String = world.cmd("PTTL", &[&old]).await;
     let json = world
         .get(&old)
         .await
@@ -29,9 +29,9 @@ async fn move_step_by_step(world: &World, session: &str, provider: &str, user: &
     );
     let commands: [&[&str]; 7] = [
         &["SET", &format!("{P}broker:grace"), "1"],
-        &["SET", &new, &json, "PXAT", &ends],
+        &["SET", &new, &json, "PX", &left],
         &["SADD", &session_set, &new],
-        &["PEXPIREAT", &session_set, &ends],
+        &["PEXPIRE", &session_set, &left],
         &["SADD", &user_set, &new],
         &["SREM", &user_set, &old],
         &["DEL", &old],

@@ -103,17 +103,16 @@ impl World {
     pub async fn dump(&self) -> BTreeMap<String, Held> {
         const SCRIPT: &str = r"
             local all = {}
-            local time = redis.call('TIME')
-            local now = time[1] * 1000 + math.floor(time[2] / 1000)
             for _, key in ipairs(redis.call('KEYS', '*')) do
               local kind, value = redis.call('TYPE', key).ok
               if kind == 'string' then value = { redis.call('GET', key) }
               elseif kind == 'set' then value = redis.call('SMEMBERS', key); table.sort(value)
               else value = { redis.call('DUMP', key) } end
               local ends = redis.pcall('PEXPIRETIME', key)
-              if type(ends) == 'table' then -- before Redis 7
+              if type(ends) == 'table' then -- before Redis 7, where the clock goes on meanwhile
+                local time = redis.call('TIME')
                 ends = redis.call('PTTL', key)
-                if ends >= 0 then ends = now + ends end
+                if ends >= 0 then ends = time[1] * 1000 + math.floor(time[2] / 1000) + ends end
               end
               all[#all + 1] = { key, ends, value }
             end

@@ -7,14 +7,14 @@ use std::{
 
 /// Every key that begins with the prefix, as the test names it: without the prefix.
 const TAKE: &str = r"
-local found, time = {}, redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = {}
 local function ends(key)
   -- Only Redis 7 tells the instant itself.
   local at = redis.pcall('PEXPIRETIME', key)
   if type(at) == 'number' then return at end
-  local left = redis.call('PTTL', key)
-  return left < 0 and left or now + left
+  -- There the clock goes on while a script runs.
+  local time, left = redis.call('TIME'), redis.call('PTTL', key)
+  return left < 0 and left or time[1] * 1000 + math.floor(time[2] / 1000) + left
 end
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
   local kind = redis.call('TYPE', key).ok
