@@ -71,7 +71,7 @@ impl Audit<'_> {
             indexes.push(format!("{}user:upstream:{}", self.prefix, encoded(user)));
         }
         for index in indexes {
-            if !self.snapshot.members(&index).contains(key) {
+            if !self.snapshot.holds(&index, key) {
                 wrong.push(format!("I1: {key} is missing in {index}"));
             } else if self
                 .snapshot

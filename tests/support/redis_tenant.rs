@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::IntoConnectionInfo;
+use redis::{FromRedisValue, IntoConnectionInfo};
 use token_broker::{
     store::redis::{RedisOptions, RedisStore},
     types::Tenant,
@@ -82,6 +82,20 @@ impl RedisTenant {
     pub fn raw(&self) -> redis::Connection {
         let client = redis::Client::open(self.url.as_str()).unwrap();
         client.get_connection().unwrap()
+    }
+
+    /// Runs a command as other software would.
+    pub fn run<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        let mut cmd = redis::cmd(command[0]);
+        for arg in &command[1..] {
+            cmd.arg(*arg);
+        }
+        cmd.query(&mut self.raw()).unwrap()
+    }
+
+    /// Writes the text of a row as other software would: the life of the key stays.
+    pub fn write_row(&self, rest: &str, text: &str) {
+        self.run::<()>(&["SET", &self.key(rest), text, "KEEPTTL"]);
     }
 
     /// All that Redis holds of it.

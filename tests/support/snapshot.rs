@@ -118,6 +118,14 @@ impl Snapshot {
         }
     }
 
+    /// Whether a set has a member.
+    pub fn holds(&self, key: &str, member: &str) -> bool {
+        match self.get(key).map(|value| &value.content) {
+            Some(Content::Set(members)) => members.contains(member.as_bytes()),
+            _ => false,
+        }
+    }
+
     /// The members of a set; none if there is no such key.
     pub fn members(&self, key: &str) -> BTreeSet<String> {
         match self.get(key).map(|value| &value.content) {

@@ -156,7 +156,12 @@ impl Store for RedisStore {
     async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
         let mut get = redis::cmd("GET");
         get.arg(self.keys.row(key));
-        let bytes = reply::bytes(self.pool.read(&get).await?)?;
+        let value = match self.pool.read(&get).await {
+            // The key holds something that is no string.
+            Err(Error::RowUnreadable(unreadable)) => return Ok(Some(Err(unreadable))),
+            answer => answer?,
+        };
+        let bytes = reply::bytes(value)?;
         Ok(bytes.and_then(|bytes| row_json::decode(bytes, &key.provider)))
     }
 

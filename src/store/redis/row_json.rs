@@ -115,6 +115,10 @@ pub fn decode(bytes: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
 
 /// The row in `bytes`, which aren't [`NULL`], under the key of `provider`.
 pub(super) fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
+    // serde would take an array for the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Unreadable("a JSON array".to_owned()));
+    }
     // The error's text would quote the value that has the wrong type: only its place may be told.
     let read: Read = serde_json::from_slice(bytes).map_err(|error| {
         let what = if error.is_data() {
@@ -251,7 +255,8 @@ mod tests {
         for bad in [
             "",
             "{",
-            "[1]",
+            "[]",
+            r#"["gho_x","at"]"#,
             r#"{"expires_at":"gho_x"}"#,
             r#"{"provider_id":"gho_x"}"#,
         ] {

@@ -7,7 +7,7 @@ local key, prefix, version = KEYS[1], ARGV[1], ARGV[2]
 local bytes = read(key)
 if not bytes then
   redis.call('DEL', key)
-  redis.call('SREM', KEYS[2], key)
+  redis.pcall('SREM', KEYS[2], key)
   return 'absent'
 end
 if version ~= '' and version_of(bytes, fields(bytes)) ~= version then return 'mismatch' end

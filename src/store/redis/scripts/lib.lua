@@ -27,6 +27,13 @@ local function read(key)
   return bytes
 end
 
+-- Whether `read` finds a row, without reading a long one.
+local function exists(key)
+  local length = redis.pcall('STRLEN', key)
+  if length == 0 then return redis.call('EXISTS', key) == 1 end
+  return length ~= 4 or redis.call('GET', key) ~= 'null'
+end
+
 local function fields(bytes)
   local ok, row = pcall(cjson.decode, bytes)
   if ok and type(row) == 'table' then return row end
@@ -53,17 +60,20 @@ local function user_index(prefix, row)
   return nil
 end
 
--- An index without expiry gets one again, if no member needs it to stay (I5).
+-- An index without expiry gets one again, if no member needs it to stay (I5). Members whose row is
+-- gone go: with them alone it would stay for ever.
 local function expire_with_members(index, prefix)
   if redis.call('SCARD', index) > RECOUNT then return end
-  local longest = 0
+  local longest, dead = 0, {}
   for _, member in ipairs(redis.call('SMEMBERS', index)) do
     if begins(member, prefix) then
       local left = redis.call('PTTL', member)
       if left == -1 then return end
+      if left == -2 then dead[#dead + 1] = member end
       if left > longest then longest = left end
     end
   end
+  if #dead > 0 then redis.call('SREM', index, unpack(dead)) end
   if longest > 0 then redis.call('PEXPIRE', index, longest) end
 end
 
@@ -81,8 +91,10 @@ local function index_add(index, member, ttl, prefix, no_expiry)
   end
 end
 
+-- Takes a row out of an index. One that is no set has no member to lose: an error here would leave
+-- the row deleted and its other index as it was (I2).
 local function index_remove(index, member, prefix, no_expiry)
-  if redis.call('SREM', index, member) == 1 and not no_expiry
+  if redis.pcall('SREM', index, member) == 1 and not no_expiry
       and redis.call('PTTL', index) == -1 then
     expire_with_members(index, prefix)
   end

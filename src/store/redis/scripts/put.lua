@@ -27,7 +27,7 @@ if index then redis.call('SCARD', index) end
 if not old and rows >= most then
   local own, alive = string.sub(key, 1, #key - #string.match(key, '[^:]*$')), 0
   for _, member in ipairs(redis.call('SMEMBERS', session_index)) do
-    if begins(member, own) and redis.call('EXISTS', member) == 1 then alive = alive + 1 end
+    if begins(member, own) and exists(member) then alive = alive + 1 end
   end
   if alive >= most then return 'full' end
 end

@@ -1,0 +1,143 @@
+//! What a call costs: every write is one atomic step, `GetAll` is one round trip, and scripts are
+//! sent by their hash.
+
+use token_broker::{tokens::Precondition, types::Row};
+
+use crate::{
+    monitor::{Monitor, sent},
+    support::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*},
+};
+
+/// A call, and what it sends.
+macro_rules! sends {
+    ($server:ident, $call:expr, $expected:expr) => {
+        let monitor = Monitor::start(&$server);
+        $call;
+        let commands = monitor.finish();
+        assert_eq!(sent(&commands), $expected, "{}", stringify!($call));
+    };
+}
+
+#[tokio::test]
+async fn every_call_is_one_step() {
+    let server = RedisServer::start();
+    let broker = RedisTenant::on(&server).broker();
+    let (key, other) = (key("s", "p"), key("t", "p"));
+    let (row, silent) = (
+        row("u", "at"),
+        Row {
+            refresh_token: None,
+            ..row("u", "at")
+        },
+    );
+    // The scripts are known, and connections open.
+    for key in [&key, &other] {
+        broker.put(key, &row).await;
+        broker.rows_of(&key.session).await;
+        broker.remove(key).await;
+        broker.delete_all(&key.session).await.unwrap();
+    }
+
+    sends!(server, broker.put(&key, &row).await, ["EVALSHA"]);
+    sends!(
+        server,
+        broker
+            .put(
+                &key,
+                &Row {
+                    user_id: Some(user("v")),
+                    ..row.clone()
+                }
+            )
+            .await,
+        ["EVALSHA"]
+    );
+    let version = broker.put(&key, &row).await;
+    let on = Precondition::Version(version);
+    sends!(
+        server,
+        broker.put_if(&key, &row, on).await.unwrap(),
+        ["EVALSHA"]
+    );
+    sends!(server, broker.read(&key).await, ["GET"]);
+    sends!(server, broker.rows_of(&key.session).await, ["EVALSHA"]);
+    sends!(
+        server,
+        broker.put_carrying(&key, &silent).await,
+        ["GET", "EVALSHA"]
+    );
+    sends!(server, broker.remove(&key).await, ["EVALSHA"]);
+    sends!(server, broker.remove(&key).await, ["EVALSHA"]);
+    sends!(
+        server,
+        broker.delete_all(&key.session).await.unwrap(),
+        ["EVALSHA"]
+    );
+}
+
+/// However many rows a session has.
+#[tokio::test]
+async fn get_all_of_a_full_session_is_one_round_trip() {
+    let server = RedisServer::start();
+    let broker = RedisTenant::on(&server).broker();
+    for number in 0..64 {
+        broker
+            .put(&key("s", &format!("p{number}")), &row("u", "at"))
+            .await;
+    }
+    broker.rows_of(&session("s")).await;
+    sends!(
+        server,
+        assert_eq!(broker.rows_of(&session("s")).await.len(), 64),
+        ["EVALSHA"]
+    );
+}
+
+/// A server that forgot the scripts, as after a restart or a failover, gets each one whole once.
+#[tokio::test]
+async fn scripts_are_sent_whole_only_where_they_are_not_known() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let (broker, key) = (tenant.broker(), key("s", "p"));
+    for _ in 0..2 {
+        tenant.run::<()>(&["SCRIPT", "FLUSH"]);
+        sends!(
+            server,
+            broker.put(&key, &row("u", "at")).await,
+            ["EVALSHA", "EVAL"]
+        );
+        sends!(server, broker.put(&key, &row("u", "at")).await, ["EVALSHA"]);
+        sends!(
+            server,
+            broker.rows_of(&key.session).await,
+            ["EVALSHA", "EVAL"]
+        );
+        sends!(server, broker.rows_of(&key.session).await, ["EVALSHA"]);
+    }
+}
+
+/// No script reads more than bounded batches of a user's rows, so that none blocks Redis for long.
+#[tokio::test]
+async fn delete_user_goes_in_bounded_batches() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let broker = tenant.broker();
+    for number in 0..300 {
+        broker
+            .put(&key(&format!("s{number}"), "p"), &row("u", "at"))
+            .await;
+    }
+    let monitor = Monitor::start(&server);
+    assert_eq!(broker.delete_user(&user("u")).await.unwrap().rows, 300);
+    let commands = monitor.finish();
+    let mut rows = 0;
+    for command in commands.split_inclusive(|command| !command.in_script) {
+        rows = rows.max(
+            command
+                .iter()
+                .filter(|c| c.in_script && c.verb == "DEL")
+                .count(),
+        );
+    }
+    assert!((1..=100).contains(&rows), "{rows} rows in one script");
+}

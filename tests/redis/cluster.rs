@@ -1,0 +1,74 @@
+//! On a Redis Cluster every call stays in one slot: none is answered `CROSSSLOT`.
+
+use token_broker::types::Row;
+
+use crate::support::{
+    redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until,
+};
+
+/// A cluster of one node, which owns all slots: it checks the slots of every command.
+async fn cluster() -> RedisServer {
+    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    let mut raw = server.raw();
+    let mut slots = redis::cmd("CLUSTER");
+    slots.arg("ADDSLOTS").arg((0..16_384).collect::<Vec<u32>>());
+    slots.exec(&mut raw).unwrap();
+    until("the cluster is up", async || {
+        let info: String = redis::cmd("CLUSTER")
+            .arg("INFO")
+            .query(&mut server.raw())
+            .unwrap();
+        info.contains("cluster_state:ok")
+    })
+    .await;
+    server
+}
+
+#[tokio::test]
+async fn i10_no_call_crosses_slots() {
+    let server = cluster().await;
+    let tenant = RedisTenant::on(&server);
+    let (broker, other) = (tenant.broker(), tenant.another());
+    let crossing: redis::RedisResult<()> = redis::cmd("MGET")
+        .arg(tenant.key("x"))
+        .arg(other.key("x"))
+        .query(&mut server.raw());
+    assert_eq!(
+        crossing.unwrap_err().code(),
+        Some("CROSSSLOT"),
+        "the cluster checks slots"
+    );
+
+    for index in ["upstream:idx:s", "user:upstream:u"] {
+        for member in [other.key("upstream:s:p"), "garbage".to_owned()] {
+            tenant.run::<()>(&["SADD", &tenant.key(index), &member]);
+        }
+    }
+    for session in ["s", "t", "{x}", "{", "}{", "a}b"] {
+        for provider in ["p", "{q}"] {
+            broker.put(&key(session, provider), &row("u", "at")).await;
+            broker.put(&key(session, provider), &row("{v}", "at")).await;
+            broker.put(&key(session, provider), &row("u", "at")).await;
+        }
+        assert_eq!(
+            broker
+                .rows_of(&crate::support::rows::session(session))
+                .await
+                .len(),
+            2
+        );
+    }
+    let silent = Row {
+        refresh_token: None,
+        ..row("u", "at")
+    };
+    broker.put_carrying(&key("new", "p"), &silent).await;
+    assert_eq!(broker.listed(&user("u")).await.len(), 13);
+    broker
+        .latest_for_user(&user("u"), &provider("{q}"))
+        .await
+        .unwrap();
+    assert!(broker.remove(&key("s", "p")).await);
+    assert_eq!(broker.delete_all(&session("{x}")).await.unwrap(), 2);
+    assert_eq!(broker.delete_user(&user("u")).await.unwrap().rows, 10);
+}

@@ -1,0 +1,208 @@
+//! Rows that can't be decoded, and keys that hold something else: they spoil nothing (I8).
+
+use token_broker::{
+    error::Error,
+    tokens::{Binding, StoreTokens},
+};
+
+use crate::{
+    support::{broker::request, redis_tenant::RedisTenant, rows::*},
+    tenant,
+};
+
+/// What no row is: cut, of another form, of another type, of another provider.
+const CORRUPT: [&str; 9] = [
+    "",
+    "{",
+    "nul",
+    "[]",
+    "\"text\"",
+    r#"{"access_token":7}"#,
+    r#"{"expires_at":"soon"}"#,
+    r#"{"provider_id":"another"}"#,
+    r#"{"access_token":"at"}}"#,
+];
+
+/// A session with a good row and one that `spoil` has spoilt, both of the user `u`.
+async fn world(spoil: impl FnOnce(&RedisTenant)) -> RedisTenant {
+    let tenant = tenant();
+    let broker = tenant.broker();
+    for provider in ["good", "bad"] {
+        broker.put(&key("s", provider), &row("u", "at")).await;
+    }
+    spoil(&tenant);
+    tenant
+}
+
+fn another_type(tenant: &RedisTenant) {
+    let row = tenant.key("upstream:s:bad");
+    tenant.run::<()>(&["DEL", &row]);
+    tenant.run::<()>(&["HSET", &row, "access_token", "at"]);
+}
+
+async fn spoils_nothing(tenant: &RedisTenant, what: &str) {
+    let broker = tenant.broker();
+    let (good, bad) = (key("s", "good"), key("s", "bad"));
+    let read = broker.get(&bad, &Binding::default()).await;
+    assert!(
+        matches!(read, Err(Error::RowUnreadable(_))),
+        "{what}: {read:?}"
+    );
+    let found = broker
+        .get_all(&bad.session, &Binding::default())
+        .await
+        .unwrap();
+    assert_eq!(found.unreadable, [bad.provider.clone()], "{what}");
+    assert!(found.rows.keys().eq([&good.provider]), "{what}");
+    assert_eq!(broker.listed(&user("u")).await, [good.clone()], "{what}");
+    broker
+        .latest_for_user(&user("u"), &good.provider)
+        .await
+        .unwrap();
+    let latest = broker.latest_for_user(&user("u"), &bad.provider).await;
+    assert!(latest.is_err(), "{what}: {latest:?}");
+}
+
+#[tokio::test]
+async fn i8_a_corrupt_row_spoils_nothing() {
+    for text in CORRUPT {
+        let tenant = world(|tenant| tenant.write_row("upstream:s:bad", text)).await;
+        spoils_nothing(&tenant, text).await;
+    }
+}
+
+#[tokio::test]
+async fn i8_a_key_of_another_type_spoils_nothing() {
+    let tenant = world(another_type).await;
+    spoils_nothing(&tenant, "a hash").await;
+}
+
+/// Bytes that are no UTF-8, which no `&str` can hold.
+#[tokio::test]
+async fn i8_bytes_that_are_no_text_spoil_nothing() {
+    let tenant = world(|tenant| {
+        let mut set = redis::cmd("SET");
+        set.arg(tenant.key("upstream:s:bad"))
+            .arg(b"{\"access_token\":\"\xff\xfe\"}");
+        set.exec(&mut tenant.raw()).unwrap();
+    })
+    .await;
+    spoils_nothing(&tenant, "no UTF-8").await;
+}
+
+/// A login replaces what can't be read, also one that would carry a token forward, and a delete
+/// deletes it: nobody is locked out.
+#[tokio::test]
+async fn what_cannot_be_read_can_be_replaced_and_deleted() {
+    for carry_forward in [false, true] {
+        for text in CORRUPT.iter().map(Some).chain([None]) {
+            let spoil = |tenant: &RedisTenant| match text {
+                Some(text) => tenant.write_row("upstream:s:bad", text),
+                None => another_type(tenant),
+            };
+            let tenant = world(spoil).await;
+            let (broker, bad) = (tenant.broker(), key("s", "bad"));
+            let silent = token_broker::types::Row {
+                refresh_token: None,
+                ..row("u", "new")
+            };
+            let request = StoreTokens {
+                carry_forward,
+                ..request(&bad, &silent)
+            };
+            let stored = broker.store(request).await;
+            assert!(
+                stored.is_ok(),
+                "{text:?}, carry_forward {carry_forward}: {stored:?}"
+            );
+            assert_eq!(broker.version(&bad).await, stored.ok());
+            tenant.audit();
+        }
+    }
+    for text in CORRUPT.iter().map(Some).chain([None]) {
+        let spoil = |tenant: &RedisTenant| match text {
+            Some(text) => tenant.write_row("upstream:s:bad", text),
+            None => another_type(tenant),
+        };
+        let tenant = world(spoil).await;
+        let broker = tenant.broker();
+        assert!(broker.remove(&key("s", "bad")).await, "{text:?}");
+        assert_eq!(broker.read(&key("s", "bad")).await, None);
+        let tenant = world(spoil).await;
+        assert_eq!(
+            tenant.broker().delete_all(&session("s")).await.unwrap(),
+            2,
+            "{text:?}"
+        );
+    }
+}
+
+/// `DeleteUser` neither fails over such a row nor leaves a good one.
+#[tokio::test]
+async fn delete_user_passes_what_cannot_be_read() {
+    for text in CORRUPT {
+        let tenant = world(|tenant| tenant.write_row("upstream:s:bad", text)).await;
+        let broker = tenant.broker();
+        assert!(
+            broker.delete_user(&user("u")).await.unwrap().existed,
+            "{text}"
+        );
+        assert_eq!(broker.read(&key("s", "good")).await, None, "{text}");
+    }
+    let tenant = world(another_type).await;
+    assert_eq!(
+        tenant.broker().delete_user(&user("u")).await.unwrap().rows,
+        1
+    );
+}
+
+/// What a caller and the log are told never quotes the row.
+#[tokio::test]
+async fn an_unreadable_row_is_not_quoted() {
+    let tenant = world(|tenant| {
+        tenant.write_row(
+            "upstream:s:bad",
+            r#"{"access_token":"gho_secret","expires_at":"gho_x"}"#,
+        );
+    })
+    .await;
+    let error = tenant
+        .broker()
+        .get(&key("s", "bad"), &Binding::default())
+        .await
+        .unwrap_err();
+    let told = format!("{error} {error:?} {:?}", error.operator_detail());
+    assert!(!told.contains("gho_"), "{told}");
+}
+
+/// An index that is no set: a write that needs it fails before it writes anything, and a delete
+/// takes the row whole or leaves it whole.
+#[tokio::test]
+async fn an_index_of_another_type_halves_no_write() {
+    for index in ["upstream:idx:s", "user:upstream:u"] {
+        let spoil = |tenant: &RedisTenant| {
+            tenant.run::<()>(&["SET", &tenant.key(index), "no set"]);
+        };
+        let tenant = world(spoil).await;
+        let broker = tenant.broker();
+        let before = tenant.snapshot();
+        broker
+            .store(request(&key("s", "new"), &row("u", "at")))
+            .await
+            .unwrap_err();
+        assert!(
+            tenant.snapshot() == before,
+            "{index}: a failed write wrote something"
+        );
+
+        // To another user: away from the index that is broken.
+        let moved = broker
+            .store(request(&key("s", "good"), &row("v", "moved")))
+            .await;
+        let is_moved = broker.read(&key("s", "good")).await.unwrap().row.user_id == Some(user("v"));
+        assert_eq!(is_moved, moved.is_ok(), "{index}: {moved:?}");
+        let deleted = broker.delete(&key("s", "bad"), None).await;
+        let is_gone = broker.read(&key("s", "bad")).await.is_none();
+        assert_eq!(is_gone, deleted.is_ok(), "{index}: {deleted:?}");
+    }
+}

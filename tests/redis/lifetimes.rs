@@ -1,0 +1,188 @@
+//! How long keys live (contract section 3.1), by Redis' own account.
+
+use std::time::Duration;
+
+use token_broker::types::Row;
+
+use crate::{
+    support::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life, waiting::until},
+    tenant,
+};
+
+const HOUR: i64 = 3_600;
+const DAYS_30: i64 = 30 * 24 * HOUR;
+/// A row lives to the second, and this machine may be slow.
+const TOLERANCE: u64 = 2_000;
+
+/// A row that ends in so many seconds and is kept until then: its refresh token's end is known.
+fn ending(user: &str, seconds: i64) -> Row {
+    Row {
+        expires_at: in_seconds(1),
+        refresh_expires_at: in_seconds(seconds),
+        ..row(user, "at")
+    }
+}
+
+fn endless(user: &str) -> Row {
+    Row {
+        expires_at: None,
+        ..row(user, "at")
+    }
+}
+
+#[track_caller]
+fn lives(tenant: &RedisTenant, rest: &str, seconds: Option<i64>) {
+    let life = tenant.snapshot().life(&tenant.key(rest));
+    let life = life.unwrap_or_else(|| panic!("there is no {rest}"));
+    match (seconds, life.left()) {
+        (None, None) => {}
+        (Some(seconds), Some(left))
+            if (left / 1_000).abs_diff(seconds as u64) * 1_000 <= TOLERANCE => {}
+        other => panic!("{rest} should live for {seconds:?} s: {other:?}"),
+    }
+}
+
+/// Each case of section 3.1, for the row and both of its indexes.
+#[tokio::test]
+async fn a_row_lives_as_long_as_its_refresh_token_may() {
+    for (expires, session, refresh, life) in [
+        (Some(HOUR), None, Some(2 * HOUR), Some(2 * HOUR)),
+        (Some(HOUR), None, Some(HOUR), Some(HOUR + DAYS_30)),
+        (Some(2 * HOUR), None, Some(HOUR), Some(2 * HOUR + DAYS_30)),
+        (Some(HOUR), Some(9 * HOUR), None, Some(HOUR + DAYS_30)),
+        (Some(-HOUR), None, None, Some(DAYS_30 - HOUR)),
+        (None, Some(HOUR), None, Some(HOUR + DAYS_30)),
+        (None, None, None, None),
+    ] {
+        let tenant = tenant();
+        let seconds = |span: Option<i64>| span.and_then(in_seconds);
+        let row = Row {
+            expires_at: seconds(expires),
+            session_expires_at: seconds(session),
+            refresh_expires_at: seconds(refresh),
+            ..row("u", "at")
+        };
+        tenant.broker().put(&key("s", "p"), &row).await;
+        for rest in ["upstream:s:p", "upstream:idx:s", "user:upstream:u"] {
+            lives(&tenant, rest, life);
+        }
+        tenant.audit();
+    }
+}
+
+/// To the millisecond, not rounded to seconds on the way.
+#[tokio::test]
+async fn a_life_is_kept_to_the_millisecond() {
+    let tenant = tenant();
+    let span = Duration::from_millis(7_654_321);
+    tenant
+        .broker()
+        .put_for(&key("s", "p"), &row("u", "at"), span)
+        .await;
+    let left = tenant
+        .snapshot()
+        .life(&tenant.key("upstream:s:p"))
+        .unwrap()
+        .left()
+        .unwrap();
+    assert!((7_652_000..=7_654_321).contains(&left), "{left}");
+}
+
+/// A later row that lives shorter doesn't shorten an index, one that lives longer lengthens it.
+#[tokio::test]
+async fn an_index_is_never_shortened() {
+    let tenant = tenant();
+    let broker = tenant.broker();
+    for (provider, seconds, longest) in [
+        ("p", 2 * HOUR, 2 * HOUR),
+        ("q", HOUR, 2 * HOUR),
+        ("r", 3 * HOUR, 3 * HOUR),
+        ("r", HOUR, 3 * HOUR),
+    ] {
+        broker.put(&key("s", provider), &ending("u", seconds)).await;
+        lives(&tenant, "upstream:idx:s", Some(longest));
+        lives(&tenant, "user:upstream:u", Some(longest));
+        tenant.audit();
+    }
+}
+
+/// No end while any member has none, and an end again when the last of those is gone: deleted,
+/// replaced, or another user's.
+#[tokio::test]
+async fn an_index_has_no_end_while_a_row_has_none() {
+    type Change = for<'a> fn(
+        &'a Broker<token_broker::store::redis::RedisStore>,
+    ) -> futures_util::future::BoxFuture<'a, ()>;
+    let changes: [(&str, Change); 3] = [
+        ("deleted", |broker| {
+            Box::pin(async { assert!(broker.remove(&key("s", "endless")).await) })
+        }),
+        ("replaced", |broker| {
+            Box::pin(async { _ = broker.put(&key("s", "endless"), &ending("u", HOUR)).await })
+        }),
+        ("moved", |broker| {
+            Box::pin(async { _ = broker.put(&key("s", "endless"), &ending("v", HOUR)).await })
+        }),
+    ];
+    for (what, change) in changes {
+        let tenant = tenant();
+        let broker = tenant.broker();
+        broker.put(&key("s", "p"), &ending("u", 2 * HOUR)).await;
+        broker.put(&key("s", "endless"), &endless("u")).await;
+        broker.put(&key("s", "q"), &ending("u", HOUR)).await;
+        for rest in ["upstream:idx:s", "user:upstream:u"] {
+            lives(&tenant, rest, None);
+        }
+        change(&broker).await;
+        for rest in ["upstream:idx:s", "user:upstream:u"] {
+            let life = tenant.snapshot().life(&tenant.key(rest));
+            assert_ne!(life, Some(Life::Endless), "{what}: {rest} stays for ever");
+            lives(&tenant, rest, Some(2 * HOUR));
+        }
+        tenant.audit();
+    }
+}
+
+/// An index without end whose last living row goes is not left behind for ever with dead members.
+#[tokio::test]
+async fn an_index_without_end_goes_with_its_last_row() {
+    let tenant = tenant();
+    let broker = tenant.broker();
+    let dying = key("s", "dying");
+    broker.put(&key("s", "endless"), &endless("u")).await;
+    broker
+        .put_for(&dying, &row("u", "at"), Duration::from_millis(10))
+        .await;
+    until("the row dies", async || broker.read(&dying).await.is_none()).await;
+    broker.remove(&key("s", "endless")).await;
+    for rest in ["upstream:idx:s", "user:upstream:u"] {
+        let life = tenant.snapshot().life(&tenant.key(rest));
+        assert_ne!(life, Some(Life::Endless), "{rest} stays for ever");
+    }
+}
+
+/// While toolhive may add members without extending it, a user's index has no end (section 5); once
+/// the grace period is over, the next write gives it one.
+#[tokio::test]
+async fn a_users_index_has_no_end_in_the_grace_period() {
+    let tenant = tenant();
+    let broker = tenant.broker();
+    let grace = tenant.key("broker:grace");
+    broker.put(&key("before", "p"), &ending("u", HOUR)).await;
+    tenant.run::<()>(&["SET", &grace, "1"]);
+    broker.put(&key("s", "p"), &ending("u", HOUR)).await;
+    lives(&tenant, "user:upstream:u", None);
+    lives(&tenant, "upstream:idx:s", Some(HOUR));
+    // Neither a delete nor a row that moves away gives it an end.
+    broker.remove(&key("before", "p")).await;
+    broker.put(&key("moving", "p"), &ending("u", HOUR)).await;
+    broker.put(&key("moving", "p"), &ending("v", HOUR)).await;
+    lives(&tenant, "user:upstream:u", None);
+    lives(&tenant, "user:upstream:v", None);
+
+    tenant.run::<()>(&["DEL", &grace]);
+    broker.put(&key("t", "p"), &ending("u", 2 * HOUR)).await;
+    lives(&tenant, "user:upstream:u", Some(2 * HOUR));
+    broker.remove(&key("moving", "p")).await;
+    tenant.audit();
+}

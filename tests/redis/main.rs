@@ -1,0 +1,29 @@
+//! What only Redis can get wrong: the layout to the byte, how long keys live, what other software
+//! does to the data, what one call costs, and what happens when Redis fails (contract section 3).
+//!
+//! What every store must keep is in `tests/conformance/`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod atomicity;
+mod audit;
+mod cluster;
+mod corrupt;
+mod foreign;
+mod indexes;
+mod interrupted;
+mod layout;
+mod lifetimes;
+mod monitor;
+mod null_rows;
+mod outages;
+mod refusals;
+mod rewrites;
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::{redis_server::RedisServer, redis_tenant::RedisTenant};
+
+/// A new tenant on the Redis that the tests share.
+fn tenant() -> RedisTenant {
+    RedisTenant::on(RedisServer::shared())
+}

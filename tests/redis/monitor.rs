@@ -1,0 +1,79 @@
+//! Every command that a Redis executes, by its own account (`MONITOR`).
+
+use crate::support::redis_server::RedisServer;
+
+/// Listens from [`Monitor::start`] to [`Monitor::finish`].
+pub struct Monitor {
+    listening: redis::Connection,
+    other: redis::Connection,
+}
+
+/// A command.
+#[derive(Debug)]
+pub struct Command {
+    /// Whether a script ran it, not a client.
+    pub in_script: bool,
+    /// Its name, in upper case.
+    pub verb: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+const END: &str = "the end of what is monitored";
+
+impl Monitor {
+    pub fn start(server: &RedisServer) -> Self {
+        let (mut listening, other) = (server.raw(), server.raw());
+        redis::cmd("MONITOR").exec(&mut listening).unwrap();
+        Self { listening, other }
+    }
+
+    /// The commands of clients and scripts, without those that open a connection.
+    pub fn finish(mut self) -> Vec<Command> {
+        redis::cmd("ECHO").arg(END).exec(&mut self.other).unwrap();
+        let mut commands = Vec::new();
+        loop {
+            let line = self.listening.recv_response().unwrap();
+            let line: String = redis::from_redis_value(line).unwrap();
+            if line.contains(END) {
+                return commands;
+            }
+            let command = parse(&line);
+            if !["HELLO", "CLIENT", "SELECT", "PING"].contains(&command.verb.as_str()) {
+                commands.push(command);
+            }
+        }
+    }
+}
+
+/// What clients sent, by name and in order.
+pub fn sent(commands: &[Command]) -> Vec<&str> {
+    let by_clients = commands.iter().filter(|command| !command.in_script);
+    by_clients.map(|command| command.verb.as_str()).collect()
+}
+
+/// As in `1700000000.123456 [0 lua] "GET" "a \"key\""`.
+fn parse(line: &str) -> Command {
+    let (head, rest) = line.split_once("] ").unwrap();
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut chars = rest.chars();
+    let mut quoted = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => word.extend(chars.next()),
+            '"' if quoted => {
+                words.push(std::mem::take(&mut word));
+                quoted = false;
+            }
+            '"' => quoted = true,
+            c if quoted => word.push(c),
+            _ => {}
+        }
+    }
+    Command {
+        in_script: head.ends_with(" lua"),
+        verb: words.remove(0).to_uppercase(),
+        args: words,
+    }
+}

@@ -1,0 +1,203 @@
+//! A Redis that is gone for a while: stopped in its tracks, or killed and started again. Calls
+//! meanwhile fail in time, nothing is half written, and service resumes through the same store.
+
+use std::time::{Duration, Instant};
+
+use token_broker::{
+    error::Error,
+    store::Store,
+    tokens::Binding,
+    types::{RowKey, Version},
+};
+
+use crate::support::{
+    broker::{Broker, policy, request},
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    rows::*,
+    waiting::until,
+};
+
+/// How long the store waits for a connection, and for an answer.
+const TIMEOUT: Duration = Duration::from_millis(150);
+/// What a machine under load may add.
+const SLACK: Duration = Duration::from_secs(3);
+
+fn broker(tenant: &RedisTenant) -> Broker<impl Store + use<>> {
+    Broker::new(tenant.store_with(TIMEOUT), policy(tenant.name().clone()))
+}
+
+/// Calls of each kind, one after the other, and what they fail with.
+async fn calls<S: Store>(broker: &Broker<S>) -> Vec<(&'static str, Option<Error>)> {
+    let (key, all) = (key("s", "p"), Binding::default());
+    vec![
+        (
+            "Store",
+            broker.store(request(&key, &row("u", "at"))).await.err(),
+        ),
+        ("Get", broker.get(&key, &all).await.err()),
+        ("GetAll", broker.get_all(&key.session, &all).await.err()),
+        ("Delete", broker.delete(&key, None).await.err()),
+        ("Delete all", broker.delete_all(&key.session).await.err()),
+        ("DeleteUser", broker.delete_user(&user("u")).await.err()),
+        (
+            "latest",
+            broker
+                .latest_for_user(&user("u"), &key.provider)
+                .await
+                .err(),
+        ),
+        (
+            "listing",
+            broker.list_user_sessions(&user("u"), 0, None).await.err(),
+        ),
+        ("check", broker.backend().check().await.err()),
+    ]
+}
+
+/// All of them are unavailable, and none keeps its caller waiting.
+async fn calls_fail_in_time<S: Store>(broker: &Broker<S>) {
+    for round in 0..2 {
+        let started = Instant::now();
+        let failed = calls(broker).await;
+        for (call, error) in &failed {
+            let unavailable = matches!(error, Some(Error::StoreUnavailable(_)));
+            assert!(unavailable, "{call} in round {round}: {error:?}");
+        }
+        // To connect, and to wait for an answer.
+        let longest = 2 * TIMEOUT * u32::try_from(failed.len()).unwrap() + SLACK;
+        assert!(started.elapsed() < longest, "{:?}", started.elapsed());
+    }
+}
+
+/// A hundred callers at once fail as fast as one.
+async fn a_crowd_fails_in_time<S: Store>(broker: &Broker<S>) {
+    let started = Instant::now();
+    let crowd: Vec<_> = (0..100)
+        .map(|_| {
+            let broker = broker.clone();
+            tokio::spawn(async move { broker.get(&key("s", "p"), &Binding::default()).await })
+        })
+        .collect();
+    for call in crowd {
+        let failed = call.await.unwrap();
+        assert!(
+            matches!(failed, Err(Error::StoreUnavailable(_))),
+            "{failed:?}"
+        );
+    }
+    assert!(
+        started.elapsed() < 2 * TIMEOUT + SLACK,
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+async fn service_resumes<S: Store>(tenant: &RedisTenant, broker: &Broker<S>) {
+    let resumed = Instant::now();
+    until("the broker serves again", async || {
+        broker
+            .store(request(&key("new", "p"), &row("u", "at")))
+            .await
+            .is_ok()
+    })
+    .await;
+    assert!(
+        resumed.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        resumed.elapsed()
+    );
+    for _ in 0..20 {
+        assert!(broker.read(&key("new", "p")).await.is_some());
+        assert_eq!(broker.rows_of(&session("new")).await.len(), 1);
+    }
+    broker.backend().check().await.unwrap();
+    tenant.audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paused_and_resumed() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let broker = broker(&tenant);
+    broker.put(&key("s", "p"), &row("u", "before")).await;
+    for _ in 0..2 {
+        server.pause();
+        calls_fail_in_time(&broker).await;
+        a_crowd_fails_in_time(&broker).await;
+        server.resume();
+        service_resumes(&tenant, &broker).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_restarted() {
+    let mut server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let broker = broker(&tenant);
+    broker.put(&key("s", "p"), &row("u", "before")).await;
+    for _ in 0..2 {
+        server.kill();
+        calls_fail_in_time(&broker).await;
+        a_crowd_fails_in_time(&broker).await;
+        server.restart();
+        service_resumes(&tenant, &broker).await;
+    }
+}
+
+/// A Redis that isn't there when the broker starts, and comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_at_first() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let tenant = RedisTenant::on(&server);
+    let broker = broker(&tenant);
+    calls_fail_in_time(&broker).await;
+    server.restart();
+    service_resumes(&tenant, &broker).await;
+}
+
+/// Killed in the middle of writes, with a log of what it had done: what was answered OK is there,
+/// and what wasn't is there whole or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_middle_of_writes() {
+    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let tenant = RedisTenant::on(&server);
+    let broker = broker(&tenant);
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let broker = broker.clone();
+            tokio::spawn(async move {
+                let mut answered: Vec<(RowKey, Version)> = Vec::new();
+                for number in 0.. {
+                    let key = key(&format!("s{writer}-{number}"), "p");
+                    let user = format!("u{}", number % 3);
+                    match broker.store(request(&key, &row(&user, "at"))).await {
+                        Ok(version) => answered.push((key, version)),
+                        Err(Error::StoreUnavailable(_)) => break,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    until("a few hundred rows are written", async || {
+        tenant.run::<usize>(&["DBSIZE"]) > 500
+    })
+    .await;
+    server.kill();
+    let mut answered = Vec::new();
+    for writer in writers {
+        answered.extend(writer.await.unwrap());
+    }
+    server.restart();
+    service_resumes(&tenant, &broker).await;
+    for (key, version) in answered {
+        assert_eq!(
+            broker.version(&key).await,
+            Some(version),
+            "what was answered OK is gone"
+        );
+    }
+}
