@@ -5,6 +5,7 @@ import json
 import pytest
 
 from support.broker import running
+from support.waiting import eventually
 from test_command_line import run
 
 PREFIX = "thv:auth:{default:default}:"
@@ -60,11 +61,35 @@ def test_a_row_that_cannot_be_migrated_refuses_the_start(old_redis):
     done = run("serve", "--listen", "127.0.0.1:0", *options(old_redis))
     assert done.returncode == 3, done.stderr
     assert "migrate --dry-run" in done.stderr
+    assert "allow-unmigrated" in done.stderr
     # A key holds a session's id: the report names it, a log never does.
     assert "session-corrupt" not in done.stdout + done.stderr
     report = run("migrate", "--dry-run", *options(old_redis))
     assert report.returncode == 3, report.stderr
     assert f"{PREFIX}upstream:session-corrupt: " in report.stdout
     assert "session-corrupt" not in report.stderr
+
     with running(*options(old_redis), "--allow-unmigrated") as broker:
+        assert broker.client.Get(session_id="session-old", provider="corp-okta").entry.version
+
+
+def test_an_old_row_that_a_replica_of_old_writes_later_is_picked_up(old_redis):
+    with running(*options(old_redis), "--legacy-sweep-interval", "1s") as broker:
+        late = json.dumps({"provider_id": "oidc", "access_token": "at-late", "user_id": "user-old"})
+        old_redis.command("SET", f"{PREFIX}upstream:session-late", late)
+        eventually(
+            "the late row is there",
+            lambda: "corp-okta" in broker.client.GetAll(session_id="session-late").entries,
+            within=10,
+        )
+
+
+def test_a_second_start_finds_nothing_to_do(old_redis):
+    def keys() -> list[str]:
+        return sorted(old_redis.command("KEYS", "*").split())
+
+    with running(*options(old_redis)):
+        migrated = keys()
+    with running(*options(old_redis)) as broker:
+        assert keys() == migrated
         assert broker.client.Get(session_id="session-old", provider="corp-okta").entry.version

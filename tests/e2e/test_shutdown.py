@@ -22,6 +22,8 @@ def refuses_connections(address: str) -> bool:
         socket.create_connection((host, int(port)), timeout=1).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        pass  # It was in the queue of the listener when that closed.
     return False
 
 

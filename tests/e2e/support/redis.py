@@ -52,6 +52,8 @@ class Redis:
             "dir": self._folder.name,
             "save": "",
             "appendonly": "yes",
+            # Otherwise a write may be answered up to two seconds before it is in the file.
+            "appendfsync": "always",
             "requirepass": self._password,
         }
         command = [program("redis-server", "REDIS_SERVER")]
