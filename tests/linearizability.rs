@@ -38,24 +38,25 @@ fn some_action(rng: &mut impl Rng, state: State, versions: &mut u64) -> Action {
         *versions += 1;
         *versions
     };
-    let user = rng.random_range(0..3);
+    let user = rng.random_range(0..3u32);
+    let owner = Some(user).filter(|user| *user > 0);
     let current = state.map(|(version, _)| version);
     match rng.random_range(0..12) {
         0 | 1 => Action::Store {
             version: fresh(),
-            user,
+            user: owner,
             condition: Condition::Always,
         },
         2 if state.is_none() => Action::Store {
             version: fresh(),
-            user,
+            user: owner,
             condition: Condition::Absent,
         },
         2 => Action::StoreExists,
         3 => match current {
             Some(old) => Action::Store {
                 version: fresh(),
-                user,
+                user: owner,
                 condition: Condition::Version(old),
             },
             None => Action::Mismatch {
@@ -70,6 +71,7 @@ fn some_action(rng: &mut impl Rng, state: State, versions: &mut u64) -> Action {
             Action::DeleteVersion { version }
         }),
         6 => Action::DeleteUser { user },
+        7 if state.is_none() => Action::DeleteAny,
         7 => Action::Mismatch {
             expected: u64::MAX,
             absent_is_mismatch: state.is_none(),
@@ -113,18 +115,18 @@ fn one_stale_read_in_many_operations_is_found() {
 fn each_kind_of_fault_is_found() {
     let store = |version| Action::Store {
         version,
-        user: 1,
+        user: Some(1),
         condition: Condition::Always,
     };
     let get = |version| Action::Get { version };
     let over = |version, old| Action::Store {
         version,
-        user: 1,
+        user: Some(1),
         condition: Condition::Version(old),
     };
     let first = Action::Store {
         version: 2,
-        user: 1,
+        user: Some(1),
         condition: Condition::Absent,
     };
     for (fault, actions) in [

@@ -3,6 +3,8 @@
 
 pub mod audit;
 pub mod broker;
+pub mod broker_process;
+pub mod linearizability;
 pub mod redis_server;
 pub mod redis_tenant;
 pub mod rows;

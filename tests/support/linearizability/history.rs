@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The row's state: its version and its user, if there is a row.
-pub type State = Option<(u64, u32)>;
+pub type State = Option<(u64, Option<u32>)>;
 
 /// What a caller did to the row, and what it was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Action {
     /// A write of this version for this user. Versions are never used twice.
     Store {
         version: u64,
-        user: u32,
+        user: Option<u32>,
         condition: Condition,
     },
     /// A write that was refused because the row exists.
@@ -28,6 +28,8 @@ pub enum Action {
     Get { version: Option<u64> },
     /// A delete of whatever there was; whether there was anything.
     Delete { deleted: bool },
+    /// A delete of whatever there was. Nobody knows whether there was anything.
+    DeleteAny,
     /// A delete of this version.
     DeleteVersion { version: u64 },
     /// A delete of the row if it is this user's. Nobody knows whether it was.
@@ -79,14 +81,16 @@ impl Action {
             Self::Get { version: read } => holds(version == read, state),
             Self::Delete { deleted } => holds(state.is_some() == deleted, None),
             Self::DeleteVersion { version: named } => holds(version == Some(named), None),
-            Self::DeleteUser { user } => Some(state.filter(|(_, owner)| *owner != user)),
+            Self::DeleteAny => Some(None),
+            Self::DeleteUser { user } => Some(state.filter(|(_, owner)| *owner != Some(user))),
         }
     }
 
     /// Whether the action, done in `state`, leaves it as it is and can't have done anything else: what
-    /// a [`Action::DeleteUser`] did is not known.
+    /// a delete of unknown answer did is not known.
     pub fn only_looks_at(self, state: State) -> bool {
-        !matches!(self, Self::DeleteUser { .. }) && self.apply(state) == Some(state)
+        let unknown = matches!(self, Self::DeleteUser { .. } | Self::DeleteAny);
+        !unknown && self.apply(state) == Some(state)
     }
 
     /// The version without which the action can't have been done.
@@ -120,14 +124,9 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// The time by the recorder's clock.
-    pub fn now(&self) -> Duration {
-        self.start.elapsed()
-    }
-
     /// Notes what was called at `called` and has returned just now.
-    pub fn note(&self, called: Duration, action: Action) {
-        let returned = self.now();
+    pub fn note(&self, called: Instant, action: Action) {
+        let (called, returned) = (called.duration_since(self.start), self.start.elapsed());
         self.operations.lock().unwrap().push(Operation {
             action,
             called,
@@ -136,7 +135,7 @@ impl Recorder {
     }
 
     /// All that was noted.
-    pub fn into_operations(self) -> Vec<Operation> {
-        self.operations.into_inner().unwrap()
+    pub fn operations(&self) -> Vec<Operation> {
+        self.operations.lock().unwrap().clone()
     }
 }

@@ -1,0 +1,132 @@
+//! Many callers, two brokers, one Redis, and only a few rows to fight for.
+//!
+//! 64 tasks call through two broker processes for a while: `RACES_SECONDS`, 10 by default. What each
+//! caller was told is recorded row by row; at the end Redis itself is looked at. The tests share one
+//! such run, each looks at another side of it:
+//!
+//! - the history of each row is linearizable (I2, I3, I7), and would not be with a single stale read
+//!   or lost delete in it;
+//! - each version was read with the tokens that were stored with it, whole;
+//! - rows and indexes agree with each other in Redis (I1, I2, I5), and with what `Get` and `GetAll`
+//!   answer through brokers that have seen nothing of it.
+//!
+//! `RACES_SEED` repeats the choices of a run, though not its schedule.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests panic as tests do"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod caller;
+mod calls;
+mod indexes;
+mod notes;
+mod plant;
+mod rows;
+mod run;
+
+use std::{collections::BTreeMap, thread, time::Instant};
+
+use rows::RowName;
+use run::run;
+use support::linearizability::{Operation, Violation, check};
+
+#[test]
+fn each_rows_history_is_linearizable() {
+    let histories = &run().histories;
+    assert_eq!(histories.len(), RowName::all().count());
+    let started = Instant::now();
+    for (row, verdict) in verdicts(histories.clone()) {
+        if let Err(violation) = verdict {
+            panic!("{row:?}: {violation:#?}");
+        }
+    }
+    let operations: usize = histories.values().map(Vec::len).sum();
+    eprintln!("checked {operations} operations in {:?}", started.elapsed());
+}
+
+#[test]
+fn one_stale_read_would_have_been_noticed() {
+    each_planted_fault_is_rejected(plant::stale_read);
+}
+
+#[test]
+fn one_lost_delete_would_have_been_noticed() {
+    each_planted_fault_is_rejected(plant::lost_delete);
+}
+
+#[test]
+fn each_version_has_the_tokens_that_were_stored_with_it() {
+    let notes = &run().notes;
+    assert!(notes.torn.is_empty(), "{}", notes.torn.join("\n"));
+    assert!(!notes.contents.is_empty());
+}
+
+#[test]
+fn no_call_failed() {
+    let notes = &run().notes;
+    assert!(notes.failures.is_empty(), "{:#?}", notes.failures);
+}
+
+#[test]
+fn rows_and_indexes_agree_in_redis() {
+    let wrong = indexes::violations(&run().snapshot);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn damaged_indexes_would_have_been_noticed() {
+    let damaged = indexes::damaged(&run().snapshot);
+    assert!(
+        damaged.len() >= 4,
+        "too few rows are left to damage an index"
+    );
+    for (damage, snapshot) in damaged {
+        let wrong = indexes::violations(&snapshot);
+        assert!(!wrong.is_empty(), "not noticed: {damage}");
+    }
+}
+
+#[test]
+fn get_and_get_all_answer_what_redis_holds() {
+    let run = run();
+    let held = indexes::versions(&run.snapshot);
+    assert!(!held.is_empty(), "no row is left to compare");
+    for (broker, (got, got_all)) in run.reads.iter().enumerate() {
+        assert_eq!(*got, held, "Get, broker {broker}");
+        assert_eq!(*got_all, held, "GetAll, broker {broker}");
+    }
+}
+
+fn each_planted_fault_is_rejected(plant: fn(&[Operation]) -> Option<Vec<Operation>>) {
+    let histories = run().histories.iter();
+    let planted: BTreeMap<RowName, Vec<Operation>> = histories
+        .filter_map(|(row, history)| Some((*row, plant(history)?)))
+        .collect();
+    assert_eq!(
+        planted.len(),
+        RowName::all().count(),
+        "the histories are too short"
+    );
+    for (row, verdict) in verdicts(planted) {
+        assert!(verdict.is_err(), "{row:?}: a fault was not noticed");
+    }
+}
+
+/// Checks all histories, each in a thread.
+fn verdicts(
+    histories: BTreeMap<RowName, Vec<Operation>>,
+) -> BTreeMap<RowName, Result<(), Violation>> {
+    thread::scope(|scope| {
+        let checks: Vec<_> = histories
+            .iter()
+            .map(|(row, history)| (*row, scope.spawn(|| check(history))))
+            .collect();
+        let join =
+            |(row, check): (RowName, thread::ScopedJoinHandle<'_, _>)| (row, check.join().unwrap());
+        checks.into_iter().map(join).collect()
+    })
+}

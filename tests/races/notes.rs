@@ -1,0 +1,86 @@
+//! What callers note beside the histories of the rows, and how they take an answer.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+};
+
+use tonic::{Response, Status};
+use tonic_types::StatusExt;
+
+use crate::{
+    rows::{Attempt, RowName},
+    support::linearizability::Recorder,
+};
+
+/// The history of each row.
+pub(crate) type Histories = BTreeMap<RowName, Recorder>;
+
+/// What a caller noted beside the histories of the rows.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) calls: u64,
+    /// How often which reason was given for a failure that tells nothing of the row.
+    pub(crate) failures: BTreeMap<String, u64>,
+    /// Which attempt's tokens a version was read with.
+    pub(crate) contents: HashMap<u64, Attempt>,
+    /// Rows that were no single attempt's, and versions with more than one content.
+    pub(crate) torn: Vec<String>,
+}
+
+/// What the broker said, as far as it tells something of the row.
+pub(crate) enum Answer<T> {
+    Ok(T),
+    /// `ROW_NOT_FOUND`, `ROW_EXISTS`, `VERSION_MISMATCH`: the row isn't what it would have to be.
+    No,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Notes {
+    /// Takes in what another caller noted.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        for (reason, times) in other.failures {
+            *self.failures.entry(reason).or_default() += times;
+        }
+        self.torn.extend(other.torn);
+        for (version, attempt) in other.contents {
+            self.is_content(version, attempt);
+        }
+    }
+
+    /// Notes which attempt a version is the work of.
+    pub(crate) fn is_content(&mut self, version: u64, attempt: Attempt) {
+        let known = *self.contents.entry(version).or_insert(attempt);
+        if known != attempt {
+            let torn = format!("version {version} is what {known:?} wrote, and {attempt:?}");
+            self.torn.push(torn);
+        }
+    }
+}
+
+/// Waits for an answer.
+pub(crate) async fn answer<T>(
+    notes: &mut Notes,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Answer<T> {
+    notes.calls += 1;
+    let status = match call.await {
+        Ok(response) => return Answer::Ok(response.into_inner()),
+        Err(status) => status,
+    };
+    let reason = status
+        .get_details_error_info()
+        .map(|info| info.reason)
+        .unwrap_or_default();
+    if matches!(
+        reason.as_str(),
+        "ROW_NOT_FOUND" | "ROW_EXISTS" | "VERSION_MISMATCH"
+    ) {
+        return Answer::No;
+    }
+    let failure = format!("{:?} {reason} {}", status.code(), status.message());
+    *notes.failures.entry(failure).or_default() += 1;
+    Answer::Unknown
+}
