@@ -1,0 +1,82 @@
+//! The rows: 2 KiB each, 8 providers a session.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prost_types::Timestamp;
+use token_broker::proto::v1::{GetAllRequest, GetRequest, StoreRequest, UpstreamTokens};
+
+pub(crate) const SESSIONS: u32 = 1_000;
+pub(crate) const PROVIDERS: u32 = 8;
+
+/// Where a row is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) session: u32,
+    pub(crate) provider: u32,
+}
+
+pub(crate) fn all() -> impl Iterator<Item = Place> {
+    (0..SESSIONS)
+        .flat_map(|session| (0..PROVIDERS).map(move |provider| Place { session, provider }))
+}
+
+pub(crate) fn get(row: Place) -> GetRequest {
+    GetRequest {
+        session_id: session_id(row.session),
+        provider: provider_name(row.provider),
+        binding: None,
+    }
+}
+
+pub(crate) fn get_all(session: u32) -> GetAllRequest {
+    GetAllRequest {
+        session_id: session_id(session),
+        binding: None,
+    }
+}
+
+/// A user has two sessions.
+pub(crate) fn store(row: Place) -> StoreRequest {
+    store_for(
+        session_id(row.session),
+        provider_name(row.provider),
+        format!("user-{}", row.session / 2),
+    )
+}
+
+pub(crate) fn store_for(session_id: String, provider: String, user_id: String) -> StoreRequest {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let tokens = UpstreamTokens {
+        access_token: "a".repeat(1_000),
+        refresh_token: "r".repeat(200),
+        id_token: "i".repeat(600),
+        scopes: vec!["openid".to_owned(), "repo:read".to_owned()],
+        expires_at: Some(Timestamp {
+            seconds: i64::try_from(now).unwrap() + 3600,
+            nanos: 0,
+        }),
+        upstream_subject: format!("subject-of-{user_id}"),
+        client_id: "client".to_owned(),
+        user_id,
+        ..Default::default()
+    };
+    StoreRequest {
+        session_id,
+        provider,
+        tokens: Some(tokens),
+        precondition: None,
+        carry_forward_refresh_token: false,
+    }
+}
+
+fn session_id(session: u32) -> String {
+    // As long as a UUID.
+    format!("{session:08x}-0000-4000-8000-000000000000")
+}
+
+fn provider_name(provider: u32) -> String {
+    format!("provider-{provider}")
+}
