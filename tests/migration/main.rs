@@ -14,6 +14,13 @@
 //!
 //! Nothing else is touched: `foreign`. That these tests notice damage: `teeth`. How fast: `speed`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    unused_must_use,
+    reason = "helpers of tests are tests, and one tells figures"
+)]
+
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 #[path = "../support/resp_proxy.rs"]
@@ -26,6 +33,7 @@ mod foreign;
 mod grace;
 mod identities;
 mod newer_rows;
+mod process;
 mod races;
 mod replicas;
 mod rows;

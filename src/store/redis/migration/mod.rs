@@ -1,16 +1,16 @@
 //! Bringing in the data of older auth servers (contract section 5).
 //!
-//! A `pass` scans the tenant's keys; `candidate` tells which of them are older data. For a `batch` of
-//! those, their values are read, `row` and `identity` decide what is to be done, as functions of
-//! bytes, and a `step` does it: a script that acts only if the values are still those
+//! In a `pass` a `finder` goes through the tenant's keys; `candidate` tells which of them are older
+//! data. A `worker` reads the values of many at once, `row` and `identity` decide what is to be done,
+//! as functions of bytes, and a `step` does it: a script that acts only if the values are still those
 //! that the decision was made on. So each piece goes in one atomic step, whoever else writes, also a
 //! second migration; and a dry run is the same with scripts that only look.
 //!
 //! `lease` keeps brokers from doing the same work, `record` spares later starts the scan, and
 //! `stragglers` looks after what old replicas write in the grace period.
 
-mod batch;
 mod candidate;
+mod finder;
 mod identity;
 mod json;
 mod lease;
@@ -24,6 +24,7 @@ mod row;
 mod scan;
 mod step;
 mod stragglers;
+mod worker;
 
 use std::time::Duration;
 
@@ -34,8 +35,9 @@ pub use report::{Counts, Entry, Report};
 pub use stragglers::SHARE;
 
 use self::{
+    finder::Grace,
     lease::Lease,
-    pass::{Grace, Pace, Pass},
+    pass::{Pace, Pass},
     progress::Progress,
     record::Record,
     scan::Scan,

@@ -7,8 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::report::Report;
+
 /// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Keys of the tenant that were looked at.
     pub scanned: u64,
@@ -25,6 +27,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn count(&mut self, report: &Report) {
+        let (rows, identities) = (&report.rows, &report.identities);
+        self.migrated = rows.changed() + identities.changed();
+        self.skipped = rows.skipped() + identities.skipped();
+        self.failed = rows.failed + identities.failed;
+    }
+
     /// Keys looked at a second.
     #[must_use]
     pub fn rate(&self) -> f64 {

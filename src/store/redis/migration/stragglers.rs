@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Migration,
+    finder::Grace,
     lease::Lease,
-    pass::{Grace, Pace, Pass},
+    pass::{Pace, Pass},
     progress::Silent,
     record::{self, Record},
     report::Report,

@@ -13,9 +13,9 @@ use crate::{error::Error, store::redis::reply};
 /// How often a piece is looked at that others write meanwhile.
 const ATTEMPTS: usize = 20;
 
-/// How a batch is worked off.
+/// Works batches off.
 #[derive(Clone, Copy)]
-pub struct Batch<'a> {
+pub struct Worker<'a> {
     /// Whose data.
     pub migration: &'a Migration,
     /// Which type stands for which provider.
@@ -24,7 +24,7 @@ pub struct Batch<'a> {
     pub apply: bool,
 }
 
-impl Batch<'_> {
+impl Worker<'_> {
     /// What becomes of each candidate. What is read may change before it is acted on: the scripts
     /// notice, and the piece is looked at again.
     ///
