@@ -1,4 +1,9 @@
 //! The checker of histories has teeth: it takes whatever an atomic row does, and no planted fault.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests panic as tests do, and tell their seed"
+)]
 
 #[path = "support/linearizability/mod.rs"]
 mod linearizability;

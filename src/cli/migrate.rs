@@ -44,7 +44,7 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
         return USAGE;
     }
     let allow_unmigrated = config.allow_unmigrated;
-    let report = match runtime().and_then(|runtime| Ok(runtime.block_on(migrate(args, config)))) {
+    let report = match runtime().map(|runtime| runtime.block_on(migrate(args, config))) {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => {
             let detail = error.operator_detail().unwrap_or_default();

@@ -52,9 +52,17 @@ async fn spoils_nothing(tenant: &RedisTenant, what: &str) {
         .get_all(&bad.session, &Binding::default())
         .await
         .unwrap();
-    assert_eq!(found.unreadable, [bad.provider.clone()], "{what}");
+    assert_eq!(
+        found.unreadable,
+        std::slice::from_ref(&bad.provider),
+        "{what}"
+    );
     assert!(found.rows.keys().eq([&good.provider]), "{what}");
-    assert_eq!(broker.listed(&user("u")).await, [good.clone()], "{what}");
+    assert_eq!(
+        broker.listed(&user("u")).await,
+        std::slice::from_ref(&good),
+        "{what}"
+    );
     broker
         .latest_for_user(&user("u"), &good.provider)
         .await

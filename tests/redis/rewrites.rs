@@ -58,7 +58,7 @@ async fn a_row_of_toolhives_is_served() {
         (None, "")
     );
     assert_eq!(broker.rows_of(&key.session).await[&key.provider], stored);
-    assert_eq!(broker.listed(&user("u")).await, [key.clone()]);
+    assert_eq!(broker.listed(&user("u")).await, std::slice::from_ref(&key));
     let latest = broker
         .latest_for_user(&user("u"), &key.provider)
         .await

@@ -265,7 +265,7 @@ pub async fn i7_a_write_is_readable_through_every_broker_at_once<B: Backend>(bac
                 assert_eq!(latest.unwrap().version, version, "I7: GetLatestForUser");
                 assert_eq!(
                     reader.listed(&user(&name)).await,
-                    [key.clone()],
+                    std::slice::from_ref(&key),
                     "I7: the listing"
                 );
                 assert!(writer.remove(&key).await);

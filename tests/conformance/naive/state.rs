@@ -66,13 +66,14 @@ impl State {
     /// Removes what has died.
     pub fn bury(&mut self, flaw: Flaw) {
         let now = Instant::now();
-        let dead = self.rows.extract_if(.., |_, kept| over(kept.dies, now));
-        let dead: Vec<_> = dead.map(|(_, kept)| kept).collect();
+        let rows = std::mem::take(&mut self.rows).into_iter();
+        let (dead, alive): (BTreeMap<_, _>, _) = rows.partition(|(_, kept)| over(kept.dies, now));
+        self.rows = alive;
         self.sessions.retain(|_, index| !over(index.dies, now));
         self.users.retain(|_, index| !over(index.dies, now));
         if flaw != Flaw::NeverPrunes {
-            for kept in dead {
-                self.unindex(flaw, &kept);
+            for kept in dead.values() {
+                self.unindex(flaw, kept);
             }
         }
     }
