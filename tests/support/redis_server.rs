@@ -4,6 +4,7 @@
 //! The server is `$REDIS_SERVER`, else `.tools/bin/redis-server` in this repository, else the one in
 //! `PATH`. A test that has none fails.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     env, fs,

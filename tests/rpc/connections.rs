@@ -1,0 +1,188 @@
+//! What bad clients do to the port leaves the broker serving the good ones.
+
+use std::time::Duration;
+
+use token_broker::{server::ServerOptions, store::MemoryStore, tokens::Tokens};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    serving::{Client, Serving, get, options, store},
+    support::{broker::policy, waiting::until},
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn with(options: ServerOptions) -> Serving {
+    let tokens = Tokens::new(MemoryStore::new(), policy("a:b".parse().unwrap()));
+    Serving::start(tokens, options, async {}).await
+}
+
+/// A new client is served, and so is one that was there before.
+async fn serves(serving: &Serving, before: &mut Client) {
+    let mut new = serving.client().await;
+    new.store(store("s", "p")).await.unwrap();
+    before.get(get("s", "p")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_on_the_port() {
+    let serving = Serving::memory().await;
+    let mut before = serving.client().await;
+    let noise: Vec<u8> = (0..50_000).map(|_| rand::random()).collect();
+    for garbage in [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+        b"*1\r\n$4\r\nPING\r\n".to_vec(),
+        vec![0; 100_000],
+        noise.clone(),
+        [PREFACE, &noise].concat(),
+        [PREFACE, SETTINGS, &noise].concat(),
+        // A frame of 16 MiB, and one on a stream that isn't open.
+        [PREFACE, SETTINGS, b"\xff\xff\xff\0\0\0\0\0\x01"].concat(),
+        [PREFACE, SETTINGS, b"\0\0\x01\0\x01\0\0\0\x07x"].concat(),
+        [
+            PREFACE,
+            SETTINGS,
+            b"\0\0\x04\x01\x05\0\0\0\x01\xff\xff\xff\xff",
+        ]
+        .concat(),
+    ] {
+        let mut stream = TcpStream::connect(serving.address()).await.unwrap();
+        // The broker may hang up in the middle of it.
+        stream.write_all(&garbage).await.ok();
+        stream.shutdown().await.ok();
+        let mut answer = Vec::new();
+        let ended = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        assert!(
+            ended.is_ok(),
+            "the broker keeps a connection that makes no sense"
+        );
+        serves(&serving, &mut before).await;
+    }
+}
+
+/// Connections that begin and don't go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_connections() {
+    let serving = Serving::memory().await;
+    let mut before = serving.client().await;
+    let mut open = Vec::new();
+    for number in 0..60 {
+        let mut stream = TcpStream::connect(serving.address()).await.unwrap();
+        let begun = [PREFACE, SETTINGS, b"\0\x01\0\x01\x04\0\0\0\x01"].concat();
+        stream
+            .write_all(&begun[..number % begun.len()])
+            .await
+            .unwrap();
+        open.push(stream);
+    }
+    serves(&serving, &mut before).await;
+    drop(open);
+    serves(&serving, &mut before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_idle_connections() {
+    let serving = Serving::memory().await;
+    let mut before = serving.client().await;
+    let mut idle = Vec::new();
+    for number in 0..200 {
+        idle.push(TcpStream::connect(serving.address()).await.unwrap());
+        if number % 50 == 0 {
+            serves(&serving, &mut before).await;
+        }
+    }
+    serves(&serving, &mut before).await;
+}
+
+/// Silent connections that take up every place there is are closed when their time is over, and then
+/// the next client is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_are_closed() {
+    let options = ServerOptions {
+        max_connections: 20,
+        keepalive_interval: Duration::from_millis(200),
+        idle_timeout: Duration::from_millis(400),
+        ..options()
+    };
+    let serving = with(options).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(serving.address()).await.unwrap());
+    }
+    let mut client = timeout(PATIENCE, serving.client())
+        .await
+        .expect("a place gets free");
+    client.store(store("s", "p")).await.unwrap();
+    for mut stream in silent {
+        let mut byte = [0; 64];
+        let closed = async { while stream.read(&mut byte).await.is_ok_and(|read| read > 0) {} };
+        timeout(PATIENCE, closed)
+            .await
+            .expect("a silent connection is closed");
+    }
+}
+
+/// A client that is there, and has nothing to say, is not silent: it answers pings.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_client_stays_connected() {
+    let options = ServerOptions {
+        keepalive_interval: Duration::from_millis(50),
+        idle_timeout: Duration::from_millis(400),
+        ..options()
+    };
+    let serving = with(options).await;
+    let mut quiet = serving.client().await;
+    quiet.store(store("s", "p")).await.unwrap();
+    // A connection that really is silent tells when three idle times are over.
+    for _ in 0..3 {
+        let mut clock = TcpStream::connect(serving.address()).await.unwrap();
+        let mut bytes = Vec::new();
+        timeout(PATIENCE, clock.read_to_end(&mut bytes))
+            .await
+            .unwrap()
+            .ok();
+    }
+    quiet
+        .get(get("s", "p"))
+        .await
+        .expect("the connection is still there");
+}
+
+/// Calls that are given up halfway leave nothing behind that fills the broker up.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_given_up_free_their_places() {
+    let serving = with(ServerOptions {
+        max_calls: 8,
+        ..options()
+    })
+    .await;
+    let client = serving.client().await;
+    for _ in 0..200 {
+        let mut hasty = client.clone();
+        let call = tokio::spawn(async move { hasty.store(store("s", "p")).await });
+        tokio::task::yield_now().await;
+        call.abort();
+    }
+    until("all places are free", || {
+        let clients: Vec<_> = (0..8).map(|_| client.clone()).collect();
+        async move {
+            let calls = clients
+                .into_iter()
+                .map(|mut client| async move { client.get(get("s", "x")).await });
+            let answers = futures_util::future::join_all(calls).await;
+            answers.iter().all(|answer| {
+                answer
+                    .as_ref()
+                    .is_err_and(|s| s.code() == tonic::Code::NotFound)
+            })
+        }
+    })
+    .await;
+}

@@ -1,0 +1,151 @@
+//! Time: a Redis that doesn't answer keeps no caller waiting longer than the caller wants, or than
+//! the broker allows; and no more callers than the broker can hold.
+
+use std::time::{Duration, Instant};
+
+use token_broker::server::ServerOptions;
+use tonic::{Code, Request};
+
+use crate::{
+    refusal::refused,
+    serving::{Serving, get, get_all, options, store},
+    support::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until},
+};
+
+/// What a machine under load may add.
+const SLACK: Duration = Duration::from_secs(2);
+
+fn within<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_callers_deadline_ends_a_call() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let serving = Serving::redis(&tenant, options()).await;
+    let mut client = serving.client().await;
+    client.store(store("s", "p")).await.unwrap();
+    server.pause();
+    for timeout in [50, 400].map(Duration::from_millis) {
+        let started = Instant::now();
+        let ended = [
+            client
+                .get(within(get("s", "p"), timeout))
+                .await
+                .unwrap_err(),
+            client
+                .get_all(within(get_all("s"), timeout))
+                .await
+                .unwrap_err(),
+            client
+                .store(within(store("s", "p"), timeout))
+                .await
+                .unwrap_err(),
+        ];
+        for status in ended {
+            // Client and server look at the same clock: whichever is first ends the call.
+            let code = status.code();
+            assert!(
+                matches!(code, Code::DeadlineExceeded | Code::Cancelled),
+                "{status:?}"
+            );
+        }
+        assert!(started.elapsed() >= 3 * timeout - Duration::from_millis(30));
+        assert!(
+            started.elapsed() < 3 * timeout + SLACK,
+            "{:?}",
+            started.elapsed()
+        );
+    }
+    server.resume();
+    client.store(store("s", "p")).await.unwrap();
+    tenant.audit();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_brokers_own_limit_ends_a_call() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let call_timeout = Duration::from_millis(200);
+    let serving = Serving::redis(
+        &tenant,
+        ServerOptions {
+            call_timeout,
+            ..options()
+        },
+    )
+    .await;
+    let mut client = serving.client().await;
+    server.pause();
+    let started = Instant::now();
+    let ended = client.get(get("s", "p")).await;
+    refused(ended, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    let patient = client
+        .get(within(get("s", "p"), Duration::from_secs(60)))
+        .await;
+    refused(patient, Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    assert!(
+        started.elapsed() < 2 * call_timeout + SLACK,
+        "{:?}",
+        started.elapsed()
+    );
+    server.resume();
+    client.store(store("s", "p")).await.unwrap();
+}
+
+/// One call more than may be in flight is refused, at once; when there is room again it is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_too_many_is_refused_at_once() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let options = ServerOptions {
+        max_calls: 4,
+        ..options()
+    };
+    let serving = Serving::redis(&tenant, options).await;
+    let client = serving.client().await;
+    server.pause();
+    let waiting: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                // The calls below may be there first.
+                loop {
+                    let answer = client.get(get("s", "p")).await;
+                    if answer
+                        .as_ref()
+                        .is_err_and(|e| e.code() != Code::ResourceExhausted)
+                    {
+                        return answer;
+                    }
+                }
+            })
+        })
+        .collect();
+    until("there is no room", || {
+        let mut client = client.clone();
+        async move {
+            let short = client
+                .get(within(get("s", "p"), Duration::from_millis(50)))
+                .await;
+            short.unwrap_err().code() == Code::ResourceExhausted
+        }
+    })
+    .await;
+    let started = Instant::now();
+    let refusal = client.clone().store(store("s", "p")).await;
+    refused(refusal, Code::ResourceExhausted, "OVERLOADED");
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        started.elapsed()
+    );
+    server.resume();
+    for call in waiting {
+        refused(call.await.unwrap(), Code::NotFound, "ROW_NOT_FOUND");
+    }
+    client.clone().store(store("s", "p")).await.unwrap();
+}

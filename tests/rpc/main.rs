@@ -1,0 +1,16 @@
+//! The service as a client sees it, over a real connection: what it answers, how it refuses (contract
+//! section 2.5), and what bad clients can't do to it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod answers;
+mod connections;
+mod deadlines;
+mod fields;
+mod reasons;
+mod refusal;
+mod serving;
+mod sizes;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+mod undecodable;

@@ -1,0 +1,223 @@
+//! Each reason of contract section 2.5 that this service has, with its code and details. That none of
+//! them repeats a secret, `refusal` checks every time.
+
+use token_broker::{
+    proto::v1::{self, delete_request::Target, precondition::Condition},
+    store::MemoryStore,
+    tokens::Tokens,
+};
+use tokio::sync::oneshot;
+use tonic::Code;
+
+use crate::{
+    refusal::refused,
+    serving::{Client, SECRET, Serving, get, get_all, options, session, store},
+    support::{
+        broker::policy, redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until,
+    },
+};
+
+fn on(condition: Condition) -> Option<v1::Precondition> {
+    Some(v1::Precondition {
+        condition: Some(condition),
+    })
+}
+
+#[tokio::test]
+async fn row_not_found() {
+    let serving = Serving::memory().await;
+    let mut client = serving.client().await;
+    refused(
+        client.get(get("s", SECRET)).await,
+        Code::NotFound,
+        "ROW_NOT_FOUND",
+    );
+    let latest = v1::GetLatestForUserRequest {
+        user_id: "u".to_owned(),
+        provider: "p".to_owned(),
+    };
+    refused(
+        client.get_latest_for_user(latest).await,
+        Code::NotFound,
+        "ROW_NOT_FOUND",
+    );
+}
+
+#[tokio::test]
+async fn row_exists_and_version_mismatch() {
+    let serving = Serving::memory().await;
+    let mut client = serving.client().await;
+    let version = client
+        .store(store("s", "p"))
+        .await
+        .unwrap()
+        .into_inner()
+        .version;
+    let only_new = v1::StoreRequest {
+        precondition: on(Condition::MustNotExist(true)),
+        ..store("s", "p")
+    };
+    refused(
+        client.store(only_new).await,
+        Code::AlreadyExists,
+        "ROW_EXISTS",
+    );
+
+    let on_version = |version| v1::StoreRequest {
+        precondition: on(Condition::Version(version)),
+        ..store("s", "p")
+    };
+    let next = client
+        .store(on_version(version))
+        .await
+        .unwrap()
+        .into_inner()
+        .version;
+    let stale = client.store(on_version(version)).await;
+    refused(stale, Code::FailedPrecondition, "VERSION_MISMATCH");
+    let delete = |version| v1::DeleteRequest {
+        session_id: session("s"),
+        target: Some(Target::Provider("p".to_owned())),
+        version: Some(version),
+    };
+    let stale = client.delete(delete(version)).await;
+    refused(stale, Code::FailedPrecondition, "VERSION_MISMATCH");
+    assert_eq!(
+        client
+            .delete(delete(next))
+            .await
+            .unwrap()
+            .into_inner()
+            .deleted,
+        1
+    );
+}
+
+#[tokio::test]
+async fn binding_mismatch() {
+    let serving = Serving::memory().await;
+    let mut client = serving.client().await;
+    client.store(store("s", "p")).await.unwrap();
+    for field in 0..3 {
+        let mut binding = v1::Binding::default();
+        let fields = [
+            &mut binding.user_id,
+            &mut binding.client_id,
+            &mut binding.upstream_subject,
+        ];
+        *fields.into_iter().nth(field).unwrap() = Some("another".to_owned());
+        let one = v1::GetRequest {
+            binding: Some(binding.clone()),
+            ..get("s", "p")
+        };
+        refused(
+            client.get(one).await,
+            Code::PermissionDenied,
+            "BINDING_MISMATCH",
+        );
+        let all = v1::GetAllRequest {
+            binding: Some(binding),
+            ..get_all("s")
+        };
+        refused(
+            client.get_all(all).await,
+            Code::PermissionDenied,
+            "BINDING_MISMATCH",
+        );
+    }
+}
+
+#[tokio::test]
+async fn row_unreadable() {
+    let tenant = RedisTenant::on(RedisServer::shared());
+    let serving = Serving::redis(&tenant, options()).await;
+    let mut client = serving.client().await;
+    for provider in ["z", "b", "good", "a"] {
+        client.store(store("s", provider)).await.unwrap();
+    }
+    for bad in ["z", "b", "a"] {
+        let text = format!(r#"{{"access_token":"at-{SECRET}","expires_at":"{SECRET}"}}"#);
+        tenant.write_row(&format!("upstream:{}:{bad}", session("s")), &text);
+    }
+    refused(
+        client.get(get("s", "b")).await,
+        Code::DataLoss,
+        "ROW_UNREADABLE",
+    );
+    let latest = v1::GetLatestForUserRequest {
+        user_id: "u".to_owned(),
+        provider: "b".to_owned(),
+    };
+    refused(
+        client.get_latest_for_user(latest).await,
+        Code::DataLoss,
+        "ROW_UNREADABLE",
+    );
+
+    let all = client.get_all(get_all("s")).await.unwrap().into_inner();
+    assert_eq!(all.unreadable, ["a", "b", "z"]);
+    assert!(all.entries.keys().eq(["good"]));
+}
+
+/// Calls of every RPC.
+async fn every_call_is_refused(client: &mut Client, code: Code, reason: &str) {
+    refused(client.store(store("s", "p")).await, code, reason);
+    refused(client.get(get("s", "p")).await, code, reason);
+    refused(client.get_all(get_all("s")).await, code, reason);
+    let delete = v1::DeleteRequest {
+        session_id: session("s"),
+        target: Some(Target::AllProviders(true)),
+        version: None,
+    };
+    refused(client.delete(delete).await, code, reason);
+    let user_id = "u".to_owned();
+    let delete_user = v1::DeleteUserRequest {
+        user_id: user_id.clone(),
+    };
+    refused(client.delete_user(delete_user).await, code, reason);
+    let latest = v1::GetLatestForUserRequest {
+        user_id: user_id.clone(),
+        provider: "p".to_owned(),
+    };
+    refused(client.get_latest_for_user(latest).await, code, reason);
+    let listing = v1::ListUserSessionsRequest {
+        user_id,
+        ..Default::default()
+    };
+    refused(client.list_user_sessions(listing).await, code, reason);
+}
+
+#[tokio::test]
+async fn migrating() {
+    let tokens = Tokens::new(MemoryStore::new(), policy("a:b".parse().unwrap()));
+    let (done, prepared) = oneshot::channel::<()>();
+    let serving = Serving::start(tokens, options(), async { _ = prepared.await }).await;
+    let mut client = Client::new(serving.channel().await);
+    every_call_is_refused(&mut client, Code::Unavailable, "MIGRATING").await;
+    done.send(()).unwrap();
+    serving.client().await.store(store("s", "p")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_unavailable() {
+    let mut server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let serving = Serving::redis(&tenant, options()).await;
+    let mut client = serving.client().await;
+    // A Redis that answers and refuses to write is as unavailable as one that is gone.
+    tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let full = client.store(store("s", "p")).await;
+    refused(full, Code::Unavailable, "STORE_UNAVAILABLE");
+    tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    client.store(store("s", "p")).await.unwrap();
+
+    server.kill();
+    let gone = client.get(get("s", "p")).await;
+    refused(gone, Code::Unavailable, "STORE_UNAVAILABLE");
+    server.restart();
+    until("the broker serves again", || {
+        let mut client = client.clone();
+        async move { client.store(store("s", "p")).await.is_ok() }
+    })
+    .await;
+}

@@ -1,0 +1,147 @@
+//! A broker that serves in the test's process, on a port of its own.
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use token_broker::{
+    proto::v1::{self, token_broker_client::TokenBrokerClient},
+    server::{Server, ServerOptions},
+    store::{MemoryStore, Store},
+    tokens::Tokens,
+};
+use tokio::{net::TcpListener, sync::oneshot};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::support::{broker::policy, redis_tenant::RedisTenant};
+
+pub type Client = TokenBrokerClient<Channel>;
+
+/// Serves until it is dropped.
+pub struct Serving {
+    address: SocketAddr,
+    _stop: oneshot::Sender<()>,
+}
+
+/// What a public service could live with.
+pub fn options() -> ServerOptions {
+    ServerOptions {
+        max_calls: 256,
+        max_connections: 1_000,
+        max_message_bytes: 128 * 1024,
+        call_timeout: Duration::from_secs(10),
+        keepalive_interval: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(60),
+        shutdown_grace: Duration::from_millis(10),
+    }
+}
+
+impl Serving {
+    /// A broker that keeps rows in memory.
+    pub async fn memory() -> Self {
+        let tenant = "default:default".parse().unwrap();
+        let tokens = Tokens::new(MemoryStore::new(), policy(tenant));
+        Self::start(tokens, options(), async {}).await
+    }
+
+    /// A broker of `tenant`.
+    pub async fn redis(tenant: &RedisTenant, options: ServerOptions) -> Self {
+        let store = tenant.store_with(Duration::from_secs(2));
+        let tokens = Tokens::new(store, policy(tenant.name().clone()));
+        Self::start(tokens, options, async {}).await
+    }
+
+    /// A broker that admits calls once `prepare` is done.
+    pub async fn start<S: Store>(
+        tokens: Tokens<S>,
+        options: ServerOptions,
+        prepare: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let server = Server::new(Arc::new(tokens), options);
+        tokio::spawn(async move {
+            let prepare = async {
+                prepare.await;
+                Ok::<(), Infallible>(())
+            };
+            let stopped = async { _ = stopped.await };
+            let nothing = async {};
+            server
+                .run(listener, prepare, nothing, stopped)
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            _stop: stop,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One more connection.
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    /// A client with gRPC's default limits, which can call at once.
+    pub async fn client(&self) -> Client {
+        let mut client = Client::new(self.channel().await);
+        crate::support::waiting::until("the broker admits calls", || {
+            let mut client = client.clone();
+            async move {
+                let user_id = "nobody".to_owned();
+                client
+                    .delete_user(v1::DeleteUserRequest { user_id })
+                    .await
+                    .is_ok()
+            }
+        })
+        .await;
+        client = client.max_decoding_message_size(4 * 1024 * 1024);
+        client
+    }
+}
+
+/// Marks what no message may repeat: each session id, token and key of these tests contains it.
+pub const SECRET: &str = "xSECRETx";
+
+/// A session id that is a secret.
+pub fn session(name: &str) -> String {
+    format!("{name}-{SECRET}")
+}
+
+/// A request that stores a row of the user `u` in `session`.
+pub fn store(session: &str, provider: &str) -> v1::StoreRequest {
+    v1::StoreRequest {
+        session_id: self::session(session),
+        provider: provider.to_owned(),
+        tokens: Some(v1::UpstreamTokens {
+            access_token: format!("at-{SECRET}"),
+            refresh_token: format!("rt-{SECRET}"),
+            user_id: "u".to_owned(),
+            client_id: "client".to_owned(),
+            upstream_subject: "subject".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+pub fn get(session: &str, provider: &str) -> v1::GetRequest {
+    v1::GetRequest {
+        session_id: self::session(session),
+        provider: provider.to_owned(),
+        binding: None,
+    }
+}
+
+pub fn get_all(session: &str) -> v1::GetAllRequest {
+    v1::GetAllRequest {
+        session_id: self::session(session),
+        binding: None,
+    }
+}

@@ -1,0 +1,143 @@
+//! Bytes that are no message: `INVALID_ARGUMENT`, not the server's fault.
+
+use prost::bytes::{Buf, BufMut};
+use tonic::{
+    Code, Request, Response, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::http::uri::PathAndQuery,
+};
+
+use crate::{
+    refusal::{Refusal, refusal},
+    serving::{SECRET, Serving, store},
+};
+
+/// Sends and receives bytes as they are.
+#[derive(Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        Ok(Some(buf.copy_to_bytes(buf.remaining()).to_vec()))
+    }
+}
+
+async fn send(serving: &Serving, rpc: &str, bytes: &[u8]) -> Result<Response<Vec<u8>>, Status> {
+    let mut grpc = Grpc::new(serving.channel().await);
+    grpc.ready().await.unwrap();
+    let path = format!("/tokenbroker.v1.TokenBroker/{rpc}");
+    let path: PathAndQuery = path.parse().unwrap();
+    grpc.unary(Request::new(bytes.to_vec()), path, Raw).await
+}
+
+const RPCS: [&str; 7] = [
+    "Store",
+    "Get",
+    "GetAll",
+    "Delete",
+    "DeleteUser",
+    "GetLatestForUser",
+    "ListUserSessions",
+];
+
+#[tokio::test]
+async fn bytes_that_are_no_message_are_the_callers_fault() {
+    let serving = Serving::memory().await;
+    let mut client = serving.client().await;
+    let long: &[u8] = &[b"\x0a\xff\xff\xff\xff\x07".as_slice(), SECRET.as_bytes()].concat();
+    for rpc in RPCS {
+        for bytes in [
+            b"\xff".as_slice(),
+            b"\x0a\x05ab",
+            b"\x07",
+            b"\x0a",
+            long,
+            &[0xff; 64],
+        ] {
+            let Refusal {
+                code,
+                reason,
+                fields,
+                retry_after,
+            } = refusal(send(&serving, rpc, bytes).await);
+            assert_eq!(
+                (code, reason.as_str()),
+                (Code::InvalidArgument, "INVALID_FIELD"),
+                "{rpc}"
+            );
+            assert_eq!((fields.len(), retry_after), (1, None), "{rpc} {bytes:?}");
+        }
+    }
+    client.store(store("s", "p")).await.unwrap();
+}
+
+/// Text that is no UTF-8 is text of one field.
+#[tokio::test]
+async fn text_that_is_no_utf8_names_its_field() {
+    let serving = Serving::memory().await;
+    serving.client().await;
+    let bad = [b"\x0a\x0a".as_slice(), SECRET.as_bytes(), b"\xff\xfe"].concat();
+    for (rpc, field) in [("Get", "session_id"), ("DeleteUser", "user_id")] {
+        let found = refusal(send(&serving, rpc, &bad).await);
+        assert_eq!(found.code, Code::InvalidArgument);
+        assert_eq!(found.fields, [field], "{rpc}");
+    }
+}
+
+/// No bytes are a message without any field: each required one is named.
+#[tokio::test]
+async fn an_empty_message_lacks_what_is_required() {
+    let serving = Serving::memory().await;
+    serving.client().await;
+    for (rpc, required) in RPCS.into_iter().zip([
+        &["session_id", "provider", "tokens"][..],
+        &["session_id", "provider"],
+        &["session_id"],
+        &["session_id", "target"],
+        &["user_id"],
+        &["user_id", "provider"],
+        &["user_id"],
+    ]) {
+        let found = refusal(send(&serving, rpc, b"").await);
+        assert_eq!(
+            (found.code, found.fields.as_slice()),
+            (
+                Code::InvalidArgument,
+                required
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .as_slice()
+            )
+        );
+    }
+}
