@@ -65,11 +65,11 @@ pub fn assert_whole(before: &BTreeMap<String, Held>, now: &BTreeMap<String, Held
                 migrated += 1;
                 assert!(held.value[0].contains(&format!("at-{session}")));
                 assert!(held.value[0].contains(&format!(r#""provider_id":"{provider}""#)));
-                assert!((held.ends - was.ends).abs() <= 2, "{held:?} {was:?}");
+                assert!((held.ends - was.ends).abs() <= 50, "{held:?} {was:?}");
                 assert!(has(&user_set, &new) && !has(&user_set, &old));
                 assert!(has(&session_set, &new));
                 let index = now[&format!("{P}{session_set}")].ends;
-                assert!(index == -1 || index >= held.ends - 2);
+                assert!(index == -1 || index >= held.ends - 50);
                 assert_eq!(now[&format!("{P}{user_set}")].ends, -1);
                 // Whoever writes from now on must know that old replicas may write as well.
                 assert!(now.contains_key(&format!("{P}broker:grace")));

@@ -1,10 +1,11 @@
-//! Which keys hold older data.
+//! Which keys hold older data. A key holds a session's id, so that nothing here prints.
 
 use super::{LegacyMapping, identity::Link};
 use crate::{store::redis::keyspace::Keyspace, types::SessionId};
 
 /// A key of older data.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub enum Candidate {
     /// A row of the older layout.
     Row {
@@ -23,7 +24,8 @@ pub enum Candidate {
 }
 
 /// What a key may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub enum Found {
     /// Older data.
     Candidate(Candidate),

@@ -29,7 +29,7 @@ pub enum Grace {
 }
 
 /// A part of what is found, and how far the search is.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Batch {
     /// Older data. May be none: there is one batch a page at least.
     pub candidates: Vec<Candidate>,
