@@ -24,7 +24,8 @@ impl Migration {
     /// brokers that do, one at a time works. Never ends; dropping it is safe at any point.
     ///
     /// A straggler waits for `every`, a fifth more, and the time of one pass: with 30 s that is
-    /// within a minute in databases of up to 1.5 million keys or so.
+    /// within a minute while a pass takes 24 s or less. A page of 1,000 keys takes Redis 1 to 3 ms, and
+    /// the rest after it 19 times as long: that is half a million keys or so.
     pub async fn watch_stragglers(&self, every: Duration) {
         let mut failed = 0;
         loop {
