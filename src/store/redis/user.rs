@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{RedisStore, reply};
+use super::{RedisStore, reply, scripts::Script};
 use crate::{error::Error, store::DeletedUser, types::UserId};
 
 /// Members of an index that one script looks at.
@@ -50,56 +50,66 @@ impl RedisStore {
     }
 
     /// Rows first, the user record last: a call that was interrupted is finished by the next one.
-    ///
-    /// No row is deleted twice, so that one that is stored anew while this runs stays. The index is
-    /// read again until it has no row that wasn't looked at: a row of the older layout may move
-    /// under the scan.
     pub(super) async fn delete_user_in_batches(&self, user: &UserId) -> Result<DeletedUser, Error> {
-        let mut deleted = DeletedUser::default();
-        let (prefix, grace) = (self.keys.prefix().as_bytes(), self.keys.grace());
         let id = user.as_str().as_bytes();
-
+        let (prefix, grace) = (self.keys.prefix().as_bytes(), self.keys.grace());
         let index = self.keys.user_index(user);
-        let mut seen = HashSet::new();
+        let heads = [index.as_str(), &grace];
+        let args = [prefix, id];
+        let rows = self.keys.rows();
+        let rows = self
+            .delete_members(&rows, &self.scripts.delete_rows, &heads, &args)
+            .await?;
+
+        let set = self.keys.user_identities(user);
+        let identities = self.keys.identities();
+        let script = &self.scripts.delete_identities;
+        let identities = self
+            .delete_members(&identities, script, &[&set], &[id])
+            .await?;
+
+        let mut del = redis::cmd("DEL");
+        del.arg(self.keys.user(user));
+        let records: u64 = reply::parse(self.pool.write(&del).await?)?;
+        let existed = records + rows + identities > 0;
+        Ok(DeletedUser {
+            rows,
+            identities,
+            existed,
+        })
+    }
+
+    /// Calls `script` on all members of the index `heads[0]` that begin with `own`, in batches;
+    /// answers how many it deleted.
+    ///
+    /// None is deleted twice, so that one that is stored anew while this runs stays. The index is
+    /// read again until it has no member that wasn't looked at: a migration may move rows, and copy
+    /// identities, under the scan.
+    async fn delete_members(
+        &self,
+        own: &str,
+        script: &Script,
+        heads: &[&str],
+        args: &[&[u8]],
+    ) -> Result<u64, Error> {
+        let (mut seen, mut deleted) = (HashSet::new(), 0);
         loop {
-            let (members, foreign) = self.index_members(&index, &self.keys.rows()).await?;
+            let (members, foreign) = self.index_members(heads[0], own).await?;
             self.note_foreign(foreign);
             let fresh: Vec<_> = members
                 .into_iter()
                 .filter(|key| !seen.contains(key))
                 .collect();
             if fresh.is_empty() {
-                break;
+                return Ok(deleted);
             }
             for batch in fresh.chunks(BATCH) {
-                let mut keys = vec![index.as_str(), &grace];
+                let mut keys = heads.to_vec();
                 keys.extend(batch.iter().map(String::as_str));
-                let answer = self
-                    .pool
-                    .call(&self.scripts.delete_rows, &keys, &[prefix, id])
-                    .await?;
-                deleted.rows += reply::parse::<u64>(answer)?;
+                let answer = self.pool.call(script, &keys, args).await?;
+                deleted += reply::parse::<u64>(answer)?;
             }
             seen.extend(fresh);
         }
-
-        let set = self.keys.user_identities(user);
-        let (identities, foreign) = self.index_members(&set, &self.keys.identities()).await?;
-        self.note_foreign(foreign);
-        let identities: Vec<_> = identities.iter().map(String::as_str).collect();
-        for batch in identities.chunks(BATCH) {
-            let keys = [&[set.as_str()], batch].concat();
-            let answer = self
-                .pool
-                .call(&self.scripts.delete_identities, &keys, &[id])
-                .await?;
-            deleted.identities += reply::parse::<u64>(answer)?;
-        }
-
-        let mut del = redis::cmd("DEL");
-        del.arg(self.keys.user(user));
-        let records: u64 = reply::parse(self.pool.write(&del).await?)?;
-        deleted.existed = records + deleted.rows + deleted.identities > 0;
-        Ok(deleted)
     }
 }
