@@ -22,7 +22,7 @@ const FOLLOWING: [&str; 2] = [SERVICE_NAME, ""];
 /// store's own timeout.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long the store may take to answer before it counts as gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(750);
 
 /// The state of the health service.
 #[derive(Clone, Debug)]

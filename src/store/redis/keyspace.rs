@@ -1,5 +1,7 @@
 //! The names of the keys (contract section 3). Every key, and so every hash tag, is made here.
 
+use std::borrow::Cow;
+
 use crate::types::{ProviderName, RowKey, SessionId, Tenant, UserId};
 
 /// A tenant's part of the keys of a Redis.
@@ -33,17 +35,14 @@ impl Keyspace {
     /// What the keys of a session's rows begin with.
     #[must_use]
     pub fn session_rows(&self, session: &SessionId) -> String {
-        format!("{}upstream:{}:", self.prefix, encode_session(session))
+        [&self.prefix, "upstream:", &encode_session(session), ":"].concat()
     }
 
     /// A row.
     #[must_use]
     pub fn row(&self, key: &RowKey) -> String {
-        format!(
-            "{}{}",
-            self.session_rows(&key.session),
-            encode(key.provider.as_str())
-        )
+        let (session, provider) = (encode_session(&key.session), encode(key.provider.as_str()));
+        [&self.prefix, "upstream:", &session, ":", &provider].concat()
     }
 
     /// The set of the keys of a session's rows.
@@ -159,23 +158,26 @@ impl Keyspace {
 
 /// Percent-encodes what could let two ids meet, or end a hash tag. Plain ids stay as they are, so
 /// that toolhive finds them. The same is in `scripts/lib.lua`.
-fn encode(id: &str) -> String {
-    let mut encoded = String::with_capacity(id.len());
+fn encode(id: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| matches!(c, '%' | ':' | '{' | '}' | '\0'..=' ' | '\x7f');
+    if !id.contains(is_odd) {
+        return Cow::Borrowed(id);
+    }
+    let mut encoded = String::with_capacity(id.len() + 16);
     for c in id.chars() {
-        match c {
-            '%' | ':' | '{' | '}' | '\0'..=' ' | '\x7f' => {
-                encoded.push_str(&format!("%{:02X}", u32::from(c)));
-            }
-            _ => encoded.push(c),
+        if is_odd(c) {
+            encoded.push_str(&format!("%{:02X}", u32::from(c)));
+        } else {
+            encoded.push(c);
         }
     }
-    encoded
+    Cow::Owned(encoded)
 }
 
 /// A session called `idx` would make its rows look like session indexes.
-fn encode_session(session: &SessionId) -> String {
+fn encode_session(session: &SessionId) -> Cow<'_, str> {
     match session.as_str() {
-        "idx" => "%69dx".to_owned(),
+        "idx" => Cow::Borrowed("%69dx"),
         other => encode(other),
     }
 }

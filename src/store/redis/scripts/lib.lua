@@ -100,12 +100,16 @@ local function index_remove(index, member, prefix, no_expiry)
   end
 end
 
--- Removes a few members whose row is gone. Members outside of `prefix` are left alone (I10).
+-- Removes a few members whose row is gone. Members outside of `prefix` are left alone (I10). One
+-- question tells whether there is any, as mostly there is none.
 local function prune(index, prefix)
+  local own = {}
   for _, member in ipairs(redis.call('SRANDMEMBER', index, PROBES)) do
-    if begins(member, prefix) and redis.call('EXISTS', member) == 0 then
-      redis.call('SREM', index, member)
-    end
+    if begins(member, prefix) then own[#own + 1] = member end
+  end
+  if #own == 0 or redis.call('EXISTS', unpack(own)) == #own then return end
+  for _, member in ipairs(own) do
+    if redis.call('EXISTS', member) == 0 then redis.call('SREM', index, member) end
   end
 end
 
