@@ -16,7 +16,9 @@ const CHECKSUM_BYTES: usize = 16;
 
 /// The token of the page after `last`.
 pub(super) fn seal(last: &RowKey, tenant: &Tenant, user: &UserId) -> String {
-    let position = format!("{}\n{}", last.session.as_str(), last.provider.as_str());
+    // Stored ids may contain anything: the length tells where the session ends.
+    let (session, provider) = (last.session.as_str(), last.provider.as_str());
+    let position = format!("{}:{session}{provider}", session.len());
     let mut token = checksum(position.as_bytes(), tenant, user).to_vec();
     token.extend_from_slice(position.as_bytes());
     BASE64.encode(token)
@@ -37,7 +39,8 @@ fn parse(token: &str, tenant: &Tenant, user: &UserId) -> Option<RowKey> {
     if checksum(position, tenant, user) != sum {
         return None;
     }
-    let (session, provider) = std::str::from_utf8(position).ok()?.split_once('\n')?;
+    let (length, ids) = std::str::from_utf8(position).ok()?.split_once(':')?;
+    let (session, provider) = ids.split_at_checked(length.parse().ok()?)?;
     Some(RowKey {
         session: SessionId::from_stored(session.to_owned())?,
         provider: ProviderName::from_stored(provider.to_owned())?,
@@ -63,6 +66,19 @@ fn checksum(position: &[u8], tenant: &Tenant, user: &UserId) -> [u8; CHECKSUM_BY
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_any_form_come_back() {
+        let (tenant, user) = ("a:b".parse().unwrap(), UserId::new("u").unwrap());
+        for (session, provider) in [("a\nb", "p"), ("1:", ":2"), ("é", "\n"), ("7", "8")] {
+            let key = RowKey {
+                session: SessionId::from_stored(session.to_owned()).unwrap(),
+                provider: ProviderName::from_stored(provider.to_owned()).unwrap(),
+            };
+            let token = seal(&key, &tenant, &user);
+            assert_eq!(open(&token, &tenant, &user).unwrap(), key);
+        }
+    }
 
     #[test]
     fn a_token_is_good_for_its_own_listing_only() {
