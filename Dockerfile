@@ -7,6 +7,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
+# Only so that the manifest is complete.
+COPY benches benches
 # The mounts keep downloads and compiled dependencies from one build to the next.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
