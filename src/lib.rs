@@ -13,7 +13,7 @@
 //! | [`server`] | assembly: services, health, connections, shutdown | rpc, tokens, store |
 //! | [`rpc`] | one file a gRPC service: request → domain call → answer; errors → statuses | tokens, types, proto |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | store (the trait), types |
-//! | [`store`] | the trait [`Store`](store::Store), and a backend a file or folder: `memory`, [`redis`](store::redis) | types |
+//! | [`store`] | the trait [`Store`](store::Store), and a backend a file or folder: `memory`, [`redis`](store::redis) with its [`migration`](store::redis::migration) | types |
 //! | [`types`] | the words: ids, [`Secret`](types::Secret), [`Row`](types::Row), [`Version`](types::Version) | nothing |
 //! | [`error`] | what can go wrong, in one type with two faces: the caller's and the operator's | nothing |
 //! | [`proto`] | generated code, and the `Debug` that prints no secret | nothing |

@@ -105,6 +105,25 @@ impl Action {
             _ => None,
         }
     }
+
+    /// The version that the action brings.
+    pub fn writes(self) -> Option<u64> {
+        match self {
+            Self::Store { version, .. } => Some(version),
+            _ => None,
+        }
+    }
+
+    /// Whether a version that was the row's before surely isn't afterwards.
+    pub fn surely_ends_a_version(self) -> bool {
+        matches!(
+            self,
+            Self::Store { .. }
+                | Self::Delete { deleted: true }
+                | Self::DeleteAny
+                | Self::DeleteVersion { .. }
+        )
+    }
 }
 
 /// Collects operations from many tasks, by one clock.

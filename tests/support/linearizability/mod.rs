@@ -74,6 +74,14 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
         }
     }
 
+    if let Some(late) = late_for_its_version(&operations) {
+        return Err(Violation {
+            ordered: 0,
+            state: None,
+            stuck: vec![late],
+        });
+    }
+
     let mut longest = Prefix {
         first: 0,
         others: Vec::new(),
@@ -109,6 +117,41 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
         state: longest.state,
         stuck: stuck.into_iter().map(|at| operations[at]).collect(),
     })
+}
+
+/// An operation that needs a version which was surely gone when it was called: the version was seen,
+/// then something was called that changed the row, and had returned. The clock alone tells, and
+/// spares a search through all orders of what came before.
+fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
+    let mut seen_by: HashMap<u64, Duration> = HashMap::new();
+    for operation in operations {
+        for version in operation
+            .action
+            .needs()
+            .into_iter()
+            .chain(operation.action.writes())
+        {
+            let seen = seen_by.entry(version).or_insert(operation.returned);
+            *seen = operation.returned.min(*seen);
+        }
+    }
+    let changes: Vec<_> = operations
+        .iter()
+        .filter(|op| op.action.surely_ends_a_version())
+        .collect();
+    // Of the changes from each one on, which are sorted by their calls, the earliest return.
+    let mut earliest = vec![Duration::MAX; changes.len() + 1];
+    for (at, change) in changes.iter().enumerate().rev() {
+        earliest[at] = earliest[at + 1].min(change.returned);
+    }
+    let late = |operation: &&Operation| {
+        let seen = operation.action.needs().map(|version| seen_by[&version]);
+        seen.is_some_and(|seen| {
+            let after = changes.partition_point(|change| change.called <= seen);
+            earliest[after] < operation.called
+        })
+    };
+    operations.iter().find(late).copied()
 }
 
 /// Those that may come next: called before any of the others that are left returned.
