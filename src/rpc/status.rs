@@ -1,11 +1,11 @@
 //! How errors look on the wire (contract section 2.5).
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::error::{Error, FieldViolation};
+use crate::error::Error;
 
 /// The domain of every [`ErrorInfo`](tonic_types::ErrorInfo).
 const DOMAIN: &str = "tokenbroker.v1";
@@ -13,37 +13,17 @@ const DOMAIN: &str = "tokenbroker.v1";
 /// The status of an error: code, message, and the details that clients act on.
 pub(super) fn from_error(error: &Error) -> Status {
     let (code, reason) = code_and_reason(error);
-    let violations = match error {
-        Error::Invalid(violations) => violations.as_slice(),
-        _ => &[],
-    };
-    build(
-        code,
-        reason,
-        &error.to_string(),
-        violations,
-        error.retry_after(),
-    )
-}
-
-fn build(
-    code: Code,
-    reason: &str,
-    message: &str,
-    violations: &[FieldViolation],
-    retry_after: Option<Duration>,
-) -> Status {
     let mut details = ErrorDetails::new();
-    if !reason.is_empty() {
-        details.set_error_info(reason, DOMAIN, HashMap::new());
+    details.set_error_info(reason, DOMAIN, HashMap::new());
+    if let Error::Invalid(violations) = error {
+        for violation in violations {
+            details.add_bad_request_violation(&violation.field, &violation.description);
+        }
     }
-    for violation in violations {
-        details.add_bad_request_violation(&violation.field, &violation.description);
-    }
-    if let Some(delay) = retry_after {
+    if let Some(delay) = error.retry_after() {
         details.set_retry_info(Some(delay));
     }
-    Status::with_error_details(code, message, details)
+    Status::with_error_details(code, error.to_string(), details)
 }
 
 /// The stable reason of an error, for the log.

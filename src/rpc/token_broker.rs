@@ -13,7 +13,7 @@ use crate::{
     proto::v1::{self, token_broker_server::TokenBroker},
     store::Store,
     tokens::Tokens,
-    types::{RowKey, UnixTime},
+    types::{ProviderName, RowKey, UnixTime},
 };
 
 /// Serves one tenant's tokens.
@@ -77,10 +77,9 @@ impl<S: Store> TokenBroker for TokenBrokerService<S> {
             let (session, binding) = fields.finish(session.zip(binding))?;
             let found = self.tokens.get_all(&session, &binding).await?;
             let now = UnixTime::now();
-            let entry = |(provider, stored)| {
-                let entry = response::entry(stored, provider, now);
-                let provider = entry.tokens.as_ref().map(|tokens| tokens.provider.clone());
-                (provider.unwrap_or_default(), entry)
+            let entry = |(provider, stored): (ProviderName, _)| {
+                let name = String::from(provider.clone());
+                (name, response::entry(stored, provider, now))
             };
             Ok(v1::GetAllResponse {
                 entries: found.rows.into_iter().map(entry).collect(),

@@ -1,6 +1,6 @@
 //! Listing a user's rows page by page, without a token.
 
-use super::{Tokens, note_unreadable, page_token};
+use super::{CHUNK, Tokens, note_unreadable, page_token};
 use crate::{
     error::Error,
     store::Store,
@@ -11,8 +11,6 @@ use crate::{
 const DEFAULT_PAGE: usize = 100;
 /// Rows on a page at most.
 const MAX_PAGE: usize = 1_000;
-/// Rows in one answer of the store: at most 15 MiB.
-const CHUNK: usize = 256;
 
 /// A row of a user, without its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]

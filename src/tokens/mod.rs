@@ -27,6 +27,9 @@ use crate::{
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
 
+/// Rows in one answer of the store: at most 15 MiB.
+const CHUNK: usize = 256;
+
 /// What [`Tokens`] goes by.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -160,9 +163,6 @@ impl<S: Store> Tokens<S> {
         user: &UserId,
         provider: &ProviderName,
     ) -> Result<Vec<(RowKey, Decoded)>, Error> {
-        /// Rows in one answer of the store: at most 15 MiB.
-        const CHUNK: usize = 256;
-
         let mut keys = self.store.user_rows(user).await?;
         keys.retain(|key| key.provider == *provider);
         let mut rows = Vec::new();

@@ -16,6 +16,7 @@ use crate::error::{Error, Unreadable};
 #[derive(Debug, Clone)]
 pub struct Pool {
     connections: bb8::Pool<Manager>,
+    size: u32,
     sink: Sink,
 }
 
@@ -23,18 +24,22 @@ impl Pool {
     /// A pool that connects when it is first used, and again, with growing pauses, when a
     /// connection ended.
     #[must_use]
-    pub fn new(manager: Manager, connections: u32, wait: std::time::Duration) -> Self {
+    pub fn new(manager: Manager, size: u32, wait: std::time::Duration) -> Self {
         let sink = Sink::default();
         let connections = bb8::Pool::builder()
-            .max_size(connections)
-            .min_idle(connections)
+            .max_size(size)
+            .min_idle(size)
             .connection_timeout(wait)
             .test_on_check_out(false)
             .max_lifetime(None)
             .idle_timeout(None)
             .error_sink(sink.boxed_clone())
             .build_unchecked(manager);
-        Self { connections, sink }
+        Self {
+            connections,
+            size,
+            sink,
+        }
     }
 
     async fn connection(&self) -> Result<Connection, Error> {
@@ -69,12 +74,13 @@ impl Pool {
     /// # Errors
     /// [`Error::StoreUnavailable`].
     pub async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
-        let mut attempts = self.connections.state().connections + 1;
+        // Every connection there is may have ended, each to be found out by a command.
+        let mut left = self.size + 1;
         loop {
             let mut connection = self.connection().await?;
             match connection.send(cmd).await {
                 Ok(value) => return Ok(value),
-                Err(error) if error.is_connection_dropped() && attempts > 0 => attempts -= 1,
+                Err(error) if error.is_connection_dropped() && left > 0 => left -= 1,
                 Err(error) => return Err(failure("read", &error)),
             }
         }
@@ -100,9 +106,7 @@ impl Pool {
         };
         answer.map_err(|error| failure("script", &error))
     }
-}
 
-impl Pool {
     /// Sends commands that change nothing, all at once, and gives the answers in their order.
     ///
     /// # Errors
@@ -113,10 +117,8 @@ impl Pool {
         }
         let mut connection = self.connection().await?;
         let answers = connection.send_all(cmds).await;
-        let answers = answers.map_err(|error| failure("read", &error))?;
-        let checked = answers.into_iter().map(Value::extract_error);
-        checked
-            .collect::<Result<_, _>>()
+        answers
+            .and_then(without_errors)
             .map_err(|error| failure("read", &error))
     }
 
@@ -146,11 +148,13 @@ impl Pool {
                 answers[i] = answer;
             }
         }
-        let checked = answers.into_iter().map(Value::extract_error);
-        checked
-            .collect::<Result<_, _>>()
-            .map_err(|error| failure("script", &error))
+        without_errors(answers).map_err(|error| failure("script", &error))
     }
+}
+
+/// The answers, if none of them is an error.
+fn without_errors(answers: Vec<Value>) -> Result<Vec<Value>, RedisError> {
+    answers.into_iter().map(Value::extract_error).collect()
 }
 
 fn is_unknown_script(answer: &Value) -> bool {

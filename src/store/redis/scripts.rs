@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident: $file:literal,)*) => {
         /// All scripts with their hashes.
-        #[derive(Debug)]
+        #[derive(Clone, Debug)]
         pub struct Scripts {
             $($(#[$doc])* pub $name: Script,)*
         }
@@ -52,7 +52,7 @@ scripts! {
 }
 
 /// A script and its hash.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Script {
     source: &'static str,
     sha: String,

@@ -78,7 +78,7 @@ impl Migration {
         Self {
             pool: store.pool.clone(),
             keys: store.keys.clone(),
-            scripts: Scripts::new(),
+            scripts: store.scripts.clone(),
             mapping,
             lease: LEASE,
         }
