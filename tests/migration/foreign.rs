@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Keys of every kind that isn't older upstream data of this tenant.
-async fn foreign(world: &World) {
+pub async fn plant(world: &World) {
     for key in [
         "access:sig",
         "refresh:sig",
@@ -80,10 +80,19 @@ async fn foreign(world: &World) {
     }
 }
 
+/// The keys as Redis dumps them, one by one, so that it also works beside a large tenant.
+pub async fn dumps(world: &World, keys: &[String]) -> Vec<Vec<u8>> {
+    let mut dumps = Vec::new();
+    for key in keys {
+        dumps.push(world.cmd("DUMP", &[key]).await);
+    }
+    dumps
+}
+
 #[tokio::test]
 async fn nothing_else_is_touched() {
     let world = World::new().await;
-    foreign(&world).await;
+    plant(&world).await;
     let before: BTreeMap<String, Held> = world.dump().await;
     seed(&world).await;
     let own = world.migrate(MAPPING).await;
