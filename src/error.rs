@@ -56,6 +56,9 @@ pub enum Error {
     /// The store can't be reached, or refuses to work. Safe to retry.
     #[error("the store is unavailable")]
     StoreUnavailable(StoreFailure),
+    /// A write isn't on as many replicas as it has to be. It may be lost, or not. Safe to retry.
+    #[error("the write is not on as many replicas as it has to be")]
+    NotDurable(StoreFailure),
     /// The startup migration is still running. Safe to retry.
     #[error("the broker is starting and migrates older data")]
     Migrating,
@@ -95,7 +98,7 @@ impl Error {
     #[must_use]
     pub fn operator_detail(&self) -> Option<&str> {
         match self {
-            Self::StoreUnavailable(failure) => Some(&failure.0),
+            Self::StoreUnavailable(failure) | Self::NotDurable(failure) => Some(&failure.0),
             Self::RowUnreadable(unreadable) => Some(&unreadable.0),
             _ => None,
         }
@@ -106,7 +109,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded => Some(Duration::from_millis(100)),
-            Self::StoreUnavailable(_) => Some(Duration::from_millis(500)),
+            Self::StoreUnavailable(_) | Self::NotDurable(_) => Some(Duration::from_millis(500)),
             Self::Migrating => Some(Duration::from_secs(1)),
             _ => None,
         }

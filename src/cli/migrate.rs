@@ -70,7 +70,7 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
 }
 
 async fn migrate(args: &MigrateArgs, config: Config) -> Result<Report, Error> {
-    let store = RedisStore::new(&config.tenant, config.redis.options());
+    let store = RedisStore::new(&config.tenant, config.redis);
     let migration = Migration::new(&store, config.legacy);
     let progress = progress::on_stderr();
     let report = if args.dry_run {

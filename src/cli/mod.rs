@@ -111,20 +111,40 @@ fn configured(args: Configured, matches: &ArgMatches, then: impl FnOnce(Config) 
 
 fn resolve(args: Configured, matches: &ArgMatches) -> Result<Config, Vec<Problem>> {
     let on_command_line = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    if let Some(url) = args
-        .settings
-        .redis_url
-        .as_ref()
-        .filter(|_| on_command_line("redis_url"))
-        && config::has_password(url)
-    {
-        return Err(vec![Problem {
-            setting: "redis-url".to_owned(),
-            message: "must not hold a password on the command line, where every user of the \
-                      machine can read it; set redis-password-file, or put the URL into \
-                      TOKEN_BROKER_REDIS_URL or the configuration file"
-                .to_owned(),
-        }]);
+    let settings = &args.settings;
+    let url = settings.redis_url.as_ref();
+    let secrets = [
+        (
+            "redis-url",
+            url.filter(|url| config::has_password(url)),
+            "redis-password-file",
+        ),
+        (
+            "redis-password",
+            settings.redis_password.as_ref(),
+            "redis-password-file",
+        ),
+        (
+            "redis-sentinel-password",
+            settings.redis_sentinel_password.as_ref(),
+            "redis-sentinel-password-file",
+        ),
+    ];
+    let mut problems = Vec::new();
+    for (setting, value, instead) in secrets {
+        if value.is_some() && on_command_line(&setting.replace('-', "_")) {
+            problems.push(Problem {
+                setting: setting.to_owned(),
+                message: format!(
+                    "a password must not be on the command line, where every user of the machine can \
+                     read it; set {instead}, or put it into TOKEN_BROKER_{} or the configuration file",
+                    setting.to_uppercase().replace('-', "_")
+                ),
+            });
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
     }
     let file = match &args.config {
         Some(path) => config::read(path).map_err(|problem| vec![problem])?,

@@ -1,8 +1,6 @@
 //! `token-broker serve`.
 
 use std::{
-    convert::Infallible,
-    fmt::Display,
     future::{Future, pending},
     io,
     net::SocketAddr,
@@ -16,14 +14,14 @@ use tokio::{
     time::sleep,
 };
 
-use super::{DONE, FAILED, REFUSED, complain, runtime};
+use super::{DONE, FAILED, REFUSED, USAGE, complain, runtime};
 use crate::{
     config::{Backend, Config},
     server::{ServeError, Server, ServerOptions},
     store::{
         MemoryStore, Store,
         redis::{
-            RedisStore,
+            ConnectError, RedisStore,
             migration::{Migration, progress},
         },
     },
@@ -33,14 +31,20 @@ use crate::{
 /// How long to wait before Redis is asked again, when it can't be reached at the start.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Rows can't be migrated, and nobody said to start without them (contract section 5, M6).
+/// Why nothing can be served.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0} rows or identities of older software can't be migrated, and no call would find them; \
-     `token-broker migrate --dry-run` with the same settings names them, allow-unmigrated starts \
-     without them"
-)]
-struct Unmigrated(usize);
+enum Unready {
+    /// A setting doesn't fit what is found.
+    #[error("{0}")]
+    Misconfigured(ConnectError),
+    /// Rows can't be migrated, and nobody said to start without them (contract section 5, M6).
+    #[error(
+        "{0} rows or identities of older software can't be migrated, and no call would find them; \
+         `token-broker migrate --dry-run` with the same settings names them, allow-unmigrated starts \
+         without them"
+    )]
+    Unmigrated(usize),
+}
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) fn run(config: Config) -> u8 {
@@ -76,20 +80,24 @@ async fn serve(config: Config) -> Result<(), (u8, String)> {
         Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
             let server = assemble(MemoryStore::new(), config.policy, config.server, address);
-            let ready = async { Ok::<(), Infallible>(()) };
+            let ready = async { Ok::<(), Unready>(()) };
             server
                 .run(listener, ready, pending(), stop)
                 .await
                 .map_err(describe)
         }
         Backend::Redis => {
-            let store = RedisStore::new(&config.tenant, config.redis.options());
+            let store = RedisStore::new(&config.tenant, config.redis);
             let migration = Migration::new(&store, config.legacy);
             let server = assemble(store, config.policy, config.server, address);
-            let migrated = migrate(&migration, config.allow_unmigrated);
+            let tokens = server.tokens();
+            let ready = async {
+                probe(tokens.backend()).await?;
+                migrate(&migration, config.allow_unmigrated).await
+            };
             let stragglers = migration.watch_stragglers(config.legacy_sweep_interval);
             server
-                .run(listener, migrated, stragglers, stop)
+                .run(listener, ready, stragglers, stop)
                 .await
                 .map_err(describe)
         }
@@ -106,9 +114,26 @@ fn assemble<S: Store>(
     Server::new(Arc::new(Tokens::new(store, policy)), options)
 }
 
+/// Looks whether the settings fit what is found. Waits for Redis as long as it takes.
+async fn probe(store: &RedisStore) -> Result<(), Unready> {
+    let mut last = None;
+    loop {
+        let error = match store.probe().await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.setting.is_some() => return Err(Unready::Misconfigured(error)),
+            Err(error) => error,
+        };
+        if last.as_ref() != Some(&error) {
+            tracing::warn!(reason = error.found, "Redis can't be used yet");
+            last = Some(error);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// Brings in older data. Waits for Redis as long as it takes: brokers and Redis may start in any
 /// order.
-async fn migrate(migration: &Migration, allow_unmigrated: bool) -> Result<(), Unmigrated> {
+async fn migrate(migration: &Migration, allow_unmigrated: bool) -> Result<(), Unready> {
     let mut last = None;
     let report = loop {
         let progress = progress::on_stderr();
@@ -127,15 +152,16 @@ async fn migrate(migration: &Migration, allow_unmigrated: bool) -> Result<(), Un
     };
     match report {
         Some(report) if !report.is_complete() && !allow_unmigrated => {
-            Err(Unmigrated(report.failed.len()))
+            Err(Unready::Unmigrated(report.failed.len()))
         }
         _ => Ok(()),
     }
 }
 
-fn describe<E: Display>(error: ServeError<E>) -> (u8, String) {
+fn describe(error: ServeError<Unready>) -> (u8, String) {
     match error {
-        ServeError::Prepare(error) => (REFUSED, error.to_string()),
+        ServeError::Prepare(error @ Unready::Misconfigured(_)) => (USAGE, error.to_string()),
+        ServeError::Prepare(error @ Unready::Unmigrated(_)) => (REFUSED, error.to_string()),
         error => (FAILED, error.to_string()),
     }
 }

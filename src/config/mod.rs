@@ -5,20 +5,17 @@
 
 mod file;
 mod parse;
+mod redis;
+mod redis_url;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod text;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
-
-use redis::ConnectionInfo;
+use std::{net::SocketAddr, time::Duration};
 
 use self::parse::Problems;
-pub use self::{
-    file::read,
-    parse::has_password,
-    settings::{Settings, Text},
-};
+pub use self::{file::read, parse::has_password, settings::Settings, text::Text};
 use crate::{
     server::ServerOptions,
     store::redis::{RedisOptions, migration::LegacyMapping},
@@ -46,7 +43,7 @@ pub struct Config {
     /// Whose tokens.
     pub tenant: Tenant,
     /// Redis, for the backend of that name.
-    pub redis: Redis,
+    pub redis: RedisOptions,
     /// The providers of old protocol types.
     pub legacy: LegacyMapping,
     /// Start in spite of rows that can't be migrated.
@@ -70,16 +67,6 @@ pub enum Backend {
     Redis,
 }
 
-/// How Redis is reached. Its `Debug` prints no password.
-#[derive(Clone, Debug)]
-pub struct Redis {
-    server: ConnectionInfo,
-    password_file: Option<PathBuf>,
-    connections: u32,
-    connect_timeout: Duration,
-    timeout: Duration,
-}
-
 /// How to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -89,29 +76,16 @@ pub struct Log {
     pub level: tracing::Level,
 }
 
-impl Redis {
-    /// The options of a store.
-    #[must_use]
-    pub fn options(&self) -> RedisOptions {
-        RedisOptions {
-            server: self.server.clone(),
-            password_file: self.password_file.clone(),
-            connections: self.connections,
-            connect_timeout: self.connect_timeout,
-            timeout: self.timeout,
-        }
-    }
-}
-
 impl Settings {
     /// Checks all settings.
     ///
     /// # Errors
     /// Every [`Problem`] there is.
-    pub fn resolve(self) -> Result<Config, Vec<Problem>> {
+    pub fn resolve(mut self) -> Result<Config, Vec<Problem>> {
         let mut problems = Problems::default();
         let p = &mut problems;
 
+        let redis = p.redis(&mut self);
         let listen = p.address("listen", self.listen, "127.0.0.1:50051");
         let remote = p.boolean("insecure-allow-remote", self.insecure_allow_remote);
         if !listen.ip().is_loopback() && !remote {
@@ -128,21 +102,6 @@ impl Settings {
             &[("memory", Backend::Memory), ("redis", Backend::Redis)],
         );
         let tenant: Tenant = p.parsed("tenant", self.tenant, "default:default");
-        let password_file = self
-            .redis_password_file
-            .map(|Text(path)| PathBuf::from(path));
-        if let Some(path) = &password_file
-            && let Err(error) = std::fs::read(path)
-        {
-            p.add("redis-password-file", format!("can't be read: {error}"));
-        }
-        let redis = Redis {
-            server: p.redis_url("redis-url", self.redis_url, "redis://127.0.0.1:6379"),
-            password_file,
-            connections: p.number("redis-connections", self.redis_connections, "2", 1..=64),
-            connect_timeout: p.span("redis-connect-timeout", self.redis_connect_timeout, "1s"),
-            timeout: p.span("redis-timeout", self.redis_timeout, "1s"),
-        };
         let legacy = p.legacy("legacy-provider", self.legacy_provider.unwrap_or_default());
         let allow_unmigrated = p.boolean("allow-unmigrated", self.allow_unmigrated);
         let legacy_sweep_interval =

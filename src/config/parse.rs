@@ -8,16 +8,13 @@ use std::{
     time::Duration,
 };
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
-
-use super::{Problem, Text};
+use super::{Problem, Text, redis_url::RedisUrl};
 use crate::{store::redis::migration::LegacyMapping, types::ProviderName};
 
 /// Whether a Redis URL holds a password. One that can't be parsed has none to speak of.
 #[must_use]
 pub fn has_password(Text(url): &Text) -> bool {
-    let info = url.trim().into_connection_info();
-    info.is_ok_and(|info| info.redis_settings().password().is_some())
+    RedisUrl::parse(url.trim()).is_ok_and(|url| url.password.is_some())
 }
 
 /// What is wrong so far.
@@ -135,25 +132,8 @@ impl Problems {
         })
     }
 
-    pub(super) fn redis_url(
-        &mut self,
-        setting: &str,
-        text: Option<Text>,
-        default: &str,
-    ) -> ConnectionInfo {
-        // The URL may hold a password: no message quotes it.
-        self.or_default(setting, text, default, |text| {
-            let wrong =
-                || "is not of the form redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]".to_owned();
-            if !text.starts_with("redis://") {
-                return Err(wrong());
-            }
-            let info = text.into_connection_info().map_err(|_| wrong())?;
-            match info.addr() {
-                ConnectionAddr::Tcp(host, _) if !host.is_empty() => Ok(info),
-                _ => Err(wrong()),
-            }
-        })
+    pub(super) fn redis_url(&mut self, setting: &str, text: Option<Text>) -> RedisUrl {
+        self.or_default(setting, text, "redis://127.0.0.1:6379", RedisUrl::parse)
     }
 
     pub(super) fn providers(

@@ -1,9 +1,9 @@
 //! Every setting once: the docs of a field are its `--help`, its name is the flag, the environment
 //! variable and the key of the file.
 
-use std::collections::BTreeMap;
+use serde::Deserialize;
 
-use serde::{Deserialize, Deserializer};
+use super::text::{Text, pairs};
 
 /// The settings as they are written: text, checked later and all at once.
 #[derive(clap::Args, Clone, Debug, Default, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Settings {
     #[arg(long, env = "TOKEN_BROKER_TENANT", value_name = "TENANT")]
     pub tenant: Option<Text>,
 
-    /// Redis, as redis://USER:PASSWORD@HOST:PORT/DB, all but the host optional. A password is refused on the command line [default: redis://127.0.0.1:6379]
+    /// Where Redis is: redis://USER@HOST:PORT/DB, unix:///PATH, redis+sentinel://USER@HOST,HOST,HOST/MASTER/DB or redis+cluster://USER@HOST,HOST; rediss for TLS. A password is refused on the command line [default: redis://127.0.0.1:6379]
     #[arg(
         long,
         env = "TOKEN_BROKER_REDIS_URL",
@@ -31,6 +31,15 @@ pub struct Settings {
         help_heading = "Redis"
     )]
     pub redis_url: Option<Text>,
+    /// The Redis password; only in the environment or the file
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true,
+        help_heading = "Redis"
+    )]
+    pub redis_password: Option<Text>,
     /// A file that holds the Redis password; read again at every connect
     #[arg(
         long,
@@ -39,6 +48,98 @@ pub struct Settings {
         help_heading = "Redis"
     )]
     pub redis_password_file: Option<Text>,
+    /// Certificates (PEM) of the authorities that may vouch for Redis; without it those of the system
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_TLS_CA",
+        value_name = "FILE",
+        help_heading = "Redis"
+    )]
+    pub redis_tls_ca: Option<Text>,
+    /// The certificate (PEM) that the broker shows to Redis; read again at every connect
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_TLS_CERT",
+        value_name = "FILE",
+        help_heading = "Redis"
+    )]
+    pub redis_tls_cert: Option<Text>,
+    /// The private key (PEM) of `redis-tls-cert`
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_TLS_KEY",
+        value_name = "FILE",
+        help_heading = "Redis"
+    )]
+    pub redis_tls_key: Option<Text>,
+    /// The name that Redis' certificates must be for; without it the host that is connected to
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_TLS_SERVER_NAME",
+        value_name = "NAME",
+        help_heading = "Redis"
+    )]
+    pub redis_tls_server_name: Option<Text>,
+    /// The user at the sentinels
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_SENTINEL_USERNAME",
+        value_name = "USER",
+        help_heading = "Redis"
+    )]
+    pub redis_sentinel_username: Option<Text>,
+    /// The password at the sentinels; only in the environment or the file
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_SENTINEL_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true,
+        help_heading = "Redis"
+    )]
+    pub redis_sentinel_password: Option<Text>,
+    /// A file that holds the password at the sentinels; read again at every connect
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_SENTINEL_PASSWORD_FILE",
+        value_name = "FILE",
+        help_heading = "Redis"
+    )]
+    pub redis_sentinel_password_file: Option<Text>,
+    /// Whether the sentinels are spoken to over TLS; without it as Redis itself
+    #[arg(long, env = "TOKEN_BROKER_REDIS_SENTINEL_TLS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Redis")]
+    pub redis_sentinel_tls: Option<Text>,
+    /// As `redis-tls-ca`, for the sentinels; without it that one
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_SENTINEL_TLS_CA",
+        value_name = "FILE",
+        help_heading = "Redis"
+    )]
+    pub redis_sentinel_tls_ca: Option<Text>,
+    /// As `redis-tls-cert`, for the sentinels; without it that one
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_SENTINEL_TLS_CERT",
+        value_name = "FILE",
+        help_heading = "Redis"
+    )]
+    pub redis_sentinel_tls_cert: Option<Text>,
+    /// As `redis-tls-key`, for the sentinels; without it that one
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_SENTINEL_TLS_KEY",
+        value_name = "FILE",
+        help_heading = "Redis"
+    )]
+    pub redis_sentinel_tls_key: Option<Text>,
+    /// As `redis-tls-server-name`, for the sentinels
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_SENTINEL_TLS_SERVER_NAME",
+        value_name = "NAME",
+        help_heading = "Redis"
+    )]
+    pub redis_sentinel_tls_server_name: Option<Text>,
     /// Connections to Redis, each shared by all callers [default: 2]
     #[arg(
         long,
@@ -63,6 +164,46 @@ pub struct Settings {
         help_heading = "Redis"
     )]
     pub redis_timeout: Option<Text>,
+    /// How long a call waits for a new primary, with Sentinel or Cluster [default: 3s]
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_REDIS_FAILOVER_WAIT",
+        value_name = "SPAN",
+        help_heading = "Redis"
+    )]
+    pub redis_failover_wait: Option<Text>,
+    /// When a write counts as done: `primary` (Redis has it) or `replicated` (replicas have it too) [default: primary]
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_DURABILITY",
+        value_name = "WHEN",
+        help_heading = "Redis"
+    )]
+    pub durability: Option<Text>,
+    /// How many replicas must have a write, where it is `replicated` [default: 1]
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_DURABILITY_REPLICAS",
+        value_name = "N",
+        help_heading = "Redis"
+    )]
+    pub durability_replicas: Option<Text>,
+    /// How long a write waits for them [default: 1s]
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_DURABILITY_TIMEOUT",
+        value_name = "SPAN",
+        help_heading = "Redis"
+    )]
+    pub durability_timeout: Option<Text>,
+    /// Connections for writes that wait, each for one write at a time [default: 16]
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_DURABILITY_CONNECTIONS",
+        value_name = "N",
+        help_heading = "Redis"
+    )]
+    pub durability_connections: Option<Text>,
 
     /// The provider that rows of an old protocol type belong to, TYPE=PROVIDER, as in oidc=corp-okta; repeatable
     #[arg(
@@ -202,53 +343,6 @@ pub struct Settings {
     pub log_level: Option<Text>,
 }
 
-/// A value as it is written. A file may write numbers and booleans as such.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "Scalar")]
-pub struct Text(pub String);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Integer(i64),
-    Boolean(bool),
-}
-
-impl From<Scalar> for Text {
-    fn from(scalar: Scalar) -> Self {
-        Self(match scalar {
-            Scalar::Text(text) => text,
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Boolean(truth) => truth.to_string(),
-        })
-    }
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-/// Pairs of names: a list of `a=b`, or a table.
-fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Text>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Pairs {
-        List(Vec<String>),
-        Table(BTreeMap<String, String>),
-    }
-    let pairs = match Pairs::deserialize(deserializer)? {
-        Pairs::List(list) => list,
-        Pairs::Table(table) => table
-            .into_iter()
-            .map(|(from, to)| format!("{from}={to}"))
-            .collect(),
-    };
-    Ok(Some(pairs.into_iter().map(Text).collect()))
-}
-
 impl Settings {
     /// These settings, and those of `other` where these say nothing.
     #[must_use]
@@ -264,10 +358,28 @@ impl Settings {
             backend,
             tenant,
             redis_url,
+            redis_password,
             redis_password_file,
+            redis_tls_ca,
+            redis_tls_cert,
+            redis_tls_key,
+            redis_tls_server_name,
+            redis_sentinel_username,
+            redis_sentinel_password,
+            redis_sentinel_password_file,
+            redis_sentinel_tls,
+            redis_sentinel_tls_ca,
+            redis_sentinel_tls_cert,
+            redis_sentinel_tls_key,
+            redis_sentinel_tls_server_name,
             redis_connections,
             redis_connect_timeout,
             redis_timeout,
+            redis_failover_wait,
+            durability,
+            durability_replicas,
+            durability_timeout,
+            durability_connections,
             legacy_provider,
             allow_unmigrated,
             legacy_sweep_interval,

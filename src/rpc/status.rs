@@ -58,6 +58,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::TooManyProviders { .. } => (Code::ResourceExhausted, "TOO_MANY_PROVIDERS"),
         Error::RowUnreadable(_) => (Code::DataLoss, "ROW_UNREADABLE"),
         Error::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+        Error::NotDurable(_) => (Code::Unavailable, "NOT_DURABLE"),
         Error::Migrating => (Code::Unavailable, "MIGRATING"),
         Error::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),

@@ -79,6 +79,12 @@ impl<S: Store> Server<S> {
         }
     }
 
+    /// What is served.
+    #[must_use]
+    pub fn tokens(&self) -> Arc<Tokens<S>> {
+        Arc::clone(&self.tokens)
+    }
+
     /// Serves on `listener` until `stop` is done, then finishes the calls in flight. Calls are
     /// admitted and health may become SERVING once `prepare` is done; from then on `alongside` runs
     /// too.

@@ -1,11 +1,12 @@
 //! A Redis with old data in it, as the tests see it: raw keys and values.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use redis::{FromRedisValue, ToRedisArgs, aio::MultiplexedConnection};
 use token_broker::{
+    config::Settings,
     store::redis::{
-        RedisOptions, RedisStore,
+        RedisStore,
         migration::{LegacyMapping, Migration, Report, progress::Silent},
     },
     types::{ProviderName, RowKey, SessionId, StoredRow},
@@ -153,13 +154,14 @@ impl World {
 }
 
 pub fn store_on(port: u16) -> RedisStore {
-    let options = RedisOptions {
-        server: redis::IntoConnectionInfo::into_connection_info(("127.0.0.1", port)).unwrap(),
-        password_file: None,
-        connections: 1,
-        connect_timeout: Duration::from_millis(300),
-        timeout: Duration::from_secs(10),
+    let settings = Settings {
+        redis_url: Some(format!("redis://127.0.0.1:{port}").as_str().into()),
+        redis_connections: Some("1".into()),
+        redis_connect_timeout: Some("300ms".into()),
+        redis_timeout: Some("10s".into()),
+        ..Settings::default()
     };
+    let options = settings.resolve().unwrap().redis;
     RedisStore::new(&"ns:name".parse().unwrap(), options)
 }
 

@@ -27,7 +27,7 @@ async fn cluster() -> RedisServer {
 #[tokio::test]
 async fn i10_no_call_crosses_slots() {
     let server = cluster().await;
-    let tenant = RedisTenant::on(&server);
+    let tenant = RedisTenant::on_cluster(&server);
     let (broker, other) = (tenant.broker(), tenant.another());
     let crossing: redis::RedisResult<()> = redis::cmd("MGET")
         .arg(tenant.key("x"))

@@ -39,7 +39,9 @@ impl Monitor {
                 return commands;
             }
             let command = parse(&line);
-            if !["HELLO", "CLIENT", "SELECT", "PING"].contains(&command.verb.as_str()) {
+            if !["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"]
+                .contains(&command.verb.as_str())
+            {
                 commands.push(command);
             }
         }

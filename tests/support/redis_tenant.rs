@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use redis::{FromRedisValue, IntoConnectionInfo};
-use token_broker::{
-    store::redis::{RedisOptions, RedisStore},
-    types::Tenant,
-};
+use redis::FromRedisValue;
+use token_broker::{config::Settings, store::redis::RedisStore, types::Tenant};
 
 use super::{
     audit,
@@ -19,6 +16,8 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct RedisTenant {
     url: String,
+    /// What a broker is given.
+    broker_url: String,
     tenant: Tenant,
 }
 
@@ -28,7 +27,17 @@ impl RedisTenant {
         let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);
         Self {
             url: server.url(),
+            broker_url: server.url(),
             tenant: name.parse().unwrap(),
+        }
+    }
+
+    /// A new tenant on a cluster of one node.
+    pub fn on_cluster(server: &RedisServer) -> Self {
+        let broker_url = format!("redis+cluster://127.0.0.1:{}", server.port());
+        Self {
+            broker_url,
+            ..Self::on(server)
         }
     }
 
@@ -36,8 +45,8 @@ impl RedisTenant {
     pub fn another(&self) -> Self {
         let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);
         Self {
-            url: self.url.clone(),
             tenant: name.parse().unwrap(),
+            ..self.clone()
         }
     }
 
@@ -53,13 +62,14 @@ impl RedisTenant {
 
     /// A store that waits so long at most, to connect and for an answer.
     pub fn store_with(&self, timeout: Duration) -> RedisStore {
-        let options = RedisOptions {
-            server: self.url.as_str().into_connection_info().unwrap(),
-            password_file: None,
-            connections: 2,
-            connect_timeout: timeout,
-            timeout,
+        let span = format!("{}ms", timeout.as_millis());
+        let settings = Settings {
+            redis_url: Some(self.broker_url.as_str().into()),
+            redis_connect_timeout: Some(span.as_str().into()),
+            redis_timeout: Some(span.as_str().into()),
+            ..Settings::default()
         };
+        let options = settings.resolve().unwrap().redis;
         RedisStore::new(&self.tenant, options)
     }
 

@@ -26,6 +26,17 @@ impl Keyspace {
         &self.prefix
     }
 
+    /// The slot of a Redis Cluster that all keys are in: the CRC-16 of what is between the braces.
+    #[must_use]
+    pub fn slot(&self) -> u16 {
+        const SLOTS: u16 = 16_384;
+        let tag = self
+            .prefix
+            .trim_start_matches("thv:auth:{")
+            .trim_end_matches("}:");
+        crc::Crc::<u16>::new(&crc::CRC_16_XMODEM).checksum(tag.as_bytes()) % SLOTS
+    }
+
     /// What the keys of rows and session indexes begin with.
     #[must_use]
     pub fn rows(&self) -> String {
@@ -86,6 +97,12 @@ impl Keyspace {
     #[must_use]
     pub fn records(&self) -> String {
         format!("{}broker:", self.prefix)
+    }
+
+    /// A key that never holds anything.
+    #[must_use]
+    pub fn probe(&self) -> String {
+        format!("{}broker:probe", self.prefix)
     }
 
     /// There while the tenant is in its grace period (contract section 5, M7).
@@ -239,6 +256,12 @@ mod tests {
             keys.provider_identities("oidc"),
             "thv:auth:{ns:name}:provider:4:oidc:"
         );
+    }
+
+    #[test]
+    fn the_slot_is_that_of_the_cluster() {
+        // Asked of a server: CLUSTER KEYSLOT thv:auth:{ns:name}:x
+        assert_eq!(keyspace().slot(), 5640);
     }
 
     #[test]

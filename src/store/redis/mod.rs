@@ -4,51 +4,50 @@
 //! step each; `pool` and `connection` carry the commands; [`migration`] brings in older data. What one
 //! tenant holds shares a hash slot, so that a script may touch all of it.
 
-mod connection;
 pub mod keyspace;
 pub mod migration;
+mod options;
 mod pool;
+mod probe;
 mod reply;
 pub mod row_json;
 mod scripts;
+mod topology;
 mod user;
+mod wire;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use redis::{ConnectionInfo, Value};
+use redis::Value;
 
-use self::{connection::Manager, keyspace::Keyspace, pool::Pool, scripts::Scripts};
+use self::{
+    keyspace::Keyspace,
+    pool::{Effect, Pool},
+    scripts::Scripts,
+    topology::Topology,
+    wire::{Names, Way},
+};
+pub use self::{
+    options::{Access, Address, Durability, Password, Place, RedisOptions, Tls},
+    wire::ConnectError,
+};
 use super::{Condition, Decoded, DeleteOutcome, DeletedUser, Put, PutOutcome, Store};
 use crate::{
     error::Error,
     types::{ProviderName, RowKey, SessionId, Tenant, UserId, Version},
 };
 
-/// Where Redis is and how it is spoken to.
-pub struct RedisOptions {
-    /// Address, database, user and password.
-    pub server: ConnectionInfo,
-    /// A file with the password, read at every connect.
-    pub password_file: Option<PathBuf>,
-    /// How many connections, each shared by all callers.
-    pub connections: u32,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long an answer may take.
-    pub timeout: Duration,
-}
-
 /// Keeps one tenant's rows in a Redis.
 pub struct RedisStore {
     keys: Keyspace,
     pool: Pool,
     scripts: Scripts,
+    options: RedisOptions,
     foreign_members: AtomicU64,
 }
 
@@ -56,18 +55,19 @@ impl RedisStore {
     /// A store that connects when it is first used.
     #[must_use]
     pub fn new(tenant: &Tenant, options: RedisOptions) -> Self {
-        let RedisOptions {
-            server,
-            password_file,
-            connections,
-            connect_timeout,
-            timeout,
-        } = options;
-        let manager = Manager::new(server, password_file, connect_timeout, timeout);
+        let keys = Keyspace::new(tenant);
+        let way = Way {
+            access: options.access.clone(),
+            names: Names::Redis,
+            connect_timeout: options.connect_timeout,
+            timeout: options.timeout,
+        };
+        let topology = Topology::new(options.place.clone(), way, keys.slot());
         Self {
-            keys: Keyspace::new(tenant),
-            pool: Pool::new(manager, connections, connect_timeout),
+            keys,
+            pool: Pool::new(topology, &options),
             scripts: Scripts::new(),
+            options,
             foreign_members: AtomicU64::new(0),
         }
     }
@@ -140,7 +140,12 @@ impl Store for RedisStore {
                         .as_bytes(),
                     put.max_providers.to_string().as_bytes(),
                     if user_index.is_some() { b"1" } else { b"" },
+                    decimal(put.version).as_bytes(),
                 ],
+                match put.condition {
+                    Condition::Always => Effect::Once,
+                    Condition::Absent | Condition::Version(_) => Effect::Guarded,
+                },
             )
             .await?;
         match reply::parse::<String>(answer)?.as_str() {
@@ -173,7 +178,12 @@ impl Store for RedisStore {
         let own = self.keys.session_rows(session);
         let answer = self
             .pool
-            .call(&self.scripts.get_session, &[&index], &[own.as_bytes()])
+            .call(
+                &self.scripts.get_session,
+                &[&index],
+                &[own.as_bytes()],
+                Effect::Reads,
+            )
             .await?;
         let mut items = reply::list(answer)?.into_iter();
         let mut foreign: u64 = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
@@ -199,10 +209,15 @@ impl Store for RedisStore {
 
     async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
         let (row, index) = (self.keys.row(key), self.keys.session_index(&key.session));
+        let effect = match version {
+            Some(_) => Effect::Guarded,
+            None => Effect::Once,
+        };
         let version = version.map(decimal).unwrap_or_default();
         let keys = [row.as_str(), &index, &self.keys.grace()];
         let args = [self.keys.prefix().as_bytes(), version.as_bytes()];
-        let answer = self.pool.call(&self.scripts.delete, &keys, &args).await?;
+        let script = &self.scripts.delete;
+        let answer = self.pool.call(script, &keys, &args, effect).await?;
         match reply::parse::<String>(answer)?.as_str() {
             "deleted" => Ok(DeleteOutcome::Deleted),
             "absent" => Ok(DeleteOutcome::Absent),
@@ -218,11 +233,8 @@ impl Store for RedisStore {
         );
         let keys = [index.as_str(), &self.keys.grace()];
         let args = [self.keys.prefix().as_bytes(), own.as_bytes()];
-        reply::parse(
-            self.pool
-                .call(&self.scripts.delete_session, &keys, &args)
-                .await?,
-        )
+        let script = &self.scripts.delete_session;
+        reply::parse(self.pool.call(script, &keys, &args, Effect::Once).await?)
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
@@ -270,6 +282,12 @@ impl Store for RedisStore {
             .next()
             .unwrap_or(Value::Nil);
         match reply::parse::<String>(role)?.as_str() {
+            "master" if self.pool.topology().is_cluster() => {
+                // Only a command with a key tells whether the cluster works, for this tenant.
+                let mut exists = redis::cmd("EXISTS");
+                exists.arg(self.keys.grace());
+                self.pool.read(&exists).await.map(drop)
+            }
             "master" => Ok(()),
             _ => Err(Error::store_unavailable(
                 "Redis is a replica, which takes no writes",

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{RedisStore, reply, scripts::Script};
+use super::{RedisStore, pool::Effect, reply, scripts::Script};
 use crate::{error::Error, store::DeletedUser, types::UserId};
 
 /// Members of an index that one script looks at.
@@ -24,7 +24,7 @@ impl RedisStore {
             let args = [own.as_bytes(), &cursor, PAGE];
             let page = self
                 .pool
-                .call(&self.scripts.index_page, &[index], &args)
+                .call(&self.scripts.index_page, &[index], &args, Effect::Reads)
                 .await?;
             let mut page = reply::list(page)?.into_iter();
             cursor = page
@@ -70,7 +70,7 @@ impl RedisStore {
 
         let mut del = redis::cmd("DEL");
         del.arg(self.keys.user(user));
-        let records: u64 = reply::parse(self.pool.write(&del).await?)?;
+        let records: u64 = reply::parse(self.pool.write(&del, Effect::Once).await?)?;
         let existed = records + rows + identities > 0;
         Ok(DeletedUser {
             rows,
@@ -106,7 +106,7 @@ impl RedisStore {
             for batch in fresh.chunks(BATCH) {
                 let mut keys = heads.to_vec();
                 keys.extend(batch.iter().map(String::as_str));
-                let answer = self.pool.call(script, &keys, args).await?;
+                let answer = self.pool.call(script, &keys, args, Effect::Once).await?;
                 deleted += reply::parse::<u64>(answer)?;
             }
             seen.extend(fresh);

@@ -7,7 +7,11 @@ use tokio::time::Instant;
 
 use crate::{
     error::Error,
-    store::redis::{pool::Pool, reply, scripts::Scripts},
+    store::redis::{
+        pool::{Effect, Pool},
+        reply,
+        scripts::Scripts,
+    },
 };
 
 /// A lease that this process holds, unless it stalled past the lease's end. Dropped, it runs out.
@@ -40,7 +44,7 @@ impl<'a> Lease<'a> {
             .arg("NX")
             .arg("PX")
             .arg(millis(ttl));
-        let taken = pool.write(&set).await? == redis::Value::Okay;
+        let taken = pool.write(&set, Effect::Once).await? == redis::Value::Okay;
         Ok(taken.then_some(Self {
             pool,
             scripts,
@@ -78,7 +82,12 @@ impl<'a> Lease<'a> {
         let args = [self.holder.as_bytes(), ttl.as_bytes()];
         let answer = self
             .pool
-            .call(&self.scripts.keep_lease, &[&self.key], &args)
+            .call(
+                &self.scripts.keep_lease,
+                &[&self.key],
+                &args,
+                Effect::Guarded,
+            )
             .await?;
         reply::parse(answer)
     }

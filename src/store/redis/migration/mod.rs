@@ -42,7 +42,12 @@ use self::{
     record::Record,
     scan::Scan,
 };
-use super::{RedisStore, keyspace::Keyspace, pool::Pool, scripts::Scripts};
+use super::{
+    RedisStore,
+    keyspace::Keyspace,
+    pool::{Effect, Pool},
+    scripts::Scripts,
+};
 use crate::error::Error;
 
 /// How long a broker that died keeps the others from taking over.
@@ -272,7 +277,7 @@ impl Migration {
                     args: vec![self.keys.prefix().as_bytes()],
                 })
                 .collect();
-            self.pool.call_each(&calls).await?;
+            self.pool.call_each(&calls, Effect::Guarded).await?;
         }
         Ok(())
     }

@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::LegacyMapping;
 use crate::{
     error::Error,
-    store::redis::{keyspace::Keyspace, pool::Pool, reply},
+    store::redis::{
+        keyspace::Keyspace,
+        pool::{Effect, Pool},
+        reply,
+    },
     types::UnixTime,
 };
 
@@ -60,7 +64,7 @@ impl Record {
             .map_err(|_| Error::store_unavailable("the record can't be written as JSON"))?;
         let mut set = redis::cmd("SET");
         set.arg(keys.migration()).arg(json);
-        pool.write(&set).await.map(drop)
+        pool.write(&set, Effect::Guarded).await.map(drop)
     }
 }
 
@@ -77,12 +81,12 @@ pub async fn begin_grace(pool: &Pool, keys: &Keyspace) -> Result<(), Error> {
     set.arg(keys.grace())
         .arg(UnixTime::now().seconds())
         .arg("NX");
-    pool.write(&set).await.map(drop)
+    pool.write(&set, Effect::Guarded).await.map(drop)
 }
 
 /// Ends the grace period.
 pub async fn end_grace(pool: &Pool, keys: &Keyspace) -> Result<(), Error> {
     let mut del = redis::cmd("DEL");
     del.arg(keys.grace());
-    pool.write(&del).await.map(drop)
+    pool.write(&del, Effect::Guarded).await.map(drop)
 }

@@ -8,7 +8,10 @@ use super::{
     outcome::{Outcome, Reason},
     step::Aim,
 };
-use crate::{error::Error, store::redis::reply};
+use crate::{
+    error::Error,
+    store::redis::{pool::Effect, reply},
+};
 
 /// How often a piece is looked at that others write meanwhile.
 const ATTEMPTS: usize = 20;
@@ -105,7 +108,7 @@ impl Worker<'_> {
         }
 
         let calls: Vec<_> = steps.iter().map(|(_, step)| step.call(scripts)).collect();
-        let answers = pool.call_each(&calls).await?;
+        let answers = pool.call_each(&calls, Effect::Guarded).await?;
         drop(calls);
         for ((candidate, step), answer) in steps.into_iter().zip(answers) {
             match reply::parse::<String>(answer)?.as_str() {

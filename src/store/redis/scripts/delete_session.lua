@@ -4,16 +4,22 @@
 -- ARGV  1 prefix of the tenant, 2 what the keys of the session's rows begin with
 -- Gives the number of rows deleted.
 local index, prefix, own = KEYS[1], ARGV[1], ARGV[2]
-local grace, deleted = redis.call('EXISTS', KEYS[2]) == 1, 0
+local grace, rows, deleted = redis.call('EXISTS', KEYS[2]) == 1, {}, 0
+-- All that may end the script comes before the first write.
 for _, member in ipairs(redis.call('SMEMBERS', index)) do
   if begins(member, own) then
     local bytes = read(member)
-    if bytes then
-      remove(member, bytes, index, prefix, grace)
-      deleted = deleted + 1
-    else
-      redis.call('DEL', member)
-    end
+    local user = bytes and user_index(prefix, fields(bytes))
+    if user then reach(user) end
+    rows[member] = bytes
+  end
+end
+for member, bytes in pairs(rows) do
+  if bytes then
+    remove(member, bytes, index, prefix, grace)
+    deleted = deleted + 1
+  else
+    redis.call('DEL', member)
   end
 end
 redis.call('DEL', index)

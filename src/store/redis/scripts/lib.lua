@@ -18,18 +18,32 @@ local function begins(text, head)
   return string.sub(text, 1, #head) == head
 end
 
+-- The answer of a command that may meet a value of another type: then it is nil. Any other error ends the
+-- script, above all that a key is on its way to another node of a cluster.
+local function typed(answer)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if not string.find(answer.err, 'WRONGTYPE', 1, true) then error(answer.err) end
+  return nil
+end
+
+-- Ends the script if `key`, which isn't among KEYS, may be on its way to another node. To be asked before
+-- the first write: an error later would leave half of the work done.
+local function reach(key)
+  redis.call('EXISTS', key)
+end
+
 -- The bytes of a row; false if there is none, which `null` stands for too; '' if the key holds
 -- something that is no string.
 local function read(key)
-  local bytes = redis.pcall('GET', key)
-  if type(bytes) == 'table' then return '' end
+  local bytes = typed(redis.pcall('GET', key))
+  if bytes == nil then return '' end
   if bytes == 'null' then return false end
   return bytes
 end
 
 -- Whether `read` finds a row, without reading a long one.
 local function exists(key)
-  local length = redis.pcall('STRLEN', key)
+  local length = typed(redis.pcall('STRLEN', key))
   if length == 0 then return redis.call('EXISTS', key) == 1 end
   return length ~= 4 or redis.call('GET', key) ~= 'null'
 end
@@ -61,14 +75,15 @@ local function user_index(prefix, row)
 end
 
 -- An index without expiry gets one again, if no member needs it to stay (I5). Members whose row is
--- gone go: with them alone it would stay for ever.
+-- gone go: with them alone it would stay for ever. Where a member can't be asked for, because it is on its way
+-- to another node, the index stays as it is.
 local function expire_with_members(index, prefix)
   if redis.call('SCARD', index) > RECOUNT then return end
   local longest, dead = 0, {}
   for _, member in ipairs(redis.call('SMEMBERS', index)) do
     if begins(member, prefix) then
-      local left = redis.call('PTTL', member)
-      if left == -1 then return end
+      local left = redis.pcall('PTTL', member)
+      if type(left) == 'table' or left == -1 then return end
       if left == -2 then dead[#dead + 1] = member end
       if left > longest then longest = left end
     end
@@ -101,15 +116,17 @@ local function index_remove(index, member, prefix, no_expiry)
 end
 
 -- Removes a few members whose row is gone. Members outside of `prefix` are left alone (I10). One
--- question tells whether there is any, as mostly there is none.
+-- question tells whether there is any, as mostly there is none. What can't be asked for stays.
 local function prune(index, prefix)
   local own = {}
   for _, member in ipairs(redis.call('SRANDMEMBER', index, PROBES)) do
     if begins(member, prefix) then own[#own + 1] = member end
   end
-  if #own == 0 or redis.call('EXISTS', unpack(own)) == #own then return end
+  if #own == 0 then return end
+  local alive = redis.pcall('EXISTS', unpack(own))
+  if type(alive) == 'table' or alive == #own then return end
   for _, member in ipairs(own) do
-    if redis.call('EXISTS', member) == 0 then redis.call('SREM', index, member) end
+    if redis.pcall('EXISTS', member) == 0 then redis.call('SREM', index, member) end
   end
 end
 
@@ -127,9 +144,11 @@ end
 
 -- Removes a row that exists, with its places in both indexes (I1, I2).
 local function remove(key, bytes, session_index, prefix, grace)
+  local index = user_index(prefix, fields(bytes))
+  reach(session_index)
+  if index then reach(index) end
   redis.call('DEL', key)
   index_remove(session_index, key, prefix, false)
-  local index = user_index(prefix, fields(bytes))
   if index then index_remove(index, key, prefix, grace) end
 end
 

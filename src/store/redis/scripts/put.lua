@@ -4,14 +4,16 @@
 --       last: the source row (only with a source version)
 -- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition:
 --       'always', 'absent' or a version, 5 source version or '', 6 most rows a session may have,
---       7 '1' with a user
--- Gives 'written', 'exists', 'mismatch', 'source' or 'full'.
+--       7 '1' with a user, 8 the version of the row
+-- Gives 'written', 'exists', 'mismatch', 'source' or 'full'. 'written' also if the row is this very one already:
+-- who got no answer may ask again.
 local key, session_index, prefix = KEYS[1], KEYS[2], ARGV[1]
 local ttl, condition, source, most = tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 local index = ARGV[7] == '1' and KEYS[4] or nil
 
 local old = read(key)
 local old_fields = old and fields(old)
+if condition ~= 'always' and old and version_of(old, old_fields) == ARGV[8] then return 'written' end
 if condition == 'absent' then
   if old then return 'exists' end
 elseif condition ~= 'always' then
@@ -32,6 +34,9 @@ if not old and rows >= most then
   if alive >= most then return 'full' end
 end
 
+local old_index = old and user_index(prefix, old_fields)
+if old_index and old_index ~= index then reach(old_index) end
+
 -- The first write is the one that Redis refuses when it is out of memory; then nothing is written.
 if ttl == 0 then
   redis.call('SET', key, ARGV[2])
@@ -41,7 +46,6 @@ end
 local grace = redis.call('EXISTS', KEYS[3]) == 1
 index_add(session_index, key, ttl, prefix, false)
 prune(session_index, prefix)
-local old_index = old and user_index(prefix, old_fields)
 if old_index and old_index ~= index then index_remove(old_index, key, prefix, grace) end
 if index then
   index_add(index, key, ttl, prefix, grace)

@@ -1,0 +1,263 @@
+//! The URL that tells where Redis is. Its scheme chooses the topology.
+
+use std::path::PathBuf;
+
+use percent_encoding::percent_decode_str;
+
+use crate::store::redis::{Access, Address, Place, Tls};
+
+/// What each message about a wrong URL ends with.
+const FORMS: &str = "it has to be redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], unix:///PATH, \
+     redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]...]/MASTER[/DB] or \
+     redis+cluster://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]...]; rediss instead of redis for TLS";
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// A URL's parts.
+#[derive(Clone, Debug)]
+pub(super) struct RedisUrl {
+    /// Which servers. Those of sentinels are without access.
+    pub place: Place,
+    /// User and database, and TLS as far as the scheme tells.
+    pub access: Access,
+    /// The password, if it holds one.
+    pub password: Option<String>,
+}
+
+/// What stands between the scheme and the end, taken apart.
+struct Authority<'a> {
+    user: Option<String>,
+    password: Option<String>,
+    hosts: Vec<&'a str>,
+    path: &'a str,
+}
+
+impl RedisUrl {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// What is wrong with it. The text quotes no part of the URL, which may hold a password.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let wrong = |what: &str| format!("{what}; {FORMS}");
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("is no URL"))?;
+        if scheme == "unix" {
+            return unix(rest).map_err(wrong);
+        }
+        let authority = Authority::parse(rest).map_err(wrong)?;
+        let tls = scheme.starts_with("rediss").then(Tls::default);
+        let (place, database) = match scheme {
+            "redis" | "rediss" => authority.standalone(),
+            "redis+sentinel" | "rediss+sentinel" => authority.sentinel(),
+            "redis+cluster" | "rediss+cluster" => authority.cluster(),
+            _ => Err("has an unknown scheme"),
+        }
+        .map_err(wrong)?;
+        Ok(Self {
+            place,
+            access: Access {
+                username: authority.user,
+                database,
+                tls,
+                ..Access::default()
+            },
+            password: authority.password,
+        })
+    }
+}
+
+impl<'a> Authority<'a> {
+    fn parse(rest: &'a str) -> Result<Self, &'static str> {
+        if rest.contains(['?', '#']) {
+            return Err("has a query or a fragment");
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => (Some(login), hosts),
+            None => (None, authority),
+        };
+        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "")))
+        {
+            Some((user, password)) => (decoded(user)?, decoded(password)?),
+            None => (None, None),
+        };
+        Ok(Self {
+            user,
+            password,
+            hosts: hosts.split(',').collect(),
+            path,
+        })
+    }
+
+    fn standalone(&self) -> Result<(Place, u16), &'static str> {
+        let [host] = self.hosts[..] else {
+            return Err("names several hosts of one server");
+        };
+        let place = Place::Standalone(address(host, REDIS_PORT)?);
+        Ok((place, database(self.path)?))
+    }
+
+    fn sentinel(&self) -> Result<(Place, u16), &'static str> {
+        let (master, database_part) = self.path.split_once('/').unwrap_or((self.path, ""));
+        let master = decoded(master)?.ok_or("names no master, as in /mymaster")?;
+        let sentinels = self.addresses(SENTINEL_PORT)?;
+        let access = Access::default();
+        let place = Place::Sentinel {
+            sentinels,
+            master,
+            access,
+        };
+        Ok((place, database(database_part)?))
+    }
+
+    fn cluster(&self) -> Result<(Place, u16), &'static str> {
+        if database(self.path)? != 0 {
+            return Err("names a database, and a cluster has none but 0");
+        }
+        let seeds = self.addresses(REDIS_PORT)?;
+        Ok((Place::Cluster { seeds }, 0))
+    }
+
+    fn addresses(&self, port: u16) -> Result<Vec<Address>, &'static str> {
+        self.hosts.iter().map(|host| address(host, port)).collect()
+    }
+}
+
+/// `/PATH[?db=N][&user=NAME]`.
+fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = decoded(path)?.filter(|path| path.starts_with('/'));
+    let path = path.ok_or("names no absolute path of a socket")?;
+    let (mut access, mut password) = (Access::default(), None);
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        match part.split_once('=') {
+            Some(("db", number)) => access.database = database(number)?,
+            Some(("user", name)) => access.username = decoded(name)?,
+            Some(("password", text)) => password = decoded(text)?,
+            _ => return Err("has an unknown parameter"),
+        }
+    }
+    Ok(RedisUrl {
+        place: Place::Standalone(Address::Unix(PathBuf::from(path))),
+        access,
+        password,
+    })
+}
+
+fn address(host: &str, default: u16) -> Result<Address, &'static str> {
+    const WRONG: &str = "has a host that is none";
+    let (name, port) = match host.strip_prefix('[') {
+        Some(v6) => {
+            let (name, port) = v6.split_once(']').ok_or(WRONG)?;
+            (
+                name,
+                port.strip_prefix(':').or(port.is_empty().then_some("")),
+            )
+        }
+        None => match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host, Some("")),
+        },
+    };
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(WRONG);
+    }
+    let port = match port.ok_or(WRONG)? {
+        "" if !host.ends_with(':') => default,
+        port => port
+            .parse()
+            .ok()
+            .filter(|&port| port > 0)
+            .ok_or("has a port that is none")?,
+    };
+    Ok(Address::Tcp(name.to_owned(), port))
+}
+
+fn database(text: &str) -> Result<u16, &'static str> {
+    if text.is_empty() {
+        return Ok(0);
+    }
+    text.parse().map_err(|_| "has a database that is no number")
+}
+
+/// The text without percent-encoding; `None` if it is empty.
+fn decoded(text: &str) -> Result<Option<String>, &'static str> {
+    let text = percent_decode_str(text).decode_utf8();
+    let text = text.map_err(|_| "has percent-encoded bytes that are no text")?;
+    Ok((!text.is_empty()).then(|| text.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp(host.to_owned(), port)
+    }
+
+    #[test]
+    fn one_server() {
+        let url = RedisUrl::parse("redis://broker:p%40ss@redis.internal:6380/3").unwrap();
+        assert_eq!(url.place, Place::Standalone(tcp("redis.internal", 6380)));
+        assert_eq!(url.access.username.as_deref(), Some("broker"));
+        assert_eq!(url.password.as_deref(), Some("p@ss"));
+        assert_eq!((url.access.database, url.access.tls), (3, None));
+        let url = RedisUrl::parse("rediss://:p@[::1]").unwrap();
+        assert_eq!(url.place, Place::Standalone(tcp("::1", 6379)));
+        assert_eq!(
+            (url.access.username, url.access.tls),
+            (None, Some(Tls::default()))
+        );
+        let url = RedisUrl::parse("unix:///run/redis.sock?db=2&user=broker").unwrap();
+        let socket = Address::Unix("/run/redis.sock".into());
+        assert_eq!(url.place, Place::Standalone(socket));
+        assert_eq!(url.access.database, 2);
+    }
+
+    #[test]
+    fn sentinels() {
+        let url = RedisUrl::parse("rediss+sentinel://u@a,b:1,[::1]:2/mymaster/4").unwrap();
+        let Place::Sentinel {
+            sentinels, master, ..
+        } = url.place
+        else {
+            panic!("{:?}", url.place)
+        };
+        assert_eq!(sentinels, [tcp("a", 26379), tcp("b", 1), tcp("::1", 2)]);
+        assert_eq!((master.as_str(), url.access.database), ("mymaster", 4));
+        assert!(url.access.tls.is_some());
+    }
+
+    #[test]
+    fn a_cluster() {
+        let url = RedisUrl::parse("redis+cluster://a:7000,b").unwrap();
+        let seeds = vec![tcp("a", 7000), tcp("b", 6379)];
+        assert_eq!(url.place, Place::Cluster { seeds });
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_the_url() {
+        for (url, told) in [
+            ("localhost:6379", "no URL"),
+            ("http://:hunter2@redis", "scheme"),
+            ("redis://", "host"),
+            ("redis://a,b", "several"),
+            ("redis://a:", "port"),
+            ("redis://a:0", "port"),
+            ("redis://a:66000", "port"),
+            ("redis://[::1", "host"),
+            ("redis://a/x", "database"),
+            ("redis://a/0?x=hunter2", "query"),
+            ("redis+sentinel://a", "master"),
+            ("redis+sentinel://a/m/x", "database"),
+            ("redis+cluster://a,,b", "host"),
+            ("redis+cluster://a/1", "cluster"),
+            ("unix://relative", "absolute"),
+            ("unix:///a?hunter2=1", "parameter"),
+        ] {
+            let message = RedisUrl::parse(url).unwrap_err();
+            assert!(message.contains(told), "{url}: {message}");
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! How bb8 makes connections, and when it replaces them.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bb8_redis::bb8::ManageConnection;
+use tokio::time::Instant;
+
+use crate::store::redis::{
+    topology::Topology,
+    wire::{ConnectError, Connection},
+};
+
+/// How long the pool's own pauses between attempts are kept out of the way: they grow, and a new
+/// primary is to be connected to as soon as it is known.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Makes connections to the primary, wherever it is.
+#[derive(Debug)]
+pub struct Manager {
+    topology: Arc<Topology>,
+    timeout: Duration,
+    last: LastFailure,
+}
+
+/// Why the last attempt to connect failed, for those who wait for a connection in vain.
+#[derive(Clone, Debug, Default)]
+pub struct LastFailure(Arc<Mutex<Option<ConnectError>>>);
+
+impl Manager {
+    /// Makes connections whose answers take `timeout` at most.
+    pub fn new(topology: Arc<Topology>, timeout: Duration, last: LastFailure) -> Self {
+        Self {
+            topology,
+            timeout,
+            last,
+        }
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = ConnectError;
+
+    async fn connect(&self) -> Result<Connection, ConnectError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let error = match self.topology.connect(self.timeout).await {
+                Ok(connection) => {
+                    self.last.set(None);
+                    return Ok(connection);
+                }
+                Err(error) => error,
+            };
+            self.last.set(Some(error.clone()));
+            if error.setting.is_some() || Instant::now() > end {
+                return Err(error);
+            }
+            let pause = rand::random_range(20..60);
+            self.topology.pause(Duration::from_millis(pause)).await;
+        }
+    }
+
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectError> {
+        let answer = connection.send(&redis::cmd("PING")).await;
+        answer
+            .map(drop)
+            .map_err(|_| ConnectError::passing("no answer to PING"))
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.is_broken() || connection.is_busy()
+    }
+}
+
+impl LastFailure {
+    fn set(&self, error: Option<ConnectError>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Its text.
+    pub fn text(&self) -> String {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_ref() {
+            Some(error) => error.to_string(),
+            None => "no answer in time".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The connections to Redis, and what is sent over them: to the primary, wherever it is, and again where
+//! that is safe.
+//!
+//! A few connections are shared by all callers: nobody waits for somebody else's answer. Writes that wait
+//! for replicas have connections of their own (`durable`).
+
+mod durable;
+mod manager;
+mod request;
+
+use std::{sync::Arc, time::Duration};
+
+use bb8_redis::bb8::{self, NopErrorSink, RunError};
+use redis::{Cmd, RedisError, RedisResult, Value};
+use tokio::time::{Instant, timeout_at};
+
+pub use self::request::Effect;
+use self::{
+    durable::Durable,
+    manager::{LastFailure, Manager},
+    request::{Line, Request},
+};
+use super::{
+    RedisOptions,
+    scripts::{Call, Script},
+    topology::Topology,
+    wire::{Connection, Verdict, code},
+};
+use crate::error::{Error, StoreFailure, Unreadable};
+
+/// How long to wait before a request is sent again, in milliseconds.
+const PAUSE: std::ops::Range<u64> = 10..40;
+
+/// Owns the life of the connections. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    topology: Arc<Topology>,
+    connections: bb8::Pool<Manager>,
+    size: u32,
+    durable: Option<Durable>,
+    last: LastFailure,
+    /// How long a request waits for a primary, or for one that works, before it fails.
+    patience: Duration,
+}
+
+impl Pool {
+    /// A pool that connects when it is first used, and again when a connection ended.
+    #[must_use]
+    pub fn new(topology: Topology, options: &RedisOptions) -> Self {
+        let topology = Arc::new(topology);
+        let last = LastFailure::default();
+        let patience = if topology.fails_over() {
+            options.failover_wait
+        } else {
+            options.connect_timeout
+        };
+        let manager = Manager::new(Arc::clone(&topology), options.timeout, last.clone());
+        let size = options.connections;
+        Self {
+            connections: connections(manager, size, size, patience),
+            size,
+            durable: Durable::new(&topology, options, &last, patience),
+            topology,
+            last,
+            patience,
+        }
+    }
+
+    /// Where the primary is.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Sends a command that changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`], as for the other methods.
+    pub async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
+        self.one(Effect::Reads, Request::Cmd(cmd)).await
+    }
+
+    /// Sends a command that changes something.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn write(&self, cmd: &Cmd, effect: Effect) -> Result<Value, Error> {
+        self.one(effect, Request::Cmd(cmd)).await
+    }
+
+    /// Calls a script.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`], and [`Error::NotDurable`] if it changes something and replicas were to
+    /// be waited for in vain.
+    pub async fn call(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+        effect: Effect,
+    ) -> Result<Value, Error> {
+        self.one(effect, Request::Script(script, keys, args)).await
+    }
+
+    /// Sends commands that change nothing, all at once, and gives the answers in their order.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`] if any of them fails.
+    pub async fn read_each(&self, cmds: Vec<Cmd>) -> Result<Vec<Value>, Error> {
+        self.each(Effect::Reads, Request::Cmds(&cmds), cmds.len())
+            .await
+    }
+
+    /// Calls scripts, all at once, and gives the answers in their order. Some calls may be done
+    /// and others not when this fails.
+    ///
+    /// # Errors
+    /// As [`Pool::call`], if any of them fails.
+    pub async fn call_each(&self, calls: &[Call<'_>], effect: Effect) -> Result<Vec<Value>, Error> {
+        self.each(effect, Request::Calls(calls), calls.len()).await
+    }
+
+    async fn one(&self, effect: Effect, request: Request<'_>) -> Result<Value, Error> {
+        let answers = self.carry_out(effect, request).await?;
+        Ok(answers.into_iter().next().unwrap_or(Value::Nil))
+    }
+
+    async fn each(
+        &self,
+        effect: Effect,
+        request: Request<'_>,
+        count: usize,
+    ) -> Result<Vec<Value>, Error> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let mut answers = self.carry_out(effect, request).await?;
+        for (at, answer) in answers.iter_mut().enumerate() {
+            let Value::ServerError(error) = answer else {
+                continue;
+            };
+            let error = RedisError::from(error.clone());
+            let part = request
+                .part(at)
+                .filter(|_| self.helps(&Verdict::of(&error)));
+            *answer = match part {
+                Some(part) => self.one(effect, part).await?,
+                None => return Err(failure(&error)),
+            };
+        }
+        Ok(answers)
+    }
+
+    /// Sends `request` until it is answered, as often as that is safe and there is time.
+    async fn carry_out(&self, effect: Effect, request: Request<'_>) -> Result<Vec<Value>, Error> {
+        let end = Instant::now() + self.patience;
+        let durable = self.durable.as_ref().filter(|_| effect != Effect::Reads);
+        let mut importing = None;
+        let mut tries = 0;
+        loop {
+            self.confirmed(end).await?;
+            let answer = match (importing.take(), durable) {
+                (Some(mut connection), durable) => {
+                    let then = durable.map(Durable::wait);
+                    let connection = &mut connection;
+                    request.send(&mut Line { connection, then }).await
+                }
+                (None, None) => {
+                    let mut connection = self.connection(end).await?;
+                    let connection = &mut connection;
+                    let then = None;
+                    request.send(&mut Line { connection, then }).await
+                }
+                (None, Some(durable)) => self.send_durable(durable, request, end).await?,
+            };
+            let error = match answer {
+                Ok(answers) => match durable {
+                    Some(durable) => return durable.check(answers),
+                    None => return Ok(answers),
+                },
+                Err(error) => error,
+            };
+            tries += 1;
+            let verdict = Verdict::of(&error);
+            self.topology.note(&verdict);
+            let is_safe = verdict.nothing_was_done() || effect != Effect::Once;
+            if !is_safe || !self.helps(&verdict) || Instant::now() >= end {
+                return Err(failure(&error));
+            }
+            if let Verdict::Ask(Some(address)) = &verdict {
+                importing = self.topology.connect_importing(address).await.ok();
+            }
+            // Every connection there is may have ended, each to be found out by a request.
+            if importing.is_none() && (verdict != Verdict::Ended || tries > self.size) {
+                let pause = Duration::from_millis(rand::random_range(PAUSE));
+                self.topology.pause(pause).await;
+            }
+        }
+    }
+
+    /// Whether it helps to send a request again.
+    fn helps(&self, verdict: &Verdict) -> bool {
+        match verdict {
+            Verdict::Passing | Verdict::Silent | Verdict::Ended | Verdict::Unauthenticated => true,
+            // With a single server, nobody else will do it.
+            Verdict::Demoted | Verdict::Lonely => self.topology.fails_over(),
+            Verdict::Moved(_) | Verdict::Ask(_) => self.topology.is_cluster(),
+            Verdict::Refused | Verdict::WrongType => false,
+        }
+    }
+
+    async fn connection(&self, end: Instant) -> Result<Connection, Error> {
+        loop {
+            let guard = self.guard(&self.connections, end).await?;
+            // The pool asks `has_broken` only when it gets a guard back: a connection that broke
+            // while it lay idle is found here, and replaced when the guard is dropped.
+            if !guard.is_broken() {
+                return Ok(guard.clone());
+            }
+        }
+    }
+
+    async fn guard<'p>(
+        &self,
+        pool: &'p bb8::Pool<Manager>,
+        end: Instant,
+    ) -> Result<bb8::PooledConnection<'p, Manager>, Error> {
+        match timeout_at(end, pool.get()).await {
+            Ok(Ok(guard)) => Ok(guard),
+            Ok(Err(RunError::User(error))) => Err(no_connection(&error)),
+            Ok(Err(RunError::TimedOut)) | Err(_) => Err(no_connection(&self.last.text())),
+        }
+    }
+
+    /// Sees to it that the primary still is one, where that matters.
+    async fn confirmed(&self, end: Instant) -> Result<(), Error> {
+        if self.durable.is_none() {
+            return Ok(());
+        }
+        while !self.topology.is_confirmed() {
+            // The first connection makes the sentinels be asked.
+            drop(self.connection(end).await?);
+            if self.topology.is_confirmed() {
+                break;
+            }
+            if Instant::now() >= end {
+                return Err(Error::store_unavailable(
+                    "no majority of the sentinels confirms which server is the primary",
+                ));
+            }
+            self.topology.pause(Duration::from_millis(PAUSE.end)).await;
+        }
+        Ok(())
+    }
+
+    /// Sends a request over a connection of its own, and what waits for replicas behind it.
+    async fn send_durable(
+        &self,
+        durable: &Durable,
+        request: Request<'_>,
+        end: Instant,
+    ) -> Result<RedisResult<Vec<Value>>, Error> {
+        loop {
+            let mut guard = self.guard(&durable.connections, end).await?;
+            if guard.is_broken() {
+                continue;
+            }
+            guard.set_busy(true);
+            let then = Some(durable.wait());
+            let connection = &mut *guard;
+            let answer = request.send(&mut Line { connection, then }).await;
+            guard.set_busy(false);
+            return Ok(answer);
+        }
+    }
+}
+
+/// A pool of bb8's that gives up on nothing by itself.
+fn connections(manager: Manager, size: u32, idle: u32, wait: Duration) -> bb8::Pool<Manager> {
+    bb8::Pool::builder()
+        .max_size(size)
+        .min_idle(idle)
+        .connection_timeout(wait)
+        .test_on_check_out(false)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .error_sink(Box::new(NopErrorSink))
+        .build_unchecked(manager)
+}
+
+fn no_connection(why: &dyn std::fmt::Display) -> Error {
+    Error::store_unavailable(format!("no connection to Redis: {why}"))
+}
+
+/// What a failed request means. The operator reads the detail in the log; Redis' own text isn't in
+/// it, since it may quote keys and arguments.
+fn failure(error: &RedisError) -> Error {
+    let detail = match (Verdict::of(error), code(error)) {
+        (Verdict::WrongType, _) => {
+            return Error::RowUnreadable(Unreadable(
+                "a key holds another type of value".to_owned(),
+            ));
+        }
+        (_, Some(code)) => format!("Redis answered {code}"),
+        (Verdict::Silent, None) => "no answer from Redis in time".to_owned(),
+        (_, None) => format!("Redis: {}", error.category()),
+    };
+    Error::store_unavailable(detail)
+}
+
+/// A write that too few replicas have.
+fn not_durable(detail: String) -> Error {
+    Error::NotDurable(StoreFailure(detail))
+}

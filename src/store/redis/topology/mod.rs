@@ -1,0 +1,244 @@
+//! Where the primary is: one file a topology. Nothing else in the program knows which one it is.
+//!
+//! All keys of a tenant are in one hash slot, so that it has one primary at a time, also in a cluster.
+//! [`Topology::connect`] finds it; when another server takes over, connections to the last one end at
+//! once. With Sentinel that is told by the sentinels (`sentinel`), in a cluster by the nodes when a call
+//! goes wrong (`cluster`).
+
+mod cluster;
+mod current;
+mod facts;
+mod nodes;
+mod sentinel;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{PushInfo, PushKind};
+
+use self::{cluster::Cluster, sentinel::Sentinels};
+pub use self::{
+    cluster::Layout,
+    current::{Current, Primary},
+    facts::Facts,
+    sentinel::STALENESS,
+};
+use super::{
+    Address, Place,
+    wire::{ConnectError, Connection, Names, Verdict, Way},
+};
+
+/// Finds the primary and connects to it.
+#[derive(Debug)]
+pub struct Topology {
+    way: Way,
+    current: Arc<Current>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Standalone,
+    Sentinel(Sentinels),
+    Cluster(Arc<Cluster>),
+}
+
+impl Topology {
+    /// The servers of `place`, spoken to as `way` says; of a cluster the part that holds `slot`.
+    #[must_use]
+    pub fn new(place: Place, way: Way, slot: u16) -> Self {
+        let current = Arc::<Current>::default();
+        let kind = match place {
+            Place::Standalone(address) => {
+                current.switch(&address);
+                Kind::Standalone
+            }
+            Place::Sentinel {
+                sentinels,
+                master,
+                access,
+            } => {
+                let way = Way {
+                    access,
+                    names: Names::Sentinel,
+                    ..way.clone()
+                };
+                let current = Arc::clone(&current);
+                Kind::Sentinel(Sentinels::new(sentinels, master, way, current))
+            }
+            Place::Cluster { seeds } => {
+                let current = Arc::clone(&current);
+                Kind::Cluster(Arc::new(Cluster::new(seeds, way.clone(), slot, current)))
+            }
+        };
+        Self { way, current, kind }
+    }
+
+    /// A connection to the primary whose answers take `timeout` at most. It ends when another server
+    /// takes over.
+    ///
+    /// # Errors
+    /// A [`ConnectError`].
+    pub async fn connect(&self, timeout: Duration) -> Result<Connection, ConnectError> {
+        let primary = self.primary().await?;
+        tokio::select! {
+            connected = self.connect_primary(&primary, timeout) => {
+                if let (Err(_), Kind::Cluster(cluster)) = (&connected, &self.kind) {
+                    cluster.doubt();
+                }
+                connected
+            }
+            // The one that was connected to may never answer.
+            () = self.current.changed_from(primary.term) => {
+                Err(ConnectError::passing("another server became the primary"))
+            }
+        }
+    }
+
+    async fn connect_primary(
+        &self,
+        primary: &Primary,
+        timeout: Duration,
+    ) -> Result<Connection, ConnectError> {
+        let (connection, facts) = self.connect_to(&primary.address, timeout).await?;
+        if facts.role != "master" && !matches!(self.kind, Kind::Standalone) {
+            let address = &primary.address;
+            return Err(ConnectError::passing(format!("{address} is a replica")));
+        }
+        if self.current.adopt(primary, connection.life()) {
+            Ok(connection)
+        } else {
+            Err(ConnectError::passing("another server became the primary"))
+        }
+    }
+
+    /// A connection to the server at `address`, whatever its role, and what it says of itself.
+    ///
+    /// # Errors
+    /// A [`ConnectError`].
+    pub async fn connect_to(
+        &self,
+        address: &Address,
+        timeout: Duration,
+    ) -> Result<(Connection, Facts), ConnectError> {
+        let way = Way {
+            timeout,
+            ..self.way.clone()
+        };
+        let mut connection = open(&way, address).await?;
+        let facts = Facts::ask(&mut connection, address).await?;
+        let found = match (facts.mode.as_str(), &self.kind) {
+            ("sentinel", _) => "is a sentinel; the URL of sentinels begins with redis+sentinel",
+            ("cluster", Kind::Cluster(_)) => return Ok((connection, facts)),
+            (_, Kind::Cluster(_)) => cluster::NO_NODE,
+            ("cluster", _) => "is a node of a cluster; the URL of one begins with redis+cluster",
+            _ => return Ok((connection, facts)),
+        };
+        Err(ConnectError::of("redis-url", format!("{address} {found}")))
+    }
+
+    /// The primary, as far as is known.
+    async fn primary(&self) -> Result<Primary, ConnectError> {
+        match &self.kind {
+            Kind::Standalone => {}
+            Kind::Sentinel(sentinels) => sentinels.primary(self.way.connect_timeout).await?,
+            Kind::Cluster(cluster) => cluster.find().await?,
+        }
+        let unknown = || ConnectError::passing("no primary is known");
+        self.current.get().ok_or_else(unknown)
+    }
+
+    /// A connection to the node that a slot is on its way to.
+    ///
+    /// # Errors
+    /// A [`ConnectError`].
+    pub async fn connect_importing(&self, address: &Address) -> Result<Connection, ConnectError> {
+        match &self.kind {
+            Kind::Cluster(cluster) => Ok(cluster.importing(address).await?.asking()),
+            _ => Err(ConnectError::passing(
+                "no cluster, and yet a slot that moves",
+            )),
+        }
+    }
+
+    /// All servers that may hold keys, and whether any is on its way from one to another.
+    ///
+    /// # Errors
+    /// A [`ConnectError`].
+    pub async fn layout(&self) -> Result<Layout, ConnectError> {
+        match &self.kind {
+            Kind::Cluster(cluster) => cluster.layout().await,
+            _ => {
+                let primary = self.primary().await?;
+                Ok(Layout::of_one(primary.address))
+            }
+        }
+    }
+
+    /// Takes note of what a call came to.
+    pub fn note(&self, verdict: &Verdict) {
+        let Kind::Cluster(cluster) = &self.kind else {
+            return;
+        };
+        match verdict {
+            Verdict::Moved(Some(address)) => cluster.moved(address),
+            Verdict::Moved(None) | Verdict::Demoted | Verdict::Passing => cluster.suspect(),
+            Verdict::Silent | Verdict::Ended => cluster.suspect(),
+            _ => {}
+        }
+    }
+
+    /// Whether the primary is surely the one that is known, or was until [`STALENESS`] ago at most.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        match &self.kind {
+            // A cluster's primary itself stops when it can't reach the majority any more.
+            Kind::Standalone | Kind::Cluster(_) => true,
+            Kind::Sentinel(sentinels) => sentinels.is_confirmed(),
+        }
+    }
+
+    /// Waits a moment, or until another server takes over.
+    pub async fn pause(&self, span: Duration) {
+        let term = self.current.get().map_or(0, |primary| primary.term);
+        _ = tokio::time::timeout(span, self.current.changed_from(term)).await;
+    }
+
+    /// The address of the primary, for messages.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let primary = self.current.get();
+        primary.map_or_else(|| "Redis".to_owned(), |primary| primary.address.to_string())
+    }
+
+    /// Whether slots may move to other servers.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.kind, Kind::Cluster(_))
+    }
+
+    /// Whether another server may take over.
+    #[must_use]
+    pub fn fails_over(&self) -> bool {
+        !matches!(self.kind, Kind::Standalone)
+    }
+}
+
+/// Connects to `address` and logs in.
+async fn open(way: &Way, address: &Address) -> Result<Connection, ConnectError> {
+    let broken = Arc::<AtomicBool>::default();
+    let ended = Arc::clone(&broken);
+    let opened = way
+        .open(address, move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                ended.store(true, Ordering::Relaxed);
+            }
+        })
+        .await?;
+    Ok(Connection::new(opened.handle, opened.driver, broken))
+}

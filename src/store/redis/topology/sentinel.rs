@@ -1,0 +1,273 @@
+//! The primary as the sentinels tell it.
+//!
+//! Every sentinel is asked four times a second and at once when it announces something. Of what they
+//! say the newest counts, by the configuration epoch that they agree on: one that was cut off is not
+//! believed. So a primary that was demoted is left within milliseconds of the announcement, and
+//! within [`STALENESS`] where none arrived.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{FromRedisValue, PushInfo, PushKind, Value};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Current, facts::refusal};
+use crate::store::redis::{
+    Address,
+    wire::{ConnectError, Opened, Way},
+};
+
+/// How often a sentinel is asked.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long a sentinel may take to answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the first answer waits for others, which may know better.
+const FIRST: Duration = Duration::from_millis(300);
+/// How long the word of a sentinel counts. A primary that no majority of them has named for so long
+/// may have been followed by another one.
+pub const STALENESS: Duration = Duration::from_secs(2);
+
+/// What announces that the primary may be another one.
+const CHANNELS: [&str; 3] = ["+switch-master", "+promoted-slave", "+config-update-from"];
+
+/// The sentinels of a primary.
+#[derive(Debug)]
+pub struct Sentinels {
+    board: Arc<Board>,
+    addresses: Vec<Address>,
+    way: Way,
+    /// Asks the sentinels, from the first use on.
+    tasks: OnceLock<JoinSet<()>>,
+}
+
+/// What the sentinels have said.
+#[derive(Debug)]
+struct Board {
+    master: String,
+    current: Arc<Current>,
+    heard: Mutex<Heard>,
+    /// Until when a majority's word counts, in milliseconds since `begun`.
+    confirmed_until: AtomicU64,
+    begun: Instant,
+}
+
+#[derive(Debug)]
+struct Heard {
+    words: Vec<Option<Word>>,
+    failures: Vec<Option<ConnectError>>,
+    first: Option<Instant>,
+}
+
+#[derive(Clone, Debug)]
+struct Word {
+    address: Address,
+    epoch: u64,
+    at: Instant,
+}
+
+impl Sentinels {
+    pub(super) fn new(
+        addresses: Vec<Address>,
+        master: String,
+        way: Way,
+        current: Arc<Current>,
+    ) -> Self {
+        let heard = Mutex::new(Heard {
+            words: vec![None; addresses.len()],
+            failures: vec![None; addresses.len()],
+            first: None,
+        });
+        let board = Board {
+            master,
+            current,
+            heard,
+            confirmed_until: AtomicU64::new(0),
+            begun: Instant::now(),
+        };
+        Self {
+            board: Arc::new(board),
+            addresses,
+            way,
+            tasks: OnceLock::new(),
+        }
+    }
+
+    /// Waits until a primary is known.
+    pub(super) async fn primary(&self, patience: Duration) -> Result<(), ConnectError> {
+        self.tasks.get_or_init(|| {
+            let mut tasks = JoinSet::new();
+            for (at, address) in self.addresses.iter().cloned().enumerate() {
+                let (board, way) = (Arc::clone(&self.board), self.way.clone());
+                tasks.spawn(follow(board, at, address, way));
+            }
+            tasks
+        });
+        let known = timeout(patience, self.board.current.changed_from(0)).await;
+        known.map_err(|_| self.board.why_unknown())
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        let now = millis(self.board.begun.elapsed());
+        self.board.confirmed_until.load(Ordering::Relaxed) > now
+    }
+}
+
+impl Board {
+    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what the sentinel `at` said.
+    fn note(&self, at: usize, said: Result<Word, ConnectError>) {
+        let mut heard = self.heard();
+        let word = match said {
+            Ok(word) => word,
+            Err(error) => {
+                heard.failures[at] = Some(error);
+                return;
+            }
+        };
+        let first = *heard.first.get_or_insert(word.at);
+        heard.words[at] = Some(word);
+        heard.failures[at] = None;
+
+        let majority = heard.words.len() / 2 + 1;
+        let words = || heard.words.iter().flatten();
+        let Some(newest) = words().max_by_key(|word| (word.epoch, word.at)) else {
+            return;
+        };
+        let is_known = self.current.get().is_some();
+        if !is_known && words().count() < majority && first.elapsed() < FIRST {
+            return;
+        }
+        let mut times: Vec<_> = words()
+            .filter(|word| word.address == newest.address)
+            .map(|word| word.at)
+            .collect();
+        times.sort_unstable_by(|a, b| b.cmp(a));
+        if let Some(confirmed) = times.get(majority - 1) {
+            let until = confirmed.saturating_duration_since(self.begun) + STALENESS;
+            self.confirmed_until.store(millis(until), Ordering::Relaxed);
+        }
+        if self.current.switch(&newest.address) {
+            let (address, epoch) = (&newest.address, newest.epoch);
+            tracing::info!(%address, epoch, "the sentinels name the primary");
+        }
+    }
+
+    /// Why no primary is known: a setting that is wrong, if there is one.
+    fn why_unknown(&self) -> ConnectError {
+        let heard = self.heard();
+        let mut failures: Vec<_> = heard.failures.iter().flatten().collect();
+        failures.sort_by_key(|failure| failure.setting.is_none());
+        match failures.first() {
+            Some(failure) => (*failure).clone(),
+            None => ConnectError::passing("no sentinel answers"),
+        }
+    }
+}
+
+/// Asks a sentinel, for ever.
+async fn follow(board: Arc<Board>, at: usize, address: Address, way: Way) {
+    loop {
+        let error = listen(&board, at, &address, &way).await;
+        board.note(at, Err(error));
+        sleep(PAUSE.mul_f64(rand::random_range(0.5..1.0))).await;
+    }
+}
+
+/// Asks a sentinel until that fails.
+async fn listen(board: &Board, at: usize, address: &Address, way: &Way) -> ConnectError {
+    let news = Arc::<Notify>::default();
+    let announced = Arc::clone(&news);
+    let opened = way.open(address, move |push: PushInfo| {
+        if matches!(push.kind, PushKind::Message | PushKind::Disconnection) {
+            announced.notify_one();
+        }
+    });
+    let mut sentinel = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => return error,
+    };
+    for channel in CHANNELS {
+        if let Err(error) = sentinel.handle.subscribe(channel).await {
+            let code = error.code().unwrap_or("nothing");
+            let found = format!("{address} answered {code} to SUBSCRIBE {channel}");
+            return match code {
+                "NOPERM" => ConnectError::of("redis-sentinel-username", found),
+                "ERR" => ConnectError::of("redis-url", format!("{address} is no sentinel")),
+                _ => ConnectError::passing(found),
+            };
+        }
+    }
+    loop {
+        let asked = timeout(PATIENCE, ask(&mut sentinel, address, &board.master)).await;
+        match asked {
+            Ok(Ok(word)) => board.note(at, Ok(word)),
+            Ok(Err(error)) => return error,
+            Err(_) => return ConnectError::passing(format!("{address}: no answer in time")),
+        }
+        _ = timeout(PAUSE, news.notified()).await;
+    }
+}
+
+/// Which server the sentinel holds for the primary, and since which epoch. In a failover the first
+/// question is answered with the new one earlier than the second.
+async fn ask(sentinel: &mut Opened, address: &Address, master: &str) -> Result<Word, ConnectError> {
+    let mut pipeline = redis::Pipeline::new();
+    pipeline
+        .cmd("SENTINEL")
+        .arg("GET-MASTER-ADDR-BY-NAME")
+        .arg(master);
+    pipeline.cmd("SENTINEL").arg("MASTER").arg(master);
+    let at = Instant::now();
+    let answers = sentinel.handle.send_packed_commands(&pipeline, 0, 2).await;
+    let gone = |_| ConnectError::passing(format!("{address}: the connection ended"));
+    let mut answers = answers.map_err(gone)?.into_iter();
+    let (place, state) = (answers.next(), answers.next());
+    for answer in [&place, &state] {
+        if let Some(Value::ServerError(error)) = answer {
+            let text = error.details().unwrap_or_default();
+            return Err(if text.contains("No such master") {
+                unknown(address, master)
+            } else if text.contains("unknown command") {
+                let found = "is no sentinel; the URL of a server begins with redis://";
+                ConnectError::of("redis-url", format!("{address} {found}"))
+            } else {
+                refusal(address, error)
+            });
+        }
+    }
+    let odd = || ConnectError::passing(format!("{address} gave no known answer"));
+    let place: Option<(String, u16)> =
+        Option::from_redis_value(place.unwrap_or(Value::Nil)).map_err(|_| odd())?;
+    let (host, port) = place.ok_or_else(|| unknown(address, master))?;
+    let state: std::collections::HashMap<String, String> =
+        FromRedisValue::from_redis_value(state.unwrap_or(Value::Nil)).map_err(|_| odd())?;
+    let epoch = state
+        .get("config-epoch")
+        .and_then(|epoch| epoch.parse().ok());
+    Ok(Word {
+        address: Address::Tcp(host, port),
+        epoch: epoch.ok_or_else(odd)?,
+        at,
+    })
+}
+
+fn unknown(address: &Address, master: &str) -> ConnectError {
+    let found = format!("the sentinel {address} knows no master called {master:?}");
+    ConnectError::of("redis-url", found)
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

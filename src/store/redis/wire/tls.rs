@@ -1,0 +1,127 @@
+//! TLS to Redis: rustls on aws-lc-rs, by the files that the operator names.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+
+use crate::store::redis::Tls;
+
+/// A file or name that can't be used.
+#[derive(Debug)]
+pub struct TlsProblem {
+    /// Which one: `ca`, `cert`, `key` or `server-name`.
+    pub part: &'static str,
+    /// What was found.
+    pub found: String,
+}
+
+impl TlsProblem {
+    fn new(part: &'static str, found: impl Into<String>) -> Self {
+        let found = found.into();
+        Self { part, found }
+    }
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// The first [`TlsProblem`].
+    pub fn load(&self) -> Result<Arc<ClientConfig>, TlsProblem> {
+        if let Some(name) = &self.server_name {
+            parse_name(name)?;
+        }
+        let roots = match &self.ca {
+            Some(path) => authorities(path)?,
+            None => system_roots(),
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsProblem::new("ca", error.to_string()))?
+            .with_root_certificates(roots);
+        let config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let (chain, key) = (certificates("cert", cert)?, private_key(key)?);
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| TlsProblem::new("cert", format!("can't be used: {error}")))?
+            }
+        };
+        Ok(Arc::new(config))
+    }
+
+    /// What the certificate of a server at `host` must be for.
+    ///
+    /// # Errors
+    /// A [`TlsProblem`] if it is neither a name nor an address.
+    pub fn name_for(&self, host: &str) -> Result<ServerName<'static>, TlsProblem> {
+        parse_name(self.server_name.as_deref().unwrap_or(host))
+    }
+}
+
+fn parse_name(name: &str) -> Result<ServerName<'static>, TlsProblem> {
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| TlsProblem::new("server-name", format!("{name:?} is no host name")))
+}
+
+/// The system's authorities, read once: that takes many milliseconds.
+fn system_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let load = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(roots)
+    };
+    Arc::clone(ROOTS.get_or_init(load))
+}
+
+fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsProblem> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("ca", path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| TlsProblem::new("ca", format!("{}: {error}", path.display())))?;
+    }
+    Ok(Arc::new(roots))
+}
+
+fn certificates(
+    part: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+    let pem = read(part, path)?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(TlsProblem::new(
+            part,
+            format!("{} holds no certificate in PEM", path.display()),
+        )),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
+    let pem = zeroize::Zeroizing::new(read("key", path)?);
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        TlsProblem::new(
+            "key",
+            format!("{} holds no private key in PEM", path.display()),
+        )
+    })
+}
+
+fn read(part: &'static str, path: &Path) -> Result<Vec<u8>, TlsProblem> {
+    fs::read(path).map_err(|error: io::Error| {
+        TlsProblem::new(part, format!("{} can't be read: {error}", path.display()))
+    })
+}

@@ -1,0 +1,92 @@
+//! What an answer that is an error means: whether anything was done, and what helps. The table is in
+//! `docs/operations.md`.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::store::redis::Address;
+
+/// What an error means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was done: the server is a replica. Another one is the primary.
+    Demoted,
+    /// Nothing was done: the slot belongs to another node, for good.
+    Moved(Option<Address>),
+    /// Nothing was done: the slot is on its way to another node, the keys are there already.
+    Ask(Option<Address>),
+    /// Nothing was done, and a little later it may be.
+    Passing,
+    /// Nothing was done: the primary has too few replicas (`min-replicas-to-write`).
+    Lonely,
+    /// Nothing was done, nor will be until an operator helps.
+    Refused,
+    /// Nothing was done, nor will be over this connection.
+    Unauthenticated,
+    /// Nothing was done: a key holds a value of another type.
+    WrongType,
+    /// Nobody knows whether anything was done: no answer came in time.
+    Silent,
+    /// Nobody knows whether anything was done: the connection ended.
+    Ended,
+}
+
+/// What older servers answer to a script whose command failed: `ERR`, with the command's own answer
+/// somewhere in the text. All are answers to a script's first write, or to a read before it.
+const IN_SCRIPT: [(&str, &str); 8] = [
+    ("non local key", "TRYAGAIN"),
+    ("READONLY", "READONLY"),
+    ("OOM", "OOM"),
+    ("MISCONF", "MISCONF"),
+    ("NOREPLICAS", "NOREPLICAS"),
+    ("MASTERDOWN", "MASTERDOWN"),
+    ("CLUSTERDOWN", "CLUSTERDOWN"),
+    ("WRONGTYPE", "WRONGTYPE"),
+];
+
+impl Verdict {
+    /// What `error` means.
+    pub fn of(error: &RedisError) -> Self {
+        if error.is_timeout() {
+            return Self::Silent;
+        }
+        let Some(code) = code(error) else {
+            return match error.kind() {
+                ErrorKind::AuthenticationFailed => Self::Unauthenticated,
+                _ => Self::Ended,
+            };
+        };
+        match code {
+            "READONLY" | "MASTERDOWN" => Self::Demoted,
+            "MOVED" => Self::Moved(redirection(error)),
+            "ASK" => Self::Ask(redirection(error)),
+            "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "BUSY" => Self::Passing,
+            "NOREPLICAS" => Self::Lonely,
+            "NOAUTH" | "WRONGPASS" => Self::Unauthenticated,
+            "WRONGTYPE" => Self::WrongType,
+            _ => Self::Refused,
+        }
+    }
+
+    /// Whether nothing was done for sure, so that anything may be sent again.
+    pub fn nothing_was_done(&self) -> bool {
+        !matches!(self, Self::Silent | Self::Ended)
+    }
+}
+
+/// The code of an answer; `None` for what isn't one.
+pub fn code(error: &RedisError) -> Option<&str> {
+    let code = error.code()?;
+    if error.kind() != ErrorKind::Server(ServerErrorKind::ResponseError) {
+        return Some(code);
+    }
+    let text = error.detail().unwrap_or_default();
+    let inner = IN_SCRIPT.iter().find(|(mark, _)| text.contains(mark));
+    Some(inner.map_or(code, |(_, code)| code))
+}
+
+fn redirection(error: &RedisError) -> Option<Address> {
+    let (node, _slot) = error.redirect_node()?;
+    let (host, port) = node.rsplit_once(':')?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some(Address::Tcp(host.to_owned(), port.parse().ok()?))
+}
