@@ -50,6 +50,9 @@ use super::{
 };
 use crate::error::Error;
 
+/// How long each request waits for a new primary.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How long a broker that died keeps the others from taking over.
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -81,7 +84,7 @@ impl Migration {
     #[must_use]
     pub fn new(store: &RedisStore, mapping: LegacyMapping) -> Self {
         Self {
-            pool: store.pool.clone(),
+            pool: store.pool.patient(PATIENCE),
             keys: store.keys.clone(),
             scripts: store.scripts.clone(),
             mapping,
@@ -164,8 +167,10 @@ impl Migration {
             grace: self.grace(record.as_ref()),
             pace: Pace::Full,
         };
-        let report = pass.run(None, progress).await?;
-        report.ok_or_else(|| Error::store_unavailable("the dry run was interrupted"))
+        let found = pass.run(None, progress).await?;
+        found
+            .map(|(report, _)| report)
+            .ok_or_else(|| Error::store_unavailable("the dry run was interrupted"))
     }
 
     async fn lead(&self, purpose: Purpose, progress: &dyn Progress) -> Result<Report, Error> {
@@ -181,7 +186,8 @@ impl Migration {
         }
     }
 
-    /// `None` if the lease was lost on the way: another broker took over.
+    /// `None` if the lease was lost on the way, because another broker took over, or another server did: it is to be
+    /// done again.
     async fn work(
         &self,
         mut lease: Lease<'_>,
@@ -197,15 +203,15 @@ impl Migration {
             grace: self.grace(record.as_ref()),
             pace: Pace::Full,
         };
-        let report = match pass.run(Some(&mut lease), progress).await {
-            Ok(report) => report,
+        let found = match pass.run(Some(&mut lease), progress).await {
+            Ok(found) => found,
             Err(error) => {
                 // If Redis can still be told, nobody has to wait for the lease to run out.
                 _ = lease.release().await;
                 return Err(error);
             }
         };
-        let Some(mut report) = report else {
+        let Some((mut report, standing)) = found else {
             return Ok(None);
         };
         let finish = match purpose {
@@ -216,6 +222,12 @@ impl Migration {
             let finished = finish || record.is_some_and(|r| r.finished && r.covers(&mapping));
             let record = Record::new(&mapping, finished);
             record.write(&self.pool, &self.keys).await?;
+            // A server that took over before the record was written may lack what the record vouches for.
+            if self.pool.standing().await? != standing {
+                record::forget(&self.pool, &self.keys).await?;
+                lease.release().await?;
+                return Ok(None);
+            }
         }
         if finish {
             record::end_grace(&self.pool, &self.keys).await?;

@@ -15,7 +15,12 @@ use super::{
     report::Report,
     worker::Worker,
 };
-use crate::error::Error;
+use crate::{error::Error, store::redis::topology::Standing};
+
+/// How often all keys are gone through, at most, while servers change under it.
+const ROUNDS: usize = 10;
+/// How long to wait in between.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How many batches are on the way at once at full pace: while Redis works on one, the next is
 /// decided on.
@@ -43,12 +48,54 @@ pub struct Pass<'a> {
 /// A batch and what became of it.
 type Settled = (Batch, Vec<(Candidate, Outcome)>);
 
+/// What a pass found, and the servers that it is true of.
+pub type Findings = (Report, Standing);
+
 impl Pass<'_> {
-    /// Goes through all keys; `None` if the lease was lost on the way.
+    /// Goes through all keys, and again if servers changed meanwhile: one may have taken over that didn't
+    /// have all that was done, or keys may have moved to where they had been looked for already. `None` if
+    /// the lease was lost on the way.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]. What was done until then stays done.
     pub async fn run(
+        &self,
+        mut lease: Option<&mut Lease<'_>>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Findings>, Error> {
+        let pool = &self.migration.pool;
+        let mut earlier = None::<Report>;
+        for _ in 0..ROUNDS {
+            let before = pool.standing().await?;
+            let outcome = self.once(lease.as_deref_mut(), progress).await;
+            let report = match outcome {
+                Ok(Some(report)) => report,
+                Ok(None) => return Ok(None),
+                Err(error) if !pool.topology().fails_over() => return Err(error),
+                Err(error) => {
+                    tracing::warn!(reason = error.operator_detail(), "looking again: {error}");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let report = match earlier.take() {
+                Some(earlier) => report.after(&earlier),
+                None => report,
+            };
+            let after = pool.standing().await?;
+            if after == before && !after.is_moving {
+                return Ok(Some((report, after)));
+            }
+            tracing::info!("servers changed meanwhile: looking again");
+            earlier = Some(report);
+            sleep(PAUSE).await;
+        }
+        Err(Error::store_unavailable(
+            "the servers of Redis keep changing, or a slot stays on its way between two",
+        ))
+    }
+
+    async fn once(
         &self,
         mut lease: Option<&mut Lease<'_>>,
         progress: &dyn Progress,

@@ -68,6 +68,13 @@ impl Record {
     }
 }
 
+/// Forgets the record: the next start migrates again.
+pub async fn forget(pool: &Pool, keys: &Keyspace) -> Result<(), Error> {
+    let mut del = redis::cmd("DEL");
+    del.arg(keys.migration());
+    pool.write(&del, Effect::Guarded).await.map(drop)
+}
+
 /// Whether the tenant is in its grace period.
 pub async fn is_grace(pool: &Pool, keys: &Keyspace) -> Result<bool, Error> {
     let mut exists = redis::cmd("EXISTS");

@@ -125,6 +125,19 @@ impl Report {
         }
     }
 
+    /// The same with what an earlier round, which had to be repeated, changed.
+    pub(super) fn after(mut self, earlier: &Self) -> Self {
+        for (counts, before) in [
+            (&mut self.rows, &earlier.rows),
+            (&mut self.identities, &earlier.identities),
+        ] {
+            counts.migrated += before.migrated;
+            counts.superseded += before.superseded;
+            counts.dropped += before.dropped;
+        }
+        self
+    }
+
     /// Puts the lists into an order that doesn't depend on Redis.
     pub(super) fn sort(&mut self) {
         self.failed.sort_unstable();

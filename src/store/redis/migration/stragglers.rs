@@ -77,7 +77,8 @@ impl Migration {
                 grace: Grace::Keep,
                 pace: Pace::OneIn(SHARE),
             };
-            report = pass.run(Some(&mut lease), &Silent).await?;
+            let found = pass.run(Some(&mut lease), &Silent).await?;
+            report = found.map(|(report, _)| report);
         }
         lease
             .leave_for(every.saturating_sub(begun.elapsed()))

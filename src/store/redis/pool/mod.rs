@@ -23,7 +23,7 @@ use self::{
 use super::{
     RedisOptions,
     scripts::{Call, Script},
-    topology::Topology,
+    topology::{Server, Standing, Topology},
     wire::{Connection, Verdict, code},
 };
 use crate::error::{Error, StoreFailure, Unreadable};
@@ -41,6 +41,7 @@ pub struct Pool {
     last: LastFailure,
     /// How long a request waits for a primary, or for one that works, before it fails.
     patience: Duration,
+    timeout: Duration,
 }
 
 impl Pool {
@@ -63,7 +64,52 @@ impl Pool {
             topology,
             last,
             patience,
+            timeout: options.timeout,
         }
+    }
+
+    /// The same pool, for work that a failover must not end: each request waits for `patience`, where another
+    /// server may take over.
+    #[must_use]
+    pub fn patient(&self, patience: Duration) -> Self {
+        let mut patient = self.clone();
+        if self.topology.fails_over() {
+            patient.patience = patience;
+        }
+        patient
+    }
+
+    /// Which servers hold the tenant's keys.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`], as for the other methods.
+    pub async fn standing(&self) -> Result<Standing, Error> {
+        let end = Instant::now() + self.patience;
+        loop {
+            match self.topology.standing(self.timeout).await {
+                Ok(standing) => return Ok(standing),
+                Err(error) if error.setting.is_some() || Instant::now() >= end => {
+                    return Err(no_connection(&error));
+                }
+                Err(_) => self.topology.pause(Duration::from_millis(PAUSE.end)).await,
+            }
+        }
+    }
+
+    /// A connection to one of the servers that hold keys, for whoever goes through all of them.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`], also if it is no longer the same server.
+    pub async fn connect_to(&self, server: &Server) -> Result<Connection, Error> {
+        let connected = self
+            .topology
+            .connect_to(&server.address, self.timeout)
+            .await;
+        let (connection, facts) = connected.map_err(|error| no_connection(&error))?;
+        if facts.run_id != server.run_id {
+            return Err(Error::store_unavailable("a server was restarted meanwhile"));
+        }
+        Ok(connection)
     }
 
     /// Where the primary is.
@@ -225,10 +271,16 @@ impl Pool {
         pool: &'p bb8::Pool<Manager>,
         end: Instant,
     ) -> Result<bb8::PooledConnection<'p, Manager>, Error> {
-        match timeout_at(end, pool.get()).await {
-            Ok(Ok(guard)) => Ok(guard),
-            Ok(Err(RunError::User(error))) => Err(no_connection(&error)),
-            Ok(Err(RunError::TimedOut)) | Err(_) => Err(no_connection(&self.last.text())),
+        loop {
+            match timeout_at(end, pool.get()).await {
+                Ok(Ok(guard)) => return Ok(guard),
+                Ok(Err(RunError::User(error))) => return Err(no_connection(&error)),
+                // The pool's own patience is that of a call.
+                Ok(Err(RunError::TimedOut)) if Instant::now() < end => {}
+                Ok(Err(RunError::TimedOut)) | Err(_) => {
+                    return Err(no_connection(&self.last.text()));
+                }
+            }
         }
     }
 
@@ -294,7 +346,7 @@ fn no_connection(why: &dyn std::fmt::Display) -> Error {
 
 /// What a failed request means. The operator reads the detail in the log; Redis' own text isn't in
 /// it, since it may quote keys and arguments.
-fn failure(error: &RedisError) -> Error {
+pub(super) fn failure(error: &RedisError) -> Error {
     let detail = match (Verdict::of(error), code(error)) {
         (Verdict::WrongType, _) => {
             return Error::RowUnreadable(Unreadable(

@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{FromRedisValue, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Current,
@@ -45,30 +45,22 @@ pub struct Cluster {
     known: Mutex<BTreeSet<Address>>,
     /// Whether what is known may be out of date.
     suspect: AtomicBool,
-    /// Whether somebody asks the nodes already.
+    /// Whether somebody asks the nodes in the background already.
     asking: AtomicBool,
+    /// Held by who asks; the last failure and when it was.
+    turn: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
     importing: Mutex<HashMap<Address, Connection>>,
 }
 
-/// Who holds keys of a tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    /// The servers that may.
-    pub servers: Vec<Address>,
-    /// Which of them holds the slot, and since which epoch.
-    holder: Option<(Address, u64)>,
+/// Who may hold keys of a tenant.
+#[derive(Debug)]
+pub(super) struct Holders {
+    /// All primaries: a slot that moves is on two of them.
+    pub(super) primaries: Vec<Address>,
+    /// Which of them the slot belongs to, and since which epoch.
+    pub(super) holder: (Address, u64),
     /// Whether the slot is on its way to another one.
-    pub is_moving: bool,
-}
-
-impl Layout {
-    pub(super) fn of_one(server: Address) -> Self {
-        Self {
-            servers: vec![server],
-            holder: None,
-            is_moving: false,
-        }
-    }
+    pub(super) is_moving: bool,
 }
 
 impl Cluster {
@@ -81,18 +73,28 @@ impl Cluster {
             current,
             suspect: AtomicBool::new(true),
             asking: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
             importing: Mutex::default(),
         }
     }
 
     /// Finds the primary, if what is known of it may be out of date.
     pub(super) async fn find(&self) -> Result<(), ConnectError> {
+        // Who comes while somebody asks waits for what is found, and takes that.
+        let come = Instant::now();
+        let mut last = self.turn.lock().await;
+        if let Some((when, error)) = &*last
+            && *when > come
+        {
+            return Err(error.clone());
+        }
         if !self.suspect.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         let found = self.ask().await;
-        if found.is_err() {
+        if let Err(error) = &found {
             self.doubt();
+            *last = Some((Instant::now(), error.clone()));
         }
         found.map(drop)
     }
@@ -140,8 +142,8 @@ impl Cluster {
         Ok(connection)
     }
 
-    /// Who holds keys of the tenant.
-    pub(super) async fn layout(&self) -> Result<Layout, ConnectError> {
+    /// Who may hold keys of the tenant.
+    pub(super) async fn holders(&self) -> Result<Holders, ConnectError> {
         let nodes = self.ask().await?;
         let holder = holder(&nodes, self.slot)
             .ok_or_else(|| ConnectError::passing("no node holds the tenant's slot"))?;
@@ -150,13 +152,13 @@ impl Cluster {
         let itself = told.iter().find(|node| node.id == holder.id);
         let primaries: BTreeSet<_> = nodes
             .iter()
-            .filter(|node| node.is_primary)
+            .filter(|node| node.is_primary && !node.has_failed)
             .map(|node| node.address.clone())
             .collect();
-        Ok(Layout {
-            servers: primaries.into_iter().collect(),
+        Ok(Holders {
+            primaries: primaries.into_iter().collect(),
             is_moving: itself.is_some_and(|node| node.moving.contains(&self.slot)),
-            holder: Some((holder.address.clone(), holder.epoch)),
+            holder: (holder.address.clone(), holder.epoch),
         })
     }
 

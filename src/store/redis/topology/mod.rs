@@ -10,6 +10,7 @@ mod current;
 mod facts;
 mod nodes;
 mod sentinel;
+mod standing;
 
 use std::{
     sync::{
@@ -23,10 +24,9 @@ use redis::{PushInfo, PushKind};
 
 use self::{cluster::Cluster, sentinel::Sentinels};
 pub use self::{
-    cluster::Layout,
     current::{Current, Primary},
     facts::Facts,
-    sentinel::STALENESS,
+    standing::{Server, Standing},
 };
 use super::{
     Address, Place,
@@ -44,7 +44,7 @@ pub struct Topology {
 #[derive(Debug)]
 enum Kind {
     Standalone,
-    Sentinel(Sentinels),
+    Sentinel(Box<Sentinels>),
     Cluster(Arc<Cluster>),
 }
 
@@ -69,7 +69,7 @@ impl Topology {
                     ..way.clone()
                 };
                 let current = Arc::clone(&current);
-                Kind::Sentinel(Sentinels::new(sentinels, master, way, current))
+                Kind::Sentinel(Box::new(Sentinels::new(sentinels, master, way, current)))
             }
             Place::Cluster { seeds } => {
                 let current = Arc::clone(&current);
@@ -166,20 +166,6 @@ impl Topology {
         }
     }
 
-    /// All servers that may hold keys, and whether any is on its way from one to another.
-    ///
-    /// # Errors
-    /// A [`ConnectError`].
-    pub async fn layout(&self) -> Result<Layout, ConnectError> {
-        match &self.kind {
-            Kind::Cluster(cluster) => cluster.layout().await,
-            _ => {
-                let primary = self.primary().await?;
-                Ok(Layout::of_one(primary.address))
-            }
-        }
-    }
-
     /// Takes note of what a call came to.
     pub fn note(&self, verdict: &Verdict) {
         let Kind::Cluster(cluster) = &self.kind else {
@@ -193,7 +179,7 @@ impl Topology {
         }
     }
 
-    /// Whether the primary is surely the one that is known, or was until [`STALENESS`] ago at most.
+    /// Whether the primary is surely the one that is known, or was until [`sentinel::STALENESS`] ago at most.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         match &self.kind {

@@ -49,7 +49,7 @@ impl Way {
 }
 
 /// Tries the host's addresses one after the other.
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+pub(super) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = None;
     for address in lookup_host((host, port)).await? {
         match connect(address).await {

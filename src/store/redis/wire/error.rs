@@ -16,6 +16,8 @@ pub struct ConnectError {
     pub setting: Option<String>,
     /// What was found.
     pub found: String,
+    /// Whether the server just didn't answer, which another reason may explain.
+    pub(super) is_silence: bool,
 }
 
 impl ConnectError {
@@ -24,6 +26,15 @@ impl ConnectError {
         Self {
             setting: None,
             found: found.into(),
+            is_silence: false,
+        }
+    }
+
+    /// One of a server that takes connections and doesn't answer.
+    pub(super) fn silence(found: impl Into<String>) -> Self {
+        Self {
+            is_silence: true,
+            ..Self::passing(found)
         }
     }
 
@@ -32,6 +43,7 @@ impl ConnectError {
         Self {
             setting: Some(setting.into()),
             found: found.into(),
+            is_silence: false,
         }
     }
 
@@ -39,19 +51,20 @@ impl ConnectError {
     pub(super) fn at_handshake(way: &Way, address: &Address, error: &io::Error) -> Self {
         match rustls_error(error) {
             Some(error) => Self::of_tls(way, address, error),
-            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::passing(format!(
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::silence(format!(
                 "{address}: the connection ended in the TLS handshake"
             )),
             None => Self::passing(format!("{address}: {error}")),
         }
     }
 
+    /// What a server has against a handshake that is over, if it said so.
+    pub(super) fn of_alert(way: &Way, address: &Address, error: &io::Error) -> Option<Self> {
+        Some(Self::of_tls(way, address, rustls_error(error)?))
+    }
+
     /// What a failed login means.
     pub(super) fn at_login(way: &Way, address: &Address, error: &RedisError) -> Self {
-        // A server that wants a certificate may say so only now, in TLS 1.3.
-        if let Some(error) = rustls_error(error) {
-            return Self::of_tls(way, address, error);
-        }
         match error.code() {
             Some("WRONGPASS") => {
                 let found = "refuses the user or the password";
@@ -85,8 +98,8 @@ impl ConnectError {
                 "redis-url",
                 format!("{address} doesn't speak Redis' protocol"),
             ),
-            None if error.is_timeout() => Self::passing(format!("{address}: no answer in time")),
-            None => Self::passing(format!("{address}: the connection ended at the login")),
+            None if error.is_timeout() => Self::silence(format!("{address}: no answer in time")),
+            None => Self::silence(format!("{address}: the connection ended at the login")),
         }
     }
 
@@ -94,7 +107,7 @@ impl ConnectError {
         let tls = |part: &str| way.setting(&format!("tls-{part}"));
         match error {
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::of(
-                "redis-url",
+                way.tls_setting(),
                 format!("{address} speaks no TLS, and the settings ask for it"),
             ),
             rustls::Error::InvalidCertificate(error) => match error {

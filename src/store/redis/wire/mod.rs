@@ -1,6 +1,7 @@
 //! One connection to one server: from an address to a [`Connection`] that is logged in.
 
 mod connection;
+mod diagnose;
 mod dial;
 mod error;
 mod tls;
@@ -75,12 +76,13 @@ impl Way {
                 dial::Stream::Unix(stream) => self.log_in(address, &info, stream, on_push).await,
             }
         };
-        match timeout(self.connect_timeout, opening).await {
-            Ok(opened) => opened,
-            Err(_) => Err(ConnectError::passing(format!(
-                "{address}: no answer in time"
-            ))),
-        }
+        let error = match timeout(self.connect_timeout, opening).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(error)) if !error.is_silence => return Err(error),
+            Ok(Err(error)) => error,
+            Err(_) => ConnectError::silence(format!("{address}: no answer in time")),
+        };
+        Err(self.explain(address, error).await)
     }
 
     async fn log_in(
@@ -133,6 +135,14 @@ impl Way {
         match self.names {
             Names::Redis => format!("redis-{name}"),
             Names::Sentinel => format!("redis-sentinel-{name}"),
+        }
+    }
+
+    /// The setting that decides about TLS.
+    fn tls_setting(&self) -> &'static str {
+        match self.names {
+            Names::Redis => "redis-url",
+            Names::Sentinel => "redis-sentinel-tls",
         }
     }
 
