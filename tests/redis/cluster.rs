@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 /// A cluster of one node, which owns all slots: it checks the slots of every command.
-async fn cluster() -> RedisServer {
+pub async fn cluster() -> RedisServer {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let mut raw = server.raw();
     let mut slots = redis::cmd("CLUSTER");

@@ -4,6 +4,7 @@
 //! What every store must keep is in `tests/conformance/`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod atomicity;
 mod audit;
 mod cluster;

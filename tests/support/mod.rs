@@ -7,6 +7,7 @@ pub mod broker_process;
 pub mod linearizability;
 pub mod redis_server;
 pub mod redis_tenant;
+pub mod resp_proxy;
 pub mod rows;
 pub mod snapshot;
 pub mod waiting;

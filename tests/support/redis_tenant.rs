@@ -41,6 +41,15 @@ impl RedisTenant {
         }
     }
 
+    /// The same tenant behind a proxy on `port`.
+    pub fn at_port(&self, port: u16) -> Self {
+        let (scheme, _) = self.broker_url.split_once("://").unwrap();
+        Self {
+            broker_url: format!("{scheme}://127.0.0.1:{port}"),
+            ..self.clone()
+        }
+    }
+
     /// Another new tenant beside this one.
     pub fn another(&self) -> Self {
         let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);

@@ -47,6 +47,10 @@ pub enum Verdict {
     CutBefore,
     /// Redis gets it, the client no answer.
     CutAfter,
+    /// This connection ends, and only this: Redis doesn't get the command.
+    DropBefore,
+    /// The same, but Redis gets it.
+    DropAfter,
 }
 
 type Hook = dyn Fn(Command) -> Pin<Box<dyn Future<Output = Verdict> + Send>> + Send + Sync;
@@ -144,33 +148,39 @@ async fn serve(
         () = answers => return,
         _ = gone.wait_for(|&gone| gone) => return,
     };
-    if let Some(mut to_server) = ended {
+    if let Some((mut to_server, for_good)) = ended {
         // Redis does what it has got, then sees the end and closes in turn.
         _ = to_server.shutdown().await;
         _ = copy(&mut from_server, &mut tokio::io::sink()).await;
-        _ = cut.send(true);
+        if for_good {
+            _ = cut.send(true);
+        }
     }
 }
 
-/// Forwards commands until the client ends, or gives the way to Redis back when it is to be cut.
+/// Forwards commands until the client ends, or gives the way to Redis back when it is to be cut, and whether that
+/// is for good.
 async fn requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     hook: &Hook,
     commands: &AtomicUsize,
-) -> Option<OwnedWriteHalf> {
+) -> Option<(OwnedWriteHalf, bool)> {
     let mut buffer = Vec::new();
     loop {
         while let Some((args, length)) = parse(&buffer) {
             let number = commands.fetch_add(1, Ordering::SeqCst) + 1;
             let verdict = hook(Command { number, args }).await;
             match &verdict {
-                Verdict::CutBefore => return Some(to),
+                Verdict::CutBefore => return Some((to, true)),
+                Verdict::DropBefore => return Some((to, false)),
                 Verdict::Replace(args) => to.write_all(&packed(args)).await.ok()?,
                 _ => to.write_all(&buffer[..length]).await.ok()?,
             }
-            if verdict == Verdict::CutAfter {
-                return Some(to);
+            match verdict {
+                Verdict::CutAfter => return Some((to, true)),
+                Verdict::DropAfter => return Some((to, false)),
+                _ => {}
             }
             buffer.drain(..length);
         }

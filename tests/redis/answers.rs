@@ -1,0 +1,260 @@
+//! What the broker makes of each answer of Redis' that is no answer to the question: what is sent again, and
+//! what isn't. The table is in `docs/operations.md`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use token_broker::{
+    error::Error,
+    store::{Condition, Put, PutOutcome, Store, redis::RedisStore},
+    types::Version,
+};
+
+use crate::{
+    cluster::cluster,
+    support::{
+        redis_server::RedisServer,
+        redis_tenant::RedisTenant,
+        resp_proxy::{RespProxy, Verdict},
+        rows::*,
+    },
+};
+
+/// A store behind a proxy that treats the first `times` calls as `verdict` says, and a count of the calls.
+struct Stage {
+    store: RedisStore,
+    calls: Arc<AtomicUsize>,
+    _proxy: RespProxy,
+}
+
+/// What a call sends.
+fn is_call(name: &str) -> bool {
+    ["GET", "EVALSHA", "EVAL", "DEL"].contains(&name)
+}
+
+async fn stage(
+    server: &RedisServer,
+    tenant: &RedisTenant,
+    times: usize,
+    verdict: Verdict,
+) -> Stage {
+    let calls = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&calls);
+    let proxy = RespProxy::start(server.port(), move |command| {
+        let number = is_call(&command.name()).then(|| count.fetch_add(1, Ordering::SeqCst) + 1);
+        let meddle = number.is_some_and(|number| number <= times);
+        let verdict = if meddle {
+            verdict.clone()
+        } else {
+            Verdict::Forward
+        };
+        async move { verdict }
+    })
+    .await;
+    // The cluster is to name the proxy, or it would be gone around.
+    let announced = [
+        "CONFIG",
+        "SET",
+        "cluster-announce-port",
+        &proxy.port().to_string(),
+    ];
+    tenant.run::<()>(&announced);
+    let store = tenant
+        .at_port(proxy.port())
+        .store_with(Duration::from_secs(2));
+    Stage {
+        store,
+        calls,
+        _proxy: proxy,
+    }
+}
+
+/// The call is replaced by one that Redis answers with `error`.
+fn answer(error: &str) -> Verdict {
+    let script = format!("return redis.error_reply('{error}')");
+    let command = ["EVAL", script.as_str(), "0"];
+    Verdict::Replace(command.iter().map(|arg| arg.as_bytes().to_vec()).collect())
+}
+
+async fn put(
+    store: &RedisStore,
+    condition: Condition,
+    version: Version,
+) -> Result<PutOutcome, Error> {
+    let (key, row) = (key("s", "p"), row("u", "at"));
+    let put = Put {
+        key: &key,
+        row: &row,
+        version,
+        keep_for: None,
+        condition,
+        source: None,
+        max_providers: 64,
+    };
+    store.put(put).await
+}
+
+/// What Redis refused was not done, whatever it is: it is sent again until it is.
+#[tokio::test]
+async fn what_was_surely_not_done_is_done_a_little_later() {
+    let server = cluster().await;
+    for error in [
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "CLUSTERDOWN The cluster is down",
+        "LOADING Redis is loading the dataset in memory",
+        "BUSY Redis is busy running a script",
+        "READONLY You can not write against a read only replica.",
+        "MASTERDOWN Link with MASTER is down",
+        "NOREPLICAS Not enough good replicas to write.",
+        "ERR Script attempted to access a non local key in a cluster node",
+    ] {
+        let tenant = RedisTenant::on_cluster(&server);
+        let written = stage(&server, &tenant, 2, answer(error)).await;
+        let outcome = put(&written.store, Condition::Always, Version::random()).await;
+        assert_eq!(outcome.unwrap(), PutOutcome::Written, "{error}");
+        let calls = written.calls.load(Ordering::SeqCst);
+        assert!(calls >= 3, "{error}: refused twice, then done: {calls}");
+        let read = stage(&server, &tenant, 2, answer(error)).await;
+        let row = read.store.get(&key("s", "p")).await;
+        assert!(row.unwrap().is_some(), "{error}");
+        let deleted = stage(&server, &tenant, 2, answer(error)).await;
+        assert_eq!(
+            deleted.store.delete_session(&session("s")).await.unwrap(),
+            1,
+            "{error}"
+        );
+    }
+}
+
+/// A node that says where the slot is now, or is going to be, is believed.
+#[tokio::test]
+async fn a_redirection_is_followed() {
+    let server = cluster().await;
+    for code in ["MOVED", "ASK"] {
+        let tenant = RedisTenant::on_cluster(&server);
+        let error = format!("{code} 1 127.0.0.1:{}", server.port());
+        let stage = stage(&server, &tenant, 1, answer(&error)).await;
+        let outcome = put(&stage.store, Condition::Always, Version::random()).await;
+        assert_eq!(outcome.unwrap(), PutOutcome::Written, "{code}");
+        assert_eq!(
+            stage.calls.load(Ordering::SeqCst),
+            1,
+            "{code}: it went to the other node"
+        );
+    }
+}
+
+/// What won't pass by itself fails at once.
+#[tokio::test]
+async fn what_an_operator_has_to_mend_is_not_sent_again() {
+    let server = cluster().await;
+    for error in [
+        "OOM command not allowed when used memory > maxmemory.",
+        "MISCONF Redis is configured to save RDB snapshots",
+        "NOPERM this user has no permissions",
+        "ERR something else",
+    ] {
+        let tenant = RedisTenant::on_cluster(&server);
+        let stage = stage(&server, &tenant, usize::MAX, answer(error)).await;
+        let outcome = put(&stage.store, Condition::Always, Version::random()).await;
+        assert!(
+            matches!(outcome, Err(Error::StoreUnavailable(_))),
+            "{error}: {outcome:?}"
+        );
+        assert_eq!(stage.calls.load(Ordering::SeqCst), 1, "{error}");
+    }
+}
+
+/// With one server, nobody else will do it: a replica and a primary without replicas are no reason to wait.
+#[tokio::test]
+async fn a_single_server_is_not_waited_for() {
+    let server = RedisServer::start();
+    for error in [
+        "READONLY You can not write against a read only replica.",
+        "NOREPLICAS Not enough good replicas to write.",
+    ] {
+        let tenant = RedisTenant::on(&server);
+        let stage = stage(&server, &tenant, usize::MAX, answer(error)).await;
+        let outcome = put(&stage.store, Condition::Always, Version::random()).await;
+        assert!(
+            matches!(outcome, Err(Error::StoreUnavailable(_))),
+            "{error}: {outcome:?}"
+        );
+        assert_eq!(stage.calls.load(Ordering::SeqCst), 1, "{error}");
+    }
+}
+
+/// Nobody knows whether a call was carried out whose connection ended. A read is sent again, and a write on a
+/// condition, which is done once; any other write isn't.
+#[tokio::test]
+async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twice() {
+    let server = RedisServer::start();
+    for verdict in [Verdict::DropBefore, Verdict::DropAfter] {
+        let tenant = RedisTenant::on(&server);
+        let first = Version::random();
+        let absent = stage(&server, &tenant, 1, verdict.clone()).await;
+        let outcome = put(&absent.store, Condition::Absent, first).await;
+        assert_eq!(outcome.unwrap(), PutOutcome::Written, "{verdict:?}");
+        let second = Version::random();
+        let exact = stage(&server, &tenant, 1, verdict.clone()).await;
+        let outcome = put(&exact.store, Condition::Version(first), second).await;
+        assert_eq!(outcome.unwrap(), PutOutcome::Written, "{verdict:?}");
+        let read = stage(&server, &tenant, 2, verdict.clone()).await;
+        let row = read
+            .store
+            .get(&key("s", "p"))
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        assert_eq!(row.version, second, "{verdict:?}");
+        let session_read = stage(&server, &tenant, 1, verdict.clone()).await;
+        assert_eq!(
+            session_read
+                .store
+                .get_session(&session("s"))
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        let deleted = stage(&server, &tenant, 1, verdict.clone()).await;
+        deleted
+            .store
+            .delete(&key("s", "p"), Some(second))
+            .await
+            .unwrap();
+        assert!(tenant.snapshot().0.is_empty(), "{verdict:?}");
+
+        let blind = stage(&server, &tenant, 1, verdict.clone()).await;
+        let outcome = put(&blind.store, Condition::Always, Version::random()).await;
+        assert!(
+            matches!(outcome, Err(Error::StoreUnavailable(_))),
+            "{verdict:?}: {outcome:?}"
+        );
+        assert_eq!(
+            blind.calls.load(Ordering::SeqCst),
+            1,
+            "{verdict:?}: sent once"
+        );
+        let session_gone = stage(&server, &tenant, 1, verdict.clone()).await;
+        assert!(
+            session_gone
+                .store
+                .delete_session(&session("s"))
+                .await
+                .is_err(),
+            "{verdict:?}"
+        );
+        assert_eq!(
+            session_gone.calls.load(Ordering::SeqCst),
+            1,
+            "{verdict:?}: sent once"
+        );
+    }
+}
