@@ -21,11 +21,6 @@
     reason = "helpers of tests are tests, and one tells figures"
 )]
 
-#[path = "../support/redis_server.rs"]
-mod redis_server;
-#[path = "../support/resp_proxy.rs"]
-mod resp_proxy;
-
 mod crash;
 mod dry_run;
 mod failures;
@@ -41,5 +36,9 @@ mod seed;
 mod speed;
 mod start;
 mod stragglers;
+#[path = "../support/mod.rs"]
+mod support;
 mod teeth;
 mod world;
+
+use support::{redis_server, resp_proxy};

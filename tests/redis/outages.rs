@@ -132,7 +132,7 @@ async fn paused_and_resumed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_restarted() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     let tenant = RedisTenant::on(&server);
     let broker = broker(&tenant);
     broker.put(&key("s", "p"), &row("u", "before")).await;
@@ -148,7 +148,7 @@ async fn killed_and_restarted() {
 /// A Redis that isn't there when the broker starts, and comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn absent_at_first() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     server.kill();
     let tenant = RedisTenant::on(&server);
     let broker = broker(&tenant);
@@ -161,7 +161,7 @@ async fn absent_at_first() {
 /// and what wasn't is there whole or not at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_writes() {
-    let mut server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let tenant = RedisTenant::on(&server);
     let broker = broker(&tenant);
     let writers: Vec<_> = (0..16)

@@ -200,7 +200,7 @@ async fn migrating() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn store_unavailable() {
-    let mut server = RedisServer::start();
+    let server = RedisServer::start();
     let tenant = RedisTenant::on(&server);
     let serving = Serving::redis(&tenant, options()).await;
     let mut client = serving.client().await;

@@ -1,13 +1,18 @@
 //! What the test crates share: real servers, rows to store, and eyes for what Redis holds.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod audit;
 pub mod broker;
 pub mod broker_process;
+pub mod launch;
 pub mod linearizability;
+pub mod link;
 pub mod redis_server;
 pub mod redis_tenant;
 pub mod resp_proxy;
 pub mod rows;
+pub mod sentinel;
 pub mod snapshot;
+pub mod switches;
 pub mod waiting;

@@ -1,24 +1,28 @@
 //! A real Redis for a test: on a free port, in a directory of its own, gone when the test is,
 //! however it ends.
 //!
-//! The server is `$REDIS_SERVER`, else `.tools/bin/redis-server` in this repository, else the one in
-//! `PATH`. A test that has none fails.
-#![allow(dead_code, reason = "each test crate uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Which program it is and how it is configured is told by a [`Launch`].
 
 use std::{
-    env, fs,
+    fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
 
+use redis::{ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+
+use super::launch::Launch;
+
 /// Long enough for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a server that is well takes to answer at most.
+const PROMPT: Duration = Duration::from_secs(1);
 
 /// Runs the server and ends it, with its directory, when its own standard input ends: also when the
 /// test process is killed, and for servers in statics, which nobody drops. The line `keep` leaves
@@ -34,12 +38,13 @@ wait $! 2>/dev/null
 [ "$order" = keep ] || rm -rf "$dir"
 "#;
 
-/// A running `redis-server`, or one that was killed and can be restarted.
+/// A running server, or one that was killed and can be restarted.
 pub struct RedisServer {
-    running: Option<Running>,
+    running: Mutex<Option<Running>>,
     port: u16,
+    second: u16,
     dir: PathBuf,
-    config: Vec<String>,
+    launch: Launch,
 }
 
 struct Running {
@@ -51,26 +56,35 @@ struct Running {
 impl RedisServer {
     /// Starts a server that keeps nothing on disk.
     pub fn start() -> Self {
-        Self::start_with(&[])
+        Launch::default().start()
     }
 
     /// Starts a server with more configuration, as in `["--maxmemory", "20mb"]`.
     pub fn start_with(config: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap().keep();
+        let words = config.join(" ");
+        let lines = words.split("--").filter(|line| !line.is_empty());
+        Launch::default().lines(lines).start()
+    }
+
+    /// Starts a server.
+    pub(super) fn launch(launch: Launch) -> Self {
         let mut server = Self {
-            running: None,
+            running: Mutex::default(),
             port: 0,
-            dir,
-            config: config.iter().map(ToString::to_string).collect(),
+            second: 0,
+            dir: tempfile::tempdir().unwrap().keep(),
+            launch,
         };
-        // Somebody else may take the port before the server does.
+        // Somebody else may take a port before the server does.
         for _ in 0..10 {
-            server.port = free_port();
-            if server.launch() {
+            (server.port, server.second) = (free_port(), free_port());
+            let file = server.launch.file(server.port, server.second, &server.dir);
+            fs::write(server.dir.join("redis.conf"), file).unwrap();
+            if server.run() {
                 return server;
             }
         }
-        panic!("redis-server doesn't start: {}", server.log());
+        panic!("the server doesn't start: {}", server.log());
     }
 
     /// The server that the tests of this process share: each has a tenant of its own.
@@ -89,9 +103,24 @@ impl RedisServer {
         self.port
     }
 
+    /// Another port, for what its configuration has `{second}` for.
+    pub fn second_port(&self) -> u16 {
+        self.second
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// A connection that the test speaks over, not the code under test.
     pub fn raw(&self) -> redis::Connection {
         self.try_raw().unwrap()
+    }
+
+    /// What makes such connections.
+    pub fn client(&self) -> redis::Client {
+        redis::Client::open(self.info()).unwrap()
     }
 
     /// As [`RedisServer::raw`], for those who await.
@@ -99,9 +128,18 @@ impl RedisServer {
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
             .set_response_timeout(Some(PATIENCE));
-        let client = redis::Client::open(self.url()).unwrap();
+        let client = self.client();
         let connection = client.get_multiplexed_async_connection_with_config(&config);
         connection.await.unwrap()
+    }
+
+    /// Asks for something that a server that is well answers at once.
+    pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
+        let mut connection = self.client().get_connection_with_timeout(PROMPT)?;
+        connection.set_read_timeout(Some(PROMPT))?;
+        redis::cmd(command[0])
+            .arg(&command[1..])
+            .query(&mut connection)
     }
 
     /// Stops the process where it is (SIGSTOP): connections stay open, nothing answers.
@@ -116,21 +154,17 @@ impl RedisServer {
     }
 
     /// Kills the process (SIGKILL).
-    pub fn kill(&mut self) {
-        if let Some(mut running) = self.running.take() {
+    pub fn kill(&self) {
+        if let Some(mut running) = self.running.lock().unwrap().take() {
             running.orders.write_all(b"keep\n").ok();
             running.keeper.wait().unwrap();
         }
     }
 
     /// Starts a killed server again, on the same port and directory.
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         self.kill();
-        assert!(
-            self.launch(),
-            "redis-server doesn't restart: {}",
-            self.log()
-        );
+        assert!(self.run(), "the server doesn't restart: {}", self.log());
     }
 
     /// What the server wrote to its log.
@@ -138,15 +172,13 @@ impl RedisServer {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    fn launch(&mut self) -> bool {
+    fn run(&self) -> bool {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(&self.dir)
-            .arg(binary())
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--dir"])
-            .arg(&self.dir)
-            .args(&self.config)
+            .arg(self.launch.program.path())
+            .arg(self.dir.join("redis.conf"))
+            .args(self.launch.sentinel.then_some("--sentinel"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -156,7 +188,7 @@ impl RedisServer {
         let mut output = BufReader::new(keeper.stdout.take().unwrap());
         output.read_line(&mut pid).unwrap();
         let pid = pid.trim().parse().unwrap();
-        self.running = Some(Running {
+        *self.running.lock().unwrap() = Some(Running {
             keeper,
             orders,
             pid,
@@ -180,17 +212,31 @@ impl RedisServer {
         };
         let info = redis::cmd("INFO").arg("server").query(&mut connection);
         let info: String = info.unwrap_or_default();
-        let pid = self.running.as_ref().map(|running| running.pid);
-        pid.is_some_and(|pid| info.contains(&format!("process_id:{pid}\r\n")))
+        self.pid()
+            .is_some_and(|pid| info.contains(&format!("process_id:{pid}\r\n")))
             && redis::cmd("PING").exec(&mut connection).is_ok()
     }
 
-    fn try_raw(&self) -> redis::RedisResult<redis::Connection> {
-        redis::Client::open(self.url())?.get_connection_with_timeout(PATIENCE)
+    fn try_raw(&self) -> RedisResult<redis::Connection> {
+        self.client().get_connection_with_timeout(PATIENCE)
+    }
+
+    fn info(&self) -> ConnectionInfo {
+        let mut settings = RedisConnectionInfo::default();
+        if let Some((user, password)) = &self.launch.login {
+            settings = settings.set_username(user).set_password(password);
+        }
+        let info = ("127.0.0.1", self.port).into_connection_info().unwrap();
+        info.set_redis_settings(settings)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        let running = self.running.lock().unwrap();
+        running.as_ref().map(|running| running.pid)
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.running.as_ref().unwrap().pid;
+        let pid = self.pid().expect("a process that runs");
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -{name} {pid}")])
             .status();
@@ -199,7 +245,7 @@ impl RedisServer {
 
     /// The state of the process as in `ps`; `None` if there is none.
     fn state(&self) -> Option<char> {
-        let pid = self.running.as_ref()?.pid;
+        let pid = self.pid()?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(") ")?.1.chars().next()
     }
@@ -209,7 +255,7 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         if let Some(Running {
             mut keeper, orders, ..
-        }) = self.running.take()
+        }) = self.running.get_mut().unwrap().take()
         {
             drop(orders);
             keeper.wait().ok();
@@ -223,18 +269,6 @@ impl Drop for RedisServer {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
-}
-
-fn binary() -> PathBuf {
-    if let Some(path) = env::var_os("REDIS_SERVER") {
-        return path.into();
-    }
-    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/redis-server");
-    if tool.exists() {
-        tool
-    } else {
-        "redis-server".into()
-    }
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {

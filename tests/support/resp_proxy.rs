@@ -1,8 +1,6 @@
 //! A proxy between a client and Redis that sees each command and may end the connection at it, for
 //! good. So a test puts a crash, or a write by somebody else, between any two steps.
 
-#![allow(dead_code, reason = "each test uses a part of this")]
-
 use std::{
     future::Future,
     pin::Pin,
@@ -199,7 +197,7 @@ fn packed(args: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The first command in `buffer` and its length, if it is there whole.
-fn parse(buffer: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
+pub fn parse(buffer: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let (count, mut at) = number(buffer, 0, b'*')?;
     let mut args = Vec::with_capacity(count);
     for _ in 0..count {

@@ -17,3 +17,15 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() 
         tokio::time::sleep(PAUSE).await;
     }
 }
+
+/// Waits until there is what it looks for again and again, and gives it.
+pub async fn found<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

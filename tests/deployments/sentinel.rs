@@ -1,0 +1,105 @@
+//! Sentinel, with links that can be cut.
+
+use std::time::Instant;
+
+use crate::support::{
+    launch::Program,
+    redis_server::RedisServer,
+    sentinel::{Options, Sentinels},
+    waiting::until,
+};
+
+fn set(server: &RedisServer, value: &str) {
+    server.ask::<()>(&["SET", "k", value]).unwrap();
+}
+
+fn get(server: &RedisServer) -> Option<String> {
+    server.ask(&["GET", "k"]).unwrap()
+}
+
+async fn gets(server: &RedisServer, value: &str) {
+    let what = format!("{value} is there");
+    until(&what, async || get(server).as_deref() == Some(value)).await;
+}
+
+/// A connection along the link of the primary, as clients have it.
+fn along_the_link(deployment: &Sentinels, server: usize) -> redis::Connection {
+    let port = deployment.link_port(server);
+    let client = redis::Client::open(("127.0.0.1", port)).unwrap();
+    client.get_connection().unwrap()
+}
+
+async fn a_partition_loses_what_the_old_primary_took(program: Program) {
+    let deployment = Sentinels::start(&Options {
+        program,
+        ..Options::default()
+    });
+    assert_eq!(deployment.settled().await, 0);
+    let mut old = 0;
+    for round in 0..2 {
+        let mut client = along_the_link(&deployment, old);
+        set(&deployment.servers[old], "kept");
+        for server in &deployment.servers {
+            gets(server, "kept").await;
+        }
+        let begun = Instant::now();
+        if round == 0 {
+            deployment.cut(old);
+        } else {
+            deployment.isolate(old);
+        }
+        redis::cmd("SET")
+            .arg("k")
+            .arg("lost")
+            .exec(&mut client)
+            .unwrap();
+        let replicated: u64 = redis::cmd("WAIT")
+            .arg(1)
+            .arg(50)
+            .query(&mut client)
+            .unwrap();
+        assert_eq!(replicated, 0, "the link is cut");
+        let new = match round {
+            0 => deployment.failover().await,
+            _ => deployment.successor_of(old).await,
+        };
+        assert_eq!(get(&deployment.servers[new]).as_deref(), Some("kept"));
+        let told = deployment
+            .switches
+            .first_to(deployment.link_port(new), begun);
+        assert!(told.is_some(), "a switch was told");
+        if round == 1 {
+            let read: String = redis::cmd("GET").arg("k").query(&mut client).unwrap();
+            assert_eq!(read, "lost", "the old primary goes on serving");
+        }
+        deployment.heal(old);
+        assert_eq!(deployment.settled().await, new);
+        gets(&deployment.servers[old], "kept").await;
+        old = new;
+    }
+}
+
+#[tokio::test]
+async fn a_partition_loses_writes() {
+    a_partition_loses_what_the_old_primary_took(Program::Usual).await;
+}
+
+#[tokio::test]
+async fn a_killed_primary_comes_back_as_a_replica() {
+    let deployment = Sentinels::start(&Options::default());
+    let old = deployment.settled().await;
+    set(&deployment.servers[old], "kept");
+    for server in &deployment.servers {
+        gets(server, "kept").await;
+    }
+    deployment.servers[old].kill();
+    let new = deployment.successor_of(old).await;
+    deployment.servers[old].restart();
+    assert_eq!(deployment.settled().await, new);
+    gets(&deployment.servers[old], "kept").await;
+
+    deployment.servers[new].pause();
+    deployment.successor_of(new).await;
+    deployment.servers[new].resume();
+    deployment.settled().await;
+}

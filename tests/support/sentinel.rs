@@ -1,0 +1,287 @@
+//! A primary, two replicas and three sentinels that watch them, all real, on free ports.
+//!
+//! Everybody, the sentinels, the other servers and the clients, reaches a server by its [`Link`],
+//! the port of which it announces. So a test cuts the replication of a server, or hides it from the
+//! sentinels, while its clients still reach it ([`Sentinels::cut`], [`Sentinels::isolate`]).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{
+    launch::{Launch, Program},
+    link::{Cuts, Link},
+    redis_server::RedisServer,
+    switches::Switches,
+    waiting::found,
+};
+
+/// What the sentinels call the servers.
+pub const MASTER: &str = "mymaster";
+
+/// How the deployment is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub program: Program,
+    /// After how long a silent server counts as down.
+    pub down_after: Duration,
+    /// How long a failover may take; the next one begins after twice that at the earliest.
+    pub failover_timeout: Duration,
+    /// More lines of configuration for the servers and for the sentinels.
+    pub server: Vec<String>,
+    pub sentinel: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            program: Program::Usual,
+            down_after: Duration::from_millis(800),
+            failover_timeout: Duration::from_secs(3),
+            server: Vec::new(),
+            sentinel: Vec::new(),
+        }
+    }
+}
+
+/// The servers and their sentinels.
+pub struct Sentinels {
+    /// Each speaks for itself: its connections don't go along its link.
+    pub servers: Vec<RedisServer>,
+    pub sentinels: Vec<RedisServer>,
+    /// When which primary was followed by which.
+    pub switches: Switches,
+    links: Vec<Link>,
+    cuts: watch::Sender<Cuts>,
+}
+
+impl Sentinels {
+    /// Starts them; server 0 is the primary. They know of each other when [`Sentinels::settled`].
+    pub fn start(options: &Options) -> Self {
+        let cuts = watch::Sender::new(Cuts::default());
+        let links: Vec<_> = (0..3).map(|_| Link::new(&cuts)).collect();
+        let primary = links[0].port();
+        let mut servers = Vec::new();
+        for (i, link) in links.iter().enumerate() {
+            let launch = Launch::new(options.program).lines([
+                "replica-announce-ip 127.0.0.1".to_owned(),
+                format!("replica-announce-port {}", link.port()),
+                "repl-diskless-sync yes".to_owned(),
+                "repl-diskless-sync-delay 0".to_owned(),
+            ]);
+            let replica = (i > 0).then(|| format!("replicaof 127.0.0.1 {primary}"));
+            let launch = launch.lines(replica).lines(options.server.iter().cloned());
+            let server = launch.start();
+            link.lead_to(server.port());
+            servers.push(server);
+        }
+        let sentinels: Vec<_> = (0..3)
+            .map(|i| sentinel(options, primary, i == 2).start())
+            .collect();
+        for sentinel in &sentinels {
+            hurry(sentinel);
+        }
+        Self {
+            switches: Switches::watch(&sentinels),
+            servers,
+            sentinels,
+            links,
+            cuts,
+        }
+    }
+
+    /// How a broker reaches the primary.
+    pub fn url(&self) -> String {
+        let sentinels = self.sentinels.iter();
+        let hosts: Vec<_> = sentinels
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
+            .collect();
+        format!("redis+sentinel://{}/{MASTER}", hosts.join(","))
+    }
+
+    /// The server that most sentinels call the primary, where two agree.
+    pub fn primary(&self) -> Option<usize> {
+        let told: Vec<_> = self.sentinels.iter().map(|s| self.told_by(s)).collect();
+        let agreed = |i: &usize| told.iter().filter(|told| **told == Some(*i)).count() > 1;
+        (0..self.servers.len()).find(agreed)
+    }
+
+    /// The port that a server announces, and that everybody reaches it by.
+    pub fn link_port(&self, server: usize) -> u16 {
+        self.links[server].port()
+    }
+
+    /// The server whose announced port this is.
+    pub fn by_port(&self, port: u16) -> Option<usize> {
+        self.links.iter().position(|link| link.port() == port)
+    }
+
+    /// Cuts the replication between a server and the others. Sentinels and clients reach it.
+    pub fn cut(&self, server: usize) {
+        let port = self.links[server].port();
+        self.cuts.send_modify(|cuts| {
+            cuts.replication.insert(port);
+        });
+    }
+
+    /// Cuts a server off from the others and from the sentinels. Clients reach it.
+    pub fn isolate(&self, server: usize) {
+        let port = self.links[server].port();
+        self.cuts.send_modify(|cuts| {
+            cuts.replication.insert(port);
+            cuts.sentinels.insert(port);
+        });
+    }
+
+    /// Cuts a server off from clients, too.
+    pub fn cut_off(&self, server: usize) {
+        self.isolate(server);
+        let port = self.links[server].port();
+        self.cuts.send_modify(|cuts| {
+            cuts.clients.insert(port);
+        });
+    }
+
+    /// Lets everybody reach a server again.
+    pub fn heal(&self, server: usize) {
+        let port = self.links[server].port();
+        self.cuts.send_modify(|cuts| {
+            for cut in [
+                &mut cuts.replication,
+                &mut cuts.sentinels,
+                &mut cuts.clients,
+            ] {
+                cut.remove(&port);
+            }
+        });
+    }
+
+    /// Has the sentinels make another server the primary, though nothing is wrong with this one,
+    /// and waits until they say that it is.
+    pub async fn failover(&self) -> usize {
+        let old = found("a sentinel begins a failover", || {
+            let old = self.primary()?;
+            let mut sentinels = self.sentinels.iter();
+            let begun = sentinels.any(|s| s.ask::<()>(&["SENTINEL", "FAILOVER", MASTER]).is_ok());
+            begun.then_some(old)
+        })
+        .await;
+        self.successor_of(old).await
+    }
+
+    /// Waits until the sentinels say that another server than this one is the primary.
+    pub async fn successor_of(&self, old: usize) -> usize {
+        found("another server is the primary", || {
+            self.primary().filter(|new| *new != old)
+        })
+        .await
+    }
+
+    /// Waits until there are a primary and two replicas that follow it, and all sentinels know;
+    /// gives the primary.
+    pub async fn settled(&self) -> usize {
+        found("one primary, two replicas, one opinion", || {
+            self.primary().filter(|&primary| self.is_settled(primary))
+        })
+        .await
+    }
+
+    /// What the sentinels wrote to their logs.
+    pub fn logs(&self) -> String {
+        let logs = self.sentinels.iter().map(RedisServer::log);
+        logs.collect::<Vec<_>>().join("\n")
+    }
+
+    fn is_settled(&self, primary: usize) -> bool {
+        let port = self.links[primary].port().to_string();
+        let follow = (0..self.servers.len()).all(|i| {
+            let info: String = self.servers[i]
+                .ask(&["INFO", "replication"])
+                .unwrap_or_default();
+            let has = |line: &str| info.lines().any(|there| there == line);
+            if i == primary {
+                has("role:master") && info.matches("state=online").count() == 2
+            } else {
+                has(&format!("master_port:{port}")) && has("master_link_status:up")
+            }
+        });
+        follow
+            && self.sentinels.iter().all(|sentinel| {
+                let master = describe(sentinel, "MASTER").into_iter().next();
+                let replicas = describe(sentinel, "REPLICAS");
+                master.is_some_and(|master| {
+                    master["port"] == port
+                        && master["flags"] == "master"
+                        && master["num-other-sentinels"] == "2"
+                }) && replicas.len() == 2
+                    && replicas.iter().all(|replica| {
+                        replica["flags"] == "slave"
+                            && replica["role-reported"] == "slave"
+                            && replica["master-port"] == port
+                            && replica["master-link-status"] == "ok"
+                    })
+            })
+    }
+
+    fn told_by(&self, sentinel: &RedisServer) -> Option<usize> {
+        let command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER];
+        let (_, port): (String, u16) = sentinel.ask(&command).ok()?;
+        self.by_port(port)
+    }
+}
+
+/// One sentinel. The last one is slow to notice: three that notice in the same millisecond each vote
+/// for themselves, and try again only after twice the failover timeout.
+fn sentinel(options: &Options, primary: u16, slow: bool) -> Launch {
+    let down_after = options.down_after.as_millis() * if slow { 3 } else { 1 };
+    let timeout = options.failover_timeout.as_millis();
+    Launch::new(options.program)
+        .sentinel()
+        .lines([
+            format!("sentinel monitor {MASTER} 127.0.0.1 {primary} 2"),
+            format!("sentinel down-after-milliseconds {MASTER} {down_after}"),
+            format!("sentinel failover-timeout {MASTER} {timeout}"),
+            format!("sentinel parallel-syncs {MASTER} 2"),
+        ])
+        .lines(options.sentinel.iter().cloned())
+}
+
+/// Has a sentinel look around and speak more often than every second, two or ten. A new connection
+/// gets its first PING after a period: if that isn't much shorter than `down_after`, a server that
+/// is well counts as down. But a replica of which nothing was heard for five periods can't be
+/// promoted, and it is heard of once a second then. A demoted server is made a replica after four
+/// periods of publishing.
+///
+/// Redis 6.2 doesn't know how: there `down_after` has to be seconds.
+fn hurry(sentinel: &RedisServer) {
+    for (period, ms) in [
+        ("ping", "300"),
+        ("info", "100"),
+        ("publish", "200"),
+        ("ask", "200"),
+    ] {
+        let command = ["SENTINEL", "DEBUG", &format!("{period}-period"), ms];
+        sentinel.ask::<()>(&command).ok();
+    }
+}
+
+/// What a sentinel knows of the master, or of each of its replicas; nothing where it isn't asked
+/// in vain.
+fn describe(sentinel: &RedisServer, what: &str) -> Vec<BTreeMap<String, String>> {
+    let command = ["SENTINEL", what, MASTER];
+    if what == "MASTER" {
+        sentinel.ask(&command).map(|one| vec![one])
+    } else {
+        sentinel.ask(&command)
+    }
+    .unwrap_or_default()
+}
+
+impl Drop for Sentinels {
+    /// Where a test fails, the sentinels know why.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}
