@@ -1,7 +1,7 @@
 //! What the suite asks of a backend beside its [`Store`]: to start, and to show a little of its
 //! inside where a guarantee can't be seen from the outside.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, marker::PhantomData, sync::Arc};
 
 use token_broker::{
     store::{MemoryStore, Store, redis::RedisStore},
@@ -10,11 +10,11 @@ use token_broker::{
 };
 
 use crate::{
+    places::Place,
     shared::Shared,
     support::{
         audit::encoded,
         broker::{self, Broker},
-        redis_server::RedisServer,
         redis_tenant::RedisTenant,
         snapshot::Content,
     },
@@ -101,19 +101,24 @@ impl Backend for MemoryBackend {
     }
 }
 
-/// A tenant on the Redis that the suite's tests share. Each broker has connections of its own.
-#[derive(Clone)]
-pub struct RedisBackend(pub RedisTenant);
+/// A tenant on servers that the suite's tests share. Each broker has connections of its own.
+pub struct On<P>(pub RedisTenant, PhantomData<P>);
 
-impl Backend for RedisBackend {
+impl<P> Clone for On<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<P: Place> Backend for On<P> {
     type Store = RedisStore;
 
     async fn start() -> Self {
-        Self(RedisTenant::on(RedisServer::shared()))
+        Self(RedisTenant::on(P::shared().await), PhantomData)
     }
 
     fn fresh(&self) -> Self {
-        Self(self.0.another())
+        Self(self.0.another(), PhantomData)
     }
 
     fn store(&self) -> RedisStore {

@@ -19,18 +19,30 @@ mod cases;
 mod dice;
 mod meddled;
 mod naive;
+mod places;
 mod run;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
 mod teeth;
 
-use backend::{MemoryBackend, RedisBackend};
+use backend::{MemoryBackend, On};
 use naive::NaiveBackend;
+use places::{
+    Oldest, OnCluster, OnClusterTls, OnSentinel, OnSentinelTls, Tcp, TcpTls, Unix, Valkey,
+};
 use run::run;
 
 conformance! {
     memory => MemoryBackend,
-    redis => RedisBackend,
+    redis => On<Tcp>,
+    redis_tls => On<TcpTls>,
+    redis_unix => On<Unix>,
+    redis_sentinel => On<OnSentinel>,
+    redis_sentinel_tls => On<OnSentinelTls>,
+    redis_cluster => On<OnCluster>,
+    redis_cluster_tls => On<OnClusterTls>,
+    redis_6_2 => On<Oldest>,
+    valkey => On<Valkey>,
     third => NaiveBackend,
 }

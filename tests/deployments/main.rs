@@ -2,6 +2,7 @@
 //! hidden is hidden, and everything ends where it should.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cluster;
 mod sentinel;
 #[path = "../support/mod.rs"]
 mod support;

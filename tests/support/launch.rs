@@ -46,6 +46,8 @@ pub struct Launch {
     /// Lines of its configuration file. `{port}`, `{second}` and `{dir}` stand for its port,
     /// another one that was free, and its directory.
     pub lines: Vec<String>,
+    /// Files in its directory, by name.
+    pub files: Vec<(&'static str, String)>,
     /// Whether it is a sentinel.
     pub sentinel: bool,
     /// The user and password of the test itself, where the server asks for one.
@@ -65,6 +67,13 @@ impl Launch {
     #[must_use]
     pub fn lines(mut self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.lines.extend(lines.into_iter().map(Into::into));
+        self
+    }
+
+    /// One more file in its directory.
+    #[must_use]
+    pub fn file(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.files.push((name, text.into()));
         self
     }
 
@@ -88,7 +97,7 @@ impl Launch {
     }
 
     /// The configuration file.
-    pub(super) fn file(&self, port: u16, second: u16, dir: &Path) -> String {
+    pub(super) fn config(&self, port: u16, second: u16, dir: &Path) -> String {
         let mut file = "port {port}\nbind 127.0.0.1\ndir {dir}\n".to_owned();
         if !self.sentinel {
             file += "save \"\"\n";

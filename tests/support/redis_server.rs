@@ -22,7 +22,7 @@ use super::launch::Launch;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a server that is well takes to answer at most.
-const PROMPT: Duration = Duration::from_secs(1);
+pub const PROMPT: Duration = Duration::from_secs(1);
 
 /// Runs the server and ends it, with its directory, when its own standard input ends: also when the
 /// test process is killed, and for servers in statics, which nobody drops. The line `keep` leaves
@@ -75,10 +75,15 @@ impl RedisServer {
             dir: tempfile::tempdir().unwrap().keep(),
             launch,
         };
+        for (name, text) in &server.launch.files {
+            fs::write(server.dir.join(name), text).unwrap();
+        }
         // Somebody else may take a port before the server does.
         for _ in 0..10 {
             (server.port, server.second) = (free_port(), free_port());
-            let file = server.launch.file(server.port, server.second, &server.dir);
+            let file = server
+                .launch
+                .config(server.port, server.second, &server.dir);
             fs::write(server.dir.join("redis.conf"), file).unwrap();
             if server.run() {
                 return server;
@@ -106,6 +111,11 @@ impl RedisServer {
     /// Another port, for what its configuration has `{second}` for.
     pub fn second_port(&self) -> u16 {
         self.second
+    }
+
+    /// The user and password of the test itself, where it asks for one.
+    pub fn login(&self) -> Option<&(String, String)> {
+        self.launch.login.as_ref()
     }
 
     /// Its directory.

@@ -3,42 +3,39 @@
 use std::time::Duration;
 
 use redis::FromRedisValue;
-use token_broker::{config::Settings, store::redis::RedisStore, types::Tenant};
+use token_broker::{store::redis::RedisStore, types::Tenant};
 
 use super::{
     audit,
     broker::{self, Broker},
+    deployment::{self, Deployment, Eyes, Setting},
     redis_server::RedisServer,
     snapshot::Snapshot,
 };
 
 /// A tenant and where it lives.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedisTenant {
-    url: String,
     /// What a broker is given.
-    broker_url: String,
+    settings: Vec<Setting>,
+    eyes: Eyes,
     tenant: Tenant,
 }
 
 impl RedisTenant {
-    /// A new tenant, of a random name, on `server`.
-    pub fn on(server: &RedisServer) -> Self {
-        let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);
+    /// A new tenant, of a random name.
+    pub fn on(deployment: &impl Deployment) -> Self {
         Self {
-            url: server.url(),
-            broker_url: server.url(),
-            tenant: name.parse().unwrap(),
+            settings: deployment.settings(),
+            eyes: deployment.eyes(),
+            tenant: random_name(),
         }
     }
 
     /// A new tenant on a cluster of one node.
     pub fn on_cluster(server: &RedisServer) -> Self {
-        let broker_url = format!("redis+cluster://127.0.0.1:{}", server.port());
-        Self {
-            broker_url,
-            ..Self::on(server)
-        }
+        let url = format!("redis+cluster://127.0.0.1:{}", server.port());
+        Self::on(server).with("redis-url", &url)
     }
 
     /// The same tenant behind a proxy on `port`.
@@ -52,11 +49,17 @@ impl RedisTenant {
 
     /// Another new tenant beside this one.
     pub fn another(&self) -> Self {
-        let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);
         Self {
-            tenant: name.parse().unwrap(),
+            tenant: random_name(),
             ..self.clone()
         }
+    }
+
+    /// The same tenant, by brokers that have another setting.
+    #[must_use]
+    pub fn with(mut self, setting: &'static str, value: &str) -> Self {
+        self.settings.push((setting, value.to_owned()));
+        self
     }
 
     /// Its name.
@@ -72,14 +75,9 @@ impl RedisTenant {
     /// A store that waits so long at most, to connect and for an answer.
     pub fn store_with(&self, timeout: Duration) -> RedisStore {
         let span = format!("{}ms", timeout.as_millis());
-        let settings = Settings {
-            redis_url: Some(self.broker_url.as_str().into()),
-            redis_connect_timeout: Some(span.as_str().into()),
-            redis_timeout: Some(span.as_str().into()),
-            ..Settings::default()
-        };
-        let options = settings.resolve().unwrap().redis;
-        RedisStore::new(&self.tenant, options)
+        let spans = ["redis-connect-timeout", "redis-timeout"].map(|name| (name, span.clone()));
+        let settings = deployment::settings(self.settings.iter().cloned().chain(spans));
+        RedisStore::new(&self.tenant, settings.resolve().unwrap().redis)
     }
 
     /// One more broker of the tenant.
@@ -97,10 +95,9 @@ impl RedisTenant {
         self.prefix() + rest
     }
 
-    /// A connection of the test's own.
+    /// A connection of the test's own to where the tenant is right now.
     pub fn raw(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url.as_str()).unwrap();
-        client.get_connection().unwrap()
+        (self.eyes)(&self.prefix())
     }
 
     /// Runs a command as other software would.
@@ -127,4 +124,9 @@ impl RedisTenant {
         let wrong = audit::violations(&self.snapshot(), &self.prefix());
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
+}
+
+fn random_name() -> Tenant {
+    let name = format!("t-{:012x}:conf", rand::random::<u64>() >> 16);
+    name.parse().unwrap()
 }

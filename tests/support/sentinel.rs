@@ -4,14 +4,16 @@
 //! the port of which it announces. So a test cuts the replication of a server, or hides it from the
 //! sentinels, while its clients still reach it ([`Sentinels::cut`], [`Sentinels::isolate`]).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
 use super::{
+    deployment::{Deployment, Eyes, Setting},
     launch::{Launch, Program},
     link::{Cuts, Link},
-    redis_server::RedisServer,
+    redis_server::{PROMPT, RedisServer},
+    security::{BROKER_PASSWORD, Security},
     switches::Switches,
     waiting::found,
 };
@@ -27,6 +29,7 @@ pub struct Options {
     pub down_after: Duration,
     /// How long a failover may take; the next one begins after twice that at the earliest.
     pub failover_timeout: Duration,
+    pub security: Security,
     /// More lines of configuration for the servers and for the sentinels.
     pub server: Vec<String>,
     pub sentinel: Vec<String>,
@@ -38,6 +41,7 @@ impl Default for Options {
             program: Program::Usual,
             down_after: Duration::from_millis(800),
             failover_timeout: Duration::from_secs(3),
+            security: Security::NONE,
             server: Vec::new(),
             sentinel: Vec::new(),
         }
@@ -51,6 +55,7 @@ pub struct Sentinels {
     pub sentinels: Vec<RedisServer>,
     /// When which primary was followed by which.
     pub switches: Switches,
+    security: Security,
     links: Vec<Link>,
     cuts: watch::Sender<Cuts>,
 }
@@ -71,8 +76,8 @@ impl Sentinels {
             ]);
             let replica = (i > 0).then(|| format!("replicaof 127.0.0.1 {primary}"));
             let launch = launch.lines(replica).lines(options.server.iter().cloned());
-            let server = launch.start();
-            link.lead_to(server.port());
+            let server = options.security.of_server(launch).start();
+            link.lead_to(options.security.port(&server));
             servers.push(server);
         }
         let sentinels: Vec<_> = (0..3)
@@ -85,6 +90,7 @@ impl Sentinels {
             switches: Switches::watch(&sentinels),
             servers,
             sentinels,
+            security: options.security,
             links,
             cuts,
         }
@@ -94,16 +100,18 @@ impl Sentinels {
     pub fn url(&self) -> String {
         let sentinels = self.sentinels.iter();
         let hosts: Vec<_> = sentinels
-            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port()))
+            .map(|sentinel| format!("127.0.0.1:{}", self.security.port(sentinel)))
             .collect();
-        format!("redis+sentinel://{}/{MASTER}", hosts.join(","))
+        let start = self.security.url_start("+sentinel");
+        format!("{start}{}/{MASTER}", hosts.join(","))
     }
 
     /// The server that most sentinels call the primary, where two agree.
     pub fn primary(&self) -> Option<usize> {
-        let told: Vec<_> = self.sentinels.iter().map(|s| self.told_by(s)).collect();
-        let agreed = |i: &usize| told.iter().filter(|told| **told == Some(*i)).count() > 1;
-        (0..self.servers.len()).find(agreed)
+        let clients = self.sentinels.iter().map(RedisServer::client);
+        let told: Vec<_> = clients.filter_map(|client| told_by(&client)).collect();
+        let agreed = |port: u16| told.iter().filter(|told| **told == port).count() > 1;
+        self.links.iter().position(|link| agreed(link.port()))
     }
 
     /// The port that a server announces, and that everybody reaches it by.
@@ -222,12 +230,6 @@ impl Sentinels {
                     })
             })
     }
-
-    fn told_by(&self, sentinel: &RedisServer) -> Option<usize> {
-        let command = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER];
-        let (_, port): (String, u16) = sentinel.ask(&command).ok()?;
-        self.by_port(port)
-    }
 }
 
 /// One sentinel. The last one is slow to notice: three that notice in the same millisecond each vote
@@ -235,7 +237,7 @@ impl Sentinels {
 fn sentinel(options: &Options, primary: u16, slow: bool) -> Launch {
     let down_after = options.down_after.as_millis() * if slow { 3 } else { 1 };
     let timeout = options.failover_timeout.as_millis();
-    Launch::new(options.program)
+    let launch = Launch::new(options.program)
         .sentinel()
         .lines([
             format!("sentinel monitor {MASTER} 127.0.0.1 {primary} 2"),
@@ -243,7 +245,8 @@ fn sentinel(options: &Options, primary: u16, slow: bool) -> Launch {
             format!("sentinel failover-timeout {MASTER} {timeout}"),
             format!("sentinel parallel-syncs {MASTER} 2"),
         ])
-        .lines(options.sentinel.iter().cloned())
+        .lines(options.sentinel.iter().cloned());
+    options.security.of_sentinel(launch)
 }
 
 /// Has a sentinel look around and speak more often than every second, two or ten. A new connection
@@ -275,6 +278,44 @@ fn describe(sentinel: &RedisServer, what: &str) -> Vec<BTreeMap<String, String>>
         sentinel.ask(&command)
     }
     .unwrap_or_default()
+}
+
+impl Deployment for Sentinels {
+    fn settings(&self) -> Vec<Setting> {
+        let mut settings = self.security.settings(&self.servers[0]);
+        if self.security.acl {
+            settings.extend([
+                ("redis-sentinel-username", "broker".to_owned()),
+                ("redis-sentinel-password", BROKER_PASSWORD.to_owned()),
+            ]);
+        }
+        settings.push(("redis-url", self.url()));
+        settings
+    }
+
+    /// Of the server that most sentinels call the primary.
+    fn eyes(&self) -> Eyes {
+        let clients = self.servers.iter().map(RedisServer::client);
+        let ports = self.links.iter().map(Link::port);
+        let servers: Vec<_> = ports.zip(clients).collect();
+        let sentinels: Vec<_> = self.sentinels.iter().map(RedisServer::client).collect();
+        Arc::new(move |_| {
+            let told: Vec<_> = sentinels.iter().filter_map(told_by).collect();
+            let agreed = |port: u16| told.iter().filter(|told| **told == port).count() > 1;
+            let primary = servers.iter().find(|(port, _)| agreed(*port));
+            primary.expect("a primary").1.get_connection().unwrap()
+        })
+    }
+}
+
+/// The port of the server that a sentinel calls the primary.
+fn told_by(sentinel: &redis::Client) -> Option<u16> {
+    let mut connection = sentinel.get_connection_with_timeout(PROMPT).ok()?;
+    connection.set_read_timeout(Some(PROMPT)).ok()?;
+    let mut ask = redis::cmd("SENTINEL");
+    ask.arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER);
+    let (_, port): (String, u16) = ask.query(&mut connection).ok()?;
+    Some(port)
 }
 
 impl Drop for Sentinels {
