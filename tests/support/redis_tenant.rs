@@ -40,11 +40,14 @@ impl RedisTenant {
 
     /// The same tenant behind a proxy on `port`.
     pub fn at_port(&self, port: u16) -> Self {
-        let (scheme, _) = self.broker_url.split_once("://").unwrap();
-        Self {
-            broker_url: format!("{scheme}://127.0.0.1:{port}"),
-            ..self.clone()
-        }
+        let urls = self
+            .settings
+            .iter()
+            .filter(|(name, _)| *name == "redis-url");
+        let (_, url) = urls.last().unwrap();
+        let (scheme, _) = url.split_once("://").unwrap();
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        self.clone().with("redis-url", &url)
     }
 
     /// Another new tenant beside this one.
