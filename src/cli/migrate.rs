@@ -1,10 +1,8 @@
 //! `token-broker migrate`: brings in older data without serving.
 
-use std::io::{self, Write};
+use clap::Args;
 
-use clap::{Args, ValueEnum};
-
-use super::{Configured, DONE, FAILED, REFUSED, USAGE, complain, runtime};
+use super::{Configured, DONE, FAILED, REFUSED, USAGE, complain, report::ReportArgs, runtime};
 use crate::{
     config::{Backend, Config},
     error::Error,
@@ -23,21 +21,13 @@ pub(super) struct MigrateArgs {
     /// Migrate what is left and end the grace period: no other software writes any more
     #[arg(long)]
     finish: bool,
-    /// How the report looks
-    #[arg(long, value_enum, default_value = "text")]
-    report: Format,
+    #[command(flatten)]
+    report: ReportArgs,
     #[command(flatten)]
     pub(super) configured: Configured,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-/// Migrates, and prints the report. It names keys, which hold session ids: it goes to stdout, for
-/// who asked, and never to the log.
+/// Migrates, and prints the report.
 pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     if config.backend != Backend::Redis {
         complain("backend: must be redis, there is nothing to migrate in memory");
@@ -58,7 +48,7 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
             return FAILED;
         }
     };
-    if let Err(error) = print(&report, args.report) {
+    if let Err(error) = args.report.print(&report) {
         complain(&format!("can't print the report: {error}"));
         return FAILED;
     }
@@ -84,16 +74,4 @@ async fn migrate(args: &MigrateArgs, config: Config) -> Result<Report, Error> {
     };
     progress.end();
     report
-}
-
-fn print(report: &Report, format: Format) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match format {
-        Format::Text => write!(out, "{report}")?,
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut out, report)?;
-            writeln!(out)?;
-        }
-    }
-    out.flush()
 }

@@ -1,10 +1,12 @@
 //! The command line: one file a command. Exit codes are those of contract section 9.
 
+mod check;
 mod health;
 mod log;
 mod migrate;
 #[cfg(test)]
 mod reference;
+mod report;
 mod serve;
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
@@ -52,6 +54,8 @@ enum Command {
     Serve(Box<Configured>),
     /// Bring in the data of older software without serving, or end its grace period
     Migrate(Box<migrate::MigrateArgs>),
+    /// Verify the data in Redis while brokers serve it, and mend it; exit code 3 if damage is left
+    Check(Box<check::CheckArgs>),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
     Health(health::HealthArgs),
 }
@@ -86,6 +90,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Serve(args)) => configured(*args, own, serve::run),
         Some(Command::Migrate(args)) => configured(args.configured.clone(), own, |config| {
             migrate::run(&args, config)
+        }),
+        Some(Command::Check(args)) => configured(args.configured.clone(), own, |config| {
+            check::run(&args, config)
         }),
         Some(Command::Health(args)) => health::run(&args),
     };

@@ -112,7 +112,7 @@ async fn m8_a_dry_run_on_a_tenant_that_no_broker_has_seen() {
 #[derive(Default)]
 struct Told(Mutex<Vec<Snapshot>>);
 
-impl Progress for Told {
+impl Progress<Snapshot> for Told {
     fn update(&self, now: &Snapshot) {
         self.0.lock().unwrap().push(*now);
     }
@@ -137,14 +137,17 @@ async fn m8_progress_is_told_and_ends_where_the_report_does() {
     let told = told.0.into_inner().unwrap();
     assert!(told.len() > 5);
     for pair in told.windows(2) {
-        assert!(pair[0].scanned <= pair[1].scanned && pair[0].migrated <= pair[1].migrated);
-        assert!((0.0..=1.0).contains(&pair[0].done));
+        assert!(
+            pair[0].walked.scanned <= pair[1].walked.scanned
+                && pair[0].migrated <= pair[1].migrated
+        );
+        assert!((0.0..=1.0).contains(&pair[0].walked.done));
     }
-    let half = told.iter().find(|now| now.done >= 0.5).unwrap();
+    let half = told.iter().find(|now| now.walked.done >= 0.5).unwrap();
     assert!((500..3_000).contains(&half.migrated), "{half:?}");
     let last = told.last().unwrap();
-    assert!((last.done - 1.0).abs() < f64::EPSILON);
+    assert!((last.walked.done - 1.0).abs() < f64::EPSILON);
     assert_eq!(last.migrated, report.rows.migrated);
     assert_eq!((last.migrated, last.skipped, last.failed), (2_970, 30, 1));
-    assert!(last.scanned >= 3_002, "{last}");
+    assert!(last.walked.scanned >= 3_002, "{last}");
 }

@@ -90,7 +90,7 @@ async fn m5_two_that_work_at_once_do_no_harm() {
 #[derive(Default)]
 struct Waits(AtomicUsize);
 
-impl Progress for Waits {
+impl Progress<Snapshot> for Waits {
     fn update(&self, _: &Snapshot) {}
 
     fn waiting(&self) {

@@ -164,6 +164,37 @@ impl Keyspace {
         (self.row(&parsed) == key).then_some(parsed)
     }
 
+    /// The session whose index `key` is. `None` for all other keys, also where it isn't spelled as
+    /// [`Keyspace::session_index`] does it.
+    #[must_use]
+    pub fn parse_session_index(&self, key: &str) -> Option<SessionId> {
+        let rest = key.strip_prefix(&self.prefix)?;
+        let session = SessionId::from_stored(decode(rest.strip_prefix("upstream:idx:")?)?)?;
+        (self.session_index(&session) == key).then_some(session)
+    }
+
+    /// What stands for the user in `key`, if that is an index of a user's rows, whoever spelled it.
+    #[must_use]
+    pub fn parse_user_index<'k>(&self, key: &'k str) -> Option<&'k str> {
+        key.strip_prefix(&self.prefix)?
+            .strip_prefix("user:upstream:")
+    }
+
+    /// What stands for the user in `key`, if that is a set of a user's identities, whoever spelled
+    /// it.
+    #[must_use]
+    pub fn parse_user_identities<'k>(&self, key: &'k str) -> Option<&'k str> {
+        key.strip_prefix(&self.prefix)?
+            .strip_prefix("user:providers:")
+    }
+
+    /// The user that is spelled so in a key. `None` if none is, by this broker.
+    #[must_use]
+    pub fn parse_user(spelled: &str) -> Option<UserId> {
+        let user = UserId::from_stored(decode(spelled)?)?;
+        (encode(user.as_str()) == spelled).then_some(user)
+    }
+
     /// The session whose row `key` is in the older layout, one row a session: its name as it stands
     /// in the key.
     #[must_use]
@@ -343,6 +374,11 @@ mod tests {
                     let first = seen.entry(name).or_insert_with(|| of.clone());
                     prop_assert_eq!(&*first, &of);
                 }
+                let index = keys.user_index(&user);
+                let spelled = keys.parse_user_index(&index).unwrap_or_default();
+                prop_assert_eq!(Keyspace::parse_user(spelled), Some(user));
+                let index = keys.session_index(&row.session);
+                prop_assert_eq!(keys.parse_session_index(&index), Some(row.session.clone()));
                 prop_assert_eq!(keys.parse_row(&keys.row(&row)), Some(row));
             }
         }

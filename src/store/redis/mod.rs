@@ -4,11 +4,13 @@
 //! step each; `pool` and `connection` carry the commands; [`migration`] brings in older data. What one
 //! tenant holds shares a hash slot, so that a script may touch all of it.
 
+pub mod check;
 pub mod keyspace;
 pub mod migration;
 mod options;
 mod pool;
 mod probe;
+pub mod progress;
 mod reply;
 pub mod row_json;
 mod scripts;

@@ -49,6 +49,10 @@ scripts! {
     keep_lease: "keep_lease.lua",
     /// Gives a user's index its expiry back.
     expire_index: "expire_index.lua",
+    /// Checks a row's places in its indexes.
+    check_row: "check_row.lua",
+    /// Checks the members of an index.
+    check_index: "check_index.lua",
 }
 
 /// A script and its hash.

@@ -21,7 +21,7 @@ pub mod progress;
 mod record;
 mod report;
 mod row;
-mod scan;
+pub(super) mod scan;
 mod step;
 mod stragglers;
 mod worker;
@@ -38,7 +38,7 @@ use self::{
     finder::Grace,
     lease::Lease,
     pass::{Pace, Pass},
-    progress::Progress,
+    progress::{Progress, Snapshot},
     record::Record,
     scan::Scan,
 };
@@ -109,7 +109,10 @@ impl Migration {
     /// # Errors
     /// [`Error::StoreUnavailable`], as for the other methods. To call it again goes on where it
     /// ended.
-    pub async fn ensure_migrated(&self, progress: &dyn Progress) -> Result<Option<Report>, Error> {
+    pub async fn ensure_migrated(
+        &self,
+        progress: &dyn Progress<Snapshot>,
+    ) -> Result<Option<Report>, Error> {
         let mut waits = false;
         loop {
             if self.is_covered().await? {
@@ -134,7 +137,7 @@ impl Migration {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`].
-    pub async fn run(&self, progress: &dyn Progress) -> Result<Report, Error> {
+    pub async fn run(&self, progress: &dyn Progress<Snapshot>) -> Result<Report, Error> {
         self.lead(Purpose::Migrate, progress).await
     }
 
@@ -147,7 +150,7 @@ impl Migration {
     pub async fn finish(
         &self,
         allow_unmigrated: bool,
-        progress: &dyn Progress,
+        progress: &dyn Progress<Snapshot>,
     ) -> Result<Report, Error> {
         self.lead(Purpose::Finish { allow_unmigrated }, progress)
             .await
@@ -157,7 +160,7 @@ impl Migration {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`].
-    pub async fn dry_run(&self, progress: &dyn Progress) -> Result<Report, Error> {
+    pub async fn dry_run(&self, progress: &dyn Progress<Snapshot>) -> Result<Report, Error> {
         let record = Record::read(&self.pool, &self.keys).await?;
         let mapping = self.effective_mapping(record.as_ref());
         let pass = Pass {
@@ -173,7 +176,11 @@ impl Migration {
             .ok_or_else(|| Error::store_unavailable("the dry run was interrupted"))
     }
 
-    async fn lead(&self, purpose: Purpose, progress: &dyn Progress) -> Result<Report, Error> {
+    async fn lead(
+        &self,
+        purpose: Purpose,
+        progress: &dyn Progress<Snapshot>,
+    ) -> Result<Report, Error> {
         let mut waits = false;
         loop {
             let Some(lease) = self.try_lease().await? else {
@@ -192,7 +199,7 @@ impl Migration {
         &self,
         mut lease: Lease<'_>,
         purpose: Purpose,
-        progress: &dyn Progress,
+        progress: &dyn Progress<Snapshot>,
     ) -> Result<Option<Report>, Error> {
         let record = Record::read(&self.pool, &self.keys).await?;
         let mapping = self.effective_mapping(record.as_ref());
@@ -249,7 +256,7 @@ impl Migration {
         Lease::take(&self.pool, &self.scripts, key, self.lease).await
     }
 
-    async fn wait(&self, waits: &mut bool, progress: &dyn Progress) {
+    async fn wait(&self, waits: &mut bool, progress: &dyn Progress<Snapshot>) {
         if !std::mem::replace(waits, true) {
             progress.waiting();
         }

@@ -61,7 +61,7 @@ impl Pass<'_> {
     pub async fn run(
         &self,
         mut lease: Option<&mut Lease<'_>>,
-        progress: &dyn Progress,
+        progress: &dyn Progress<Snapshot>,
     ) -> Result<Option<Findings>, Error> {
         let pool = &self.migration.pool;
         let mut earlier = None::<Report>;
@@ -98,7 +98,7 @@ impl Pass<'_> {
     async fn once(
         &self,
         mut lease: Option<&mut Lease<'_>>,
-        progress: &dyn Progress,
+        progress: &dyn Progress<Snapshot>,
     ) -> Result<Option<Report>, Error> {
         let begun = Instant::now();
         let mut report = Report::new(self.mapping, !self.apply);
@@ -140,9 +140,10 @@ impl Pass<'_> {
                 report.note(candidate.is_row(), candidate.key(), outcome);
             }
             // Batches may overtake each other.
-            now.scanned = now.scanned.max(batch.scanned);
-            now.done = now.done.max(batch.done);
-            now.elapsed = begun.elapsed();
+            let walked = &mut now.walked;
+            walked.scanned = walked.scanned.max(batch.scanned);
+            walked.done = walked.done.max(batch.done);
+            walked.elapsed = begun.elapsed();
             now.count(&report);
             progress.update(&now);
             if !self.rest(working.elapsed(), lease.as_deref_mut()).await? {

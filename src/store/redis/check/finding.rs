@@ -1,0 +1,54 @@
+//! One thing that is wrong.
+
+use serde::Serialize;
+use sha1::{Digest, Sha1};
+
+use super::Kind;
+
+/// One thing that was wrong at one instant. It names keys, which hold session ids: it is for the
+/// operator who asked, never for a log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// What is wrong.
+    pub kind: Kind,
+    /// The row, member or index that it is about; what isn't UTF-8 in it is replaced.
+    pub key: String,
+    /// The index that it is missing in, or is a member of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
+    /// Whether it was mended in the same step.
+    pub mended: bool,
+}
+
+impl Finding {
+    /// About a key alone.
+    pub(super) fn of(kind: Kind, key: &str, mended: bool) -> Self {
+        Self {
+            kind,
+            key: key.to_owned(),
+            index: None,
+            mended,
+        }
+    }
+
+    /// About a key and an index.
+    pub(super) fn within(kind: Kind, key: &str, index: &str, mended: bool) -> Self {
+        Self {
+            index: Some(index.to_owned()),
+            ..Self::of(kind, key, mended)
+        }
+    }
+
+    /// The same for the same finding, whenever it was made.
+    pub(super) fn digest(&self) -> u128 {
+        let mut hash = Sha1::new();
+        let index = self.index.as_deref().unwrap_or_default();
+        for part in [self.kind.name(), self.key.as_str(), index] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        let digest = hash.finalize();
+        let head = digest.iter().take(16);
+        head.fold(0, |id, &byte| id << 8 | u128::from(byte))
+    }
+}
