@@ -75,13 +75,11 @@ fn verdict(report: &Report) -> u8 {
         return DONE;
     }
     complain(&match (mendable, unmended - mendable) {
-        (some, 0) => format!("{some} damaged; --repair mends all of it"),
-        (0, others) => {
-            format!("{others} damaged that no repair mends; the report tells what to do")
-        }
+        (_, 0) => format!("damage: {unmended}; --repair mends it"),
+        (0, _) => format!("damage: {unmended}, which needs you: the report tells what to do"),
         (some, others) => format!(
-            "{unmended} damaged; --repair mends {some} of it, for the other {others} the report tells \
-             what to do"
+            "damage: {unmended}; --repair mends {some} of it, {others} need you: the report tells what \
+             to do"
         ),
     });
     REFUSED

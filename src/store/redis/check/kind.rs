@@ -105,16 +105,11 @@ impl Kind {
                 "members of an index that are no rows or identities of the tenant"
             }
             Self::IndexOfWrongType => {
-                "keys in the place of an index that are no sets: calls for that session or user fail. \
-                 Look at them and delete them, then repair"
+                "keys in the place of an index that are no sets: calls for that session or user fail"
             }
-            Self::UnreadableRow => {
-                "rows that can't be decoded: Get answers DATA_LOSS. Have the session log in again, or \
-                 delete them"
-            }
+            Self::UnreadableRow => "rows that can't be decoded: Get answers DATA_LOSS",
             Self::RowOfAnotherProvider => {
-                "rows whose provider_id is not the provider in their key: Get answers DATA_LOSS. Have \
-                 the session log in again, or delete them"
+                "rows whose provider_id is not the provider in their key: Get answers DATA_LOSS"
             }
             Self::DanglingMember => "members of an index whose key is gone",
             Self::IndexWithoutRows => "indexes of which no member is there any more",
@@ -147,13 +142,16 @@ impl Kind {
         }
     }
 
-    /// Whether a repair mends it. Else it is for a person to decide: what is there may be all that is
-    /// left of something.
+    /// What to do about it by hand. `None` if a repair mends it; else it is for a person to decide, since
+    /// what is there may be all that is left of something.
     #[must_use]
-    pub fn is_mendable(self) -> bool {
-        !matches!(
-            self,
-            Self::IndexOfWrongType | Self::UnreadableRow | Self::RowOfAnotherProvider
-        )
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::IndexOfWrongType => Some("see who wrote it, delete it, and run with --repair"),
+            Self::UnreadableRow | Self::RowOfAnotherProvider => {
+                Some("let the session log in again, which replaces it, or delete it with Delete")
+            }
+            _ => None,
+        }
     }
 }

@@ -163,7 +163,7 @@ impl Report {
     #[must_use]
     pub fn mendable(&self) -> u64 {
         let sums = self.sums(Weight::Damage);
-        let mendable = sums.filter(|(kind, _)| kind.is_mendable() && !self.repair);
+        let mendable = sums.filter(|(kind, _)| kind.remedy().is_none() && !self.repair);
         mendable.map(|(_, sum)| sum.found).sum()
     }
 

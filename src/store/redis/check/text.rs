@@ -4,12 +4,20 @@ use std::fmt;
 
 use super::{Finding, Kind, Report, Sum, Weight};
 
+/// How many leftovers of a kind are listed: there may be very many, and nobody has to act. The report in
+/// JSON lists more.
+const LEFTOVERS: usize = 5;
+
 /// Writes `report`, one thing a line.
 pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     looked_at(report, f)?;
-    match report.damaged() {
-        0 => writeln!(f, "Damage: none")?,
-        damaged => writeln!(f, "Damage: {damaged}")?,
+    match (report.damaged(), report.unmended()) {
+        (0, _) => writeln!(f, "Damage: none")?,
+        (damaged, 0) => writeln!(f, "Damage: {damaged}, all mended")?,
+        (damaged, left) if left < damaged => {
+            writeln!(f, "Damage: {damaged}, of which {left} not mended")?;
+        }
+        (damaged, _) => writeln!(f, "Damage: {damaged}")?,
     }
     kinds(report, Weight::Damage, &report.damage, f)?;
     let leftovers: u64 = report
@@ -75,19 +83,21 @@ fn kinds(
 ) -> fmt::Result {
     for (kind, sum) in report.sums(weight) {
         let Sum { found, mended } = sum;
-        let state = if mended == found {
-            "mended".to_owned()
-        } else if mended > 0 {
-            format!("{mended} of them mended")
-        } else if kind.is_mendable() && !report.repair {
-            "--repair mends this".to_owned()
-        } else {
-            "not mended".to_owned()
+        let state = match kind.remedy() {
+            _ if mended == found => "mended",
+            Some(remedy) => remedy,
+            None => "--repair mends it",
         };
-        let name = kind.name();
-        writeln!(f, "  {name}: {found}, {state} ({})", kind.invariant())?;
-        writeln!(f, "    {}", kind.meaning())?;
-        let own = listed.iter().filter(|finding| finding.kind == kind);
+        writeln!(f, "  {} ({}): {found}", kind.name(), kind.invariant())?;
+        writeln!(f, "    {}; {state}", kind.meaning())?;
+        let most = match weight {
+            Weight::Damage => usize::MAX,
+            Weight::Leftover => LEFTOVERS,
+        };
+        let own = listed
+            .iter()
+            .filter(|finding| finding.kind == kind)
+            .take(most);
         let mut shown = 0;
         for finding in own {
             shown += 1;

@@ -1,0 +1,244 @@
+//! The damages that are planted. Each has sessions and users of its own, so that all may be in one tenant.
+
+use token_broker::store::redis::check::Kind;
+
+use crate::support::{broker::Broker, redis_tenant::RedisTenant, rows::*};
+
+/// What is broken, and what a check should say of it.
+pub struct Damage {
+    /// Its name, of which its sessions and users are made.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// The key that it is about, where `$` stands for the name.
+    key: &'static str,
+    /// The index, if one is named.
+    index: &'static str,
+    /// What is done to sound data, a command a line; `@` stands for the tenant's prefix.
+    commands: &'static str,
+}
+
+impl Damage {
+    /// Stores sound rows and breaks them.
+    ///
+    /// There are the sessions `$a` and `$b` of the user `$u`, each with two rows, and `$c` of `$v`.
+    pub async fn plant(&self, tenant: &RedisTenant) {
+        self.store_sound(&tenant.broker()).await;
+        for command in self.commands.lines().map(str::trim) {
+            let words: Vec<String> = command
+                .split_whitespace()
+                .map(|word| self.spell(tenant, word))
+                .collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            tenant.run::<redis::Value>(&words);
+        }
+    }
+
+    async fn store_sound<S: token_broker::store::Store>(&self, broker: &Broker<S>) {
+        for (session, user) in [("a", "u"), ("b", "u"), ("c", "v")] {
+            for provider in ["p", "q"] {
+                let key = key(&format!("{}{session}", self.name), provider);
+                let row = row(&format!("{}{user}", self.name), "at");
+                broker.put(&key, &row).await;
+            }
+        }
+    }
+
+    /// The finding that is due: kind, key and index.
+    pub fn due(&self, tenant: &RedisTenant) -> (Kind, String, Option<String>) {
+        let index = (!self.index.is_empty()).then(|| self.spell(tenant, self.index));
+        (self.kind, self.spell(tenant, self.key), index)
+    }
+
+    fn spell(&self, tenant: &RedisTenant, text: &str) -> String {
+        text.replace('@', &tenant.prefix()).replace('$', self.name)
+    }
+}
+
+/// All damages that one command or two can do.
+pub const DAMAGES: &[Damage] = &[
+    Damage {
+        name: "row-not-in-its-session",
+        kind: Kind::MissingInSessionIndex,
+        key: "@upstream:$a:p",
+        index: "@upstream:idx:$a",
+        commands: "SREM @upstream:idx:$a @upstream:$a:p",
+    },
+    Damage {
+        name: "session-index-gone",
+        kind: Kind::MissingInSessionIndex,
+        key: "@upstream:$c:p",
+        index: "@upstream:idx:$c",
+        commands: "DEL @upstream:$c:q\nSREM @user:upstream:$v @upstream:$c:q\nDEL @upstream:idx:$c",
+    },
+    Damage {
+        name: "row-not-at-its-user",
+        kind: Kind::MissingInUserIndex,
+        key: "@upstream:$a:p",
+        index: "@user:upstream:$u",
+        commands: "SREM @user:upstream:$u @upstream:$a:p",
+    },
+    Damage {
+        name: "session-index-ends-early",
+        kind: Kind::SessionIndexEndsEarly,
+        key: "@upstream:$a:p",
+        index: "@upstream:idx:$a",
+        commands: "PEXPIRE @upstream:$a:p 7000000000\nPERSIST @user:upstream:$u",
+    },
+    Damage {
+        name: "session-index-ends-before-an-endless-row",
+        kind: Kind::SessionIndexEndsEarly,
+        key: "@upstream:$a:p",
+        index: "@upstream:idx:$a",
+        commands: "PERSIST @upstream:$a:p\nPERSIST @user:upstream:$u",
+    },
+    Damage {
+        name: "user-index-ends-early",
+        kind: Kind::UserIndexEndsEarly,
+        key: "@upstream:$a:p",
+        index: "@user:upstream:$u",
+        commands: "PEXPIRE @upstream:$a:p 7000000000\nPERSIST @upstream:idx:$a",
+    },
+    Damage {
+        name: "user-index-ends-before-an-endless-row",
+        kind: Kind::UserIndexEndsEarly,
+        key: "@upstream:$a:p",
+        index: "@user:upstream:$u",
+        commands: "PERSIST @upstream:$a:p\nPERSIST @upstream:idx:$a",
+    },
+    Damage {
+        name: "row-in-another-session",
+        kind: Kind::RowOfAnotherSession,
+        key: "@upstream:$b:p",
+        index: "@upstream:idx:$a",
+        commands: "SADD @upstream:idx:$a @upstream:$b:p",
+    },
+    Damage {
+        name: "row-at-another-user",
+        kind: Kind::RowOfAnotherUser,
+        key: "@upstream:$c:p",
+        index: "@user:upstream:$u",
+        commands: "SADD @user:upstream:$u @upstream:$c:p",
+    },
+    Damage {
+        name: "row-of-nobody-at-a-user",
+        kind: Kind::RowOfAnotherUser,
+        key: "@upstream:$c:p",
+        index: "@user:upstream:$v",
+        commands: "SET @upstream:$c:p {\"access_token\":\"x\"} KEEPTTL",
+    },
+    Damage {
+        name: "row-of-another-tenant-in-a-session",
+        kind: Kind::ForeignMember,
+        key: "thv:auth:{other:tenant}:upstream:$a:p",
+        index: "@upstream:idx:$a",
+        commands: "SADD @upstream:idx:$a thv:auth:{other:tenant}:upstream:$a:p",
+    },
+    Damage {
+        name: "garbage-at-a-user",
+        kind: Kind::ForeignMember,
+        key: "garbage",
+        index: "@user:upstream:$u",
+        commands: "SADD @user:upstream:$u garbage",
+    },
+    Damage {
+        name: "no-row-at-a-user",
+        kind: Kind::ForeignMember,
+        key: "@user:$u",
+        index: "@user:upstream:$u",
+        commands: "SADD @user:upstream:$u @user:$u",
+    },
+    Damage {
+        name: "misspelled-row-in-a-session",
+        kind: Kind::ForeignMember,
+        key: "@upstream:%61:p",
+        index: "@upstream:idx:$a",
+        commands: "SADD @upstream:idx:$a @upstream:%61:p",
+    },
+    Damage {
+        name: "no-identity-in-the-set-of-identities",
+        kind: Kind::ForeignMember,
+        key: "@upstream:$a:p",
+        index: "@user:providers:$u",
+        commands: "SADD @user:providers:$u @upstream:$a:p",
+    },
+    Damage {
+        name: "identity-of-another-user",
+        kind: Kind::IdentityOfAnotherUser,
+        key: "@provider:1:p:$",
+        index: "@user:providers:$u",
+        commands:
+            "SET @provider:1:p:$ {\"user_id\":\"$v\"}\nSADD @user:providers:$v @provider:1:p:$
+                   SADD @user:providers:$u @provider:1:p:$",
+    },
+    Damage {
+        name: "dangling-in-a-session",
+        kind: Kind::DanglingMember,
+        key: "@upstream:$a:gone",
+        index: "@upstream:idx:$a",
+        commands: "SADD @upstream:idx:$a @upstream:$a:gone",
+    },
+    Damage {
+        name: "dangling-at-a-user",
+        kind: Kind::DanglingMember,
+        key: "@upstream:$gone:p",
+        index: "@user:upstream:$u",
+        commands: "SADD @user:upstream:$u @upstream:$gone:p",
+    },
+    Damage {
+        name: "dangling-identity",
+        kind: Kind::DanglingMember,
+        key: "@provider:1:p:$gone",
+        index: "@user:providers:$u",
+        commands: "SET @provider:1:p:$ {\"user_id\":\"$u\"}
+                   SADD @user:providers:$u @provider:1:p:$ @provider:1:p:$gone",
+    },
+    Damage {
+        name: "session-index-without-rows",
+        kind: Kind::IndexWithoutRows,
+        key: "@upstream:idx:$gone",
+        index: "",
+        commands: "SADD @upstream:idx:$gone @upstream:$gone:p @upstream:$gone:q",
+    },
+    Damage {
+        name: "user-index-without-rows",
+        kind: Kind::IndexWithoutRows,
+        key: "@user:upstream:$gone",
+        index: "",
+        commands: "SADD @user:upstream:$gone @upstream:$gone:p",
+    },
+    Damage {
+        name: "session-index-of-another-type",
+        kind: Kind::IndexOfWrongType,
+        key: "@upstream:idx:$x",
+        index: "",
+        commands: "SET @upstream:idx:$x x",
+    },
+    Damage {
+        name: "user-index-of-another-type",
+        kind: Kind::IndexOfWrongType,
+        key: "@user:upstream:$x",
+        index: "",
+        commands: "RPUSH @user:upstream:$x @upstream:$a:p",
+    },
+    Damage {
+        name: "row-cut-short",
+        kind: Kind::UnreadableRow,
+        key: "@upstream:$a:p",
+        index: "",
+        commands: "SET @upstream:$a:p {\"user_id\":\"$u\",\"access KEEPTTL",
+    },
+    Damage {
+        name: "row-of-another-type",
+        kind: Kind::UnreadableRow,
+        key: "@upstream:$x:p",
+        index: "",
+        commands: "HSET @upstream:$x:p a b",
+    },
+    Damage {
+        name: "row-of-another-provider",
+        kind: Kind::RowOfAnotherProvider,
+        key: "@upstream:$a:p",
+        index: "",
+        commands: "SET @upstream:$a:p {\"provider_id\":\"q\",\"user_id\":\"$u\"} KEEPTTL",
+    },
+];

@@ -1,0 +1,88 @@
+//! Others who write while a check runs: rows are stored, moved between users, deleted and expire.
+//!
+//! The rows that expire, those of provider `r`, keep their users: see
+//! `others::a_row_that_expired_and_is_anothers_now`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::task::JoinSet;
+
+use crate::support::{redis_tenant::RedisTenant, rows::*};
+
+/// Writers that write as fast as they can until they are stopped.
+pub struct Load {
+    running: JoinSet<()>,
+    stop: Arc<AtomicBool>,
+    calls: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// Starts writers on so many sessions, called `s0`, `s1` and so on, of a tenth as many users.
+    pub fn start(tenant: &RedisTenant, writers: u64, sessions: usize) -> Self {
+        let mut load = Self {
+            running: JoinSet::new(),
+            stop: Arc::default(),
+            calls: Arc::default(),
+        };
+        for seed in 0..writers {
+            let (tenant, stop) = (tenant.clone(), Arc::clone(&load.stop));
+            let calls = Arc::clone(&load.calls);
+            load.running.spawn(async move {
+                let broker = tenant.broker();
+                let mut dice = StdRng::seed_from_u64(seed);
+                while !stop.load(Ordering::Relaxed) {
+                    let session = dice.random_range(0..sessions);
+                    let provider = ["p", "q"][dice.random_range(0..2)];
+                    let key = key(&format!("s{session}"), provider);
+                    let user = user_of(dice.random_range(0..sessions));
+                    let row = row(&user, "load");
+                    match dice.random_range(0..100) {
+                        0..50 => _ = broker.put(&key, &row).await,
+                        50..60 => _ = broker.put(&key, &bare("nobody")).await,
+                        60..75 => {
+                            let span = Duration::from_millis(dice.random_range(1..200));
+                            let key = crate::support::rows::key(&format!("s{session}"), "r");
+                            let row = crate::support::rows::row(&user_of(session), "load");
+                            broker.put_for(&key, &row, span).await;
+                        }
+                        75..88 => _ = broker.remove(&key).await,
+                        88..95 => _ = broker.delete_all(&key.session).await.unwrap(),
+                        95..99 => _ = broker.listed(&crate::support::rows::user(&user)).await,
+                        _ => {
+                            let user = crate::support::rows::user(&user);
+                            broker.delete_user(&user).await.unwrap();
+                        }
+                    }
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        load
+    }
+
+    /// How many calls were answered.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Stops the writers; gives how many calls there were.
+    pub async fn stop(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.running.join_next().await {
+            ended.unwrap();
+        }
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+/// The user of a session, where nobody has moved it.
+pub fn user_of(session: usize) -> String {
+    format!("u{}", session / 10)
+}

@@ -1,0 +1,71 @@
+//! `token-broker check` against a real Redis: what it finds, what it mends, and that it tells the truth
+//! while others write. Damage is planted as raw commands, never through our own code.
+//!
+//! | what | file |
+//! |---|---|
+//! | each damage is found by kind and key; looking changes nothing; a repair mends it | `planted` |
+//! | all of them are mended under load, and no healthy row is touched | `repair` |
+//! | a healthy tenant under load is healthy: `CHECK_ROWS` says how large | `healthy` |
+//! | what other software leaves behind is no damage | `others` |
+//! | writes and crashes between its steps | `races` |
+//! | a check that isn't atomic would tell of damage that isn't there; the audit notices what isn't mended | `teeth` |
+//! | the report for people | `report` |
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and one tells figures"
+)]
+
+mod damage;
+mod healthy;
+mod load;
+mod others;
+mod planted;
+mod races;
+mod repair;
+mod report;
+#[path = "../support/mod.rs"]
+mod support;
+mod teeth;
+
+use support::{redis_server::RedisServer, redis_tenant::RedisTenant, snapshot::Snapshot};
+use token_broker::store::redis::{
+    check::{Check, Kind, Report},
+    progress::Silent,
+};
+
+/// A new tenant on the Redis that the tests share.
+fn tenant() -> RedisTenant {
+    RedisTenant::on(RedisServer::shared())
+}
+
+/// Looks, and changes nothing.
+async fn look(tenant: &RedisTenant) -> Report {
+    Check::new(&tenant.store()).run(&Silent).await.unwrap()
+}
+
+/// Mends what can be mended.
+async fn repair(tenant: &RedisTenant) -> Report {
+    let check = Check::new(&tenant.store()).repairing(true);
+    check.run(&Silent).await.unwrap()
+}
+
+/// All that a report lists: kind, key and index.
+fn found(report: &Report) -> Vec<(Kind, &str, Option<&str>)> {
+    let all = report.damage.iter().chain(&report.leftovers);
+    all.map(|finding| (finding.kind, &*finding.key, finding.index.as_deref()))
+        .collect()
+}
+
+/// The rows of a snapshot, with their ends.
+fn rows(snapshot: &Snapshot, prefix: &str) -> Snapshot {
+    let begin = format!("{prefix}upstream:");
+    let index = format!("{prefix}upstream:idx:");
+    let is_row =
+        |key: &[u8]| key.starts_with(begin.as_bytes()) && !key.starts_with(index.as_bytes());
+    let rows = snapshot.0.iter().filter(|(key, _)| is_row(key));
+    Snapshot(
+        rows.map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    )
+}

@@ -1,0 +1,91 @@
+//! What an operator reads.
+
+use token_broker::store::redis::{check::Check, progress::Silent};
+
+use crate::{damage::DAMAGES, look, repair, support::rows::*, tenant};
+
+#[tokio::test]
+async fn the_report_of_a_sound_tenant_is_short() {
+    let tenant = tenant();
+    tenant.broker().put(&key("s", "p"), &row("u", "at")).await;
+    let report = look(&tenant).await.to_string();
+    let lines: Vec<_> = report.lines().collect();
+    assert!(
+        lines[0].starts_with("Checked 3 keys in ") && lines[0].ends_with("and changed nothing")
+    );
+    let rest = [
+        "  1 rows",
+        "  1 indexes of sessions",
+        "  1 indexes of users",
+        "  2 members of indexes and sets",
+        "Damage: none",
+    ];
+    assert_eq!(lines[1..], rest);
+}
+
+#[tokio::test]
+async fn every_damage_is_named_and_every_line_says_what_to_do() {
+    let tenant = tenant();
+    for damage in DAMAGES {
+        damage.plant(&tenant).await;
+    }
+    let report = look(&tenant).await;
+    let text = report.to_string();
+    for damage in DAMAGES {
+        let (kind, key, index) = damage.due(&tenant);
+        let line = text.lines().find(|line| {
+            let line = line.trim();
+            line.starts_with(&key) && index.as_ref().is_none_or(|index| line.ends_with(index))
+        });
+        assert!(line.is_some(), "{}: {text}", damage.name);
+        let head = format!("  {} ({}): ", kind.name(), kind.invariant());
+        let at = text
+            .lines()
+            .position(|line| line.starts_with(&head))
+            .unwrap();
+        let remedy = kind.remedy().unwrap_or("--repair mends it");
+        let meaning = text.lines().nth(at + 1).unwrap();
+        assert!(meaning.ends_with(remedy), "{meaning}");
+    }
+    assert!(text.contains("Left over: 5 (no damage"), "{text}");
+    let text = repair(&tenant).await.to_string();
+    assert!(text.contains("Damage: 21, of which 5 not mended"), "{text}");
+    assert!(text.contains("; mended\n"));
+}
+
+/// JSON has the same, with the names of the kinds that the text has.
+#[tokio::test]
+async fn json_names_kind_key_and_index() {
+    let tenant = tenant();
+    for damage in DAMAGES {
+        damage.plant(&tenant).await;
+    }
+    let json = serde_json::to_value(look(&tenant).await).unwrap();
+    for damage in DAMAGES {
+        let (kind, key, index) = damage.due(&tenant);
+        let all = ["damage", "leftovers"].map(|list| json[list].as_array().unwrap().clone());
+        let is = |found: &serde_json::Value| {
+            found["kind"] == kind.name()
+                && found["key"] == key
+                && found["index"].as_str() == index.as_deref()
+                && found["mended"] == false
+        };
+        assert!(all.concat().iter().any(is), "{}: {json}", damage.name);
+        assert!(json["found"][kind.name()]["found"].as_u64() >= Some(1));
+    }
+}
+
+/// However much is wrong, a report lists no more than it was told, and counts all.
+#[tokio::test]
+async fn a_list_is_bounded() {
+    let tenant = tenant();
+    for number in 0..20 {
+        let member = format!("foreign{number}");
+        tenant.run::<()>(&["SADD", &tenant.key("user:upstream:u"), &member]);
+    }
+    let check = Check::new(&tenant.store()).listing(3);
+    let report = check.run(&Silent).await.unwrap();
+    assert_eq!((report.damage.len(), report.not_listed), (3, 17));
+    assert_eq!(report.damaged(), 20);
+    assert!(report.to_string().contains("    and 17 more"), "{report}");
+}
