@@ -83,7 +83,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         assert name in done.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "check"])
 def test_a_password_on_the_command_line_is_refused(command):
     done = run(command, "--backend", "redis", "--redis-url", "redis://:hunter2@127.0.0.1:1/0")
     assert done.returncode == 2, done.stderr
@@ -115,6 +115,6 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, redis):
 def test_help_and_version_are_not_mistakes():
     help_text = run("--help")
     assert help_text.returncode == 0
-    for name in ("serve", "migrate", "health", "--listen", "--redis-url", "TOKEN_BROKER_REDIS_URL"):
+    for name in ("serve", "migrate", "check", "health", "--listen", "--redis-url", "TOKEN_BROKER_REDIS_URL"):
         assert name in help_text.stdout + run("serve", "--help").stdout
     assert run("--version").stdout.startswith("token-broker ")

@@ -12,39 +12,51 @@ use crate::{
     tenant,
 };
 
-/// Thirteen years of daily logins, of which the last twenty are alive: pruning keeps up with them.
+/// How many members an index has, and of how many the row is there, as of one instant.
+const SIZES: &str = r"
+local members, alive = redis.call('SMEMBERS', KEYS[1]), 0
+for _, member in ipairs(members) do alive = alive + redis.call('EXISTS', member) end
+return { #members, alive }";
+
+/// Twenty-seven years of daily logins, whose rows expire: pruning keeps up with them. A row without an end
+/// keeps the index from ending with them.
 #[tokio::test]
-async fn i5_five_thousand_logins_leave_a_small_index() {
-    const LOGINS: usize = 5_000;
-    const ALIVE: usize = 20;
+async fn i5_ten_thousand_logins_leave_a_small_index() {
+    const LOGINS: usize = 10_000;
     let tenant = tenant();
     let store = tenant.store();
     let index = tenant.key("user:upstream:u");
     let (row, mut raw) = (row("u", "at"), tenant.raw());
-    let mut largest = 0;
+    let (mut largest, mut most_alive) = (0, 0);
     for login in 0..LOGINS {
         let key = key(&format!("s{login}"), "p");
         let put = Put {
             key: &key,
             row: &row,
             version: Version::random(),
-            keep_for: Some(Duration::from_secs(3_600)),
+            keep_for: (login > 0).then_some(Duration::from_millis(30)),
             condition: Condition::Always,
             source: None,
             max_providers: 64,
         };
         store.put(put).await.unwrap();
-        if let Some(dead) = login.checked_sub(ALIVE) {
-            // As if its time were over: Redis takes the row and leaves the indexes.
-            let row = tenant.key(&format!("upstream:s{dead}:p"));
-            redis::cmd("DEL").arg(row).exec(&mut raw).unwrap();
-        }
-        let size: usize = redis::cmd("SCARD").arg(&index).query(&mut raw).unwrap();
-        largest = largest.max(size);
+        let sizes = redis::cmd("EVAL")
+            .arg(SIZES)
+            .arg(1)
+            .arg(&index)
+            .query(&mut raw);
+        let (members, alive): (usize, usize) = sizes.unwrap();
+        largest = largest.max(members);
+        most_alive = most_alive.max(alive);
     }
+    // A slow machine has fewer rows alive at once, and chance counts for more.
     assert!(
-        largest <= 2 * ALIVE + 20,
-        "I5: {largest} members for {ALIVE} rows"
+        largest <= (2 * most_alive).max(20),
+        "I5: {largest} members for {most_alive} rows"
+    );
+    assert!(
+        most_alive < LOGINS / 20,
+        "rows expired: {most_alive} were alive"
     );
 }
 
