@@ -157,7 +157,7 @@ async fn on_a_cluster_no_call_crosses_slots() {
         info.unwrap().contains("cluster_state:ok")
     })
     .await;
-    let tenant = RedisTenant::on(&server);
+    let tenant = RedisTenant::on_cluster(&server);
     for damage in DAMAGES {
         damage.plant(&tenant).await;
     }

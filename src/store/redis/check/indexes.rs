@@ -37,7 +37,7 @@ impl Check {
                 .iter()
                 .map(|(index, at)| self.page(index, at))
                 .collect();
-            let answers = self.pool.call_each(&calls).await?;
+            let answers = self.pool.call_each(&calls, self.effect()).await?;
             drop(calls);
             let mut rest = Vec::new();
             for ((index, _), answer) in open.into_iter().zip(answers) {

@@ -23,8 +23,19 @@ pub use kind::{Kind, Weight};
 pub use progress::Snapshot;
 pub use report::{Counts, Report, Sum};
 
-use super::{RedisStore, keyspace::Keyspace, pool::Pool, progress::Progress, scripts::Scripts};
+use std::time::Duration;
+
+use super::{
+    RedisStore,
+    keyspace::Keyspace,
+    pool::{Effect, Pool},
+    progress::Progress,
+    scripts::Scripts,
+};
 use crate::error::Error;
+
+/// How long a request waits for another server to take over: a failover must not end a long walk.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Verifies a tenant's data.
 #[derive(Debug)]
@@ -44,7 +55,7 @@ impl Check {
     #[must_use]
     pub fn new(store: &RedisStore) -> Self {
         Self {
-            pool: store.pool.clone(),
+            pool: store.pool.patient(PATIENCE),
             keys: store.keys.clone(),
             scripts: store.scripts.clone(),
             repair: false,
@@ -68,7 +79,9 @@ impl Check {
         self
     }
 
-    /// Goes through all keys of the tenant once.
+    /// Goes through all keys of the tenant; again if servers changed meanwhile, since one may have taken
+    /// over that didn't have all that was there, or keys may have moved to where they had been looked for
+    /// already.
     ///
     /// It takes at most half of the time for Redis, resting as long after each page of keys as the page
     /// took. Memory is that of a page, of the findings that are listed, and a few bytes for each other.
@@ -77,5 +90,14 @@ impl Check {
     /// [`Error::StoreUnavailable`]. What was mended until then stays mended.
     pub async fn run(&self, progress: &dyn Progress<Snapshot>) -> Result<Report, Error> {
         walk::walk(self, progress).await
+    }
+
+    /// To send a script again is safe: it mends what it finds wrong, and nothing else.
+    fn effect(&self) -> Effect {
+        if self.repair {
+            Effect::Guarded
+        } else {
+            Effect::Reads
+        }
     }
 }

@@ -119,6 +119,15 @@ impl Report {
         }
     }
 
+    /// Before all keys are looked at, perhaps again. What was mended stays told.
+    pub(super) fn begin_round(&mut self) {
+        if self.repair {
+            self.counts = Counts::default();
+        } else {
+            *self = Self::new(false, self.listed);
+        }
+    }
+
     pub(super) fn add(&mut self, part: Part) {
         self.counts.add(&part.counts);
         self.looked_again += part.looked_again;

@@ -52,7 +52,7 @@ impl Check {
         let seen = self.read(open, part, &mut again).await?;
         let grace = self.keys.grace();
         let calls: Vec<_> = seen.iter().map(|seen| self.look(seen, &grace)).collect();
-        let answers = self.pool.call_each(&calls).await?;
+        let answers = self.pool.call_each(&calls, self.effect()).await?;
         drop(calls);
         for (seen, answer) in seen.into_iter().zip(answers) {
             let told: Vec<String> = reply::parse(answer)?;

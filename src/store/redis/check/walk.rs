@@ -1,5 +1,7 @@
 //! One walk over all keys of the tenant.
 
+use std::time::Duration;
+
 use futures_util::{
     future::BoxFuture,
     stream::{self, StreamExt, TryStreamExt},
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    store::redis::{migration::scan::Scan, progress::Progress},
+    store::redis::{migration::scan::Scan, progress::Progress, reply},
 };
 
 /// Rows or indexes that are looked at together. A row may have 60 KiB.
@@ -21,19 +23,64 @@ const BATCH: usize = 100;
 /// How many batches are on the way at once: while Redis works on one, another is decided on.
 const WINDOW: usize = 3;
 
-/// Checks all keys of the tenant.
+/// How often all keys are gone through, at most, while servers change under it.
+const ROUNDS: usize = 10;
+/// How long to wait in between.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Checks all keys of the tenant, whichever servers hold them.
 pub async fn walk(check: &Check, progress: &dyn Progress<Snapshot>) -> Result<Report, Error> {
-    let begun = Instant::now();
     let mut report = Report::new(check.repair, check.listed);
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        report.begin_round();
+        let before = check.pool.standing().await?;
+        match once(check, &mut report, begun, progress).await {
+            Ok(()) => {
+                let after = check.pool.standing().await?;
+                if after == before && !after.is_moving {
+                    return finish(check, report, begun).await;
+                }
+                tracing::info!("servers changed meanwhile: checking again");
+            }
+            Err(error) if !check.pool.topology().fails_over() => return Err(error),
+            Err(error) => {
+                tracing::warn!(reason = error.operator_detail(), "checking again: {error}");
+            }
+        }
+        sleep(PAUSE).await;
+    }
+    Err(Error::store_unavailable(
+        "the servers of Redis keep changing, or a slot stays on its way between two",
+    ))
+}
+
+async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Report, Error> {
+    let mut exists = redis::cmd("EXISTS");
+    exists.arg(check.keys.grace());
+    report.grace_period = reply::parse(check.pool.read(&exists).await?)?;
+    report.seconds = begun.elapsed().as_secs_f64();
+    report.sort();
+    report.log();
+    Ok(report)
+}
+
+/// Goes through the keys once.
+async fn once(
+    check: &Check,
+    report: &mut Report,
+    begun: Instant,
+    progress: &dyn Progress<Snapshot>,
+) -> Result<(), Error> {
     let mut now = Snapshot::default();
     let mut scan = Scan::new(&check.pool, check.keys.pattern());
     loop {
         let page_begun = Instant::now();
         let Some(page) = scan.page().await? else {
-            break;
+            return Ok(());
         };
         now.walked.scanned += page.len() as u64;
-        let (rows, indexes) = sorted(check, page, &mut report);
+        let (rows, indexes) = sorted(check, page, report);
         let works = batches(rows)
             .map(|rows| Box::pin(check.rows(rows)) as BoxFuture<'_, _>)
             .chain(batches(indexes).map(|some| Box::pin(check.indexes(some)) as BoxFuture<'_, _>));
@@ -48,11 +95,6 @@ pub async fn walk(check: &Check, progress: &dyn Progress<Snapshot>) -> Result<Re
         progress.update(&now);
         sleep(page_begun.elapsed()).await;
     }
-    report.grace_period = check.is_grace().await?;
-    report.seconds = begun.elapsed().as_secs_f64();
-    report.sort();
-    report.log();
-    Ok(report)
 }
 
 /// The rows and the indexes among some keys.
@@ -78,12 +120,4 @@ fn batches<T>(all: Vec<T>) -> impl Iterator<Item = Vec<T>> {
         let batch: Vec<_> = rest.by_ref().take(BATCH).collect();
         (!batch.is_empty()).then_some(batch)
     })
-}
-
-impl Check {
-    async fn is_grace(&self) -> Result<bool, Error> {
-        let mut exists = redis::cmd("EXISTS");
-        exists.arg(self.keys.grace());
-        crate::store::redis::reply::parse(self.pool.read(&exists).await?)
-    }
 }

@@ -11,8 +11,9 @@ local key, prefix, user = KEYS[1], ARGV[1], ARGV[2]
 local places = { { name = 'session', index = KEYS[2] }, { name = 'user', index = KEYS[4] } }
 local looked_at = {}
 for _, place in ipairs(places) do
-  if place.index and is_set(place.index) then
-    place.holds = redis.call('SISMEMBER', place.index, key) == 1
+  local is = place.index and redis.pcall('SISMEMBER', place.index, key)
+  if type(is) == 'number' then
+    place.holds = is == 1
     place.left = redis.call('PTTL', place.index)
     looked_at[#looked_at + 1] = place
   end
