@@ -51,7 +51,7 @@ where
         }
     })
     .await;
-    let store = tenant.through(proxy.port()).store();
+    let store = tenant.at_port(proxy.port()).store();
     let report = Check::new(&store).repairing(true).run(&Silent).await;
     tenant.audit();
     report.unwrap()
@@ -105,7 +105,7 @@ async fn a_row_that_never_settles() {
         }
     })
     .await;
-    let store = tenant.through(proxy.port()).store();
+    let store = tenant.at_port(proxy.port()).store();
     let report = Check::new(&store).run(&Silent).await.unwrap();
     assert_eq!((found(&report), report.counts.unsettled), (vec![], 1));
     assert!(
@@ -136,7 +136,7 @@ async fn cut_off_at_every_command() {
         })
         .await;
         let store = tenant
-            .through(proxy.port())
+            .at_port(proxy.port())
             .store_with(Duration::from_millis(150));
         let check = Check::new(&store).repairing(true);
         let ended = check.run(&Silent).await.is_ok();
