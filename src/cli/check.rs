@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::{Configured, DONE, FAILED, REFUSED, USAGE, complain, report::ReportArgs, runtime};
+use super::{Configured, DONE, FAILED, REFUSED, complain, redis::with_redis, report::ReportArgs};
 use crate::{
-    config::{Backend, Config},
+    config::Config,
     error::Error,
     store::redis::{
         RedisStore,
@@ -30,25 +30,22 @@ pub(super) struct CheckArgs {
 
 /// Checks, and prints the report.
 pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
-    if config.backend != Backend::Redis {
-        complain("backend: must be redis, there is nothing to check in memory");
-        return USAGE;
-    }
-    let report = match runtime().map(|runtime| runtime.block_on(check(args, config))) {
-        Ok(Ok(report)) => report,
-        Ok(Err(error)) => {
-            let detail = error.operator_detail().unwrap_or_default();
-            let mended = if args.repair {
-                "; what was mended stays mended, run it again to go on"
-            } else {
-                ""
-            };
-            complain(&format!("{error}: {detail}{mended}"));
-            return FAILED;
-        }
-        Err(error) => {
-            complain(&format!("can't start: {error}"));
-            return FAILED;
+    let afterwards = if args.repair {
+        "; what was mended stays mended, run it again to go on"
+    } else {
+        ""
+    };
+    let checked = with_redis(
+        config,
+        "there is nothing to check in memory",
+        afterwards,
+        async |store, _| check(args, &store).await,
+    );
+    let report = match checked {
+        Ok(report) => report,
+        Err((code, message)) => {
+            complain(&message);
+            return code;
         }
     };
     if let Err(error) = args.report.print(&report) {
@@ -58,9 +55,8 @@ pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
     verdict(&report)
 }
 
-async fn check(args: &CheckArgs, config: Config) -> Result<Report, Error> {
-    let store = RedisStore::new(&config.tenant, config.redis);
-    let check = Check::new(&store)
+async fn check(args: &CheckArgs, store: &RedisStore) -> Result<Report, Error> {
+    let check = Check::new(store)
         .repairing(args.repair)
         .listing(args.list_at_most);
     let progress = progress::on_stderr();

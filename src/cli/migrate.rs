@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::{Configured, DONE, FAILED, REFUSED, USAGE, complain, report::ReportArgs, runtime};
+use super::{Configured, DONE, FAILED, REFUSED, complain, redis::with_redis, report::ReportArgs};
 use crate::{
-    config::{Backend, Config},
+    config::Config,
     error::Error,
     store::redis::{
         RedisStore,
@@ -29,23 +29,18 @@ pub(super) struct MigrateArgs {
 
 /// Migrates, and prints the report.
 pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
-    if config.backend != Backend::Redis {
-        complain("backend: must be redis, there is nothing to migrate in memory");
-        return USAGE;
-    }
     let allow_unmigrated = config.allow_unmigrated;
-    let report = match runtime().map(|runtime| runtime.block_on(migrate(args, config))) {
-        Ok(Ok(report)) => report,
-        Ok(Err(error)) => {
-            let detail = error.operator_detail().unwrap_or_default();
-            complain(&format!(
-                "{error}: {detail}; what was done stays done, run it again to go on"
-            ));
-            return FAILED;
-        }
-        Err(error) => {
-            complain(&format!("can't start: {error}"));
-            return FAILED;
+    let migrated = with_redis(
+        config,
+        "there is nothing to migrate in memory",
+        "; what was done stays done, run it again to go on",
+        async |store, config| migrate(args, &store, config).await,
+    );
+    let report = match migrated {
+        Ok(report) => report,
+        Err((code, message)) => {
+            complain(&message);
+            return code;
         }
     };
     if let Err(error) = args.report.print(&report) {
@@ -59,9 +54,8 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     if refused { REFUSED } else { DONE }
 }
 
-async fn migrate(args: &MigrateArgs, config: Config) -> Result<Report, Error> {
-    let store = RedisStore::new(&config.tenant, config.redis);
-    let migration = Migration::new(&store, config.legacy);
+async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Result<Report, Error> {
+    let migration = Migration::new(store, config.legacy);
     let progress = progress::on_stderr();
     let report = if args.dry_run {
         migration.dry_run(progress.as_ref()).await

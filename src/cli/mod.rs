@@ -4,6 +4,7 @@ mod check;
 mod health;
 mod log;
 mod migrate;
+mod redis;
 #[cfg(test)]
 mod reference;
 mod report;
