@@ -9,6 +9,7 @@ mod atomicity;
 mod audit;
 mod cluster;
 mod corrupt;
+mod credentials;
 mod foreign;
 mod indexes;
 mod interrupted;
