@@ -27,6 +27,7 @@ mod failures;
 mod foreign;
 mod grace;
 mod identities;
+mod moving;
 mod newer_rows;
 mod process;
 mod races;

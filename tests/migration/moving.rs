@@ -1,0 +1,154 @@
+//! M7 where data moves: a slot that goes to another node, and a primary that dies, under a migration.
+
+use std::sync::{Mutex, atomic::AtomicBool};
+
+use token_broker::{
+    store::redis::migration::{
+        Migration, Report,
+        progress::{Progress, Snapshot},
+    },
+    types::Tenant,
+};
+
+use crate::{
+    support::{
+        cluster::{self, Cluster},
+        redis_tenant::RedisTenant,
+        sentinel::{self, Sentinels},
+    },
+    world::mapping_of,
+};
+
+/// Several pages of a scan.
+const ROWS: usize = 5_000;
+
+/// Does something once, when the migration is as far as that.
+struct Meddler<W, D> {
+    when: W,
+    deed: Mutex<Option<D>>,
+    done: AtomicBool,
+}
+
+impl<W: Fn(&Snapshot) -> bool + Send + Sync, D: FnOnce() + Send> Progress<Snapshot>
+    for Meddler<W, D>
+{
+    fn update(&self, snapshot: &Snapshot) {
+        if (self.when)(snapshot)
+            && let Some(deed) = self.deed.lock().unwrap().take()
+        {
+            deed();
+            self.done.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+}
+
+/// Migrates while `deed` is done.
+async fn migrate_under(
+    tenant: &RedisTenant,
+    when: impl Fn(&Snapshot) -> bool + Send + Sync,
+    deed: impl FnOnce() + Send,
+) -> Report {
+    let meddler = Meddler {
+        when,
+        deed: Mutex::new(Some(deed)),
+        done: AtomicBool::new(false),
+    };
+    let migration = Migration::new(&tenant.store(), mapping_of(&["oidc=okta"]));
+    let report = migration.run(&meddler).await.unwrap();
+    assert!(meddler.done.into_inner(), "the deed was done meanwhile");
+    report
+}
+
+/// Rows of the older layout, each with its place in the user's set.
+fn plant(tenant: &RedisTenant) {
+    let mut rows = redis::pipe();
+    for number in 0..ROWS {
+        let key = tenant.key(&format!("upstream:s{number}"));
+        let json = format!(
+            r#"{{"provider_id":"oidc","access_token":"at-{number}","user_id":"u{}"}}"#,
+            number % 50
+        );
+        rows.cmd("SET").arg(&key).arg(json).ignore();
+        let user = tenant.key(&format!("user:upstream:u{}", number % 50));
+        rows.cmd("SADD").arg(user).arg(&key).ignore();
+    }
+    let mut raw = tenant.raw();
+    rows.exec(&mut raw).unwrap();
+    // A replica that takes over is to have them.
+    redis::cmd("WAIT").arg(1).arg(5_000).exec(&mut raw).unwrap();
+}
+
+/// Everything is where it belongs, and nothing is left.
+fn is_migrated(tenant: &RedisTenant) {
+    let snapshot = tenant.snapshot();
+    for number in 0..ROWS {
+        let row = snapshot.text(&tenant.key(&format!("upstream:s{number}:okta")));
+        let token = format!("\"access_token\":\"at-{number}\"");
+        assert!(row.is_some_and(|row| row.contains(&token)), "{number}");
+        assert!(
+            snapshot
+                .get(&tenant.key(&format!("upstream:s{number}")))
+                .is_none(),
+            "{number}"
+        );
+    }
+    tenant.audit();
+}
+
+/// A tenant that the last of the primaries holds, by the order in which they are gone through.
+fn tenant_of_the_last(cluster: &Cluster) -> (RedisTenant, usize, usize) {
+    let primaries = || (0..cluster.nodes.len()).filter(|&i| i < 3);
+    let last = primaries().max_by_key(|&i| cluster.port(i)).unwrap();
+    let first = primaries().min_by_key(|&i| cluster.port(i)).unwrap();
+    loop {
+        let tenant = RedisTenant::on(cluster);
+        if cluster.owner_of(slot_of(tenant.name())) == Some(last) {
+            return (tenant, first, last);
+        }
+    }
+}
+
+fn slot_of(tenant: &Tenant) -> u16 {
+    cluster::slot(&format!("{{{tenant}}}"))
+}
+
+/// The slot goes to a node that has been looked at already. Who went through each node once would find the rest
+/// of the rows nowhere.
+#[tokio::test]
+async fn m7_a_slot_moves_under_a_migration() {
+    let cluster = Cluster::start(&cluster::Options::default());
+    cluster.settled().await;
+    let (tenant, first, last) = tenant_of_the_last(&cluster);
+    plant(&tenant);
+    let slot = slot_of(tenant.name());
+    let begun = |now: &Snapshot| now.migrated > 0;
+    let report = migrate_under(&tenant, begun, || cluster.move_slot(slot, last, first)).await;
+    assert_eq!(report.rows.migrated, ROWS as u64);
+    assert_eq!(cluster.owner_of(slot), Some(first), "it moved");
+    is_migrated(&tenant);
+}
+
+#[tokio::test]
+async fn m7_the_primary_of_a_slot_dies_under_a_migration() {
+    let cluster = Cluster::start(&cluster::Options::default());
+    cluster.settled().await;
+    let (tenant, _, last) = tenant_of_the_last(&cluster);
+    plant(&tenant);
+    let begun = |now: &Snapshot| now.migrated > 0;
+    migrate_under(&tenant, begun, || cluster.nodes[last].kill()).await;
+    assert_ne!(cluster.owner_of(slot_of(tenant.name())), Some(last));
+    is_migrated(&tenant);
+}
+
+#[tokio::test]
+async fn m7_a_primary_dies_under_a_migration() {
+    let sentinels = Sentinels::start(&sentinel::Options::default());
+    sentinels.settled().await;
+    let tenant = RedisTenant::on(&sentinels);
+    plant(&tenant);
+    let primary = sentinels.primary().unwrap();
+    let begun = |now: &Snapshot| now.migrated > 0;
+    migrate_under(&tenant, begun, || sentinels.servers[primary].kill()).await;
+    assert_ne!(sentinels.primary(), Some(primary));
+    is_migrated(&tenant);
+}
