@@ -33,9 +33,10 @@
 //!    long the row lives, draws a version, and asks the store for one conditional
 //!    [`Put`](store::Put).
 //! 5. [`store::redis`] spells the keys ([`keyspace`](store::redis::keyspace)) and the row
-//!    ([`row_json`](store::redis::row_json)) and calls `scripts/put.lua` by its hash over a shared
-//!    connection. The script checks the conditions and changes row, session index and user index in
-//!    one atomic step.
+//!    ([`row_json`](store::redis::row_json)) and calls `scripts/put.lua` by its hash. `pool/` gets a
+//!    connection to the server that `topology/` knows for the primary, and sends the call again where
+//!    that is safe. The script checks the conditions and changes row, session index and user index in
+//!    one atomic step. Where writes are to be durable, WAIT follows on the same connection.
 //! 6. The script's word becomes a [`PutOutcome`](store::PutOutcome), that a version or an
 //!    [`Error`](error::Error), and `rpc/status.rs` gives an error its code, reason and details.
 //!
@@ -54,18 +55,16 @@
 //! | something to verify in Redis | a [`Kind`](store::redis::check::Kind), a fault in `check_row.lua` or `check_index.lua`; a planted damage in `tests/check/` |
 //! | a Lua script | a file in `store/redis/scripts/` and a line in `store/redis/scripts.rs` |
 //! | a key in Redis | [`store::redis::keyspace`], where every key and hash tag is made |
+//! | a Redis topology | a file in `store/redis/topology/`, a scheme in `config/redis_url.rs` |
+//! | an answer of Redis' that is an error | `store/redis/wire/verdict.rs`, and the table in `docs/redis.md` |
 //!
 //! # Where what comes next will sit
 //!
 //! Tried on paper, so that none of it moves what is there:
 //!
-//! - **Sentinel, Cluster, TLS, Unix sockets:** `store/redis/connection.rs` becomes `connection/` with
-//!   one manager a topology; it is the only code that knows where Redis is. The rest sends commands
-//!   to `pool.rs`, whose `read`, `write` and `call` already tell apart what may be sent twice.
-//! - **`durability = "replicated"`:** a second kind of checkout in `pool.rs`, exclusive, for a write
-//!   and its `WAIT`; `write` and `call` choose it.
 //! - **Shards:** [`keyspace`](store::redis::keyspace) gets the number of shards, and the hash tag of
-//!   a session's keys its shard. `store/redis/user.rs`, the only code that spans sessions, loops over
+//!   a session's keys its shard; [`RedisStore`](store::redis::RedisStore) then has a pool for each
+//!   primary that holds shards. `store/redis/user.rs`, the only code that spans sessions, loops over
 //!   the shards. A [`Put::source`](store::Put::source) on another shard is re-read before the write
 //!   rather than inside the script.
 //! - **Sealing:** `seal/`, beside [`tokens`], which calls it right before

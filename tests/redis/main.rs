@@ -10,6 +10,7 @@ mod audit;
 mod cluster;
 mod corrupt;
 mod credentials;
+mod durability;
 mod foreign;
 mod indexes;
 mod interrupted;

@@ -1,9 +1,9 @@
 //! The Redis backend.
 //!
 //! [`keyspace`] names the keys, [`row_json`] spells the rows, `scripts/*.lua` change them, one atomic
-//! step each; `pool` and `connection` carry the commands; [`migration`] brings in older data, and
-//! [`check`] verifies what is there. What one tenant holds shares a hash slot, so that a script may
-//! touch all of it.
+//! step each. `wire` makes one connection to one server, `topology` knows which server is the primary,
+//! `pool` sends; [`migration`] brings in older data, and [`check`] verifies what is there. What one tenant
+//! holds shares a hash slot, so that a script may touch all of it.
 
 pub mod check;
 pub mod keyspace;

@@ -35,7 +35,7 @@ impl Tls {
     ///
     /// # Errors
     /// The first [`TlsProblem`].
-    pub fn load(&self) -> Result<Arc<ClientConfig>, TlsProblem> {
+    pub(crate) fn load(&self) -> Result<Arc<ClientConfig>, TlsProblem> {
         if let Some(name) = &self.server_name {
             parse_name(name)?;
         }
@@ -64,7 +64,7 @@ impl Tls {
     ///
     /// # Errors
     /// A [`TlsProblem`] if it is neither a name nor an address.
-    pub fn name_for(&self, host: &str) -> Result<ServerName<'static>, TlsProblem> {
+    pub(super) fn name_for(&self, host: &str) -> Result<ServerName<'static>, TlsProblem> {
         parse_name(self.server_name.as_deref().unwrap_or(host))
     }
 }

@@ -90,3 +90,110 @@ fn redirection(error: &RedisError) -> Option<Address> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Some(Address::Tcp(host.to_owned(), port.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use redis::{RedisError, Value, parse_redis_value};
+
+    use super::*;
+
+    fn error(text: &str) -> RedisError {
+        let bytes = format!("-{text}\r\n");
+        match parse_redis_value(bytes.as_bytes()) {
+            Ok(Value::ServerError(error)) => error.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Each as a server writes it: by itself, in a script of Redis 7, in a script of Redis 6.2.
+    #[test]
+    fn what_servers_write() {
+        for (text, expected) in [
+            (
+                "READONLY You can't write against a read only replica.",
+                Verdict::Demoted,
+            ),
+            (
+                "READONLY You can't write against a read only replica. script: 5f2, on @user_script:1.",
+                Verdict::Demoted,
+            ),
+            (
+                "ERR Error running script (call to f_5f2): @user_script:1: @user_script: 1: -READONLY You \
+                 can't write against a read only replica. ",
+                Verdict::Demoted,
+            ),
+            (
+                "ERR Error running script (call to f_5f2): @user_script:1: -OOM command not allowed when \
+                 used memory > 'maxmemory'.",
+                Verdict::Refused,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                Verdict::Refused,
+            ),
+            (
+                "MISCONF Redis is configured to save RDB snapshots",
+                Verdict::Refused,
+            ),
+            (
+                "ERR Error running script (call to f_5f2): @user_script:1: @user_script: 1: -NOREPLICAS \
+                 Not enough good replicas to write.",
+                Verdict::Lonely,
+            ),
+            (
+                "ERR Script attempted to access a non local key in a cluster node script: 5f2, on \
+                 @user_script:9.",
+                Verdict::Passing,
+            ),
+            (
+                "TRYAGAIN Multiple keys request during rehashing of slot",
+                Verdict::Passing,
+            ),
+            ("CLUSTERDOWN Hash slot not served", Verdict::Passing),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                Verdict::Passing,
+            ),
+            ("BUSY Redis is busy running a script.", Verdict::Passing),
+            ("MASTERDOWN Link with MASTER is down", Verdict::Demoted),
+            ("NOAUTH Authentication required.", Verdict::Unauthenticated),
+            (
+                "WRONGPASS invalid username-password pair",
+                Verdict::Unauthenticated,
+            ),
+            (
+                "NOPERM this user has no permissions to run the 'get' command",
+                Verdict::Refused,
+            ),
+            ("ERR unknown command", Verdict::Refused),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                Verdict::WrongType,
+            ),
+            (
+                "MOVED 3999 127.0.0.1:6381",
+                Verdict::Moved(Some(Address::Tcp("127.0.0.1".to_owned(), 6381))),
+            ),
+            (
+                "ASK 3999 ::1:6381",
+                Verdict::Ask(Some(Address::Tcp("::1".to_owned(), 6381))),
+            ),
+            ("MOVED 3999 nowhere", Verdict::Moved(None)),
+        ] {
+            let verdict = Verdict::of(&error(text));
+            assert_eq!(verdict, expected, "{text}");
+            assert!(verdict.nothing_was_done(), "{text}: it is an answer");
+        }
+    }
+
+    #[test]
+    fn what_no_server_wrote() {
+        let timeout = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let ended = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        for (error, expected) in [(timeout, Verdict::Silent), (ended, Verdict::Ended)] {
+            let verdict = Verdict::of(&RedisError::from(error));
+            assert_eq!(verdict, expected);
+            assert!(!verdict.nothing_was_done());
+        }
+    }
+}
