@@ -1,0 +1,52 @@
+//! What was lost for good: by what is read when all has settled.
+
+use std::time::Duration;
+
+use super::{History, check};
+
+/// Acknowledged writes that the settled row doesn't show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Losses {
+    /// Stores that were lost.
+    pub(crate) lost: usize,
+    /// Deletes that were undone.
+    pub(crate) undone: usize,
+}
+
+impl Losses {
+    /// Both together.
+    pub(crate) fn all(self) -> usize {
+        self.lost + self.undone
+    }
+}
+
+/// The losses that one of the last reads shows, the most that any shows. Where a read fits, nothing is
+/// lost; else all acknowledged writes since the one that it shows.
+pub(crate) fn losses(history: &History) -> Losses {
+    let mut most = Losses::default();
+    for read in &history.last {
+        let alone = History {
+            reads: Vec::new(),
+            last: vec![read.clone()],
+            ..history.clone()
+        };
+        if check(&alone, Duration::ZERO).is_ok() {
+            continue;
+        }
+        let mut losses = Losses::default();
+        for write in history.writes.iter().rev() {
+            if write.value == read.value {
+                break;
+            }
+            match write.value {
+                _ if !write.acknowledged => {}
+                Some(_) => losses.lost += 1,
+                None => losses.undone += 1,
+            }
+        }
+        if losses.all() > most.all() {
+            most = losses;
+        }
+    }
+    most
+}

@@ -1,0 +1,39 @@
+//! A write without an answer may come late, but not twice: seen, then overwritten by what was
+//! acknowledged, it is not seen again. Only where no switch lies between, for that may have taken it
+//! back; and only of stores, because one deletion looks like another.
+
+use std::time::Duration;
+
+use super::{History, Misfit};
+
+/// Looks for such a write.
+pub(super) fn look(history: &History, bound: Duration) -> Result<(), Misfit> {
+    let reads = || history.reads.iter().chain(&history.last);
+    let steady = |from: Duration, to: Duration| {
+        let mut switches = history.switches.iter();
+        switches.all(|switch| to < switch.begun || switch.seen + bound < from)
+    };
+    for write in &history.writes {
+        if write.acknowledged || write.value.is_none() {
+            continue;
+        }
+        let mut seen: Vec<_> = reads().filter(|read| read.value == write.value).collect();
+        seen.sort_by_key(|read| read.returned);
+        let Some(first) = seen.first() else { continue };
+        for again in &seen[1..] {
+            let between = history.writes.iter().find(|over| {
+                over.acknowledged && over.called > first.returned && over.returned < again.called
+            });
+            if let Some(over) = between
+                && steady(first.called, again.returned)
+            {
+                return Err(Misfit(format!(
+                    "{}: a write without an answer was done twice: {write:?}\n  seen {first:?}\n  \
+                     overwritten {over:?}\n  seen again {again:?}",
+                    history.row
+                )));
+            }
+        }
+    }
+    Ok(())
+}
