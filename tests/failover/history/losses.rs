@@ -14,6 +14,12 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
+    /// Adds those of another row.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.undone += other.undone;
+    }
+
     /// Both together.
     pub(crate) fn all(self) -> usize {
         self.lost + self.undone

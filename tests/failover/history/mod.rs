@@ -86,6 +86,15 @@ pub(crate) struct Verdict {
     pub(crate) taken_back: usize,
 }
 
+impl Verdict {
+    /// Adds what another history shows.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.stale += other.stale;
+        self.longest = self.longest.max(other.longest);
+        self.taken_back += other.taken_back;
+    }
+}
+
 /// A history that doesn't fit: where it stops to, and why, to be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Misfit(pub(crate) String);

@@ -1,0 +1,125 @@
+//! One call and what became of it.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use tonic::{Code, Request, Response, Status};
+use tonic_types::StatusExt;
+
+use super::Shared;
+use crate::{
+    history::Value,
+    rows::{self, RowName},
+};
+
+/// How long every caller waits.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+/// When a call counts as one that never ends.
+const NEVER: Duration = Duration::from_secs(20);
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Done,
+    /// By code and reason. Whether anything was done is unknown.
+    Unknown(String),
+    /// Surely nothing was done.
+    Refused(String),
+}
+
+/// A call that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) name: &'static str,
+    pub(crate) broker: usize,
+    pub(crate) called: Instant,
+    pub(crate) returned: Instant,
+    pub(crate) answer: Answer,
+    /// What each row that it writes holds afterwards.
+    pub(crate) writes: Vec<(RowName, Value)>,
+    /// What it was shown, if it was answered.
+    pub(crate) reads: Vec<(RowName, Value)>,
+}
+
+impl Call {
+    /// A look at a row in Redis itself, not through a broker.
+    pub(crate) fn look(row: RowName, called: Instant, text: Option<&str>) -> Self {
+        Self {
+            name: "a look at Redis",
+            broker: usize::MAX,
+            called,
+            returned: super::now(),
+            answer: Answer::Done,
+            writes: Vec::new(),
+            reads: vec![(row, text.and_then(rows::number_in))],
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.answer == Answer::Done
+    }
+
+    pub(crate) fn is_write(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    pub(crate) fn took(&self) -> Duration {
+        self.returned - self.called
+    }
+}
+
+/// What is to be called.
+pub(super) struct Plan {
+    pub(super) name: &'static str,
+    pub(super) broker: usize,
+    pub(super) writes: Vec<(RowName, Value)>,
+}
+
+impl Plan {
+    /// Calls, and notes how that ended: `shown` takes from an answer what it shows, `None` from
+    /// `NOT_FOUND`.
+    pub(super) async fn call<Q, A, F>(
+        self,
+        shared: &Shared,
+        request: Q,
+        send: impl FnOnce(Request<Q>) -> F,
+        shown: impl FnOnce(Option<A>) -> Vec<(RowName, Value)>,
+    ) where
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let mut request = Request::new(request);
+        request.set_timeout(DEADLINE);
+        let called = super::now();
+        let ended = tokio::time::timeout(NEVER, send(request)).await;
+        let returned = super::now();
+        let (answer, reads) = match ended {
+            Ok(Ok(response)) => (Answer::Done, shown(Some(response.into_inner()))),
+            Ok(Err(status)) if status.code() == Code::NotFound => (Answer::Done, shown(None)),
+            Ok(Err(status)) => (failure(&status), Vec::new()),
+            Err(_) => (Answer::Unknown("never".to_owned()), Vec::new()),
+        };
+        shared.note(Call {
+            name: self.name,
+            broker: self.broker,
+            called,
+            returned,
+            answer,
+            writes: self.writes,
+            reads,
+        });
+    }
+}
+
+/// What a failure tells: a broker that was too busy, or still migrates, has done nothing; in all other
+/// cases it may have, whatever it says.
+fn failure(status: &Status) -> Answer {
+    let info = status.get_details_error_info();
+    let reason = info.map(|info| info.reason).unwrap_or_default();
+    let text = format!("{:?} {reason}", status.code());
+    match reason.as_str() {
+        "OVERLOADED" | "MIGRATING" => Answer::Refused(text),
+        _ => Answer::Unknown(text),
+    }
+}

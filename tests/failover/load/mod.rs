@@ -1,0 +1,151 @@
+//! A steady load: writers, each of whom writes one user's rows for a while, then another's, and readers
+//! of the same rows, through all brokers.
+//!
+//! That writers move on matters: a row that is written again after a switch shows no loss.
+
+mod call;
+mod reader;
+mod writer;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+pub(crate) use call::{Answer, Call, DEADLINE};
+
+use crate::{
+    rows::{Round, RowName},
+    support::broker_process::BrokerProcess,
+};
+
+const WRITERS: u32 = 6;
+/// Readers of each broker.
+const READERS: usize = 3;
+/// How long a caller pauses between two calls, on average.
+const PAUSE: Duration = Duration::from_millis(8);
+
+/// What all callers of a round share.
+pub(crate) struct Shared {
+    pub(crate) round: Round,
+    clients: Vec<TokenBrokerClient<Channel>>,
+    calls: Mutex<Vec<Call>>,
+    numbers: AtomicU64,
+    /// How many users each writer is done with.
+    done: Vec<AtomicU32>,
+    over: AtomicBool,
+}
+
+/// A load that goes on until it is told to end.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    callers: JoinSet<()>,
+}
+
+impl Load {
+    /// Begins to write and read.
+    pub(crate) async fn start(round: Round, brokers: &[BrokerProcess]) -> Self {
+        let mut clients = Vec::new();
+        for broker in brokers {
+            clients.push(broker.client().await);
+        }
+        let shared = Arc::new(Shared {
+            round,
+            clients,
+            calls: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            done: (0..WRITERS).map(|_| AtomicU32::new(0)).collect(),
+            over: AtomicBool::new(false),
+        });
+        let mut callers = JoinSet::new();
+        for writer in 0..WRITERS {
+            callers.spawn(writer::run(Arc::clone(&shared), writer));
+        }
+        for broker in 0..brokers.len() {
+            for _ in 0..READERS {
+                callers.spawn(reader::run(Arc::clone(&shared), broker));
+            }
+        }
+        Self { shared, callers }
+    }
+
+    /// Whether there was a call like this.
+    pub(crate) fn has(&self, like: impl Fn(&Call) -> bool) -> bool {
+        self.shared.calls.lock().unwrap().iter().any(like)
+    }
+
+    /// Ends when each caller has got its answer, and tells all that was called.
+    pub(crate) async fn end(mut self) -> Calls {
+        self.shared.over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.callers.join_next().await {
+            ended.unwrap();
+        }
+        let calls = std::mem::take(&mut *self.shared.calls.lock().unwrap());
+        Calls {
+            shared: self.shared,
+            calls,
+        }
+    }
+}
+
+/// All that was called in a round.
+pub(crate) struct Calls {
+    shared: Arc<Shared>,
+    pub(crate) calls: Vec<Call>,
+}
+
+impl Calls {
+    pub(crate) fn round(&self) -> &Round {
+        &self.shared.round
+    }
+
+    /// All rows that were written.
+    pub(crate) fn rows(&self) -> BTreeSet<RowName> {
+        let writes = self.calls.iter().flat_map(|call| &call.writes);
+        writes.map(|(row, _)| *row).collect()
+    }
+
+    /// Reads every row through every broker.
+    pub(crate) async fn read_all(&self) -> Vec<Call> {
+        for broker in 0..self.shared.clients.len() {
+            for row in self.rows() {
+                reader::get(&self.shared, broker, row).await;
+            }
+        }
+        std::mem::take(&mut *self.shared.calls.lock().unwrap())
+    }
+}
+
+impl Shared {
+    fn client(&self, broker: usize) -> TokenBrokerClient<Channel> {
+        self.clients[broker].clone()
+    }
+
+    /// Pauses, and answers whether to go on.
+    async fn goes_on(&self, dice: &mut StdRng) -> bool {
+        tokio::time::sleep(PAUSE.mul_f64(dice.random_range(0.5..1.5))).await;
+        !self.over.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, call: Call) {
+        self.calls.lock().unwrap().push(call);
+    }
+}
+
+fn dice() -> StdRng {
+    StdRng::seed_from_u64(rand::random())
+}
+
+/// Now, for those who look at when a call was made.
+fn now() -> Instant {
+    Instant::now()
+}

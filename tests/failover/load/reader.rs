@@ -1,0 +1,82 @@
+//! One of those who read through one broker, row by row or session by session: mostly what is
+//! written now or was not long ago.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use rand::{RngExt, rngs::StdRng, seq::IteratorRandom};
+use token_broker::proto::v1::{GetAllRequest, GetAllResponse, GetRequest, GetResponse};
+
+use super::{Shared, WRITERS, call::Plan};
+use crate::rows::{self, RowName};
+
+/// Reads until the load ends.
+pub(super) async fn run(shared: Arc<Shared>, broker: usize) {
+    let mut dice = super::dice();
+    while shared.goes_on(&mut dice).await {
+        let row = some_row(&shared, &mut dice);
+        if dice.random_range(0..4) == 0 {
+            get_all(&shared, broker, row).await;
+        } else {
+            get(&shared, broker, row).await;
+        }
+    }
+}
+
+fn some_row(shared: &Shared, dice: &mut StdRng) -> RowName {
+    let writer = dice.random_range(0..WRITERS);
+    let done = shared.done[writer as usize].load(Ordering::Relaxed);
+    let back = if dice.random_range(0..4) == 0 {
+        done
+    } else {
+        done.min(1)
+    };
+    let user = writer + WRITERS * (done - dice.random_range(0..=back));
+    RowName::of_user(user).choose(dice).unwrap()
+}
+
+/// Reads a row.
+pub(super) async fn get(shared: &Shared, broker: usize, row: RowName) {
+    let request = GetRequest {
+        session_id: shared.round.session(row),
+        provider: row.provider().to_owned(),
+        ..GetRequest::default()
+    };
+    let mut client = shared.client(broker);
+    let send = async |request| client.get(request).await;
+    let shown = |answer: Option<GetResponse>| {
+        let entry = answer.map(|answer| answer.entry.unwrap());
+        vec![(row, entry.as_ref().and_then(rows::number))]
+    };
+    plan("Get", broker).call(shared, request, send, shown).await;
+}
+
+/// Reads all rows of the session that this one belongs to.
+async fn get_all(shared: &Shared, broker: usize, row: RowName) {
+    let request = GetAllRequest {
+        session_id: shared.round.session(row),
+        ..GetAllRequest::default()
+    };
+    let mut client = shared.client(broker);
+    let send = async |request| client.get_all(request).await;
+    let shown = |answer: Option<GetAllResponse>| {
+        let answer = answer.unwrap();
+        assert!(answer.unreadable.is_empty(), "{:?}", answer.unreadable);
+        let rows = RowName::of_session(row.user, row.session);
+        let shown = rows.map(|row| {
+            let entry = answer.entries.get(row.provider());
+            (row, entry.and_then(rows::number))
+        });
+        shown.collect()
+    };
+    plan("GetAll", broker)
+        .call(shared, request, send, shown)
+        .await;
+}
+
+fn plan(name: &'static str, broker: usize) -> Plan {
+    Plan {
+        name,
+        broker,
+        writes: Vec::new(),
+    }
+}

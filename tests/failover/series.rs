@@ -1,0 +1,75 @@
+//! Rounds after rounds in one deployment, and what must be true of them.
+
+use std::env;
+
+use crate::{fault::Fault, outcome::Outcome, report, round::World};
+
+/// How many rounds of each fault: few, as everybody runs it, or all (`FAILOVERS=full`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounds {
+    pub(crate) few: [usize; 3],
+    pub(crate) all: [usize; 3],
+}
+
+/// Whether all rounds are asked for.
+pub(crate) fn is_full() -> bool {
+    env::var("FAILOVERS").is_ok_and(|form| form == "full")
+}
+
+/// Makes the rounds, the faults by turns, and tells how each kind went.
+pub(crate) async fn run(name: &str, world: &World, rounds: Rounds) -> Vec<(String, Outcome)> {
+    let counts = if is_full() { rounds.all } else { rounds.few };
+    let mut outcomes = [Outcome::default(), Outcome::default(), Outcome::default()];
+    for turn in 0..counts.into_iter().max().unwrap_or(0) {
+        for (kind, fault) in Fault::ALL.into_iter().enumerate() {
+            if turn < counts[kind] {
+                let round = format!("{name}-{kind}-{turn}");
+                let outcome = world.round(&round, fault).await;
+                eprintln!("{round}, {fault}: {}", report::line(&outcome));
+                outcomes[kind].add(outcome);
+            }
+        }
+    }
+    let names = Fault::ALL.map(|fault| fault.to_string());
+    let lines = names.into_iter().zip(outcomes);
+    lines.filter(|(_, outcome)| outcome.rounds > 0).collect()
+}
+
+/// What must hold whatever is promised: calls end in time, and fail in the way that is documented.
+pub(crate) fn assert_answers(lines: &[(String, Outcome)]) {
+    for (fault, outcome) in lines {
+        let often = 100 * outcome.rounds;
+        assert!(
+            outcome.acknowledged > often,
+            "{fault}: {}",
+            outcome.acknowledged
+        );
+        assert!(
+            outcome.overdue.is_empty(),
+            "{fault}: {:#?}",
+            outcome.overdue
+        );
+        for how in outcome.failures.keys() {
+            // A caller's own clock may be faster than the broker's.
+            let documented = [
+                "STORE_UNAVAILABLE",
+                "NOT_DURABLE",
+                "DeadlineExceeded",
+                "Cancelled",
+            ];
+            assert!(
+                documented.iter().any(|part| how.contains(part)),
+                "{fault}: {how}"
+            );
+        }
+    }
+}
+
+/// What is promised where a replica confirms each write.
+pub(crate) fn assert_nothing_lost(lines: &[(String, Outcome)]) {
+    for (fault, outcome) in lines {
+        let misfits = outcome.misfits.join("\n");
+        assert!(misfits.is_empty(), "{fault}:\n{misfits}");
+        assert_eq!(outcome.losses.all(), 0, "{fault}: {:?}", outcome.losses);
+    }
+}
