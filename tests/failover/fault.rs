@@ -1,8 +1,15 @@
 //! What happens to a primary, and how it comes back.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use crate::support::sentinel::Sentinels;
+use crate::{
+    support::{
+        redis_server::RedisServer,
+        sentinel::{MASTER, Sentinels},
+        waiting::found,
+    },
+    world::World,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
@@ -12,27 +19,49 @@ pub(crate) enum Fault {
     Kill,
     /// SIGSTOP: its connections stay open, and it answers nothing until it goes on.
     Stop,
+    /// As [`Fault::Partition`], and one of the brokers is on the primary's side: right before they
+    /// switch, it doesn't hear from the sentinels any more.
+    Inside,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 3] = [Self::Partition, Self::Kill, Self::Stop];
+    pub(crate) const ALL: [Self; 4] = [Self::Partition, Self::Kill, Self::Stop, Self::Inside];
 
-    pub(crate) fn strike(self, deployment: &Sentinels, server: usize) {
+    pub(crate) async fn strike(self, world: &World, server: usize) {
+        let deployment = &world.deployment;
         match self {
             Self::Partition => deployment.isolate(server),
             Self::Kill => deployment.servers[server].kill(),
             Self::Stop => deployment.servers[server].pause(),
+            Self::Inside => {
+                deployment.isolate(server);
+                found("a sentinel misses the primary", || misses_it(deployment)).await;
+                world.far.cut();
+            }
         }
     }
 
     /// Lets the server come back, which still takes itself for a primary.
-    pub(crate) fn end(self, deployment: &Sentinels, server: usize) {
+    pub(crate) fn end(self, world: &World, server: usize) {
+        let deployment = &world.deployment;
         match self {
             Self::Partition => deployment.heal(server),
             Self::Kill => deployment.servers[server].restart(),
             Self::Stop => deployment.servers[server].resume(),
+            Self::Inside => {
+                deployment.heal(server);
+                world.far.heal();
+            }
         }
     }
+}
+
+fn misses_it(deployment: &Sentinels) -> Option<()> {
+    let misses = |sentinel: &RedisServer| {
+        let known = sentinel.ask::<BTreeMap<String, String>>(&["SENTINEL", "MASTER", MASTER]);
+        known.is_ok_and(|known| known["flags"].contains("s_down"))
+    };
+    deployment.sentinels.iter().any(misses).then_some(())
 }
 
 impl fmt::Display for Fault {
@@ -41,6 +70,7 @@ impl fmt::Display for Fault {
             Self::Partition => "partition",
             Self::Kill => "SIGKILL",
             Self::Stop => "SIGSTOP",
+            Self::Inside => "partition, a broker inside",
         })
     }
 }

@@ -17,3 +17,4 @@ mod sentinel;
 mod series;
 #[path = "../support/mod.rs"]
 mod support;
+mod world;

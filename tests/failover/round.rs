@@ -7,50 +7,47 @@ use crate::{
     load::{Call, Calls, Load},
     outcome::{BOUND, Outcome, Switched},
     rows::Round,
-    support::{
-        broker_process::BrokerProcess,
-        sentinel::Sentinels,
-        waiting::{found, until},
-    },
+    support::waiting::{found, until},
+    world::World,
 };
 
 /// How long the load goes on before the fault, and after the old primary came back.
 const CALM: Duration = Duration::from_millis(700);
-
-/// A deployment and two brokers that use it.
-pub(crate) struct World {
-    pub(crate) deployment: Sentinels,
-    pub(crate) brokers: Vec<BrokerProcess>,
-}
 
 impl World {
     /// One round, and what it has shown.
     pub(crate) async fn round(&self, name: &str, fault: Fault) -> Outcome {
         let old = self.deployment.settled().await;
         let load = Load::start(Round(name.to_owned()), &self.brokers).await;
-        self.answers(&load, Instant::now()).await;
+        self.answers(&load, self.following, Instant::now()).await;
         tokio::time::sleep(CALM).await;
 
         let begun = Instant::now();
-        fault.strike(&self.deployment, old);
+        fault.strike(self, old).await;
         let seen = found("the sentinels switch", || self.first_switch(begun)).await;
-        self.answers(&load, seen).await;
+        let reached = if fault == Fault::Inside {
+            1
+        } else {
+            self.following
+        };
+        self.answers(&load, reached, seen).await;
         let served = seen + BOUND + CALM;
         tokio::time::sleep_until(served.into()).await;
 
-        fault.end(&self.deployment, old);
+        fault.end(self, old);
+        self.answers(&load, self.following, Instant::now()).await;
         tokio::time::sleep(CALM).await;
         let calls = load.end().await;
         let primary = self.deployment.settled().await;
         let mut last = calls.read_all().await;
         last.extend(self.look(&calls, primary).await);
-        Outcome::of(&calls, &last, &self.switched(begun))
+        Outcome::of(&calls, &last, &self.switched(begun), reached)
     }
 
-    /// Waits until each broker has answered a read and a write that were called after `since`.
-    async fn answers(&self, load: &Load, since: Instant) {
-        until("all brokers answer", async || {
-            (0..self.brokers.len()).all(|broker| {
+    /// Waits until each of the first brokers has answered a read and a write that were called after `since`.
+    async fn answers(&self, load: &Load, brokers: usize, since: Instant) {
+        until("the brokers answer", async || {
+            (0..brokers).all(|broker| {
                 [false, true].into_iter().all(|writes| {
                     load.has(|call| {
                         call.broker == broker

@@ -2,13 +2,13 @@
 
 use std::env;
 
-use crate::{fault::Fault, outcome::Outcome, report, round::World};
+use crate::{fault::Fault, outcome::Outcome, report, world::World};
 
 /// How many rounds of each fault: few, as everybody runs it, or all (`FAILOVERS=full`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds {
-    pub(crate) few: [usize; 3],
-    pub(crate) all: [usize; 3],
+    pub(crate) few: [usize; 4],
+    pub(crate) all: [usize; 4],
 }
 
 /// Whether all rounds are asked for.
@@ -19,7 +19,7 @@ pub(crate) fn is_full() -> bool {
 /// Makes the rounds, the faults by turns, and tells how each kind went.
 pub(crate) async fn run(name: &str, world: &World, rounds: Rounds) -> Vec<(String, Outcome)> {
     let counts = if is_full() { rounds.all } else { rounds.few };
-    let mut outcomes = [Outcome::default(), Outcome::default(), Outcome::default()];
+    let mut outcomes: [Outcome; 4] = Default::default();
     for turn in 0..counts.into_iter().max().unwrap_or(0) {
         for (kind, fault) in Fault::ALL.into_iter().enumerate() {
             if turn < counts[kind] {
