@@ -233,7 +233,9 @@ impl Pool {
             if !is_safe || !self.helps(&verdict) || Instant::now() >= end {
                 return Err(failure(&error));
             }
-            if let Verdict::Ask(Some(address)) = &verdict {
+            if let Verdict::Ask(Some(address)) = &verdict
+                && !request.runs_scripts()
+            {
                 importing = self.topology.connect_importing(address).await.ok();
             }
             // Every connection there is may have ended, each to be found out by a request.

@@ -77,6 +77,12 @@ impl Request<'_> {
         }
     }
 
+    /// Whether scripts are among it. Those wait until a slot has moved: a node that it is on its way to
+    /// takes keys that are still elsewhere for keys that don't exist, where a script asks for them.
+    pub fn runs_scripts(&self) -> bool {
+        matches!(self, Self::Script(..) | Self::Calls(_))
+    }
+
     /// Those of its parts that an error stands in place of, for which it is as if they had not been sent.
     pub fn part(&self, at: usize) -> Option<Request<'_>> {
         match self {
