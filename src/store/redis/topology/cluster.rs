@@ -101,7 +101,7 @@ impl Cluster {
 
     /// A node said that the slot is now at `address`.
     pub(super) fn moved(&self, address: &Address) {
-        if self.current.switch(address) {
+        if self.current.hand_over(address) {
             tracing::info!(%address, "another node of the cluster holds the tenant's keys");
         }
     }
@@ -213,7 +213,18 @@ impl Cluster {
             let address = &holder.address;
             return Err(ConnectError::passing(format!("{address} has failed")));
         }
-        if self.current.switch(&holder.address) {
+        // A node that just gave the slot away still answers what it was sent; one that failed may not.
+        let last = self.current.get();
+        let is_well = last.is_some_and(|last| {
+            let mut nodes = nodes.iter();
+            nodes.any(|node| node.address == last.address && node.is_primary && !node.has_failed)
+        });
+        let switched = if is_well {
+            self.current.hand_over(&holder.address)
+        } else {
+            self.current.switch(&holder.address)
+        };
+        if switched {
             let (address, epoch) = (&holder.address, holder.epoch);
             tracing::info!(%address, epoch, "this node of the cluster holds the tenant's keys");
         }

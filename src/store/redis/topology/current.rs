@@ -31,6 +31,16 @@ impl Current {
 
     /// From now on it is the server at `address`. Answers whether it was another one before.
     pub fn switch(&self, address: &Address) -> bool {
+        self.change(address, Life::end)
+    }
+
+    /// As [`Current::switch`], by the word of the last primary itself: it knows, so what was sent to it
+    /// before may be answered still.
+    pub fn hand_over(&self, address: &Address) -> bool {
+        self.change(address, Life::retire)
+    }
+
+    fn change(&self, address: &Address, leave: fn(&Life)) -> bool {
         let mut lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
         let switched = self.primary.send_if_modified(|primary| {
             let term = match primary {
@@ -48,7 +58,7 @@ impl Current {
             lives
                 .drain(..)
                 .filter_map(|life| life.upgrade())
-                .for_each(|life| life.end());
+                .for_each(|life| leave(&life));
         }
         switched
     }

@@ -147,6 +147,11 @@ impl Life {
         self.driver.abort();
     }
 
+    /// Takes no new commands. Who waits for an answer may get it.
+    pub fn retire(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
     fn note(&self, error: Option<&RedisError>) {
         let Some(error) = error else {
             if self.timeouts.load(Ordering::Relaxed) > 0 {
