@@ -6,7 +6,9 @@
 )]
 
 mod checker;
+mod cluster;
 mod fault;
+mod half_moved;
 mod history;
 mod load;
 mod outcome;
@@ -18,3 +20,6 @@ mod series;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
+
+/// One deployment at a time, so that none slows another's failovers down.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

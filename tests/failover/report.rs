@@ -27,7 +27,14 @@ pub(crate) fn line(outcome: &Outcome) -> String {
 
 /// Tells the figures of a series, and replaces those that its section of the docs has.
 pub(crate) fn publish(section: &str, lines: &[(String, Outcome)]) {
-    let tables = format!("{}\n{}", losses(lines), outages(lines));
+    let mut tables = losses(lines);
+    if lines
+        .iter()
+        .any(|(_, outcome)| !outcome.detections.is_empty())
+    {
+        tables += "\n";
+        tables += &outages(lines);
+    }
     eprintln!("{section}:\n{tables}");
     if series::is_full() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/failover.md");

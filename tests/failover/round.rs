@@ -7,19 +7,23 @@ use crate::{
     load::{Call, Calls, Load},
     outcome::{BOUND, Outcome, Switched},
     rows::Round,
-    support::waiting::{found, until},
+    support::waiting::found,
     world::World,
 };
 
 /// How long the load goes on before the fault, and after the old primary came back.
-const CALM: Duration = Duration::from_millis(700);
+pub(crate) const CALM: Duration = Duration::from_millis(700);
 
 impl World {
     /// One round, and what it has shown.
     pub(crate) async fn round(&self, name: &str, fault: Fault) -> Outcome {
         let old = self.deployment.settled().await;
-        let load = Load::start(Round(name.to_owned()), &self.brokers).await;
-        self.answers(&load, self.following, Instant::now()).await;
+        let round = Round {
+            name: name.to_owned(),
+            tenant: "default:default".to_owned(),
+        };
+        let load = Load::start(round, &self.brokers).await;
+        load.answers(self.following, Instant::now()).await;
         tokio::time::sleep(CALM).await;
 
         let begun = Instant::now();
@@ -30,35 +34,18 @@ impl World {
         } else {
             self.following
         };
-        self.answers(&load, reached, seen).await;
+        load.answers(reached, seen).await;
         let served = seen + BOUND + CALM;
         tokio::time::sleep_until(served.into()).await;
 
         fault.end(self, old);
-        self.answers(&load, self.following, Instant::now()).await;
+        load.answers(self.following, Instant::now()).await;
         tokio::time::sleep(CALM).await;
         let calls = load.end().await;
         let primary = self.deployment.settled().await;
         let mut last = calls.read_all().await;
         last.extend(self.look(&calls, primary).await);
         Outcome::of(&calls, &last, &self.switched(begun), reached)
-    }
-
-    /// Waits until each of the first brokers has answered a read and a write that were called after `since`.
-    async fn answers(&self, load: &Load, brokers: usize, since: Instant) {
-        until("the brokers answer", async || {
-            (0..brokers).all(|broker| {
-                [false, true].into_iter().all(|writes| {
-                    load.has(|call| {
-                        call.broker == broker
-                            && call.is_write() == writes
-                            && call.is_done()
-                            && call.called >= since
-                    })
-                })
-            })
-        })
-        .await;
     }
 
     fn first_switch(&self, begun: Instant) -> Option<Instant> {
@@ -91,12 +78,8 @@ impl World {
         let mut looked = Vec::new();
         for row in calls.rows() {
             let called = Instant::now();
-            let key = calls.round().key(row);
-            let text: Option<String> = redis::cmd("GET")
-                .arg(key)
-                .query_async(&mut redis)
-                .await
-                .unwrap();
+            let get = redis::cmd("GET").arg(calls.round().key(row)).to_owned();
+            let text: Option<String> = get.query_async(&mut redis).await.unwrap();
             looked.push(Call::look(row, called, text.as_deref()));
         }
         looked

@@ -19,7 +19,10 @@ pub(crate) struct RowName {
 
 /// A round, by which its rows are told from those of others.
 #[derive(Clone, Debug)]
-pub(crate) struct Round(pub(crate) String);
+pub(crate) struct Round {
+    pub(crate) name: String,
+    pub(crate) tenant: String,
+}
 
 impl RowName {
     pub(crate) fn of_user(user: u32) -> impl Iterator<Item = Self> {
@@ -41,17 +44,17 @@ impl RowName {
 
 impl Round {
     pub(crate) fn user(&self, user: u32) -> String {
-        format!("{}-u{user}", self.0)
+        format!("{}-u{user}", self.name)
     }
 
     pub(crate) fn session(&self, row: RowName) -> String {
-        format!("{}-u{}-s{}", self.0, row.user, row.session)
+        format!("{}-u{}-s{}", self.name, row.user, row.session)
     }
 
     /// The key of the row in Redis.
     pub(crate) fn key(&self, row: RowName) -> String {
         let (session, provider) = (self.session(row), row.provider());
-        format!("thv:auth:{{default:default}}:upstream:{session}:{provider}")
+        format!("{}upstream:{session}:{provider}", prefix(&self.tenant))
     }
 
     /// The row as in an explanation.
@@ -68,6 +71,11 @@ impl Round {
             ..UpstreamTokens::default()
         }
     }
+}
+
+/// What all keys of a tenant begin with.
+pub(crate) fn prefix(tenant: &str) -> String {
+    format!("thv:auth:{{{tenant}}}:")
 }
 
 /// The number of the write that a reader was shown.

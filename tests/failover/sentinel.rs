@@ -1,16 +1,12 @@
 //! Failovers that Sentinel makes.
 
-use tokio::sync::Mutex;
-
 use crate::{
+    TURN,
     fault::Fault,
     report,
     series::{self, Rounds},
     world::World,
 };
-
-/// One deployment at a time, so that one doesn't slow another's sentinels down.
-static TURN: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_replicated() {

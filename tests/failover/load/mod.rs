@@ -25,7 +25,7 @@ pub(crate) use call::{Answer, Call, DEADLINE};
 
 use crate::{
     rows::{Round, RowName},
-    support::broker_process::BrokerProcess,
+    support::{broker_process::BrokerProcess, waiting::until},
 };
 
 const WRITERS: u32 = 6;
@@ -78,9 +78,31 @@ impl Load {
         Self { shared, callers }
     }
 
-    /// Whether there was a call like this.
-    pub(crate) fn has(&self, like: impl Fn(&Call) -> bool) -> bool {
-        self.shared.calls.lock().unwrap().iter().any(like)
+    /// Waits until each of the first brokers has answered a read and a write that were called after
+    /// `since`.
+    pub(crate) async fn answers(&self, brokers: usize, since: Instant) {
+        self.answers_to(&[false, true], brokers, since).await;
+    }
+
+    /// Waits until each of the first brokers has answered a read that was called after `since`.
+    pub(crate) async fn reads(&self, brokers: usize, since: Instant) {
+        self.answers_to(&[false], brokers, since).await;
+    }
+
+    async fn answers_to(&self, writes: &[bool], brokers: usize, since: Instant) {
+        let has_answered = |broker: usize, writes: bool| {
+            let calls = self.shared.calls.lock().unwrap();
+            calls.iter().rev().any(|call| {
+                call.broker == broker
+                    && call.is_write() == writes
+                    && call.is_done()
+                    && call.called >= since
+            })
+        };
+        until("the brokers answer", async || {
+            (0..brokers).all(|broker| writes.iter().all(|writes| has_answered(broker, *writes)))
+        })
+        .await;
     }
 
     /// Ends when each caller has got its answer, and tells all that was called.

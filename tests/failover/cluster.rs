@@ -1,0 +1,214 @@
+//! A cluster, in which slots move and primaries fail: nobody gets a wrong answer, and tenants whose slot
+//! is elsewhere notice nothing.
+
+use std::time::Instant;
+
+use crate::{
+    TURN,
+    load::{Call, Calls, Load},
+    outcome::{Outcome, Switched},
+    report,
+    round::CALM,
+    rows::{Round, prefix},
+    series,
+    support::{
+        broker_process::BrokerProcess,
+        cluster::{Cluster, Options, slot},
+        deployment::Deployment,
+        waiting::found,
+    },
+};
+
+/// Brokers of each tenant.
+const BROKERS: usize = 2;
+
+struct Tenant {
+    name: String,
+    slot: u16,
+    brokers: Vec<BrokerProcess>,
+}
+
+/// A cluster, and a tenant on each of its first two primaries: to the first one things happen.
+struct World {
+    cluster: Cluster,
+    tenants: [Tenant; 2],
+}
+
+impl World {
+    async fn start() -> Self {
+        let cluster = Cluster::start(&Options::default());
+        cluster.settled().await;
+        let tenants = [0, 1].map(|primary| {
+            let names = (0..).map(|n| format!("t-{n}:failover"));
+            let mut held = names.map(|name| (slot(&prefix(&name)), name));
+            let here = |(slot, _): &(u16, String)| cluster.owner_of(*slot) == Some(primary);
+            let (slot, name) = held.find(here).unwrap();
+            let brokers = (0..BROKERS).map(|_| broker(&cluster, &name));
+            Tenant {
+                brokers: brokers.collect(),
+                name,
+                slot,
+            }
+        });
+        for tenant in &tenants {
+            for broker in &tenant.brokers {
+                broker.serving().await;
+            }
+        }
+        Self { cluster, tenants }
+    }
+
+    async fn loads(&self, round: &str) -> [Load; 2] {
+        let round = |tenant: &Tenant| Round {
+            name: round.to_owned(),
+            tenant: tenant.name.clone(),
+        };
+        let [first, second] = &self.tenants;
+        let loads = [
+            Load::start(round(first), &first.brokers).await,
+            Load::start(round(second), &second.brokers).await,
+        ];
+        for load in &loads {
+            load.answers(BROKERS, Instant::now()).await;
+        }
+        tokio::time::sleep(CALM).await;
+        loads
+    }
+
+    /// What both tenants have seen: the first one of this switch, the other one of nothing.
+    async fn outcomes(&self, loads: [Load; 2], switch: Option<Switched>) -> [Outcome; 2] {
+        for load in &loads {
+            load.answers(BROKERS, Instant::now()).await;
+        }
+        tokio::time::sleep(CALM).await;
+        let [first, second] = loads;
+        let [first, second] = [first.end().await, second.end().await];
+        self.cluster.settled().await;
+        let switches: Vec<_> = switch.into_iter().collect();
+        [
+            Outcome::of(&first, &self.last(&first).await, &switches, BROKERS),
+            Outcome::of(&second, &self.last(&second).await, &[], BROKERS),
+        ]
+    }
+
+    async fn last(&self, calls: &Calls) -> Vec<Call> {
+        let mut last = calls.read_all().await;
+        let mut redis = (self.cluster.eyes())(&prefix(&calls.round().tenant));
+        for row in calls.rows() {
+            let called = Instant::now();
+            let get = redis::cmd("GET").arg(calls.round().key(row)).to_owned();
+            let text: Option<String> = get.query(&mut redis).unwrap();
+            last.push(Call::look(row, called, text.as_deref()));
+        }
+        last
+    }
+
+    /// The slot moves to another primary and back, with rows on both sides for a while.
+    async fn moves(&self, round: &str, times: usize) -> [Outcome; 2] {
+        let loads = self.loads(round).await;
+        let slot = self.tenants[0].slot;
+        let home = self.cluster.owner_of(slot).unwrap();
+        for _ in 0..times {
+            let from = self.cluster.owner_of(slot).unwrap();
+            let beside = self.cluster.owner_of(self.tenants[1].slot).unwrap();
+            let to = if from == beside { home } else { beside };
+            let moving = self.cluster.begin_move(slot, from, to);
+            while self.cluster.move_keys(moving, 20) > 0 {
+                tokio::task::yield_now().await;
+            }
+            self.cluster.finish_move(moving);
+            for load in &loads {
+                load.answers(BROKERS, Instant::now()).await;
+            }
+        }
+        self.outcomes(loads, None).await
+    }
+
+    /// The first tenant's primary fails, its replica takes over, and it comes back.
+    async fn fails(&self, round: &str, kill: bool) -> [Outcome; 2] {
+        let loads = self.loads(round).await;
+        let slot = self.tenants[0].slot;
+        let old = self.cluster.owner_of(slot).unwrap();
+        let node = &self.cluster.nodes[old];
+        let begun = Instant::now();
+        if kill {
+            node.kill();
+        } else {
+            node.pause();
+        }
+        found("the replica takes over", || {
+            self.cluster.owner_of(slot).filter(|owner| *owner != old)
+        })
+        .await;
+        let seen = Instant::now();
+        // The new primary has no replica that confirms a write before the old one is back.
+        loads[0].reads(BROKERS, seen).await;
+        if kill {
+            node.restart();
+        } else {
+            node.resume();
+        }
+        self.outcomes(loads, Some(Switched { begun, seen })).await
+    }
+}
+
+fn broker(cluster: &Cluster, tenant: &str) -> BrokerProcess {
+    let url = cluster.url();
+    BrokerProcess::start(&[
+        "--backend",
+        "redis",
+        "--redis-url",
+        &url,
+        "--tenant",
+        tenant,
+        "--durability",
+        "replicated",
+    ])
+}
+
+/// What must hold, and for the tenant to whom nothing happened, that no call failed.
+fn assert_well(lines: &[(String, Outcome)], beside: &Outcome) {
+    series::assert_nothing_lost(lines);
+    series::assert_answers(lines);
+    let beside = [("a tenant beside".to_owned(), beside.clone())];
+    series::assert_nothing_lost(&beside);
+    series::assert_answers(&beside);
+    assert!(
+        beside[0].1.failures.is_empty(),
+        "{:?}",
+        beside[0].1.failures
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_move_under_load() {
+    let _turn = TURN.lock().await;
+    let world = World::start().await;
+    let times = if series::is_full() { 40 } else { 6 };
+    let [first, beside] = world.moves("moves", times).await;
+    eprintln!("moves: {}", report::line(&first));
+    let lines = [(format!("{times} moves of the slot"), first)];
+    report::publish("moves", &lines);
+    assert_well(&lines, &beside);
+    assert!(lines[0].1.failures.is_empty(), "{:?}", lines[0].1.failures);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn primaries_of_a_cluster_fail_under_load() {
+    let _turn = TURN.lock().await;
+    let world = World::start().await;
+    let times = if series::is_full() { 5 } else { 1 };
+    let mut lines = ["SIGKILL", "SIGSTOP"].map(|how| (how.to_owned(), Outcome::default()));
+    let mut beside = Outcome::default();
+    for time in 0..times {
+        for (how, outcome) in &mut lines {
+            let round = format!("{how}-{time}");
+            let [first, second] = world.fails(&round, how == "SIGKILL").await;
+            eprintln!("{round}: {}", report::line(&first));
+            outcome.add(first);
+            beside.add(second);
+        }
+    }
+    report::publish("cluster", &lines);
+    assert_well(&lines, &beside);
+}

@@ -1,0 +1,119 @@
+//! A slot that is on its way, stopped where it hurts: the indexes are on the new node, the rows on the old
+//! one.
+
+use std::{fmt::Debug, time::Duration};
+
+use token_broker::proto::v1::{
+    DeleteUserRequest, GetAllRequest, StoreRequest, UpstreamTokens,
+    token_broker_client::TokenBrokerClient,
+};
+use tonic::{Code, Request, Response, Status, transport::Channel};
+
+use crate::{
+    TURN,
+    rows::prefix,
+    support::{
+        broker_process::BrokerProcess,
+        cluster::{Cluster, Options, slot},
+        slot_move::SlotMove,
+    },
+};
+
+/// Of those who ask while they can't be answered.
+const SHORT: Duration = Duration::from_millis(400);
+const LONG: Duration = Duration::from_secs(10);
+const TENANT: &str = "half:moved";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_elsewhere_are_not_missing() {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::start(&Options::default());
+    cluster.settled().await;
+    let url = cluster.url();
+    let broker = BrokerProcess::start(&[
+        "--backend",
+        "redis",
+        "--redis-url",
+        &url,
+        "--tenant",
+        TENANT,
+    ]);
+    broker.serving().await;
+    let mut client = broker.client().await;
+    for provider in ["github", "google"] {
+        client.store(stored(provider)).await.unwrap();
+    }
+
+    let moving = indexes_first(&cluster);
+    unanswered(client.get_all(within(SHORT, session())).await);
+    unanswered(client.delete_user(within(SHORT, user())).await);
+    // Who waits longer is answered right.
+    let (read, ()) = tokio::join!(rows(client.clone()), async {
+        tokio::task::block_in_place(|| while cluster.move_keys(moving, 100) > 0 {});
+        cluster.finish_move(moving);
+    });
+    assert_eq!(read, 2);
+    let deleted = client.delete_user(within(LONG, user())).await.unwrap();
+    assert_eq!(deleted.into_inner().deleted_rows, 2);
+    assert_eq!(rows(client).await, 0);
+}
+
+/// Begins to move the tenant's slot, with the indexes.
+fn indexes_first(cluster: &Cluster) -> SlotMove {
+    let prefix = prefix(TENANT);
+    let slot = slot(&prefix);
+    let from = cluster.owner_of(slot).unwrap();
+    let to = (from + 1) % 3;
+    let moving = cluster.begin_move(slot, from, to);
+    let mut migrate = redis::cmd("MIGRATE");
+    migrate.arg("127.0.0.1").arg(cluster.port(to)).arg("");
+    migrate.arg(0).arg(LONG.as_millis() as u64).arg("KEYS");
+    for index in ["upstream:idx:s", "user:upstream:u"] {
+        migrate.arg(format!("{prefix}{index}"));
+    }
+    migrate.exec(&mut cluster.nodes[from].raw()).unwrap();
+    moving
+}
+
+fn unanswered<T: Debug>(answer: Result<Response<T>, Status>) {
+    let status = answer.expect_err("an answer that can't be known");
+    let codes = [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable];
+    assert!(codes.contains(&status.code()), "{status:?}");
+}
+
+async fn rows(mut client: TokenBrokerClient<Channel>) -> usize {
+    let answer = client.get_all(within(LONG, session())).await.unwrap();
+    answer.into_inner().entries.len()
+}
+
+fn stored(provider: &str) -> StoreRequest {
+    StoreRequest {
+        session_id: "s".to_owned(),
+        provider: provider.to_owned(),
+        tokens: Some(UpstreamTokens {
+            access_token: "access".to_owned(),
+            user_id: "u".to_owned(),
+            ..UpstreamTokens::default()
+        }),
+        ..StoreRequest::default()
+    }
+}
+
+fn session() -> GetAllRequest {
+    GetAllRequest {
+        session_id: "s".to_owned(),
+        ..GetAllRequest::default()
+    }
+}
+
+fn user() -> DeleteUserRequest {
+    DeleteUserRequest {
+        user_id: "u".to_owned(),
+    }
+}
+
+fn within<T>(deadline: Duration, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(deadline);
+    request
+}
