@@ -124,12 +124,25 @@ impl World {
         self.outcomes(loads, None).await
     }
 
+    fn replica_of(&self, primary: usize) -> usize {
+        let follows = format!("master_port:{}\r", self.cluster.port(primary));
+        let mut nodes = 0..self.cluster.nodes.len();
+        nodes.find(|node| self.says(*node, &follows)).unwrap()
+    }
+
+    /// Whether a node says this of its replication.
+    fn says(&self, node: usize, what: &str) -> bool {
+        let info = self.cluster.nodes[node].ask::<String>(&["INFO", "replication"]);
+        info.is_ok_and(|info| info.contains(what))
+    }
+
     /// The first tenant's primary fails, its replica takes over, and it comes back.
     async fn fails(&self, round: &str, kill: bool) -> [Outcome; 2] {
         let loads = self.loads(round).await;
         let slot = self.tenants[0].slot;
         let old = self.cluster.owner_of(slot).unwrap();
         let node = &self.cluster.nodes[old];
+        let replica = self.replica_of(old);
         let begun = Instant::now();
         if kill {
             node.kill();
@@ -137,7 +150,7 @@ impl World {
             node.pause();
         }
         found("the replica takes over", || {
-            self.cluster.owner_of(slot).filter(|owner| *owner != old)
+            self.says(replica, "role:master").then_some(())
         })
         .await;
         let seen = Instant::now();
