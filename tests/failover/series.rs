@@ -38,7 +38,7 @@ pub(crate) async fn run(name: &str, world: &World, rounds: Rounds) -> Vec<(Strin
 /// What must hold whatever is promised: calls end in time, and fail in the way that is documented.
 pub(crate) fn assert_answers(lines: &[(String, Outcome)]) {
     for (fault, outcome) in lines {
-        let often = 100 * outcome.rounds;
+        let often = 50 * outcome.rounds;
         assert!(
             outcome.acknowledged > often,
             "{fault}: {}",
