@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
+mod rights;
 mod sentinel;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,12 +1,15 @@
 //! Sentinel, with links that can be cut.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use redis::IntoConnectionInfo;
 
 use crate::support::{
     launch::Program,
     redis_server::RedisServer,
+    security::Security,
     sentinel::{Options, Sentinels},
-    waiting::until,
+    waiting::{found, until},
 };
 
 fn set(server: &RedisServer, value: &str) {
@@ -25,18 +28,18 @@ async fn gets(server: &RedisServer, value: &str) {
 /// A connection along the link of the primary, as clients have it.
 fn along_the_link(deployment: &Sentinels, server: usize) -> redis::Connection {
     let port = deployment.link_port(server);
-    let client = redis::Client::open(("127.0.0.1", port)).unwrap();
+    let address = ("127.0.0.1", port).into_connection_info().unwrap();
+    let direct = deployment.servers[server].client();
+    let login = direct.get_connection_info().redis_settings().clone();
+    let client = redis::Client::open(address.set_redis_settings(login)).unwrap();
     client.get_connection().unwrap()
 }
 
-async fn a_partition_loses_what_the_old_primary_took(program: Program) {
-    let deployment = Sentinels::start(&Options {
-        program,
-        ..Options::default()
-    });
+async fn a_partition_loses_what_the_old_primary_took(options: Options, rounds: usize) {
+    let deployment = Sentinels::start(&options);
     assert_eq!(deployment.settled().await, 0);
     let mut old = 0;
-    for round in 0..2 {
+    for round in 0..rounds {
         let mut client = along_the_link(&deployment, old);
         set(&deployment.servers[old], "kept");
         for server in &deployment.servers {
@@ -64,10 +67,11 @@ async fn a_partition_loses_what_the_old_primary_took(program: Program) {
             _ => deployment.successor_of(old).await,
         };
         assert_eq!(get(&deployment.servers[new]).as_deref(), Some("kept"));
-        let told = deployment
-            .switches
-            .first_to(deployment.link_port(new), begun);
-        assert!(told.is_some(), "a switch was told");
+        let port = deployment.link_port(new);
+        found("a switch is told", || {
+            deployment.switches.first_to(port, begun)
+        })
+        .await;
         if round == 1 {
             let read: String = redis::cmd("GET").arg("k").query(&mut client).unwrap();
             assert_eq!(read, "lost", "the old primary goes on serving");
@@ -81,7 +85,41 @@ async fn a_partition_loses_what_the_old_primary_took(program: Program) {
 
 #[tokio::test]
 async fn a_partition_loses_writes() {
-    a_partition_loses_what_the_old_primary_took(Program::Usual).await;
+    a_partition_loses_what_the_old_primary_took(Options::default(), 2).await;
+}
+
+#[tokio::test]
+async fn a_partition_loses_writes_of_valkey_with_users() {
+    let options = Options {
+        program: Program::Valkey,
+        security: Security::ACL,
+        ..Options::default()
+    };
+    a_partition_loses_what_the_old_primary_took(options, 2).await;
+}
+
+/// Its sentinels can't be hurried.
+#[tokio::test]
+async fn a_partition_loses_writes_of_the_oldest_redis() {
+    let options = Options {
+        program: Program::Oldest,
+        security: Security::ACL,
+        down_after: Duration::from_secs(3),
+        ..Options::default()
+    };
+    a_partition_loses_what_the_old_primary_took(options, 1).await;
+}
+
+#[tokio::test]
+async fn a_failover_over_tls() {
+    let options = Options {
+        security: Security::ALL,
+        ..Options::default()
+    };
+    let deployment = Sentinels::start(&options);
+    deployment.settled().await;
+    let new = deployment.failover().await;
+    assert_eq!(deployment.settled().await, new);
 }
 
 #[tokio::test]

@@ -15,17 +15,21 @@ use super::{
     redis_server::{PROMPT, RedisServer},
     security::{BROKER_PASSWORD, Security},
     switches::Switches,
-    waiting::found,
+    waiting::{found, found_within},
 };
 
 /// What the sentinels call the servers.
 pub const MASTER: &str = "mymaster";
 
+/// Sentinels of Redis 6.2 make a demoted primary a replica after 8 s, and see after 10 s that it is.
+const SETTLING: Duration = Duration::from_secs(60);
+
 /// How the deployment is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub program: Program,
-    /// After how long a silent server counts as down.
+    /// After how long a silent server counts as down. Sentinels of Redis 6.2 ask every second: there
+    /// it has to be a few.
     pub down_after: Duration,
     /// How long a failover may take; the next one begins after twice that at the earliest.
     pub failover_timeout: Duration,
@@ -39,7 +43,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             program: Program::Usual,
-            down_after: Duration::from_millis(800),
+            down_after: Duration::from_secs(1),
             failover_timeout: Duration::from_secs(3),
             security: Security::NONE,
             server: Vec::new(),
@@ -188,7 +192,7 @@ impl Sentinels {
     /// Waits until there are a primary and two replicas that follow it, and all sentinels know;
     /// gives the primary.
     pub async fn settled(&self) -> usize {
-        found("one primary, two replicas, one opinion", || {
+        found_within(SETTLING, "one primary, two replicas, one opinion", || {
             self.primary().filter(|&primary| self.is_settled(primary))
         })
         .await
@@ -249,18 +253,23 @@ fn sentinel(options: &Options, primary: u16, slow: bool) -> Launch {
     options.security.of_sentinel(launch)
 }
 
-/// Has a sentinel look around and speak more often than every second, two or ten. A new connection
-/// gets its first PING after a period: if that isn't much shorter than `down_after`, a server that
-/// is well counts as down. But a replica of which nothing was heard for five periods can't be
-/// promoted, and it is heard of once a second then. A demoted server is made a replica after four
-/// periods of publishing.
+/// Has a sentinel look around and speak more often than every second, two or ten. There is little
+/// room:
 ///
-/// Redis 6.2 doesn't know how: there `down_after` has to be seconds.
+/// - A new connection gets its first PING after a period. If that isn't much shorter than
+///   `down_after`, a server that is well counts as down.
+/// - A replica of which nothing was heard for five periods of PING can't be promoted, and in a
+///   failover all replicas are asked once a second.
+/// - A sentinel makes a primary that it doesn't know of a replica after four periods of publishing.
+///   One that was just promoted is such a primary, until the one that leads the failover has seen
+///   its success, which it looks for once a second, and published it.
+///
+/// Redis 6.2 doesn't know how to hurry: there `down_after` has to be a few seconds.
 fn hurry(sentinel: &RedisServer) {
     for (period, ms) in [
         ("ping", "300"),
         ("info", "100"),
-        ("publish", "200"),
+        ("publish", "600"),
         ("ask", "200"),
     ] {
         let command = ["SENTINEL", "DEBUG", &format!("{period}-period"), ms];

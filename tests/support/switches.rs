@@ -54,7 +54,8 @@ impl Switches {
         self.heard.lock().unwrap().clone()
     }
 
-    /// When the first sentinel told of a switch to this port, at `since` or later.
+    /// When the first sentinel told of a switch to this port, at `since` or later. Who asks a sentinel
+    /// for the primary may know earlier.
     pub fn first_to(&self, port: u16, since: Instant) -> Option<Instant> {
         let all = self.all();
         let mut told = all.iter().filter(|s| s.to == port && s.at >= since);

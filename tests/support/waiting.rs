@@ -19,13 +19,22 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() 
 }
 
 /// Waits until there is what it looks for again and again, and gives it.
-pub async fn found<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub async fn found<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    found_within(PATIENCE, what, look).await
+}
+
+/// The same, with a patience of its own.
+pub async fn found_within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(started.elapsed() < patience, "waited in vain until {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }
