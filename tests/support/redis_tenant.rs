@@ -40,11 +40,8 @@ impl RedisTenant {
 
     /// The same tenant behind a proxy on `port`.
     pub fn at_port(&self, port: u16) -> Self {
-        let urls = self
-            .settings
-            .iter()
-            .filter(|(name, _)| *name == "redis-url");
-        let (_, url) = urls.last().unwrap();
+        let mut settings = self.settings.iter().rev();
+        let (_, url) = settings.find(|(name, _)| *name == "redis-url").unwrap();
         let (scheme, _) = url.split_once("://").unwrap();
         let url = format!("{scheme}://127.0.0.1:{port}");
         self.clone().with("redis-url", &url)

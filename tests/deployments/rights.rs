@@ -1,0 +1,242 @@
+//! The rights of `deploy/redis/` are enough, and none too many: without any one of them something
+//! fails.
+
+use std::{fmt::Debug, time::Duration};
+
+use token_broker::{
+    store::{
+        Condition, Put, Store,
+        redis::{
+            check::Check,
+            migration::{LegacyMapping, Migration, progress::Silent},
+        },
+    },
+    tokens::Binding,
+    types::{RowKey, Version},
+};
+
+use crate::support::{
+    broker::request,
+    cluster::{self, Cluster, slot},
+    launch::Program,
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    rows::*,
+    security::{BROKER_ACL, BROKER_PASSWORD, SENTINEL_ACL, Security},
+    sentinel::{self, Sentinels},
+    standalone::Standalone,
+};
+
+/// What the rules of a user allow.
+fn rights(acl: &str) -> Vec<&str> {
+    acl.split_whitespace()
+        .filter(|rule| rule.starts_with('+'))
+        .collect()
+}
+
+/// Gives the broker all rights but one.
+fn take(server: &RedisServer, acl: &str, right: &str) {
+    let acl = acl.replace("{prod:auth}", "{t-*:conf}");
+    let acl = acl.replace("CHANGE-ME", BROKER_PASSWORD);
+    let rules: Vec<_> = acl
+        .split_whitespace()
+        .skip(2)
+        .filter(|rule| *rule != right)
+        .collect();
+    let command = [&["ACL", "SETUSER", "broker", "reset"][..], &rules].concat();
+    server.ask::<()>(&command).unwrap();
+}
+
+/// A row as older auth servers wrote it.
+const OLD: &str = r#"{"provider_id":"oidc","access_token":"at","refresh_token":"rt","id_token":"",
+    "expires_at":4102444800,"user_id":"old","upstream_subject":"subject","client_id":"client"}"#;
+
+fn text<E: Debug>(error: E) -> String {
+    format!("{error:?}")
+}
+
+/// Everything that a broker does in its life, on a new tenant. Ends at the first thing that fails.
+async fn a_life(tenant: &RedisTenant, starts: &[RedisTenant]) -> Result<(), String> {
+    tenant.run::<()>(&["SCRIPT", "FLUSH"]);
+    tenant.run::<()>(&["SET", &tenant.key("upstream:old"), OLD, "PX", "3600000"]);
+    let (index, odd) = (tenant.key("user:upstream:old"), tenant.key("upstream:odd"));
+    tenant.run::<()>(&["SADD", &index, &tenant.key("upstream:old")]);
+    tenant.run::<()>(&["RPUSH", &odd, "no row"]);
+
+    let broker = tenant.broker();
+    let store = broker.backend();
+    for start in starts {
+        start.store().probe().await.map_err(text)?;
+    }
+    store.check().await.map_err(text)?;
+    let mut mapping = LegacyMapping::default();
+    mapping.add("oidc=okta").unwrap();
+    let migration = Migration::new(store, mapping);
+    let report = migration.ensure_migrated(&Silent).await.map_err(text)?;
+    if report
+        .as_ref()
+        .is_none_or(|report| report.rows.migrated != 1)
+    {
+        return Err(text(report));
+    }
+    migration.finish(true, &Silent).await.map_err(text)?;
+
+    let write = async |at: &RowKey, hours: Option<u64>| {
+        let put = Put {
+            key: at,
+            row: &row("u", "at"),
+            version: Version::random(),
+            keep_for: hours.map(|hours| Duration::from_secs(hours * 3_600)),
+            condition: Condition::Always,
+            source: None,
+            max_providers: 2,
+        };
+        store.put(put).await.map_err(text)
+    };
+    write(&key("s", "p"), Some(1)).await?;
+    write(&key("s", "p"), Some(2)).await?;
+    // An index that stays for a row without end, and no longer than that.
+    write(&key("s", "endless"), None).await?;
+    write(&key("s", "one too many"), None).await?;
+    broker
+        .delete(&key("s", "endless"), None)
+        .await
+        .map_err(text)?;
+    tenant.run::<()>(&[
+        "SADD",
+        &tenant.key("user:upstream:u"),
+        &tenant.key("upstream:gone:p"),
+    ]);
+    broker
+        .store(request(&key("t", "p"), &row("u", "at")))
+        .await
+        .map_err(text)?;
+
+    tenant.run::<()>(&[
+        "SREM",
+        &tenant.key("user:upstream:u"),
+        &tenant.key("upstream:s:p"),
+    ]);
+    let check = Check::new(store).repairing(true);
+    let report = check.run(&Silent).await.map_err(text)?;
+    if report.mended() == 0 {
+        return Err(text(report));
+    }
+
+    broker
+        .get(&key("s", "p"), &Binding::default())
+        .await
+        .map_err(text)?;
+    broker
+        .get_all(&session("s"), &Binding::default())
+        .await
+        .map_err(text)?;
+    broker
+        .latest_for_user(&user("u"), &provider("p"))
+        .await
+        .map_err(text)?;
+    broker
+        .list_user_sessions(&user("u"), 10, None)
+        .await
+        .map_err(text)?;
+    broker.delete_all(&session("t")).await.map_err(text)?;
+    broker.delete_user(&user("u")).await.map_err(text)?;
+    Ok(())
+}
+
+/// What only a cluster asks for, and databases are of no use there.
+const OF_CLUSTERS: [&str; 2] = ["+asking", "+cluster|nodes"];
+
+#[tokio::test]
+async fn each_right_of_the_broker_is_needed() {
+    for program in [Program::Usual, Program::Oldest, Program::Valkey] {
+        let standalone = Standalone::start(program, Security::ACL);
+        let tenant = RedisTenant::on(&standalone);
+        let other_database = format!("redis://broker@127.0.0.1:{}/1", standalone.server.port());
+        let starts = [
+            tenant.clone().with("durability", "replicated"),
+            tenant.clone().with("redis-url", &other_database),
+        ];
+        a_life(&tenant, &starts).await.unwrap();
+        let mut unneeded = rights(BROKER_ACL);
+        unneeded.retain(|right| !OF_CLUSTERS.contains(right));
+        let mut kept = Vec::new();
+        for right in unneeded {
+            take(&standalone.server, BROKER_ACL, right);
+            if a_life(&tenant.another(), &starts).await.is_ok() {
+                kept.push(right);
+            }
+        }
+        assert!(
+            kept.is_empty(),
+            "{program:?}: nothing fails without {kept:?}"
+        );
+        take(&standalone.server, BROKER_ACL, "nothing");
+        a_life(&tenant.another(), &starts).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn each_right_of_the_broker_in_a_cluster_is_needed() {
+    let security = Security::ACL;
+    let cluster = Cluster::start(&cluster::Options {
+        security,
+        ..cluster::Options::default()
+    });
+    cluster.settled().await;
+    let tenant = RedisTenant::on(&cluster);
+    a_life(&tenant, &[]).await.unwrap();
+    let lived_on_the_move = async || {
+        let tenant = tenant.another();
+        let slot = slot(&tenant.prefix());
+        let from = cluster.owner_of(slot).unwrap();
+        let broker = tenant.broker();
+        broker.backend().check().await.map_err(text)?;
+        // There is no key: for whatever is asked of this node, the other one is to be asked.
+        let moving = cluster.begin_move(slot, from, (from + 1) % 3);
+        let read = broker.backend().get(&key("s", "p")).await;
+        cluster.call_off_move(moving);
+        read.map(drop).map_err(text)
+    };
+    lived_on_the_move().await.unwrap();
+    for right in OF_CLUSTERS {
+        cluster
+            .nodes
+            .iter()
+            .for_each(|node| take(node, BROKER_ACL, right));
+        assert!(
+            lived_on_the_move().await.is_err(),
+            "nothing fails without {right}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_right_of_the_broker_at_sentinels_is_needed() {
+    for program in [Program::Usual, Program::Oldest, Program::Valkey] {
+        let deployment = Sentinels::start(&sentinel::Options {
+            program,
+            security: Security::ACL,
+            down_after: Duration::from_secs(5),
+            ..sentinel::Options::default()
+        });
+        deployment.settled().await;
+        let tenant = RedisTenant::on(&deployment);
+        let starts = async || tenant.store_with(Duration::from_millis(500)).probe().await;
+        starts().await.unwrap();
+        for right in rights(SENTINEL_ACL) {
+            let sentinels = deployment.sentinels.iter();
+            sentinels.for_each(|sentinel| take(sentinel, SENTINEL_ACL, right));
+            let error = starts().await.expect_err(right);
+            assert!(error.setting.is_some(), "without {right}: {error:?}");
+        }
+    }
+}
+
+#[test]
+fn the_documentation_tells_these_rights() {
+    let page = include_str!("../../docs/redis.md");
+    for acl in [BROKER_ACL, SENTINEL_ACL] {
+        assert!(page.contains(acl), "docs/redis.md doesn't quote {acl}");
+    }
+}
