@@ -5,11 +5,14 @@
 use std::{env, time::Duration};
 
 use redis::Pipeline;
-use token_broker::store::redis::{check::Check, progress::Silent};
+use token_broker::store::redis::{
+    check::{Check, Report},
+    progress::Silent,
+};
 
 use crate::{
     load::{Load, user_of},
-    look, repair,
+    repair,
     support::{redis_server::RedisServer, redis_tenant::RedisTenant},
 };
 
@@ -61,16 +64,15 @@ async fn nothing_is_reported_of_a_healthy_tenant_under_load() {
     let tenant = RedisTenant::on(&server);
     fill(&tenant, rows);
     tenant.audit();
-    let quiet = look(&tenant).await;
+    let quiet = figures(&server, "quiet", &tenant, None).await;
     assert_eq!(quiet.found, Default::default(), "{quiet}");
     assert_eq!(quiet.counts.rows, rows as u64);
-    figures(&server, "quiet", &tenant, None).await;
 
     let load = Load::start(&tenant, 8, rows / ROWS_A_SESSION);
     figures(&server, "under load", &tenant, Some(&load)).await;
     // A repair of what is healthy has nothing to do but to sweep.
     let mut looked_again = 0;
-    for _ in 0..3 {
+    for _ in 0..2 {
         let report = repair(&tenant).await;
         assert_eq!(report.damage, [], "{report}");
         looked_again += report.looked_again;
@@ -82,7 +84,12 @@ async fn nothing_is_reported_of_a_healthy_tenant_under_load() {
 }
 
 /// Checks once, and prints what it took.
-async fn figures(server: &RedisServer, what: &str, tenant: &RedisTenant, load: Option<&Load>) {
+async fn figures(
+    server: &RedisServer,
+    what: &str,
+    tenant: &RedisTenant,
+    load: Option<&Load>,
+) -> Report {
     let (cpu, calls) = (cpu_of(server), load.map(Load::calls));
     let check = Check::new(&tenant.store());
     let report = check.run(&Silent).await.unwrap();
@@ -102,6 +109,7 @@ async fn figures(server: &RedisServer, what: &str, tenant: &RedisTenant, load: O
         let calls = load.calls() - before;
         println!("{:.0} calls/s meanwhile", calls as f64 / report.seconds);
     }
+    report
 }
 
 /// Processor time that Redis has taken.

@@ -8,6 +8,7 @@
 //! | a healthy tenant under load is healthy: `CHECK_ROWS` says how large | `healthy` |
 //! | what other software leaves behind is no damage | `others` |
 //! | writes and crashes between its steps | `races` |
+//! | a slot of a cluster that moves under it | `moving` |
 //! | a check that isn't atomic would tell of damage that isn't there; the audit notices what isn't mended | `teeth` |
 //! | the report for people | `report` |
 #![allow(
@@ -19,6 +20,7 @@
 mod damage;
 mod healthy;
 mod load;
+mod moving;
 mod others;
 mod planted;
 mod races;
