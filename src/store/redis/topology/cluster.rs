@@ -111,17 +111,26 @@ impl Cluster {
         self.suspect.store(true, Ordering::Release);
     }
 
-    /// Something went wrong that another primary would explain: asks, in the background.
-    pub(super) fn suspect(self: &Arc<Self>) {
+    /// Something went wrong that another primary would explain: asks, in the background, and again
+    /// and again for so long, until there is another one. Of a primary that says nothing any more
+    /// nobody else tells.
+    pub(super) fn suspect(self: &Arc<Self>, span: Duration) {
         self.doubt();
         if self.asking.swap(true, Ordering::AcqRel) {
             return;
         }
         let cluster = Arc::clone(self);
         tokio::spawn(async move {
-            _ = cluster.find().await;
-            // Calls that go wrong in great numbers ask ten times a second at most.
-            tokio::time::sleep(FIRST).await;
+            let (last, end) = (cluster.current.get(), Instant::now() + span);
+            loop {
+                cluster.doubt();
+                _ = cluster.find().await;
+                // Calls that go wrong in great numbers ask ten times a second at most.
+                tokio::time::sleep(FIRST).await;
+                if Instant::now() >= end || cluster.current.get() != last {
+                    break;
+                }
+            }
             cluster.asking.store(false, Ordering::Release);
         });
     }

@@ -33,6 +33,10 @@ use super::{
     wire::{ConnectError, Connection, Names, Verdict, Way},
 };
 
+/// For how long the nodes of a cluster are asked again and again when a primary has not answered in time:
+/// longer than it takes until the next call finds that it doesn't.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// Finds the primary and connects to it.
 #[derive(Debug)]
 pub struct Topology {
@@ -173,8 +177,10 @@ impl Topology {
         };
         match verdict {
             Verdict::Moved(Some(address)) => cluster.moved(address),
-            Verdict::Moved(None) | Verdict::Demoted | Verdict::Passing => cluster.suspect(),
-            Verdict::Silent | Verdict::Ended => cluster.suspect(),
+            Verdict::Moved(None) | Verdict::Demoted | Verdict::Passing | Verdict::Ended => {
+                cluster.suspect(Duration::ZERO);
+            }
+            Verdict::Silent => cluster.suspect(SILENCE),
             _ => {}
         }
     }
