@@ -48,11 +48,14 @@ impl Facts {
             _ => Value::Nil,
         };
         let (server, replication) = (fields(next()?), fields(next()?));
-        let field = |name: &str| server.get(name).cloned().unwrap_or_default();
+        let field = |name: &str| server.get(name).cloned();
         Ok(Self {
             role: String::from_redis_value(role).unwrap_or_default(),
-            mode: field("redis_mode"),
-            run_id: field("run_id"),
+            // Valkey 9 has the second name.
+            mode: field("redis_mode")
+                .or_else(|| field("server_mode"))
+                .unwrap_or_default(),
+            run_id: field("run_id").unwrap_or_default(),
             replicas: replication
                 .get("connected_slaves")
                 .and_then(|count| count.parse().ok())
