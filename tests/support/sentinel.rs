@@ -4,7 +4,7 @@
 //! the port of which it announces. So a test cuts the replication of a server, or hides it from the
 //! sentinels, while its clients still reach it ([`Sentinels::cut`], [`Sentinels::isolate`]).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -15,14 +15,10 @@ use super::{
     redis_server::{PROMPT, RedisServer},
     security::{BROKER_PASSWORD, Security},
     switches::Switches,
-    waiting::{found, found_within},
 };
 
 /// What the sentinels call the servers.
 pub const MASTER: &str = "mymaster";
-
-/// Sentinels of Redis 6.2 make a demoted primary a replica after 8 s, and see after 10 s that it is.
-const SETTLING: Duration = Duration::from_secs(60);
 
 /// How the deployment is set up.
 #[derive(Clone, Debug)]
@@ -60,8 +56,8 @@ pub struct Sentinels {
     /// When which primary was followed by which.
     pub switches: Switches,
     security: Security,
-    links: Vec<Link>,
-    cuts: watch::Sender<Cuts>,
+    pub(super) links: Vec<Link>,
+    pub(super) cuts: watch::Sender<Cuts>,
 }
 
 impl Sentinels {
@@ -128,111 +124,10 @@ impl Sentinels {
         self.links.iter().position(|link| link.port() == port)
     }
 
-    /// Cuts the replication between a server and the others. Sentinels and clients reach it.
-    pub fn cut(&self, server: usize) {
-        let port = self.links[server].port();
-        self.cuts.send_modify(|cuts| {
-            cuts.replication.insert(port);
-        });
-    }
-
-    /// Cuts a server off from the others and from the sentinels. Clients reach it.
-    pub fn isolate(&self, server: usize) {
-        let port = self.links[server].port();
-        self.cuts.send_modify(|cuts| {
-            cuts.replication.insert(port);
-            cuts.sentinels.insert(port);
-        });
-    }
-
-    /// Cuts a server off from clients, too.
-    pub fn cut_off(&self, server: usize) {
-        self.isolate(server);
-        let port = self.links[server].port();
-        self.cuts.send_modify(|cuts| {
-            cuts.clients.insert(port);
-        });
-    }
-
-    /// Lets everybody reach a server again.
-    pub fn heal(&self, server: usize) {
-        let port = self.links[server].port();
-        self.cuts.send_modify(|cuts| {
-            for cut in [
-                &mut cuts.replication,
-                &mut cuts.sentinels,
-                &mut cuts.clients,
-            ] {
-                cut.remove(&port);
-            }
-        });
-    }
-
-    /// Has the sentinels make another server the primary, though nothing is wrong with this one,
-    /// and waits until they say that it is.
-    pub async fn failover(&self) -> usize {
-        let old = found("a sentinel begins a failover", || {
-            let old = self.primary()?;
-            let mut sentinels = self.sentinels.iter();
-            let begun = sentinels.any(|s| s.ask::<()>(&["SENTINEL", "FAILOVER", MASTER]).is_ok());
-            begun.then_some(old)
-        })
-        .await;
-        self.successor_of(old).await
-    }
-
-    /// Waits until the sentinels say that another server than this one is the primary.
-    pub async fn successor_of(&self, old: usize) -> usize {
-        found("another server is the primary", || {
-            self.primary().filter(|new| *new != old)
-        })
-        .await
-    }
-
-    /// Waits until there are a primary and two replicas that follow it, and all sentinels know;
-    /// gives the primary.
-    pub async fn settled(&self) -> usize {
-        found_within(SETTLING, "one primary, two replicas, one opinion", || {
-            self.primary().filter(|&primary| self.is_settled(primary))
-        })
-        .await
-    }
-
     /// What the sentinels wrote to their logs.
     pub fn logs(&self) -> String {
         let logs = self.sentinels.iter().map(RedisServer::log);
         logs.collect::<Vec<_>>().join("\n")
-    }
-
-    fn is_settled(&self, primary: usize) -> bool {
-        let port = self.links[primary].port().to_string();
-        let follow = (0..self.servers.len()).all(|i| {
-            let info: String = self.servers[i]
-                .ask(&["INFO", "replication"])
-                .unwrap_or_default();
-            let has = |line: &str| info.lines().any(|there| there == line);
-            if i == primary {
-                has("role:master") && info.matches("state=online").count() == 2
-            } else {
-                has(&format!("master_port:{port}")) && has("master_link_status:up")
-            }
-        });
-        follow
-            && self.sentinels.iter().all(|sentinel| {
-                let master = describe(sentinel, "MASTER").into_iter().next();
-                let replicas = describe(sentinel, "REPLICAS");
-                master.is_some_and(|master| {
-                    master["port"] == port
-                        && master["flags"] == "master"
-                        && master["num-other-sentinels"] == "2"
-                }) && replicas.len() == 2
-                    && replicas.iter().all(|replica| {
-                        replica["flags"] == "slave"
-                            && replica["role-reported"] == "slave"
-                            && replica["master-port"] == port
-                            && replica["master-link-status"] == "ok"
-                    })
-            })
     }
 }
 
@@ -275,18 +170,6 @@ fn hurry(sentinel: &RedisServer) {
         let command = ["SENTINEL", "DEBUG", &format!("{period}-period"), ms];
         sentinel.ask::<()>(&command).ok();
     }
-}
-
-/// What a sentinel knows of the master, or of each of its replicas; nothing where it isn't asked
-/// in vain.
-fn describe(sentinel: &RedisServer, what: &str) -> Vec<BTreeMap<String, String>> {
-    let command = ["SENTINEL", what, MASTER];
-    if what == "MASTER" {
-        sentinel.ask(&command).map(|one| vec![one])
-    } else {
-        sentinel.ask(&command)
-    }
-    .unwrap_or_default()
 }
 
 impl Deployment for Sentinels {
