@@ -27,10 +27,10 @@ async fn pair() -> (RedisServer, RedisServer) {
     (primary, replica)
 }
 
-fn replicated(server: &impl Deployment) -> RedisTenant {
+fn replicated(server: &impl Deployment, timeout: &str) -> RedisTenant {
     RedisTenant::on(server)
         .with("durability", "replicated")
-        .with("durability-timeout", "300ms")
+        .with("durability-timeout", timeout)
 }
 
 /// The calls that change something.
@@ -54,7 +54,7 @@ async fn writes<S: token_broker::store::Store>(
 #[tokio::test]
 async fn a_write_counts_when_a_replica_has_it() {
     let (primary, replica) = pair().await;
-    let tenant = replicated(&primary);
+    let tenant = replicated(&primary, "10s");
     let broker = tenant.broker();
     for _ in 0..50 {
         broker.put(&key("s", "p"), &row("u", "at")).await;
@@ -89,9 +89,8 @@ async fn without_it_a_write_counts_without_a_replica() {
 #[tokio::test]
 async fn a_write_that_no_replica_confirms_is_not_durable() {
     let (primary, replica) = pair().await;
-    let tenant = replicated(&primary);
+    let tenant = replicated(&primary, "300ms");
     let broker = tenant.broker();
-    broker.put(&key("t", "p"), &row("u", "at")).await;
     replica.pause();
     let begun = Instant::now();
     for (call, error) in writes(&broker).await {
@@ -127,9 +126,7 @@ async fn a_write_that_no_replica_confirms_is_not_durable() {
 #[tokio::test]
 async fn a_caller_that_gives_up_blocks_nobody() {
     let (primary, replica) = pair().await;
-    let tenant = replicated(&primary)
-        .with("durability-connections", "1")
-        .with("durability-timeout", "20s");
+    let tenant = replicated(&primary, "20s").with("durability-connections", "1");
     let broker = tenant.broker();
     broker.put(&key("s", "p"), &row("u", "at")).await;
     replica.pause();

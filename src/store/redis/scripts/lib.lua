@@ -132,14 +132,14 @@ end
 
 -- Whether a key holds a string with this SHA-1, or for '' nothing; nil if it holds something else.
 local function holds(key, sha)
-  local bytes = redis.pcall('GET', key)
-  if type(bytes) == 'table' then return nil end
+  local bytes = typed(redis.pcall('GET', key))
+  if bytes == nil then return nil end
   if not bytes then return sha == '' end
   return sha ~= '' and redis.sha1hex(bytes) == sha
 end
 
 local function is_set(key)
-  return type(redis.pcall('SCARD', key)) == 'number'
+  return typed(redis.pcall('SCARD', key)) ~= nil
 end
 
 -- Removes a row that exists, with its places in both indexes (I1, I2).
