@@ -16,7 +16,7 @@ use crate::support::{
 
 /// A primary and a replica that follows it.
 async fn pair() -> (RedisServer, RedisServer) {
-    let primary = RedisServer::start();
+    let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
     let replica =
         RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {}", primary.port())]);
     until("the replica follows", async || {
