@@ -1,7 +1,7 @@
 //! What the broker does in a second, over gRPC, from end to end.
 //!
 //! `cargo bench --bench load` measures everything, `cargo bench --bench load -- redis get store` what
-//! is named: backends (`memory`, `redis`), calls (`get`, `get-all`, `store`, `delete-user`). Arguments
+//! is named: backends (`memory`, `redis`, `replicated`), calls (`get`, `get-all`, `store`, `delete-user`). Arguments
 //! with dashes go to the broker, as in `--redis-connections=4`. After a round that warms up,
 //! `LOAD_ROUNDS` (5) rounds of `LOAD_SECONDS` (3) are measured of each call; the median counts, and
 //! the spread is told.

@@ -34,6 +34,7 @@ pub(crate) fn print_header(backend: Backend) {
     let name = match backend {
         Backend::Memory => "memory",
         Backend::Redis => "redis",
+        Backend::Replicated => "redis, writes waiting for a replica",
     };
     println!(
         "\n| backend {name} | calls/s | p50 ms | p99 ms | CPU µs a call | toolhive: calls/s, p50, p99 |"
@@ -88,7 +89,7 @@ pub(crate) fn print_delete_user(rounds: &[Deletion], backend: Backend) {
 /// The peer has no figures in memory.
 fn peer_of(backend: Backend, figures: &str) -> &str {
     match backend {
-        Backend::Memory => "",
+        Backend::Memory | Backend::Replicated => "",
         Backend::Redis => figures,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     cpu::Process,
     driver::{self, Call},
     rows,
-    support::{broker_process::BrokerProcess, redis_server::RedisServer},
+    support::{broker_process::BrokerProcess, redis_server::RedisServer, waiting::until},
 };
 
 /// Connections to the broker, shared by the callers.
@@ -21,6 +21,8 @@ pub(crate) type Client = TokenBrokerClient<Channel>;
 pub(crate) enum Backend {
     Memory,
     Redis,
+    /// Redis with a replica, which writes wait for.
+    Replicated,
 }
 
 /// What is measured.
@@ -49,6 +51,7 @@ impl Options {
                 "--bench" => {}
                 "memory" => backends.push(Backend::Memory),
                 "redis" => backends.push(Backend::Redis),
+                "replicated" => backends.push(Backend::Replicated),
                 "get" => subjects.push(Subject::Calls(Call::Get)),
                 "get-all" => subjects.push(Subject::Calls(Call::GetAll)),
                 "store" => subjects.push(Subject::Calls(Call::Store)),
@@ -58,7 +61,7 @@ impl Options {
             }
         }
         if backends.is_empty() {
-            backends = vec![Backend::Memory, Backend::Redis];
+            backends = vec![Backend::Memory, Backend::Redis, Backend::Replicated];
         }
         if subjects.is_empty() {
             subjects = [Call::Get, Call::GetAll, Call::Store]
@@ -83,17 +86,23 @@ pub(crate) struct Stage {
     pub(crate) processes: Vec<Process>,
     _broker: BrokerProcess,
     _redis: Option<RedisServer>,
+    _replica: Option<RedisServer>,
 }
 
 impl Stage {
     pub(crate) async fn new(backend: Backend, options: &Options) -> Self {
-        let redis = (backend == Backend::Redis).then(RedisServer::start);
+        let redis = (backend != Backend::Memory).then(RedisServer::start);
         let mut args = options.broker_args.clone();
         if let Some(redis) = &redis {
             args.extend([
                 "--backend=redis".to_owned(),
                 format!("--redis-url={}", redis.url()),
             ]);
+        }
+        let mut replica = None;
+        if let (Backend::Replicated, Some(redis)) = (backend, &redis) {
+            args.push("--durability=replicated".to_owned());
+            replica = Some(follow(redis).await);
         }
         let args: Vec<_> = args.iter().map(String::as_str).collect();
         let broker = BrokerProcess::start(&args);
@@ -112,11 +121,15 @@ impl Stage {
         if let Some(redis) = &redis {
             processes.push(Process::new("Redis", pid(redis)));
         }
+        if let Some(replica) = &replica {
+            processes.push(Process::new("replica", pid(replica)));
+        }
         Self {
             clients,
             processes,
             _broker: broker,
             _redis: redis,
+            _replica: replica,
         }
     }
 
@@ -131,6 +144,18 @@ impl Stage {
         )
         .await;
     }
+}
+
+/// A replica that has caught up.
+async fn follow(primary: &RedisServer) -> RedisServer {
+    let place = format!("127.0.0.1 {}", primary.port());
+    let replica = RedisServer::start_with(&["--replicaof", &place]);
+    until("the replica follows", async || {
+        let info: String = replica.ask(&["INFO", "replication"]).unwrap();
+        info.contains("master_link_status:up")
+    })
+    .await;
+    replica
 }
 
 fn pid(redis: &RedisServer) -> u32 {
