@@ -4,8 +4,8 @@
 use std::{fmt::Debug, time::Duration};
 
 use token_broker::proto::v1::{
-    DeleteUserRequest, GetAllRequest, StoreRequest, UpstreamTokens,
-    token_broker_client::TokenBrokerClient,
+    DeleteRequest, DeleteUserRequest, GetAllRequest, StoreRequest, UpstreamTokens,
+    delete_request::Target, token_broker_client::TokenBrokerClient,
 };
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
@@ -56,6 +56,50 @@ async fn rows_that_are_elsewhere_are_not_missing() {
     let deleted = client.delete_user(within(LONG, user())).await.unwrap();
     assert_eq!(deleted.into_inner().deleted_rows, 2);
     assert_eq!(rows(client).await, 0);
+}
+
+/// Nothing has gone yet, but a key that isn't there counts as gone: an index, when its last member is. A delete
+/// that asked for it then would stop half-way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_empties_an_index_is_whole() {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::start(&Options::default());
+    cluster.settled().await;
+    let url = cluster.url();
+    let args = [
+        "--backend",
+        "redis",
+        "--redis-url",
+        &url,
+        "--tenant",
+        TENANT,
+    ];
+    let broker = BrokerProcess::start(&args);
+    broker.serving().await;
+    let mut client = broker.client().await;
+    client.store(stored("github")).await.unwrap();
+
+    let prefix = prefix(TENANT);
+    let slot = slot(&prefix);
+    let from = cluster.owner_of(slot).unwrap();
+    // A script runs only while all of its keys are here.
+    let grace = format!("{prefix}broker:grace");
+    cluster.nodes[from]
+        .ask::<()>(&["SET", &grace, "1"])
+        .unwrap();
+    let moving = cluster.begin_move(slot, from, (from + 1) % 3);
+    let request = DeleteRequest {
+        session_id: "s".to_owned(),
+        target: Some(Target::Provider("github".to_owned())),
+        version: None,
+    };
+    let deleted = client.delete(within(LONG, request)).await.unwrap();
+    assert_eq!(deleted.into_inner().deleted, 1);
+    let left: Vec<String> = cluster.nodes[from]
+        .ask(&["CLUSTER", "GETKEYSINSLOT", &slot.to_string(), "100"])
+        .unwrap();
+    assert!(left.iter().all(|key| key.contains(":broker:")), "{left:?}");
+    cluster.call_off_move(moving);
 }
 
 /// Begins to move the tenant's slot, with the indexes.

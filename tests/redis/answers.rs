@@ -217,9 +217,9 @@ async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twic
     for verdict in [Verdict::DropBefore, Verdict::DropAfter] {
         let tenant = RedisTenant::on(&server);
         let first = Version::random();
-        let absent = stage(&server, &tenant, 1, verdict.clone()).await;
-        let outcome = put(&absent.store, Condition::Absent, first).await;
-        assert_eq!(outcome.unwrap(), PutOutcome::Written, "{verdict:?}");
+        put(&tenant.store(), Condition::Always, first)
+            .await
+            .unwrap();
         let second = Version::random();
         let exact = stage(&server, &tenant, 1, verdict.clone()).await;
         let outcome = put(&exact.store, Condition::Version(first), second).await;
@@ -251,17 +251,14 @@ async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twic
             .unwrap();
         assert!(tenant.snapshot().0.is_empty(), "{verdict:?}");
 
-        let blind = stage(&server, &tenant, 1, verdict.clone()).await;
-        let outcome = put(&blind.store, Condition::Always, Version::random()).await;
-        assert!(
-            matches!(outcome, Err(Error::StoreUnavailable(_))),
-            "{verdict:?}: {outcome:?}"
-        );
-        assert_eq!(
-            blind.calls.load(Ordering::SeqCst),
-            1,
-            "{verdict:?}: sent once"
-        );
+        for condition in [Condition::Always, Condition::Absent] {
+            let blind = stage(&server, &tenant, 1, verdict.clone()).await;
+            let outcome = put(&blind.store, condition, Version::random()).await;
+            let unavailable = matches!(outcome, Err(Error::StoreUnavailable(_)));
+            assert!(unavailable, "{verdict:?} {condition:?}: {outcome:?}");
+            let calls = blind.calls.load(Ordering::SeqCst);
+            assert_eq!(calls, 1, "{verdict:?} {condition:?}: sent once");
+        }
         let session_gone = stage(&server, &tenant, 1, verdict.clone()).await;
         assert!(
             session_gone

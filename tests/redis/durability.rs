@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::{error::Error, tokens::Binding};
+use token_broker::{error::Error, store::Store, tokens::Binding};
 
 use crate::support::{
     broker::{Broker, request},
     broker_process::BrokerProcess,
     deployment::Deployment,
+    launch::{Launch, Program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
@@ -15,10 +16,12 @@ use crate::support::{
 };
 
 /// A primary and a replica that follows it.
-async fn pair() -> (RedisServer, RedisServer) {
-    let primary = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
-    let replica =
-        RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {}", primary.port())]);
+async fn pair(program: Program) -> (RedisServer, RedisServer) {
+    let primary = Launch::new(program)
+        .lines(["repl-diskless-sync-delay 0"])
+        .start();
+    let follows = format!("replicaof 127.0.0.1 {}", primary.port());
+    let replica = Launch::new(program).lines([follows]).start();
     until("the replica follows", async || {
         let info: String = replica.ask(&["INFO", "replication"]).unwrap();
         info.contains("master_link_status:up")
@@ -33,27 +36,29 @@ fn replicated(server: &impl Deployment, timeout: &str) -> RedisTenant {
         .with("durability-timeout", timeout)
 }
 
-/// The calls that change something.
-async fn writes<S: token_broker::store::Store>(
-    broker: &Broker<S>,
-) -> Vec<(&'static str, Option<Error>)> {
+/// The calls that change something. When the second is done there is nothing left to delete, which is told only
+/// when replicas know it.
+const WRITES: [&str; 5] = [
+    "Store",
+    "Delete",
+    "Delete again",
+    "Delete all",
+    "DeleteUser",
+];
+
+async fn write<S: Store>(broker: &Broker<S>, call: &str) -> Option<Error> {
     let key = key("s", "p");
-    vec![
-        (
-            "Store",
-            broker.store(request(&key, &row("u", "at"))).await.err(),
-        ),
-        ("Delete", broker.delete(&key, None).await.err()),
-        // There is nothing left to delete, and that is told only when replicas know it.
-        ("Delete again", broker.delete(&key, None).await.err()),
-        ("Delete all", broker.delete_all(&key.session).await.err()),
-        ("DeleteUser", broker.delete_user(&user("u")).await.err()),
-    ]
+    match call {
+        "Store" => broker.store(request(&key, &row("u", "at"))).await.err(),
+        "Delete all" => broker.delete_all(&key.session).await.err(),
+        "DeleteUser" => broker.delete_user(&user("u")).await.err(),
+        _ => broker.delete(&key, None).await.err(),
+    }
 }
 
 #[tokio::test]
 async fn a_write_counts_when_a_replica_has_it() {
-    let (primary, replica) = pair().await;
+    let (primary, replica) = pair(Program::Usual).await;
     let tenant = replicated(&primary, "10s");
     let broker = tenant.broker();
     for _ in 0..50 {
@@ -69,7 +74,8 @@ async fn a_write_counts_when_a_replica_has_it() {
             "and has it no more"
         );
     }
-    for (call, error) in writes(&broker).await {
+    for call in WRITES {
+        let error = write(&broker, call).await;
         assert!(error.is_none(), "{call}: {error:?}");
     }
 }
@@ -77,10 +83,11 @@ async fn a_write_counts_when_a_replica_has_it() {
 /// The control: where nobody waits, the replica is behind at times, and a write counts without any.
 #[tokio::test]
 async fn without_it_a_write_counts_without_a_replica() {
-    let (primary, replica) = pair().await;
+    let (primary, replica) = pair(Program::Usual).await;
     replica.pause();
     let broker = RedisTenant::on(&primary).broker();
-    for (call, error) in writes(&broker).await {
+    for call in WRITES {
+        let error = write(&broker, call).await;
         assert!(error.is_none(), "{call}: {error:?}");
     }
     replica.resume();
@@ -88,12 +95,36 @@ async fn without_it_a_write_counts_without_a_replica() {
 
 #[tokio::test]
 async fn a_write_that_no_replica_confirms_is_not_durable() {
-    let (primary, replica) = pair().await;
+    not_durable_without_a_replica(Program::Usual).await;
+}
+
+#[tokio::test]
+async fn nor_is_it_on_the_oldest_redis() {
+    not_durable_without_a_replica(Program::Oldest).await;
+}
+
+/// There WAIT asks for a client's own last write only.
+#[tokio::test]
+async fn nor_is_it_on_valkey() {
+    not_durable_without_a_replica(Program::Valkey).await;
+}
+
+async fn not_durable_without_a_replica(program: Program) {
+    let (primary, replica) = pair(program).await;
     let tenant = replicated(&primary, "300ms");
     let broker = tenant.broker();
     replica.pause();
     let begun = Instant::now();
-    for (call, error) in writes(&broker).await {
+    for call in WRITES {
+        let error = write(&broker, call).await;
+        assert!(
+            matches!(error, Some(Error::NotDurable(_))),
+            "{call}: {error:?}"
+        );
+    }
+    // Nor is what needs no writing any more, over connections that wrote nothing themselves.
+    for call in &WRITES[2..] {
+        let error = write(&tenant.broker(), call).await;
         assert!(
             matches!(error, Some(Error::NotDurable(_))),
             "{call}: {error:?}"
@@ -125,7 +156,7 @@ async fn a_write_that_no_replica_confirms_is_not_durable() {
 /// A caller that goes away leaves no connection behind that blocks the next.
 #[tokio::test]
 async fn a_caller_that_gives_up_blocks_nobody() {
-    let (primary, replica) = pair().await;
+    let (primary, replica) = pair(Program::Usual).await;
     let tenant = replicated(&primary, "20s").with("durability-connections", "1");
     let broker = tenant.broker();
     broker.put(&key("s", "p"), &row("u", "at")).await;
@@ -165,7 +196,7 @@ async fn the_start_warns_of_what_is_missing() {
     })
     .await;
 
-    let (primary, _replica) = pair().await;
+    let (primary, _replica) = pair(Program::Usual).await;
     primary
         .ask::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"])
         .unwrap();

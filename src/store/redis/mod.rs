@@ -55,7 +55,7 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// A store that connects when it is first used.
+    /// A store that connects in the background. To be made inside of a runtime.
     #[must_use]
     pub fn new(tenant: &Tenant, options: RedisOptions) -> Self {
         let keys = Keyspace::new(tenant);
@@ -80,6 +80,11 @@ impl RedisStore {
     #[must_use]
     pub fn foreign_members(&self) -> u64 {
         self.foreign_members.load(Ordering::Relaxed)
+    }
+
+    /// Whether scripts are to write something in any case, for WAIT to wait for.
+    fn durable_flag(&self) -> &'static [u8] {
+        if self.is_replicated() { b"1" } else { b"" }
     }
 
     fn note_foreign(&self, members: u64) {
@@ -144,10 +149,12 @@ impl Store for RedisStore {
                     put.max_providers.to_string().as_bytes(),
                     if user_index.is_some() { b"1" } else { b"" },
                     decimal(put.version).as_bytes(),
+                    self.durable_flag(),
                 ],
                 match put.condition {
-                    Condition::Always => Effect::Once,
-                    Condition::Absent | Condition::Version(_) => Effect::Guarded,
+                    // A row that was written, and deleted by somebody else, would come back.
+                    Condition::Always | Condition::Absent => Effect::Once,
+                    Condition::Version(_) => Effect::Guarded,
                 },
             )
             .await?;
@@ -218,7 +225,8 @@ impl Store for RedisStore {
         };
         let version = version.map(decimal).unwrap_or_default();
         let keys = [row.as_str(), &index, &self.keys.grace()];
-        let args = [self.keys.prefix().as_bytes(), version.as_bytes()];
+        let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
+        let args = [prefix, version.as_bytes(), durable];
         let script = &self.scripts.delete;
         let answer = self.pool.call(script, &keys, &args, effect).await?;
         match reply::parse::<String>(answer)?.as_str() {
@@ -235,7 +243,8 @@ impl Store for RedisStore {
             self.keys.session_rows(session),
         );
         let keys = [index.as_str(), &self.keys.grace()];
-        let args = [self.keys.prefix().as_bytes(), own.as_bytes()];
+        let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
+        let args = [prefix, own.as_bytes(), durable];
         let script = &self.scripts.delete_session;
         reply::parse(self.pool.call(script, &keys, &args, Effect::Once).await?)
     }

@@ -49,7 +49,7 @@ impl RedisStore {
         }
     }
 
-    fn is_replicated(&self) -> bool {
+    pub(super) fn is_replicated(&self) -> bool {
         self.options.durability != Durability::Primary
     }
 
@@ -63,6 +63,11 @@ impl RedisStore {
                 replicas = facts.replicas,
                 wanted = replicas,
                 "durability: the primary has too few replicas, writes will be NOT_DURABLE"
+            );
+        }
+        if facts.demands_replicas && facts.version < 7 {
+            tracing::warn!(
+                "durability: before Redis 7, min-replicas-to-write doesn't bind scripts, and each write is one"
             );
         }
         if !facts.demands_replicas {

@@ -41,6 +41,8 @@ scripts! {
     delete_rows: "delete_rows.lua",
     /// Deletes identities of a user.
     delete_identities: "delete_identities.lua",
+    /// Deletes a user record.
+    delete_user: "delete_user.lua",
     /// Moves a row of the older layout, or drops it.
     migrate_row: "migrate_row.lua",
     /// Copies an identity to its provider's logical name.

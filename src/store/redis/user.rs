@@ -68,9 +68,14 @@ impl RedisStore {
             .delete_members(&identities, script, &[&set], &[id])
             .await?;
 
-        let mut del = redis::cmd("DEL");
-        del.arg(self.keys.user(user));
-        let records: u64 = reply::parse(self.pool.write(&del, Effect::Once).await?)?;
+        let script = &self.scripts.delete_user;
+        let record = self.keys.user(user);
+        let args = [prefix, self.durable_flag()];
+        let deleted = self
+            .pool
+            .call(script, &[&record], &args, Effect::Once)
+            .await?;
+        let records: u64 = reply::parse(deleted)?;
         let existed = records + rows + identities > 0;
         Ok(DeletedUser {
             rows,

@@ -1,8 +1,9 @@
 //! Writes that wait until replicas have them (contract section 4.2).
 //!
 //! WAIT counts what was written before it over the same connection, and by others on the same server
-//! before that: so an answer that nothing had to be done is as durable as a write. It blocks the
-//! connection, which therefore is one request's own for the time.
+//! before that. On some servers it waits for the connection's own last write only: so scripts write
+//! something in any case (`fence` in `lib.lua`), and an answer that nothing had to be done is as durable as a
+//! write. WAIT blocks the connection, which therefore is one request's own for the time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,11 +40,8 @@ impl Durable {
         else {
             return None;
         };
-        let manager = Manager::new(
-            Arc::clone(topology),
-            options.timeout + timeout,
-            last.clone(),
-        );
+        let answer = options.timeout + timeout;
+        let manager = Manager::new(Arc::clone(topology), answer, patience, last.clone());
         Some(Self {
             connections: connections(manager, size, 0, patience),
             replicas,

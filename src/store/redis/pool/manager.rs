@@ -13,15 +13,17 @@ use crate::store::redis::{
     wire::{ConnectError, Connection},
 };
 
-/// How long the pool's own pauses between attempts are kept out of the way: they grow, and a new
-/// primary is to be connected to as soon as it is known.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait where a setting is wrong: a file may be on its way.
+const SETTING: Duration = Duration::from_millis(250);
 
 /// Makes connections to the primary, wherever it is.
 #[derive(Debug)]
 pub struct Manager {
     topology: Arc<Topology>,
     timeout: Duration,
+    /// How long attempts go on: longer than anybody waits, so that the pool's own pauses, which grow, stay out of
+    /// the way. A new primary is to be connected to as soon as it is known.
+    patience: Duration,
     last: LastFailure,
 }
 
@@ -30,11 +32,17 @@ pub struct Manager {
 pub struct LastFailure(Arc<Mutex<Option<ConnectError>>>);
 
 impl Manager {
-    /// Makes connections whose answers take `timeout` at most.
-    pub fn new(topology: Arc<Topology>, timeout: Duration, last: LastFailure) -> Self {
+    /// Makes connections whose answers take `timeout` at most, for callers who wait for `wait`.
+    pub fn new(
+        topology: Arc<Topology>,
+        timeout: Duration,
+        wait: Duration,
+        last: LastFailure,
+    ) -> Self {
         Self {
             topology,
             timeout,
+            patience: wait + Duration::from_secs(1),
             last,
         }
     }
@@ -45,7 +53,7 @@ impl ManageConnection for Manager {
     type Error = ConnectError;
 
     async fn connect(&self) -> Result<Connection, ConnectError> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + self.patience;
         loop {
             let error = match self.topology.connect(self.timeout).await {
                 Ok(connection) => {
@@ -54,12 +62,15 @@ impl ManageConnection for Manager {
                 }
                 Err(error) => error,
             };
+            let pause = match error.setting {
+                Some(_) => SETTING,
+                None => Duration::from_millis(rand::random_range(20..60)),
+            };
             self.last.set(Some(error.clone()));
-            if error.setting.is_some() || Instant::now() > end {
+            if Instant::now() > end {
                 return Err(error);
             }
-            let pause = rand::random_range(20..60);
-            self.topology.pause(Duration::from_millis(pause)).await;
+            self.topology.pause(pause).await;
         }
     }
 
@@ -78,6 +89,14 @@ impl ManageConnection for Manager {
 impl LastFailure {
     fn set(&self, error: Option<ConnectError>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Whether the last attempt succeeded, or there was none.
+    pub fn is_none(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
     }
 
     /// Its text.

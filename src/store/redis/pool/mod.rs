@@ -28,8 +28,11 @@ use super::{
 };
 use crate::error::{Error, StoreFailure, Unreadable};
 
-/// How long to wait before a request is sent again, in milliseconds.
-const PAUSE: std::ops::Range<u64> = 10..40;
+/// How long to wait before a request is sent again, in milliseconds; twice as long each time, so that a crowd
+/// doesn't keep a server from getting well.
+const PAUSE: std::ops::Range<u64> = 5..15;
+/// How often that is doubled.
+const LONGEST: u32 = 4;
 
 /// Owns the life of the connections. Clones share them.
 #[derive(Debug, Clone)]
@@ -45,7 +48,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool that connects when it is first used, and again when a connection ended.
+    /// A pool that connects at once, in the background, and again when a connection ended. To be made inside of a
+    /// runtime.
     #[must_use]
     pub fn new(topology: Topology, options: &RedisOptions) -> Self {
         let topology = Arc::new(topology);
@@ -55,7 +59,12 @@ impl Pool {
         } else {
             options.connect_timeout
         };
-        let manager = Manager::new(Arc::clone(&topology), options.timeout, last.clone());
+        let manager = Manager::new(
+            Arc::clone(&topology),
+            options.timeout,
+            patience,
+            last.clone(),
+        );
         let size = options.connections;
         Self {
             connections: connections(manager, size, size, patience),
@@ -204,20 +213,17 @@ impl Pool {
         let mut importing = None;
         let mut tries = 0;
         loop {
-            self.confirmed(end).await?;
-            let answer = match (importing.take(), durable) {
-                (Some(mut connection), durable) => {
-                    let then = durable.map(Durable::wait);
-                    let connection = &mut connection;
-                    request.send(&mut Line { connection, then }).await
-                }
-                (None, None) => {
-                    let mut connection = self.connection(end).await?;
+            let answer = match durable {
+                Some(durable) => self.send_durable(durable, request, end).await?,
+                None => {
+                    let mut connection = match importing.take() {
+                        Some(connection) => connection,
+                        None => self.connection(end).await?,
+                    };
                     let connection = &mut connection;
                     let then = None;
                     request.send(&mut Line { connection, then }).await
                 }
-                (None, Some(durable)) => self.send_durable(durable, request, end).await?,
             };
             let error = match answer {
                 Ok(answers) => match durable {
@@ -234,14 +240,15 @@ impl Pool {
                 return Err(failure(&error));
             }
             if let Verdict::Ask(Some(address)) = &verdict
+                && effect == Effect::Reads
                 && !request.runs_scripts()
             {
                 importing = self.topology.connect_importing(address).await.ok();
             }
             // Every connection there is may have ended, each to be found out by a request.
             if importing.is_none() && (verdict != Verdict::Ended || tries > self.size) {
-                let pause = Duration::from_millis(rand::random_range(PAUSE));
-                self.topology.pause(pause).await;
+                let pause = rand::random_range(PAUSE) << tries.min(LONGEST);
+                self.topology.pause(Duration::from_millis(pause)).await;
             }
         }
     }
@@ -262,8 +269,13 @@ impl Pool {
             let guard = self.guard(&self.connections, end).await?;
             // The pool asks `has_broken` only when it gets a guard back: a connection that broke
             // while it lay idle is found here, and replaced when the guard is dropped.
-            if !guard.is_broken() {
-                return Ok(guard.clone());
+            if guard.is_broken() {
+                continue;
+            }
+            let connection = guard.clone();
+            drop(guard);
+            if self.is_sure(end).await? {
+                return Ok(connection);
             }
         }
     }
@@ -286,17 +298,13 @@ impl Pool {
         }
     }
 
-    /// Sees to it that the primary still is one, where that matters.
-    async fn confirmed(&self, end: Instant) -> Result<(), Error> {
-        if self.durable.is_none() {
-            return Ok(());
+    /// Whether the server that a connection leads to still is the primary, where that matters. Waits, if it isn't
+    /// known, and gives `false`: by then the connection may be an old one.
+    async fn is_sure(&self, end: Instant) -> Result<bool, Error> {
+        if self.durable.is_none() || self.topology.is_confirmed() {
+            return Ok(true);
         }
         while !self.topology.is_confirmed() {
-            // The first connection makes the sentinels be asked.
-            drop(self.connection(end).await?);
-            if self.topology.is_confirmed() {
-                break;
-            }
             if Instant::now() >= end {
                 return Err(Error::store_unavailable(
                     "no majority of the sentinels confirms which server is the primary",
@@ -304,7 +312,7 @@ impl Pool {
             }
             self.topology.pause(Duration::from_millis(PAUSE.end)).await;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Sends a request over a connection of its own, and what waits for replicas behind it.
@@ -315,8 +323,12 @@ impl Pool {
         end: Instant,
     ) -> Result<RedisResult<Vec<Value>>, Error> {
         loop {
-            let mut guard = self.guard(&durable.connections, end).await?;
-            if guard.is_broken() {
+            let guard = self.guard(&durable.connections, end).await;
+            let mut guard = guard.map_err(|error| match self.last.is_none() {
+                true => not_durable("all durability-connections wait for replicas".to_owned()),
+                false => error,
+            })?;
+            if guard.is_broken() || !self.is_sure(end).await? {
                 continue;
             }
             guard.set_busy(true);

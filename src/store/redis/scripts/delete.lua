@@ -1,15 +1,17 @@
 -- Deletes a row with its places in both indexes, in one step (I2).
 --
 -- KEYS  1 row, 2 session index, 3 the mark of the grace period
--- ARGV  1 prefix of the tenant, 2 the version that it must have, or ''
+-- ARGV  1 prefix of the tenant, 2 the version that it must have, or '', 3 '1' where replicas are waited for
 -- Gives 'deleted', 'absent' or 'mismatch'.
 local key, prefix, version = KEYS[1], ARGV[1], ARGV[2]
 local bytes = read(key)
 if not bytes then
+  fence(ARGV[3], prefix)
   redis.call('DEL', key)
   redis.pcall('SREM', KEYS[2], key)
   return 'absent'
 end
 if version ~= '' and version_of(bytes, fields(bytes)) ~= version then return 'mismatch' end
+reach_indexes(bytes, KEYS[2], prefix)
 remove(key, bytes, KEYS[2], prefix, redis.call('EXISTS', KEYS[3]) == 1)
 return 'deleted'

@@ -11,6 +11,6 @@ for i = 2, #KEYS do
     redis.call('DEL', KEYS[i])
     deleted = deleted + 1
   end
-  redis.call('SREM', KEYS[1], KEYS[i])
+  redis.pcall('SREM', KEYS[1], KEYS[i])
 end
 return deleted

@@ -4,21 +4,26 @@
 -- KEYS  1 user index, 2 the mark of the grace period, 3... rows
 -- ARGV  1 prefix of the tenant, 2 user
 -- Gives the number of rows deleted.
-local index, prefix, user, deleted = KEYS[1], ARGV[1], ARGV[2], 0
+local index, prefix, user = KEYS[1], ARGV[1], ARGV[2]
 local grace = redis.call('EXISTS', KEYS[2]) == 1
-local rows = prefix .. 'upstream:'
+local rows, found = prefix .. 'upstream:', {}
+-- All that may end the script comes before the first write.
 for i = 3, #KEYS do
-  local key = KEYS[i]
-  local bytes = read(key)
+  local bytes = read(KEYS[i])
   if bytes and fields(bytes).user_id == user then
-    local session = string.match(string.sub(key, #rows + 1), '^([^:]*):')
-    if session then
-      remove(key, bytes, rows .. 'idx:' .. session, prefix, grace)
-    else
-      redis.call('DEL', key)
-    end
-    deleted = deleted + 1
+    local session = string.match(string.sub(KEYS[i], #rows + 1), '^([^:]*):')
+    local session_index = session and rows .. 'idx:' .. session
+    if session_index then reach_indexes(bytes, session_index, prefix) end
+    found[#found + 1] = { KEYS[i], bytes, session_index }
   end
-  redis.call('SREM', index, key)
 end
-return deleted
+for _, row in ipairs(found) do
+  local key, bytes, session_index = unpack(row)
+  if session_index then
+    remove(key, bytes, session_index, prefix, grace)
+  else
+    redis.call('DEL', key)
+  end
+end
+for i = 3, #KEYS do redis.pcall('SREM', index, KEYS[i]) end
+return #found

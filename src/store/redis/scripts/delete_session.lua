@@ -1,7 +1,8 @@
 -- Deletes all rows of a session and its index in one step.
 --
 -- KEYS  1 session index, 2 the mark of the grace period
--- ARGV  1 prefix of the tenant, 2 what the keys of the session's rows begin with
+-- ARGV  1 prefix of the tenant, 2 what the keys of the session's rows begin with, 3 '1' where replicas are
+--       waited for
 -- Gives the number of rows deleted.
 local index, prefix, own = KEYS[1], ARGV[1], ARGV[2]
 local grace, rows, deleted = redis.call('EXISTS', KEYS[2]) == 1, {}, 0
@@ -9,11 +10,11 @@ local grace, rows, deleted = redis.call('EXISTS', KEYS[2]) == 1, {}, 0
 for _, member in ipairs(redis.call('SMEMBERS', index)) do
   if begins(member, own) then
     local bytes = read(member)
-    local user = bytes and user_index(prefix, fields(bytes))
-    if user then reach(user) end
+    if bytes then reach_indexes(bytes, index, prefix) end
     rows[member] = bytes
   end
 end
+if redis.call('EXISTS', index) == 0 then fence(ARGV[3], prefix) end
 for member, bytes in pairs(rows) do
   if bytes then
     remove(member, bytes, index, prefix, grace)

@@ -107,10 +107,12 @@ local function index_add(index, member, ttl, prefix, no_expiry)
 end
 
 -- Takes a row out of an index. One that is no set has no member to lose: an error here would leave
--- the row deleted and its other index as it was (I2).
+-- the row deleted and its other index as it was (I2). An index that loses its last member is gone, and is
+-- not asked for any more: where a slot moves, a key that is gone is an error.
 local function index_remove(index, member, prefix, no_expiry)
-  if redis.pcall('SREM', index, member) == 1 and not no_expiry
-      and redis.call('PTTL', index) == -1 then
+  local members = redis.pcall('SCARD', index)
+  if type(members) == 'table' or redis.call('SREM', index, member) == 0 then return end
+  if members > 1 and not no_expiry and redis.call('PTTL', index) == -1 then
     expire_with_members(index, prefix)
   end
 end
@@ -142,13 +144,26 @@ local function is_set(key)
   return typed(redis.pcall('SCARD', key)) ~= nil
 end
 
--- Removes a row that exists, with its places in both indexes (I1, I2).
-local function remove(key, bytes, session_index, prefix, grace)
-  local index = user_index(prefix, fields(bytes))
+-- Reaches both indexes of a row that exists.
+local function reach_indexes(bytes, session_index, prefix)
   reach(session_index)
+  local index = user_index(prefix, fields(bytes))
   if index then reach(index) end
+end
+
+-- Removes a row that exists, with its places in both indexes (I1, I2), which were reached before.
+local function remove(key, bytes, session_index, prefix, grace)
   redis.call('DEL', key)
   index_remove(session_index, key, prefix, false)
+  local index = user_index(prefix, fields(bytes))
   if index then index_remove(index, key, prefix, grace) end
+end
+
+-- Writes something where nothing had to be written, so that WAIT after the script waits for what others wrote
+-- before: some servers let it wait for the client's own last write only. To be called where `durable` is '1'.
+local function fence(durable, prefix)
+  local key = prefix .. 'broker:fence'
+  -- A new end is written also where Redis is out of memory.
+  if durable == '1' and redis.call('PEXPIRE', key, 60000) == 0 then redis.call('SET', key, '1', 'PX', 60000) end
 end
 

@@ -4,7 +4,7 @@
 --       last: the source row (only with a source version)
 -- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition:
 --       'always', 'absent' or a version, 5 source version or '', 6 most rows a session may have,
---       7 '1' with a user, 8 the version of the row
+--       7 '1' with a user, 8 the version of the row, 9 '1' where replicas are waited for
 -- Gives 'written', 'exists', 'mismatch', 'source' or 'full'. 'written' also if the row is this very one already:
 -- who got no answer may ask again.
 local key, session_index, prefix = KEYS[1], KEYS[2], ARGV[1]
@@ -13,7 +13,10 @@ local index = ARGV[7] == '1' and KEYS[4] or nil
 
 local old = read(key)
 local old_fields = old and fields(old)
-if condition ~= 'always' and old and version_of(old, old_fields) == ARGV[8] then return 'written' end
+if condition ~= 'always' and old and version_of(old, old_fields) == ARGV[8] then
+  fence(ARGV[9], prefix)
+  return 'written'
+end
 if condition == 'absent' then
   if old then return 'exists' end
 elseif condition ~= 'always' then

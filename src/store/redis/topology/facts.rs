@@ -17,6 +17,8 @@ pub struct Facts {
     pub run_id: String,
     /// How many replicas are connected.
     pub replicas: u32,
+    /// The first number of the version of Redis that it is like.
+    pub version: u32,
     /// Whether `min-replicas-to-write` is set.
     pub demands_replicas: bool,
 }
@@ -56,6 +58,9 @@ impl Facts {
                 .or_else(|| field("server_mode"))
                 .unwrap_or_default(),
             run_id: field("run_id").unwrap_or_default(),
+            version: field("redis_version")
+                .and_then(|version| version.split('.').next()?.parse().ok())
+                .unwrap_or(0),
             replicas: replication
                 .get("connected_slaves")
                 .and_then(|count| count.parse().ok())
