@@ -110,7 +110,7 @@ impl Problems {
         access.tls = self.tls(&way, over_tls.then_some(inherited), "redis-sentinel-tls");
     }
 
-    fn password(&mut self, way: &Way, in_url: Option<String>) -> Password {
+    fn password(&mut self, way: &Way, in_url: Option<Secret>) -> Password {
         let file_setting = format!("{}-password-file", way.names);
         let fixed = match (&way.password, in_url) {
             (Some(_), Some(_)) => {
@@ -119,7 +119,7 @@ impl Problems {
                 None
             }
             (Some(Text(password)), None) => Secret::new(password.clone()),
-            (None, password) => password.and_then(Secret::new),
+            (None, password) => password,
         };
         let Some(Text(path)) = &way.password_file else {
             return fixed.map_or(Password::None, Password::Fixed);

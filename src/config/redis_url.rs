@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use crate::store::redis::{Access, Address, Place, Tls};
+use crate::{
+    store::redis::{Access, Address, Place, Tls},
+    types::Secret,
+};
 
 /// What each message about a wrong URL ends with.
 const FORMS: &str = "it has to be redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], unix:///PATH, \
@@ -22,7 +25,7 @@ pub(super) struct RedisUrl {
     /// User and database, and TLS as far as the scheme tells.
     pub access: Access,
     /// The password, if it holds one.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
 }
 
 /// What stands between the scheme and the end, taken apart.
@@ -61,7 +64,7 @@ impl RedisUrl {
                 tls,
                 ..Access::default()
             },
-            password: authority.password,
+            password: authority.password.and_then(Secret::new),
         })
     }
 }
@@ -119,7 +122,16 @@ impl<'a> Authority<'a> {
     }
 
     fn addresses(&self, port: u16) -> Result<Vec<Address>, &'static str> {
-        self.hosts.iter().map(|host| address(host, port)).collect()
+        let addresses = self.hosts.iter().map(|host| address(host, port));
+        let addresses: Vec<_> = addresses.collect::<Result<_, _>>()?;
+        // Sentinels are counted.
+        let mut once = addresses.clone();
+        once.sort_unstable();
+        once.dedup();
+        if once.len() < addresses.len() {
+            return Err("names a host twice");
+        }
+        Ok(addresses)
     }
 }
 
@@ -140,7 +152,7 @@ fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
     Ok(RedisUrl {
         place: Place::Standalone(Address::Unix(PathBuf::from(path))),
         access,
-        password,
+        password: password.and_then(Secret::new),
     })
 }
 
@@ -200,7 +212,7 @@ mod tests {
         let url = RedisUrl::parse("redis://broker:p%40ss@redis.internal:6380/3").unwrap();
         assert_eq!(url.place, Place::Standalone(tcp("redis.internal", 6380)));
         assert_eq!(url.access.username.as_deref(), Some("broker"));
-        assert_eq!(url.password.as_deref(), Some("p@ss"));
+        assert_eq!(url.password.as_ref().map(Secret::expose), Some("p@ss"));
         assert_eq!((url.access.database, url.access.tls), (3, None));
         let url = RedisUrl::parse("rediss://:p@[::1]").unwrap();
         assert_eq!(url.place, Place::Standalone(tcp("::1", 6379)));
@@ -251,6 +263,7 @@ mod tests {
             ("redis+sentinel://a", "master"),
             ("redis+sentinel://a/m/x", "database"),
             ("redis+cluster://a,,b", "host"),
+            ("redis+sentinel://a,b,a:26379/m", "twice"),
             ("redis+cluster://a/1", "cluster"),
             ("unix://relative", "absolute"),
             ("unix:///a?hunter2=1", "parameter"),

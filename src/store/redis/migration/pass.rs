@@ -19,6 +19,8 @@ use crate::{error::Error, store::redis::topology::Standing};
 
 /// How often all keys are gone through, at most, while servers change under it.
 const ROUNDS: usize = 10;
+/// The longest that a batch is taken to work.
+const LONGEST: Duration = Duration::from_millis(250);
 /// How long to wait in between.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -67,21 +69,23 @@ impl Pass<'_> {
         let mut earlier = None::<Report>;
         for _ in 0..ROUNDS {
             let before = pool.standing().await?;
-            let outcome = self.once(lease.as_deref_mut(), progress).await;
-            let report = match outcome {
-                Ok(Some(report)) => report,
-                Ok(None) => return Ok(None),
+            let mut report = Report::new(self.mapping, !self.apply);
+            let outcome = self.once(&mut report, lease.as_deref_mut(), progress).await;
+            // What an earlier round changed was changed, though it has to be looked at again.
+            if let Some(earlier) = earlier.take() {
+                report = report.after(&earlier);
+            }
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
                 Err(error) if !pool.topology().fails_over() => return Err(error),
                 Err(error) => {
                     tracing::warn!(reason = error.operator_detail(), "looking again: {error}");
+                    earlier = Some(report);
                     sleep(PAUSE).await;
                     continue;
                 }
-            };
-            let report = match earlier.take() {
-                Some(earlier) => report.after(&earlier),
-                None => report,
-            };
+            }
             let after = pool.standing().await?;
             if after == before && !after.is_moving {
                 return Ok(Some((report, after)));
@@ -95,13 +99,14 @@ impl Pass<'_> {
         ))
     }
 
+    /// Goes through all keys once and notes what becomes of each; `false` if the lease was lost on the way.
     async fn once(
         &self,
+        report: &mut Report,
         mut lease: Option<&mut Lease<'_>>,
         progress: &dyn Progress<Snapshot>,
-    ) -> Result<Option<Report>, Error> {
+    ) -> Result<bool, Error> {
         let begun = Instant::now();
-        let mut report = Report::new(self.mapping, !self.apply);
         let Migration { pool, keys, .. } = self.migration;
         let classifier = Classifier::new(keys, self.mapping);
         let finder = Finder::new(pool, keys, classifier, self.grace, self.apply).await?;
@@ -144,15 +149,15 @@ impl Pass<'_> {
             walked.scanned = walked.scanned.max(batch.scanned);
             walked.done = walked.done.max(batch.done);
             walked.elapsed = begun.elapsed();
-            now.count(&report);
+            now.count(report);
             progress.update(&now);
             if !self.rest(working.elapsed(), lease.as_deref_mut()).await? {
-                return Ok(None);
+                return Ok(false);
             }
         }
         progress.end();
         report.sort();
-        Ok(Some(report))
+        Ok(true)
     }
 
     /// Rests as the pace asks for after work that took `worked`, and keeps the lease meanwhile;
@@ -164,7 +169,8 @@ impl Pass<'_> {
     ) -> Result<bool, Error> {
         let mut rest = match self.pace {
             Pace::Full => Duration::ZERO,
-            Pace::OneIn(parts) => worked * (parts - 1),
+            // A batch that waited for a primary didn't take Redis' time.
+            Pace::OneIn(parts) => worked.min(LONGEST) * (parts - 1),
         };
         loop {
             if let Some(lease) = lease.as_deref_mut()

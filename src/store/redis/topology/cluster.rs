@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{FromRedisValue, Value};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Current,
@@ -45,11 +45,18 @@ pub struct Cluster {
     known: Mutex<BTreeSet<Address>>,
     /// Whether what is known may be out of date.
     suspect: AtomicBool,
-    /// Whether somebody asks the nodes in the background already.
-    asking: AtomicBool,
-    /// Held by who asks; the last failure and when it was.
-    turn: tokio::sync::Mutex<Option<(Instant, ConnectError)>>,
+    /// Until when the nodes are asked in the background, if they are.
+    asking: Mutex<Option<Instant>>,
+    /// Held by who asks.
+    turn: tokio::sync::Mutex<Turn>,
     importing: Mutex<HashMap<Address, Connection>>,
+}
+
+/// When the nodes were asked last, and if that failed why.
+#[derive(Debug, Default)]
+struct Turn {
+    asked: Option<Instant>,
+    failure: Option<ConnectError>,
 }
 
 /// Who may hold keys of a tenant.
@@ -72,7 +79,7 @@ impl Cluster {
             slot,
             current,
             suspect: AtomicBool::new(true),
-            asking: AtomicBool::new(false),
+            asking: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             importing: Mutex::default(),
         }
@@ -82,20 +89,26 @@ impl Cluster {
     pub(super) async fn find(&self) -> Result<(), ConnectError> {
         // Who comes while somebody asks waits for what is found, and takes that.
         let come = Instant::now();
-        let mut last = self.turn.lock().await;
-        if let Some((when, error)) = &*last
-            && *when > come
+        let mut turn = self.turn.lock().await;
+        if let (Some(asked), Some(failure)) = (turn.asked, &turn.failure)
+            && asked > come
         {
-            return Err(error.clone());
+            return Err(failure.clone());
         }
-        if !self.suspect.swap(false, Ordering::AcqRel) {
+        if !self.suspect.load(Ordering::Acquire) {
             return Ok(());
         }
-        let found = self.ask().await;
-        if let Err(error) = &found {
-            self.doubt();
-            *last = Some((Instant::now(), error.clone()));
+        // Whoever asks, they are asked ten times a second at most.
+        if let Some(asked) = turn.asked {
+            sleep_until(asked + FIRST).await;
         }
+        self.suspect.store(false, Ordering::Release);
+        let found = self.ask().await;
+        if found.is_err() {
+            self.doubt();
+        }
+        turn.asked = Some(Instant::now());
+        turn.failure = found.as_ref().err().cloned();
         found.map(drop)
     }
 
@@ -116,22 +129,30 @@ impl Cluster {
     /// nobody else tells.
     pub(super) fn suspect(self: &Arc<Self>, span: Duration) {
         self.doubt();
-        if self.asking.swap(true, Ordering::AcqRel) {
+        let end = Instant::now() + span;
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_asked = asking.is_some();
+        *asking = asking.max(Some(end));
+        if is_asked {
             return;
         }
+        drop(asking);
         let cluster = Arc::clone(self);
         tokio::spawn(async move {
-            let (last, end) = (cluster.current.get(), Instant::now() + span);
+            let last = cluster.current.get();
             loop {
                 cluster.doubt();
                 _ = cluster.find().await;
-                // Calls that go wrong in great numbers ask ten times a second at most.
-                tokio::time::sleep(FIRST).await;
-                if Instant::now() >= end || cluster.current.get() != last {
-                    break;
+                let mut asking = cluster
+                    .asking
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let is_over = asking.is_none_or(|end| Instant::now() >= end);
+                if is_over || cluster.current.get() != last {
+                    *asking = None;
+                    return;
                 }
             }
-            cluster.asking.store(false, Ordering::Release);
         });
     }
 

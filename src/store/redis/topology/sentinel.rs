@@ -140,13 +140,13 @@ impl Board {
         heard.words[at] = Some(word);
         heard.failures[at] = None;
 
-        let majority = heard.words.len() / 2 + 1;
+        let majority = heard.majority();
         let words = || heard.words.iter().flatten();
-        let Some(newest) = words().max_by_key(|word| (word.epoch, word.at)) else {
+        let current = self.current.get().map(|primary| primary.address);
+        let Some(newest) = heard.newest(current.as_ref()) else {
             return;
         };
-        let is_known = self.current.get().is_some();
-        if !is_known && words().count() < majority && first.elapsed() < FIRST {
+        if current.is_none() && words().count() < majority && first.elapsed() < FIRST {
             return;
         }
         let mut times: Vec<_> = words()
@@ -164,15 +164,47 @@ impl Board {
         }
     }
 
-    /// Why no primary is known: a setting that is wrong, if there is one.
+    /// Why no primary is known: a setting that is wrong, if most sentinels say so. A single one may just have
+    /// been started, or not be set up yet.
     fn why_unknown(&self) -> ConnectError {
         let heard = self.heard();
-        let mut failures: Vec<_> = heard.failures.iter().flatten().collect();
-        failures.sort_by_key(|failure| failure.setting.is_none());
-        match failures.first() {
-            Some(failure) => (*failure).clone(),
-            None => ConnectError::passing("no sentinel answers"),
+        let failures: Vec<_> = heard.failures.iter().flatten().collect();
+        let mut blaming = failures.iter().filter(|failure| failure.setting.is_some());
+        if let Some(failure) = blaming.clone().next()
+            && blaming.by_ref().count() >= heard.majority()
+        {
+            return (*failure).clone();
         }
+        let found: Vec<_> = failures
+            .iter()
+            .map(|failure| failure.found.as_str())
+            .collect();
+        ConnectError::passing(match found.is_empty() {
+            true => "no sentinel answers".to_owned(),
+            false => found.join("; "),
+        })
+    }
+}
+
+impl Heard {
+    fn majority(&self) -> usize {
+        self.words.len() / 2 + 1
+    }
+
+    /// The word that counts: of the newest epoch, and of those that name the `current` primary if any does.
+    /// Sentinels that have been silent are left out where a majority isn't: what they said may have been
+    /// taken back.
+    fn newest(&self, current: Option<&Address>) -> Option<Word> {
+        let fresh = |word: &&Word| word.at.elapsed() < STALENESS;
+        let all: Vec<_> = self.words.iter().flatten().collect();
+        let fresh: Vec<_> = all.iter().copied().filter(fresh).collect();
+        let words = if fresh.len() >= self.majority() {
+            fresh
+        } else {
+            all
+        };
+        let rank = |word: &&Word| (word.epoch, Some(&word.address) == current, word.at);
+        words.into_iter().max_by_key(rank).cloned()
     }
 }
 
@@ -270,4 +302,76 @@ fn unknown(address: &Address, master: &str) -> ConnectError {
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(host: &str, epoch: u64, age: Duration) -> Option<Word> {
+        let address = Address::Tcp(host.to_owned(), 6379);
+        let at = Instant::now() - age;
+        Some(Word { address, epoch, at })
+    }
+
+    /// What counts of three words, where `current` was the primary.
+    fn counts(words: [Option<Word>; 3], current: Option<&str>) -> String {
+        let heard = Heard {
+            words: words.into(),
+            failures: vec![None; 3],
+            first: None,
+        };
+        let current = current.map(|host| Address::Tcp(host.to_owned(), 6379));
+        heard.newest(current.as_ref()).unwrap().address.to_string()
+    }
+
+    const NOW: Duration = Duration::ZERO;
+    const LONG_AGO: Duration = Duration::from_secs(3_600);
+
+    #[test]
+    fn the_newest_epoch_counts() {
+        let words = [word("a", 1, NOW), word("b", 2, NOW), word("a", 1, NOW)];
+        assert_eq!(counts(words, Some("a")), "b:6379");
+    }
+
+    #[test]
+    fn who_fell_silent_is_not_believed_for_ever() {
+        // Two sentinels were set up anew, which starts their epochs over, while the third was away.
+        let words = [word("b", 0, NOW), word("b", 0, NOW), word("a", 7, LONG_AGO)];
+        assert_eq!(counts(words, Some("a")), "b:6379");
+        let words = [word("b", 0, NOW), None, word("a", 7, LONG_AGO)];
+        assert_eq!(counts(words, Some("a")), "a:6379", "one is no majority");
+    }
+
+    #[test]
+    fn two_spellings_of_one_epoch_do_not_take_turns() {
+        let words = || {
+            [
+                word("a", 1, LONG_AGO / 3_600),
+                word("b", 1, NOW),
+                word("a", 1, NOW),
+            ]
+        };
+        assert_eq!(counts(words(), Some("a")), "a:6379");
+        assert_eq!(counts(words(), Some("b")), "b:6379");
+    }
+
+    #[tokio::test]
+    async fn one_sentinel_that_is_not_set_up_ends_nothing() {
+        let way = Way {
+            access: crate::store::redis::Access::default(),
+            names: crate::store::redis::wire::Names::Sentinel,
+            connect_timeout: NOW,
+            timeout: NOW,
+        };
+        let addresses = vec![Address::Tcp("s".to_owned(), 1); 3];
+        let sentinels = Sentinels::new(addresses, "m".to_owned(), way, Arc::default());
+        let board = &sentinels.board;
+        assert_eq!(board.why_unknown().found, "no sentinel answers");
+        board.note(0, Err(ConnectError::of("redis-url", "knows no master")));
+        board.note(1, Err(ConnectError::passing("connection refused")));
+        assert_eq!(board.why_unknown().setting, None);
+        board.note(1, Err(ConnectError::of("redis-url", "knows no master")));
+        assert_eq!(board.why_unknown().setting.as_deref(), Some("redis-url"));
+    }
 }

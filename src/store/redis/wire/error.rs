@@ -85,9 +85,16 @@ impl ConnectError {
                 "redis-url",
                 format!("{address} has no database {}", way.access.database),
             ),
+            // Its text goes on with the command's arguments, a password among them.
+            Some("ERR") if text(error).contains("unknown command") => Self::of(
+                "redis-url",
+                format!(
+                    "{address} knows no HELLO: it is older than Redis 6.2, or the command is renamed"
+                ),
+            ),
             Some("ERR") if text(error).contains("AUTH") => Self::of(
                 way.password_setting(),
-                format!("{address} has no password, and one is set: {}", text(error)),
+                format!("{address} has no password, and one is set"),
             ),
             Some("NOPROTO") => Self::of("redis-url", format!("{address} speaks no RESP3")),
             Some(code) => Self::passing(format!("{address} answered {code}")),

@@ -62,7 +62,7 @@ impl Way {
     /// connection has ended, is given to `on_push`.
     ///
     /// # Errors
-    /// A [`ConnectError`], within the connect timeout.
+    /// A [`ConnectError`], within the connect timeout and half a second, which a second look may take.
     pub async fn open(
         &self,
         address: &Address,

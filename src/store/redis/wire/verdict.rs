@@ -1,5 +1,5 @@
 //! What an answer that is an error means: whether anything was done, and what helps. The table is in
-//! `docs/operations.md`.
+//! `docs/redis.md`.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -136,8 +136,7 @@ mod tests {
                 Verdict::Refused,
             ),
             (
-                "ERR Error running script (call to f_5f2): @user_script:1: @user_script: 1: -NOREPLICAS \
-                 Not enough good replicas to write.",
+                "NOREPLICAS Not enough good replicas to write. script: 5f2, on @user_script:1.",
                 Verdict::Lonely,
             ),
             (
