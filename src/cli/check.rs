@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use super::{Configured, DONE, FAILED, REFUSED, complain, redis::with_redis, report::ReportArgs};
+use super::{
+    Configured, DONE, REFUSED, complain,
+    redis::{Words, report_of},
+    report::ReportArgs,
+};
 use crate::{
     config::Config,
     error::Error,
@@ -35,24 +39,17 @@ pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
     } else {
         ""
     };
-    let checked = with_redis(
-        config,
-        "there is nothing to check in memory",
+    let words = Words {
+        no_redis: "there is nothing to check in memory",
         afterwards,
-        async |store, _| check(args, &store).await,
-    );
-    let report = match checked {
-        Ok(report) => report,
-        Err((code, message)) => {
-            complain(&message);
-            return code;
-        }
     };
-    if let Err(error) = args.report.print(&report) {
-        complain(&format!("can't print the report: {error}"));
-        return FAILED;
+    let checked = report_of(config, args.report, &words, async |store, _| {
+        check(args, &store).await
+    });
+    match checked {
+        Ok(report) => verdict(&report),
+        Err(code) => code,
     }
-    verdict(&report)
 }
 
 async fn check(args: &CheckArgs, store: &RedisStore) -> Result<Report, Error> {

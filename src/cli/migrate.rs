@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use super::{Configured, DONE, FAILED, REFUSED, complain, redis::with_redis, report::ReportArgs};
+use super::{
+    Configured, DONE, REFUSED, complain,
+    redis::{Words, report_of},
+    report::ReportArgs,
+};
 use crate::{
     config::Config,
     error::Error,
@@ -30,23 +34,17 @@ pub(super) struct MigrateArgs {
 /// Migrates, and prints the report.
 pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     let allow_unmigrated = config.allow_unmigrated;
-    let migrated = with_redis(
-        config,
-        "there is nothing to migrate in memory",
-        "; what was done stays done, run it again to go on",
-        async |store, config| migrate(args, &store, config).await,
-    );
+    let words = Words {
+        no_redis: "there is nothing to migrate in memory",
+        afterwards: "; what was done stays done, run it again to go on",
+    };
+    let migrated = report_of(config, args.report, &words, async |store, config| {
+        migrate(args, &store, config).await
+    });
     let report = match migrated {
         Ok(report) => report,
-        Err((code, message)) => {
-            complain(&message);
-            return code;
-        }
+        Err(code) => return code,
     };
-    if let Err(error) = args.report.print(&report) {
-        complain(&format!("can't print the report: {error}"));
-        return FAILED;
-    }
     let refused = !report.is_complete() && !allow_unmigrated;
     if refused && args.finish {
         complain("the grace period goes on, because of what failed; see --allow-unmigrated");

@@ -1,25 +1,49 @@
-//! What commands have in common that speak to Redis and end.
+//! What commands have in common that speak to Redis, report, and end.
 
-use super::{FAILED, USAGE, runtime};
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use super::{FAILED, USAGE, complain, report::ReportArgs, runtime};
 use crate::{
     config::{Backend, Config},
     error::Error,
     store::redis::RedisStore,
 };
 
-/// Why a command ends: its exit code, and what to tell.
-pub(super) type Failure = (u8, String);
+/// A command's words for what it can't do.
+pub(super) struct Words {
+    /// Why there is no use in it without Redis.
+    pub(super) no_redis: &'static str,
+    /// What to know after it failed half-way.
+    pub(super) afterwards: &'static str,
+}
 
-/// Runs `work` on the store that is configured, if its settings fit what is found. `no_redis` is told where
-/// another backend is configured, `afterwards` where `work` fails.
-pub(super) fn with_redis<T>(
+/// Runs `work` on the store that is configured, if its settings fit what is found, and prints its report. An error is
+/// the exit code; what went wrong was told.
+pub(super) fn report_of<T: Display + Serialize>(
     config: Config,
-    no_redis: &str,
-    afterwards: &str,
+    report: ReportArgs,
+    words: &Words,
     work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, Error>,
-) -> Result<T, Failure> {
+) -> Result<T, u8> {
+    let done = on_redis(config, words, work).and_then(|done| match report.print(&done) {
+        Ok(()) => Ok(done),
+        Err(error) => Err((FAILED, format!("can't print the report: {error}"))),
+    });
+    done.map_err(|(code, message)| {
+        complain(&message);
+        code
+    })
+}
+
+fn on_redis<T>(
+    config: Config,
+    words: &Words,
+    work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, Error>,
+) -> Result<T, (u8, String)> {
     if config.backend != Backend::Redis {
-        return Err((USAGE, format!("backend: must be redis, {no_redis}")));
+        return Err((USAGE, format!("backend: must be redis, {}", words.no_redis)));
     }
     let runtime = runtime().map_err(|error| (FAILED, format!("can't start: {error}")))?;
     runtime.block_on(async {
@@ -30,7 +54,7 @@ pub(super) fn with_redis<T>(
         })?;
         work(store, config).await.map_err(|error| {
             let detail = error.operator_detail().unwrap_or_default();
-            (FAILED, format!("{error}: {detail}{afterwards}"))
+            (FAILED, format!("{error}: {detail}{}", words.afterwards))
         })
     })
 }

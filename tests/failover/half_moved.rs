@@ -24,21 +24,21 @@ const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(10);
 const TENANT: &str = "half:moved";
 
+/// A cluster, and a broker of the tenant.
+async fn stage() -> (Cluster, BrokerProcess) {
+    let cluster = Cluster::start(&Options::default());
+    cluster.settled().await;
+    let url = format!("--redis-url={}", cluster.url());
+    let tenant = format!("--tenant={TENANT}");
+    let broker = BrokerProcess::start(&["--backend=redis", &url, &tenant]);
+    broker.serving().await;
+    (cluster, broker)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_elsewhere_are_not_missing() {
     let _turn = TURN.lock().await;
-    let cluster = Cluster::start(&Options::default());
-    cluster.settled().await;
-    let url = cluster.url();
-    let broker = BrokerProcess::start(&[
-        "--backend",
-        "redis",
-        "--redis-url",
-        &url,
-        "--tenant",
-        TENANT,
-    ]);
-    broker.serving().await;
+    let (cluster, broker) = stage().await;
     let mut client = broker.client().await;
     for provider in ["github", "google"] {
         client.store(stored(provider)).await.unwrap();
@@ -63,19 +63,7 @@ async fn rows_that_are_elsewhere_are_not_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_that_empties_an_index_is_whole() {
     let _turn = TURN.lock().await;
-    let cluster = Cluster::start(&Options::default());
-    cluster.settled().await;
-    let url = cluster.url();
-    let args = [
-        "--backend",
-        "redis",
-        "--redis-url",
-        &url,
-        "--tenant",
-        TENANT,
-    ];
-    let broker = BrokerProcess::start(&args);
-    broker.serving().await;
+    let (cluster, broker) = stage().await;
     let mut client = broker.client().await;
     client.store(stored("github")).await.unwrap();
 

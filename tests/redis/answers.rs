@@ -169,6 +169,15 @@ async fn a_slot_that_moves_is_followed_by_reads_of_one_key() {
     );
 }
 
+/// A call that Redis answers so fails, and isn't sent again.
+async fn fails_at_once(server: &RedisServer, tenant: &RedisTenant, error: &str) {
+    let stage = stage(server, tenant, usize::MAX, answer(error)).await;
+    let outcome = put(&stage.store, Condition::Always, Version::random()).await;
+    let unavailable = matches!(outcome, Err(Error::StoreUnavailable(_)));
+    assert!(unavailable, "{error}: {outcome:?}");
+    assert_eq!(stage.calls.load(Ordering::SeqCst), 1, "{error}");
+}
+
 /// What won't pass by itself fails at once.
 #[tokio::test]
 async fn what_an_operator_has_to_mend_is_not_sent_again() {
@@ -179,14 +188,7 @@ async fn what_an_operator_has_to_mend_is_not_sent_again() {
         "NOPERM this user has no permissions",
         "ERR something else",
     ] {
-        let tenant = RedisTenant::on_cluster(&server);
-        let stage = stage(&server, &tenant, usize::MAX, answer(error)).await;
-        let outcome = put(&stage.store, Condition::Always, Version::random()).await;
-        assert!(
-            matches!(outcome, Err(Error::StoreUnavailable(_))),
-            "{error}: {outcome:?}"
-        );
-        assert_eq!(stage.calls.load(Ordering::SeqCst), 1, "{error}");
+        fails_at_once(&server, &RedisTenant::on_cluster(&server), error).await;
     }
 }
 
@@ -198,14 +200,7 @@ async fn a_single_server_is_not_waited_for() {
         "READONLY You can not write against a read only replica.",
         "NOREPLICAS Not enough good replicas to write.",
     ] {
-        let tenant = RedisTenant::on(&server);
-        let stage = stage(&server, &tenant, usize::MAX, answer(error)).await;
-        let outcome = put(&stage.store, Condition::Always, Version::random()).await;
-        assert!(
-            matches!(outcome, Err(Error::StoreUnavailable(_))),
-            "{error}: {outcome:?}"
-        );
-        assert_eq!(stage.calls.load(Ordering::SeqCst), 1, "{error}");
+        fails_at_once(&server, &RedisTenant::on(&server), error).await;
     }
 }
 

@@ -176,20 +176,17 @@ async fn a_caller_that_gives_up_blocks_nobody() {
     );
 }
 
+/// A broker whose writes wait for replicas.
+fn waiting_broker(server: &RedisServer) -> BrokerProcess {
+    let url = format!("--redis-url={}", server.url());
+    BrokerProcess::start(&["--backend=redis", &url, "--durability=replicated"])
+}
+
 /// Operators are told what would make `replicated` of little use.
 #[tokio::test]
 async fn the_start_warns_of_what_is_missing() {
     let lonely = RedisServer::start();
-    let url = lonely.url();
-    let args = [
-        "--backend",
-        "redis",
-        "--redis-url",
-        &url,
-        "--durability",
-        "replicated",
-    ];
-    let broker = BrokerProcess::start(&args);
+    let broker = waiting_broker(&lonely);
     until("it warns", async || {
         let log = broker.log();
         log.contains("too few replicas") && log.contains("min-replicas-to-write isn't set")
@@ -197,19 +194,9 @@ async fn the_start_warns_of_what_is_missing() {
     .await;
 
     let (primary, _replica) = pair(Program::Usual).await;
-    primary
-        .ask::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"])
-        .unwrap();
-    let url = primary.url();
-    let args = [
-        "--backend",
-        "redis",
-        "--redis-url",
-        &url,
-        "--durability",
-        "replicated",
-    ];
-    let broker = BrokerProcess::start(&args);
+    let demand = ["CONFIG", "SET", "min-replicas-to-write", "1"];
+    primary.ask::<()>(&demand).unwrap();
+    let broker = waiting_broker(&primary);
     broker.serving().await;
     assert!(!broker.log().contains("replicas"), "{}", broker.log());
 }
