@@ -20,10 +20,14 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// What is sent when a connection is opened.
+const OPENING: [&str; 6] = ["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"];
+
 /// A command that is about to be forwarded.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Which one it is, counted from 1 over all connections.
+    /// Which one it is, counted from 1 over all connections; 0 for what opens a connection, which
+    /// happens when it happens.
     pub number: usize,
     pub args: Vec<Vec<u8>>,
 }
@@ -103,7 +107,7 @@ impl RespProxy {
         self.port
     }
 
-    /// How many commands there were.
+    /// How many commands there were, but for those that open a connection.
     pub fn commands(&self) -> usize {
         self.commands.load(Ordering::SeqCst)
     }
@@ -167,8 +171,11 @@ async fn requests(
     let mut buffer = Vec::new();
     loop {
         while let Some((args, length)) = parse(&buffer) {
-            let number = commands.fetch_add(1, Ordering::SeqCst) + 1;
-            let verdict = hook(Command { number, args }).await;
+            let mut command = Command { number: 0, args };
+            if !OPENING.contains(&command.name().as_str()) {
+                command.number = commands.fetch_add(1, Ordering::SeqCst) + 1;
+            }
+            let verdict = hook(command).await;
             match &verdict {
                 Verdict::CutBefore => return Some((to, true)),
                 Verdict::DropBefore => return Some((to, false)),
