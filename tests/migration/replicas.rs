@@ -93,7 +93,7 @@ struct Waits(AtomicUsize);
 impl Progress<Snapshot> for Waits {
     fn update(&self, _: &Snapshot) {}
 
-    fn waiting(&self) {
+    fn waiting(&self, _: &str) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }

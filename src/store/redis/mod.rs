@@ -13,8 +13,11 @@ mod pool;
 mod probe;
 pub mod progress;
 mod reply;
+mod rounds;
 pub mod row_json;
+mod scan;
 mod scripts;
+mod seen;
 mod topology;
 mod user;
 mod wire;
@@ -272,19 +275,13 @@ impl Store for RedisStore {
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut mget = redis::cmd("MGET");
-        for key in keys {
-            mget.arg(self.keys.row(key));
-        }
-        let values = reply::list(self.pool.read(&mget).await?)?;
-        let decode = |(value, key): (Value, &RowKey)| {
-            let bytes = reply::bytes(value)?;
-            Ok(bytes.and_then(|bytes| row_json::decode(bytes, &key.provider)))
+        let names: Vec<_> = keys.iter().map(|key| self.keys.row(key)).collect();
+        let values = self.pool.strings(names.iter().map(String::as_str)).await?;
+        let rows = values.into_iter().zip(keys);
+        let decode = |(bytes, key): (Option<Vec<u8>>, &RowKey)| {
+            bytes.and_then(|bytes| row_json::decode(bytes, &key.provider))
         };
-        values.into_iter().zip(keys).map(decode).collect()
+        Ok(rows.map(decode).collect())
     }
 
     async fn check(&self) -> Result<(), Error> {

@@ -12,9 +12,8 @@ impl RedisStore {
     /// A [`ConnectError`].
     pub async fn probe(&self) -> Result<(), ConnectError> {
         let topology = self.pool.topology();
-        let mut connection = topology.connect(self.options.timeout).await?;
+        let (mut connection, facts) = topology.connect(self.options.timeout).await?;
         let address = topology.address();
-        let facts = Facts::ask(&mut connection, &address).await?;
         self.warn_of_replicas(&facts);
 
         // What each call needs; a user that may not do this may do nothing.

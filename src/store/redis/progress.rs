@@ -9,9 +9,6 @@ use std::{
 
 /// How far a piece of work is: what a person reads as one line.
 pub trait State: fmt::Display {
-    /// What is said while another broker does the same work.
-    const WAITING: &'static str;
-
     /// Writes it to the log.
     fn log(&self);
 }
@@ -61,8 +58,8 @@ pub trait Progress<S>: Send + Sync {
     /// It is this far. Called many times a second.
     fn update(&self, now: &S);
 
-    /// Another broker is at work, this one waits.
-    fn waiting(&self) {}
+    /// Another broker is at work, this one waits, in these words.
+    fn waiting(&self, _words: &str) {}
 
     /// It is over.
     fn end(&self) {}
@@ -96,8 +93,8 @@ impl<S: State> Progress<S> for Line {
         }
     }
 
-    fn waiting(&self) {
-        write(format_args!("\r{}\x1b[K", S::WAITING));
+    fn waiting(&self, words: &str) {
+        write(format_args!("\r{words}\x1b[K"));
     }
 
     fn end(&self) {
@@ -121,8 +118,8 @@ impl<S: State> Progress<S> for Log {
         }
     }
 
-    fn waiting(&self) {
-        tracing::info!("{}", S::WAITING);
+    fn waiting(&self, words: &str) {
+        tracing::info!("{words}");
     }
 }
 

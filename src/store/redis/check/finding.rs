@@ -1,7 +1,6 @@
 //! One thing that is wrong.
 
 use serde::Serialize;
-use sha1::{Digest, Sha1};
 
 use super::Kind;
 
@@ -39,16 +38,9 @@ impl Finding {
         }
     }
 
-    /// The same for the same finding, whenever it was made.
-    pub(super) fn digest(&self) -> u128 {
-        let mut hash = Sha1::new();
+    /// What makes it the same finding, whenever it was made.
+    pub(super) fn parts(&self) -> [&[u8]; 3] {
         let index = self.index.as_deref().unwrap_or_default();
-        for part in [self.kind.name(), self.key.as_str(), index] {
-            hash.update(part.len().to_le_bytes());
-            hash.update(part);
-        }
-        let digest = hash.finalize();
-        let head = digest.iter().take(16);
-        head.fold(0, |id, &byte| id << 8 | u128::from(byte))
+        [self.kind.name(), &self.key, index].map(str::as_bytes)
     }
 }

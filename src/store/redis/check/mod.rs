@@ -79,9 +79,7 @@ impl Check {
         self
     }
 
-    /// Goes through all keys of the tenant; again if servers changed meanwhile, since one may have taken
-    /// over that didn't have all that was there, or keys may have moved to where they had been looked for
-    /// already.
+    /// Goes through all keys of the tenant; again if servers changed meanwhile.
     ///
     /// It takes at most half of the time for Redis, resting as long after each page of keys as the page
     /// took. Memory is that of a page, of the findings that are listed, and a few bytes for each other.

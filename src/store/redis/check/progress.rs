@@ -26,8 +26,6 @@ impl fmt::Display for Snapshot {
 }
 
 impl State for Snapshot {
-    const WAITING: &'static str = "waiting for another check";
-
     fn log(&self) {
         tracing::info!(
             scanned = self.walked.scanned,

@@ -1,13 +1,11 @@
 //! What a check found.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
 use super::{Finding, Kind, Weight};
+use crate::store::redis::seen::Seen;
 
 /// What a check found, and what it mended.
 ///
@@ -37,7 +35,7 @@ pub struct Report {
     listed: usize,
     /// A walk may find a key more than once, which must not count twice.
     #[serde(skip)]
-    seen: HashSet<u128>,
+    seen: Seen,
 }
 
 /// How many of a kind.
@@ -132,7 +130,7 @@ impl Report {
         self.counts.add(&part.counts);
         self.looked_again += part.looked_again;
         for finding in part.findings {
-            if !self.seen.insert(finding.digest()) {
+            if !self.seen.is_new(&finding.parts()) {
                 continue;
             }
             let sum = self.found.entry(finding.kind).or_default();

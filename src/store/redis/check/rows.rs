@@ -86,20 +86,19 @@ impl Check {
         part: &mut Part,
         again: &mut Vec<Place>,
     ) -> Result<Vec<Seen>, Error> {
-        let mut mget = redis::cmd("MGET");
-        for place in &open {
-            mget.arg(&place.row);
-        }
-        let values = reply::list(self.pool.read(&mget).await?)?;
+        let keys = open.iter().map(|place| place.row.as_str());
+        let values = self.pool.strings(keys).await?;
         let (mut seen, mut no_string) = (Vec::with_capacity(open.len()), Vec::new());
         for (place, value) in open.into_iter().zip(values) {
-            match reply::bytes(value)?.map(Zeroizing::new) {
+            match value.map(Zeroizing::new) {
                 None => no_string.push(place),
                 Some(bytes) if *bytes == row_json::NULL => part.counts.null_rows += 1,
                 Some(bytes) => seen.push(self.judge(place, &bytes, part)),
             }
         }
-        for (place, kind) in self.kinds(no_string).await? {
+        let keys = no_string.iter().map(|place: &Place| place.row.as_str());
+        let kinds = self.pool.kinds(keys).await?;
+        for (place, kind) in no_string.into_iter().zip(kinds) {
             match kind.as_str() {
                 "none" => {}
                 "string" => again.push(place),
@@ -128,22 +127,6 @@ impl Check {
             user_index: id.map(|id| self.keys.user_index(&id)),
             user,
         }
-    }
-
-    /// Which types of values the rows' keys hold.
-    async fn kinds(&self, places: Vec<Place>) -> Result<Vec<(Place, String)>, Error> {
-        let ask = |place: &Place| {
-            let mut kind = redis::cmd("TYPE");
-            kind.arg(&place.row);
-            kind
-        };
-        let answers = self
-            .pool
-            .read_each(places.iter().map(ask).collect())
-            .await?;
-        let kinds = answers.into_iter().map(reply::parse);
-        let told = places.into_iter().zip(kinds);
-        told.map(|(place, kind)| Ok((place, kind?))).collect()
     }
 }
 

@@ -1,7 +1,5 @@
 //! One walk over all keys of the tenant.
 
-use std::time::Duration;
-
 use futures_util::{
     future::BoxFuture,
     stream::{self, StreamExt, TryStreamExt},
@@ -15,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    store::redis::{migration::scan::Scan, progress::Progress, reply},
+    store::redis::{migration::is_grace, progress::Progress, rounds::Rounds, scan::Scan},
 };
 
 /// Rows or indexes that are looked at together. A row may have 60 KiB.
@@ -23,42 +21,23 @@ const BATCH: usize = 100;
 /// How many batches are on the way at once: while Redis works on one, another is decided on.
 const WINDOW: usize = 3;
 
-/// How often all keys are gone through, at most, while servers change under it.
-const ROUNDS: usize = 10;
-/// How long to wait in between.
-const PAUSE: Duration = Duration::from_millis(500);
-
 /// Checks all keys of the tenant, whichever servers hold them.
 pub async fn walk(check: &Check, progress: &dyn Progress<Snapshot>) -> Result<Report, Error> {
     let mut report = Report::new(check.repair, check.listed);
     let begun = Instant::now();
-    for _ in 0..ROUNDS {
+    let mut rounds = Rounds::new(&check.pool);
+    loop {
+        rounds.begin().await?;
         report.begin_round();
-        let before = check.pool.standing().await?;
-        match once(check, &mut report, begun, progress).await {
-            Ok(()) => {
-                let after = check.pool.standing().await?;
-                if after == before && !after.is_moving {
-                    return finish(check, report, begun).await;
-                }
-                tracing::info!("servers changed meanwhile: checking again");
-            }
-            Err(error) if !check.pool.topology().fails_over() => return Err(error),
-            Err(error) => {
-                tracing::warn!(reason = error.operator_detail(), "checking again: {error}");
-            }
+        let outcome = once(check, &mut report, begun, progress).await;
+        if rounds.end(outcome).await?.is_some() {
+            return finish(check, report, begun).await;
         }
-        sleep(PAUSE).await;
     }
-    Err(Error::store_unavailable(
-        "the servers of Redis keep changing, or a slot stays on its way between two",
-    ))
 }
 
 async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Report, Error> {
-    let mut exists = redis::cmd("EXISTS");
-    exists.arg(check.keys.grace());
-    report.grace_period = reply::parse(check.pool.read(&exists).await?)?;
+    report.grace_period = is_grace(&check.pool, &check.keys).await?;
     report.seconds = begun.elapsed().as_secs_f64();
     report.sort();
     report.log();

@@ -1,17 +1,14 @@
 //! Finding older data among all keys of the tenant.
 
-use std::{collections::HashSet, mem};
-
-use sha1::{Digest, Sha1};
+use std::mem;
 
 use super::{
     candidate::{Candidate, Classifier, Found},
     record,
-    scan::Scan,
 };
 use crate::{
     error::Error,
-    store::redis::{keyspace::Keyspace, pool::Pool},
+    store::redis::{keyspace::Keyspace, pool::Pool, scan::Scan, seen::Seen},
 };
 
 /// How many pieces of older data go together, at most.
@@ -50,7 +47,7 @@ pub struct Finder<'a> {
     classifier: Classifier<'a>,
     scan: Scan<'a>,
     /// A scan may find a key more than once, which must not count twice.
-    seen: HashSet<u128>,
+    seen: Seen,
     open: Vec<Candidate>,
     next: Batch,
     begins: Grace,
@@ -74,7 +71,7 @@ impl<'a> Finder<'a> {
             keys,
             classifier,
             scan: Scan::new(pool, keys.pattern()),
-            seen: HashSet::new(),
+            seen: Seen::default(),
             open: Vec::new(),
             next: Batch::default(),
             begins,
@@ -119,12 +116,7 @@ impl<'a> Finder<'a> {
         let Some(found) = self.classifier.find(key) else {
             return Ok(());
         };
-        let digest = Sha1::digest(key);
-        let head = digest.iter().take(16);
-        if self
-            .seen
-            .insert(head.fold(0, |id, &byte| id << 8 | u128::from(byte)))
-        {
+        if self.seen.is_new(&[key]) {
             match found {
                 Found::Candidate(candidate) => self.open.push(candidate),
                 Found::NoId { key, is_row } => self.next.no_ids.push((key, is_row)),

@@ -21,8 +21,7 @@ pub mod progress;
 mod record;
 mod report;
 mod row;
-pub(super) mod scan;
-mod step;
+pub(super) mod step;
 mod stragglers;
 mod worker;
 
@@ -34,18 +33,20 @@ pub use mapping::{LegacyMapping, MappingError, Meaning};
 pub use report::{Counts, Entry, Report};
 pub use stragglers::SHARE;
 
+pub(super) use record::is_grace;
+
 use self::{
     finder::Grace,
     lease::Lease,
     pass::{Pace, Pass},
     progress::{Progress, Snapshot},
     record::Record,
-    scan::Scan,
 };
 use super::{
     RedisStore,
     keyspace::Keyspace,
     pool::{Effect, Pool},
+    scan::Scan,
     scripts::Scripts,
 };
 use crate::error::Error;
@@ -258,7 +259,7 @@ impl Migration {
 
     async fn wait(&self, waits: &mut bool, progress: &dyn Progress<Snapshot>) {
         if !std::mem::replace(waits, true) {
-            progress.waiting();
+            progress.waiting("waiting for another broker that migrates");
         }
         let millis = rand::random_range(100..250);
         sleep(Duration::from_millis(millis)).await;

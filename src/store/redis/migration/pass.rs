@@ -15,15 +15,13 @@ use super::{
     report::Report,
     worker::Worker,
 };
-use crate::{error::Error, store::redis::topology::Standing};
+use crate::{
+    error::Error,
+    store::redis::{rounds::Rounds, topology::Standing},
+};
 
-/// How often all keys are gone through, at most, while servers change under it.
-const ROUNDS: usize = 10;
 /// The longest that a batch is taken to work.
 const LONGEST: Duration = Duration::from_millis(250);
-/// How long to wait in between.
-const PAUSE: Duration = Duration::from_millis(500);
-
 /// How many batches are on the way at once at full pace: while Redis works on one, the next is
 /// decided on.
 const WINDOW: usize = 3;
@@ -54,9 +52,8 @@ type Settled = (Batch, Vec<(Candidate, Outcome)>);
 pub type Findings = (Report, Standing);
 
 impl Pass<'_> {
-    /// Goes through all keys, and again if servers changed meanwhile: one may have taken over that didn't
-    /// have all that was done, or keys may have moved to where they had been looked for already. `None` if
-    /// the lease was lost on the way.
+    /// Goes through all keys, and again if servers changed meanwhile ([`Rounds`]). `None` if the lease was lost on
+    /// the way.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]. What was done until then stays done.
@@ -65,38 +62,24 @@ impl Pass<'_> {
         mut lease: Option<&mut Lease<'_>>,
         progress: &dyn Progress<Snapshot>,
     ) -> Result<Option<Findings>, Error> {
-        let pool = &self.migration.pool;
+        let mut rounds = Rounds::new(&self.migration.pool);
         let mut earlier = None::<Report>;
-        for _ in 0..ROUNDS {
-            let before = pool.standing().await?;
+        loop {
+            rounds.begin().await?;
             let mut report = Report::new(self.mapping, !self.apply);
             let outcome = self.once(&mut report, lease.as_deref_mut(), progress).await;
             // What an earlier round changed was changed, though it has to be looked at again.
             if let Some(earlier) = earlier.take() {
                 report = report.after(&earlier);
             }
-            match outcome {
-                Ok(true) => {}
-                Ok(false) => return Ok(None),
-                Err(error) if !pool.topology().fails_over() => return Err(error),
-                Err(error) => {
-                    tracing::warn!(reason = error.operator_detail(), "looking again: {error}");
-                    earlier = Some(report);
-                    sleep(PAUSE).await;
-                    continue;
-                }
+            if matches!(outcome, Ok(false)) {
+                return Ok(None);
             }
-            let after = pool.standing().await?;
-            if after == before && !after.is_moving {
-                return Ok(Some((report, after)));
+            if let Some(standing) = rounds.end(outcome.map(drop)).await? {
+                return Ok(Some((report, standing)));
             }
-            tracing::info!("servers changed meanwhile: looking again");
             earlier = Some(report);
-            sleep(PAUSE).await;
         }
-        Err(Error::store_unavailable(
-            "the servers of Redis keep changing, or a slot stays on its way between two",
-        ))
     }
 
     /// Goes through all keys once and notes what becomes of each; `false` if the lease was lost on the way.

@@ -40,8 +40,6 @@ impl fmt::Display for Snapshot {
 }
 
 impl State for Snapshot {
-    const WAITING: &'static str = "waiting for another broker that migrates";
-
     fn log(&self) {
         tracing::info!(
             scanned = self.walked.scanned,

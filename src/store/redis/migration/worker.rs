@@ -72,7 +72,7 @@ impl Worker<'_> {
             .iter()
             .zip(&values)
             .filter(|(_, value)| value.is_none());
-        let mut kinds = self
+        let mut kinds = pool
             .kinds(missing.map(|(open, _)| open.key()))
             .await?
             .into_iter();
@@ -124,31 +124,12 @@ impl Worker<'_> {
     /// What the keys hold, as far as that is strings.
     async fn values<'k>(
         self,
-        keys: impl ExactSizeIterator<Item = &'k str>,
+        keys: impl Iterator<Item = &'k str>,
     ) -> Result<Vec<Option<Zeroizing<Vec<u8>>>>, Error> {
-        if keys.len() == 0 {
-            return Ok(Vec::new());
-        }
-        let mut mget = redis::cmd("MGET");
-        for key in keys {
-            mget.arg(key);
-        }
-        let values = reply::list(self.migration.pool.read(&mget).await?)?;
-        values
+        let values = self.migration.pool.strings(keys).await?;
+        Ok(values
             .into_iter()
-            .map(|value| Ok(reply::bytes(value)?.map(Zeroizing::new)))
-            .collect()
-    }
-
-    /// Which types of values the keys hold.
-    async fn kinds<'k>(self, keys: impl Iterator<Item = &'k str>) -> Result<Vec<String>, Error> {
-        let ask = |key: &str| {
-            let mut kind = redis::cmd("TYPE");
-            kind.arg(key);
-            kind
-        };
-        let cmds: Vec<_> = keys.map(ask).collect();
-        let answers = self.migration.pool.read_each(cmds).await?;
-        answers.into_iter().map(reply::parse).collect()
+            .map(|value| value.map(Zeroizing::new))
+            .collect())
     }
 }

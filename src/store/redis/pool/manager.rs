@@ -56,7 +56,7 @@ impl ManageConnection for Manager {
         let end = Instant::now() + self.patience;
         loop {
             let error = match self.topology.connect(self.timeout).await {
-                Ok(connection) => {
+                Ok((connection, _)) => {
                     self.last.set(None);
                     return Ok(connection);
                 }

@@ -7,6 +7,7 @@
 mod durable;
 mod manager;
 mod request;
+mod values;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,10 +1,13 @@
 //! What a server says of itself.
 
-use std::{collections::HashMap, fmt::Display};
+use std::collections::HashMap;
 
 use redis::{FromRedisValue, Value};
 
-use crate::store::redis::wire::{ConnectError, Connection};
+use crate::store::redis::{
+    Address,
+    wire::{ConnectError, Connection},
+};
 
 /// What a server says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,10 +31,7 @@ impl Facts {
     ///
     /// # Errors
     /// A [`ConnectError`], of `redis-url` where the user may not ask.
-    pub async fn ask(
-        connection: &mut Connection,
-        address: &impl Display,
-    ) -> Result<Self, ConnectError> {
+    pub async fn ask(connection: &mut Connection, address: &Address) -> Result<Self, ConnectError> {
         let info = |section: &str| {
             let mut info = redis::cmd("INFO");
             info.arg(section);
@@ -72,7 +72,7 @@ impl Facts {
 }
 
 /// A server's refusal to say something. It quotes no key: there is none in the question.
-pub fn refusal(address: &impl Display, error: &redis::ServerError) -> ConnectError {
+pub fn refusal(address: &Address, error: &redis::ServerError) -> ConnectError {
     let found = format!(
         "{address} answered {} {}",
         error.code(),

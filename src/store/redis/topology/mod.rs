@@ -83,12 +83,12 @@ impl Topology {
         Self { way, current, kind }
     }
 
-    /// A connection to the primary whose answers take `timeout` at most. It ends when another server
-    /// takes over.
+    /// A connection to the primary whose answers take `timeout` at most, and what the primary says of itself. The
+    /// connection ends when another server takes over.
     ///
     /// # Errors
     /// A [`ConnectError`].
-    pub async fn connect(&self, timeout: Duration) -> Result<Connection, ConnectError> {
+    pub async fn connect(&self, timeout: Duration) -> Result<(Connection, Facts), ConnectError> {
         let primary = self.primary().await?;
         tokio::select! {
             connected = self.connect_primary(&primary, timeout) => {
@@ -108,14 +108,14 @@ impl Topology {
         &self,
         primary: &Primary,
         timeout: Duration,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Result<(Connection, Facts), ConnectError> {
         let (connection, facts) = self.connect_to(&primary.address, timeout).await?;
-        if facts.role != "master" && !matches!(self.kind, Kind::Standalone) {
+        if facts.role != "master" && self.fails_over() {
             let address = &primary.address;
             return Err(ConnectError::passing(format!("{address} is a replica")));
         }
         if self.current.adopt(primary, connection.life()) {
-            Ok(connection)
+            Ok((connection, facts))
         } else {
             Err(ConnectError::passing("another server became the primary"))
         }
