@@ -1,5 +1,5 @@
 //! What can go wrong, in one type. Each error has two faces: `Display` is what the caller may see
-//! (contract section 2.5: never a token, a session id or a key), and [`Error::operator_detail`] is
+//! (guarantees, section 2.5: never a token, a session id or a key), and [`Error::operator_detail`] is
 //! for the log.
 
 use std::time::Duration;

@@ -13,7 +13,7 @@
 //! | [`server`] | assembly: services, health, connections, shutdown | rpc, tokens, store |
 //! | [`rpc`] | one file a gRPC service: request → domain call → answer; errors → statuses | tokens, types, proto |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | store (the trait), types |
-//! | [`store`] | the trait [`Store`](store::Store), and a backend a file or folder: `memory`, [`redis`](store::redis) with its [`migration`](store::redis::migration) and [`check`](store::redis::check) | types |
+//! | [`store`] | the trait [`Store`](store::Store), and a backend a file or folder: `memory`, [`redis`](store::redis) with its [`migration`](store::redis::maintenance::migration) and [`check`](store::redis::maintenance::check) | types |
 //! | [`types`] | the words: ids, [`Secret`](types::Secret), [`Row`](types::Row), [`Version`](types::Version) | nothing |
 //! | [`error`] | what can go wrong, in one type with two faces: the caller's and the operator's | nothing |
 //! | [`proto`] | generated code, and the `Debug` that prints no secret | nothing |
@@ -33,8 +33,8 @@
 //!    long the row lives, draws a version, and asks the store for one conditional
 //!    [`Put`](store::Put).
 //! 5. [`store::redis`] spells the keys ([`keyspace`](store::redis::keyspace)) and the row
-//!    ([`row_json`](store::redis::row_json)) and calls `scripts/put.lua` by its hash. `pool/` gets a
-//!    connection to the server that `topology/` knows for the primary, and sends the call again where
+//!    ([`row`](store::redis::row)) and calls `scripts/put.lua` by its hash. `link/` gets a
+//!    connection to the server that `link/topology/` knows for the primary, and sends the call again where
 //!    that is safe. The script checks the conditions and changes row, session index and user index in
 //!    one atomic step. Where writes are to be durable, WAIT follows on the same connection.
 //! 6. The script's word becomes a [`PutOutcome`](store::PutOutcome), that a version or an
@@ -52,11 +52,11 @@
 //! | a backend | a file or folder in [`store`] that implements the trait, a line in `tests/conformance/main.rs`, an arm in `cli/serve.rs` |
 //! | an error | a variant in [`error`]; the compiler then asks for its code and reason in `rpc/status.rs` |
 //! | a setting | a field in `config/settings.rs` and a line in [`config::Settings::resolve`]; `docs/configuration.md` |
-//! | something to verify in Redis | a [`Kind`](store::redis::check::Kind), a fault in `check_row.lua` or `check_index.lua`; a planted damage in `tests/check/` |
+//! | something to verify in Redis | a [`FindingKind`](store::redis::maintenance::check::FindingKind), a fault in `check_row.lua` or `check_index.lua`; a planted damage in `tests/check/` |
 //! | a Lua script | a file in `store/redis/scripts/` and a line in `store/redis/scripts.rs` |
 //! | a key in Redis | [`store::redis::keyspace`], where every key and hash tag is made |
-//! | a Redis topology | a file in `store/redis/topology/`, a scheme in `config/redis_url.rs` |
-//! | an answer of Redis' that is an error | `store/redis/wire/verdict.rs`, and the table in `docs/redis.md` |
+//! | a Redis topology | a file in `store/redis/link/topology/`, a scheme in `config/redis_url.rs` |
+//! | an answer of Redis' that is an error | `store/redis/link/wire/error_class.rs`, and the table in `docs/redis.md` |
 //!
 //! # Where what comes next will sit
 //!

@@ -8,13 +8,14 @@ mod support;
 use std::{
     collections::BTreeMap,
     fs,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     sync::OnceLock,
     thread,
     time::{Duration, Instant},
 };
 
 use support::{
+    broker_process,
     certificates::Certificates,
     cluster::{self, Cluster},
     deployment::{Deployment, Setting},
@@ -53,13 +54,7 @@ fn start(
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broker.toml");
     fs::write(&file, lines.collect::<String>()).unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_token-broker"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("TOKEN_BROKER_") {
-            program.env_remove(name);
-        }
-    }
-    let child = program
+    let child = broker_process::program()
         .arg(command)
         .arg("--config")
         .arg(&file)

@@ -9,7 +9,9 @@ use crate::{
     cpu::Process,
     driver::{self, Call},
     rows,
-    support::{broker_process::BrokerProcess, redis_server::RedisServer, waiting::until},
+    support::{
+        broker_process::BrokerProcess, launch::Launch, redis_server::RedisServer, replica::follow,
+    },
 };
 
 /// Connections to the broker, shared by the callers.
@@ -102,7 +104,7 @@ impl Stage {
         let mut replica = None;
         if let (Backend::Replicated, Some(redis)) = (backend, &redis) {
             args.push("--durability=replicated".to_owned());
-            replica = Some(follow(redis).await);
+            replica = Some(follow(redis, Launch::default()).await);
         }
         let args: Vec<_> = args.iter().map(String::as_str).collect();
         let broker = BrokerProcess::start(&args);
@@ -144,18 +146,6 @@ impl Stage {
         )
         .await;
     }
-}
-
-/// A replica that has caught up.
-async fn follow(primary: &RedisServer) -> RedisServer {
-    let place = format!("127.0.0.1 {}", primary.port());
-    let replica = RedisServer::start_with(&["--replicaof", &place]);
-    until("the replica follows", async || {
-        let info: String = replica.ask(&["INFO", "replication"]).unwrap();
-        info.contains("master_link_status:up")
-    })
-    .await;
-    replica
 }
 
 fn pid(redis: &RedisServer) -> u32 {

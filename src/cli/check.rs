@@ -12,8 +12,10 @@ use crate::{
     error::Error,
     store::redis::{
         RedisStore,
-        check::{Check, Report},
-        progress,
+        maintenance::{
+            check::{Check, Report},
+            progress,
+        },
     },
 };
 
@@ -24,7 +26,7 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     repair: bool,
     /// How many findings of a kind the report lists; all are counted
-    #[arg(long, default_value_t = crate::store::redis::check::LISTED, value_name = "COUNT")]
+    #[arg(long, default_value_t = crate::store::redis::maintenance::check::LISTED, value_name = "COUNT")]
     list_at_most: usize,
     #[command(flatten)]
     report: ReportArgs,

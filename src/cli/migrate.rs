@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     store::redis::{
         RedisStore,
-        migration::{Migration, Report, progress},
+        maintenance::migration::{Migration, Report, progress},
     },
 };
 

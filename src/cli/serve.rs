@@ -22,10 +22,10 @@ use crate::{
         MemoryStore, Store,
         redis::{
             ConnectError, RedisStore,
-            migration::{Migration, progress},
+            maintenance::migration::{Migration, progress},
         },
     },
-    tokens::{Policy, Tokens},
+    tokens::{Rules, Tokens},
 };
 
 /// How long to wait before Redis is asked again, when it can't be reached at the start.
@@ -37,7 +37,7 @@ enum Unready {
     /// A setting doesn't fit what is found.
     #[error("{0}")]
     Misconfigured(ConnectError),
-    /// Rows can't be migrated, and nobody said to start without them (contract section 5, M6).
+    /// Rows can't be migrated, and nobody said to start without them (guarantees, section 5, M6).
     #[error(
         "{0} rows or identities of older software can't be migrated, and no call would find them; \
          `token-broker migrate --dry-run` with the same settings names them, allow-unmigrated starts \
@@ -79,7 +79,7 @@ async fn serve(config: Config) -> Result<(), (u8, String)> {
     match config.backend {
         Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
-            let server = assemble(MemoryStore::new(), config.policy, config.server, address);
+            let server = assemble(MemoryStore::new(), config.rules, config.server, address);
             let ready = async { Ok::<(), Unready>(()) };
             server
                 .run(listener, ready, pending(), stop)
@@ -89,7 +89,7 @@ async fn serve(config: Config) -> Result<(), (u8, String)> {
         Backend::Redis => {
             let store = RedisStore::new(&config.tenant, config.redis);
             let migration = Migration::new(&store, config.legacy);
-            let server = assemble(store, config.policy, config.server, address);
+            let server = assemble(store, config.rules, config.server, address);
             let tokens = server.tokens();
             let ready = async {
                 probe(tokens.backend()).await?;
@@ -106,12 +106,12 @@ async fn serve(config: Config) -> Result<(), (u8, String)> {
 
 fn assemble<S: Store>(
     store: S,
-    policy: Policy,
+    rules: Rules,
     options: ServerOptions,
     address: SocketAddr,
 ) -> Server<S> {
-    tracing::info!(%address, backend = S::NAME, tenant = %policy.tenant, "serving");
-    Server::new(Arc::new(Tokens::new(store, policy)), options)
+    tracing::info!(%address, backend = S::NAME, tenant = %rules.tenant, "serving");
+    Server::new(Arc::new(Tokens::new(store, rules)), options)
 }
 
 /// Looks whether the settings fit what is found. Waits for Redis as long as it takes.

@@ -18,8 +18,8 @@ use self::parse::Problems;
 pub use self::{file::read, parse::has_password, settings::Settings, text::Text};
 use crate::{
     server::ServerOptions,
-    store::redis::{RedisOptions, migration::LegacyMapping},
-    tokens::{Limits, Policy},
+    store::redis::{RedisOptions, maintenance::migration::LegacyMapping},
+    tokens::{Limits, Rules},
     types::Tenant,
 };
 
@@ -51,7 +51,7 @@ pub struct Config {
     /// How often to look for rows in the old layout.
     pub legacy_sweep_interval: Duration,
     /// What tokens are kept by.
-    pub policy: Policy,
+    pub rules: Rules,
     /// How clients are treated.
     pub server: ServerOptions,
     /// How to log.
@@ -117,7 +117,7 @@ impl Settings {
             row_bytes: p.number("max-row-bytes", self.max_row_bytes, "61440", 1..=LARGEST),
             providers: p.number("max-providers", self.max_providers, "64", 1..=1024),
         };
-        let policy = Policy {
+        let rules = Rules {
             tenant: tenant.clone(),
             limits,
             refresh_lifetime: p.span("refresh-lifetime", self.refresh_lifetime, "30days"),
@@ -175,7 +175,7 @@ impl Settings {
             legacy,
             allow_unmigrated,
             legacy_sweep_interval,
-            policy,
+            rules,
             server,
             log,
         })

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Problem, Text, redis_url::RedisUrl};
-use crate::{store::redis::migration::LegacyMapping, types::ProviderName};
+use crate::{store::redis::maintenance::migration::LegacyMapping, types::ProviderName};
 
 /// Whether a Redis URL holds a password. One that can't be parsed has none to speak of.
 #[must_use]

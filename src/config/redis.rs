@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::{Settings, Text, parse::Problems, redis_url::RedisUrl};
 use crate::{
-    store::redis::{Durability, Password, Place, RedisOptions, Tls},
+    store::redis::{Deployment, Durability, Password, RedisOptions, Tls},
     types::Secret,
 };
 
-/// The settings of a way to a server, by their values and their names.
-struct Way {
+/// The settings of a peer to a server, by their values and their names.
+struct PeerSettings {
     password: Option<Text>,
     password_file: Option<Text>,
     ca: Option<Text>,
@@ -24,7 +24,7 @@ impl Problems {
     /// What the settings of Redis say; leaves nothing of them.
     pub(super) fn redis(&mut self, settings: &mut Settings) -> RedisOptions {
         let url = self.redis_url("redis-url", settings.redis_url.take());
-        let way = Way {
+        let peer = PeerSettings {
             password: settings.redis_password.take(),
             password_file: settings.redis_password_file.take(),
             ca: settings.redis_tls_ca.take(),
@@ -34,15 +34,15 @@ impl Problems {
             names: "redis",
         };
         let RedisUrl {
-            mut place,
+            mut deployment,
             mut access,
             password,
         } = url;
-        access.password = self.password(&way, password);
-        access.tls = self.tls(&way, access.tls, "a URL that begins with rediss");
-        self.sentinels(settings, &mut place, access.tls.as_ref());
+        access.password = self.password(&peer, password);
+        access.tls = self.tls(&peer, access.tls, "a URL that begins with rediss");
+        self.sentinels(settings, &mut deployment, access.tls.as_ref());
         RedisOptions {
-            place,
+            deployment,
             access,
             connections: self.number(
                 "redis-connections",
@@ -65,9 +65,14 @@ impl Problems {
         }
     }
 
-    /// The way to the sentinels, whose TLS is that of the servers as far as nothing else is said.
-    fn sentinels(&mut self, settings: &mut Settings, place: &mut Place, servers: Option<&Tls>) {
-        let way = Way {
+    /// The peer to the sentinels, whose TLS is that of the servers as far as nothing else is said.
+    fn sentinels(
+        &mut self,
+        settings: &mut Settings,
+        deployment: &mut Deployment,
+        servers: Option<&Tls>,
+    ) {
+        let peer = PeerSettings {
             password: settings.redis_sentinel_password.take(),
             password_file: settings.redis_sentinel_password_file.take(),
             ca: settings.redis_sentinel_tls_ca.take(),
@@ -78,16 +83,16 @@ impl Problems {
         };
         let username = settings.redis_sentinel_username.take();
         let tls = settings.redis_sentinel_tls.take();
-        let Place::Sentinel { access, .. } = place else {
+        let Deployment::Sentinel { access, .. } = deployment else {
             let first = [
                 ("username", &username),
                 ("tls", &tls),
-                ("password", &way.password),
-                ("password-file", &way.password_file),
-                ("tls-ca", &way.ca),
-                ("tls-cert", &way.cert),
-                ("tls-key", &way.key),
-                ("tls-server-name", &way.server_name),
+                ("password", &peer.password),
+                ("password-file", &peer.password_file),
+                ("tls-ca", &peer.ca),
+                ("tls-cert", &peer.cert),
+                ("tls-key", &peer.key),
+                ("tls-server-name", &peer.server_name),
             ];
             if let Some((name, _)) = first.iter().find(|(_, value)| value.is_some()) {
                 self.add(
@@ -106,22 +111,22 @@ impl Problems {
             ..servers.cloned().unwrap_or_default()
         };
         access.username = username.map(|Text(name)| name);
-        access.password = self.password(&way, None);
-        access.tls = self.tls(&way, over_tls.then_some(inherited), "redis-sentinel-tls");
+        access.password = self.password(&peer, None);
+        access.tls = self.tls(&peer, over_tls.then_some(inherited), "redis-sentinel-tls");
     }
 
-    fn password(&mut self, way: &Way, in_url: Option<Secret>) -> Password {
-        let file_setting = format!("{}-password-file", way.names);
-        let fixed = match (&way.password, in_url) {
+    fn password(&mut self, peer: &PeerSettings, in_url: Option<Secret>) -> Password {
+        let file_setting = format!("{}-password-file", peer.names);
+        let fixed = match (&peer.password, in_url) {
             (Some(_), Some(_)) => {
-                let setting = format!("{}-password", way.names);
+                let setting = format!("{}-password", peer.names);
                 self.add(&setting, "the URL holds a password too: only one may");
                 None
             }
             (Some(Text(password)), None) => Secret::new(password.clone()),
             (None, password) => password,
         };
-        let Some(Text(path)) = &way.password_file else {
+        let Some(Text(path)) = &peer.password_file else {
             return fixed.map_or(Password::None, Password::Fixed);
         };
         if fixed.is_some() {
@@ -138,14 +143,14 @@ impl Problems {
 
     /// `base` is what holds where nothing is set; `None`: there is no TLS, and `needs` would have to
     /// say otherwise.
-    fn tls(&mut self, way: &Way, base: Option<Tls>, needs: &str) -> Option<Tls> {
-        let setting = |name: &str| format!("{}-tls-{name}", way.names);
+    fn tls(&mut self, peer: &PeerSettings, base: Option<Tls>, needs: &str) -> Option<Tls> {
+        let setting = |name: &str| format!("{}-tls-{name}", peer.names);
         let Some(base) = base else {
             let set = [
-                ("ca", &way.ca),
-                ("cert", &way.cert),
-                ("key", &way.key),
-                ("server-name", &way.server_name),
+                ("ca", &peer.ca),
+                ("cert", &peer.cert),
+                ("key", &peer.key),
+                ("server-name", &peer.server_name),
             ];
             if let Some((name, _)) = set.iter().find(|(_, value)| value.is_some()) {
                 self.add(
@@ -156,7 +161,7 @@ impl Problems {
             return None;
         };
         let path = |text: &Option<Text>| text.as_ref().map(|Text(path)| PathBuf::from(path));
-        let identity = match (path(&way.cert), path(&way.key)) {
+        let identity = match (path(&peer.cert), path(&peer.key)) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => base.identity,
             (Some(_), None) => {
@@ -169,9 +174,9 @@ impl Problems {
             }
         };
         let tls = Tls {
-            ca: path(&way.ca).or(base.ca),
+            ca: path(&peer.ca).or(base.ca),
             identity,
-            server_name: way
+            server_name: peer
                 .server_name
                 .as_ref()
                 .map(|Text(name)| name.clone())

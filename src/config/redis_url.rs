@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    store::redis::{Access, Address, Place, Tls},
+    store::redis::{Access, Address, Deployment, Tls},
     types::Secret,
 };
 
@@ -21,7 +21,7 @@ const SENTINEL_PORT: u16 = 26379;
 #[derive(Clone, Debug)]
 pub(super) struct RedisUrl {
     /// Which servers. Those of sentinels are without access.
-    pub place: Place,
+    pub deployment: Deployment,
     /// User and database, and TLS as far as the scheme tells.
     pub access: Access,
     /// The password, if it holds one.
@@ -49,7 +49,7 @@ impl RedisUrl {
         }
         let authority = Authority::parse(rest).map_err(wrong)?;
         let tls = scheme.starts_with("rediss").then(Tls::default);
-        let (place, database) = match scheme {
+        let (deployment, database) = match scheme {
             "redis" | "rediss" => authority.standalone(),
             "redis+sentinel" | "rediss+sentinel" => authority.sentinel(),
             "redis+cluster" | "rediss+cluster" => authority.cluster(),
@@ -57,7 +57,7 @@ impl RedisUrl {
         }
         .map_err(wrong)?;
         Ok(Self {
-            place,
+            deployment,
             access: Access {
                 username: authority.user,
                 database,
@@ -92,33 +92,33 @@ impl<'a> Authority<'a> {
         })
     }
 
-    fn standalone(&self) -> Result<(Place, u16), &'static str> {
+    fn standalone(&self) -> Result<(Deployment, u16), &'static str> {
         let [host] = self.hosts[..] else {
             return Err("names several hosts of one server");
         };
-        let place = Place::Standalone(address(host, REDIS_PORT)?);
-        Ok((place, database(self.path)?))
+        let deployment = Deployment::Standalone(address(host, REDIS_PORT)?);
+        Ok((deployment, database(self.path)?))
     }
 
-    fn sentinel(&self) -> Result<(Place, u16), &'static str> {
+    fn sentinel(&self) -> Result<(Deployment, u16), &'static str> {
         let (master, database_part) = self.path.split_once('/').unwrap_or((self.path, ""));
         let master = decoded(master)?.ok_or("names no master, as in /mymaster")?;
         let sentinels = self.addresses(SENTINEL_PORT)?;
         let access = Access::default();
-        let place = Place::Sentinel {
+        let deployment = Deployment::Sentinel {
             sentinels,
             master,
             access,
         };
-        Ok((place, database(database_part)?))
+        Ok((deployment, database(database_part)?))
     }
 
-    fn cluster(&self) -> Result<(Place, u16), &'static str> {
+    fn cluster(&self) -> Result<(Deployment, u16), &'static str> {
         if database(self.path)? != 0 {
             return Err("names a database, and a cluster has none but 0");
         }
         let seeds = self.addresses(REDIS_PORT)?;
-        Ok((Place::Cluster { seeds }, 0))
+        Ok((Deployment::Cluster { seeds }, 0))
     }
 
     fn addresses(&self, port: u16) -> Result<Vec<Address>, &'static str> {
@@ -150,7 +150,7 @@ fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
         }
     }
     Ok(RedisUrl {
-        place: Place::Standalone(Address::Unix(PathBuf::from(path))),
+        deployment: Deployment::Standalone(Address::Unix(PathBuf::from(path))),
         access,
         password: password.and_then(Secret::new),
     })
@@ -210,30 +210,33 @@ mod tests {
     #[test]
     fn one_server() {
         let url = RedisUrl::parse("redis://broker:p%40ss@redis.internal:6380/3").unwrap();
-        assert_eq!(url.place, Place::Standalone(tcp("redis.internal", 6380)));
+        assert_eq!(
+            url.deployment,
+            Deployment::Standalone(tcp("redis.internal", 6380))
+        );
         assert_eq!(url.access.username.as_deref(), Some("broker"));
         assert_eq!(url.password.as_ref().map(Secret::expose), Some("p@ss"));
         assert_eq!((url.access.database, url.access.tls), (3, None));
         let url = RedisUrl::parse("rediss://:p@[::1]").unwrap();
-        assert_eq!(url.place, Place::Standalone(tcp("::1", 6379)));
+        assert_eq!(url.deployment, Deployment::Standalone(tcp("::1", 6379)));
         assert_eq!(
             (url.access.username, url.access.tls),
             (None, Some(Tls::default()))
         );
         let url = RedisUrl::parse("unix:///run/redis.sock?db=2&user=broker").unwrap();
         let socket = Address::Unix("/run/redis.sock".into());
-        assert_eq!(url.place, Place::Standalone(socket));
+        assert_eq!(url.deployment, Deployment::Standalone(socket));
         assert_eq!(url.access.database, 2);
     }
 
     #[test]
     fn sentinels() {
         let url = RedisUrl::parse("rediss+sentinel://u@a,b:1,[::1]:2/mymaster/4").unwrap();
-        let Place::Sentinel {
+        let Deployment::Sentinel {
             sentinels, master, ..
-        } = url.place
+        } = url.deployment
         else {
-            panic!("{:?}", url.place)
+            panic!("{:?}", url.deployment)
         };
         assert_eq!(sentinels, [tcp("a", 26379), tcp("b", 1), tcp("::1", 2)]);
         assert_eq!((master.as_str(), url.access.database), ("mymaster", 4));
@@ -244,7 +247,7 @@ mod tests {
     fn a_cluster() {
         let url = RedisUrl::parse("redis+cluster://a:7000,b").unwrap();
         let seeds = vec![tcp("a", 7000), tcp("b", 6379)];
-        assert_eq!(url.place, Place::Cluster { seeds });
+        assert_eq!(url.deployment, Deployment::Cluster { seeds });
     }
 
     #[test]

@@ -28,9 +28,9 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
     .resolve()
     .unwrap();
     assert_eq!(config.server.max_calls, 7);
-    assert_eq!(config.policy.rotating_providers.len(), 2);
+    assert_eq!(config.rules.rotating_providers.len(), 2);
     assert_eq!(
-        config.policy.refresh_lifetime,
+        config.rules.refresh_lifetime,
         Duration::from_secs(90 * 86_400)
     );
     assert_eq!(config.legacy.pairs().count(), 2);

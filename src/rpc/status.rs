@@ -1,4 +1,4 @@
-//! How errors look on the wire (contract section 2.5).
+//! How errors look on the wire (guarantees, section 2.5).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Keeping a refresh token that the provider didn't send again (contract section 2.1).
+//! Keeping a refresh token that the provider didn't send again (guarantees, section 2.1).
 
 use super::{Tokens, outlasts};
 use crate::{
@@ -67,7 +67,7 @@ impl<S: Store> Tokens<S> {
         let (Some(user), Some(subject)) = (&row.user_id, &row.upstream_subject) else {
             return Ok(None);
         };
-        if self.policy.rotating_providers.contains(&key.provider) {
+        if self.rules.rotating_providers.contains(&key.provider) {
             return Ok(None);
         }
         let rows = self.rows_of_user_at(user, &key.provider).await?.into_iter();

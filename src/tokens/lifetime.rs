@@ -1,4 +1,4 @@
-//! How long a row is kept (contract section 3.1).
+//! How long a row is kept (guarantees, section 3.1).
 
 use std::time::Duration;
 

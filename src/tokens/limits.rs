@@ -1,4 +1,4 @@
-//! How large things may get (contract section 2.5).
+//! How large things may get (guarantees, section 2.5).
 
 use crate::{error::Error, types::Row};
 

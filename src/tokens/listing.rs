@@ -50,9 +50,9 @@ impl<S: Store> Tokens<S> {
         } else {
             page_size.min(MAX_PAGE)
         };
-        let tenant = &self.policy.tenant;
+        let tenant = &self.rules.tenant;
         let after = page_token
-            .map(|token| page_token::open(token, tenant, user))
+            .map(|token| page_token::decode(token, tenant, user))
             .transpose()?;
 
         let mut keys = self.store.user_rows(user).await?;
@@ -83,7 +83,7 @@ impl<S: Store> Tokens<S> {
         }
         if !rest.is_empty() {
             let last = page.sessions.last();
-            page.next = last.map(|last| page_token::seal(&last.key, tenant, user));
+            page.next = last.map(|last| page_token::encode(&last.key, tenant, user));
         }
         Ok(page)
     }

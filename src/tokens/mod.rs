@@ -32,7 +32,7 @@ const CHUNK: usize = 256;
 
 /// What [`Tokens`] goes by.
 #[derive(Clone, Debug)]
-pub struct Policy {
+pub struct Rules {
     /// Whose tokens these are.
     pub tenant: Tenant,
     /// How large rows and sessions may get.
@@ -43,11 +43,11 @@ pub struct Policy {
     pub rotating_providers: HashSet<ProviderName>,
 }
 
-/// The tokens of a tenant: the operations of the `TokenBroker` service (contract section 2.1).
+/// The tokens of a tenant: the operations of the `TokenBroker` service (guarantees, section 2.1).
 #[derive(Debug)]
 pub struct Tokens<S> {
     store: S,
-    policy: Policy,
+    rules: Rules,
 }
 
 /// All rows of a session.
@@ -61,8 +61,8 @@ pub struct SessionTokens {
 
 impl<S: Store> Tokens<S> {
     /// Tokens kept in `store`.
-    pub fn new(store: S, policy: Policy) -> Self {
-        Self { store, policy }
+    pub fn new(store: S, rules: Rules) -> Self {
+        Self { store, rules }
     }
 
     /// Where they are kept.

@@ -15,7 +15,7 @@ use crate::{
 const CHECKSUM_BYTES: usize = 16;
 
 /// The token of the page after `last`.
-pub(super) fn seal(last: &RowKey, tenant: &Tenant, user: &UserId) -> String {
+pub(super) fn encode(last: &RowKey, tenant: &Tenant, user: &UserId) -> String {
     // Stored ids may contain anything: the length tells where the session ends.
     let (session, provider) = (last.session.as_str(), last.provider.as_str());
     let position = format!("{}:{session}{provider}", session.len());
@@ -28,7 +28,7 @@ pub(super) fn seal(last: &RowKey, tenant: &Tenant, user: &UserId) -> String {
 ///
 /// # Errors
 /// [`Error::Invalid`], naming `page_token`.
-pub(super) fn open(token: &str, tenant: &Tenant, user: &UserId) -> Result<RowKey, Error> {
+pub(super) fn decode(token: &str, tenant: &Tenant, user: &UserId) -> Result<RowKey, Error> {
     parse(token, tenant, user)
         .ok_or_else(|| Error::invalid("page_token", "is not a page token of this listing"))
 }
@@ -75,8 +75,8 @@ mod tests {
                 session: SessionId::from_stored(session.to_owned()).unwrap(),
                 provider: ProviderName::from_stored(provider.to_owned()).unwrap(),
             };
-            let token = seal(&key, &tenant, &user);
-            assert_eq!(open(&token, &tenant, &user).unwrap(), key);
+            let token = encode(&key, &tenant, &user);
+            assert_eq!(decode(&token, &tenant, &user).unwrap(), key);
         }
     }
 
@@ -88,8 +88,8 @@ mod tests {
             session: SessionId::new("s:1").unwrap(),
             provider: ProviderName::new("p").unwrap(),
         };
-        let token = seal(&key, &tenant, &user);
-        assert_eq!(open(&token, &tenant, &user).unwrap(), key);
+        let token = encode(&key, &tenant, &user);
+        assert_eq!(decode(&token, &tenant, &user).unwrap(), key);
 
         let other_tenant = "a:c".parse().unwrap();
         for (bad, tenant, user) in [
@@ -101,7 +101,7 @@ mod tests {
             ("%%%", &tenant, &user),
         ] {
             assert!(
-                matches!(open(bad, tenant, user), Err(Error::Invalid(_))),
+                matches!(decode(bad, tenant, user), Err(Error::Invalid(_))),
                 "{bad}"
             );
         }
@@ -109,7 +109,7 @@ mod tests {
             let mut flipped = token.clone().into_bytes();
             flipped[at] = if flipped[at] == b'A' { b'B' } else { b'A' };
             let flipped = String::from_utf8(flipped).unwrap();
-            assert!(open(&flipped, &tenant, &user).is_err(), "byte {at}");
+            assert!(decode(&flipped, &tenant, &user).is_err(), "byte {at}");
         }
     }
 }

@@ -45,7 +45,7 @@ impl<S: Store> Tokens<S> {
         let now = UnixTime::now();
         row.updated_at = Some(now);
         row.reauth = None;
-        self.policy.limits.check(&row)?;
+        self.rules.limits.check(&row)?;
 
         let condition = match precondition {
             None => Condition::Always,
@@ -79,7 +79,7 @@ impl<S: Store> Tokens<S> {
             let mut carried = row.clone();
             carried.refresh_token = token;
             carried.refresh_expires_at = carried.refresh_expires_at.or(token_expires_at);
-            self.policy.limits.check(&carried)?;
+            self.rules.limits.check(&carried)?;
             let other = other.as_ref().map(|(key, version)| (key, *version));
             match self.put(&key, &carried, now, condition, other).await? {
                 Ok(version) => return Ok(version),
@@ -106,10 +106,10 @@ impl<S: Store> Tokens<S> {
             key,
             row,
             version,
-            keep_for: lifetime::keep_for(row, now, self.policy.refresh_lifetime),
+            keep_for: lifetime::keep_for(row, now, self.rules.refresh_lifetime),
             condition,
             source,
-            max_providers: self.policy.limits.providers,
+            max_providers: self.rules.limits.providers,
         };
         Ok(match self.store.put(put).await? {
             PutOutcome::Written => Ok(version),
@@ -121,7 +121,7 @@ impl<S: Store> Tokens<S> {
         match outcome {
             PutOutcome::Exists => Error::RowExists,
             PutOutcome::TooManyProviders => Error::TooManyProviders {
-                limit: self.policy.limits.providers,
+                limit: self.rules.limits.providers,
             },
             PutOutcome::Written | PutOutcome::VersionMismatch | PutOutcome::SourceChanged => {
                 Error::VersionMismatch

@@ -1,5 +1,5 @@
 //! The words of the domain as types: validated once at the edge, impossible to swap, and silent in
-//! `Debug` where they hold a secret (contract section 1).
+//! `Debug` where they hold a secret (guarantees, section 1).
 
 mod id;
 mod row;

@@ -11,7 +11,7 @@ pub struct RowKey {
     pub provider: ProviderName,
 }
 
-/// The tokens of a row, what they are bound to and how long they live (contract section 2.1).
+/// The tokens of a row, what they are bound to and how long they live (guarantees, section 2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// RFC 6749, section 1.4. Without one the row counts as expired.

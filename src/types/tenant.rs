@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// One auth server's isolated data, written `namespace:name`.
 ///
-/// Each part matches `[a-z0-9]([a-z0-9.-]*[a-z0-9])?` and has at most 253 bytes (contract section 1).
+/// Each part matches `[a-z0-9]([a-z0-9.-]*[a-z0-9])?` and has at most 253 bytes (guarantees, section 1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tenant(String);
 

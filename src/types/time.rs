@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: whole seconds after the Unix epoch, 1 to 253,402,300,799 (the end of year 9999).
 ///
-/// 0 is not a time: stored rows write 0 for "none" (contract section 3).
+/// 0 is not a time: stored rows write 0 for "none" (guarantees, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(u64);
 

@@ -5,7 +5,7 @@ use std::fmt;
 use sha1::{Digest, Sha1};
 
 /// An opaque number that is compared only for equality: another one after every write, also after a
-/// delete and a new store (contract section 1).
+/// delete and a new store (guarantees, section 1).
 ///
 /// It is drawn at random, because a counter that starts over would let an old holder overwrite a
 /// new login. 1 to 2^53 - 1, which Lua and JavaScript keep exactly.

@@ -1,6 +1,6 @@
 //! The damages that are planted. Each has sessions and users of its own, so that all may be in one tenant.
 
-use token_broker::store::redis::check::Kind;
+use token_broker::store::redis::maintenance::check::FindingKind;
 
 use crate::support::{broker::Broker, redis_tenant::RedisTenant, rows::*};
 
@@ -8,7 +8,7 @@ use crate::support::{broker::Broker, redis_tenant::RedisTenant, rows::*};
 pub struct Damage {
     /// Its name, of which its sessions and users are made.
     pub name: &'static str,
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The key that it is about, where `$` stands for the name.
     key: &'static str,
     /// The index, if one is named.
@@ -44,7 +44,7 @@ impl Damage {
     }
 
     /// The finding that is due: kind, key and index.
-    pub fn due(&self, tenant: &RedisTenant) -> (Kind, String, Option<String>) {
+    pub fn due(&self, tenant: &RedisTenant) -> (FindingKind, String, Option<String>) {
         let index = (!self.index.is_empty()).then(|| self.spell(tenant, self.index));
         (self.kind, self.spell(tenant, self.key), index)
     }
@@ -58,112 +58,112 @@ impl Damage {
 pub const DAMAGES: &[Damage] = &[
     Damage {
         name: "row-not-in-its-session",
-        kind: Kind::MissingInSessionIndex,
+        kind: FindingKind::MissingInSessionIndex,
         key: "@upstream:$a:p",
         index: "@upstream:idx:$a",
         commands: "SREM @upstream:idx:$a @upstream:$a:p",
     },
     Damage {
         name: "session-index-gone",
-        kind: Kind::MissingInSessionIndex,
+        kind: FindingKind::MissingInSessionIndex,
         key: "@upstream:$c:p",
         index: "@upstream:idx:$c",
         commands: "DEL @upstream:$c:q\nSREM @user:upstream:$v @upstream:$c:q\nDEL @upstream:idx:$c",
     },
     Damage {
         name: "row-not-at-its-user",
-        kind: Kind::MissingInUserIndex,
+        kind: FindingKind::MissingInUserIndex,
         key: "@upstream:$a:p",
         index: "@user:upstream:$u",
         commands: "SREM @user:upstream:$u @upstream:$a:p",
     },
     Damage {
         name: "session-index-ends-early",
-        kind: Kind::SessionIndexEndsEarly,
+        kind: FindingKind::SessionIndexEndsEarly,
         key: "@upstream:$a:p",
         index: "@upstream:idx:$a",
         commands: "PEXPIRE @upstream:$a:p 7000000000\nPERSIST @user:upstream:$u",
     },
     Damage {
         name: "session-index-ends-before-an-endless-row",
-        kind: Kind::SessionIndexEndsEarly,
+        kind: FindingKind::SessionIndexEndsEarly,
         key: "@upstream:$a:p",
         index: "@upstream:idx:$a",
         commands: "PERSIST @upstream:$a:p\nPERSIST @user:upstream:$u",
     },
     Damage {
         name: "user-index-ends-early",
-        kind: Kind::UserIndexEndsEarly,
+        kind: FindingKind::UserIndexEndsEarly,
         key: "@upstream:$a:p",
         index: "@user:upstream:$u",
         commands: "PEXPIRE @upstream:$a:p 7000000000\nPERSIST @upstream:idx:$a",
     },
     Damage {
         name: "user-index-ends-before-an-endless-row",
-        kind: Kind::UserIndexEndsEarly,
+        kind: FindingKind::UserIndexEndsEarly,
         key: "@upstream:$a:p",
         index: "@user:upstream:$u",
         commands: "PERSIST @upstream:$a:p\nPERSIST @upstream:idx:$a",
     },
     Damage {
         name: "row-in-another-session",
-        kind: Kind::RowOfAnotherSession,
+        kind: FindingKind::RowOfAnotherSession,
         key: "@upstream:$b:p",
         index: "@upstream:idx:$a",
         commands: "SADD @upstream:idx:$a @upstream:$b:p",
     },
     Damage {
         name: "row-at-another-user",
-        kind: Kind::RowOfAnotherUser,
+        kind: FindingKind::RowOfAnotherUser,
         key: "@upstream:$c:p",
         index: "@user:upstream:$u",
         commands: "SADD @user:upstream:$u @upstream:$c:p",
     },
     Damage {
         name: "row-of-nobody-at-a-user",
-        kind: Kind::RowOfAnotherUser,
+        kind: FindingKind::RowOfAnotherUser,
         key: "@upstream:$c:p",
         index: "@user:upstream:$v",
         commands: "SET @upstream:$c:p {\"access_token\":\"x\"} KEEPTTL",
     },
     Damage {
         name: "row-of-another-tenant-in-a-session",
-        kind: Kind::ForeignMember,
+        kind: FindingKind::ForeignMember,
         key: "thv:auth:{other:tenant}:upstream:$a:p",
         index: "@upstream:idx:$a",
         commands: "SADD @upstream:idx:$a thv:auth:{other:tenant}:upstream:$a:p",
     },
     Damage {
         name: "garbage-at-a-user",
-        kind: Kind::ForeignMember,
+        kind: FindingKind::ForeignMember,
         key: "garbage",
         index: "@user:upstream:$u",
         commands: "SADD @user:upstream:$u garbage",
     },
     Damage {
         name: "no-row-at-a-user",
-        kind: Kind::ForeignMember,
+        kind: FindingKind::ForeignMember,
         key: "@user:$u",
         index: "@user:upstream:$u",
         commands: "SADD @user:upstream:$u @user:$u",
     },
     Damage {
         name: "misspelled-row-in-a-session",
-        kind: Kind::ForeignMember,
+        kind: FindingKind::ForeignMember,
         key: "@upstream:%61:p",
         index: "@upstream:idx:$a",
         commands: "SADD @upstream:idx:$a @upstream:%61:p",
     },
     Damage {
         name: "no-identity-in-the-set-of-identities",
-        kind: Kind::ForeignMember,
+        kind: FindingKind::ForeignMember,
         key: "@upstream:$a:p",
         index: "@user:providers:$u",
         commands: "SADD @user:providers:$u @upstream:$a:p",
     },
     Damage {
         name: "identity-of-another-user",
-        kind: Kind::IdentityOfAnotherUser,
+        kind: FindingKind::IdentityOfAnotherUser,
         key: "@provider:1:p:$",
         index: "@user:providers:$u",
         commands:
@@ -172,21 +172,21 @@ pub const DAMAGES: &[Damage] = &[
     },
     Damage {
         name: "dangling-in-a-session",
-        kind: Kind::DanglingMember,
+        kind: FindingKind::DanglingMember,
         key: "@upstream:$a:gone",
         index: "@upstream:idx:$a",
         commands: "SADD @upstream:idx:$a @upstream:$a:gone",
     },
     Damage {
         name: "dangling-at-a-user",
-        kind: Kind::DanglingMember,
+        kind: FindingKind::DanglingMember,
         key: "@upstream:$gone:p",
         index: "@user:upstream:$u",
         commands: "SADD @user:upstream:$u @upstream:$gone:p",
     },
     Damage {
         name: "dangling-identity",
-        kind: Kind::DanglingMember,
+        kind: FindingKind::DanglingMember,
         key: "@provider:1:p:$gone",
         index: "@user:providers:$u",
         commands: "SET @provider:1:p:$ {\"user_id\":\"$u\"}
@@ -194,49 +194,49 @@ pub const DAMAGES: &[Damage] = &[
     },
     Damage {
         name: "session-index-without-rows",
-        kind: Kind::IndexWithoutRows,
+        kind: FindingKind::IndexWithoutRows,
         key: "@upstream:idx:$gone",
         index: "",
         commands: "SADD @upstream:idx:$gone @upstream:$gone:p @upstream:$gone:q",
     },
     Damage {
         name: "user-index-without-rows",
-        kind: Kind::IndexWithoutRows,
+        kind: FindingKind::IndexWithoutRows,
         key: "@user:upstream:$gone",
         index: "",
         commands: "SADD @user:upstream:$gone @upstream:$gone:p",
     },
     Damage {
         name: "session-index-of-another-type",
-        kind: Kind::IndexOfWrongType,
+        kind: FindingKind::IndexOfWrongType,
         key: "@upstream:idx:$x",
         index: "",
         commands: "SET @upstream:idx:$x x",
     },
     Damage {
         name: "user-index-of-another-type",
-        kind: Kind::IndexOfWrongType,
+        kind: FindingKind::IndexOfWrongType,
         key: "@user:upstream:$x",
         index: "",
         commands: "RPUSH @user:upstream:$x @upstream:$a:p",
     },
     Damage {
         name: "row-cut-short",
-        kind: Kind::UnreadableRow,
+        kind: FindingKind::UnreadableRow,
         key: "@upstream:$a:p",
         index: "",
         commands: "SET @upstream:$a:p {\"user_id\":\"$u\",\"access KEEPTTL",
     },
     Damage {
         name: "row-of-another-type",
-        kind: Kind::UnreadableRow,
+        kind: FindingKind::UnreadableRow,
         key: "@upstream:$x:p",
         index: "",
         commands: "HSET @upstream:$x:p a b",
     },
     Damage {
         name: "row-of-another-provider",
-        kind: Kind::RowOfAnotherProvider,
+        kind: FindingKind::RowOfAnotherProvider,
         key: "@upstream:$a:p",
         index: "",
         commands: "SET @upstream:$a:p {\"provider_id\":\"q\",\"user_id\":\"$u\"} KEEPTTL",

@@ -6,8 +6,8 @@ use std::{env, time::Duration};
 
 use redis::Pipeline;
 use token_broker::store::redis::{
-    check::{Check, Report},
-    progress::Silent,
+    maintenance::check::{Check, Report},
+    maintenance::progress::Silent,
 };
 
 use crate::{

@@ -32,8 +32,8 @@ mod teeth;
 
 use support::{redis_server::RedisServer, redis_tenant::RedisTenant, snapshot::Snapshot};
 use token_broker::store::redis::{
-    check::{Check, Kind, Report},
-    progress::Silent,
+    maintenance::check::{Check, FindingKind, Report},
+    maintenance::progress::Silent,
 };
 
 /// A new tenant on the Redis that the tests share.
@@ -53,7 +53,7 @@ async fn repair(tenant: &RedisTenant) -> Report {
 }
 
 /// All that a report lists: kind, key and index.
-fn found(report: &Report) -> Vec<(Kind, &str, Option<&str>)> {
+fn found(report: &Report) -> Vec<(FindingKind, &str, Option<&str>)> {
     let all = report.damage.iter().chain(&report.leftovers);
     all.map(|finding| (finding.kind, &*finding.key, finding.index.as_deref()))
         .collect()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use token_broker::store::redis::check::Kind;
+use token_broker::store::redis::maintenance::check::FindingKind;
 
 use crate::{
     found, look, repair, rows,
@@ -54,7 +54,7 @@ async fn a_slot_moves_under_a_repair() {
         let over = mover.is_finished();
         let report = repair(&tenant).await;
         for (kind, key, _) in found(&report) {
-            assert_eq!(kind, Kind::MissingInSessionIndex, "{key}");
+            assert_eq!(kind, FindingKind::MissingInSessionIndex, "{key}");
         }
         mended += report.mended();
         if over {

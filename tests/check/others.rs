@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use token_broker::store::redis::check::Kind;
+use token_broker::store::redis::maintenance::check::FindingKind;
 
 use crate::{
     found, look, repair,
@@ -77,7 +77,7 @@ async fn a_plainly_spelled_user() {
     assert_eq!(found(&look(&tenant).await), []);
     tenant.run::<()>(&["SADD", &tenant.key("user:upstream:a:c"), &row]);
     let index = tenant.key("user:upstream:a:c");
-    let due = (Kind::RowOfAnotherUser, &*row, Some(&*index));
+    let due = (FindingKind::RowOfAnotherUser, &*row, Some(&*index));
     assert_eq!(found(&look(&tenant).await), [due]);
 }
 
@@ -95,7 +95,7 @@ async fn rows_that_expired() {
     .await;
     let report = look(&tenant).await;
     assert_eq!((report.damaged(), report.unmended()), (0, 0));
-    assert_eq!(report.found[&Kind::DanglingMember].found, 2);
+    assert_eq!(report.found[&FindingKind::DanglingMember].found, 2);
     repair(&tenant).await;
     assert_eq!(found(&look(&tenant).await), []);
 }
@@ -115,7 +115,7 @@ async fn a_row_that_expired_and_is_anothers_now() {
     .await;
     broker.put(&key("s", "p"), &row("v", "at")).await;
     let (index, row) = (tenant.key("user:upstream:u"), tenant.key("upstream:s:p"));
-    let due = (Kind::RowOfAnotherUser, &*row, Some(&*index));
+    let due = (FindingKind::RowOfAnotherUser, &*row, Some(&*index));
     assert_eq!(found(&repair(&tenant).await), [due]);
     assert_eq!(broker.delete_user(&user("u")).await.unwrap().rows, 1);
     assert!(broker.read(&key("s", "p")).await.is_some());
@@ -134,7 +134,7 @@ async fn other_tenants_are_left_alone() {
     let report = repair(&tenant).await;
     assert_eq!(
         found(&report),
-        [(Kind::ForeignMember, &*row, Some(&*index))]
+        [(FindingKind::ForeignMember, &*row, Some(&*index))]
     );
     assert_eq!(report.counts.keys, 1);
     assert!(other.snapshot() == before);

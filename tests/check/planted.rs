@@ -1,6 +1,6 @@
 //! Each damage alone.
 
-use token_broker::store::redis::check::Kind;
+use token_broker::store::redis::maintenance::check::FindingKind;
 
 use crate::{damage::DAMAGES, found, look, repair, rows, tenant};
 
@@ -51,7 +51,7 @@ async fn each_damage_is_found_and_mended() {
 /// There is a planted damage of each kind, and a dozen of them and more can be mended.
 #[test]
 fn every_kind_is_planted() {
-    for kind in Kind::ALL {
+    for kind in FindingKind::ALL {
         assert!(DAMAGES.iter().any(|damage| damage.kind == kind), "{kind:?}");
     }
     let mendable = DAMAGES
@@ -78,11 +78,11 @@ async fn an_orphan() {
     );
     let due = [
         (
-            Kind::MissingInSessionIndex,
+            FindingKind::MissingInSessionIndex,
             row.as_str(),
             Some(session.as_str()),
         ),
-        (Kind::MissingInUserIndex, &row, Some(&user)),
+        (FindingKind::MissingInUserIndex, &row, Some(&user)),
     ];
     assert_eq!(found(&look(&tenant).await), due);
     assert_eq!(found(&repair(&tenant).await), due);
@@ -151,8 +151,8 @@ async fn a_large_index() {
     }
     pipe.exec(&mut tenant.raw()).unwrap();
     for report in [look(&tenant).await, repair(&tenant).await] {
-        assert_eq!(report.found[&Kind::RowOfAnotherUser].found, 500);
-        assert_eq!(report.found[&Kind::DanglingMember].found, 2_000);
+        assert_eq!(report.found[&FindingKind::RowOfAnotherUser].found, 500);
+        assert_eq!(report.found[&FindingKind::DanglingMember].found, 2_000);
         assert_eq!(report.found.len(), 2, "{report}");
         assert_eq!(report.leftovers.len(), 1_000, "the list is bounded");
         assert_eq!(report.not_listed, 1_000);

@@ -9,8 +9,8 @@ use std::{
 };
 
 use token_broker::store::redis::{
-    check::{Check, Report},
-    progress::Silent,
+    maintenance::check::{Check, Report},
+    maintenance::progress::Silent,
 };
 
 use crate::{

@@ -1,6 +1,6 @@
 //! What an operator reads.
 
-use token_broker::store::redis::{check::Check, progress::Silent};
+use token_broker::store::redis::maintenance::{check::Check, progress::Silent};
 
 use crate::{damage::DAMAGES, look, repair, support::rows::*, tenant};
 

@@ -61,16 +61,16 @@ fn naive_findings(tenant: &RedisTenant) -> usize {
 /// with the check.
 #[tokio::test]
 async fn the_audit_notices_what_is_not_mended() {
-    use token_broker::store::redis::check::Kind;
+    use token_broker::store::redis::maintenance::check::FindingKind;
     let mut noticed = 0;
     for damage in DAMAGES {
         if !matches!(
             damage.kind,
-            Kind::MissingInSessionIndex
-                | Kind::MissingInUserIndex
-                | Kind::SessionIndexEndsEarly
-                | Kind::UserIndexEndsEarly
-                | Kind::RowOfAnotherSession
+            FindingKind::MissingInSessionIndex
+                | FindingKind::MissingInUserIndex
+                | FindingKind::SessionIndexEndsEarly
+                | FindingKind::UserIndexEndsEarly
+                | FindingKind::RowOfAnotherSession
         ) {
             continue;
         }

@@ -5,7 +5,7 @@ use std::{future::Future, marker::PhantomData, sync::Arc};
 
 use token_broker::{
     store::{MemoryStore, Store, redis::RedisStore},
-    tokens::Policy,
+    tokens::Rules,
     types::{RowKey, Tenant, UserId},
 };
 
@@ -52,14 +52,14 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// One more broker on the data.
     fn broker(&self) -> Broker<Self::Store> {
-        Broker::new(self.store(), broker::policy(self.tenant()))
+        Broker::new(self.store(), broker::rules(self.tenant()))
     }
 
-    /// One more broker, of another policy.
-    fn broker_with(&self, change: impl FnOnce(&mut Policy)) -> Broker<Self::Store> {
-        let mut policy = broker::policy(self.tenant());
-        change(&mut policy);
-        Broker::new(self.store(), policy)
+    /// One more broker, of another rules.
+    fn broker_with(&self, change: impl FnOnce(&mut Rules)) -> Broker<Self::Store> {
+        let mut rules = broker::rules(self.tenant());
+        change(&mut rules);
+        Broker::new(self.store(), rules)
     }
 }
 

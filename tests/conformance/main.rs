@@ -1,4 +1,4 @@
-//! What every store must keep: the semantics of each RPC (contract section 2.1) and the invariants
+//! What every store must keep: the semantics of each RPC (guarantees, section 2.1) and the invariants
 //! I1 to I10 (section 3.2), on every backend.
 //!
 //! - `cases/` states the guarantees, one async function each, named after what it guarantees;

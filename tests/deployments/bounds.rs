@@ -70,7 +70,7 @@ async fn bounded(tenant: RedisTenant, servers: &[RedisServer]) {
     let brokers = ["primary", "replicated"].map(|durability| {
         let tenant = tenant.clone().with("durability", durability);
         let store = tenant.store_with(Duration::from_millis(500));
-        Broker::new(store, crate::support::broker::policy(tenant.name().clone()))
+        Broker::new(store, crate::support::broker::rules(tenant.name().clone()))
     });
     for broker in &brokers {
         broker.put(&key("s", "p"), &row("u", "at")).await;

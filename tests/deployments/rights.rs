@@ -7,8 +7,8 @@ use token_broker::{
     store::{
         Condition, Put, Store,
         redis::{
-            check::Check,
-            migration::{LegacyMapping, Migration, progress::Silent},
+            maintenance::check::Check,
+            maintenance::migration::{LegacyMapping, Migration, progress::Silent},
         },
     },
     tokens::Binding,

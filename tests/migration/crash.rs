@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use token_broker::store::redis::migration::progress::Silent;
+use token_broker::store::redis::maintenance::migration::progress::Silent;
 
 use crate::{
     resp_proxy::{RespProxy, Verdict},

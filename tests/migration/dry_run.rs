@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 
-use token_broker::store::redis::migration::{
+use token_broker::store::redis::maintenance::migration::{
     Report,
-    progress::{Progress, Silent, Snapshot},
+    progress::{MigrationProgress, Progress, Silent},
 };
 
 use crate::{
@@ -110,10 +110,10 @@ async fn m8_a_dry_run_on_a_tenant_that_no_broker_has_seen() {
 
 /// Keeps what it is told.
 #[derive(Default)]
-struct Told(Mutex<Vec<Snapshot>>);
+struct Told(Mutex<Vec<MigrationProgress>>);
 
-impl Progress<Snapshot> for Told {
-    fn update(&self, now: &Snapshot) {
+impl Progress<MigrationProgress> for Told {
+    fn update(&self, now: &MigrationProgress) {
         self.0.lock().unwrap().push(*now);
     }
 }

@@ -1,7 +1,7 @@
 //! M6: what can't be migrated is named, nothing of it is lost, and the start is refused until it is
 //! dealt with.
 
-use token_broker::store::redis::migration::progress::Silent;
+use token_broker::store::redis::maintenance::migration::progress::Silent;
 
 use crate::world::{P, World, old_json, told};
 

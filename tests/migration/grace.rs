@@ -3,7 +3,7 @@
 use token_broker::{
     store::{
         Condition, Put, Store,
-        redis::migration::{Report, progress::Silent},
+        redis::maintenance::migration::{Report, progress::Silent},
     },
     types::{Row, UserId, Version},
 };

@@ -1,4 +1,4 @@
-//! Taking over the data of older auth servers (contract section 5), against a real Redis. The old data
+//! Taking over the data of older auth servers (guarantees, section 5), against a real Redis. The old data
 //! is written as raw keys, never through our own code.
 //!
 //! | clause | file |

@@ -3,9 +3,9 @@
 use std::sync::{Mutex, atomic::AtomicBool};
 
 use token_broker::{
-    store::redis::migration::{
+    store::redis::maintenance::migration::{
         Migration, Report,
-        progress::{Progress, Snapshot},
+        progress::{MigrationProgress, Progress},
     },
     types::Tenant,
 };
@@ -29,10 +29,10 @@ struct Meddler<W, D> {
     done: AtomicBool,
 }
 
-impl<W: Fn(&Snapshot) -> bool + Send + Sync, D: FnOnce() + Send> Progress<Snapshot>
-    for Meddler<W, D>
+impl<W: Fn(&MigrationProgress) -> bool + Send + Sync, D: FnOnce() + Send>
+    Progress<MigrationProgress> for Meddler<W, D>
 {
-    fn update(&self, snapshot: &Snapshot) {
+    fn update(&self, snapshot: &MigrationProgress) {
         if (self.when)(snapshot)
             && let Some(deed) = self.deed.lock().unwrap().take()
         {
@@ -45,7 +45,7 @@ impl<W: Fn(&Snapshot) -> bool + Send + Sync, D: FnOnce() + Send> Progress<Snapsh
 /// Migrates while `deed` is done.
 async fn migrate_under(
     tenant: &RedisTenant,
-    when: impl Fn(&Snapshot) -> bool + Send + Sync,
+    when: impl Fn(&MigrationProgress) -> bool + Send + Sync,
     deed: impl FnOnce() + Send,
 ) -> Report {
     let meddler = Meddler {
@@ -121,7 +121,7 @@ async fn m7_a_slot_moves_under_a_migration() {
     let (tenant, first, last) = tenant_of_the_last(&cluster);
     plant(&tenant);
     let slot = slot_of(tenant.name());
-    let begun = |now: &Snapshot| now.migrated > 0;
+    let begun = |now: &MigrationProgress| now.migrated > 0;
     let report = migrate_under(&tenant, begun, || cluster.move_slot(slot, last, first)).await;
     assert_eq!(report.rows.migrated, ROWS as u64);
     assert_eq!(cluster.owner_of(slot), Some(first), "it moved");
@@ -134,7 +134,7 @@ async fn m7_the_primary_of_a_slot_dies_under_a_migration() {
     cluster.settled().await;
     let (tenant, _, last) = tenant_of_the_last(&cluster);
     plant(&tenant);
-    let begun = |now: &Snapshot| now.migrated > 0;
+    let begun = |now: &MigrationProgress| now.migrated > 0;
     migrate_under(&tenant, begun, || cluster.nodes[last].kill()).await;
     assert_ne!(cluster.owner_of(slot_of(tenant.name())), Some(last));
     is_migrated(&tenant);
@@ -147,7 +147,7 @@ async fn m7_a_primary_dies_under_a_migration() {
     let tenant = RedisTenant::on(&sentinels);
     plant(&tenant);
     let primary = sentinels.primary().unwrap();
-    let begun = |now: &Snapshot| now.migrated > 0;
+    let begun = |now: &MigrationProgress| now.migrated > 0;
     migrate_under(&tenant, begun, || sentinels.servers[primary].kill()).await;
     assert_ne!(sentinels.primary(), Some(primary));
     is_migrated(&tenant);

@@ -11,12 +11,13 @@ use tokio::sync::Notify;
 use crate::{
     resp_proxy::{RespProxy, Verdict},
     seed::{MAPPING, ROWS, assert_whole, seed},
+    support::broker_process::program,
     world::{P, World, old_json},
 };
 
 /// `token-broker migrate` on the Redis or proxy at `port`.
 fn migrate(port: u16, more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
+    let mut command = program();
     command
         .args(["migrate", "--backend", "redis", "--tenant", "ns:name"])
         .args(["--redis-url", &format!("redis://127.0.0.1:{port}/")])

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use token_broker::store::redis::migration::{Report, progress::Silent};
+use token_broker::store::redis::maintenance::migration::{Report, progress::Silent};
 
 use crate::{
     resp_proxy::{RespProxy, Verdict},

@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use token_broker::store::redis::migration::{
+use token_broker::store::redis::maintenance::migration::{
     Report,
-    progress::{Progress, Silent, Snapshot},
+    progress::{MigrationProgress, Progress, Silent},
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -90,8 +90,8 @@ async fn m5_two_that_work_at_once_do_no_harm() {
 #[derive(Default)]
 struct Waits(AtomicUsize);
 
-impl Progress<Snapshot> for Waits {
-    fn update(&self, _: &Snapshot) {}
+impl Progress<MigrationProgress> for Waits {
+    fn update(&self, _: &MigrationProgress) {}
 
     fn waiting(&self, _: &str) {
         self.0.fetch_add(1, Ordering::SeqCst);

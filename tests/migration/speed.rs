@@ -6,7 +6,7 @@ use std::{env, time::Duration};
 
 use redis::Pipeline;
 use token_broker::{
-    store::{Store, redis::migration::progress::Silent},
+    store::{Store, redis::maintenance::migration::progress::Silent},
     types::UserId,
 };
 use tokio::time::Instant;

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use token_broker::store::redis::migration::progress::Silent;
+use token_broker::store::redis::maintenance::migration::progress::Silent;
 
 use crate::{
-    resp_proxy::{RespProxy, Verdict},
+    resp_proxy::{OPENING, RespProxy, Verdict},
     seed::{MAPPING, ROWS, seed},
     world::{P, World, migration_on, old_json, told},
 };
@@ -24,9 +24,7 @@ async fn commands_of_a_start(world: &World, mapping: &[&str]) -> Vec<String> {
         .await;
     assert_eq!(report.unwrap(), None);
     let mut sent = sent.lock().unwrap().clone();
-    sent.retain(|name| {
-        !["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"].contains(&name.as_str())
-    });
+    sent.retain(|name| !OPENING.contains(&name.as_str()));
     sent
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use token_broker::store::redis::migration::progress::Silent;
+use token_broker::store::redis::maintenance::migration::progress::Silent;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use token_broker::store::redis::migration::progress::Silent;
+use token_broker::store::redis::maintenance::migration::progress::Silent;
 
 use crate::{
     resp_proxy::{Command, RespProxy, Verdict},

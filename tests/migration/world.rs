@@ -7,7 +7,7 @@ use token_broker::{
     config::Settings,
     store::redis::{
         RedisStore,
-        migration::{LegacyMapping, Migration, Report, progress::Silent},
+        maintenance::migration::{LegacyMapping, Migration, Report, progress::Silent},
     },
     types::{ProviderName, RowKey, SessionId, StoredRow},
 };
@@ -205,14 +205,15 @@ pub fn assert_kept(left: i64, of: u64) {
 
 /// Counts of a report's rows that aren't 0, as in `migrated 3, failed 1`.
 pub fn told(report: &Report) -> String {
-    let counted = |what: &str, counts: &token_broker::store::redis::migration::Counts| {
-        let json = serde_json::to_value(counts).unwrap();
-        let counts = json.as_object().unwrap().iter();
-        let counts = counts.filter(|(_, count)| **count != 0);
-        counts
-            .map(|(name, count)| format!("{what} {name} {count}"))
-            .collect::<Vec<_>>()
-    };
+    let counted =
+        |what: &str, counts: &token_broker::store::redis::maintenance::migration::Counts| {
+            let json = serde_json::to_value(counts).unwrap();
+            let counts = json.as_object().unwrap().iter();
+            let counts = counts.filter(|(_, count)| **count != 0);
+            counts
+                .map(|(name, count)| format!("{what} {name} {count}"))
+                .collect::<Vec<_>>()
+        };
     let mut all = counted("rows", &report.rows);
     all.extend(counted("identities", &report.identities));
     all.sort();

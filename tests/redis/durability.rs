@@ -1,4 +1,4 @@
-//! `durability = "replicated"` (contract section 4.2).
+//! `durability = "replicated"` (guarantees, section 4.2).
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::support::{
     launch::{Launch, Program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
+    replica::follow,
     rows::*,
     waiting::until,
 };
@@ -20,13 +21,7 @@ async fn pair(program: Program) -> (RedisServer, RedisServer) {
     let primary = Launch::new(program)
         .lines(["repl-diskless-sync-delay 0"])
         .start();
-    let follows = format!("replicaof 127.0.0.1 {}", primary.port());
-    let replica = Launch::new(program).lines([follows]).start();
-    until("the replica follows", async || {
-        let info: String = replica.ask(&["INFO", "replication"]).unwrap();
-        info.contains("master_link_status:up")
-    })
-    .await;
+    let replica = follow(&primary, Launch::new(program)).await;
     (primary, replica)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use token_broker::error::Error;
 
 use crate::support::{
-    broker::{Broker, policy},
+    broker::{Broker, rules},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
@@ -34,7 +34,7 @@ async fn an_interrupted_delete_user_is_finished_by_the_next() {
     let server = RedisServer::start();
     let tenant = RedisTenant::on(&server);
     let store = tenant.store_with(Duration::from_millis(300));
-    let broker = Broker::new(store, policy(tenant.name().clone()));
+    let broker = Broker::new(store, rules(tenant.name().clone()));
     fill(&tenant);
     let all: usize = tenant.run(&["DBSIZE"]);
 

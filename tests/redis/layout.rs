@@ -1,4 +1,4 @@
-//! Keys and rows to the byte (contract section 3): toolhive reads what the broker writes.
+//! Keys and rows to the byte (guarantees, section 3): toolhive reads what the broker writes.
 
 use token_broker::types::{ClientId, Row, Subject, UnixTime};
 

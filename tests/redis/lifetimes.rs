@@ -1,4 +1,4 @@
-//! How long keys live (contract section 3.1), by Redis' own account.
+//! How long keys live (guarantees, section 3.1), by Redis' own account.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! What only Redis can get wrong: the layout to the byte, how long keys live, what other software
-//! does to the data, what one call costs, and what happens when Redis fails (contract section 3).
+//! does to the data, what one call costs, and what happens when Redis fails (guarantees, section 3).
 //!
 //! What every store must keep is in `tests/conformance/`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,6 +1,6 @@
 //! Every command that a Redis executes, by its own account (`MONITOR`).
 
-use crate::support::redis_server::RedisServer;
+use crate::support::{redis_server::RedisServer, resp_proxy::OPENING};
 
 /// Listens from [`Monitor::start`] to [`Monitor::finish`].
 pub struct Monitor {
@@ -39,9 +39,7 @@ impl Monitor {
                 return commands;
             }
             let command = parse(&line);
-            if !["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"]
-                .contains(&command.verb.as_str())
-            {
+            if !OPENING.contains(&command.verb.as_str()) {
                 commands.push(command);
             }
         }

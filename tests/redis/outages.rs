@@ -11,7 +11,7 @@ use token_broker::{
 };
 
 use crate::support::{
-    broker::{Broker, policy, request},
+    broker::{Broker, request, rules},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_millis(150);
 const SLACK: Duration = Duration::from_secs(3);
 
 fn broker(tenant: &RedisTenant) -> Broker<impl Store + use<>> {
-    Broker::new(tenant.store_with(TIMEOUT), policy(tenant.name().clone()))
+    Broker::new(tenant.store_with(TIMEOUT), rules(tenant.name().clone()))
 }
 
 /// Calls of each kind, one after the other, and what they fail with.

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     serving::{Client, Serving, get, options, store},
-    support::{broker::policy, waiting::until},
+    support::{broker::rules, waiting::until},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,7 +19,7 @@ const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn with(options: ServerOptions) -> Serving {
-    let tokens = Tokens::new(MemoryStore::new(), policy("a:b".parse().unwrap()));
+    let tokens = Tokens::new(MemoryStore::new(), rules("a:b".parse().unwrap()));
     Serving::start(tokens, options, async {}).await
 }
 

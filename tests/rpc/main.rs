@@ -1,4 +1,4 @@
-//! The service as a client sees it, over a real connection: what it answers, how it refuses (contract
+//! The service as a client sees it, over a real connection: what it answers, how it refuses (guarantees,
 //! section 2.5), and what bad clients can't do to it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

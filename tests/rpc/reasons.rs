@@ -1,4 +1,4 @@
-//! Each reason of contract section 2.5 that this service has, with its code and details. That none of
+//! Each reason of guarantees, section 2.5 that this service has, with its code and details. That none of
 //! them repeats a secret, `refusal` checks every time.
 
 use token_broker::{
@@ -13,7 +13,7 @@ use crate::{
     refusal::refused,
     serving::{Client, SECRET, Serving, get, get_all, options, session, store},
     support::{
-        broker::policy, redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until,
+        broker::rules, redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until,
     },
 };
 
@@ -189,7 +189,7 @@ async fn every_call_is_refused(client: &mut Client, code: Code, reason: &str) {
 
 #[tokio::test]
 async fn migrating() {
-    let tokens = Tokens::new(MemoryStore::new(), policy("a:b".parse().unwrap()));
+    let tokens = Tokens::new(MemoryStore::new(), rules("a:b".parse().unwrap()));
     let (done, prepared) = oneshot::channel::<()>();
     let serving = Serving::start(tokens, options(), async { _ = prepared.await }).await;
     let mut client = Client::new(serving.channel().await);

@@ -11,7 +11,7 @@ use token_broker::{
 use tokio::{net::TcpListener, sync::oneshot};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::support::{broker::policy, redis_tenant::RedisTenant};
+use crate::support::{broker::rules, redis_tenant::RedisTenant};
 
 pub type Client = TokenBrokerClient<Channel>;
 
@@ -38,14 +38,14 @@ impl Serving {
     /// A broker that keeps rows in memory.
     pub async fn memory() -> Self {
         let tenant = "default:default".parse().unwrap();
-        let tokens = Tokens::new(MemoryStore::new(), policy(tenant));
+        let tokens = Tokens::new(MemoryStore::new(), rules(tenant));
         Self::start(tokens, options(), async {}).await
     }
 
     /// A broker of `tenant`.
     pub async fn redis(tenant: &RedisTenant, options: ServerOptions) -> Self {
         let store = tenant.store_with(Duration::from_secs(2));
-        let tokens = Tokens::new(store, policy(tenant.name().clone()));
+        let tokens = Tokens::new(store, rules(tenant.name().clone()));
         Self::start(tokens, options, async {}).await
     }
 

@@ -1,4 +1,4 @@
-//! Checks a tenant's data in Redis against contract section 3.2. Written apart from the code that
+//! Checks a tenant's data in Redis against guarantees, section 3.2. Written apart from the code that
 //! it checks: it shares neither the names of the keys nor the JSON with it.
 
 use std::{collections::BTreeSet, fmt::Write};
@@ -97,7 +97,7 @@ impl Audit<'_> {
     }
 }
 
-/// The spelling of an id in a key (contract section 3).
+/// The spelling of an id in a key (guarantees, section 3).
 pub fn encoded(id: &str) -> String {
     let mut key = String::new();
     for c in id.chars() {

@@ -10,7 +10,7 @@ use std::{
 use token_broker::{
     error::Error,
     store::{Condition, Put, PutOutcome, Store},
-    tokens::{Binding, Limits, Policy, Precondition, StoreTokens, Tokens},
+    tokens::{Binding, Limits, Precondition, Rules, StoreTokens, Tokens},
     types::{ProviderName, Row, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
 
@@ -33,9 +33,9 @@ impl<S> Deref for Broker<S> {
     }
 }
 
-/// The policy of the tests: the defaults of the contract.
-pub fn policy(tenant: Tenant) -> Policy {
-    Policy {
+/// The rules of the tests: the defaults of the contract.
+pub fn rules(tenant: Tenant) -> Rules {
+    Rules {
         tenant,
         limits: Limits::default(),
         refresh_lifetime: 30 * DAY,
@@ -54,8 +54,8 @@ pub fn request(key: &RowKey, row: &Row) -> StoreTokens {
 }
 
 impl<S: Store> Broker<S> {
-    pub fn new(store: S, policy: Policy) -> Self {
-        Self(Arc::new(Tokens::new(store, policy)))
+    pub fn new(store: S, rules: Rules) -> Self {
+        Self(Arc::new(Tokens::new(store, rules)))
     }
 
     /// Stores a row, whatever is there.

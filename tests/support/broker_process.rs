@@ -25,21 +25,26 @@ pub struct BrokerProcess {
     log: Log,
 }
 
+/// The program, which settings in the environment of the test don't reach.
+pub fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_token-broker"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TOKEN_BROKER_") {
+            program.env_remove(name);
+        }
+    }
+    program
+}
+
 /// What the process has written to its log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl BrokerProcess {
     /// Starts a broker with these arguments besides those that tell where it listens and how it
-    /// logs, and waits until it listens. Settings in the environment of the test don't reach it.
+    /// logs, and waits until it listens.
     pub fn start(args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_token-broker"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TOKEN_BROKER_") {
-                command.env_remove(name);
-            }
-        }
-        let mut child = command
+        let mut child = program()
             .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(args)
             .stdin(Stdio::null())

@@ -16,6 +16,7 @@ pub mod link;
 pub mod partition;
 pub mod redis_server;
 pub mod redis_tenant;
+pub mod replica;
 pub mod resp_proxy;
 pub mod rows;
 pub mod security;

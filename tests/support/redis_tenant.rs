@@ -82,10 +82,10 @@ impl RedisTenant {
 
     /// One more broker of the tenant.
     pub fn broker(&self) -> Broker<RedisStore> {
-        Broker::new(self.store(), broker::policy(self.tenant.clone()))
+        Broker::new(self.store(), broker::rules(self.tenant.clone()))
     }
 
-    /// What all of its keys begin with (contract section 3).
+    /// What all of its keys begin with (guarantees, section 3).
     pub fn prefix(&self) -> String {
         format!("thv:auth:{{{}}}:", self.tenant)
     }
@@ -119,7 +119,7 @@ impl RedisTenant {
         Snapshot::take(&mut self.raw(), &self.prefix())
     }
 
-    /// Checks what Redis holds of it against contract section 3.2.
+    /// Checks what Redis holds of it against guarantees, section 3.2.
     pub fn audit(&self) {
         let wrong = audit::violations(&self.snapshot(), &self.prefix());
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

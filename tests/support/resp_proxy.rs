@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// What is sent when a connection is opened.
-const OPENING: [&str; 6] = ["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"];
+pub const OPENING: [&str; 6] = ["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"];
 
 /// A command that is about to be forwarded.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The names of the keys (contract section 3). Every key, and so every hash tag, is made here.
+//! The names of the keys (guarantees, section 3). Every key, and so every hash tag, is made here.
 
 use std::borrow::Cow;
 
@@ -105,7 +105,7 @@ impl Keyspace {
         format!("{}broker:probe", self.prefix)
     }
 
-    /// There while the tenant is in its grace period (contract section 5, M7).
+    /// There while the tenant is in its grace period (guarantees, section 5, M7).
     #[must_use]
     pub fn grace(&self) -> String {
         format!("{}broker:grace", self.prefix)

@@ -5,22 +5,14 @@
 //! `pool` sends; [`migration`] brings in older data, and [`check`] verifies what is there. What one tenant
 //! holds shares a hash slot, so that a script may touch all of it.
 
-pub mod check;
 pub mod keyspace;
-pub mod migration;
+mod link;
+pub mod maintenance;
 mod options;
-mod pool;
 mod probe;
-pub mod progress;
-mod reply;
-mod rounds;
-pub mod row_json;
-mod scan;
+pub mod row;
 mod scripts;
-mod seen;
-mod topology;
 mod user;
-mod wire;
 
 use std::{
     collections::BTreeMap,
@@ -33,14 +25,16 @@ use redis::Value;
 
 use self::{
     keyspace::Keyspace,
-    pool::{Effect, Pool},
+    link::{
+        Effect, Link, reply,
+        topology::Topology,
+        wire::{Connector, Names},
+    },
     scripts::Scripts,
-    topology::Topology,
-    wire::{Names, Way},
 };
 pub use self::{
-    options::{Access, Address, Durability, Password, Place, RedisOptions, Tls},
-    wire::ConnectError,
+    link::wire::ConnectError,
+    options::{Access, Address, Deployment, Durability, Password, RedisOptions, Tls},
 };
 use super::{Condition, Decoded, DeleteOutcome, DeletedUser, Put, PutOutcome, Store};
 use crate::{
@@ -51,7 +45,7 @@ use crate::{
 /// Keeps one tenant's rows in a Redis.
 pub struct RedisStore {
     keys: Keyspace,
-    pool: Pool,
+    link: Link,
     scripts: Scripts,
     options: RedisOptions,
     foreign_members: AtomicU64,
@@ -62,16 +56,16 @@ impl RedisStore {
     #[must_use]
     pub fn new(tenant: &Tenant, options: RedisOptions) -> Self {
         let keys = Keyspace::new(tenant);
-        let way = Way {
+        let connector = Connector {
             access: options.access.clone(),
             names: Names::Redis,
             connect_timeout: options.connect_timeout,
             timeout: options.timeout,
         };
-        let topology = Topology::new(options.place.clone(), way, keys.slot());
+        let topology = Topology::new(options.deployment.clone(), connector, keys.slot());
         Self {
             keys,
-            pool: Pool::new(topology, &options),
+            link: Link::new(topology, &options),
             scripts: Scripts::new(),
             options,
             foreign_members: AtomicU64::new(0),
@@ -113,7 +107,7 @@ impl Store for RedisStore {
     const NAME: &'static str = "redis";
 
     async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
-        let json = row_json::encode(put.row, &put.key.provider, put.version)
+        let json = row::encode(put.row, &put.key.provider, put.version)
             .map_err(|_| Error::store_unavailable("the row can't be written as JSON"))?;
         let row = self.keys.row(put.key);
         let session_index = self.keys.session_index(&put.key.session);
@@ -136,7 +130,7 @@ impl Store for RedisStore {
             Condition::Version(version) => decimal(version),
         };
         let answer = self
-            .pool
+            .link
             .call(
                 &self.scripts.put,
                 &keys,
@@ -174,13 +168,13 @@ impl Store for RedisStore {
     async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
         let mut get = redis::cmd("GET");
         get.arg(self.keys.row(key));
-        let value = match self.pool.read(&get).await {
+        let value = match self.link.read(&get).await {
             // The key holds something that is no string.
             Err(Error::RowUnreadable(unreadable)) => return Ok(Some(Err(unreadable))),
             answer => answer?,
         };
         let bytes = reply::bytes(value)?;
-        Ok(bytes.and_then(|bytes| row_json::decode(bytes, &key.provider)))
+        Ok(bytes.and_then(|bytes| row::decode(bytes, &key.provider)))
     }
 
     async fn get_session(
@@ -190,7 +184,7 @@ impl Store for RedisStore {
         let index = self.keys.session_index(session);
         let own = self.keys.session_rows(session);
         let answer = self
-            .pool
+            .link
             .call(
                 &self.scripts.get_session,
                 &[&index],
@@ -212,7 +206,7 @@ impl Store for RedisStore {
                 continue;
             };
             let bytes = reply::bytes(bytes)?.unwrap_or_default();
-            if let Some(decoded) = row_json::decode(bytes, &provider) {
+            if let Some(decoded) = row::decode(bytes, &provider) {
                 rows.insert(provider, decoded);
             }
         }
@@ -231,7 +225,7 @@ impl Store for RedisStore {
         let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
         let args = [prefix, version.as_bytes(), durable];
         let script = &self.scripts.delete;
-        let answer = self.pool.call(script, &keys, &args, effect).await?;
+        let answer = self.link.call(script, &keys, &args, effect).await?;
         match reply::parse::<String>(answer)?.as_str() {
             "deleted" => Ok(DeleteOutcome::Deleted),
             "absent" => Ok(DeleteOutcome::Absent),
@@ -249,7 +243,7 @@ impl Store for RedisStore {
         let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
         let args = [prefix, own.as_bytes(), durable];
         let script = &self.scripts.delete_session;
-        reply::parse(self.pool.call(script, &keys, &args, Effect::Once).await?)
+        reply::parse(self.link.call(script, &keys, &args, Effect::Once).await?)
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
@@ -276,26 +270,26 @@ impl Store for RedisStore {
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
         let names: Vec<_> = keys.iter().map(|key| self.keys.row(key)).collect();
-        let values = self.pool.strings(names.iter().map(String::as_str)).await?;
+        let values = self.link.strings(names.iter().map(String::as_str)).await?;
         let rows = values.into_iter().zip(keys);
         let decode = |(bytes, key): (Option<Vec<u8>>, &RowKey)| {
-            bytes.and_then(|bytes| row_json::decode(bytes, &key.provider))
+            bytes.and_then(|bytes| row::decode(bytes, &key.provider))
         };
         Ok(rows.map(decode).collect())
     }
 
     async fn check(&self) -> Result<(), Error> {
-        let answer = self.pool.read(&redis::cmd("ROLE")).await?;
+        let answer = self.link.read(&redis::cmd("ROLE")).await?;
         let role = reply::list(answer)?
             .into_iter()
             .next()
             .unwrap_or(Value::Nil);
         match reply::parse::<String>(role)?.as_str() {
-            "master" if self.pool.topology().is_cluster() => {
+            "master" if self.link.topology().is_cluster() => {
                 // Only a command with a key tells whether the cluster works, for this tenant.
                 let mut exists = redis::cmd("EXISTS");
                 exists.arg(self.keys.grace());
-                self.pool.read(&exists).await.map(drop)
+                self.link.read(&exists).await.map(drop)
             }
             "master" => Ok(()),
             _ => Err(Error::store_unavailable(

@@ -8,7 +8,7 @@ use crate::types::Secret;
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     /// Which servers there are.
-    pub place: Place,
+    pub deployment: Deployment,
     /// How a server that holds data is spoken to.
     pub access: Access,
     /// How many connections, each shared by all callers.
@@ -25,7 +25,7 @@ pub struct RedisOptions {
 
 /// Which servers there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Deployment {
     /// One server.
     Standalone(Address),
     /// A primary that sentinels know.
@@ -89,7 +89,7 @@ pub struct Tls {
     pub server_name: Option<String>,
 }
 
-/// When a write counts as done (contract section 4.2).
+/// When a write counts as done (guarantees, section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// When the primary has done it.
@@ -115,7 +115,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl Place {
+impl Deployment {
     /// Whether another server can take over from the primary.
     #[must_use]
     pub fn fails_over(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::{ConnectError, Durability, RedisStore, topology::Facts};
+use super::{ConnectError, Durability, RedisStore, link::topology::Facts};
 
 impl RedisStore {
     /// Connects once, and looks whether the settings fit what is found. An error that names a setting
@@ -11,7 +11,7 @@ impl RedisStore {
     /// # Errors
     /// A [`ConnectError`].
     pub async fn probe(&self) -> Result<(), ConnectError> {
-        let topology = self.pool.topology();
+        let topology = self.link.topology();
         let (mut connection, facts) = topology.connect(self.options.timeout).await?;
         let address = topology.address();
         self.warn_of_replicas(&facts);

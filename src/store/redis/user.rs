@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{RedisStore, pool::Effect, reply, scripts::Script};
+use super::{RedisStore, link::Effect, reply, scripts::Script};
 use crate::{error::Error, store::DeletedUser, types::UserId};
 
 /// Members of an index that one script looks at.
@@ -23,7 +23,7 @@ impl RedisStore {
         loop {
             let args = [own.as_bytes(), &cursor, PAGE];
             let page = self
-                .pool
+                .link
                 .call(&self.scripts.index_page, &[index], &args, Effect::Reads)
                 .await?;
             let mut page = reply::list(page)?.into_iter();
@@ -72,7 +72,7 @@ impl RedisStore {
         let record = self.keys.user(user);
         let args = [prefix, self.durable_flag()];
         let deleted = self
-            .pool
+            .link
             .call(script, &[&record], &args, Effect::Once)
             .await?;
         let records: u64 = reply::parse(deleted)?;
@@ -111,7 +111,7 @@ impl RedisStore {
             for batch in fresh.chunks(BATCH) {
                 let mut keys = heads.to_vec();
                 keys.extend(batch.iter().map(String::as_str));
-                let answer = self.pool.call(script, &keys, args, Effect::Once).await?;
+                let answer = self.link.call(script, &keys, args, Effect::Once).await?;
                 deleted += reply::parse::<u64>(answer)?;
             }
             seen.extend(fresh);

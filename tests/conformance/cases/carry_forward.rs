@@ -1,4 +1,4 @@
-//! `carry_forward_refresh_token` (contract section 2.1): which refresh token a row keeps that
+//! `carry_forward_refresh_token` (guarantees, section 2.1): which refresh token a row keeps that
 //! brings none.
 
 use token_broker::{

@@ -12,7 +12,7 @@ use crate::{
     backend::Backend,
     meddled::{After, Meddled},
     support::{
-        broker::{Broker, policy, request},
+        broker::{Broker, request, rules},
         rows::*,
     },
 };
@@ -33,7 +33,7 @@ async fn interrupted<B: Backend>(
     meddling: impl Future<Output = ()> + Send + 'static,
 ) -> Result<String, Error> {
     let store = Meddled::new(backend.store(), after, meddling);
-    let broker = Broker::new(store, policy(backend.tenant()));
+    let broker = Broker::new(store, rules(backend.tenant()));
     let request = StoreTokens {
         precondition,
         carry_forward: true,

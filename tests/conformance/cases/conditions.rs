@@ -86,7 +86,7 @@ pub async fn racing_writes_have_different_versions<B: Backend>(backend: B) {
 
 /// Sixty callers who each store another provider where five may be: five get in.
 pub async fn the_provider_limit_holds_in_a_rush<B: Backend>(backend: B) {
-    let brokers = [(); 2].map(|()| backend.broker_with(|policy| policy.limits.providers = 5));
+    let brokers = [(); 2].map(|()| backend.broker_with(|rules| rules.limits.providers = 5));
     for round in 0..5 {
         let name = format!("s{round}");
         let mut tasks = JoinSet::new();

@@ -1,4 +1,4 @@
-//! How long rows live (contract section 3.1), as far as readers can tell.
+//! How long rows live (guarantees, section 3.1), as far as readers can tell.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const SHORT: Duration = Duration::from_millis(60);
 
 /// A row whose time is over is gone for every reader, and is no obstacle to a new one.
 pub async fn a_row_that_died_is_gone_for_every_reader<B: Backend>(backend: B) {
-    let broker = backend.broker_with(|policy| policy.limits.providers = 2);
+    let broker = backend.broker_with(|rules| rules.limits.providers = 2);
     let (dying, lasting) = (key("s", "p"), key("s", "q"));
     broker.put(&lasting, &row("u", "lasting")).await;
     broker.put_for(&dying, &row("u", "dying"), SHORT).await;

@@ -1,4 +1,4 @@
-//! How large rows and sessions may get (contract section 2.5).
+//! How large rows and sessions may get (guarantees, section 2.5).
 
 use token_broker::{
     error::Error,

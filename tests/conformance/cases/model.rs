@@ -104,7 +104,7 @@ impl Model {
             .filter(move |(_, row)| row.user_id.as_ref() == Some(user))
     }
 
-    /// The refresh token that a row keeps (contract section 2.1).
+    /// The refresh token that a row keeps (guarantees, section 2.1).
     fn carried(&self, key: &RowKey, new: &Row) -> Option<String> {
         let fits = |row: &&Row| {
             row.refresh_token.is_some()
@@ -150,7 +150,7 @@ impl Model {
 pub async fn the_broker_does_what_its_model_does<B: Backend>(backend: B) {
     check(24, vec(call(), 1..60), async |calls| {
         let backend = backend.fresh();
-        let broker = backend.broker_with(|policy| policy.limits.providers = MOST_PROVIDERS);
+        let broker = backend.broker_with(|rules| rules.limits.providers = MOST_PROVIDERS);
         let mut model = Model::default();
         for (number, call) in calls.into_iter().enumerate() {
             answer(&broker, &mut model, number, call).await;

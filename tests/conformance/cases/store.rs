@@ -166,7 +166,7 @@ pub async fn must_not_exist_writes_only_where_nothing_is<B: Backend>(backend: B)
 
 /// A write that is refused leaves everything as it was: the row, its owner, its neighbours.
 pub async fn a_refused_write_changes_nothing<B: Backend>(backend: B) {
-    let broker = backend.broker_with(|policy| policy.limits.providers = 1);
+    let broker = backend.broker_with(|rules| rules.limits.providers = 1);
     let key = key("s", "p");
     let stale = broker.put(&key, &row("alice", "1")).await;
     broker.put(&key, &row("alice", "2")).await;

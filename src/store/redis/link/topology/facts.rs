@@ -1,0 +1,94 @@
+//! What a server says of itself.
+
+use std::collections::HashMap;
+
+use redis::{FromRedisValue, Value};
+
+use crate::store::redis::{
+    Address,
+    link::wire::{ConnectError, Connection},
+};
+
+/// What a server says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `master`, `slave` or `sentinel`.
+    pub role: String,
+    /// `standalone`, `cluster` or `sentinel`.
+    pub mode: String,
+    /// Another one after each start of the process.
+    pub run_id: String,
+    /// How many replicas are connected.
+    pub replicas: u32,
+    /// The first number of the version of Redis that it is like.
+    pub version: u32,
+    /// Whether `min-replicas-to-write` is set.
+    pub demands_replicas: bool,
+}
+
+impl Facts {
+    /// Asks the server at `address`.
+    ///
+    /// # Errors
+    /// A [`ConnectError`], of `redis-url` where the user may not ask.
+    pub async fn ask(connection: &mut Connection, address: &Address) -> Result<Self, ConnectError> {
+        let info = |section: &str| {
+            let mut info = redis::cmd("INFO");
+            info.arg(section);
+            info
+        };
+        let cmds = vec![redis::cmd("ROLE"), info("server"), info("replication")];
+        let gone = |_| ConnectError::passing(format!("{address}: the connection ended"));
+        let answers = connection.send_all(cmds).await.map_err(gone)?;
+        let mut answers = answers.into_iter();
+        let mut next = || match answers.next() {
+            Some(Value::ServerError(error)) => Err(refusal(address, &error)),
+            answer => Ok(answer.unwrap_or(Value::Nil)),
+        };
+        let role = match next()? {
+            Value::Array(items) => items.into_iter().next().unwrap_or(Value::Nil),
+            _ => Value::Nil,
+        };
+        let (server, replication) = (fields(next()?), fields(next()?));
+        let field = |name: &str| server.get(name).cloned();
+        Ok(Self {
+            role: String::from_redis_value(role).unwrap_or_default(),
+            // Valkey 9 has the second name.
+            mode: field("redis_mode")
+                .or_else(|| field("server_mode"))
+                .unwrap_or_default(),
+            run_id: field("run_id").unwrap_or_default(),
+            version: field("redis_version")
+                .and_then(|version| version.split('.').next()?.parse().ok())
+                .unwrap_or(0),
+            replicas: replication
+                .get("connected_slaves")
+                .and_then(|count| count.parse().ok())
+                .unwrap_or(0),
+            // Redis tells how many good replicas there are only where it demands some.
+            demands_replicas: replication.contains_key("min_slaves_good_slaves"),
+        })
+    }
+}
+
+/// A server's refusal to say something. It quotes no key: there is none in the question.
+pub fn refusal(address: &Address, error: &redis::ServerError) -> ConnectError {
+    let found = format!(
+        "{address} answered {} {}",
+        error.code(),
+        error.details().unwrap_or_default()
+    );
+    match error.code() {
+        "NOPERM" | "ERR" => ConnectError::of("redis-url", found),
+        _ => ConnectError::passing(found),
+    }
+}
+
+/// The lines `name:value` of an answer to INFO.
+fn fields(answer: Value) -> HashMap<String, String> {
+    let text = String::from_redis_value(answer).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}

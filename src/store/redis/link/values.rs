@@ -1,0 +1,42 @@
+//! What many keys hold, at once.
+
+use super::{Link, reply};
+use crate::error::Error;
+
+impl Link {
+    /// What the keys hold as of one instant, as far as that is strings.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`].
+    pub async fn strings(
+        &self,
+        keys: impl IntoIterator<Item = &str>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let mut mget = redis::cmd("MGET");
+        let mut any = false;
+        for key in keys {
+            mget.arg(key);
+            any = true;
+        }
+        if !any {
+            return Ok(Vec::new());
+        }
+        let values = reply::list(self.read(&mget).await?)?;
+        values.into_iter().map(reply::bytes).collect()
+    }
+
+    /// Which types of values the keys hold: `string`, `set`, `none` and so on.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`].
+    pub async fn kinds(&self, keys: impl IntoIterator<Item = &str>) -> Result<Vec<String>, Error> {
+        let ask = |key| {
+            let mut kind = redis::cmd("TYPE");
+            kind.arg(key);
+            kind
+        };
+        let cmds = keys.into_iter().map(ask).collect();
+        let answers = self.read_each(cmds).await?;
+        answers.into_iter().map(reply::parse).collect()
+    }
+}

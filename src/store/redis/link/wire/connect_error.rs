@@ -1,0 +1,181 @@
+//! Why there is no connection: something that may pass, or a setting that is wrong.
+
+use std::{error::Error, io};
+
+use redis::{ErrorKind, RedisError};
+use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMessage};
+
+use super::Connector;
+use crate::store::redis::{Address, Password};
+
+/// Why there is no connection. Its texts name servers, files and settings, never a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{found}", .setting.as_ref().map(|setting| format!("{setting}: ")).unwrap_or_default())]
+pub struct ConnectError {
+    /// The setting that is wrong. `None`: none may be, and trying again may help.
+    pub setting: Option<String>,
+    /// What was found.
+    pub found: String,
+    /// Whether the server just didn't answer, which another reason may explain.
+    pub(super) is_silence: bool,
+}
+
+impl ConnectError {
+    /// One that may pass.
+    pub fn passing(found: impl Into<String>) -> Self {
+        Self {
+            setting: None,
+            found: found.into(),
+            is_silence: false,
+        }
+    }
+
+    /// One of a server that takes connections and doesn't answer.
+    pub(super) fn silence(found: impl Into<String>) -> Self {
+        Self {
+            is_silence: true,
+            ..Self::passing(found)
+        }
+    }
+
+    /// One that passes when `setting` is changed, or the server is.
+    pub fn of(setting: impl Into<String>, found: impl Into<String>) -> Self {
+        Self {
+            setting: Some(setting.into()),
+            found: found.into(),
+            is_silence: false,
+        }
+    }
+
+    /// What a failed TLS handshake means.
+    pub(super) fn at_handshake(
+        connector: &Connector,
+        address: &Address,
+        error: &io::Error,
+    ) -> Self {
+        match rustls_error(error) {
+            Some(error) => Self::of_tls(connector, address, error),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => Self::silence(format!(
+                "{address}: the connection ended in the TLS handshake"
+            )),
+            None => Self::passing(format!("{address}: {error}")),
+        }
+    }
+
+    /// What a server has against a handshake that is over, if it said so.
+    pub(super) fn of_alert(
+        connector: &Connector,
+        address: &Address,
+        error: &io::Error,
+    ) -> Option<Self> {
+        Some(Self::of_tls(connector, address, rustls_error(error)?))
+    }
+
+    /// What a failed login means.
+    pub(super) fn at_login(connector: &Connector, address: &Address, error: &RedisError) -> Self {
+        match error.code() {
+            Some("WRONGPASS") => {
+                let found = "refuses the user or the password";
+                Self::of(connector.password_setting(), format!("{address} {found}"))
+            }
+            Some("NOAUTH") => {
+                let found = match connector.access.password {
+                    Password::None => "asks for a password, and none is set",
+                    _ => "accepts neither user nor password",
+                };
+                Self::of(connector.password_setting(), format!("{address} {found}"))
+            }
+            Some("NOPERM") => Self::of(
+                "redis-url",
+                format!("{address}: the user may not log in: {}", text(error)),
+            ),
+            Some("ERR") if text(error).contains("DB index") => Self::of(
+                "redis-url",
+                format!("{address} has no database {}", connector.access.database),
+            ),
+            // Its text goes on with the command's arguments, a password among them.
+            Some("ERR") if text(error).contains("unknown command") => Self::of(
+                "redis-url",
+                format!(
+                    "{address} knows no HELLO: it is older than Redis 6.2, or the command is renamed"
+                ),
+            ),
+            Some("ERR") if text(error).contains("AUTH") => Self::of(
+                connector.password_setting(),
+                format!("{address} has no password, and one is set"),
+            ),
+            Some("NOPROTO") => Self::of("redis-url", format!("{address} speaks no RESP3")),
+            Some(code) => Self::passing(format!("{address} answered {code}")),
+            None if error.kind() == ErrorKind::RESP3NotSupported => {
+                Self::of("redis-url", format!("{address} is older than Redis 6.2"))
+            }
+            None if error.kind() == ErrorKind::Parse => Self::of(
+                "redis-url",
+                format!("{address} doesn't speak Redis' protocol"),
+            ),
+            None if error.is_timeout() => Self::silence(format!("{address}: no answer in time")),
+            None => Self::silence(format!("{address}: the connection ended at the login")),
+        }
+    }
+
+    fn of_tls(connector: &Connector, address: &Address, error: &rustls::Error) -> Self {
+        let tls = |part: &str| connector.setting(&format!("tls-{part}"));
+        match error {
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::of(
+                connector.tls_setting(),
+                format!("{address} speaks no TLS, and the settings ask for it"),
+            ),
+            rustls::Error::InvalidCertificate(error) => match error {
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => Self::of(
+                    tls("server-name"),
+                    format!("the certificate of {address} is for another name: {error}"),
+                ),
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::of(
+                    tls("ca"),
+                    format!(
+                        "no authority that is trusted vouches for the certificate of {address}"
+                    ),
+                ),
+                _ => Self::of(tls("ca"), format!("the certificate of {address}: {error}")),
+            },
+            rustls::Error::AlertReceived(alert) => match alert {
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnknownCA
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::HandshakeFailure => Self::of(
+                    tls("cert"),
+                    format!("{address} wants another certificate of the broker: {alert:?}"),
+                ),
+                _ => Self::of("redis-url", format!("{address} refuses TLS: {alert:?}")),
+            },
+            _ => Self::of("redis-url", format!("{address}: TLS fails: {error}")),
+        }
+    }
+}
+
+/// What Redis says beside the code, at the login: there are no keys in it.
+fn text(error: &RedisError) -> &str {
+    error.detail().unwrap_or_default()
+}
+
+/// The error of TLS that another one is made of.
+fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    None
+}

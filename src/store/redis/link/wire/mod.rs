@@ -1,0 +1,156 @@
+//! One connection to one server: from an address to a [`Connection`] that is logged in.
+
+mod connect_error;
+mod connection;
+mod diagnose;
+mod dial;
+mod error_class;
+mod tls;
+
+use std::{io, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    aio::MultiplexedConnection,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::AbortHandle,
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+pub use self::{
+    connect_error::ConnectError,
+    connection::{Connection, ConnectionState},
+    error_class::{ErrorClass, code},
+};
+use crate::store::redis::{Access, Address, Password};
+
+/// The way to servers of one kind: how they are spoken to, and what the settings for it are called.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    /// How they are spoken to.
+    pub access: Access,
+    /// What the names of its settings begin with.
+    pub names: Names,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// What the names of settings begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// `redis-`.
+    Redis,
+    /// `redis-sentinel-`.
+    Sentinel,
+}
+
+/// A connection that was just made, and the task that drives it.
+pub struct Opened {
+    /// To send over.
+    pub handle: MultiplexedConnection,
+    /// Ends the connection at once, whatever waits for an answer.
+    pub driver: AbortHandle,
+}
+
+impl Connector {
+    /// Connects to the server at `address` and logs in. What the server says unasked, and that the
+    /// connection has ended, is given to `on_push`.
+    ///
+    /// # Errors
+    /// A [`ConnectError`], within the connect timeout and half a second, which a second look may take.
+    pub async fn open(
+        &self,
+        address: &Address,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Opened, ConnectError> {
+        let opening = async {
+            let info = self.login()?;
+            match self.dial(address).await? {
+                dial::Stream::Tcp(stream) => self.log_in(address, &info, stream, on_push).await,
+                dial::Stream::Tls(stream) => self.log_in(address, &info, *stream, on_push).await,
+                dial::Stream::Unix(stream) => self.log_in(address, &info, stream, on_push).await,
+            }
+        };
+        let error = match timeout(self.connect_timeout, opening).await {
+            Ok(Ok(opened)) => return Ok(opened),
+            Ok(Err(error)) if !error.is_silence => return Err(error),
+            Ok(Err(error)) => error,
+            Err(_) => ConnectError::silence(format!("{address}: no answer in time")),
+        };
+        Err(self.explain(address, error).await)
+    }
+
+    async fn log_in(
+        &self,
+        address: &Address,
+        info: &RedisConnectionInfo,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Opened, ConnectError> {
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(self.timeout))
+            .set_push_sender(move |push: PushInfo| {
+                on_push(push);
+                Ok::<(), std::convert::Infallible>(())
+            });
+        let (handle, driver) = MultiplexedConnection::new_with_config(info, stream, config)
+            .await
+            .map_err(|error| ConnectError::at_login(self, address, &error))?;
+        let driver = tokio::spawn(driver).abort_handle();
+        Ok(Opened { handle, driver })
+    }
+
+    /// User, password and database.
+    fn login(&self) -> Result<RedisConnectionInfo, ConnectError> {
+        // RESP3, because only there does the client tell that a connection has ended.
+        let mut info = RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_db(i64::from(self.access.database))
+            .set_skip_set_lib_name();
+        if let Some(name) = &self.access.username {
+            info = info.set_username(name);
+        }
+        match &self.access.password {
+            Password::None => {}
+            Password::Fixed(password) => info = info.set_password(password.expose()),
+            Password::File(path) => {
+                let unreadable = |error: io::Error| {
+                    let found = format!("{} can't be read: {error}", path.display());
+                    ConnectError::of(self.setting("password-file"), found)
+                };
+                let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+                info = info.set_password(text.trim_end_matches(['\r', '\n']));
+            }
+        }
+        Ok(info)
+    }
+
+    /// The full name of a setting.
+    pub fn setting(&self, name: &str) -> String {
+        match self.names {
+            Names::Redis => format!("redis-{name}"),
+            Names::Sentinel => format!("redis-sentinel-{name}"),
+        }
+    }
+
+    /// The setting that decides about TLS.
+    fn tls_setting(&self) -> &'static str {
+        match self.names {
+            Names::Redis => "redis-url",
+            Names::Sentinel => "redis-sentinel-tls",
+        }
+    }
+
+    /// The setting that a wrong password would be in.
+    fn password_setting(&self) -> String {
+        match self.access.password {
+            Password::None | Password::File(_) => self.setting("password-file"),
+            Password::Fixed(_) => self.setting("password"),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! A report for people.
+
+use std::fmt;
+
+use super::{Finding, FindingKind, Report, Sum, Weight};
+
+/// How many leftovers of a kind are listed: there may be very many, and nobody has to act. The report in
+/// JSON lists more.
+const LEFTOVERS: usize = 5;
+
+/// Writes `report`, one thing a line.
+pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    looked_at(report, f)?;
+    match (report.damaged(), report.unmended()) {
+        (0, _) => writeln!(f, "Damage: none")?,
+        (damaged, 0) => writeln!(f, "Damage: {damaged}, all mended")?,
+        (damaged, left) if left < damaged => {
+            writeln!(f, "Damage: {damaged}, of which {left} not mended")?;
+        }
+        (damaged, _) => writeln!(f, "Damage: {damaged}")?,
+    }
+    kinds(report, Weight::Damage, &report.damage, f)?;
+    let leftovers: u64 = report
+        .sums(Weight::Leftover)
+        .map(|(_, sum)| sum.found)
+        .sum();
+    if leftovers > 0 {
+        writeln!(
+            f,
+            "Left over: {leftovers} (no damage: rows that expire leave this behind, and writes prune it \
+             bit by bit)"
+        )?;
+        kinds(report, Weight::Leftover, &report.leftovers, f)?;
+    }
+    if report.grace_period {
+        writeln!(f, "Grace period: open, other software may write")?;
+    }
+    Ok(())
+}
+
+fn looked_at(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let counts = &report.counts;
+    writeln!(
+        f,
+        "Checked {} keys in {:.1} s, {}",
+        counts.keys,
+        report.seconds,
+        if report.repair {
+            "and mended what could be mended"
+        } else {
+            "and changed nothing"
+        }
+    )?;
+    for (count, what) in [
+        (counts.rows, "rows"),
+        (counts.session_indexes, "indexes of sessions"),
+        (counts.user_indexes, "indexes of users"),
+        (counts.identity_sets, "users' sets of identities"),
+        (counts.members, "members of indexes and sets"),
+        (counts.null_rows, "rows that are null, which are none"),
+        (
+            counts.legacy_rows,
+            "rows of the older layout, left to `migrate`",
+        ),
+        (
+            counts.unsettled,
+            "rows that kept changing, of which nothing can be said",
+        ),
+        (counts.other_keys, "other keys, not looked at"),
+    ] {
+        if count > 0 {
+            writeln!(f, "  {count} {what}")?;
+        }
+    }
+    Ok(())
+}
+
+fn kinds(
+    report: &Report,
+    weight: Weight,
+    listed: &[Finding],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    for (kind, sum) in report.sums(weight) {
+        let Sum { found, mended } = sum;
+        let state = match kind.remedy() {
+            _ if mended == found => "mended",
+            Some(remedy) => remedy,
+            None => "--repair mends it",
+        };
+        writeln!(f, "  {} ({}): {found}", kind.name(), kind.invariant())?;
+        writeln!(f, "    {}; {state}", kind.meaning())?;
+        let most = match weight {
+            Weight::Damage => usize::MAX,
+            Weight::Leftover => LEFTOVERS,
+        };
+        let own = listed
+            .iter()
+            .filter(|finding| finding.kind == kind)
+            .take(most);
+        let mut shown = 0;
+        for finding in own {
+            shown += 1;
+            line(finding, f)?;
+        }
+        if found > shown {
+            writeln!(
+                f,
+                "    and {} more; --list-at-most shows more",
+                found - shown
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn line(finding: &Finding, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let key = finding.key.escape_debug();
+    let Some(index) = &finding.index else {
+        return writeln!(f, "    {key}");
+    };
+    let relation = match finding.kind {
+        FindingKind::MissingInSessionIndex | FindingKind::MissingInUserIndex => "not in",
+        FindingKind::SessionIndexEndsEarly | FindingKind::UserIndexEndsEarly => "outlives",
+        _ => "in",
+    };
+    writeln!(f, "    {key} {relation} {}", index.escape_debug())
+}

@@ -1,0 +1,33 @@
+//! The grace period, in which other software may still write to the tenant (guarantees, section 5, M7).
+
+use crate::{
+    error::Error,
+    store::redis::{
+        keyspace::Keyspace,
+        link::{Effect, Link, reply},
+    },
+    types::UnixTime,
+};
+
+/// Whether the tenant is in its grace period.
+pub async fn is_open(link: &Link, keys: &Keyspace) -> Result<bool, Error> {
+    let mut exists = redis::cmd("EXISTS");
+    exists.arg(keys.grace());
+    reply::parse(link.read(&exists).await?)
+}
+
+/// Begins the grace period, unless it has begun.
+pub async fn begin(link: &Link, keys: &Keyspace) -> Result<(), Error> {
+    let mut set = redis::cmd("SET");
+    set.arg(keys.grace())
+        .arg(UnixTime::now().seconds())
+        .arg("NX");
+    link.write(&set, Effect::Guarded).await.map(drop)
+}
+
+/// Ends the grace period.
+pub async fn end(link: &Link, keys: &Keyspace) -> Result<(), Error> {
+    let mut del = redis::cmd("DEL");
+    del.arg(keys.grace());
+    link.write(&del, Effect::Guarded).await.map(drop)
+}

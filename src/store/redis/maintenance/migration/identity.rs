@@ -1,0 +1,136 @@
+//! The decision about one identity (guarantees, section 5, M4).
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::outcome::{Outcome, Reason};
+use crate::{
+    store::redis::row::fields::Fields,
+    types::{ProviderName, UserId},
+};
+
+/// An identity's place: whose subject, at which provider, under which type it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The protocol type in the older key.
+    pub protocol: String,
+    /// The provider that the type is mapped to.
+    pub provider: ProviderName,
+    /// The provider's subject.
+    pub subject: String,
+}
+
+/// The copy to be made.
+pub struct Copied {
+    /// What is to be under the provider's name.
+    pub json: Zeroizing<Vec<u8>>,
+    /// The user that both point at.
+    pub user: UserId,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(default)]
+    user_id: Option<String>,
+    #[serde(default)]
+    provider_subject: Option<String>,
+}
+
+/// The copy of `legacy`.
+///
+/// # Errors
+/// What becomes of an identity that isn't copied.
+pub fn rewrite(link: &Link, legacy: &[u8]) -> Result<Copied, Outcome> {
+    let corrupt = |what| Outcome::Failed(Reason::Corrupt(what));
+    let fields = Fields::parse(legacy).map_err(corrupt)?;
+    let named = fields.provider_id().map_err(corrupt)?;
+    if !named.is_empty() && named != link.protocol {
+        return Err(Outcome::LeftAlone(Reason::Logical(named)));
+    }
+    let stored = read(legacy).map_err(|what| Outcome::Failed(Reason::Unreadable(what)))?;
+    // Logins look for the key; a value that tells of somebody else must not decide who that is.
+    if stored
+        .provider_subject
+        .is_some_and(|subject| !subject.is_empty() && subject != link.subject)
+    {
+        return Err(Outcome::Failed(Reason::OtherSubject));
+    }
+    let user = stored.user_id.and_then(UserId::from_stored);
+    let user = user.ok_or(Outcome::Failed(Reason::NoUser))?;
+    let json = fields
+        .rewrite(link.provider.as_str(), &[])
+        .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
+    Ok(Copied { json, user })
+}
+
+/// What an identity that exists under the provider's name means: it is never overwritten.
+pub fn decide(copied: &Copied, existing: &[u8]) -> Outcome {
+    match read(existing) {
+        Err(what) => Outcome::Failed(Reason::UnreadableTarget(what)),
+        Ok(stored) if stored.user_id.as_deref() == Some(copied.user.as_str()) => Outcome::Present,
+        Ok(_) => Outcome::LeftAlone(Reason::OtherUser),
+    }
+}
+
+fn read(json: &[u8]) -> Result<Stored, String> {
+    // The error's own text would quote the value.
+    serde_json::from_slice(json).map_err(|_| "no identity in JSON".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        Link {
+            protocol: "oidc".to_owned(),
+            provider: ProviderName::new("okta").unwrap(),
+            subject: "a:b".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_copy_differs_in_the_provider_only() {
+        let json = r#"{"user_id":"u","provider_id":"oidc","provider_subject":"a:b","x":1.0}"#;
+        let copied = rewrite(&link(), json.as_bytes()).unwrap();
+        assert_eq!(
+            String::from_utf8(copied.json.to_vec()).unwrap(),
+            json.replace("oidc", "okta")
+        );
+        assert_eq!(copied.user.as_str(), "u");
+        assert_eq!(decide(&copied, &copied.json), Outcome::Present);
+        assert_eq!(
+            decide(&copied, br#"{"user_id":"v"}"#),
+            Outcome::LeftAlone(Reason::OtherUser)
+        );
+    }
+
+    #[test]
+    fn identities_that_are_not_copied() {
+        let outcome = |json: &str| rewrite(&link(), json.as_bytes()).err().unwrap();
+        assert_eq!(
+            outcome(r#"{"user_id":"u","provider_id":"github"}"#),
+            Outcome::LeftAlone(Reason::Logical("github".to_owned()))
+        );
+        for (reason, json) in [
+            (Reason::NoUser, r#"{"provider_id":"oidc"}"#),
+            (Reason::NoUser, r#"{"user_id":""}"#),
+            (
+                Reason::OtherSubject,
+                r#"{"user_id":"u","provider_subject":"c"}"#,
+            ),
+        ] {
+            assert_eq!(outcome(json), Outcome::Failed(reason));
+        }
+        for corrupt in ["null", "x", r#"{"user_id":"u","user_id":"v"}"#] {
+            assert!(matches!(
+                outcome(corrupt),
+                Outcome::Failed(Reason::Corrupt(_))
+            ));
+        }
+        assert!(matches!(
+            outcome(r#"{"user_id":7}"#),
+            Outcome::Failed(Reason::Unreadable(_))
+        ));
+    }
+}

@@ -1,0 +1,98 @@
+//! A lease in Redis: who holds it works, the others wait. It spares work and keeps reports clear;
+//! nothing is damaged if two work at once, because each step checks what it changes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    error::Error,
+    store::redis::{
+        link::{Effect, Link},
+        reply,
+        scripts::Scripts,
+    },
+};
+
+/// A lease that this process holds, unless it stalled past the lease's end. Dropped, it runs out.
+#[derive(Debug)]
+pub struct Lease<'a> {
+    link: &'a Link,
+    scripts: &'a Scripts,
+    key: String,
+    holder: String,
+    ttl: Duration,
+    renewed: Instant,
+}
+
+impl<'a> Lease<'a> {
+    /// Takes the lease `key` for `ttl`; `None` while somebody else holds it.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`], as for the other methods.
+    pub async fn take(
+        link: &'a Link,
+        scripts: &'a Scripts,
+        key: String,
+        ttl: Duration,
+    ) -> Result<Option<Self>, Error> {
+        let holder = format!("{:032x}", rand::random::<u128>());
+        let renewed = Instant::now();
+        let mut set = redis::cmd("SET");
+        set.arg(&key)
+            .arg(&holder)
+            .arg("NX")
+            .arg("PX")
+            .arg(millis(ttl));
+        let taken = link.write(&set, Effect::Once).await? == redis::Value::Okay;
+        Ok(taken.then_some(Self {
+            link,
+            scripts,
+            key,
+            holder,
+            ttl,
+            renewed,
+        }))
+    }
+
+    /// Keeps the lease; to be called often, it asks Redis only when a third of the lease is over.
+    /// `false`: somebody else holds it now.
+    pub async fn keep(&mut self) -> Result<bool, Error> {
+        if self.renewed.elapsed() < self.ttl / 3 {
+            return Ok(true);
+        }
+        let now = Instant::now();
+        let kept = self.set(self.ttl).await?;
+        self.renewed = now;
+        Ok(kept)
+    }
+
+    /// Gives the lease up.
+    pub async fn release(self) -> Result<(), Error> {
+        self.set(Duration::ZERO).await.map(drop)
+    }
+
+    /// Lets nobody else have the lease for a while.
+    pub async fn leave_for(self, rest: Duration) -> Result<(), Error> {
+        self.set(rest).await.map(drop)
+    }
+
+    async fn set(&self, ttl: Duration) -> Result<bool, Error> {
+        let ttl = millis(ttl).to_string();
+        let args = [self.holder.as_bytes(), ttl.as_bytes()];
+        let answer = self
+            .link
+            .call(
+                &self.scripts.keep_lease,
+                &[&self.key],
+                &args,
+                Effect::Guarded,
+            )
+            .await?;
+        reply::parse(answer)
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,171 @@
+//! Which provider the rows of an old protocol type belong to.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{IdError, ProviderName};
+
+/// Protocol types that old auth servers wrote in the place of a provider.
+const PROTOCOL_TYPES: [&str; 2] = ["oidc", "oauth2"];
+
+type Pairs = BTreeMap<String, String>;
+
+/// Protocol type → provider, as configured (guarantees, section 5).
+///
+/// No two types share a provider, and no provider is called like another type: the subjects of two
+/// providers would meet under one name, and users with them (M4).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Pairs", try_from = "Pairs")]
+pub struct LegacyMapping(BTreeMap<String, ProviderName>);
+
+/// Why a pair can't be added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    /// There is no `=`.
+    #[error("must be written as TYPE=PROVIDER, like oidc=corp-okta")]
+    Shape,
+    /// What is before the `=` is no type. Whatever else stands in a row is the name of a provider,
+    /// which is never changed (M3).
+    #[error("maps something that is no protocol type: it must be oidc or oauth2")]
+    Type,
+    /// What is behind the `=` is no provider.
+    #[error("names a provider that {0}")]
+    Provider(#[from] IdError),
+    /// The type is mapped already, to another provider.
+    #[error("maps a type that is mapped to {0} already")]
+    Twice(ProviderName),
+    /// Another type is mapped to the provider, or the provider is called like another type.
+    #[error("gives two types one name, under which their subjects would meet")]
+    Meet,
+}
+
+/// What the `provider_id` of an old row means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning<'a> {
+    /// A protocol type that is mapped to this provider.
+    Mapped(&'a ProviderName),
+    /// A protocol type, or nothing, and no mapping says whose.
+    Unmapped,
+    /// The name of a provider already.
+    Logical,
+}
+
+impl LegacyMapping {
+    /// Adds a pair as it is written: `oidc=corp-okta`.
+    ///
+    /// # Errors
+    /// A [`MappingError`] if it is malformed, or contradicts an earlier one.
+    pub fn add(&mut self, pair: &str) -> Result<(), MappingError> {
+        let (from, to) = pair.split_once('=').ok_or(MappingError::Shape)?;
+        if !PROTOCOL_TYPES.contains(&from) {
+            return Err(MappingError::Type);
+        }
+        let provider = ProviderName::new(to)?;
+        match self.0.get(from) {
+            Some(mapped) if *mapped == provider => return Ok(()),
+            Some(mapped) => return Err(MappingError::Twice(mapped.clone())),
+            None => {}
+        }
+        let other_type = from != to && PROTOCOL_TYPES.contains(&to);
+        if other_type || self.0.values().any(|other| *other == provider) {
+            return Err(MappingError::Meet);
+        }
+        self.0.insert(from.to_owned(), provider);
+        Ok(())
+    }
+
+    /// Whether nothing is mapped.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The mapped types, each with its provider.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &ProviderName)> {
+        self.0.iter().map(|(from, to)| (from.as_str(), to))
+    }
+
+    /// What `provider_id` means in a row of the older layout. Nothing at all is mapped only where
+    /// there is one mapping exactly: else it could be either.
+    #[must_use]
+    pub fn meaning(&self, provider_id: &str) -> Meaning<'_> {
+        let mapped = match provider_id {
+            "" if self.0.len() == 1 => self.0.values().next(),
+            "" => None,
+            named if PROTOCOL_TYPES.contains(&named) => self.0.get(named),
+            _ => return Meaning::Logical,
+        };
+        mapped.map_or(Meaning::Unmapped, Meaning::Mapped)
+    }
+}
+
+impl From<LegacyMapping> for Pairs {
+    fn from(mapping: LegacyMapping) -> Self {
+        let pairs = mapping.0.into_iter();
+        pairs.map(|(from, to)| (from, to.into())).collect()
+    }
+}
+
+impl TryFrom<Pairs> for LegacyMapping {
+    type Error = MappingError;
+
+    fn try_from(pairs: Pairs) -> Result<Self, MappingError> {
+        let mut mapping = Self::default();
+        for (from, to) in pairs {
+            mapping.add(&format!("{from}={to}"))?;
+        }
+        Ok(mapping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(pairs: &[&str]) -> LegacyMapping {
+        let mut mapping = LegacyMapping::default();
+        pairs.iter().for_each(|pair| mapping.add(pair).unwrap());
+        mapping
+    }
+
+    #[test]
+    fn what_a_provider_id_means() {
+        let okta = ProviderName::new("corp-okta").unwrap();
+        let one = mapping(&["oidc=corp-okta"]);
+        assert_eq!(one.meaning("oidc"), Meaning::Mapped(&okta));
+        assert_eq!(one.meaning(""), Meaning::Mapped(&okta), "the only mapping");
+        assert_eq!(one.meaning("oauth2"), Meaning::Unmapped);
+        assert_eq!(one.meaning("github"), Meaning::Logical);
+        assert_eq!(one.meaning("corp-okta"), Meaning::Logical);
+        let two = mapping(&["oidc=corp-okta", "oauth2=github"]);
+        assert_eq!(two.meaning(""), Meaning::Unmapped, "either");
+        assert_eq!(mapping(&[]).meaning("oidc"), Meaning::Unmapped);
+    }
+
+    #[test]
+    fn what_is_no_mapping() {
+        let mut mapping = mapping(&["oidc=a", "oidc=a"]);
+        for (bad, error) in [
+            ("oidc", MappingError::Shape),
+            ("=a", MappingError::Type),
+            ("github=a", MappingError::Type),
+            ("oauth2=", MappingError::Provider(IdError::Empty)),
+            (
+                "oidc=b",
+                MappingError::Twice(ProviderName::new("a").unwrap()),
+            ),
+            ("oauth2=a", MappingError::Meet),
+            ("oauth2=oidc", MappingError::Meet),
+        ] {
+            assert_eq!(mapping.add(bad), Err(error), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_provider_may_be_called_like_its_own_type() {
+        let oidc = ProviderName::new("oidc").unwrap();
+        let same = mapping(&["oidc=oidc"]);
+        assert_eq!(same.meaning("oidc"), Meaning::Mapped(&oidc));
+    }
+}

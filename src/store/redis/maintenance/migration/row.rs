@@ -1,0 +1,196 @@
+//! The decision about one row: a function of bytes, so that a dry run and a run can't differ.
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{
+    LegacyMapping,
+    mapping::Meaning,
+    outcome::{Outcome, Reason},
+};
+use crate::{
+    store::redis::row::{self, fields::Fields},
+    types::{RowKey, SessionId, UserId, Version},
+};
+
+/// A row as it is to be: all that can be told without looking at its new key.
+pub struct Rewritten {
+    /// Where it belongs.
+    pub key: RowKey,
+    /// What is to be there.
+    pub json: Zeroizing<Vec<u8>>,
+    /// Whose it is.
+    pub user: Option<UserId>,
+}
+
+/// What is to be done to the older row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Move it: there is no newer one.
+    Move,
+    /// Move it over the row that an earlier migration made, which belongs to this user (M2).
+    Supersede(Option<UserId>),
+    /// Drop it: there is a newer one.
+    Drop,
+}
+
+/// Rewrites the older row of `session`.
+///
+/// # Errors
+/// What becomes of a row that doesn't move.
+pub fn rewrite(
+    session: SessionId,
+    legacy: &[u8],
+    mapping: &LegacyMapping,
+) -> Result<Rewritten, Outcome> {
+    if legacy == row::NULL {
+        return Err(Outcome::Null);
+    }
+    let corrupt = |what| Outcome::Failed(Reason::Corrupt(what));
+    let fields = Fields::parse(legacy).map_err(corrupt)?;
+    let named = fields.provider_id().map_err(corrupt)?;
+    let provider = match mapping.meaning(&named) {
+        Meaning::Mapped(provider) => provider.clone(),
+        Meaning::Unmapped => return Err(Outcome::Failed(Reason::Unmapped(named))),
+        Meaning::Logical => return Err(Outcome::LeftAlone(Reason::Logical(named))),
+    };
+    // The mark of a row that the migration wrote is its version once more. Whoever writes the row
+    // after that gives it another version, and the mark counts no longer even if it was kept.
+    let version = Version::random().number();
+    let json = fields
+        .rewrite(
+            provider.as_str(),
+            &[("version", version), ("migrated", version)],
+        )
+        .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
+    // A row that nobody can read must not count as migrated (M6).
+    let read = row::decode_row(&json, &provider)
+        .map_err(|error| Outcome::Failed(Reason::Unreadable(error.0)))?;
+    Ok(Rewritten {
+        key: RowKey { session, provider },
+        json,
+        user: read.row.user_id,
+    })
+}
+
+/// Decides by what is under the new key, `existing`.
+///
+/// # Errors
+/// What becomes of a row that doesn't move.
+pub fn decide(rewritten: &Rewritten, existing: Option<&[u8]>) -> Result<Decision, Outcome> {
+    let Some(existing) = existing.filter(|bytes| *bytes != row::NULL) else {
+        return Ok(Decision::Move);
+    };
+    // Dropping the older row for one that nobody can read would lose the last readable copy.
+    let stored = row::decode_row(existing, &rewritten.key.provider)
+        .map_err(|error| Outcome::Failed(Reason::UnreadableTarget(error.0)))?;
+    if mark(existing) == Some(stored.version) {
+        Ok(Decision::Supersede(stored.row.user_id))
+    } else {
+        Ok(Decision::Drop)
+    }
+}
+
+fn mark(row: &[u8]) -> Option<Version> {
+    #[derive(Deserialize)]
+    struct Marked {
+        migrated: u64,
+    }
+    let marked: Marked = serde_json::from_slice(row).ok()?;
+    Version::from_number(marked.migrated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping() -> LegacyMapping {
+        let mut mapping = LegacyMapping::default();
+        mapping.add("oidc=okta").unwrap();
+        mapping.add("oauth2=github").unwrap();
+        mapping
+    }
+
+    fn session() -> SessionId {
+        SessionId::new("s").unwrap()
+    }
+
+    fn of(legacy: &str) -> Result<Rewritten, Outcome> {
+        rewrite(session(), legacy.as_bytes(), &mapping())
+    }
+
+    fn user(id: &str) -> Option<UserId> {
+        UserId::new(id).ok()
+    }
+
+    #[test]
+    fn a_row_is_marked_with_its_version() {
+        let row =
+            of(r#"{"provider_id":"oauth2","user_id":"u","x":[1.0],"migrated":true}"#).unwrap();
+        let stored = row::decode_row(&row.json, &row.key.provider).unwrap();
+        let version = stored.version.number();
+        assert_eq!(
+            String::from_utf8(row.json.to_vec()).unwrap(),
+            format!(
+                r#"{{"provider_id":"github","user_id":"u","x":[1.0],"version":{version},"migrated":{version}}}"#
+            )
+        );
+        assert_eq!((row.key.provider.as_str(), row.user), ("github", user("u")));
+    }
+
+    #[test]
+    fn rows_that_do_not_move() {
+        let outcome = |legacy: &str| of(legacy).err().unwrap();
+        assert_eq!(outcome("null"), Outcome::Null);
+        assert_eq!(
+            outcome(r#"{"provider_id":"okta"}"#),
+            Outcome::LeftAlone(Reason::Logical("okta".to_owned()))
+        );
+        assert_eq!(
+            outcome(r#"{"provider_id":""}"#),
+            Outcome::Failed(Reason::Unmapped(String::new()))
+        );
+        for corrupt in [
+            "",
+            "{",
+            "\"null\"",
+            r#"{"provider_id":7}"#,
+            r#"{"a":1,"a":1}"#,
+        ] {
+            assert!(
+                matches!(outcome(corrupt), Outcome::Failed(Reason::Corrupt(_))),
+                "{corrupt}"
+            );
+        }
+        // It is JSON, and no reader could use it.
+        assert!(matches!(
+            outcome(r#"{"provider_id":"oidc","expires_at":"soon"}"#),
+            Outcome::Failed(Reason::Unreadable(_))
+        ));
+    }
+
+    #[test]
+    fn only_a_row_that_nobody_wrote_since_gives_way() {
+        let row = of(r#"{"provider_id":"oidc","user_id":"u"}"#).unwrap();
+        let decided = |existing: &str| decide(&row, Some(existing.as_bytes()));
+        assert_eq!(decide(&row, None), Ok(Decision::Move));
+        assert_eq!(decided("null"), Ok(Decision::Move));
+        assert_eq!(
+            decide(&row, Some(&row.json)),
+            Ok(Decision::Supersede(user("u")))
+        );
+        for newer in [
+            r#"{"provider_id":"okta"}"#,
+            r#"{"provider_id":"okta","version":7}"#,
+            r#"{"provider_id":"okta","version":8,"migrated":7}"#,
+            r#"{"provider_id":"okta","migrated":7}"#,
+            r#"{"provider_id":"okta","version":1,"migrated":true}"#,
+        ] {
+            assert_eq!(decided(newer), Ok(Decision::Drop), "{newer}");
+        }
+        assert!(matches!(
+            decided("gone bad"),
+            Err(Outcome::Failed(Reason::UnreadableTarget(_)))
+        ));
+    }
+}

@@ -1,0 +1,110 @@
+//! Going through all keys of the tenant.
+
+use redis::Value;
+
+use crate::{
+    error::Error,
+    store::redis::link::{
+        Link, failure, reply,
+        topology::ServerSet,
+        wire::{Connection, ErrorClass},
+    },
+};
+
+/// How many keys of the database Redis looks at for one page: 1 to 3 ms of its time.
+const COUNT: usize = 1_000;
+
+/// A walk over the keys that match a pattern, on every server that may hold keys of the tenant. A key
+/// that is there all the time is found, perhaps more than once, as long as the [`ServerSet`] stays.
+#[derive(Debug)]
+pub struct Scan<'a> {
+    link: &'a Link,
+    pattern: String,
+    server_set: Option<ServerSet>,
+    /// How many servers are done.
+    servers: usize,
+    /// A connection of the walk's own: a cursor means nothing to another server.
+    connection: Option<Connection>,
+    cursor: u64,
+    begun: bool,
+}
+
+impl<'a> Scan<'a> {
+    /// A walk over the keys that match `pattern`.
+    pub fn new(link: &'a Link, pattern: String) -> Self {
+        Self {
+            link,
+            pattern,
+            server_set: None,
+            servers: 0,
+            connection: None,
+            cursor: 0,
+            begun: false,
+        }
+    }
+
+    /// The next keys; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`], also when a server is not the one that it was at the beginning.
+    pub async fn page(&mut self) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        let server_set = match self.server_set.take() {
+            Some(server_set) => server_set,
+            None => self.link.server_set().await?,
+        };
+        let page = self.page_of(&server_set).await;
+        self.server_set = Some(server_set);
+        page
+    }
+
+    async fn page_of(&mut self, server_set: &ServerSet) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        let Some(server) = server_set.servers.get(self.servers) else {
+            return Ok(None);
+        };
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.link.connect_to(server).await?,
+        };
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(self.cursor)
+            .arg("MATCH")
+            .arg(&self.pattern)
+            .arg("COUNT")
+            .arg(COUNT);
+        let answer = match connection.send(&scan).await {
+            // A connection may end by itself, and its server go on.
+            Err(error) if ErrorClass::of(&error) == ErrorClass::Ended => {
+                connection = self.link.connect_to(server).await?;
+                connection.send(&scan).await
+            }
+            answer => answer,
+        };
+        let answer = answer.map_err(|error| failure(&error))?;
+        let mut answer = reply::list(answer)?.into_iter();
+        self.cursor = reply::parse(answer.next().unwrap_or(Value::Nil))?;
+        let keys = reply::parse(answer.next().unwrap_or(Value::Nil))?;
+        self.begun = true;
+        if self.cursor == 0 {
+            self.servers += 1;
+        } else {
+            self.connection = Some(connection);
+        }
+        Ok(Some(keys))
+    }
+
+    /// How much of the database was looked at, 0 to 1. Redis counts its cursor up in reversed
+    /// binary, so that reversed again it tells the part of the table that is done, whoever else's
+    /// keys are in it. An estimate for people only: on a server that counts otherwise it is off.
+    pub fn done(&self) -> f64 {
+        let all = self
+            .server_set
+            .as_ref()
+            .map_or(1, |server_set| server_set.servers.len());
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let (done, all) = (
+            self.servers as f64 + self.cursor.reverse_bits() as f64 / 2f64.powi(64),
+            all as f64,
+        );
+        if self.begun { done / all } else { 0.0 }
+    }
+}
