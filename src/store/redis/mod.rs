@@ -1,9 +1,12 @@
-//! The Redis backend.
+//! The Redis backend, in three rooms.
 //!
-//! [`keyspace`] names the keys, [`row_json`] spells the rows, `scripts/*.lua` change them, one atomic
-//! step each. `wire` makes one connection to one server, `topology` knows which server is the primary,
-//! `pool` sends; [`migration`] brings in older data, and [`check`] verifies what is there. What one tenant
-//! holds shares a hash slot, so that a script may touch all of it.
+//! - `link/` is the process's way to Redis: one connection (`wire`), which server is the primary
+//!   (`topology`), and requests that are sent to it, again where that is safe.
+//! - The files here are what one tenant's store does over it: [`keyspace`] names the keys, [`row`] spells
+//!   the rows, `scripts/*.lua` change them, one atomic step each. What one tenant holds shares a hash slot,
+//!   so that a script may touch all of it.
+//! - [`maintenance`] goes through all keys: [`migration`](maintenance::migration) brings in older data,
+//!   [`check`](maintenance::check) verifies what is there.
 
 pub mod keyspace;
 mod link;
