@@ -9,8 +9,8 @@
 //! | module | what it is | knows |
 //! |---|---|---|
 //! | [`cli`] | the commands: `serve`, `migrate`, `check`, `health`; exit codes, logging | everything below |
+//! | [`server`] | assembly: services, health, connections, shutdown | config, rpc, tokens, store |
 //! | [`config`] | [`Settings`](config::Settings) as written → [`Config`](config::Config), all mistakes at once | types, options of the others |
-//! | [`server`] | assembly: services, health, connections, shutdown | rpc, tokens, store |
 //! | [`rpc`] | one file a gRPC service: request → domain call → answer; errors → statuses | tokens, types, proto |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | store (the trait), types |
 //! | [`store`] | the trait [`Store`](store::Store), and a backend a file or folder: `memory`, [`redis`](store::redis) with its [`migration`](store::redis::maintenance::migration) and [`check`](store::redis::maintenance::check) | types |
@@ -51,7 +51,7 @@
 //! | a gRPC service | a `.proto` and a file in `rpc/`, added in [`server`] |
 //! | a backend | a file or folder in [`store`] that implements the trait, a line in `tests/conformance/main.rs`, an arm in `cli/serve.rs` |
 //! | an error | a variant in [`error`]; the compiler then asks for its code and reason in `rpc/status.rs` |
-//! | a setting | a field in `config/settings.rs` and a line in [`config::Settings::resolve`]; `docs/configuration.md` |
+//! | a setting | a field in its subject's file in `config/settings/`; `UPDATE_DOCS=1 cargo test --lib reference` writes its line in `docs/configuration.md` |
 //! | something to verify in Redis | a [`FindingKind`](store::redis::maintenance::check::FindingKind), a fault in `check_row.lua` or `check_index.lua`; a planted damage in `tests/check/` |
 //! | a Lua script | a file in `store/redis/scripts/` and a line in `store/redis/scripts.rs` |
 //! | a key in Redis | [`store::redis::keyspace`], where every key and hash tag is made |

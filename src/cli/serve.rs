@@ -16,8 +16,8 @@ use tokio::{
 
 use super::{DONE, FAILED, REFUSED, USAGE, complain, runtime};
 use crate::{
-    config::{Backend, Config},
-    server::{ServeError, Server, ServerOptions},
+    config::{Backend, Config, ServerOptions},
+    server::{ServeError, Server},
     store::{
         MemoryStore, Store,
         redis::{
@@ -88,14 +88,14 @@ async fn serve(config: Config) -> Result<(), (u8, String)> {
         }
         Backend::Redis => {
             let store = RedisStore::new(&config.tenant, config.redis);
-            let migration = Migration::new(&store, config.legacy);
+            let migration = Migration::new(&store, config.migration.legacy_provider);
             let server = assemble(store, config.rules, config.server, address);
             let tokens = server.tokens();
             let ready = async {
                 probe(tokens.backend()).await?;
-                migrate(&migration, config.allow_unmigrated).await
+                migrate(&migration, config.migration.allow_unmigrated).await
             };
-            let stragglers = migration.watch_stragglers(config.legacy_sweep_interval);
+            let stragglers = migration.watch_stragglers(config.migration.legacy_sweep_interval);
             server
                 .run(listener, ready, stragglers, stop)
                 .await

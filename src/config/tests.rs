@@ -1,6 +1,6 @@
 use std::{fs, time::Duration};
 
-use super::{Settings, Text, read};
+use super::{Settings, read};
 
 fn from_toml(text: &str) -> Settings {
     toml::from_str(text).unwrap()
@@ -33,17 +33,17 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
         config.rules.refresh_lifetime,
         Duration::from_secs(90 * 86_400)
     );
-    assert_eq!(config.legacy.pairs().count(), 2);
+    assert_eq!(config.migration.legacy_provider.pairs().count(), 2);
     let list = from_toml(r#"legacy-provider = ["oidc=corp-okta", "oauth2=github"]"#);
-    assert_eq!(list.resolve().unwrap().legacy, config.legacy);
+    assert_eq!(
+        list.resolve().unwrap().migration.legacy_provider,
+        config.migration.legacy_provider
+    );
 }
 
 #[test]
 fn what_comes_first_counts() {
-    let flags = Settings {
-        max_calls: Some(Text::from("5")),
-        ..Settings::default()
-    };
+    let flags = Settings::from_pairs([("max-calls", "5")]).unwrap();
     let both = flags
         .or(from_toml("max-calls = 6\nmax-connections = 8"))
         .resolve()

@@ -6,7 +6,7 @@
 mod connections;
 mod health;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 
 use tokio::{
     net::TcpListener,
@@ -18,30 +18,12 @@ use tonic::{service::LayerExt, transport};
 use self::health::Health;
 pub use self::health::LIVENESS;
 use crate::{
+    config::ServerOptions,
     proto::v1,
     rpc::{Calls, RefusalLayer, TokenBrokerService},
     store::Store,
     tokens::Tokens,
 };
-
-/// How the server treats its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerOptions {
-    /// Calls in flight; more are refused.
-    pub max_calls: usize,
-    /// Connections at once; more wait to be accepted.
-    pub max_connections: usize,
-    /// The largest request, in bytes.
-    pub max_message_bytes: usize,
-    /// How long a call may take, whatever its caller allows.
-    pub call_timeout: Duration,
-    /// How often a silent connection is pinged.
-    pub keepalive_interval: Duration,
-    /// How long a connection may go without a byte from its client, pings' answers included.
-    pub idle_timeout: Duration,
-    /// How long calls in flight are waited for at the end.
-    pub shutdown_grace: Duration,
-}
 
 /// A broker that is assembled and doesn't listen yet.
 #[derive(Debug)]

@@ -154,14 +154,14 @@ impl World {
 }
 
 pub fn store_on(port: u16) -> RedisStore {
-    let settings = Settings {
-        redis_url: Some(format!("redis://127.0.0.1:{port}").as_str().into()),
-        redis_connections: Some("1".into()),
-        redis_connect_timeout: Some("300ms".into()),
-        redis_timeout: Some("10s".into()),
-        ..Settings::default()
-    };
-    let options = settings.resolve().unwrap().redis;
+    let url = format!("redis://127.0.0.1:{port}");
+    let settings = Settings::from_pairs([
+        ("redis-url", url.as_str()),
+        ("redis-connections", "1"),
+        ("redis-connect-timeout", "300ms"),
+        ("redis-timeout", "10s"),
+    ]);
+    let options = settings.unwrap().resolve().unwrap().redis;
     RedisStore::new(&"ns:name".parse().unwrap(), options)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use token_broker::{server::ServerOptions, store::MemoryStore, tokens::Tokens};
+use token_broker::{config::ServerOptions, store::MemoryStore, tokens::Tokens};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

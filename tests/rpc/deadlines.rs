@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::server::ServerOptions;
+use token_broker::config::ServerOptions;
 use tonic::{Code, Request};
 
 use crate::{

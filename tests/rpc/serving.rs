@@ -3,8 +3,9 @@
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use token_broker::{
+    config::ServerOptions,
     proto::v1::{self, token_broker_client::TokenBrokerClient},
-    server::{Server, ServerOptions},
+    server::Server,
     store::{MemoryStore, Store},
     tokens::Tokens,
 };

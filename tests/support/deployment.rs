@@ -33,11 +33,7 @@ impl Deployment for RedisServer {
     }
 }
 
-/// Settings as a file has them. The last value of a setting counts.
+/// Settings from their names and values. The last value of a setting counts.
 pub fn settings(pairs: impl IntoIterator<Item = Setting>) -> Settings {
-    let pairs = pairs.into_iter();
-    let table: toml::Table = pairs
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect();
-    table.try_into().expect("settings that exist")
+    Settings::from_pairs(pairs).expect("settings that exist")
 }
