@@ -139,4 +139,24 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn a_secret_on_the_command_line_is_refused() {
+        for (setting, secret, instead) in [
+            ("redis-url", "redis://:hunter2@a", "redis-password-file"),
+            ("redis-password", "hunter2", "redis-password-file"),
+            (
+                "redis-sentinel-password",
+                "hunter2",
+                "redis-sentinel-password-file",
+            ),
+        ] {
+            let args = ["token-broker".into(), format!("--{setting}={secret}")];
+            let problems = resolve(Cli::try_parse_from(args).unwrap().serve).unwrap_err();
+            assert_eq!((problems.len(), &*problems[0].setting), (1, setting));
+            let told = problems[0].to_string();
+            assert!(told.contains(&format!("set {instead}, ")), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
 }

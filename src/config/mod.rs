@@ -4,7 +4,7 @@
 //! collected and told together, each with the name of its setting.
 //!
 //! Each setting is declared once, in its subject's file in `settings/`. `written.rs` holds the texts
-//! of one source or several, which `command_line.rs` and `file.rs` fill in; `value.rs` reads them.
+//! of one source or several, which `command_line.rs` and `file.rs` fill in; `value.rs` and `syntax.rs` read them.
 
 mod command_line;
 mod file;
@@ -12,6 +12,7 @@ mod problem;
 mod redis;
 mod redis_url;
 mod settings;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -133,7 +133,20 @@ fn a_full_row_fits_into_a_message() {
 }
 
 #[test]
+fn settings_are_made_of_pairs() {
+    let pairs = [("rotating-provider", "okta,slack"), ("max-calls", "1")];
+    let settings = Settings::from_pairs(pairs.into_iter().chain([("max-calls", "2")])).unwrap();
+    let config = settings.resolve().unwrap();
+    assert_eq!(config.rules.rotating_providers.len(), 2);
+    assert_eq!(config.server.max_calls, 2);
+    let problem = Settings::from_pairs([("max-cals", "1")]).unwrap_err();
+    assert_eq!(problem.to_string(), "max-cals: is no setting");
+}
+
+#[test]
 fn no_password_prints() {
+    let written = Settings::from_pairs([("redis-password", "hunter2")]).unwrap();
+    assert_eq!(format!("{written:?}"), r#"{"redis-password"}"#);
     let config = from_toml(r#"redis-url = "redis://broker:hunter2@redis:6379/3""#);
     assert!(!format!("{:?}", config.resolve().unwrap()).contains("hunter2"));
 }

@@ -43,8 +43,8 @@ macro_rules! settings {
             )+
         }
 
-        impl $crate::config::settings::Subject for $subject {
-            fn read(reader: &mut $crate::config::settings::Reader<'_>) -> Self {
+        impl $crate::config::settings::reader::Subject for $subject {
+            fn read(reader: &mut $crate::config::settings::reader::Reader<'_>) -> Self {
                 let heading = None::<&str>$(.or(Some($heading)))?;
                 Self {
                     $($field: reader.setting(Self::$field, concat!($($help),+), heading, $value),)+

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    config::value::{Form, Value, boolean, span},
+    config::{
+        syntax::{boolean, span},
+        value::{Form, Value},
+    },
     store::redis::maintenance::migration::LegacyMapping,
 };
 

@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use crate::config::value::choice;
+use crate::config::syntax::choice;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     config::{
         redis_url::{self, RedisUrl},
-        value::{Syntax, boolean, choice, file, number, span, text},
+        syntax::{Syntax, boolean, choice, file, number, span, text},
     },
     store::redis::Password,
     types::Secret,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::tokens::{LARGEST, LimitSettings};
 use crate::config::{
     problem::Problems,
-    value::{address, boolean, number, span},
+    syntax::{address, boolean, number, span},
 };
 
 /// What a request to store a row is larger than the row at most: its ids, and protobuf's framing.

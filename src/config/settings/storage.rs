@@ -1,7 +1,7 @@
 //! Where tokens are kept, and whose they are.
 
 use crate::{
-    config::value::{choice, parsed},
+    config::syntax::{choice, parsed},
     types::Tenant,
 };
 

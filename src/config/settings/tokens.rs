@@ -3,7 +3,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use crate::{
-    config::value::{Form, Value, number, span},
+    config::{
+        syntax::{number, span},
+        value::{Form, Value},
+    },
     types::ProviderName,
 };
 
