@@ -1,4 +1,4 @@
-//! The command line: one file a command. Exit codes are those of guarantees, section 9.
+//! The command line: one file a command. Exit codes are as promised (guarantees, section 9).
 
 mod check;
 mod health;

@@ -4,7 +4,7 @@
 //! mean to a caller is decided in [`crate::tokens`]. Each method is one atomic step, except
 //! [`Store::delete_user`] and [`Store::user_rows`], which say what they promise instead.
 //!
-//! What every store must keep is guarantees, section 3.2, I1 to I10; `tests/conformance` checks it.
+//! What every store must keep are I1 to I10 (guarantees, section 3.2); `tests/conformance` checks it.
 
 mod memory;
 pub mod redis;

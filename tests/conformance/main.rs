@@ -1,5 +1,5 @@
 //! What every store must keep: the semantics of each RPC (guarantees, section 2.1) and the invariants
-//! I1 to I10 (section 3.2), on every backend.
+//! I1 to I10 (guarantees, section 3.2), on every backend.
 //!
 //! - `cases/` states the guarantees, one async function each, named after what it guarantees;
 //! - `suite.rs` lists them; [`conformance!`] below makes a test of each for every backend;

@@ -161,8 +161,8 @@ async fn an_index_without_end_goes_with_its_last_row() {
     }
 }
 
-/// While toolhive may add members without extending it, a user's index has no end (section 5); once
-/// the grace period is over, the next write gives it one.
+/// While toolhive may add members without extending it, a user's index has no end (guarantees, section 5);
+/// once the grace period is over, the next write gives it one.
 #[tokio::test]
 async fn a_users_index_has_no_end_in_the_grace_period() {
     let tenant = tenant();

@@ -1,4 +1,4 @@
-//! Each reason of guarantees, section 2.5 that this service has, with its code and details. That none of
+//! Each reason that this service has (guarantees, section 2.5), with its code and details. That none of
 //! them repeats a secret, `refusal` checks every time.
 
 use token_broker::{

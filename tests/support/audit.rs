@@ -1,5 +1,5 @@
-//! Checks a tenant's data in Redis against guarantees, section 3.2. Written apart from the code that
-//! it checks: it shares neither the names of the keys nor the JSON with it.
+//! Checks what always holds of a tenant's data in Redis (guarantees, section 3.2). Written apart from the
+//! code that it checks: it shares neither the names of the keys nor the JSON with it.
 
 use std::{collections::BTreeSet, fmt::Write};
 

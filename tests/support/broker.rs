@@ -33,7 +33,7 @@ impl<S> Deref for Broker<S> {
     }
 }
 
-/// The rules of the tests: the defaults of the contract.
+/// The rules of the tests: the defaults.
 pub fn rules(tenant: Tenant) -> Rules {
     Rules {
         tenant,

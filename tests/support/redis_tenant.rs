@@ -119,7 +119,7 @@ impl RedisTenant {
         Snapshot::take(&mut self.raw(), &self.prefix())
     }
 
-    /// Checks what Redis holds of it against guarantees, section 3.2.
+    /// Checks that what always holds is so in Redis (guarantees, section 3.2).
     pub fn audit(&self) {
         let wrong = audit::violations(&self.snapshot(), &self.prefix());
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

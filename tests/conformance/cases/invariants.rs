@@ -1,4 +1,4 @@
-//! The invariants of guarantees, section 3.2, as one caller at a time sees them.
+//! The invariants (guarantees, section 3.2) as one caller at a time sees them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The invariants of guarantees, section 3.2 under concurrency: hundreds of tasks through two brokers.
+//! The invariants (guarantees, section 3.2) under concurrency: hundreds of tasks through two brokers.
 
 use std::{
     collections::BTreeSet,

@@ -37,7 +37,7 @@ pub enum FindingKind {
 /// What a kind of finding means for the tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// It breaks what the contract promises.
+    /// It breaks what is guaranteed.
     Damage,
     /// Rows that expire leave it behind until a write prunes it.
     Leftover,
@@ -116,7 +116,7 @@ impl FindingKind {
         }
     }
 
-    /// The invariant of guarantees, section 3.2 that it breaks or, as a leftover, wears out.
+    /// The invariant (guarantees, section 3.2) that it breaks or, as a leftover, wears out.
     #[must_use]
     pub fn invariant(self) -> &'static str {
         match self {

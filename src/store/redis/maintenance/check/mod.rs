@@ -1,4 +1,5 @@
-//! Verifying a tenant's data against guarantees, section 3.2 while it is served, and mending it.
+//! Verifying what always holds of a tenant's data (guarantees, section 3.2) while it is served, and
+//! mending it.
 //!
 //! A walk goes through all keys of the tenant; `place` tells what each should be. `rows` looks for each
 //! row in the indexes that it belongs into, `indexes` at each index for members that don't belong there.

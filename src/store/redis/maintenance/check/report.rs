@@ -18,7 +18,7 @@ pub struct Report {
     pub counts: Counts,
     /// How many of each kind were found; kinds of which there was none are left out.
     pub found: BTreeMap<FindingKind, Sum>,
-    /// What breaks the contract, by kind and key.
+    /// What breaks an invariant, by kind and key.
     pub damage: Vec<Finding>,
     /// What rows leave behind that expire, until a write prunes it: no damage.
     pub leftovers: Vec<Finding>,
