@@ -1,5 +1,4 @@
-//! Rewriting a JSON object without touching what this program doesn't know: every other field keeps
-//! its bytes and its place.
+//! Rewriting a JSON object without touching unknown fields: each keeps its bytes and its place.
 
 use serde::{
     Deserialize, Deserializer, Serializer,
@@ -9,19 +8,19 @@ use serde::{
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-/// An object's fields in their order, each value as it was spelled.
+/// The fields of an object in their order. Each value keeps its spelling.
 pub struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
-/// Why a value can't be rewritten. It doesn't quote the value.
+/// Why a value can't be rewritten. The message never quotes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnObject {
-    /// It isn't JSON, or JSON of another kind.
+    /// The value isn't JSON, or is JSON but no object.
     #[error("is no JSON object")]
     Syntax,
-    /// A field is there twice: which one counts depends on who reads it.
+    /// A field is there twice. Readers differ in which of the two they take.
     #[error("is a JSON object with a field that is there twice")]
     Twice,
-    /// `provider_id` is no text.
+    /// `provider_id` is no string.
     #[error("is a JSON object whose provider_id is no text")]
     ProviderId,
 }
@@ -30,7 +29,7 @@ impl<'a> Fields<'a> {
     /// Takes `json` apart.
     ///
     /// # Errors
-    /// [`NotAnObject`].
+    /// [`NotAnObject::Syntax`] or [`NotAnObject::Twice`].
     pub fn parse(json: &'a [u8]) -> Result<Self, NotAnObject> {
         let fields: Self = serde_json::from_slice(json).map_err(|_| NotAnObject::Syntax)?;
         let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
@@ -41,10 +40,10 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// The value of `provider_id`; empty where there is none, or `null`, as toolhive reads it.
+    /// Returns the value of `provider_id`. A missing one and `null` are empty, as toolhive reads them.
     ///
     /// # Errors
-    /// [`NotAnObject::ProviderId`].
+    /// [`NotAnObject::ProviderId`] if the value is anything else than a string.
     pub fn provider_id(&self) -> Result<String, NotAnObject> {
         let Some((_, value)) = self.0.iter().find(|(name, _)| name == "provider_id") else {
             return Ok(String::new());
@@ -54,11 +53,11 @@ impl<'a> Fields<'a> {
             .map_err(|_| NotAnObject::ProviderId)
     }
 
-    /// The object with `provider_id` set, in its place if it has one, and with the fields of `last`
-    /// at its end, wherever they were before.
+    /// Returns the object with another `provider_id`, which keeps its place or else comes first. The fields in
+    /// `last` are set too, and come last wherever they were before.
     ///
     /// # Errors
-    /// None that fields of an object can cause.
+    /// No fields of an object cause one.
     pub fn rewrite(
         &self,
         provider_id: &str,
@@ -69,7 +68,7 @@ impl<'a> Fields<'a> {
             .iter()
             .map(|(name, value)| name.len() + value.get().len() + 4)
             .sum();
-        // Large enough, since a buffer that grows leaves its old memory unwiped.
+        // Large enough: a buffer that grows leaves its old memory unwiped.
         let room = size + 6 * provider_id.len() + 40 * last.len() + 64;
         let mut json = Zeroizing::new(Vec::with_capacity(room));
         let mut serializer = serde_json::Serializer::new(&mut *json);

@@ -119,7 +119,7 @@ impl Check {
 
     fn judge(&self, expected: ExpectedRow, bytes: &[u8], part: &mut Part) -> ReadRow {
         let named = Named::read(bytes);
-        if row::decode_row(bytes, &expected.provider).is_err() {
+        if !matches!(row::decode_slice(bytes, &expected.provider), Some(Ok(_))) {
             let kind = match named.provider() {
                 Some(named) if named != expected.provider.as_str() => {
                     FindingKind::RowOfAnotherProvider

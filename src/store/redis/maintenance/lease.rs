@@ -1,5 +1,7 @@
-//! A lease in Redis: who holds it works, the others wait. It spares work and keeps reports clear;
-//! nothing is damaged if two work at once, because each step checks what it changes.
+//! A lease in Redis: the broker that holds it works, and the others wait.
+//!
+//! A lease spares work and keeps reports clear. It protects nothing: two brokers that work at once do no damage,
+//! because each step checks what it changes.
 
 use std::time::Duration;
 
@@ -8,13 +10,13 @@ use tokio::time::Instant;
 use crate::{
     error::Error,
     store::redis::{
-        link::{Effect, Link},
-        reply,
+        link::{Effect, Link, reply},
         scripts::Scripts,
     },
 };
 
-/// A lease that this process holds, unless it stalled past the lease's end. Dropped, it runs out.
+/// A lease that this process holds, unless the process stalled until the lease ran out. A lease that is dropped runs
+/// out.
 #[derive(Debug)]
 pub struct Lease<'a> {
     link: &'a Link,
@@ -26,7 +28,7 @@ pub struct Lease<'a> {
 }
 
 impl<'a> Lease<'a> {
-    /// Takes the lease `key` for `ttl`; `None` while somebody else holds it.
+    /// Takes the lease `key` for `ttl`. Returns `None` while another broker holds it.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`], as for the other methods.
@@ -55,8 +57,8 @@ impl<'a> Lease<'a> {
         }))
     }
 
-    /// Keeps the lease; to be called often, it asks Redis only when a third of the lease is over.
-    /// `false`: somebody else holds it now.
+    /// Keeps the lease. Returns `false` if another broker holds it now. To be called often: Redis is asked only
+    /// once a third of the lease is over.
     pub async fn keep(&mut self) -> Result<bool, Error> {
         if self.renewed.elapsed() < self.ttl / 3 {
             return Ok(true);
@@ -72,7 +74,7 @@ impl<'a> Lease<'a> {
         self.set(Duration::ZERO).await.map(drop)
     }
 
-    /// Lets nobody else have the lease for a while.
+    /// Stops using the lease, but keeps all other brokers from taking it for `rest`.
     pub async fn leave_for(self, rest: Duration) -> Result<(), Error> {
         self.set(rest).await.map(drop)
     }

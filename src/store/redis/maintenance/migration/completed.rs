@@ -1,4 +1,4 @@
-//! What is remembered in Redis of a completed migration (guarantees, section 5, M7).
+//! What Redis remembers of a completed migration (guarantees, section 5, M7). It spares later starts a pass.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,26 +7,25 @@ use crate::{
     error::Error,
     store::redis::{
         keyspace::Keyspace,
-        link::{Effect, Link},
-        reply,
+        link::{Effect, Link, reply},
     },
     types::UnixTime,
 };
 
-/// The record of the last completed migration.
+/// The last completed migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The mapping that was completed.
+pub struct CompletedMigration {
+    /// The mapping under which everything was migrated.
     pub mapping: LegacyMapping,
-    /// When it was completed, for people who look.
+    /// When it was completed. Only people read this.
     completed_at: i64,
-    /// Whether an operator ended the grace period after it.
+    /// Whether an operator ended the grace period afterwards.
     #[serde(default)]
     pub finished: bool,
 }
 
-impl Record {
-    /// A record of `mapping`, completed now.
+impl CompletedMigration {
+    /// A migration under `mapping` that is complete now.
     pub fn new(mapping: &LegacyMapping, finished: bool) -> Self {
         Self {
             mapping: mapping.clone(),
@@ -35,30 +34,32 @@ impl Record {
         }
     }
 
-    /// Whether nothing is left to do under the `configured` mapping: it is this one, or none, which
-    /// asks for nothing.
+    /// Whether nothing is left to do under the `configured` mapping: it is this one, or it is empty.
     pub fn covers(&self, configured: &LegacyMapping) -> bool {
         configured.is_empty() || self.mapping == *configured
     }
 
-    /// Reads the record. One that can't be decoded counts as none: to migrate once more does no
-    /// harm.
+    /// Reads what is remembered. What can't be decoded counts as nothing, because it does no harm to migrate once
+    /// more.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`], as for the other functions.
+    /// [`Error::StoreUnavailable`].
     pub async fn read(link: &Link, keys: &Keyspace) -> Result<Option<Self>, Error> {
         let mut get = redis::cmd("GET");
         get.arg(keys.migration());
         let bytes = reply::bytes(link.read(&get).await?)?;
-        let record = bytes.map(|bytes| serde_json::from_slice(&bytes));
-        Ok(record.and_then(|record| {
-            record
+        let completed = bytes.map(|bytes| serde_json::from_slice(&bytes));
+        Ok(completed.and_then(|completed| {
+            completed
                 .inspect_err(|_| tracing::warn!("the record of the migration can't be read"))
                 .ok()
         }))
     }
 
-    /// Writes the record.
+    /// Has Redis remember this migration instead of an earlier one.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`].
     pub async fn write(&self, link: &Link, keys: &Keyspace) -> Result<(), Error> {
         let json = serde_json::to_vec(self)
             .map_err(|_| Error::store_unavailable("the record can't be written as JSON"))?;
@@ -66,11 +67,14 @@ impl Record {
         set.arg(keys.migration()).arg(json);
         link.write(&set, Effect::Guarded).await.map(drop)
     }
-}
 
-/// Forgets the record: the next start migrates again.
-pub async fn forget(link: &Link, keys: &Keyspace) -> Result<(), Error> {
-    let mut del = redis::cmd("DEL");
-    del.arg(keys.migration());
-    link.write(&del, Effect::Guarded).await.map(drop)
+    /// Has Redis forget the migration, so that the next start migrates again.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`].
+    pub async fn forget(link: &Link, keys: &Keyspace) -> Result<(), Error> {
+        let mut del = redis::cmd("DEL");
+        del.arg(keys.migration());
+        link.write(&del, Effect::Guarded).await.map(drop)
+    }
 }
