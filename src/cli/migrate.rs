@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What to do, and with which settings.
+/// The options of `migrate`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct MigrateArgs {
     /// Change nothing, and report exactly what a run would do
@@ -31,7 +31,7 @@ pub(super) struct MigrateArgs {
     pub(super) configured: Configured,
 }
 
-/// Migrates, and prints the report.
+/// Migrates, prints the report, and returns the exit code.
 pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     let allow_unmigrated = config.allow_unmigrated;
     let words = Words {

@@ -1,4 +1,4 @@
-//! What commands have in common that speak to Redis, report, and end.
+//! What the commands share that work on Redis once, and print a report.
 
 use std::fmt::Display;
 
@@ -11,16 +11,19 @@ use crate::{
     store::redis::RedisStore,
 };
 
-/// A command's words for what it can't do.
+/// How a command explains that it failed.
 pub(super) struct Words {
-    /// Why there is no use in it without Redis.
+    /// Why the command is of no use without Redis.
     pub(super) no_redis: &'static str,
-    /// What to know after it failed half-way.
+    /// What the operator should know if it failed half-way.
     pub(super) afterwards: &'static str,
 }
 
-/// Runs `work` on the store that is configured, if its settings fit what is found, and prints its report. An error is
-/// the exit code; what went wrong was told.
+/// Runs `work` on the configured store, and prints its report. Before that it probes the store, which fails if a setting
+/// is at fault.
+///
+/// # Errors
+/// The exit code of a failure. What went wrong is on stderr by then.
 pub(super) fn report_of<T: Display + Serialize>(
     config: Config,
     report: ReportArgs,
