@@ -106,7 +106,7 @@ mod tests {
         );
     }
 
-    /// What may stand for a provider in a key, whoever wrote it.
+    /// What any software may write for a provider in a key.
     fn spelled_provider() -> impl Strategy<Value = String> {
         prop_oneof![
             id(),

@@ -1,5 +1,5 @@
 //! Work that goes through all of a tenant's keys, on every server, while calls are served. It comes out right
-//! whoever writes meanwhile.
+//! even though others write meanwhile.
 //!
 //! [`migration`] brings in the data of older software. [`check`] verifies what is there, and mends it. Neither knows
 //! the other. What both need is here:

@@ -1,4 +1,4 @@
-//! Reading the JSON of a row, whoever wrote it.
+//! Reading the JSON of a row, which other software may have written.
 
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
@@ -48,7 +48,7 @@ pub fn decode(value: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
     decode_slice(&Zeroizing::new(value), provider)
 }
 
-/// Decodes as [`decode`] does, but leaves the bytes to the caller, who also wipes them.
+/// Decodes as [`decode`] does, but leaves the bytes to the caller, who has to wipe them.
 pub fn decode_slice(value: &[u8], provider: &ProviderName) -> Option<Decoded> {
     (value != NULL).then(|| decode_row(value, provider))
 }

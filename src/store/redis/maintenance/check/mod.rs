@@ -4,7 +4,7 @@
 //! row in the indexes in which it belongs. `indexes` looks at each index for members that don't belong there.
 //!
 //! Both leave the verdict to a script, which sees row and index as of one instant. So each [`Finding`] was true at that
-//! instant, whoever else writes, and what is mended is mended in the same step. A [`Report`] sums up the findings, and
+//! instant, even if others write meanwhile, and what is mended is mended in the same step. A [`Report`] sums up the findings, and
 //! `text` writes it for people.
 //!
 //! No row is ever changed: one that can't be read is reported, and stays.

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Finding, FindingKind, Report, Severity, Sum};
 
-/// How many leftovers of a kind are listed. There may be very many, and no one has to act. The report in JSON lists more.
+/// How many leftovers of a kind are listed. There may be very many, and they need no action. The report in JSON lists
+/// more.
 const LEFTOVERS: usize = 5;
 
 /// Writes `report`.

@@ -100,7 +100,7 @@ impl fmt::Display for Reason {
             Self::WrongType => {
                 f.write_str("the new key or an index of it holds another type of value")
             }
-            Self::KeptChanging => f.write_str("it changed whenever it was looked at"),
+            Self::KeptChanging => f.write_str("it changed each time that it was looked at"),
         }
     }
 }

@@ -31,7 +31,7 @@ pub enum Decision {
     /// Move it over the row that an earlier migration made (M2). The user is the one that the replaced row
     /// belongs to.
     Supersede(Option<UserId>),
-    /// Drop it: there is a newer one.
+    /// Drop it: another writer put a newer row under the new key.
     Drop,
 }
 
@@ -81,15 +81,17 @@ pub fn rewrite(
 /// # Errors
 /// What becomes of a row that stays where it is.
 pub fn decide(rewritten: &Rewritten, existing: Option<&[u8]>) -> Result<Decision, Outcome> {
-    let decode = |bytes| Some((bytes, row::decode_slice(bytes, &rewritten.key.provider)?));
-    match existing.and_then(decode) {
+    let Some(existing) = existing else {
+        return Ok(Decision::Move);
+    };
+    match row::decode_slice(existing, &rewritten.key.provider) {
         None => Ok(Decision::Move),
-        Some((bytes, Ok(stored))) if mark(bytes) == Some(stored.version) => {
+        Some(Ok(stored)) if mark(existing) == Some(stored.version) => {
             Ok(Decision::Supersede(stored.row.user_id))
         }
-        Some((_, Ok(_))) => Ok(Decision::Drop),
+        Some(Ok(_)) => Ok(Decision::Drop),
         // To drop the older row for one that no reader can decode would lose the last readable copy.
-        Some((_, Err(error))) => Err(Outcome::Failed(Reason::UnreadableTarget(error.0))),
+        Some(Err(error)) => Err(Outcome::Failed(Reason::UnreadableTarget(error.0))),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Settling older data: reading the values of many pieces, deciding, and calling the scripts that act.
 //!
-//! Between the decision and the script others may write. So a script acts only if the keys still hold the values
-//! that the decision was made on, and else answers `changed`; then the piece is looked at again. Each piece goes
-//! in one atomic step, whoever else writes, even if two brokers migrate at once.
+//! Others may write between the decision and the script. So a script acts only if the keys still hold the values
+//! that the decision was made on. Otherwise it answers `changed`, and the piece is looked at again. In this way each
+//! piece goes in one atomic step, even if two brokers migrate at once.
 
 use zeroize::Zeroizing;
 
