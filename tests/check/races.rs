@@ -8,22 +8,18 @@ use std::{
     time::Duration,
 };
 
+use testkit::{
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    resp_proxy::{Command, RespProxy, Verdict},
+    rows::*,
+};
 use token_broker::store::redis::{
     maintenance::check::{Check, Report},
     maintenance::progress::Silent,
 };
 
-use crate::{
-    damage::DAMAGES,
-    found, look, rows,
-    support::{
-        redis_server::RedisServer,
-        redis_tenant::RedisTenant,
-        resp_proxy::{Command, RespProxy, Verdict},
-        rows::*,
-    },
-    tenant,
-};
+use crate::{damage::DAMAGES, found, look, rows, tenant};
 
 /// Whether it looks at a row: the script with three or four keys.
 fn looks_at_a_row(command: &Command) -> bool {

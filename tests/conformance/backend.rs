@@ -3,22 +3,19 @@
 
 use std::{future::Future, marker::PhantomData, sync::Arc};
 
+use testkit::{
+    audit::encoded,
+    broker::{self, Broker},
+    redis_tenant::RedisTenant,
+    snapshot::Content,
+};
 use token_broker::{
     store::{MemoryStore, Store, redis::RedisStore},
     tokens::Rules,
     types::{RowKey, Tenant, UserId},
 };
 
-use crate::{
-    places::Place,
-    shared::Shared,
-    support::{
-        audit::encoded,
-        broker::{self, Broker},
-        redis_tenant::RedisTenant,
-        snapshot::Content,
-    },
-};
+use crate::{places::Place, shared::Shared};
 
 /// Data that brokers share, and the brokers. Clones are the same data.
 pub trait Backend: Clone + Send + Sync + 'static {

@@ -22,8 +22,6 @@ mod naive;
 mod places;
 mod run;
 mod shared;
-#[path = "../support/mod.rs"]
-mod support;
 mod teeth;
 
 use backend::{MemoryBackend, On};

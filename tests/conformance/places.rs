@@ -3,7 +3,7 @@
 
 use std::{future::Future, sync::OnceLock, time::Duration};
 
-use crate::support::{
+use testkit::{
     cluster::{self, Cluster},
     deployment::Deployment,
     launch::Program,

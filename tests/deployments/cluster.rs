@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{
+use testkit::{
     cluster::{Cluster, Options, slot},
     deployment::Deployment,
     launch::Program,

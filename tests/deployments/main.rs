@@ -7,5 +7,3 @@ mod bounds;
 mod cluster;
 mod rights;
 mod sentinel;
-#[path = "../support/mod.rs"]
-mod support;

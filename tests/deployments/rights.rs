@@ -3,6 +3,17 @@
 
 use std::{fmt::Debug, time::Duration};
 
+use testkit::{
+    broker::request,
+    cluster::{self, Cluster, slot},
+    launch::Program,
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    rows::*,
+    security::{BROKER_ACL, BROKER_PASSWORD, SENTINEL_ACL, Security},
+    sentinel::{self, Sentinels},
+    standalone::Standalone,
+};
 use token_broker::{
     store::{
         Condition, Put, Store,
@@ -13,18 +24,6 @@ use token_broker::{
     },
     tokens::Binding,
     types::{RowKey, Version},
-};
-
-use crate::support::{
-    broker::request,
-    cluster::{self, Cluster, slot},
-    launch::Program,
-    redis_server::RedisServer,
-    redis_tenant::RedisTenant,
-    rows::*,
-    security::{BROKER_ACL, BROKER_PASSWORD, SENTINEL_ACL, Security},
-    sentinel::{self, Sentinels},
-    standalone::Standalone,
 };
 
 /// What the rules of a user allow.

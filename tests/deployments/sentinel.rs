@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use redis::IntoConnectionInfo;
-
-use crate::support::{
+use testkit::{
     launch::Program,
     redis_server::RedisServer,
     security::Security,

@@ -21,6 +21,8 @@
     reason = "helpers of tests are tests, and one tells figures"
 )]
 
+use testkit::{redis_server, resp_proxy};
+
 mod crash;
 mod dry_run;
 mod failures;
@@ -37,9 +39,5 @@ mod seed;
 mod speed;
 mod start;
 mod stragglers;
-#[path = "../support/mod.rs"]
-mod support;
 mod teeth;
 mod world;
-
-use support::{redis_server, resp_proxy};

@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use testkit::broker_process::program;
 use tokio::sync::Notify;
 
 use crate::{
     resp_proxy::{RespProxy, Verdict},
     seed::{MAPPING, ROWS, assert_whole, seed},
-    support::broker_process::program,
     world::{P, World, old_json},
 };
 

@@ -9,21 +9,19 @@ use std::{
     time::Duration,
 };
 
+use testkit::{
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    resp_proxy::{RespProxy, Verdict},
+    rows::*,
+};
 use token_broker::{
     error::Error,
     store::{Condition, Put, PutOutcome, Store, redis::RedisStore},
     types::Version,
 };
 
-use crate::{
-    cluster::cluster,
-    support::{
-        redis_server::RedisServer,
-        redis_tenant::RedisTenant,
-        resp_proxy::{RespProxy, Verdict},
-        rows::*,
-    },
-};
+use crate::cluster::cluster;
 
 /// A store behind a proxy that treats the first `times` calls as `verdict` says, and a count of the calls.
 struct Stage {

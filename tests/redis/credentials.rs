@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use crate::support::{
+use testkit::{
     certificates::Certificates,
     launch::{Launch, Program},
     redis_tenant::RedisTenant,

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::{error::Error, store::Store, tokens::Binding};
-
-use crate::support::{
+use testkit::{
     broker::{Broker, request},
     broker_process::BrokerProcess,
     deployment::Deployment,
@@ -15,6 +13,7 @@ use crate::support::{
     rows::*,
     waiting::until,
 };
+use token_broker::{error::Error, store::Store, tokens::Binding};
 
 /// A primary and a replica that follows it.
 async fn pair(program: Program) -> (RedisServer, RedisServer) {

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life, waiting::until};
 use token_broker::types::Row;
 
-use crate::{
-    support::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life, waiting::until},
-    tenant,
-};
+use crate::tenant;
 
 const HOUR: i64 = 3_600;
 const DAYS_30: i64 = 30 * 24 * HOUR;

@@ -3,19 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::{
-    error::Error,
-    store::Store,
-    tokens::Binding,
-    types::{RowKey, Version},
-};
-
-use crate::support::{
+use testkit::{
     broker::{Broker, request, rules},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
     waiting::until,
+};
+use token_broker::{
+    error::Error,
+    store::Store,
+    tokens::Binding,
+    types::{RowKey, Version},
 };
 
 /// How long the store waits for a connection, and for an answer.

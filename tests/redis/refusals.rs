@@ -1,18 +1,17 @@
 //! A Redis that is there and doesn't write: out of memory, or a replica. Writes fail and change
 //! nothing, reads go on, and when it's over so do writes, through the same store.
 
-use token_broker::{
-    error::Error,
-    store::Store,
-    types::{Row, RowKey},
-};
-
-use crate::support::{
+use testkit::{
     broker::{Broker, request},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
     waiting::until,
+};
+use token_broker::{
+    error::Error,
+    store::Store,
+    types::{Row, RowKey},
 };
 
 /// Rows of two users in a session, and one elsewhere.

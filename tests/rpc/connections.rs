@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use testkit::{broker::rules, waiting::until};
 use token_broker::{server::ServerOptions, store::MemoryStore, tokens::Tokens};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -9,10 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    serving::{Client, Serving, get, options, store},
-    support::{broker::rules, waiting::until},
-};
+use crate::serving::{Client, Serving, get, options, store};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";

@@ -10,7 +10,5 @@ mod reasons;
 mod refusal;
 mod serving;
 mod sizes;
-#[path = "../support/mod.rs"]
-mod support;
 mod table;
 mod undecodable;

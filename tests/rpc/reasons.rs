@@ -1,6 +1,9 @@
 //! Each reason of guarantees, section 2.5 that this service has, with its code and details. That none of
 //! them repeats a secret, `refusal` checks every time.
 
+use testkit::{
+    broker::rules, redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until,
+};
 use token_broker::{
     proto::v1::{self, delete_request::Target, precondition::Condition},
     store::MemoryStore,
@@ -12,9 +15,6 @@ use tonic::Code;
 use crate::{
     refusal::refused,
     serving::{Client, SECRET, Serving, get, get_all, options, session, store},
-    support::{
-        broker::rules, redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until,
-    },
 };
 
 fn on(condition: Condition) -> Option<v1::Precondition> {

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use testkit::{broker::rules, redis_tenant::RedisTenant};
 use token_broker::{
     proto::v1::{self, token_broker_client::TokenBrokerClient},
     server::{Server, ServerOptions},
@@ -10,8 +11,6 @@ use token_broker::{
 };
 use tokio::{net::TcpListener, sync::oneshot};
 use tonic::transport::{Channel, Endpoint};
-
-use crate::support::{broker::rules, redis_tenant::RedisTenant};
 
 pub type Client = TokenBrokerClient<Channel>;
 
@@ -90,7 +89,7 @@ impl Serving {
     /// A client with gRPC's default limits, which can call at once.
     pub async fn client(&self) -> Client {
         let mut client = Client::new(self.channel().await);
-        crate::support::waiting::until("the broker admits calls", || {
+        testkit::waiting::until("the broker admits calls", || {
             let mut client = client.clone();
             async move {
                 let user_id = "nobody".to_owned();

@@ -2,6 +2,10 @@
 
 use std::future::Future;
 
+use testkit::{
+    broker::{Broker, request, rules},
+    rows::*,
+};
 use token_broker::{
     error::Error,
     tokens::{Precondition, StoreTokens},
@@ -11,10 +15,6 @@ use token_broker::{
 use crate::{
     backend::Backend,
     meddled::{After, Meddled},
-    support::{
-        broker::{Broker, request, rules},
-        rows::*,
-    },
 };
 
 fn silent() -> Row {

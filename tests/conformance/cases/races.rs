@@ -8,17 +8,14 @@ use std::{
     },
 };
 
+use testkit::{broker::Broker, rows::*};
 use token_broker::{
     store::Store,
     types::{RowKey, Version},
 };
 use tokio::task::{JoinSet, yield_now};
 
-use crate::{
-    backend::Backend,
-    dice::Dice,
-    support::{broker::Broker, rows::*},
-};
+use crate::{backend::Backend, dice::Dice};
 
 const USERS: [&str; 2] = ["alice", "bob"];
 
