@@ -18,10 +18,10 @@ pub fn violations(snapshot: &Snapshot, prefix: &str) -> Vec<String> {
             continue;
         };
         match (audit.kind(key), &value.content) {
-            (Some(Kind::Row { session }), Content::Text(text)) if text != b"null" => {
+            (Some(KeyKind::Row { session }), Content::Text(text)) if text != b"null" => {
                 audit.row(key, value, text, session, &mut wrong);
             }
-            (Some(Kind::SessionIndex { session }), Content::Set(members)) => {
+            (Some(KeyKind::SessionIndex { session }), Content::Set(members)) => {
                 audit.index(key, members, &mut wrong);
                 let own = format!("{prefix}upstream:{session}:");
                 for member in members {
@@ -31,7 +31,7 @@ pub fn violations(snapshot: &Snapshot, prefix: &str) -> Vec<String> {
                     }
                 }
             }
-            (Some(Kind::UserIndex), Content::Set(members)) => {
+            (Some(KeyKind::UserIndex), Content::Set(members)) => {
                 audit.index(key, members, &mut wrong);
             }
             _ => {}
@@ -45,21 +45,21 @@ struct Audit<'a> {
     prefix: &'a str,
 }
 
-enum Kind<'a> {
+enum KeyKind<'a> {
     Row { session: &'a str },
     SessionIndex { session: &'a str },
     UserIndex,
 }
 
 impl Audit<'_> {
-    fn kind<'k>(&self, key: &'k str) -> Option<Kind<'k>> {
+    fn kind<'k>(&self, key: &'k str) -> Option<KeyKind<'k>> {
         let rest = key.strip_prefix(self.prefix)?;
         if rest.starts_with("user:upstream:") {
-            return Some(Kind::UserIndex);
+            return Some(KeyKind::UserIndex);
         }
         match rest.strip_prefix("upstream:")?.split_once(':')? {
-            ("idx", session) => Some(Kind::SessionIndex { session }),
-            (session, _) => Some(Kind::Row { session }),
+            ("idx", session) => Some(KeyKind::SessionIndex { session }),
+            (session, _) => Some(KeyKind::Row { session }),
         }
     }
 

@@ -25,10 +25,20 @@ pub struct RedisTenant {
 impl RedisTenant {
     /// A new tenant, of a random name.
     pub fn on(deployment: &impl Deployment) -> Self {
+        Self::named(random_name(), deployment)
+    }
+
+    /// The tenant of this name, which no other test shares the servers with.
+    pub fn called(name: &str, deployment: &impl Deployment) -> Self {
+        Self::named(name.parse().unwrap(), deployment)
+    }
+
+    fn named(tenant: Tenant, deployment: &impl Deployment) -> Self {
+        let spans = ["redis-connect-timeout", "redis-timeout"].map(|name| (name, "5s".to_owned()));
         Self {
-            settings: deployment.settings(),
+            settings: spans.into_iter().chain(deployment.settings()).collect(),
             eyes: deployment.eyes(),
-            tenant: random_name(),
+            tenant,
         }
     }
 
@@ -69,15 +79,15 @@ impl RedisTenant {
 
     /// A store as one more broker has it, with connections of its own.
     pub fn store(&self) -> RedisStore {
-        self.store_with(Duration::from_secs(5))
+        let settings = deployment::settings(self.settings.iter().cloned());
+        RedisStore::new(&self.tenant, settings.resolve().unwrap().redis)
     }
 
     /// A store that waits so long at most, to connect and for an answer.
     pub fn store_with(&self, timeout: Duration) -> RedisStore {
         let span = format!("{}ms", timeout.as_millis());
-        let spans = ["redis-connect-timeout", "redis-timeout"].map(|name| (name, span.clone()));
-        let settings = deployment::settings(self.settings.iter().cloned().chain(spans));
-        RedisStore::new(&self.tenant, settings.resolve().unwrap().redis)
+        let tenant = self.clone().with("redis-connect-timeout", &span);
+        tenant.with("redis-timeout", &span).store()
     }
 
     /// One more broker of the tenant.
@@ -117,6 +127,11 @@ impl RedisTenant {
     /// All that Redis holds of it.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&mut self.raw(), &self.prefix())
+    }
+
+    /// All that its Redis holds, also of others.
+    pub fn snapshot_of_all(&self) -> Snapshot {
+        Snapshot::take(&mut self.raw(), "")
     }
 
     /// Checks what Redis holds of it against guarantees, section 3.2.

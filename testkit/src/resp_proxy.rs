@@ -42,7 +42,7 @@ impl Command {
 
 /// What becomes of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Fate {
     /// Redis gets it, the client the answer.
     Forward,
     /// Redis gets this one instead.
@@ -57,7 +57,7 @@ pub enum Verdict {
     DropAfter,
 }
 
-type Hook = dyn Fn(Command) -> Pin<Box<dyn Future<Output = Verdict> + Send>> + Send + Sync;
+type Hook = dyn Fn(Command) -> Pin<Box<dyn Future<Output = Fate> + Send>> + Send + Sync;
 
 /// A proxy before one Redis, until it is dropped.
 pub struct RespProxy {
@@ -74,7 +74,7 @@ impl RespProxy {
         hook: impl Fn(Command) -> F + Send + Sync + 'static,
     ) -> Self
     where
-        F: Future<Output = Verdict> + Send + 'static,
+        F: Future<Output = Fate> + Send + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("its address").port();
@@ -103,7 +103,7 @@ impl RespProxy {
 
     /// A proxy that only counts.
     pub async fn counting(upstream: u16) -> Self {
-        Self::start(upstream, async |_| Verdict::Forward).await
+        Self::start(upstream, async |_| Fate::Forward).await
     }
 
     /// The port that it listens on.
@@ -179,16 +179,16 @@ async fn requests(
             if !OPENING.contains(&command.name().as_str()) {
                 command.number = commands.fetch_add(1, Ordering::SeqCst) + 1;
             }
-            let verdict = hook(command).await;
-            match &verdict {
-                Verdict::CutBefore => return Some((to, true)),
-                Verdict::DropBefore => return Some((to, false)),
-                Verdict::Replace(args) => to.write_all(&packed(args)).await.ok()?,
+            let fate = hook(command).await;
+            match &fate {
+                Fate::CutBefore => return Some((to, true)),
+                Fate::DropBefore => return Some((to, false)),
+                Fate::Replace(args) => to.write_all(&packed(args)).await.ok()?,
                 _ => to.write_all(&buffer[..length]).await.ok()?,
             }
-            match verdict {
-                Verdict::CutAfter => return Some((to, true)),
-                Verdict::DropAfter => return Some((to, false)),
+            match fate {
+                Fate::CutAfter => return Some((to, true)),
+                Fate::DropAfter => return Some((to, false)),
                 _ => {}
             }
             buffer.drain(..length);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Index,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -12,9 +13,15 @@ local function ends(key)
   -- Only Redis 7 tells the instant itself.
   local at = redis.pcall('PEXPIRETIME', key)
   if type(at) == 'number' then return at end
-  -- There the clock goes on while a script runs.
-  local time, left = redis.call('TIME'), redis.call('PTTL', key)
-  return left < 0 and left or time[1] * 1000 + math.floor(time[2] / 1000) + left
+  -- There the clock goes on while a script runs: what is left counts from a time between two that
+  -- are the same millisecond.
+  local function now()
+    local time = redis.call('TIME')
+    return time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  local before, left, after
+  repeat before, left, after = now(), redis.call('PTTL', key), now() until before == after
+  return left < 0 and left or before + left
 end
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
   local kind = redis.call('TYPE', key).ok
@@ -91,6 +98,15 @@ impl PartialEq for Life {
 
 impl Eq for Life {}
 
+impl Index<&str> for Snapshot {
+    type Output = Value;
+
+    fn index(&self, key: &str) -> &Value {
+        let value = self.get(key);
+        value.unwrap_or_else(|| panic!("there is no {key}"))
+    }
+}
+
 impl Snapshot {
     /// Takes a snapshot of all keys that begin with `prefix`, which has nothing of a glob.
     pub fn take(redis: &mut redis::Connection, prefix: &str) -> Self {
@@ -138,6 +154,13 @@ impl Snapshot {
                 .map(|member| String::from_utf8_lossy(member).into_owned())
                 .collect(),
             _ => BTreeSet::new(),
+        }
+    }
+
+    /// Checks that each key of `other` is here, too, with the same content and life.
+    pub fn assert_still_holds(&self, other: &Self) {
+        for (key, value) in &other.0 {
+            assert_eq!(self.0.get(key), Some(value), "{}", key.escape_ascii());
         }
     }
 

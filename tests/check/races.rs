@@ -11,7 +11,7 @@ use std::{
 use testkit::{
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
-    resp_proxy::{Command, RespProxy, Verdict},
+    resp_proxy::{Command, Fate, RespProxy},
     rows::*,
 };
 use token_broker::store::redis::{
@@ -43,7 +43,7 @@ where
             if first {
                 write().await;
             }
-            Verdict::Forward
+            Fate::Forward
         }
     })
     .await;
@@ -97,7 +97,7 @@ async fn a_row_that_never_settles() {
                 let user = format!("u{}", writes.fetch_add(1, Ordering::SeqCst));
                 broker.put(&key("s", "p"), &row(&user, "at")).await;
             }
-            Verdict::Forward
+            Fate::Forward
         }
     })
     .await;
@@ -125,9 +125,9 @@ async fn cut_off_at_every_command() {
         let wrong = look(&tenant).await.damaged();
         let proxy = RespProxy::start(server.port(), move |command| async move {
             match command.number == at {
-                true if at % 8 == 1 => Verdict::CutBefore,
-                true => Verdict::CutAfter,
-                false => Verdict::Forward,
+                true if at % 8 == 1 => Fate::CutBefore,
+                true => Fate::CutAfter,
+                false => Fate::Forward,
             }
         })
         .await;

@@ -15,7 +15,7 @@ use token_broker::{
     types::{RowKey, Tenant, UserId},
 };
 
-use crate::{places::Place, shared::Shared};
+use crate::{shared::Shared, shared_servers::SharedServers};
 
 /// Data that brokers share, and the brokers. Clones are the same data.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -107,7 +107,7 @@ impl<P> Clone for On<P> {
     }
 }
 
-impl<P: Place> Backend for On<P> {
+impl<P: SharedServers> Backend for On<P> {
     type Store = RedisStore;
 
     async fn start() -> Self {

@@ -19,17 +19,17 @@ mod cases;
 mod dice;
 mod meddled;
 mod naive;
-mod places;
 mod run;
 mod shared;
+mod shared_servers;
 mod teeth;
 
 use backend::{MemoryBackend, On};
 use naive::NaiveBackend;
-use places::{
+use run::run;
+use shared_servers::{
     Oldest, OnCluster, OnClusterTls, OnSentinel, OnSentinelTls, Tcp, TcpTls, Unix, Valkey,
 };
-use run::run;
 
 conformance! {
     memory => MemoryBackend,

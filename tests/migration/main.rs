@@ -21,8 +21,6 @@
     reason = "helpers of tests are tests, and one tells figures"
 )]
 
-use testkit::{redis_server, resp_proxy};
-
 mod crash;
 mod dry_run;
 mod failures;
@@ -31,6 +29,7 @@ mod grace;
 mod identities;
 mod moving;
 mod newer_rows;
+mod old_tenant;
 mod process;
 mod races;
 mod replicas;
@@ -40,4 +39,3 @@ mod speed;
 mod start;
 mod stragglers;
 mod teeth;
-mod world;

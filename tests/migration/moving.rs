@@ -15,7 +15,7 @@ use token_broker::{
     types::Tenant,
 };
 
-use crate::world::mapping_of;
+use crate::old_tenant::mapping_of;
 
 /// Several pages of a scan.
 const ROWS: usize = 5_000;

@@ -1,49 +1,50 @@
 //! A Redis with old data in it, as the tests see it: raw keys and values.
 
-use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use redis::{FromRedisValue, ToRedisArgs, aio::MultiplexedConnection};
 use token_broker::{
-    config::Settings,
-    store::redis::{
-        RedisStore,
-        maintenance::migration::{LegacyMapping, Migration, Report, progress::Silent},
-    },
+    store::redis::maintenance::migration::{LegacyMapping, Migration, Report, progress::Silent},
     types::{ProviderName, RowKey, SessionId, StoredRow},
 };
 
-use crate::redis_server::RedisServer;
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
 /// What the keys of the tenant begin with.
 pub const P: &str = "thv:auth:{ns:name}:";
 
-pub struct World {
+/// A tenant with old data, on a Redis of its own.
+pub struct OldTenant {
     pub redis: RedisServer,
+    tenant: RedisTenant,
     connection: MultiplexedConnection,
 }
 
-/// What a key holds, in a form that can be compared, and when it ends: ms after the epoch, -1 never.
-#[derive(Clone, Debug)]
-pub struct Held {
-    pub value: Vec<String>,
-    pub ends: i64,
-}
+impl Deref for OldTenant {
+    type Target = RedisTenant;
 
-/// Before Redis 7 the end is computed from a clock and a span that are read one after the other.
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value && (self.ends - other.ends).abs() <= 50
+    fn deref(&self) -> &RedisTenant {
+        &self.tenant
     }
 }
 
-impl World {
+impl OldTenant {
     pub async fn new() -> Self {
         Self::over(RedisServer::start()).await
     }
 
     pub async fn over(redis: RedisServer) -> Self {
         let connection = redis.connect().await;
-        Self { redis, connection }
+        // One connection, so that the proxies see its commands in order.
+        let tenant = RedisTenant::called("ns:name", &redis)
+            .with("redis-connections", "1")
+            .with("redis-connect-timeout", "300ms")
+            .with("redis-timeout", "10s");
+        Self {
+            redis,
+            tenant,
+            connection,
+        }
     }
 
     /// One command, over the test's own connection.
@@ -100,44 +101,14 @@ impl World {
         }
     }
 
-    /// Everything in the database.
-    pub async fn dump(&self) -> BTreeMap<String, Held> {
-        const SCRIPT: &str = r"
-            local all = {}
-            for _, key in ipairs(redis.call('KEYS', '*')) do
-              local kind, value = redis.call('TYPE', key).ok
-              if kind == 'string' then value = { redis.call('GET', key) }
-              elseif kind == 'set' then value = redis.call('SMEMBERS', key); table.sort(value)
-              else value = { redis.call('DUMP', key) } end
-              local ends = redis.pcall('PEXPIRETIME', key)
-              if type(ends) == 'table' then -- before Redis 7, where the clock goes on meanwhile
-                local time = redis.call('TIME')
-                ends = redis.call('PTTL', key)
-                if ends >= 0 then ends = time[1] * 1000 + math.floor(time[2] / 1000) + ends end
-              end
-              all[#all + 1] = { key, ends, value }
-            end
-            return all";
-        let dumped: Vec<(Vec<u8>, i64, Vec<Vec<u8>>)> = self.cmd("EVAL", &[SCRIPT, "0"]).await;
-        let text = |bytes: &Vec<u8>| match str::from_utf8(bytes) {
-            Ok(text) => text.to_owned(),
-            Err(_) => bytes.escape_ascii().to_string(),
-        };
-        dumped
-            .into_iter()
-            .map(|(key, ends, value)| {
-                let value = value.iter().map(text).collect();
-                (text(&key), Held { value, ends })
-            })
-            .collect()
-    }
-
-    pub fn store(&self) -> RedisStore {
-        store_on(self.redis.port())
-    }
-
+    /// A migration with this mapping.
     pub fn migration(&self, mapping: &[&str]) -> Migration {
-        migration_on(self.redis.port(), mapping)
+        Migration::new(&self.store(), mapping_of(mapping))
+    }
+
+    /// A migration behind the proxy on `port`.
+    pub fn migration_at(&self, port: u16, mapping: &[&str]) -> Migration {
+        Migration::new(&self.at_port(port).store(), mapping_of(mapping))
     }
 
     /// A run that is to succeed, whatever the report says.
@@ -151,22 +122,6 @@ impl World {
         let read = self.store().get(&row_key(session, provider)).await;
         read.expect("an answer").expect("a row").expect("readable")
     }
-}
-
-pub fn store_on(port: u16) -> RedisStore {
-    let settings = Settings {
-        redis_url: Some(format!("redis://127.0.0.1:{port}").as_str().into()),
-        redis_connections: Some("1".into()),
-        redis_connect_timeout: Some("300ms".into()),
-        redis_timeout: Some("10s".into()),
-        ..Settings::default()
-    };
-    let options = settings.resolve().unwrap().redis;
-    RedisStore::new(&"ns:name".parse().unwrap(), options)
-}
-
-pub fn migration_on(port: u16, mapping: &[&str]) -> Migration {
-    Migration::new(&store_on(port), mapping_of(mapping))
 }
 
 pub fn mapping_of(pairs: &[&str]) -> LegacyMapping {

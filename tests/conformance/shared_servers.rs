@@ -16,7 +16,7 @@ use testkit::{
 const CALM: Duration = Duration::from_secs(15);
 
 /// Servers to run the suite on.
-pub trait Place: Send + Sync + 'static {
+pub trait SharedServers: Send + Sync + 'static {
     /// What they are.
     type Servers: Deployment;
 
@@ -24,13 +24,13 @@ pub trait Place: Send + Sync + 'static {
     fn shared() -> impl Future<Output = &'static Self::Servers> + Send;
 }
 
-/// `places!(Name: Type = start;)`.
-macro_rules! places {
+/// `shared_servers!(Name: Type = start;)`.
+macro_rules! shared_servers {
     ($($(#[$doc:meta])* $name:ident: $servers:ty = $start:expr, $settled:expr;)*) => {$(
         $(#[$doc])*
         pub struct $name;
 
-        impl Place for $name {
+        impl SharedServers for $name {
             type Servers = $servers;
 
             async fn shared() -> &'static $servers {
@@ -45,7 +45,7 @@ macro_rules! places {
 
 async fn at_once(_: &Standalone) {}
 
-places! {
+shared_servers! {
     /// One server.
     Tcp: Standalone = Standalone::start(Program::Usual, Security::ACL), at_once;
     /// One server, over TLS.
