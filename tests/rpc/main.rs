@@ -5,6 +5,7 @@
 mod answers;
 mod connections;
 mod deadlines;
+mod every_rpc;
 mod fields;
 mod reasons;
 mod refusal;

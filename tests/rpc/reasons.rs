@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tonic::Code;
 
 use crate::{
+    every_rpc::every_call,
     refusal::refused,
     serving::{Client, SECRET, Serving, get, get_all, options, session, store},
 };
@@ -159,41 +160,15 @@ async fn row_unreadable() {
     assert!(all.entries.keys().eq(["good"]));
 }
 
-/// Calls of every RPC.
-async fn every_call_is_refused(client: &mut Client, code: Code, reason: &str) {
-    refused(client.store(store("s", "p")).await, code, reason);
-    refused(client.get(get("s", "p")).await, code, reason);
-    refused(client.get_all(get_all("s")).await, code, reason);
-    let delete = v1::DeleteRequest {
-        session_id: session("s"),
-        target: Some(Target::AllProviders(true)),
-        version: None,
-    };
-    refused(client.delete(delete).await, code, reason);
-    let user_id = "u".to_owned();
-    let delete_user = v1::DeleteUserRequest {
-        user_id: user_id.clone(),
-    };
-    refused(client.delete_user(delete_user).await, code, reason);
-    let latest = v1::GetLatestForUserRequest {
-        user_id: user_id.clone(),
-        provider: "p".to_owned(),
-    };
-    refused(client.get_latest_for_user(latest).await, code, reason);
-    let listing = v1::ListUserSessionsRequest {
-        user_id,
-        ..Default::default()
-    };
-    refused(client.list_user_sessions(listing).await, code, reason);
-}
-
 #[tokio::test]
 async fn migrating() {
     let tokens = Tokens::new(MemoryStore::new(), rules("a:b".parse().unwrap()));
     let (done, prepared) = oneshot::channel::<()>();
     let serving = Serving::start(tokens, options(), async { _ = prepared.await }).await;
     let mut client = Client::new(serving.channel().await);
-    every_call_is_refused(&mut client, Code::Unavailable, "MIGRATING").await;
+    for (_, answer) in every_call(&mut client).await {
+        refused(answer, Code::Unavailable, "MIGRATING");
+    }
     done.send(()).unwrap();
     serving.client().await.store(store("s", "p")).await.unwrap();
 }

@@ -7,6 +7,9 @@
 
 mod audit;
 mod linearizability;
+mod resp_proxy;
+mod slots;
+mod snapshot;
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
