@@ -36,6 +36,15 @@ pub async fn seed(tenant: &OldTenant) {
         .await;
 }
 
+/// Whether two keys end at the same time, as far as Redis 6.2 can say: there the clock goes on while a
+/// script moves a row.
+fn alike(one: Life, other: Life) -> bool {
+    match (one, other) {
+        (Life::Until(one), Life::Until(other)) => one.abs_diff(other) <= 50,
+        _ => one == other,
+    }
+}
+
 /// Each row is whole, in the old layout or the new one, with the life and the tokens that it had.
 /// Gives how many are new.
 pub fn assert_whole(before: &Snapshot, now: &Snapshot) -> usize {
@@ -63,10 +72,11 @@ pub fn assert_whole(before: &Snapshot, now: &Snapshot) -> usize {
                 let text = now.text(&new).expect("text");
                 assert!(text.contains(&format!("at-{session}")));
                 assert!(text.contains(&format!(r#""provider_id":"{provider}""#)));
-                assert_eq!(held.life, was.life);
+                assert!(alike(held.life, was.life), "{held:?} {was:?}");
                 assert!(has(&user_set, &new) && !has(&user_set, &old));
                 assert!(has(&session_set, &new));
-                assert!(now[&*format!("{P}{session_set}")].life.covers(held.life));
+                let index = now[&*format!("{P}{session_set}")].life;
+                assert!(index.covers(held.life) || alike(index, held.life));
                 assert_eq!(now[&*format!("{P}{user_set}")].life, Life::Endless);
                 // Whoever writes from now on must know that old replicas may write as well.
                 assert!(now.get(&format!("{P}broker:grace")).is_some());

@@ -2,7 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use testkit::resp_proxy::{Command, Fate, RespProxy};
+use testkit::{
+    resp_proxy::{Command, Fate, RespProxy},
+    snapshot::Life,
+};
 use token_broker::store::redis::maintenance::migration::progress::Silent;
 
 use crate::{
@@ -23,7 +26,10 @@ async fn move_step_by_step(
         format!("{P}upstream:{session}"),
         format!("{P}upstream:{session}:{provider}"),
     );
-    let left: String = tenant.cmd("PTTL", &[&old]).await;
+    let Some(Life::Until(end)) = tenant.snapshot().life(&old) else {
+        panic!("{old} has an end");
+    };
+    let end = end.to_string();
     let json = tenant
         .get(&old)
         .await
@@ -35,9 +41,9 @@ async fn move_step_by_step(
     );
     let commands: [&[&str]; 7] = [
         &["SET", &format!("{P}broker:grace"), "1"],
-        &["SET", &new, &json, "PX", &left],
+        &["SET", &new, &json, "PXAT", &end],
         &["SADD", &session_set, &new],
-        &["PEXPIRE", &session_set, &left],
+        &["PEXPIREAT", &session_set, &end],
         &["SADD", &user_set, &new],
         &["SREM", &user_set, &old],
         &["DEL", &old],

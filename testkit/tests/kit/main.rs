@@ -1,4 +1,7 @@
-//! That the tests can rely on their kit: it takes what is sound, and notices what isn't.
+//! That the tests can rely on their kit.
+//!
+//! The audit and the checker take what is sound, and notice what isn't. The servers are what they say:
+//! what is cut is cut, who is hidden is hidden, and everything ends where it should.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -6,8 +9,10 @@
 )]
 
 mod audit;
+mod cluster;
 mod linearizability;
 mod resp_proxy;
+mod sentinel;
 mod slots;
 mod snapshot;
 

@@ -10,14 +10,6 @@ use testkit::{
     waiting::found,
 };
 
-#[test]
-fn slots_are_those_of_redis() {
-    // The first two are told by the specification, the third by a server.
-    assert_eq!(slot("123456789"), 0x31c3);
-    assert_eq!(slot("{user1000}.following"), slot("{user1000}.followers"));
-    assert_eq!(slot("foo{}{bar}"), 8363);
-}
-
 async fn slots_move_and_primaries_fail(options: &Options) {
     let cluster = Cluster::start(options);
     cluster.settled().await;
