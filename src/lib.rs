@@ -10,13 +10,13 @@
 //! |---|---|---|
 //! | [`cli`] | the commands: `serve`, `migrate`, `check`, `health`; exit codes, logging | everything below |
 //! | [`config`] | [`Settings`](config::Settings) as written → [`Config`](config::Config), all mistakes at once | types, options of the others |
-//! | [`server`] | assembly: services, health, connections, shutdown | rpc, tokens, store |
-//! | [`rpc`] | one file a gRPC service: request → domain call → answer; errors → statuses | tokens, types, proto |
+//! | [`server`] | assembly: services, health, connections, shutdown | config, rpc, tokens, store |
+//! | [`rpc`] | one file or folder a gRPC service: request → domain call → answer; errors → statuses | tokens, types, proto |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | store (the trait), types |
 //! | [`store`] | the trait [`Store`](store::Store), and a backend a file or folder: `memory`, [`redis`](store::redis) with its [`migration`](store::redis::maintenance::migration) and [`check`](store::redis::maintenance::check) | types |
 //! | [`types`] | the words: ids, [`Secret`](types::Secret), [`Row`](types::Row), [`Version`](types::Version) | nothing |
 //! | [`error`] | what can go wrong, in one type with two faces: the caller's and the operator's | nothing |
-//! | [`proto`] | generated code, and the `Debug` that prints no secret | nothing |
+//! | [`proto`] | generated code, and what of it may be printed | nothing |
 //!
 //! Arrows point down this table only. `tokens` knows no tonic and no Redis, `rpc` knows no Redis,
 //! `store` knows no tonic and makes no decision that a caller could argue with.
@@ -25,9 +25,9 @@
 //!
 //! 1. A connection was accepted by `server/connections.rs`, within the limit on connections; tonic
 //!    decodes the message, within the limit on its size.
-//! 2. [`rpc::TokenBrokerService`] hands the call to [`rpc::Calls`], which admits it (or answers
-//!    `OVERLOADED`, `MIGRATING`), and bounds it by the caller's deadline.
-//! 3. `rpc/request.rs` checks every field and makes a [`tokens::StoreTokens`] of typed ids and
+//! 2. [`rpc::TokenBrokerService`] hands the call to the [`rpc::FrontDoor`], which admits it (or
+//!    answers `OVERLOADED`, `MIGRATING`), bounds it by the caller's deadline, and writes its log line.
+//! 3. `rpc/token_broker/request.rs` checks every field and makes a [`tokens::StoreTokens`] of typed ids and
 //!    secrets; all that is wrong is answered in one `BadRequest`.
 //! 4. [`tokens::Tokens::store`] checks sizes, finds a refresh token to carry forward, computes how
 //!    long the row lives, draws a version, and asks the store for one conditional
@@ -48,8 +48,8 @@
 //! | thing | place |
 //! |---|---|
 //! | an RPC | `proto/`, a method in `rpc/` and one in [`tokens`]; its rules in `tests/conformance/` |
-//! | a gRPC service | a `.proto` and a file in `rpc/`, added in [`server`] |
-//! | a backend | a file or folder in [`store`] that implements the trait, a line in `tests/conformance/main.rs`, an arm in `cli/serve.rs` |
+//! | a gRPC service | a `.proto` and a file or folder in `rpc/`, added in `server/assemble.rs` |
+//! | a backend | a file or folder in [`store`] that implements the trait, a line in `tests/conformance/main.rs`, an arm in `server/assemble.rs` |
 //! | an error | a variant in [`error`]; the compiler then asks for its code and reason in `rpc/status.rs` |
 //! | a setting | a field in `config/settings.rs` and a line in [`config::Settings::resolve`]; `docs/configuration.md` |
 //! | something to verify in Redis | a [`FindingKind`](store::redis::maintenance::check::FindingKind), a fault in `check_row.lua` or `check_index.lua`; a planted damage in `tests/check/` |
@@ -71,7 +71,7 @@
 //!   [`Store::put`](store::Store::put) and right after each read. Carry-forward is a read and a
 //!   conditional write in [`tokens`] already, so that it can open and seal in between; no script
 //!   looks into a token.
-//! - **Callers and policy:** `access/`, asked by [`rpc::Calls`] before a call is admitted; the tenant
+//! - **Callers and policy:** `access/`, asked by the [`rpc::FrontDoor`] before a call is admitted; the tenant
 //!   then comes with the caller, and [`tokens::Tokens`] is one a tenant.
 //! - **Refresh:** `refresh/`, on top of [`tokens`]: leases and intents are rows' own fields, written
 //!   with [`Condition::Version`](store::Condition::Version), which is what keeps a refresh from

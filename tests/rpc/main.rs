@@ -6,6 +6,7 @@ mod answers;
 mod connections;
 mod deadlines;
 mod fields;
+mod log_lines;
 mod reasons;
 mod refusal;
 mod serving;

@@ -4,7 +4,6 @@
 use token_broker::{
     proto::v1::{self, delete_request::Target, precondition::Condition},
     store::MemoryStore,
-    tokens::Tokens,
 };
 use tokio::sync::oneshot;
 use tonic::Code;
@@ -12,9 +11,7 @@ use tonic::Code;
 use crate::{
     refusal::refused,
     serving::{Client, SECRET, Serving, get, get_all, options, session, store},
-    support::{
-        broker::rules, redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until,
-    },
+    support::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until},
 };
 
 fn on(condition: Condition) -> Option<v1::Precondition> {
@@ -189,9 +186,12 @@ async fn every_call_is_refused(client: &mut Client, code: Code, reason: &str) {
 
 #[tokio::test]
 async fn migrating() {
-    let tokens = Tokens::new(MemoryStore::new(), rules("a:b".parse().unwrap()));
+    let tenant = "a:b".parse().unwrap();
     let (done, prepared) = oneshot::channel::<()>();
-    let serving = Serving::start(tokens, options(), async { _ = prepared.await }).await;
+    let serving = Serving::start(tenant, MemoryStore::new(), options(), async {
+        _ = prepared.await;
+    })
+    .await;
     let mut client = Client::new(serving.channel().await);
     every_call_is_refused(&mut client, Code::Unavailable, "MIGRATING").await;
     done.send(()).unwrap();

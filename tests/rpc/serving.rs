@@ -1,12 +1,13 @@
 //! A broker that serves in the test's process, on a port of its own.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use token_broker::{
     proto::v1::{self, token_broker_client::TokenBrokerClient},
     server::{Server, ServerOptions},
     store::{MemoryStore, Store},
     tokens::Tokens,
+    types::Tenant,
 };
 use tokio::{net::TcpListener, sync::oneshot};
 use tonic::transport::{Channel, Endpoint};
@@ -37,32 +38,37 @@ pub fn options() -> ServerOptions {
 impl Serving {
     /// A broker that keeps rows in memory.
     pub async fn memory() -> Self {
+        Self::memory_with(options()).await
+    }
+
+    /// The same, with options of the test's own.
+    pub async fn memory_with(options: ServerOptions) -> Self {
         let tenant = "default:default".parse().unwrap();
-        let tokens = Tokens::new(MemoryStore::new(), rules(tenant));
-        Self::start(tokens, options(), async {}).await
+        Self::start(tenant, MemoryStore::new(), options, async {}).await
     }
 
     /// A broker of `tenant`.
     pub async fn redis(tenant: &RedisTenant, options: ServerOptions) -> Self {
         let store = tenant.store_with(Duration::from_secs(2));
-        let tokens = Tokens::new(store, rules(tenant.name().clone()));
-        Self::start(tokens, options, async {}).await
+        Self::start(tenant.name().clone(), store, options, async {}).await
     }
 
     /// A broker that admits calls once `prepare` is done.
     pub async fn start<S: Store>(
-        tokens: Tokens<S>,
+        tenant: Tenant,
+        store: S,
         options: ServerOptions,
         prepare: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = Server::new(Arc::new(tokens), options);
+        let tokens = Tokens::new(store, rules(tenant.clone()));
+        let server = Server::new(tenant, Arc::new(tokens), options);
         tokio::spawn(async move {
             let prepare = async {
                 prepare.await;
-                Ok::<(), Infallible>(())
+                Ok(())
             };
             let stopped = async { _ = stopped.await };
             let nothing = async {};

@@ -1,15 +1,68 @@
-//! From the domain to the wire. Tokens are moved, not copied.
+//! From the domain to the wire: one function an RPC. Tokens are moved, not copied.
 
 use prost_types::Timestamp;
 
 use crate::{
     proto::v1,
-    tokens::UserSession,
-    types::{ProviderName, ReauthReason, Row, Secret, StoredRow, UnixTime},
+    store::DeletedUser,
+    tokens::{Page, SessionTokens, UserSession},
+    types::{ProviderName, ReauthReason, Row, Secret, StoredRow, UnixTime, Version},
 };
 
+pub(super) fn store(written: Version) -> v1::StoreResponse {
+    v1::StoreResponse {
+        version: written.number(),
+    }
+}
+
+pub(super) fn get(stored: StoredRow, provider: ProviderName) -> v1::GetResponse {
+    v1::GetResponse {
+        entry: Some(entry(stored, provider, UnixTime::now())),
+    }
+}
+
+pub(super) fn get_all(found: SessionTokens) -> v1::GetAllResponse {
+    let now = UnixTime::now();
+    let named = |(provider, stored): (ProviderName, _)| {
+        let name = String::from(provider.clone());
+        (name, entry(stored, provider, now))
+    };
+    v1::GetAllResponse {
+        entries: found.rows.into_iter().map(named).collect(),
+        unreadable: found.unreadable.into_iter().map(String::from).collect(),
+    }
+}
+
+pub(super) fn delete(deleted: u64) -> v1::DeleteResponse {
+    v1::DeleteResponse { deleted }
+}
+
+pub(super) fn delete_user(deleted: DeletedUser) -> v1::DeleteUserResponse {
+    v1::DeleteUserResponse {
+        deleted_rows: deleted.rows,
+        deleted_identities: deleted.identities,
+        existed: deleted.existed,
+    }
+}
+
+pub(super) fn get_latest_for_user(
+    stored: StoredRow,
+    provider: ProviderName,
+) -> v1::GetLatestForUserResponse {
+    v1::GetLatestForUserResponse {
+        entry: Some(entry(stored, provider, UnixTime::now())),
+    }
+}
+
+pub(super) fn list_user_sessions(page: Page) -> v1::ListUserSessionsResponse {
+    v1::ListUserSessionsResponse {
+        sessions: page.sessions.into_iter().map(user_session).collect(),
+        next_page_token: page.next.unwrap_or_default(),
+    }
+}
+
 /// A row as callers see it at `now`.
-pub(super) fn entry(stored: StoredRow, provider: ProviderName, now: UnixTime) -> v1::TokenEntry {
+fn entry(stored: StoredRow, provider: ProviderName, now: UnixTime) -> v1::TokenEntry {
     let StoredRow { row, version } = stored;
     v1::TokenEntry {
         version: version.number(),
@@ -52,7 +105,7 @@ fn reauth_reason(reason: Option<ReauthReason>) -> v1::ReauthReason {
 }
 
 /// A row of a user, without its tokens.
-pub(super) fn user_session(session: UserSession) -> v1::UserSession {
+fn user_session(session: UserSession) -> v1::UserSession {
     v1::UserSession {
         session_id: session.key.session.as_str().to_owned(),
         provider: session.key.provider.into(),

@@ -1,0 +1,114 @@
+//! What a broker is made of, from its configuration, from top to bottom.
+
+use std::{future::pending, sync::Arc};
+
+use tonic::{service::LayerExt, transport};
+
+use super::{ServeError, ServerOptions, health::Health, prepare, run};
+use crate::{
+    config::{Backend, Config},
+    proto::v1,
+    rpc::{Admission, FrontDoor, RefusalLayer, TokenBrokerService},
+    store::{
+        MemoryStore, Store,
+        redis::{RedisStore, maintenance::migration::Migration},
+    },
+    tokens::Tokens,
+    types::Tenant,
+};
+
+/// The descriptors of what is served besides reflection, and of what tools need to know.
+const DESCRIPTORS: [&[u8]; 3] = [
+    v1::FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    // So that tools can show the details of errors.
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+];
+
+/// Serves what `config` describes, until SIGTERM or SIGINT.
+///
+/// # Errors
+/// A [`ServeError`].
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let listener = run::listen(config.listen).await?;
+    let stop = run::terminated()?;
+    match config.backend {
+        Backend::Memory => {
+            tracing::warn!("tokens are kept in memory: they are gone when this process ends");
+            let tokens = Arc::new(Tokens::new(MemoryStore::new(), config.rules));
+            let server = Server::new(config.tenant, tokens, config.server);
+            let ready = async { Ok(()) };
+            server.run(listener, ready, pending(), stop).await
+        }
+        Backend::Redis => {
+            let store = RedisStore::new(&config.tenant, config.redis);
+            let migration = Migration::new(&store, config.legacy);
+            let tokens = Arc::new(Tokens::new(store, config.rules));
+            let server = Server::new(config.tenant, Arc::clone(&tokens), config.server);
+            let ready = async {
+                prepare::probe(tokens.backend()).await?;
+                prepare::migrate(&migration, config.allow_unmigrated).await
+            };
+            let stragglers = migration.watch_stragglers(config.legacy_sweep_interval);
+            server.run(listener, ready, stragglers, stop).await
+        }
+    }
+}
+
+/// A broker that is assembled and doesn't listen yet.
+#[derive(Debug)]
+pub struct Server<S> {
+    pub(super) tenant: Tenant,
+    pub(super) tokens: Arc<Tokens<S>>,
+    pub(super) options: ServerOptions,
+    pub(super) admission: Admission,
+    pub(super) health: Health,
+}
+
+impl<S: Store> Server<S> {
+    /// Assembles a broker that serves the `tokens` of `tenant`.
+    #[must_use]
+    pub fn new(tenant: Tenant, tokens: Arc<Tokens<S>>, options: ServerOptions) -> Self {
+        Self {
+            tenant,
+            tokens,
+            options,
+            admission: Admission::new(options.max_calls),
+            health: Health::new(),
+        }
+    }
+
+    pub(super) fn router(
+        &self,
+    ) -> Result<transport::server::Router, tonic_reflection::server::Error> {
+        let options = self.options;
+        let door = FrontDoor::new(
+            self.admission.clone(),
+            self.tenant.clone(),
+            options.call_timeout,
+        );
+        let broker = TokenBrokerService::new(Arc::clone(&self.tokens), door);
+        let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
+            .max_decoding_message_size(options.max_message_bytes)
+            .max_encoding_message_size(usize::MAX);
+        let refusals = RefusalLayer {
+            message_limit: options.max_message_bytes,
+        };
+        Ok(transport::Server::builder()
+            .http2_keepalive_interval(Some(options.keepalive_interval))
+            .http2_keepalive_timeout(Some(options.keepalive_interval))
+            .http2_max_header_list_size(16 * 1024)
+            .max_concurrent_streams(1024)
+            .add_service(refusals.named_layer(broker))
+            .add_service(self.health.service())
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?))
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    DESCRIPTORS.into_iter().fold(
+        tonic_reflection::server::Builder::configure(),
+        tonic_reflection::server::Builder::register_encoded_file_descriptor_set,
+    )
+}
