@@ -3,12 +3,13 @@
 use std::{future::pending, sync::Arc};
 
 use tonic::{service::LayerExt, transport};
+use tower::layer::util::{Identity, Stack};
 
 use super::{ServeError, ServerOptions, health::Health, prepare, run};
 use crate::{
     config::{Backend, Config},
-    proto::v1,
-    rpc::{Admission, FrontDoor, RefusalLayer, TokenBrokerService},
+    proto::{self, v1},
+    rpc::{Admission, FrontDoor, RefusalLayer, Stopping, StreamsLayer, TokenBrokerService},
     store::{
         MemoryStore, Store,
         redis::{RedisStore, maintenance::migration::Migration},
@@ -23,6 +24,12 @@ const DESCRIPTORS: [&[u8]; 3] = [
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     // So that tools can show the details of errors.
     tonic_types::pb::FILE_DESCRIPTOR_SET,
+];
+
+/// The descriptors of reflection, which it registers itself.
+const REFLECTION: [&[u8]; 2] = [
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
 /// Serves what `config` describes, until SIGTERM or SIGINT.
@@ -62,8 +69,12 @@ pub struct Server<S> {
     pub(super) tokens: Arc<Tokens<S>>,
     pub(super) options: ServerOptions,
     pub(super) admission: Admission,
+    pub(super) stopping: Stopping,
     pub(super) health: Health,
 }
+
+/// The services, and the layers around all of them.
+pub(super) type Router = transport::server::Router<Stack<StreamsLayer, Identity>>;
 
 impl<S: Store> Server<S> {
     /// Assembles a broker that serves the `tokens` of `tenant`.
@@ -74,13 +85,12 @@ impl<S: Store> Server<S> {
             tokens,
             options,
             admission: Admission::new(options.max_calls),
+            stopping: Stopping::new(),
             health: Health::new(),
         }
     }
 
-    pub(super) fn router(
-        &self,
-    ) -> Result<transport::server::Router, tonic_reflection::server::Error> {
+    pub(super) fn router(&self) -> Result<Router, tonic_reflection::server::Error> {
         let options = self.options;
         let door = FrontDoor::new(
             self.admission.clone(),
@@ -99,11 +109,17 @@ impl<S: Store> Server<S> {
             .http2_keepalive_timeout(Some(options.keepalive_interval))
             .http2_max_header_list_size(16 * 1024)
             .max_concurrent_streams(1024)
+            .layer(streams(self.stopping.clone())?)
             .add_service(refusals.named_layer(broker))
             .add_service(self.health.service())
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))
     }
+}
+
+fn streams(stopping: Stopping) -> Result<StreamsLayer, tonic_reflection::server::Error> {
+    let methods = proto::streaming_methods(&[&DESCRIPTORS[..], &REFLECTION].concat())?;
+    Ok(StreamsLayer::new(methods, stopping))
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

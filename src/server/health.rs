@@ -71,17 +71,9 @@ impl Health {
         }
     }
 
-    /// From now on nothing new should come here.
+    /// Tells that nothing new should come here any more. Streams of those who watch go on.
     pub(super) async fn stop(&self) {
         self.set(ServingStatus::NotServing).await;
-    }
-
-    /// Ends the streams of those who watch.
-    pub(super) async fn end_watches(&self) {
-        let mut reporter = self.0.clone();
-        for service in FOLLOWING.into_iter().chain([LIVENESS]) {
-            reporter.clear_service_status(service).await;
-        }
     }
 
     async fn set(&self, status: ServingStatus) {

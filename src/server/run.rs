@@ -77,17 +77,11 @@ impl<S: Store> Server<S> {
 
         let grace = Instant::now() + self.options.shutdown_grace;
         tracing::info!(calls = self.admission.in_flight(), "stopping");
+        // Those who watch the health learn of it before their streams end.
         self.health.stop().await;
+        self.stopping.begin();
         end.send(()).ok();
-        let drained = async {
-            // A client that watches the health would hold its connection to the end of the grace
-            // period.
-            let idle = async {
-                self.admission.drain().await;
-                self.health.end_watches().await;
-            };
-            tokio::join!(serving, idle).0
-        };
+        let drained = async { tokio::join!(serving, self.admission.drain()).0 };
         match timeout_at(grace, drained).await {
             Ok(served) => served?,
             Err(_) => tracing::warn!("the grace period is over: calls in flight are cut off"),

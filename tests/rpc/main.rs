@@ -11,6 +11,7 @@ mod reasons;
 mod refusal;
 mod serving;
 mod sizes;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
