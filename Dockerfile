@@ -7,8 +7,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
-# Only so that the manifest is complete.
-COPY benches benches
+# Only so that the workspace is complete.
+COPY testkit/Cargo.toml testkit/
 # The mounts keep downloads and compiled dependencies from one build to the next.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \

@@ -53,6 +53,10 @@ pub enum Error {
     /// The row exists and can't be decoded.
     #[error("the row exists but can't be read")]
     RowUnreadable(#[source] Unreadable),
+    /// A key in the place of an index of the session or user holds something else. An operator has to
+    /// look: `token-broker check` names it.
+    #[error("an index of the session or user can't be read")]
+    IndexUnreadable,
     /// The store can't be reached, or refuses to work. Safe to retry.
     #[error("the store is unavailable")]
     StoreUnavailable(StoreFailure),
@@ -87,11 +91,6 @@ impl Error {
             field: field.into(),
             description: description.into(),
         }])
-    }
-
-    /// The store can't do its work because of `detail`, which must not contain a key or a value.
-    pub fn store_unavailable(detail: impl Into<String>) -> Self {
-        Self::StoreUnavailable(StoreFailure(detail.into()))
     }
 
     /// What the operator needs to know beyond the message, and the caller must not.

@@ -2,9 +2,6 @@
 //! was found, and nothing secret.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -14,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{
+use testkit::{
     broker_process,
     certificates::Certificates,
     cluster::{self, Cluster},

@@ -16,9 +16,6 @@
     reason = "a failed benchmark has nothing to clean up, and printing is what it is for"
 )]
 
-#[path = "../../tests/support/mod.rs"]
-mod support;
-
 mod cpu;
 mod delete_user;
 mod driver;

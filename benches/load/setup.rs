@@ -2,6 +2,9 @@
 
 use std::{env, time::Duration};
 
+use testkit::{
+    broker_process::BrokerProcess, launch::Launch, redis_server::RedisServer, replica::follow,
+};
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tonic::transport::Channel;
 
@@ -9,9 +12,6 @@ use crate::{
     cpu::Process,
     driver::{self, Call},
     rows,
-    support::{
-        broker_process::BrokerProcess, launch::Launch, redis_server::RedisServer, replica::follow,
-    },
 };
 
 /// Connections to the broker, shared by the callers.

@@ -9,24 +9,26 @@ use super::{
 };
 use crate::{
     config::Config,
-    error::Error,
-    store::redis::{
-        RedisStore,
-        maintenance::{
-            check::{Check, Report},
-            progress,
+    store::{
+        Error,
+        redis::{
+            RedisStore,
+            maintenance::{
+                check::{Check, LISTED, Report},
+                progress,
+            },
         },
     },
 };
 
-/// What to do, and with which settings.
+/// The options of `check`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CheckArgs {
     /// Mend what can be mended: indexes only, no row is changed or deleted
     #[arg(long)]
     repair: bool,
     /// How many findings of a kind the report lists; all are counted
-    #[arg(long, default_value_t = crate::store::redis::maintenance::check::LISTED, value_name = "COUNT")]
+    #[arg(long, default_value_t = LISTED, value_name = "COUNT")]
     list_at_most: usize,
     #[command(flatten)]
     report: ReportArgs,
@@ -34,7 +36,7 @@ pub(super) struct CheckArgs {
     pub(super) configured: Configured,
 }
 
-/// Checks, and prints the report.
+/// Checks, prints the report, and returns the exit code.
 pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
     let afterwards = if args.repair {
         "; what was mended stays mended, run it again to go on"
@@ -64,6 +66,7 @@ async fn check(args: &CheckArgs, store: &RedisStore) -> Result<Report, Error> {
     report
 }
 
+/// Says what is left to do, and returns the exit code.
 fn verdict(report: &Report) -> u8 {
     let (unmended, mendable) = (report.unmended(), report.mendable());
     if unmended == 0 {
@@ -71,9 +74,9 @@ fn verdict(report: &Report) -> u8 {
     }
     complain(&match (mendable, unmended - mendable) {
         (_, 0) => format!("damage: {unmended}; --repair mends it"),
-        (0, _) => format!("damage: {unmended}, which needs you: the report tells what to do"),
+        (0, _) => format!("damage: {unmended}, which needs you: the report says what to do"),
         (some, others) => format!(
-            "damage: {unmended}; --repair mends {some} of it, {others} need you: the report tells what \
+            "damage: {unmended}; --repair mends {some} of it, {others} need you: the report says what \
              to do"
         ),
     });

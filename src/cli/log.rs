@@ -5,15 +5,18 @@ use std::io::{self, IsTerminal};
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::Log;
+use crate::config::{LogFormat, LogSettings};
 
 /// Starts logging. Does nothing where a subscriber is set already, as in a test.
-pub(super) fn init(log: Log) {
+pub(super) fn init(log: LogSettings) {
     // Libraries only warn: what they say at debug may quote requests.
     let filter = Targets::new()
-        .with_target(env!("CARGO_CRATE_NAME"), log.level)
-        .with_default(LevelFilter::from_level(log.level.min(Level::WARN)));
-    let json = log.json.unwrap_or_else(|| !io::stderr().is_terminal());
+        .with_target(env!("CARGO_CRATE_NAME"), log.log_level)
+        .with_default(LevelFilter::from_level(log.log_level.min(Level::WARN)));
+    let json = match log.log_format {
+        Some(format) => format == LogFormat::Json,
+        None => !io::stderr().is_terminal(),
+    };
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let layer = if json {
         layer.json().boxed()

@@ -9,14 +9,16 @@ use super::{
 };
 use crate::{
     config::Config,
-    error::Error,
-    store::redis::{
-        RedisStore,
-        maintenance::migration::{Migration, Report, progress},
+    store::{
+        Error,
+        redis::{
+            RedisStore,
+            maintenance::migration::{Migration, Report, progress},
+        },
     },
 };
 
-/// What to do, and with which settings.
+/// The options of `migrate`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct MigrateArgs {
     /// Change nothing, and report exactly what a run would do
@@ -31,9 +33,9 @@ pub(super) struct MigrateArgs {
     pub(super) configured: Configured,
 }
 
-/// Migrates, and prints the report.
+/// Migrates, prints the report, and returns the exit code.
 pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
-    let allow_unmigrated = config.allow_unmigrated;
+    let allow_unmigrated = config.migration.allow_unmigrated;
     let words = Words {
         no_redis: "there is nothing to migrate in memory",
         afterwards: "; what was done stays done, run it again to go on",
@@ -53,13 +55,13 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
 }
 
 async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Result<Report, Error> {
-    let migration = Migration::new(store, config.legacy);
+    let migration = Migration::new(store, config.migration.legacy_provider);
     let progress = progress::on_stderr();
     let report = if args.dry_run {
         migration.dry_run(progress.as_ref()).await
     } else if args.finish {
         migration
-            .finish(config.allow_unmigrated, progress.as_ref())
+            .finish(config.migration.allow_unmigrated, progress.as_ref())
             .await
     } else {
         migration.run(progress.as_ref()).await

@@ -1,4 +1,4 @@
-//! The command line: one file a command. Exit codes are those of guarantees, section 9.
+//! The command line: one file a command. Exit codes are as promised (guarantees, section 9).
 
 mod check;
 mod health;
@@ -12,10 +12,7 @@ mod serve;
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
 
-use clap::{
-    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
-};
-
+use clap::{Args, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::config::{self, Config, Problem, Settings};
@@ -73,36 +70,24 @@ struct Configured {
 
 /// Runs the program with `args`, the first of which is its name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = Cli::command()
-        .try_get_matches_from(args)
-        .and_then(|matches| {
-            let cli = Cli::from_arg_matches(&matches)?;
-            Ok((cli, matches))
-        });
-    let (cli, matches) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => error.exit(),
-    };
-    let own = matches
-        .subcommand()
-        .map_or(&matches, |(_, matches)| matches);
+    let cli = Cli::try_parse_from(args).unwrap_or_else(|error| error.exit());
     let code = match cli.command {
-        None => configured(cli.serve, own, serve::run),
-        Some(Command::Serve(args)) => configured(*args, own, serve::run),
-        Some(Command::Migrate(args)) => configured(args.configured.clone(), own, |config| {
+        None => configured(cli.serve, serve::run),
+        Some(Command::Serve(args)) => configured(*args, serve::run),
+        Some(Command::Migrate(args)) => configured(args.configured.clone(), |config| {
             migrate::run(&args, config)
         }),
-        Some(Command::Check(args)) => configured(args.configured.clone(), own, |config| {
-            check::run(&args, config)
-        }),
+        Some(Command::Check(args)) => {
+            configured(args.configured.clone(), |config| check::run(&args, config))
+        }
         Some(Command::Health(args)) => health::run(&args),
     };
     ExitCode::from(code)
 }
 
 /// Resolves the configuration and goes on with it, or tells all that is wrong with it.
-fn configured(args: Configured, matches: &ArgMatches, then: impl FnOnce(Config) -> u8) -> u8 {
-    match resolve(args, matches) {
+fn configured(args: Configured, then: impl FnOnce(Config) -> u8) -> u8 {
+    match resolve(args) {
         Ok(config) => {
             log::init(config.log);
             then(config)
@@ -117,42 +102,10 @@ fn configured(args: Configured, matches: &ArgMatches, then: impl FnOnce(Config) 
     }
 }
 
-fn resolve(args: Configured, matches: &ArgMatches) -> Result<Config, Vec<Problem>> {
-    let on_command_line = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let settings = &args.settings;
-    let url = settings.redis_url.as_ref();
-    let secrets = [
-        (
-            "redis-url",
-            url.filter(|url| config::has_password(url)),
-            "redis-password-file",
-        ),
-        (
-            "redis-password",
-            settings.redis_password.as_ref(),
-            "redis-password-file",
-        ),
-        (
-            "redis-sentinel-password",
-            settings.redis_sentinel_password.as_ref(),
-            "redis-sentinel-password-file",
-        ),
-    ];
-    let mut problems = Vec::new();
-    for (setting, value, instead) in secrets {
-        if value.is_some() && on_command_line(&setting.replace('-', "_")) {
-            problems.push(Problem {
-                setting: setting.to_owned(),
-                message: format!(
-                    "a password must not be on the command line, where every user of the machine can \
-                     read it; set {instead}, or put it into TOKEN_BROKER_{} or the configuration file",
-                    setting.to_uppercase().replace('-', "_")
-                ),
-            });
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
+fn resolve(args: Configured) -> Result<Config, Vec<Problem>> {
+    let exposed = args.settings.exposed_secrets();
+    if !exposed.is_empty() {
+        return Err(exposed);
     }
     let file = match &args.config {
         Some(path) => config::read(path).map_err(|problem| vec![problem])?,
@@ -178,10 +131,32 @@ fn complain(message: &str) {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_secret_on_the_command_line_is_refused() {
+        for (setting, secret, instead) in [
+            ("redis-url", "redis://:hunter2@a", "redis-password-file"),
+            ("redis-password", "hunter2", "redis-password-file"),
+            (
+                "redis-sentinel-password",
+                "hunter2",
+                "redis-sentinel-password-file",
+            ),
+        ] {
+            let args = ["token-broker".into(), format!("--{setting}={secret}")];
+            let problems = resolve(Cli::try_parse_from(args).unwrap().serve).unwrap_err();
+            assert_eq!((problems.len(), &*problems[0].setting), (1, setting));
+            let told = problems[0].to_string();
+            assert!(told.contains(&format!("set {instead}, ")), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
     }
 }

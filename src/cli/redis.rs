@@ -1,4 +1,4 @@
-//! What commands have in common that speak to Redis, report, and end.
+//! What the commands share that work on Redis once, and print a report.
 
 use std::fmt::Display;
 
@@ -6,21 +6,26 @@ use serde::Serialize;
 
 use super::{FAILED, USAGE, complain, report::ReportArgs, runtime};
 use crate::{
-    config::{Backend, Config},
-    error::Error,
-    store::redis::RedisStore,
+    config::{self, Backend, Config},
+    store::{
+        Error,
+        redis::{Redis, RedisStore},
+    },
 };
 
-/// A command's words for what it can't do.
+/// How a command explains that it failed.
 pub(super) struct Words {
-    /// Why there is no use in it without Redis.
+    /// Why the command is of no use without Redis.
     pub(super) no_redis: &'static str,
-    /// What to know after it failed half-way.
+    /// What the operator should know if it failed half-way.
     pub(super) afterwards: &'static str,
 }
 
-/// Runs `work` on the store that is configured, if its settings fit what is found, and prints its report. An error is
-/// the exit code; what went wrong was told.
+/// Runs `work` on the configured store, and prints its report. Before that it probes the store, which fails if a setting
+/// is at fault.
+///
+/// # Errors
+/// The exit code of a failure. What went wrong is on stderr by then.
 pub(super) fn report_of<T: Display + Serialize>(
     config: Config,
     report: ReportArgs,
@@ -47,14 +52,13 @@ fn on_redis<T>(
     }
     let runtime = runtime().map_err(|error| (FAILED, format!("can't start: {error}")))?;
     runtime.block_on(async {
-        let store = RedisStore::new(&config.tenant, config.redis.clone());
-        store.probe().await.map_err(|error| match error.setting {
-            Some(_) => (USAGE, error.to_string()),
+        let store = Redis::new(config.redis.clone()).tenant(&config.tenant);
+        store.probe().await.map_err(|error| match error.at_fault {
+            Some(_) => (USAGE, config::explain(&error)),
             None => (FAILED, format!("Redis can't be reached: {error}")),
         })?;
-        work(store, config).await.map_err(|error| {
-            let detail = error.operator_detail().unwrap_or_default();
-            (FAILED, format!("{error}: {detail}{}", words.afterwards))
-        })
+        work(store, config)
+            .await
+            .map_err(|error| (FAILED, format!("{error}{}", words.afterwards)))
     })
 }

@@ -1,5 +1,5 @@
-//! Reports on stdout. They name keys, which hold session ids: they are for who asked, and never for the
-//! log.
+//! Reports on stdout. A report names keys, and a key holds a session's id. It is for the operator who asked, never for
+//! the log.
 
 use std::{
     fmt::Display,
@@ -27,7 +27,7 @@ impl ReportArgs {
     /// Prints `report`.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system, if stdout can't be written.
     pub(super) fn print(self, report: &(impl Display + Serialize)) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match self.report {

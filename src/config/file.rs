@@ -1,18 +1,25 @@
 //! The configuration file.
 
-use std::path::Path;
+use std::{collections::BTreeMap, fmt, path::Path, sync::LazyLock};
 
-use super::{Problem, Settings};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, MapAccess, Visitor},
+};
+
+use super::{
+    problem::Problem,
+    settings::{Setting, all, named},
+    value::Form,
+    written::Settings,
+};
 
 /// Reads a TOML file with the settings under their names.
 ///
 /// # Errors
 /// A [`Problem`] of the setting `config`, which tells where in the file it is.
 pub fn read(path: &Path) -> Result<Settings, Problem> {
-    let problem = |message| Problem {
-        setting: "config".to_owned(),
-        message,
-    };
+    let problem = |message| Problem::new("config", message);
     let text = std::fs::read_to_string(path)
         .map_err(|error| problem(format!("{} can't be read: {error}", path.display())))?;
     toml::from_str(&text).map_err(|error| {
@@ -26,4 +33,92 @@ pub fn read(path: &Path) -> Result<Settings, Problem> {
             error.message()
         ))
     })
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SettingsVisitor)
+    }
+}
+
+struct SettingsVisitor;
+
+impl<'de> Visitor<'de> for SettingsVisitor {
+    type Value = Settings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("settings under their names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Settings, A::Error> {
+        let mut settings = Settings::default();
+        while let Some(setting) = map.next_key_seed(Key)? {
+            settings.set(setting.name, map.next_value_seed(setting.style.form)?);
+        }
+        Ok(settings)
+    }
+}
+
+/// Reads a key, which must be the name of a setting. The error belongs to the key, so that it is told
+/// with its line.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = &'static Setting;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        static NAMES: LazyLock<Vec<&str>> =
+            LazyLock::new(|| all().iter().map(|setting| setting.name).collect());
+        let name = String::deserialize(deserializer)?;
+        named(&name).ok_or_else(|| D::Error::unknown_field(&name, &NAMES))
+    }
+}
+
+/// Reads the texts of a setting of this form.
+impl<'de> DeserializeSeed<'de> for Form {
+    type Value = Vec<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        Ok(match self {
+            Self::Single | Self::Switch => vec![Scalar::deserialize(deserializer)?.into()],
+            Self::List => {
+                let list = Vec::<Scalar>::deserialize(deserializer)?;
+                list.into_iter().map(String::from).collect()
+            }
+            Self::Pairs => match Pairs::deserialize(deserializer)? {
+                Pairs::List(list) => list,
+                Pairs::Table(table) => {
+                    let pairs = table.into_iter();
+                    pairs.map(|(from, to)| format!("{from}={to}")).collect()
+                }
+            },
+        })
+    }
+}
+
+/// A text, a number or a boolean.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+}
+
+impl From<Scalar> for String {
+    fn from(scalar: Scalar) -> Self {
+        match scalar {
+            Scalar::Text(text) => text,
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Boolean(truth) => truth.to_string(),
+        }
+    }
+}
+
+/// Pairs of names: a list of `a=b`, or a table.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Pairs {
+    List(Vec<String>),
+    Table(BTreeMap<String, String>),
 }

@@ -1,221 +1,216 @@
-//! The settings that tell how Redis is reached.
+//! From the settings of Redis to the options of the store.
 
 use std::path::PathBuf;
 
-use super::{Settings, Text, parse::Problems, redis_url::RedisUrl};
+use super::{
+    at_fault,
+    problem::Problems,
+    redis_url::RedisUrl,
+    settings::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
+};
 use crate::{
-    store::redis::{Deployment, Durability, Password, RedisOptions, Tls},
+    store::redis::{Access, Deployment, Durability, Password, RedisOptions, Tls, TlsPart},
     types::Secret,
 };
 
-/// The settings of a peer to a server, by their values and their names.
-struct PeerSettings {
-    password: Option<Text>,
-    password_file: Option<Text>,
-    ca: Option<Text>,
-    cert: Option<Text>,
-    key: Option<Text>,
-    server_name: Option<Text>,
-    /// What the names begin with.
-    names: &'static str,
+/// A setting's name and its value.
+type Named<T> = (&'static str, Option<T>);
+
+/// How servers of one kind are spoken to, as far as it is set.
+struct Peer {
+    password: Named<Password>,
+    password_file: Named<PathBuf>,
+    ca: Named<PathBuf>,
+    cert: Named<PathBuf>,
+    key: Named<PathBuf>,
+    server_name: Named<String>,
 }
 
-impl Problems {
-    /// What the settings of Redis say; leaves nothing of them.
-    pub(super) fn redis(&mut self, settings: &mut Settings) -> RedisOptions {
-        let url = self.redis_url("redis-url", settings.redis_url.take());
-        let peer = PeerSettings {
-            password: settings.redis_password.take(),
-            password_file: settings.redis_password_file.take(),
-            ca: settings.redis_tls_ca.take(),
-            cert: settings.redis_tls_cert.take(),
-            key: settings.redis_tls_key.take(),
-            server_name: settings.redis_tls_server_name.take(),
-            names: "redis",
-        };
-        let RedisUrl {
-            mut deployment,
-            mut access,
-            password,
-        } = url;
-        access.password = self.password(&peer, password);
-        access.tls = self.tls(&peer, access.tls, "a URL that begins with rediss");
-        self.sentinels(settings, &mut deployment, access.tls.as_ref());
-        RedisOptions {
-            deployment,
-            access,
-            connections: self.number(
-                "redis-connections",
-                settings.redis_connections.take(),
-                "2",
-                1..=64,
-            ),
-            connect_timeout: self.span(
-                "redis-connect-timeout",
-                settings.redis_connect_timeout.take(),
-                "1s",
-            ),
-            timeout: self.span("redis-timeout", settings.redis_timeout.take(), "1s"),
-            failover_wait: self.span(
-                "redis-failover-wait",
-                settings.redis_failover_wait.take(),
-                "3s",
-            ),
-            durability: self.durability(settings),
+/// The options of the store. What is wrong with the settings together is noted.
+pub(super) fn options(
+    redis: RedisSettings,
+    sentinel: SentinelSettings,
+    link: &LinkSettings,
+    durability: &DurabilitySettings,
+    problems: &mut Problems,
+) -> RedisOptions {
+    let (url, peer) = redis.apart();
+    let RedisUrl {
+        mut deployment,
+        mut access,
+        password,
+    } = url;
+    access.password = peer.password(password, problems);
+    access.tls = peer.tls(access.tls, "a URL that begins with rediss", problems);
+    match &mut deployment {
+        Deployment::Sentinel { access: own, .. } => {
+            sentinel.give(own, access.tls.as_ref(), problems);
         }
+        Deployment::Standalone(_) | Deployment::Cluster { .. } => sentinel.refuse(problems),
     }
+    RedisOptions {
+        deployment,
+        access,
+        connections: link.redis_connections,
+        connect_timeout: link.redis_connect_timeout,
+        timeout: link.redis_timeout,
+        failover_wait: link.redis_failover_wait,
+        durability: durability.resolve(),
+        spelling: at_fault::setting,
+    }
+}
 
-    /// The peer to the sentinels, whose TLS is that of the servers as far as nothing else is said.
-    fn sentinels(
-        &mut self,
-        settings: &mut Settings,
-        deployment: &mut Deployment,
-        servers: Option<&Tls>,
-    ) {
-        let peer = PeerSettings {
-            password: settings.redis_sentinel_password.take(),
-            password_file: settings.redis_sentinel_password_file.take(),
-            ca: settings.redis_sentinel_tls_ca.take(),
-            cert: settings.redis_sentinel_tls_cert.take(),
-            key: settings.redis_sentinel_tls_key.take(),
-            server_name: settings.redis_sentinel_tls_server_name.take(),
-            names: "redis-sentinel",
+impl RedisSettings {
+    fn apart(self) -> (RedisUrl, Peer) {
+        let peer = Peer {
+            password: (Self::redis_password, self.redis_password),
+            password_file: (Self::redis_password_file, self.redis_password_file),
+            ca: (Self::redis_tls_ca, self.redis_tls_ca),
+            cert: (Self::redis_tls_cert, self.redis_tls_cert),
+            key: (Self::redis_tls_key, self.redis_tls_key),
+            server_name: (Self::redis_tls_server_name, self.redis_tls_server_name),
         };
-        let username = settings.redis_sentinel_username.take();
-        let tls = settings.redis_sentinel_tls.take();
-        let Deployment::Sentinel { access, .. } = deployment else {
-            let first = [
-                ("username", &username),
-                ("tls", &tls),
-                ("password", &peer.password),
-                ("password-file", &peer.password_file),
-                ("tls-ca", &peer.ca),
-                ("tls-cert", &peer.cert),
-                ("tls-key", &peer.key),
-                ("tls-server-name", &peer.server_name),
-            ];
-            if let Some((name, _)) = first.iter().find(|(_, value)| value.is_some()) {
-                self.add(
-                    &format!("redis-sentinel-{name}"),
-                    "is of no use: redis-url names no sentinels, as redis+sentinel://... does",
-                );
-            }
-            return;
-        };
-        let over_tls = match tls {
-            Some(tls) => self.boolean("redis-sentinel-tls", Some(tls)),
-            None => servers.is_some(),
-        };
+        (self.redis_url, peer)
+    }
+}
+
+impl SentinelSettings {
+    /// Gives sentinels their access. Their TLS is that of the `servers` as far as nothing else is set.
+    fn give(self, access: &mut Access, servers: Option<&Tls>, problems: &mut Problems) {
+        let over_tls = self.redis_sentinel_tls.unwrap_or(servers.is_some());
         let inherited = Tls {
             server_name: None,
             ..servers.cloned().unwrap_or_default()
         };
-        access.username = username.map(|Text(name)| name);
-        access.password = self.password(&peer, None);
-        access.tls = self.tls(&peer, over_tls.then_some(inherited), "redis-sentinel-tls");
+        let base = over_tls.then_some(inherited);
+        let (username, peer) = self.apart();
+        access.username = username;
+        access.password = peer.password(None, problems);
+        access.tls = peer.tls(base, Self::redis_sentinel_tls, problems);
     }
 
-    fn password(&mut self, peer: &PeerSettings, in_url: Option<Secret>) -> Password {
-        let file_setting = format!("{}-password-file", peer.names);
-        let fixed = match (&peer.password, in_url) {
-            (Some(_), Some(_)) => {
-                let setting = format!("{}-password", peer.names);
-                self.add(&setting, "the URL holds a password too: only one may");
-                None
-            }
-            (Some(Text(password)), None) => Secret::new(password.clone()),
-            (None, password) => password,
-        };
-        let Some(Text(path)) = &peer.password_file else {
-            return fixed.map_or(Password::None, Password::Fixed);
-        };
-        if fixed.is_some() {
-            self.add(
-                &file_setting,
-                "there is another password beside it: only one may",
+    /// Notes a setting that is set although there are no sentinels.
+    fn refuse(self, problems: &mut Problems) {
+        let over_tls = self.redis_sentinel_tls.is_some();
+        let (username, peer) = self.apart();
+        let set = [
+            (Self::redis_sentinel_username, username.is_some()),
+            (Self::redis_sentinel_tls, over_tls),
+            is_set(&peer.password),
+            is_set(&peer.password_file),
+            is_set(&peer.ca),
+            is_set(&peer.cert),
+            is_set(&peer.key),
+            is_set(&peer.server_name),
+        ];
+        if let Some((name, _)) = set.iter().find(|(_, is_set)| *is_set) {
+            let url = RedisSettings::redis_url;
+            problems.add(
+                name,
+                format!("is of no use: {url} names no sentinels, as redis+sentinel://... does"),
             );
         }
-        if let Err(error) = std::fs::read(path) {
-            self.add(&file_setting, format!("can't be read: {error}"));
-        }
-        Password::File(PathBuf::from(path))
     }
 
-    /// `base` is what holds where nothing is set; `None`: there is no TLS, and `needs` would have to
-    /// say otherwise.
-    fn tls(&mut self, peer: &PeerSettings, base: Option<Tls>, needs: &str) -> Option<Tls> {
-        let setting = |name: &str| format!("{}-tls-{name}", peer.names);
+    fn apart(self) -> (Option<String>, Peer) {
+        let peer = Peer {
+            password: (Self::redis_sentinel_password, self.redis_sentinel_password),
+            password_file: (
+                Self::redis_sentinel_password_file,
+                self.redis_sentinel_password_file,
+            ),
+            ca: (Self::redis_sentinel_tls_ca, self.redis_sentinel_tls_ca),
+            cert: (Self::redis_sentinel_tls_cert, self.redis_sentinel_tls_cert),
+            key: (Self::redis_sentinel_tls_key, self.redis_sentinel_tls_key),
+            server_name: (
+                Self::redis_sentinel_tls_server_name,
+                self.redis_sentinel_tls_server_name,
+            ),
+        };
+        (self.redis_sentinel_username, peer)
+    }
+}
+
+impl DurabilitySettings {
+    fn resolve(&self) -> Durability {
+        match self.durability {
+            WriteIsDone::OnThePrimary => Durability::Primary,
+            WriteIsDone::OnReplicas => Durability::Replicated {
+                replicas: self.durability_replicas,
+                timeout: self.durability_timeout,
+                connections: self.durability_connections,
+            },
+        }
+    }
+}
+
+impl Peer {
+    fn password(&self, in_url: Option<Secret>, problems: &mut Problems) -> Password {
+        let fixed = match (&self.password, in_url) {
+            ((name, Some(_)), Some(_)) => {
+                problems.add(name, "the URL holds a password too: only one may");
+                Password::None
+            }
+            ((_, Some(password)), None) => password.clone(),
+            ((_, None), in_url) => in_url.map_or(Password::None, Password::Fixed),
+        };
+        let (name, Some(path)) = &self.password_file else {
+            return fixed;
+        };
+        if fixed != Password::None {
+            problems.add(name, "there is another password beside it: only one may");
+        }
+        if let Err(error) = std::fs::read(path) {
+            problems.add(name, format!("can't be read: {error}"));
+        }
+        Password::File(path.clone())
+    }
+
+    /// `base` is what holds where nothing is set. If it is `None` there is no TLS, and the setting that
+    /// would change this is `needs`.
+    fn tls(&self, base: Option<Tls>, needs: &str, problems: &mut Problems) -> Option<Tls> {
         let Some(base) = base else {
             let set = [
-                ("ca", &peer.ca),
-                ("cert", &peer.cert),
-                ("key", &peer.key),
-                ("server-name", &peer.server_name),
+                is_set(&self.ca),
+                is_set(&self.cert),
+                is_set(&self.key),
+                is_set(&self.server_name),
             ];
-            if let Some((name, _)) = set.iter().find(|(_, value)| value.is_some()) {
-                self.add(
-                    &setting(name),
-                    format!("is of no use without TLS: needs {needs}"),
-                );
+            if let Some((name, _)) = set.iter().find(|(_, is_set)| *is_set) {
+                problems.add(name, format!("is of no use without TLS: needs {needs}"));
             }
             return None;
         };
-        let path = |text: &Option<Text>| text.as_ref().map(|Text(path)| PathBuf::from(path));
-        let identity = match (path(&peer.cert), path(&peer.key)) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => base.identity,
-            (Some(_), None) => {
-                self.add(&setting("cert"), format!("needs {} too", setting("key")));
-                None
-            }
-            (None, Some(_)) => {
-                self.add(&setting("key"), format!("needs {} too", setting("cert")));
+        let identity = match (&self.cert, &self.key) {
+            ((_, Some(cert)), (_, Some(key))) => Some((cert.clone(), key.clone())),
+            ((_, None), (_, None)) => base.identity,
+            ((set, Some(_)), (unset, None)) | ((unset, None), (set, Some(_))) => {
+                problems.add(set, format!("needs {unset} too"));
                 None
             }
         };
         let tls = Tls {
-            ca: path(&peer.ca).or(base.ca),
+            ca: self.ca.1.clone().or(base.ca),
             identity,
-            server_name: peer
-                .server_name
-                .as_ref()
-                .map(|Text(name)| name.clone())
-                .or(base.server_name),
+            server_name: self.server_name.1.clone().or(base.server_name),
         };
         if let Err(problem) = tls.load() {
-            self.add(&setting(problem.part), problem.found);
+            problems.add(self.tls_setting(problem.part), problem.found);
         }
         Some(tls)
     }
 
-    fn durability(&mut self, settings: &mut Settings) -> Durability {
-        let replicas = self.number(
-            "durability-replicas",
-            settings.durability_replicas.take(),
-            "1",
-            1..=100,
-        );
-        let timeout = self.span(
-            "durability-timeout",
-            settings.durability_timeout.take(),
-            "1s",
-        );
-        let connections = self.number(
-            "durability-connections",
-            settings.durability_connections.take(),
-            "16",
-            1..=1024,
-        );
-        let replicated = Durability::Replicated {
-            replicas,
-            timeout,
-            connections,
-        };
-        self.choice(
-            "durability",
-            settings.durability.take(),
-            "primary",
-            &[("primary", Durability::Primary), ("replicated", replicated)],
-        )
+    /// The name of the setting that gives a part of TLS.
+    fn tls_setting(&self, part: TlsPart) -> &'static str {
+        match part {
+            TlsPart::Authorities => self.ca.0,
+            TlsPart::Certificate => self.cert.0,
+            TlsPart::Key => self.key.0,
+            TlsPart::ServerName => self.server_name.0,
+        }
     }
+}
+
+fn is_set<T>((name, value): &Named<T>) -> (&'static str, bool) {
+    (name, value.is_some())
 }

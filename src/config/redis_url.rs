@@ -28,6 +28,11 @@ pub(super) struct RedisUrl {
     pub password: Option<Secret>,
 }
 
+/// Whether a URL holds a password. One that can't be parsed has none to speak of.
+pub(super) fn has_password(url: &str) -> bool {
+    RedisUrl::parse(url.trim()).is_ok_and(|url| url.password.is_some())
+}
+
 /// What stands between the scheme and the end, taken apart.
 struct Authority<'a> {
     user: Option<String>,

@@ -1,6 +1,6 @@
 use std::{fs, time::Duration};
 
-use super::{Settings, Text, read};
+use super::{Settings, read};
 
 fn from_toml(text: &str) -> Settings {
     toml::from_str(text).unwrap()
@@ -33,17 +33,17 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
         config.rules.refresh_lifetime,
         Duration::from_secs(90 * 86_400)
     );
-    assert_eq!(config.legacy.pairs().count(), 2);
+    assert_eq!(config.migration.legacy_provider.pairs().count(), 2);
     let list = from_toml(r#"legacy-provider = ["oidc=corp-okta", "oauth2=github"]"#);
-    assert_eq!(list.resolve().unwrap().legacy, config.legacy);
+    assert_eq!(
+        list.resolve().unwrap().migration.legacy_provider,
+        config.migration.legacy_provider
+    );
 }
 
 #[test]
 fn what_comes_first_counts() {
-    let flags = Settings {
-        max_calls: Some(Text::from("5")),
-        ..Settings::default()
-    };
+    let flags = Settings::from_pairs([("max-calls", "5")]).unwrap();
     let both = flags
         .or(from_toml("max-calls = 6\nmax-connections = 8"))
         .resolve()
@@ -133,7 +133,20 @@ fn a_full_row_fits_into_a_message() {
 }
 
 #[test]
+fn settings_are_made_of_pairs() {
+    let pairs = [("rotating-provider", "okta,slack"), ("max-calls", "1")];
+    let settings = Settings::from_pairs(pairs.into_iter().chain([("max-calls", "2")])).unwrap();
+    let config = settings.resolve().unwrap();
+    assert_eq!(config.rules.rotating_providers.len(), 2);
+    assert_eq!(config.server.max_calls, 2);
+    let problem = Settings::from_pairs([("max-cals", "1")]).unwrap_err();
+    assert_eq!(problem.to_string(), "max-cals: is no setting");
+}
+
+#[test]
 fn no_password_prints() {
+    let written = Settings::from_pairs([("redis-password", "hunter2")]).unwrap();
+    assert_eq!(format!("{written:?}"), r#"{"redis-password"}"#);
     let config = from_toml(r#"redis-url = "redis://broker:hunter2@redis:6379/3""#);
     assert!(!format!("{:?}", config.resolve().unwrap()).contains("hunter2"));
 }

@@ -1,5 +1,6 @@
-//! What tonic refuses before a handler runs, in the codes and with the details of the contract: it
-//! says `OUT_OF_RANGE` for a message that is too large and `INTERNAL` for one that can't be decoded.
+//! What tonic refuses before a handler runs, in the codes and with the details that clients are promised
+//! (guarantees, section 2.5): tonic says `OUT_OF_RANGE` for a message that is too large and `INTERNAL` for
+//! one that can't be decoded.
 
 use std::{
     future::Future,
@@ -14,7 +15,7 @@ use tower::Layer;
 use super::status;
 use crate::error::Error;
 
-/// Gives a gRPC service the refusals of the contract.
+/// Gives a gRPC service's refusals the promised form.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusalLayer {
     /// The limit on a message, in bytes, for the error's text.
@@ -32,7 +33,7 @@ impl<S> Layer<S> for RefusalLayer {
     }
 }
 
-/// A gRPC service whose refusals are those of the contract.
+/// A gRPC service whose refusals have the promised form.
 #[derive(Clone, Debug)]
 pub struct Refusals<S> {
     inner: S,

@@ -57,6 +57,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
         Error::TooManyProviders { .. } => (Code::ResourceExhausted, "TOO_MANY_PROVIDERS"),
         Error::RowUnreadable(_) => (Code::DataLoss, "ROW_UNREADABLE"),
+        Error::IndexUnreadable => (Code::DataLoss, "INDEX_UNREADABLE"),
         Error::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
         Error::NotDurable(_) => (Code::Unavailable, "NOT_DURABLE"),
         Error::Migrating => (Code::Unavailable, "MIGRATING"),

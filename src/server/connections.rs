@@ -18,7 +18,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use super::ServerOptions;
+use crate::config::ServerOptions;
 
 /// How long to wait after accepting failed, as when no file descriptor is left.
 const BREATH: Duration = Duration::from_millis(50);

@@ -8,7 +8,7 @@ use tonic_health::{
     server::{HealthReporter, HealthService},
 };
 
-use crate::{proto::v1::token_broker_server::SERVICE_NAME, store::Store};
+use crate::{proto::v1::token_broker_server::SERVICE_NAME, store::Health as StoreHealth};
 
 /// The service name that is SERVING as long as the process runs, so that an outage of the store
 /// doesn't make an orchestrator restart healthy brokers.
@@ -46,12 +46,12 @@ impl Health {
     }
 
     /// Tells what the store is like, for ever.
-    pub(super) async fn follow(&self, store: &impl Store) -> Infallible {
+    pub(super) async fn follow(&self, store: &impl StoreHealth) -> Infallible {
         let mut last = None;
         loop {
-            let works = match tokio::time::timeout(PATIENCE, store.check()).await {
+            let works = match tokio::time::timeout(PATIENCE, store.ready()).await {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(error.operator_detail().unwrap_or_default().to_owned()),
+                Ok(Err(error)) => Err(error.detail().to_owned()),
                 Err(_) => Err("no answer in time".to_owned()),
             };
             if last != Some(works.is_ok()) {
@@ -71,17 +71,9 @@ impl Health {
         }
     }
 
-    /// From now on nothing new should come here.
+    /// Tells that nothing new should come here any more. Streams of those who watch go on.
     pub(super) async fn stop(&self) {
         self.set(ServingStatus::NotServing).await;
-    }
-
-    /// Ends the streams of those who watch.
-    pub(super) async fn end_watches(&self) {
-        let mut reporter = self.0.clone();
-        for service in FOLLOWING.into_iter().chain([LIVENESS]) {
-            reporter.clear_service_status(service).await;
-        }
     }
 
     async fn set(&self, status: ServingStatus) {

@@ -8,11 +8,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Condition, Decoded, DeleteOutcome, DeletedUser, Put, PutOutcome, Store};
-use crate::{
-    error::Error,
-    types::{ProviderName, RowKey, SessionId, StoredRow, UserId, Version},
+use super::{
+    Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Put,
+    PutOutcome, Store,
 };
+use crate::types::{ProviderName, RowKey, SessionId, StoredRow, UserId, Version};
 
 /// Keeps rows in memory, behind one lock that is held for a few map operations and never across an
 /// await: so each call is one atomic step.
@@ -230,16 +230,10 @@ impl Store for MemoryStore {
         Ok(state.remove_all(&keys))
     }
 
-    async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
         let mut state = self.state();
         let keys = state.users.get(user).cloned().unwrap_or_default();
-        // Identities and user records come to this store with the service that writes them.
-        let rows = state.remove_all(&keys);
-        Ok(DeletedUser {
-            rows,
-            identities: 0,
-            existed: rows > 0,
-        })
+        Ok(state.remove_all(&keys))
     }
 
     async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
@@ -260,8 +254,17 @@ impl Store for MemoryStore {
             .map(|key| state.row(key).cloned().map(Ok))
             .collect())
     }
+}
 
-    async fn check(&self) -> Result<(), Error> {
+/// Nothing writes identities to this backend yet, so that there are none to delete.
+impl Identities for MemoryStore {
+    async fn delete_user(&self, _: &UserId) -> Result<DeletedIdentities, Error> {
+        Ok(DeletedIdentities::default())
+    }
+}
+
+impl Health for MemoryStore {
+    async fn ready(&self) -> Result<(), Error> {
         Ok(())
     }
 }

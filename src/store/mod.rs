@@ -1,20 +1,30 @@
-//! Where rows are kept: one trait, and a folder or file a backend.
+//! Where data is kept: one trait a noun, and a folder or file a backend.
 //!
-//! The trait is small and knows no policy. A store answers with facts ([`PutOutcome`]); what they
-//! mean to a caller is decided in [`crate::tokens`]. Each method is one atomic step, except
-//! [`Store::delete_user`] and [`Store::user_rows`], which say what they promise instead.
+//! [`Store`] keeps rows, [`Identities`] what is known of users beside them, [`Health`] tells whether a
+//! backend works. The traits are small and know no policy. A store answers with facts ([`PutOutcome`],
+//! [`Error`]); what they mean to a caller is decided in [`crate::tokens`]. Each method is one atomic step,
+//! except those that go through all rows of a user, which say what they promise instead.
 //!
-//! What every store must keep is guarantees, section 3.2, I1 to I10; `tests/conformance` checks it.
+//! [`Observed`] is a decorator: it has the traits that the store behind it has. What every store must keep
+//! are I1 to I10 (guarantees, section 3.2); `tests/conformance` checks it.
 
+mod error;
 mod memory;
+mod observed;
 pub mod redis;
+mod repeat;
+mod shared;
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-pub use memory::MemoryStore;
-
+pub use self::{
+    error::Error,
+    memory::MemoryStore,
+    observed::{Figures, Observed, Observer, Operation, Tally},
+    repeat::until_known,
+};
 use crate::{
-    error::{Error, Unreadable},
+    error::Unreadable,
     types::{ProviderName, Row, RowKey, SessionId, StoredRow, UserId, Version},
 };
 
@@ -23,8 +33,9 @@ pub type Decoded = Result<StoredRow, Unreadable>;
 
 /// Keeps rows by session and provider, and finds them by session and by user.
 ///
-/// A method that fails has either done nothing or, where the store stopped answering, may have
-/// done all of its step; it has never done a part of it. A dropped future counts as the latter.
+/// A write that fails with [`Error::Unavailable`] or [`Error::WrongType`] has done nothing. One that fails
+/// with [`Error::Unknown`], or whose future is dropped, may have done all of its step; it has never done a
+/// part of it.
 pub trait Store: Send + Sync + 'static {
     /// The name in logs: `memory`, `redis`.
     const NAME: &'static str;
@@ -32,7 +43,7 @@ pub trait Store: Send + Sync + 'static {
     /// Writes a row whole if its conditions hold: row, session index and user index together.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`], as for every other method.
+    /// An [`Error`], as for every other method.
     fn put(&self, put: Put<'_>) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
 
     /// Reads one row.
@@ -44,6 +55,16 @@ pub trait Store: Send + Sync + 'static {
         session: &SessionId,
     ) -> impl Future<Output = Result<BTreeMap<ProviderName, Decoded>, Error>> + Send;
 
+    /// Reads the rows of `keys`, as of one instant, in the order of `keys`.
+    fn get_many(
+        &self,
+        keys: &[RowKey],
+    ) -> impl Future<Output = Result<Vec<Option<Decoded>>, Error>> + Send;
+
+    /// The keys of the user's rows, perhaps with keys of rows that are gone or are no longer the
+    /// user's. Complete for rows that stay from the beginning of the call to its end.
+    fn user_rows(&self, user: &UserId) -> impl Future<Output = Result<Vec<RowKey>, Error>> + Send;
+
     /// Deletes one row, if it has the `version` that is named.
     fn delete(
         &self,
@@ -51,31 +72,43 @@ pub trait Store: Send + Sync + 'static {
         version: Option<Version>,
     ) -> impl Future<Output = Result<DeleteOutcome, Error>> + Send;
 
-    /// Deletes all rows of a session; answers how many.
+    /// Deletes all rows of a session. Returns how many there were.
     fn delete_session(
         &self,
         session: &SessionId,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Deletes what is known of a user: rows, identities, the user record. Each row goes whole, in
-    /// one step, and at most once; all rows that could be read before the call are gone when it
-    /// returns.
-    fn delete_user(&self, user: &UserId)
-    -> impl Future<Output = Result<DeletedUser, Error>> + Send;
-
-    /// The keys of the user's rows, perhaps with keys of rows that are gone or are no longer the
-    /// user's. Complete for rows that stay from the beginning of the call to its end.
-    fn user_rows(&self, user: &UserId) -> impl Future<Output = Result<Vec<RowKey>, Error>> + Send;
-
-    /// Reads the rows of `keys`, as of one instant, in the order of `keys`.
-    fn get_many(
-        &self,
-        keys: &[RowKey],
-    ) -> impl Future<Output = Result<Vec<Option<Decoded>>, Error>> + Send;
-
-    /// Asks whether the store works: answers, and takes writes.
-    fn check(&self) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Deletes all rows of a user. Returns how many there were. Each row goes whole, in one step, and
+    /// at most once; all rows that could be read before the call are gone when it returns.
+    fn delete_user_rows(&self, user: &UserId) -> impl Future<Output = Result<u64, Error>> + Send;
 }
+
+/// Keeps what is known of users beside their rows: the user record, and the identities that lead to it.
+pub trait Identities: Send + Sync + 'static {
+    /// Deletes the user's identities and then the user record. A call that was interrupted is finished
+    /// by the next one.
+    ///
+    /// # Errors
+    /// An [`Error`]. What was deleted until then stays deleted.
+    fn delete_user(
+        &self,
+        user: &UserId,
+    ) -> impl Future<Output = Result<DeletedIdentities, Error>> + Send;
+}
+
+/// Tells whether a backend works.
+pub trait Health: Send + Sync + 'static {
+    /// Asks whether the backend answers, and takes writes.
+    ///
+    /// # Errors
+    /// Why it doesn't.
+    fn ready(&self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A backend as brokers need it: all of the traits.
+pub trait Backend: Store + Identities + Health {}
+
+impl<S: Store + Identities + Health> Backend for S {}
 
 /// A write and its conditions.
 #[derive(Clone, Copy, Debug)]
@@ -134,13 +167,11 @@ pub enum DeleteOutcome {
     VersionMismatch,
 }
 
-/// What [`Store::delete_user`] removed.
+/// What [`Identities::delete_user`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeletedUser {
-    /// Rows.
-    pub rows: u64,
-    /// Links from a provider's subject to the user.
-    pub identities: u64,
-    /// Whether there was a user record, an identity or a row.
-    pub existed: bool,
+pub struct DeletedIdentities {
+    /// How many identities: links from a provider's subject to the user.
+    pub count: u64,
+    /// Whether there was a user record.
+    pub record: bool,
 }

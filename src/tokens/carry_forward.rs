@@ -1,6 +1,6 @@
 //! Keeping a refresh token that the provider didn't send again (guarantees, section 2.1).
 
-use super::{Tokens, outlasts};
+use super::{Tokens, UserRows, outlasts};
 use crate::{
     error::Error,
     store::{Condition, Store},
@@ -33,13 +33,13 @@ impl<S: Store> Tokens<S> {
             // It has nothing to carry over and no version to be held to.
             Some(Err(_)) => (None, Condition::Always),
         };
-        if let Some(old) = &replaced
-            && let Some(token) = old.usable_refresh_token()
+        if let Some(old) = replaced
+            && old.usable_refresh_token().is_some()
             && old.user_id == row.user_id
             && old.upstream_subject == row.upstream_subject
         {
             return Ok(Source {
-                token: Some(token.clone()),
+                token: old.refresh_token,
                 token_expires_at: old.refresh_expires_at,
                 condition,
                 other: None,
@@ -70,21 +70,22 @@ impl<S: Store> Tokens<S> {
         if self.rules.rotating_providers.contains(&key.provider) {
             return Ok(None);
         }
-        let rows = self.rows_of_user_at(user, &key.provider).await?.into_iter();
-        let usable = rows.filter_map(|(other, decoded)| {
-            let stored = decoded.ok()?;
-            let usable = other != *key
-                && stored.row.upstream_subject.as_ref() == Some(subject)
-                && stored.row.usable_refresh_token().is_some();
-            usable.then_some((other, stored))
-        });
-        Ok(usable.reduce(|best, next| {
-            if outlasts(&next.1, &best.1) {
-                next
-            } else {
-                best
+        let mut keys = self.store.user_rows(user).await?;
+        keys.retain(|other| other.provider == key.provider && other != key);
+        let mut latest = None::<(RowKey, StoredRow)>;
+        let mut rows = UserRows::new(&self.store, user, &keys);
+        while let Some(chunk) = rows.next(usize::MAX).await? {
+            for (other, decoded) in chunk {
+                let Ok(stored) = decoded else { continue };
+                let is_usable = stored.row.upstream_subject.as_ref() == Some(subject)
+                    && stored.row.usable_refresh_token().is_some();
+                let is_later = |(_, best): &(_, StoredRow)| outlasts(&stored, best);
+                if is_usable && latest.as_ref().is_none_or(is_later) {
+                    latest = Some((other.clone(), stored));
+                }
             }
-        }))
+        }
+        Ok(latest)
     }
 }
 

@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn each_case_of_the_contract() {
+    fn each_case() {
         assert_eq!(
             kept(1_003_600, 0, 1_007_200),
             Some(7_200),

@@ -1,6 +1,6 @@
 //! Listing a user's rows page by page, without a token.
 
-use super::{CHUNK, Tokens, note_unreadable, page_token};
+use super::{Tokens, UserRows, note_unreadable, page_token};
 use crate::{
     error::Error,
     store::Store,
@@ -59,29 +59,24 @@ impl<S: Store> Tokens<S> {
         keys.sort_unstable();
         keys.dedup();
         let start = after.map_or(0, |after| keys.partition_point(|key| *key <= after));
-        let mut rest = &keys[start..];
-
+        let mut rows = UserRows::new(&self.store, user, &keys[start..]);
         let mut page = Page::default();
-        while page.sessions.len() < size && !rest.is_empty() {
-            let (chunk, later) =
-                rest.split_at(rest.len().min(size - page.sessions.len()).min(CHUNK));
-            rest = later;
-            for (key, decoded) in chunk.iter().zip(self.store.get_many(chunk).await?) {
+        while page.sessions.len() < size
+            && let Some(chunk) = rows.next(size - page.sessions.len()).await?
+        {
+            for (key, decoded) in chunk {
                 match decoded {
-                    Some(Ok(stored)) if stored.row.user_id.as_ref() == Some(user) => {
-                        page.sessions.push(UserSession {
-                            key: key.clone(),
-                            client_id: stored.row.client_id.clone(),
-                            expires_at: stored.row.expires_at,
-                            updated_at: stored.row.updated_at,
-                        });
-                    }
-                    Some(Err(unreadable)) => note_unreadable(&key.provider, &unreadable),
-                    _ => {}
+                    Ok(stored) => page.sessions.push(UserSession {
+                        key: key.clone(),
+                        client_id: stored.row.client_id.clone(),
+                        expires_at: stored.row.expires_at,
+                        updated_at: stored.row.updated_at,
+                    }),
+                    Err(unreadable) => note_unreadable(&key.provider, &unreadable),
                 }
             }
         }
-        if !rest.is_empty() {
+        if !rows.is_over() {
             let last = page.sessions.last();
             page.next = last.map(|last| page_token::encode(&last.key, tenant, user));
         }

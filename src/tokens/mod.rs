@@ -10,6 +10,7 @@ mod limits;
 mod listing;
 mod page_token;
 mod store;
+mod user_rows;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -20,15 +21,13 @@ pub use binding::Binding;
 pub use limits::Limits;
 pub use listing::{Page, UserSession};
 pub use store::{Precondition, StoreTokens};
+use user_rows::UserRows;
 
 use crate::{
     error::{Error, Unreadable},
-    store::{Decoded, DeleteOutcome, DeletedUser, Store},
+    store::{DeleteOutcome, Identities, Store, until_known},
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
-
-/// Rows in one answer of the store: at most 15 MiB.
-const CHUNK: usize = 256;
 
 /// What [`Tokens`] goes by.
 #[derive(Clone, Debug)]
@@ -41,6 +40,8 @@ pub struct Rules {
     pub refresh_lifetime: Duration,
     /// Providers that rotate refresh tokens: two sessions must not hold the same one.
     pub rotating_providers: HashSet<ProviderName>,
+    /// How long a write of unknown outcome is repeated, where repeating it can do no harm.
+    pub patience: Duration,
 }
 
 /// The tokens of a tenant: the operations of the `TokenBroker` service (guarantees, section 2.1).
@@ -57,6 +58,17 @@ pub struct SessionTokens {
     pub rows: BTreeMap<ProviderName, StoredRow>,
     /// The providers of the others.
     pub unreadable: Vec<ProviderName>,
+}
+
+/// What [`Tokens::delete_user`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeletedUser {
+    /// Rows.
+    pub rows: u64,
+    /// Links from a provider's subject to the user.
+    pub identities: u64,
+    /// Whether there was a user record, an identity or a row.
+    pub existed: bool,
 }
 
 impl<S: Store> Tokens<S> {
@@ -111,7 +123,14 @@ impl<S: Store> Tokens<S> {
     /// # Errors
     /// [`Error::VersionMismatch`] if the row has another version than `version`.
     pub async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<bool, Error> {
-        match self.store.delete(key, version).await? {
+        let delete = || self.store.delete(key, version);
+        let outcome = match version {
+            // A version never comes back: done twice, the second finds nothing of that version.
+            Some(_) => until_known(self.rules.patience, delete).await?,
+            // A row that somebody stored in between would go too.
+            None => delete().await?,
+        };
+        match outcome {
             DeleteOutcome::Deleted => Ok(true),
             DeleteOutcome::Absent => Ok(false),
             DeleteOutcome::VersionMismatch => Err(Error::VersionMismatch),
@@ -123,15 +142,7 @@ impl<S: Store> Tokens<S> {
     /// # Errors
     /// Those of every call.
     pub async fn delete_all(&self, session: &SessionId) -> Result<u64, Error> {
-        self.store.delete_session(session).await
-    }
-
-    /// Deletes all that is known of a user.
-    ///
-    /// # Errors
-    /// Those of every call. What was deleted until then stays deleted; repeating it finishes it.
-    pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
-        self.store.delete_user(user).await
+        Ok(self.store.delete_session(session).await?)
     }
 
     /// Of all rows of a user at a provider the one that expires last.
@@ -143,40 +154,38 @@ impl<S: Store> Tokens<S> {
         user: &UserId,
         provider: &ProviderName,
     ) -> Result<StoredRow, Error> {
-        let mut unreadable = None;
-        let mut latest: Option<StoredRow> = None;
-        for (_, decoded) in self.rows_of_user_at(user, provider).await? {
-            match decoded {
-                Ok(stored) if latest.as_ref().is_none_or(|best| outlasts(&stored, best)) => {
-                    latest = Some(stored);
+        let mut keys = self.store.user_rows(user).await?;
+        keys.retain(|key| key.provider == *provider);
+        let (mut latest, mut unreadable) = (None::<StoredRow>, None);
+        let mut rows = UserRows::new(&self.store, user, &keys);
+        while let Some(chunk) = rows.next(usize::MAX).await? {
+            for (_, decoded) in chunk {
+                match decoded {
+                    Ok(stored) if latest.as_ref().is_none_or(|best| outlasts(&stored, best)) => {
+                        latest = Some(stored);
+                    }
+                    Ok(_) => {}
+                    Err(error) => unreadable = Some(error),
                 }
-                Ok(_) => {}
-                Err(error) => unreadable = Some(error),
             }
         }
         latest.ok_or_else(|| unreadable.map_or(Error::UserRowNotFound, Error::RowUnreadable))
     }
+}
 
-    /// The user's rows at a provider, those that can't be read among them.
-    async fn rows_of_user_at(
-        &self,
-        user: &UserId,
-        provider: &ProviderName,
-    ) -> Result<Vec<(RowKey, Decoded)>, Error> {
-        let mut keys = self.store.user_rows(user).await?;
-        keys.retain(|key| key.provider == *provider);
-        let mut rows = Vec::new();
-        for chunk in keys.chunks(CHUNK) {
-            let read = self.store.get_many(chunk).await?;
-            for (key, decoded) in chunk.iter().zip(read) {
-                match decoded {
-                    Some(Ok(stored)) if stored.row.user_id.as_ref() != Some(user) => {}
-                    Some(decoded) => rows.push((key.clone(), decoded)),
-                    None => {}
-                }
-            }
-        }
-        Ok(rows)
+impl<S: Store + Identities> Tokens<S> {
+    /// Deletes all that is known of a user: rows, identities and, last, the user record.
+    ///
+    /// # Errors
+    /// Those of every call. What was deleted until then stays deleted; repeating it finishes it.
+    pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
+        let rows = self.store.delete_user_rows(user).await?;
+        let identities = self.store.delete_user(user).await?;
+        Ok(DeletedUser {
+            rows,
+            identities: identities.count,
+            existed: rows > 0 || identities.count > 0 || identities.record,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Tokens, carry_forward::Source, lifetime};
 use crate::{
     error::Error,
-    store::{Condition, Put, PutOutcome, Store},
+    store::{Condition, Put, PutOutcome, Store, until_known},
     types::{Row, RowKey, UnixTime, Version},
 };
 
@@ -57,6 +57,7 @@ impl<S: Store> Tokens<S> {
             return outcome.map_err(|outcome| self.refusal(outcome));
         }
 
+        let named_end = row.refresh_expires_at;
         // Each try that is lost is another caller's success, and the caller's deadline is around this.
         loop {
             let Source {
@@ -76,12 +77,11 @@ impl<S: Store> Tokens<S> {
                 (Condition::Always, unchanged) => unchanged,
                 (named, _) => named,
             };
-            let mut carried = row.clone();
-            carried.refresh_token = token;
-            carried.refresh_expires_at = carried.refresh_expires_at.or(token_expires_at);
-            self.rules.limits.check(&carried)?;
+            row.refresh_token = token;
+            row.refresh_expires_at = named_end.or(token_expires_at);
+            self.rules.limits.check(&row)?;
             let other = other.as_ref().map(|(key, version)| (key, *version));
-            match self.put(&key, &carried, now, condition, other).await? {
+            match self.put(&key, &row, now, condition, other).await? {
                 Ok(version) => return Ok(version),
                 // What was read has changed since. With the caller's own condition only a change
                 // of the source is worth another look.
@@ -111,7 +111,14 @@ impl<S: Store> Tokens<S> {
             source,
             max_providers: self.rules.limits.providers,
         };
-        Ok(match self.store.put(put).await? {
+        let write = || self.store.put(put);
+        let outcome = match condition {
+            // Done twice, it finds its own version, which the store recognizes, or another one.
+            Condition::Version(_) => until_known(self.rules.patience, write).await?,
+            // A row that was written, and that somebody deleted in between, would come back.
+            Condition::Always | Condition::Absent => write().await?,
+        };
+        Ok(match outcome {
             PutOutcome::Written => Ok(version),
             refused => Err(refused),
         })

@@ -1,8 +1,7 @@
 //! The damages that are planted. Each has sessions and users of its own, so that all may be in one tenant.
 
+use testkit::{broker::Broker, redis_tenant::RedisTenant, rows::*};
 use token_broker::store::redis::maintenance::check::FindingKind;
-
-use crate::support::{broker::Broker, redis_tenant::RedisTenant, rows::*};
 
 /// What is broken, and what a check should say of it.
 pub struct Damage {

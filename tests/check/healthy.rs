@@ -5,6 +5,7 @@
 use std::{env, time::Duration};
 
 use redis::Pipeline;
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 use token_broker::store::redis::{
     maintenance::check::{Check, Report},
     maintenance::progress::Silent,
@@ -13,7 +14,6 @@ use token_broker::store::redis::{
 use crate::{
     load::{Load, user_of},
     repair,
-    support::{redis_server::RedisServer, redis_tenant::RedisTenant},
 };
 
 const ROWS_A_SESSION: usize = 2;

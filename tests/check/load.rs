@@ -12,9 +12,8 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use testkit::{redis_tenant::RedisTenant, rows::*};
 use tokio::task::JoinSet;
-
-use crate::support::{redis_tenant::RedisTenant, rows::*};
 
 /// Writers that write as fast as they can until they are stopped.
 pub struct Load {
@@ -48,15 +47,15 @@ impl Load {
                         50..60 => _ = broker.put(&key, &bare("nobody")).await,
                         60..75 => {
                             let span = Duration::from_millis(dice.random_range(1..200));
-                            let key = crate::support::rows::key(&format!("s{session}"), "r");
-                            let row = crate::support::rows::row(&user_of(session), "load");
+                            let key = testkit::rows::key(&format!("s{session}"), "r");
+                            let row = testkit::rows::row(&user_of(session), "load");
                             broker.put_for(&key, &row, span).await;
                         }
                         75..88 => _ = broker.remove(&key).await,
                         88..95 => _ = broker.delete_all(&key.session).await.unwrap(),
-                        95..99 => _ = broker.listed(&crate::support::rows::user(&user)).await,
+                        95..99 => _ = broker.listed(&testkit::rows::user(&user)).await,
                         _ => {
-                            let user = crate::support::rows::user(&user);
+                            let user = testkit::rows::user(&user);
                             broker.delete_user(&user).await.unwrap();
                         }
                     }

@@ -26,11 +26,9 @@ mod planted;
 mod races;
 mod repair;
 mod report;
-#[path = "../support/mod.rs"]
-mod support;
 mod teeth;
 
-use support::{redis_server::RedisServer, redis_tenant::RedisTenant, snapshot::Snapshot};
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, snapshot::Snapshot};
 use token_broker::store::redis::{
     maintenance::check::{Check, FindingKind, Report},
     maintenance::progress::Silent,

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
+use testkit::{
+    cluster::{self, Cluster},
+    redis_tenant::RedisTenant,
+};
 use token_broker::store::redis::maintenance::check::FindingKind;
 
-use crate::{
-    found, look, repair, rows,
-    support::{
-        cluster::{self, Cluster},
-        redis_tenant::RedisTenant,
-    },
-};
+use crate::{found, look, repair, rows};
 
 const ROWS: usize = 1_500;
 

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::{rows::*, waiting::until};
 use token_broker::store::redis::maintenance::check::FindingKind;
 
-use crate::{
-    found, look, repair,
-    support::{rows::*, waiting::until},
-    tenant,
-};
+use crate::{found, look, repair, tenant};
 
 /// In the grace period: older rows, users' indexes without an end and with dead members, `null` rows,
 /// identities that went without their places, ids that are spelled plainly, and what else an auth server
@@ -144,9 +141,9 @@ async fn other_tenants_are_left_alone() {
 /// A Redis Cluster checks the slot of each command.
 #[tokio::test]
 async fn on_a_cluster_no_call_crosses_slots() {
-    use crate::{damage::DAMAGES, support::redis_tenant::RedisTenant};
-    let server =
-        crate::support::redis_server::RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    use crate::damage::DAMAGES;
+    use testkit::redis_tenant::RedisTenant;
+    let server = testkit::redis_server::RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let mut slots = redis::cmd("CLUSTER");
     slots.arg("ADDSLOTS").arg((0..16_384).collect::<Vec<u32>>());
     slots.exec(&mut server.raw()).unwrap();

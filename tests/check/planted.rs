@@ -100,7 +100,7 @@ async fn an_orphan() {
 /// Ids that are encoded in keys are no damage, and neither are rows without a user or without an end.
 #[tokio::test]
 async fn odd_ids_are_sound() {
-    use crate::support::rows::{bare, key, row};
+    use testkit::rows::{bare, key, row};
     let tenant = tenant();
     let broker = tenant.broker();
     for id in [

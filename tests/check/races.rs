@@ -8,22 +8,18 @@ use std::{
     time::Duration,
 };
 
+use testkit::{
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    resp_proxy::{Command, Fate, RespProxy},
+    rows::*,
+};
 use token_broker::store::redis::{
     maintenance::check::{Check, Report},
     maintenance::progress::Silent,
 };
 
-use crate::{
-    damage::DAMAGES,
-    found, look, rows,
-    support::{
-        redis_server::RedisServer,
-        redis_tenant::RedisTenant,
-        resp_proxy::{Command, RespProxy, Verdict},
-        rows::*,
-    },
-    tenant,
-};
+use crate::{damage::DAMAGES, found, look, rows, tenant};
 
 /// Whether it looks at a row: the script with three or four keys.
 fn looks_at_a_row(command: &Command) -> bool {
@@ -47,7 +43,7 @@ where
             if first {
                 write().await;
             }
-            Verdict::Forward
+            Fate::Forward
         }
     })
     .await;
@@ -101,7 +97,7 @@ async fn a_row_that_never_settles() {
                 let user = format!("u{}", writes.fetch_add(1, Ordering::SeqCst));
                 broker.put(&key("s", "p"), &row(&user, "at")).await;
             }
-            Verdict::Forward
+            Fate::Forward
         }
     })
     .await;
@@ -129,9 +125,9 @@ async fn cut_off_at_every_command() {
         let wrong = look(&tenant).await.damaged();
         let proxy = RespProxy::start(server.port(), move |command| async move {
             match command.number == at {
-                true if at % 8 == 1 => Verdict::CutBefore,
-                true => Verdict::CutAfter,
-                false => Verdict::Forward,
+                true if at % 8 == 1 => Fate::CutBefore,
+                true => Fate::CutAfter,
+                false => Fate::Forward,
             }
         })
         .await;

@@ -1,13 +1,8 @@
 //! Mending while others write.
 
-use crate::{
-    damage::DAMAGES,
-    found,
-    load::Load,
-    look, repair, rows,
-    support::{snapshot::Snapshot, waiting::until},
-    tenant,
-};
+use testkit::{snapshot::Snapshot, waiting::until};
+
+use crate::{damage::DAMAGES, found, load::Load, look, repair, rows, tenant};
 
 /// All damages at once, some of them planted while a repair runs: everything that can be mended is, and no
 /// row that the writers leave alone changes.
@@ -94,7 +89,7 @@ async fn no_end_becomes_earlier() {
 /// Both sides of the rule about users' indexes: in the grace period a mended one has no end, later it has.
 #[tokio::test]
 async fn the_grace_period_decides_whether_a_users_index_has_an_end() {
-    use crate::support::snapshot::Life;
+    use testkit::snapshot::Life;
     for grace in [true, false] {
         let tenant = tenant();
         if grace {

@@ -1,8 +1,9 @@
 //! What an operator reads.
 
+use testkit::rows::*;
 use token_broker::store::redis::maintenance::{check::Check, progress::Silent};
 
-use crate::{damage::DAMAGES, look, repair, support::rows::*, tenant};
+use crate::{damage::DAMAGES, look, repair, tenant};
 
 #[tokio::test]
 async fn the_report_of_a_sound_tenant_is_short() {

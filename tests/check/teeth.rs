@@ -1,14 +1,9 @@
 //! That these tests notice what they are there for.
 
 use redis::Commands;
+use testkit::{audit, redis_tenant::RedisTenant, waiting::until};
 
-use crate::{
-    damage::DAMAGES,
-    load::Load,
-    look,
-    support::{audit, redis_tenant::RedisTenant, waiting::until},
-    tenant,
-};
+use crate::{damage::DAMAGES, load::Load, look, tenant};
 
 /// A check that reads the rows, then their indexes: what it takes for damage under load isn't there. The
 /// real one, over the same data at the same time, tells of none.

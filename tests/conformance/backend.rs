@@ -3,27 +3,24 @@
 
 use std::{future::Future, marker::PhantomData, sync::Arc};
 
+use testkit::{
+    audit::encoded,
+    broker::{self, Broker},
+    redis_tenant::RedisTenant,
+    snapshot::Content,
+};
 use token_broker::{
-    store::{MemoryStore, Store, redis::RedisStore},
+    store::{Identities, MemoryStore, Store, redis::RedisStore},
     tokens::Rules,
     types::{RowKey, Tenant, UserId},
 };
 
-use crate::{
-    places::Place,
-    shared::Shared,
-    support::{
-        audit::encoded,
-        broker::{self, Broker},
-        redis_tenant::RedisTenant,
-        snapshot::Content,
-    },
-};
+use crate::shared_servers::SharedServers;
 
 /// Data that brokers share, and the brokers. Clones are the same data.
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The store under test.
-    type Store: Store;
+    type Store: Store + Identities;
 
     /// Begins without any data.
     fn start() -> impl Future<Output = Self> + Send;
@@ -68,7 +65,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
 pub struct MemoryBackend(Arc<MemoryStore>);
 
 impl Backend for MemoryBackend {
-    type Store = Shared<MemoryStore>;
+    type Store = Arc<MemoryStore>;
 
     async fn start() -> Self {
         Self(Arc::default())
@@ -79,7 +76,7 @@ impl Backend for MemoryBackend {
     }
 
     fn store(&self) -> Self::Store {
-        Shared(Arc::clone(&self.0))
+        Arc::clone(&self.0)
     }
 
     fn tenant(&self) -> Tenant {
@@ -110,7 +107,7 @@ impl<P> Clone for On<P> {
     }
 }
 
-impl<P: Place> Backend for On<P> {
+impl<P: SharedServers> Backend for On<P> {
     type Store = RedisStore;
 
     async fn start() -> Self {

@@ -1,5 +1,5 @@
 //! What every store must keep: the semantics of each RPC (guarantees, section 2.1) and the invariants
-//! I1 to I10 (section 3.2), on every backend.
+//! I1 to I10 (guarantees, section 3.2), on every backend.
 //!
 //! - `cases/` states the guarantees, one async function each, named after what it guarantees;
 //! - `suite.rs` lists them; [`conformance!`] below makes a test of each for every backend;
@@ -19,19 +19,16 @@ mod cases;
 mod dice;
 mod meddled;
 mod naive;
-mod places;
 mod run;
-mod shared;
-#[path = "../support/mod.rs"]
-mod support;
+mod shared_servers;
 mod teeth;
 
 use backend::{MemoryBackend, On};
 use naive::NaiveBackend;
-use places::{
+use run::run;
+use shared_servers::{
     Oldest, OnCluster, OnClusterTls, OnSentinel, OnSentinelTls, Tcp, TcpTls, Unix, Valkey,
 };
-use run::run;
 
 conformance! {
     memory => MemoryBackend,

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::{error::Error, store::Store, tokens::Binding};
-
-use crate::support::{
+use testkit::{
     broker::{Broker, request},
     cluster::{self, Cluster},
     redis_server::RedisServer,
@@ -12,12 +10,17 @@ use crate::support::{
     rows::*,
     sentinel::{self, Sentinels},
 };
+use token_broker::{
+    error::Error,
+    store::{Identities, Store},
+    tokens::Binding,
+};
 
 /// `redis-failover-wait`, an answer that is waited for, and what a loaded machine adds.
 const LONGEST: Duration = Duration::from_millis(1_000 + 500 + 1_500);
 
 /// Calls of each kind at once: each fails, in time.
-async fn calls_fail_in_time<S: Store>(broker: &Broker<S>, when: &str) {
+async fn calls_fail_in_time<S: Store + Identities>(broker: &Broker<S>, when: &str) {
     let (key, all, user) = (key("s", "p"), Binding::default(), user("u"));
     let begun = Instant::now();
     let timed = async |call: &'static str, failed: Option<Error>| {
@@ -70,7 +73,7 @@ async fn bounded(tenant: RedisTenant, servers: &[RedisServer]) {
     let brokers = ["primary", "replicated"].map(|durability| {
         let tenant = tenant.clone().with("durability", durability);
         let store = tenant.store_with(Duration::from_millis(500));
-        Broker::new(store, crate::support::broker::rules(tenant.name().clone()))
+        Broker::new(store, testkit::broker::rules(tenant.name().clone()))
     });
     for broker in &brokers {
         broker.put(&key("s", "p"), &row("u", "at")).await;

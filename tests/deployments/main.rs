@@ -1,11 +1,7 @@
-//! That the deployments that other tests run on are what they say: what is cut is cut, who is
-//! hidden is hidden, and everything ends where it should. And what a broker makes of all of their servers
-//! hanging or gone at once: `bounds`.
+//! What a broker makes of its servers: with the rights of `deploy/redis/` and no others, and where all
+//! of them hang or are gone at once.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bounds;
-mod cluster;
 mod rights;
-mod sentinel;
-#[path = "../support/mod.rs"]
-mod support;
+mod tenants;

@@ -3,19 +3,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use token_broker::{
-    store::{
-        Condition, Put, Store,
-        redis::{
-            maintenance::check::Check,
-            maintenance::migration::{LegacyMapping, Migration, progress::Silent},
-        },
-    },
-    tokens::Binding,
-    types::{RowKey, Version},
-};
-
-use crate::support::{
+use testkit::{
     broker::request,
     cluster::{self, Cluster, slot},
     launch::Program,
@@ -25,6 +13,17 @@ use crate::support::{
     security::{BROKER_ACL, BROKER_PASSWORD, SENTINEL_ACL, Security},
     sentinel::{self, Sentinels},
     standalone::Standalone,
+};
+use token_broker::{
+    store::{
+        Condition, Health, Put, Store,
+        redis::{
+            maintenance::check::Check,
+            maintenance::migration::{LegacyMapping, Migration, progress::Silent},
+        },
+    },
+    tokens::Binding,
+    types::{RowKey, Version},
 };
 
 /// What the rules of a user allow.
@@ -68,7 +67,7 @@ async fn a_life(tenant: &RedisTenant, starts: &[RedisTenant]) -> Result<(), Stri
     for start in starts {
         start.store().probe().await.map_err(text)?;
     }
-    store.check().await.map_err(text)?;
+    store.ready().await.map_err(text)?;
     let mut mapping = LegacyMapping::default();
     mapping.add("oidc=okta").unwrap();
     let migration = Migration::new(store, mapping);
@@ -206,7 +205,7 @@ async fn read_on_the_move(cluster: &Cluster, tenant: &RedisTenant) -> Result<(),
     let slot = slot(&tenant.prefix());
     let from = cluster.owner_of(slot).unwrap();
     let store = tenant.store();
-    store.check().await.map_err(text)?;
+    store.ready().await.map_err(text)?;
     let moving = cluster.begin_move(slot, from, (from + 1) % 3);
     let read = store.get(&key("s", "p")).await;
     cluster.call_off_move(moving);
@@ -234,7 +233,7 @@ async fn each_right_of_the_broker_at_sentinels_is_needed() {
             let sentinels = deployment.sentinels.iter();
             sentinels.for_each(|sentinel| take(sentinel, SENTINEL_ACL, right));
             let error = starts().await.expect_err(right);
-            assert!(error.setting.is_some(), "without {right}: {error:?}");
+            assert!(error.at_fault.is_some(), "without {right}: {error:?}");
         }
     }
 }

@@ -82,14 +82,3 @@ def test_an_old_row_that_a_replica_of_old_writes_later_is_picked_up(old_redis):
             lambda: "corp-okta" in broker.client.GetAll(session_id="session-late").entries,
             within=10,
         )
-
-
-def test_a_second_start_finds_nothing_to_do(old_redis):
-    def keys() -> list[str]:
-        return sorted(old_redis.command("KEYS", "*").split())
-
-    with running(*options(old_redis)):
-        migrated = keys()
-    with running(*options(old_redis)) as broker:
-        assert keys() == migrated
-        assert broker.client.Get(session_id="session-old", provider="corp-okta").entry.version

@@ -3,6 +3,13 @@
 
 use std::time::Instant;
 
+use testkit::{
+    broker_process::BrokerProcess,
+    cluster::{Cluster, Options, slot},
+    deployment::Deployment,
+    waiting::found,
+};
+
 use crate::{
     TURN,
     load::{Call, Calls, Load},
@@ -11,12 +18,6 @@ use crate::{
     round::CALM,
     rows::{Round, prefix},
     series,
-    support::{
-        broker_process::BrokerProcess,
-        cluster::{Cluster, Options, slot},
-        deployment::Deployment,
-        waiting::found,
-    },
 };
 
 /// Brokers of each tenant.

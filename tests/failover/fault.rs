@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{
-    support::{
-        redis_server::RedisServer,
-        sentinel::{MASTER, Sentinels},
-        waiting::found,
-    },
-    world::World,
+use testkit::{
+    redis_server::RedisServer,
+    sentinel::{MASTER, Sentinels},
+    waiting::found,
 };
+
+use crate::world::World;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {

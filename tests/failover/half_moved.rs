@@ -3,21 +3,18 @@
 
 use std::{fmt::Debug, time::Duration};
 
+use testkit::{
+    broker_process::BrokerProcess,
+    cluster::{Cluster, Options, slot},
+    slot_move::SlotMove,
+};
 use token_broker::proto::v1::{
     DeleteRequest, DeleteUserRequest, GetAllRequest, StoreRequest, UpstreamTokens,
     delete_request::Target, token_broker_client::TokenBrokerClient,
 };
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use crate::{
-    TURN,
-    rows::prefix,
-    support::{
-        broker_process::BrokerProcess,
-        cluster::{Cluster, Options, slot},
-        slot_move::SlotMove,
-    },
-};
+use crate::{TURN, rows::prefix};
 
 /// Of those who ask while they can't be answered.
 const SHORT: Duration = Duration::from_millis(400);

@@ -17,8 +17,6 @@ mod round;
 mod rows;
 mod sentinel;
 mod series;
-#[path = "../support/mod.rs"]
-mod support;
 mod world;
 
 /// One deployment at a time, so that none slows another's failovers down.

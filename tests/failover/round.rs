@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::waiting::found;
+
 use crate::{
     fault::Fault,
     load::{Call, Calls, Load},
     outcome::{BOUND, Outcome, Switched},
     rows::Round,
-    support::waiting::found,
     world::World,
 };
 

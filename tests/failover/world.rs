@@ -1,12 +1,11 @@
 //! A deployment with Sentinel and the brokers that use it.
 
-use tokio::sync::watch;
-
-use crate::support::{
+use testkit::{
     broker_process::BrokerProcess,
     link::{Cuts, Link},
     sentinel::{MASTER, Options, Sentinels},
 };
+use tokio::sync::watch;
 
 pub(crate) struct World {
     pub(crate) deployment: Sentinels,

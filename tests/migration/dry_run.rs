@@ -8,52 +8,54 @@ use token_broker::store::redis::maintenance::migration::{
 };
 
 use crate::{
+    old_tenant::{OldTenant, P, old_json},
     seed::{MAPPING, seed},
-    world::{P, World, old_json},
 };
 
 /// Everything that can become of a row or an identity.
-async fn everything(world: &World) {
-    world
+async fn everything(tenant: &OldTenant) {
+    tenant
         .old_row("again", &old_json("oidc", "u", "1"), "u", None)
         .await;
-    world.migrate(&["oidc=okta"]).await;
-    world
+    tenant.migrate(&["oidc=okta"]).await;
+    tenant
         .old_row("again", &old_json("oidc", "u", "2"), "u", None)
         .await;
-    seed(world).await;
-    world
+    seed(tenant).await;
+    tenant
         .old_row("logical", &old_json("github", "u", "3"), "u", None)
         .await;
-    world.old_row("null", "null", "", None).await;
-    world.old_row("corrupt", "{", "", None).await;
-    world
+    tenant.old_row("null", "null", "", None).await;
+    tenant.old_row("corrupt", "{", "", None).await;
+    tenant
         .old_row("empty", &old_json("", "u", "4"), "u", None)
         .await;
-    world
+    tenant
         .old_row("dropped", &old_json("oidc", "u", "5"), "u", None)
         .await;
-    world
+    tenant
         .set(&format!("{P}upstream:dropped:okta"), r#"{"user_id":"u"}"#)
         .await;
-    world
+    tenant
         .old_row("type", &old_json("oidc", "u", "6"), "u", None)
         .await;
-    world.set(&format!("{P}upstream:idx:type"), "no set").await;
-    world.add(&format!("{P}upstream:set"), "x").await;
-    world
+    tenant.set(&format!("{P}upstream:idx:type"), "no set").await;
+    tenant.add(&format!("{P}upstream:set"), "x").await;
+    tenant
         .set(&format!("{P}provider:4:oidc:present"), r#"{"user_id":"u"}"#)
         .await;
-    world
+    tenant
         .set(&format!("{P}provider:4:okta:present"), r#"{"user_id":"u"}"#)
         .await;
-    world
+    tenant
         .set(&format!("{P}provider:4:oidc:taken"), r#"{"user_id":"u"}"#)
         .await;
-    world
+    tenant
         .set(&format!("{P}provider:4:okta:taken"), r#"{"user_id":"v"}"#)
         .await;
-    world.set(&format!("{P}provider:4:oidc:corrupt"), "7").await;
+    tenant
+        .set(&format!("{P}provider:4:oidc:corrupt"), "7")
+        .await;
 }
 
 fn as_of_a_run(report: Report) -> Report {
@@ -65,14 +67,14 @@ fn as_of_a_run(report: Report) -> Report {
 
 #[tokio::test]
 async fn m8_a_dry_run_changes_nothing_and_reports_what_a_run_does() {
-    let world = World::new().await;
-    everything(&world).await;
-    let before = world.dump().await;
-    let dry = world.migration(MAPPING).dry_run(&Silent).await.unwrap();
-    assert_eq!(world.dump().await, before);
+    let tenant = OldTenant::new().await;
+    everything(&tenant).await;
+    let before = tenant.snapshot_of_all();
+    let dry = tenant.migration(MAPPING).dry_run(&Silent).await.unwrap();
+    assert_eq!(tenant.snapshot_of_all(), before);
     assert!(dry.dry_run && dry.to_string().contains("nothing was changed"));
 
-    let run = world.migrate(MAPPING).await;
+    let run = tenant.migrate(MAPPING).await;
     assert_eq!(as_of_a_run(dry), run);
     let rows = run.rows;
     let counts = [
@@ -94,17 +96,17 @@ async fn m8_a_dry_run_changes_nothing_and_reports_what_a_run_does() {
 #[tokio::test]
 async fn m8_a_dry_run_on_a_tenant_that_no_broker_has_seen() {
     for mapping in [&[][..], &["oidc=okta"]] {
-        let world = World::new().await;
-        let empty = world.migration(mapping).dry_run(&Silent).await.unwrap();
-        assert!(world.dump().await.is_empty());
+        let tenant = OldTenant::new().await;
+        let empty = tenant.migration(mapping).dry_run(&Silent).await.unwrap();
+        assert!(tenant.snapshot_of_all().0.is_empty());
         assert_eq!(empty.grace_period, !mapping.is_empty());
 
-        world.set(&format!("{P}user:u"), "{}").await;
-        let before = world.dump().await;
-        let dry = world.migration(mapping).dry_run(&Silent).await.unwrap();
-        assert_eq!(world.dump().await, before);
+        tenant.set(&format!("{P}user:u"), "{}").await;
+        let before = tenant.snapshot_of_all();
+        let dry = tenant.migration(mapping).dry_run(&Silent).await.unwrap();
+        assert_eq!(tenant.snapshot_of_all(), before);
         assert!(dry.grace_period);
-        assert_eq!(as_of_a_run(dry), world.migrate(mapping).await);
+        assert_eq!(as_of_a_run(dry), tenant.migrate(mapping).await);
     }
 }
 
@@ -120,20 +122,20 @@ impl Progress<MigrationProgress> for Told {
 
 #[tokio::test]
 async fn m8_progress_is_told_and_ends_where_the_report_does() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     for n in 0..3_000 {
         let json = if n % 100 == 0 {
             "null".to_owned()
         } else {
             old_json("oidc", "u", "t")
         };
-        world.old_row(&format!("s{n}"), &json, "u", None).await;
+        tenant.old_row(&format!("s{n}"), &json, "u", None).await;
         // Others' keys are part of the way, and aren't counted as scanned.
-        world.set(&format!("other:{n}"), "x").await;
+        tenant.set(&format!("other:{n}"), "x").await;
     }
-    world.old_row("bad", "{", "", None).await;
+    tenant.old_row("bad", "{", "", None).await;
     let told = Told::default();
-    let report = world.migration(&["oidc=okta"]).run(&told).await.unwrap();
+    let report = tenant.migration(&["oidc=okta"]).run(&told).await.unwrap();
     let told = told.0.into_inner().unwrap();
     assert!(told.len() > 5);
     for pair in told.windows(2) {

@@ -3,19 +3,21 @@
 
 use token_broker::store::redis::maintenance::migration::progress::Silent;
 
-use crate::world::{P, World, old_json, told};
+use crate::old_tenant::{OldTenant, P, old_json, told};
 
 const OKTA: &[&str] = &["oidc=okta"];
 
 /// Each of them is a row that can't be migrated.
-async fn bad_rows(world: &World) -> Vec<String> {
+async fn bad_rows(tenant: &OldTenant) -> Vec<String> {
     let newer_gone_bad = format!("{P}upstream:newer:okta");
-    world.set(&newer_gone_bad, "gone bad").await;
-    world.set(&format!("{P}upstream:idx:index"), "no set").await;
-    world
+    tenant.set(&newer_gone_bad, "gone bad").await;
+    tenant
+        .set(&format!("{P}upstream:idx:index"), "no set")
+        .await;
+    tenant
         .add(&format!("{P}upstream:target:okta"), "no string")
         .await;
-    world.set(&format!("{P}user:upstream:w"), "no set").await;
+    tenant.set(&format!("{P}user:upstream:w"), "no set").await;
     for (session, json) in [
         ("corrupt", "{\"provider_id\":\"oidc\"".to_owned()),
         ("empty", String::new()),
@@ -35,9 +37,9 @@ async fn bad_rows(world: &World) -> Vec<String> {
             r#"{"provider_id":"oidc","access_token":["a"]}"#.to_owned(),
         ),
     ] {
-        world.set(&format!("{P}upstream:{session}"), &json).await;
+        tenant.set(&format!("{P}upstream:{session}"), &json).await;
     }
-    world.add(&format!("{P}upstream:settled"), "a set").await;
+    tenant.add(&format!("{P}upstream:settled"), "a set").await;
     let mut names = vec![
         "corrupt", "empty", "index", "list", "newer", "number", "settled",
     ];
@@ -50,14 +52,14 @@ async fn bad_rows(world: &World) -> Vec<String> {
 
 #[tokio::test]
 async fn m6_what_cannot_be_migrated_is_named_and_stays() {
-    let world = World::new().await;
-    let named = bad_rows(&world).await;
-    let before = world.dump().await;
-    world
+    let tenant = OldTenant::new().await;
+    let named = bad_rows(&tenant).await;
+    let before = tenant.snapshot_of_all();
+    tenant
         .old_row("good", &old_json("oidc", "u", "9"), "u", None)
         .await;
 
-    let report = world.migrate(OKTA).await;
+    let report = tenant.migrate(OKTA).await;
     assert_eq!(told(&report), "rows failed 12, rows migrated 1");
     assert!(!report.is_complete());
     let failed: Vec<_> = report
@@ -71,44 +73,42 @@ async fn m6_what_cannot_be_migrated_is_named_and_stays() {
         named.iter().all(|key| text.contains(key.as_str())),
         "{text}"
     );
-    let after = world.dump().await;
-    for (key, held) in before {
-        assert_eq!(after[&key], held, "{key}");
-    }
+    let after = tenant.snapshot_of_all();
+    after.assert_still_holds(&before);
 }
 
 #[tokio::test]
 async fn m6_a_key_that_no_id_gives_is_named_too() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let key = [P.as_bytes(), b"upstream:\xff\xfe"].concat();
-    world.cmd::<()>("SET", &[key.as_slice(), b"{}"]).await;
-    let report = world.migrate(OKTA).await;
+    tenant.cmd::<()>("SET", &[key.as_slice(), b"{}"]).await;
+    let report = tenant.migrate(OKTA).await;
     assert_eq!(told(&report), "rows failed 1");
 }
 
 #[tokio::test]
 async fn m6_every_start_tries_again_until_all_is_migrated() {
-    let world = World::new().await;
-    world.set(&format!("{P}upstream:bad"), "{").await;
+    let tenant = OldTenant::new().await;
+    tenant.set(&format!("{P}upstream:bad"), "{").await;
     for _ in 0..2 {
-        let report = world
+        let report = tenant
             .migration(OKTA)
             .ensure_migrated(&Silent)
             .await
             .unwrap();
         assert!(!report.expect("it isn't done").is_complete());
-        assert!(!world.exists(&format!("{P}broker:migration")).await);
+        assert!(!tenant.exists(&format!("{P}broker:migration")).await);
     }
-    world
+    tenant
         .set(&format!("{P}upstream:bad"), &old_json("oidc", "u", "1"))
         .await;
-    let report = world
+    let report = tenant
         .migration(OKTA)
         .ensure_migrated(&Silent)
         .await
         .unwrap();
     assert_eq!(told(&report.unwrap()), "rows migrated 1");
-    let report = world
+    let report = tenant
         .migration(OKTA)
         .ensure_migrated(&Silent)
         .await
@@ -118,11 +118,11 @@ async fn m6_every_start_tries_again_until_all_is_migrated() {
 
 #[tokio::test]
 async fn m6_without_a_mapping_old_rows_cannot_be_migrated() {
-    let world = World::new().await;
-    world
+    let tenant = OldTenant::new().await;
+    tenant
         .old_row("s", &old_json("oidc", "u", "1"), "u", None)
         .await;
-    let report = world.migrate(&[]).await;
+    let report = tenant.migrate(&[]).await;
     assert_eq!(told(&report), "rows failed 1");
     assert!(report.failed[0].reason.contains("oidc"));
 }

@@ -1,14 +1,12 @@
 //! Nothing else is touched: not what other tenants have, nor what the auth server keeps of its own.
 
-use std::collections::BTreeMap;
-
 use crate::{
+    old_tenant::{OldTenant, P, old_json},
     seed::{MAPPING, seed},
-    world::{Held, P, World, old_json},
 };
 
 /// Keys of every kind that isn't older upstream data of this tenant.
-pub async fn plant(world: &World) {
+pub async fn plant(tenant: &OldTenant) {
     for key in [
         "access:sig",
         "refresh:sig",
@@ -29,51 +27,51 @@ pub async fn plant(world: &World) {
         "upstreams:x",
         "upstream:",
     ] {
-        world
+        tenant
             .set_for(&format!("{P}{key}"), "{\"some\": \"thing\"}", 3_600_000)
             .await;
     }
-    world
+    tenant
         .add(
             &format!("{P}upstream:idx:x"),
             &format!("{P}upstream:x:github"),
         )
         .await;
-    world
+    tenant
         .add(
             &format!("{P}user:upstream:zoe"),
             &format!("{P}upstream:x:github"),
         )
         .await;
-    world
+    tenant
         .add(
             &format!("{P}user:providers:zoe"),
             &format!("{P}provider:6:github:12"),
         )
         .await;
-    world
+    tenant
         .cmd::<()>("HSET", &[&format!("{P}hash"), "field", "value"])
         .await;
-    world
+    tenant
         .cmd::<()>("RPUSH", &[&format!("{P}list"), "value"])
         .await;
-    world
+    tenant
         .cmd::<()>("ZADD", &[&format!("{P}sorted"), "1", "value"])
         .await;
-    for tenant in [
+    for other in [
         "thv:auth:{ns:nam}:",
         "thv:auth:{ns:name2}:",
         "thv:auth:{other:name}:",
         "x:thv:auth:{ns:name}:",
     ] {
-        let key = format!("{tenant}upstream:s1");
-        world.set(&key, &old_json("oidc", "alice", "theirs")).await;
-        world
-            .add(&format!("{tenant}user:upstream:alice"), &key)
+        let key = format!("{other}upstream:s1");
+        tenant.set(&key, &old_json("oidc", "alice", "theirs")).await;
+        tenant
+            .add(&format!("{other}user:upstream:alice"), &key)
             .await;
-        world
+        tenant
             .set(
-                &format!("{tenant}provider:4:oidc:alice-sub"),
+                &format!("{other}provider:4:oidc:alice-sub"),
                 r#"{"user_id":"alice"}"#,
             )
             .await;
@@ -81,28 +79,30 @@ pub async fn plant(world: &World) {
 }
 
 /// The keys as Redis dumps them, one by one, so that it also works beside a large tenant.
-pub async fn dumps(world: &World, keys: &[String]) -> Vec<Vec<u8>> {
+pub async fn dumps(tenant: &OldTenant, keys: &[String]) -> Vec<Vec<u8>> {
     let mut dumps = Vec::new();
     for key in keys {
-        dumps.push(world.cmd("DUMP", &[key]).await);
+        dumps.push(tenant.cmd("DUMP", &[key]).await);
     }
     dumps
 }
 
 #[tokio::test]
 async fn nothing_else_is_touched() {
-    let world = World::new().await;
-    plant(&world).await;
-    let before: BTreeMap<String, Held> = world.dump().await;
-    seed(&world).await;
-    let own = world.migrate(MAPPING).await;
+    let tenant = OldTenant::new().await;
+    plant(&tenant).await;
+    let before = tenant.snapshot_of_all();
+    seed(&tenant).await;
+    let own = tenant.migrate(MAPPING).await;
     assert!(own.is_complete());
-    let migration = world.migration(MAPPING);
+    let migration = tenant.migration(MAPPING);
     migration.sweep(std::time::Duration::ZERO).await.unwrap();
-    let after = world.dump().await;
-    for (key, held) in &before {
-        assert_eq!(&after[key], held, "{key}");
-    }
-    let new = after.keys().filter(|key| !before.contains_key(*key));
-    assert!(new.clone().all(|key| key.starts_with(P)), "{new:?}");
+    let after = tenant.snapshot_of_all();
+    after.assert_still_holds(&before);
+    let keys = after.0.keys();
+    let new: Vec<_> = keys.filter(|key| !before.0.contains_key(*key)).collect();
+    assert!(
+        new.iter().all(|key| key.starts_with(P.as_bytes())),
+        "{new:?}"
+    );
 }

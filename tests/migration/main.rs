@@ -29,6 +29,7 @@ mod grace;
 mod identities;
 mod moving;
 mod newer_rows;
+mod old_tenant;
 mod process;
 mod races;
 mod replicas;
@@ -37,9 +38,4 @@ mod seed;
 mod speed;
 mod start;
 mod stragglers;
-#[path = "../support/mod.rs"]
-mod support;
 mod teeth;
-mod world;
-
-use support::{redis_server, resp_proxy};

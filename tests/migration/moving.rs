@@ -2,6 +2,11 @@
 
 use std::sync::{Mutex, atomic::AtomicBool};
 
+use testkit::{
+    cluster::{self, Cluster},
+    redis_tenant::RedisTenant,
+    sentinel::{self, Sentinels},
+};
 use token_broker::{
     store::redis::maintenance::migration::{
         Migration, Report,
@@ -10,14 +15,7 @@ use token_broker::{
     types::Tenant,
 };
 
-use crate::{
-    support::{
-        cluster::{self, Cluster},
-        redis_tenant::RedisTenant,
-        sentinel::{self, Sentinels},
-    },
-    world::mapping_of,
-};
+use crate::old_tenant::mapping_of;
 
 /// Several pages of a scan.
 const ROWS: usize = 5_000;

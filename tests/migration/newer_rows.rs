@@ -6,99 +6,102 @@ use token_broker::{
     types::{Row, Secret, UserId, Version},
 };
 
-use crate::world::{P, World, assert_kept, old_json, row_key, told};
+use crate::old_tenant::{OldTenant, P, assert_kept, old_json, row_key, told};
 
 const OKTA: &[&str] = &["oidc=okta"];
 
 /// A row that was migrated, and after it a straggler of the same session.
-async fn migrated_then_straggler(world: &World) {
-    world
+async fn migrated_then_straggler(tenant: &OldTenant) {
+    tenant
         .old_row("s", &old_json("oidc", "u", "first"), "u", Some(60_000))
         .await;
-    world.migrate(OKTA).await;
+    tenant.migrate(OKTA).await;
 }
 
-async fn straggler(world: &World, user: &str) {
-    world
+async fn straggler(tenant: &OldTenant, user: &str) {
+    tenant
         .old_row("s", &old_json("oidc", user, "second"), user, Some(120_000))
         .await;
 }
 
-async fn access_token(world: &World) -> String {
-    let row = world.read("s", "okta").await.row;
+async fn access_token(tenant: &OldTenant) -> String {
+    let row = tenant.read("s", "okta").await.row;
     row.access_token.unwrap().expose().to_owned()
 }
 
 #[tokio::test]
 async fn m2_a_newer_row_stays_and_the_old_one_is_dropped() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let newer = r#"{"provider_id":"okta","access_token":"new","user_id":"u"}"#;
-    world
+    tenant
         .set_for(&format!("{P}upstream:s:okta"), newer, 60_000)
         .await;
-    world
+    tenant
         .old_row("s", &old_json("oidc", "u", "old"), "u", None)
         .await;
 
-    assert_eq!(told(&world.migrate(OKTA).await), "rows dropped 1");
+    assert_eq!(told(&tenant.migrate(OKTA).await), "rows dropped 1");
     assert_eq!(
-        world.get(&format!("{P}upstream:s:okta")).await.unwrap(),
+        tenant.get(&format!("{P}upstream:s:okta")).await.unwrap(),
         newer
     );
-    assert_kept(world.pttl(&format!("{P}upstream:s:okta")).await, 60_000);
-    assert!(!world.exists(&format!("{P}upstream:s")).await);
+    assert_kept(tenant.pttl(&format!("{P}upstream:s:okta")).await, 60_000);
+    assert!(!tenant.exists(&format!("{P}upstream:s")).await);
     assert!(
-        !world.exists(&format!("{P}user:upstream:u")).await,
+        !tenant.exists(&format!("{P}user:upstream:u")).await,
         "the old place"
     );
 }
 
 #[tokio::test]
 async fn m2_a_null_row_is_none() {
-    let world = World::new().await;
-    world.set(&format!("{P}upstream:s:okta"), "null").await;
-    world
+    let tenant = OldTenant::new().await;
+    tenant.set(&format!("{P}upstream:s:okta"), "null").await;
+    tenant
         .old_row("s", &old_json("oidc", "u", "old"), "u", None)
         .await;
-    assert_eq!(told(&world.migrate(OKTA).await), "rows migrated 1");
-    assert_eq!(access_token(&world).await, "at-old");
+    assert_eq!(told(&tenant.migrate(OKTA).await), "rows migrated 1");
+    assert_eq!(access_token(&tenant).await, "at-old");
 }
 
 #[tokio::test]
 async fn m2_a_straggler_wins_over_the_row_that_the_migration_wrote() {
-    let world = World::new().await;
-    migrated_then_straggler(&world).await;
-    straggler(&world, "u").await;
-    assert_eq!(told(&world.migrate(OKTA).await), "rows superseded 1");
-    assert_eq!(access_token(&world).await, "at-second");
-    assert_kept(world.pttl(&format!("{P}upstream:s:okta")).await, 120_000);
-    assert_kept(world.pttl(&format!("{P}upstream:idx:s")).await, 120_000);
+    let tenant = OldTenant::new().await;
+    migrated_then_straggler(&tenant).await;
+    straggler(&tenant, "u").await;
+    assert_eq!(told(&tenant.migrate(OKTA).await), "rows superseded 1");
+    assert_eq!(access_token(&tenant).await, "at-second");
+    assert_kept(tenant.pttl(&format!("{P}upstream:s:okta")).await, 120_000);
+    assert_kept(tenant.pttl(&format!("{P}upstream:idx:s")).await, 120_000);
     // And again: it is a migrated row itself.
-    straggler(&world, "u").await;
-    assert_eq!(told(&world.migrate(OKTA).await), "rows superseded 1");
+    straggler(&tenant, "u").await;
+    assert_eq!(told(&tenant.migrate(OKTA).await), "rows superseded 1");
 }
 
 #[tokio::test]
 async fn m2_a_straggler_of_another_user_takes_the_place_along() {
-    let world = World::new().await;
-    migrated_then_straggler(&world).await;
-    straggler(&world, "v").await;
-    world.migrate(OKTA).await;
+    let tenant = OldTenant::new().await;
+    migrated_then_straggler(&tenant).await;
+    straggler(&tenant, "v").await;
+    tenant.migrate(OKTA).await;
     let row = format!("{P}upstream:s:okta");
     assert_eq!(
-        world.members(&format!("{P}user:upstream:v")).await,
+        tenant.members(&format!("{P}user:upstream:v")).await,
         [row.as_str()]
     );
-    assert!(!world.exists(&format!("{P}user:upstream:u")).await);
-    let deleted = world.store().delete_user(&UserId::new("u").unwrap()).await;
+    assert!(!tenant.exists(&format!("{P}user:upstream:u")).await);
+    let deleted = tenant
+        .broker()
+        .delete_user(&UserId::new("u").unwrap())
+        .await;
     assert_eq!(deleted.unwrap().rows, 0);
-    assert_eq!(access_token(&world).await, "at-second");
+    assert_eq!(access_token(&tenant).await, "at-second");
 }
 
 #[tokio::test]
 async fn m2_the_brokers_own_write_wins_over_a_straggler() {
-    let world = World::new().await;
-    migrated_then_straggler(&world).await;
+    let tenant = OldTenant::new().await;
+    migrated_then_straggler(&tenant).await;
     let key = row_key("s", "okta");
     let row = Row {
         access_token: Secret::new("brokers".to_owned()),
@@ -114,13 +117,13 @@ async fn m2_the_brokers_own_write_wins_over_a_straggler() {
         source: None,
         max_providers: 64,
     };
-    world.store().put(put).await.unwrap();
-    straggler(&world, "u").await;
-    assert_eq!(told(&world.migrate(OKTA).await), "rows dropped 1");
-    assert_eq!(access_token(&world).await, "brokers");
+    tenant.store().put(put).await.unwrap();
+    straggler(&tenant, "u").await;
+    assert_eq!(told(&tenant.migrate(OKTA).await), "rows dropped 1");
+    assert_eq!(access_token(&tenant).await, "brokers");
     let row = format!("{P}upstream:s:okta");
     assert_eq!(
-        world.members(&format!("{P}user:upstream:u")).await,
+        tenant.members(&format!("{P}user:upstream:u")).await,
         [row.as_str()]
     );
 }
@@ -129,12 +132,12 @@ async fn m2_the_brokers_own_write_wins_over_a_straggler() {
 /// version.
 #[tokio::test]
 async fn m2_any_rewrite_of_a_migrated_row_wins_over_a_straggler() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     for keeps_fields in [false, true] {
-        migrated_then_straggler(&world).await;
+        migrated_then_straggler(&tenant).await;
         let key = format!("{P}upstream:s:okta");
         let mut row: serde_json::Value =
-            serde_json::from_str(&world.get(&key).await.unwrap()).unwrap();
+            serde_json::from_str(&tenant.get(&key).await.unwrap()).unwrap();
         row["access_token"] = "rewritten".into();
         if keeps_fields {
             row["version"] = 4711.into();
@@ -142,10 +145,10 @@ async fn m2_any_rewrite_of_a_migrated_row_wins_over_a_straggler() {
             let fields = row.as_object_mut().unwrap();
             fields.retain(|name, _| name != "version" && name != "migrated");
         }
-        world.set(&key, &row.to_string()).await;
-        straggler(&world, "u").await;
-        assert_eq!(told(&world.migrate(OKTA).await), "rows dropped 1");
-        assert_eq!(access_token(&world).await, "rewritten");
-        world.cmd::<()>("FLUSHALL", &["SYNC"]).await;
+        tenant.set(&key, &row.to_string()).await;
+        straggler(&tenant, "u").await;
+        assert_eq!(told(&tenant.migrate(OKTA).await), "rows dropped 1");
+        assert_eq!(access_token(&tenant).await, "rewritten");
+        tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
     }
 }

@@ -6,13 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use testkit::broker_process::program;
+use testkit::resp_proxy::{Fate, RespProxy};
 use tokio::sync::Notify;
 
 use crate::{
-    resp_proxy::{RespProxy, Verdict},
+    old_tenant::{OldTenant, P, old_json},
     seed::{MAPPING, ROWS, assert_whole, seed},
-    support::broker_process::program,
-    world::{P, World, old_json},
 };
 
 /// `token-broker migrate` on the Redis or proxy at `port`.
@@ -41,18 +41,18 @@ fn report(output: &Output) -> serde_json::Value {
 }
 
 /// Kills the program right before its `at`th command reaches Redis. Gives whether it ended before.
-async fn kill(world: &World, at: usize) -> bool {
+async fn kill(tenant: &OldTenant, at: usize) -> bool {
     let (reached, killed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (reaches, dead) = (Arc::clone(&reached), Arc::clone(&killed));
-    let proxy = RespProxy::start(world.redis.port(), move |command| {
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
         let (reaches, dead) = (Arc::clone(&reaches), Arc::clone(&dead));
         async move {
             if command.number != at {
-                return Verdict::Forward;
+                return Fate::Forward;
             }
             reaches.notify_one();
             dead.notified().await;
-            Verdict::CutBefore
+            Fate::CutBefore
         }
     })
     .await;
@@ -82,25 +82,25 @@ async fn kill(world: &World, at: usize) -> bool {
 
 #[tokio::test]
 async fn m5_killed_at_every_step() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let mut survived = Vec::new();
     for at in 1.. {
-        world.cmd::<()>("FLUSHALL", &["SYNC"]).await;
-        seed(&world).await;
-        let before = world.dump().await;
-        let ended = kill(&world, at).await;
-        let migrated = assert_whole(&before, &world.dump().await);
+        tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
+        seed(&tenant).await;
+        let before = tenant.snapshot_of_all();
+        let ended = kill(&tenant, at).await;
+        let migrated = assert_whole(&before, &tenant.snapshot_of_all());
         survived.push(migrated);
 
         // The dead one's lease would run out; here nobody waits for that.
-        world
+        tenant
             .cmd::<()>("DEL", &[format!("{P}broker:migration:lease")])
             .await;
-        let next = output(migrate(world.redis.port(), &[])).await;
+        let next = output(migrate(tenant.redis.port(), &[])).await;
         assert_eq!(next.status.code(), Some(0));
         let moved = report(&next)["rows"]["migrated"].as_u64().unwrap();
         assert_eq!(usize::try_from(moved).unwrap(), ROWS.len() - migrated);
-        assert_eq!(assert_whole(&before, &world.dump().await), ROWS.len());
+        assert_eq!(assert_whole(&before, &tenant.snapshot_of_all()), ROWS.len());
         if ended {
             break;
         }
@@ -112,14 +112,14 @@ async fn m5_killed_at_every_step() {
 
 #[tokio::test]
 async fn m5_several_at_once() {
-    let world = World::new().await;
-    seed(&world).await;
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
     for n in 0..1_000 {
         let json = old_json("oidc", "u", &n.to_string());
-        world.old_row(&format!("m{n}"), &json, "u", None).await;
+        tenant.old_row(&format!("m{n}"), &json, "u", None).await;
     }
-    let before = world.dump().await;
-    let port = world.redis.port();
+    let before = tenant.snapshot_of_all();
+    let port = tenant.redis.port();
     let running: Vec<_> = (0..3)
         .map(|_| tokio::spawn(output(migrate(port, &[]))))
         .collect();
@@ -130,21 +130,23 @@ async fn m5_several_at_once() {
         moved += report(&output)["rows"]["migrated"].as_u64().unwrap();
     }
     assert_eq!(moved, 1_000 + ROWS.len() as u64, "each row is moved once");
-    assert_eq!(assert_whole(&before, &world.dump().await), ROWS.len());
+    assert_eq!(assert_whole(&before, &tenant.snapshot_of_all()), ROWS.len());
 }
 
 #[tokio::test]
 async fn m6_exit_codes_and_where_keys_are_named() {
-    let world = World::new().await;
-    seed(&world).await;
-    let port = world.redis.port();
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    let port = tenant.redis.port();
     for more in [
         &["--dry-run"][..],
         &["--finish"],
         &[],
         &["--finish", "--allow-unmigrated"],
     ] {
-        world.set(&format!("{P}upstream:secret-session"), "{").await;
+        tenant
+            .set(&format!("{P}upstream:secret-session"), "{")
+            .await;
         let output = output(migrate(port, more)).await;
         let allowed = more.contains(&"--allow-unmigrated");
         assert_eq!(
@@ -169,14 +171,14 @@ async fn m6_exit_codes_and_where_keys_are_named() {
             log.contains("corrupt") || more.contains(&"--dry-run"),
             "{log}"
         );
-        let grace = world.exists(&format!("{P}broker:grace")).await;
+        let grace = tenant.exists(&format!("{P}broker:grace")).await;
         assert_eq!(grace, !allowed && !more.contains(&"--dry-run"));
     }
 }
 
 #[tokio::test]
 async fn a_redis_that_is_not_there_is_a_failure() {
-    let port = crate::redis_server::free_port();
+    let port = testkit::redis_server::free_port();
     let output = output(migrate(port, &["--redis-connect-timeout", "200ms"])).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());

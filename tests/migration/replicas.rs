@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use testkit::resp_proxy::{Fate, RespProxy};
 use token_broker::store::redis::maintenance::migration::{
     Report,
     progress::{MigrationProgress, Progress, Silent},
@@ -15,15 +16,14 @@ use token_broker::store::redis::maintenance::migration::{
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
-    resp_proxy::{RespProxy, Verdict},
+    old_tenant::{OldTenant, P, old_json},
     seed::{MAPPING, ROWS, assert_whole, seed},
-    world::{P, World, migration_on, old_json},
 };
 
-async fn many_rows(world: &World, count: usize) {
+async fn many_rows(tenant: &OldTenant, count: usize) {
     for n in 0..count {
         let json = old_json("oidc", &format!("u{}", n % 7), &n.to_string());
-        world
+        tenant
             .old_row(&format!("m{n}"), &json, &format!("u{}", n % 7), None)
             .await;
     }
@@ -31,36 +31,33 @@ async fn many_rows(world: &World, count: usize) {
 
 #[tokio::test]
 async fn m5_one_works_and_the_rest_wait() {
-    let world = World::new().await;
-    seed(&world).await;
-    many_rows(&world, 2_000).await;
-    let before = world.dump().await;
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    many_rows(&tenant, 2_000).await;
+    let before = tenant.snapshot_of_all();
     let mut starts = JoinSet::new();
     for _ in 0..4 {
-        let port = world.redis.port();
-        starts.spawn(async move {
-            let migration = migration_on(port, MAPPING);
-            migration.ensure_migrated(&Silent).await.unwrap()
-        });
+        let migration = tenant.migration(MAPPING);
+        starts.spawn(async move { migration.ensure_migrated(&Silent).await.unwrap() });
     }
     let reports: Vec<Report> = starts.join_all().await.into_iter().flatten().collect();
     assert_eq!(reports.len(), 1, "one did it, the others found it done");
     assert_eq!(reports[0].rows.migrated, 2_000 + ROWS.len() as u64);
-    assert_eq!(assert_whole(&before, &world.dump().await), ROWS.len());
-    assert!(!world.exists(&format!("{P}broker:migration:lease")).await);
+    assert_eq!(assert_whole(&before, &tenant.snapshot_of_all()), ROWS.len());
+    assert!(!tenant.exists(&format!("{P}broker:migration:lease")).await);
 }
 
 /// A lease is a courtesy: without one, nothing breaks either.
 #[tokio::test]
 async fn m5_two_that_work_at_once_do_no_harm() {
-    let world = World::new().await;
-    seed(&world).await;
-    many_rows(&world, 2_000).await;
-    let before = world.dump().await;
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    many_rows(&tenant, 2_000).await;
+    let before = tenant.snapshot_of_all();
     let mut runs = JoinSet::new();
     for _ in 0..2 {
         // Each believes to have the lease: the proxy tells so whatever the other did.
-        let port = world.redis.port();
+        let port = tenant.redis.port();
         let proxy = RespProxy::start(port, move |command| async move {
             if command.name() == "SET" && command.args[1].ends_with(b":migration:lease") {
                 let client = redis::Client::open(("127.0.0.1", port)).unwrap();
@@ -68,12 +65,14 @@ async fn m5_two_that_work_at_once_do_no_harm() {
                 let del = redis::cmd("DEL").arg(&command.args[1]).clone();
                 del.query_async::<()>(&mut connection).await.unwrap();
             }
-            Verdict::Forward
+            Fate::Forward
         })
         .await;
+        let migration = tenant.migration_at(proxy.port(), MAPPING);
         runs.spawn(async move {
-            let run = migration_on(proxy.port(), MAPPING).run(&Silent).await;
-            run.unwrap().rows
+            // The proxy lives as long as the run.
+            let _proxy = proxy;
+            migration.run(&Silent).await.unwrap().rows
         });
     }
     let rows = runs.join_all().await;
@@ -83,7 +82,7 @@ async fn m5_two_that_work_at_once_do_no_harm() {
         rows.iter()
             .all(|rows| rows.failed + rows.superseded + rows.dropped == 0)
     );
-    assert_eq!(assert_whole(&before, &world.dump().await), ROWS.len());
+    assert_eq!(assert_whole(&before, &tenant.snapshot_of_all()), ROWS.len());
 }
 
 /// Counts how often it is told to wait.
@@ -100,30 +99,24 @@ impl Progress<MigrationProgress> for Waits {
 
 #[tokio::test]
 async fn m5_a_dead_leader_is_taken_over_from() {
-    let world = World::new().await;
-    seed(&world).await;
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
     let lease = Duration::from_millis(1_500);
     // It dies with the first row moved, and its lease lives on.
     let moved = Arc::new(AtomicUsize::new(0));
-    let proxy = RespProxy::start(world.redis.port(), move |command| {
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
         let is_move = command.name().starts_with("EVAL");
         let first = is_move && moved.fetch_add(1, Ordering::SeqCst) == 0;
-        async move {
-            if first {
-                Verdict::CutAfter
-            } else {
-                Verdict::Forward
-            }
-        }
+        async move { if first { Fate::CutAfter } else { Fate::Forward } }
     })
     .await;
     let begun = Instant::now();
-    let dead = migration_on(proxy.port(), MAPPING).with_lease(lease);
+    let dead = tenant.migration_at(proxy.port(), MAPPING).with_lease(lease);
     assert!(dead.ensure_migrated(&Silent).await.is_err());
-    assert!(world.exists(&format!("{P}broker:migration:lease")).await);
+    assert!(tenant.exists(&format!("{P}broker:migration:lease")).await);
 
     let waits = Waits::default();
-    let next = world.migration(MAPPING).with_lease(lease);
+    let next = tenant.migration(MAPPING).with_lease(lease);
     let report = next
         .ensure_migrated(&waits)
         .await
@@ -143,27 +136,29 @@ async fn m5_a_dead_leader_is_taken_over_from() {
 /// at that.
 #[tokio::test]
 async fn m5_a_leader_that_stalls_gives_way() {
-    let world = Arc::new(World::new().await);
-    seed(&world).await;
-    let (port, inner) = (world.redis.port(), Arc::clone(&world));
+    let tenant = Arc::new(OldTenant::new().await);
+    seed(&tenant).await;
+    let (port, inner) = (tenant.redis.port(), Arc::clone(&tenant));
     let stalled = Arc::new(AtomicUsize::new(0));
     let proxy = RespProxy::start(port, move |command| {
         let stalls = command.name() == "SCAN" && stalled.fetch_add(1, Ordering::SeqCst) == 0;
-        let world = Arc::clone(&inner);
+        let tenant = Arc::clone(&inner);
         async move {
             if stalls {
                 let lease = format!("{P}broker:migration:lease");
-                while world.exists(&lease).await {
+                while tenant.exists(&lease).await {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 // Somebody else has it from now on, for a while.
-                world.set_for(&lease, "another", 700).await;
+                tenant.set_for(&lease, "another", 700).await;
             }
-            Verdict::Forward
+            Fate::Forward
         }
     })
     .await;
-    let first = migration_on(proxy.port(), MAPPING).with_lease(Duration::from_millis(300));
+    let first = tenant
+        .migration_at(proxy.port(), MAPPING)
+        .with_lease(Duration::from_millis(300));
     let waits = Waits::default();
     let report = first.ensure_migrated(&waits).await.unwrap();
     assert_eq!(
@@ -177,17 +172,15 @@ async fn m5_a_leader_that_stalls_gives_way() {
 
 #[tokio::test]
 async fn m5_a_second_run_changes_nothing() {
-    let world = World::new().await;
-    seed(&world).await;
-    world.migrate(MAPPING).await;
-    let before = world.dump().await;
-    let report = world.migrate(MAPPING).await;
-    assert_eq!(crate::world::told(&report), "identities present 2");
-    let record = format!("{P}broker:migration");
-    for (key, held) in world.dump().await {
-        // The record tells when.
-        if key != record {
-            assert_eq!(before[&key], held, "{key}");
-        }
-    }
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    tenant.migrate(MAPPING).await;
+    let before = tenant.snapshot_of_all();
+    let report = tenant.migrate(MAPPING).await;
+    assert_eq!(crate::old_tenant::told(&report), "identities present 2");
+    let mut after = tenant.snapshot_of_all();
+    // The record tells when.
+    let record = format!("{P}broker:migration").into_bytes();
+    after.0.remove(&record);
+    before.assert_still_holds(&after);
 }

@@ -2,234 +2,237 @@
 
 use token_broker::store::Store;
 
-use crate::world::{P, World, assert_kept, field, old_json, row_key, told};
+use crate::old_tenant::{OldTenant, P, assert_kept, field, old_json, row_key, told};
 
 #[tokio::test]
 async fn m1_a_row_moves_with_its_life_and_its_indexes() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let json = r#"{"provider_id":"oidc","access_token":"a","odd":{"n":12345678901234567890,"e":[]},"refresh_token":"r","expires_at":4102444800,"user_id":"u","upstream_subject":"s","client_id":"c"}"#;
-    world.old_row("s1", json, "u", Some(3_600_000)).await;
+    tenant.old_row("s1", json, "u", Some(3_600_000)).await;
 
-    let report = world.migrate(&["oidc=corp-okta"]).await;
+    let report = tenant.migrate(&["oidc=corp-okta"]).await;
     assert_eq!(told(&report), "rows migrated 1");
     let (key, old) = (
         format!("{P}upstream:s1:corp-okta"),
         format!("{P}upstream:s1"),
     );
-    assert!(!world.exists(&old).await);
-    let row = world.get(&key).await.unwrap();
+    assert!(!tenant.exists(&old).await);
+    let row = tenant.get(&key).await.unwrap();
     let begin = json.replace("\"oidc\"", "\"corp-okta\"");
     assert!(row.starts_with(begin.trim_end_matches('}')), "{row}");
-    assert_kept(world.pttl(&key).await, 3_600_000);
+    assert_kept(tenant.pttl(&key).await, 3_600_000);
 
     let (session, user) = (format!("{P}upstream:idx:s1"), format!("{P}user:upstream:u"));
-    assert_eq!(world.members(&session).await, [key.as_str()]);
-    assert_eq!(world.members(&user).await, [key.as_str()]);
-    assert_kept(world.pttl(&session).await, 3_600_000);
-    assert_eq!(world.pttl(&user).await, -1, "the grace period");
+    assert_eq!(tenant.members(&session).await, [key.as_str()]);
+    assert_eq!(tenant.members(&user).await, [key.as_str()]);
+    assert_kept(tenant.pttl(&session).await, 3_600_000);
+    assert_eq!(tenant.pttl(&user).await, -1, "the grace period");
 
-    let stored = world.read("s1", "corp-okta").await.row;
+    let stored = tenant.read("s1", "corp-okta").await.row;
     assert_eq!(stored.refresh_token.unwrap().expose(), "r");
     assert_eq!(stored.session_expires_at, None);
 }
 
 #[tokio::test]
 async fn m1_remaining_life_is_kept_to_the_millisecond() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     for n in 0..50 {
         let json = old_json("oidc", "u", &n.to_string());
-        world
+        tenant
             .old_row(&format!("s{n}"), &json, "u", Some(60_000 + n * 7_919))
             .await;
     }
-    let before = world.dump().await;
-    world.migrate(&["oidc=okta"]).await;
-    let after = world.dump().await;
+    let before = tenant.snapshot_of_all();
+    tenant.migrate(&["oidc=okta"]).await;
+    let after = tenant.snapshot_of_all();
     for n in 0..50 {
-        let was = before[&format!("{P}upstream:s{n}")].ends;
-        let is = after[&format!("{P}upstream:s{n}:okta")].ends;
-        assert!((was - is).abs() <= 2, "{n}: {was} became {is}");
-        assert!(after[&format!("{P}upstream:idx:s{n}")].ends >= is - 2);
+        let was = before[&*format!("{P}upstream:s{n}")].life;
+        let is = after[&*format!("{P}upstream:s{n}:okta")].life;
+        assert_eq!(was, is, "{n}");
+        let index = after[&*format!("{P}upstream:idx:s{n}")].life;
+        assert!(index.covers(is) && index.left().is_some());
     }
 }
 
 #[tokio::test]
 async fn m1_rows_without_expiry_and_without_user() {
-    let world = World::new().await;
-    world
+    let tenant = OldTenant::new().await;
+    tenant
         .old_row("s1", &old_json("oauth2", "u", "1"), "u", None)
         .await;
-    world
+    tenant
         .old_row("s2", &old_json("oauth2", "", "2"), "", Some(60_000))
         .await;
-    let report = world.migrate(&["oauth2=github"]).await;
+    let report = tenant.migrate(&["oauth2=github"]).await;
     assert_eq!(told(&report), "rows migrated 2");
     for key in ["upstream:s1:github", "upstream:idx:s1", "user:upstream:u"] {
-        assert_eq!(world.pttl(&format!("{P}{key}")).await, -1, "{key}");
+        assert_eq!(tenant.pttl(&format!("{P}{key}")).await, -1, "{key}");
     }
-    assert_kept(world.pttl(&format!("{P}upstream:s2:github")).await, 60_000);
-    assert!(!world.exists(&format!("{P}user:upstream:")).await);
+    assert_kept(tenant.pttl(&format!("{P}upstream:s2:github")).await, 60_000);
+    assert!(!tenant.exists(&format!("{P}user:upstream:")).await);
 }
 
 #[tokio::test]
 async fn m1_indexes_are_completed_and_never_shortened() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let (session, user) = (format!("{P}upstream:idx:s"), format!("{P}user:upstream:u"));
     // A newer row of the session lives long already; its user's index is about to end.
     let newer = format!("{P}upstream:s:github");
-    world
+    tenant
         .set_for(
             &newer,
             r#"{"provider_id":"github","user_id":"u"}"#,
             9_000_000,
         )
         .await;
-    world.add(&session, &newer).await;
-    world
+    tenant.add(&session, &newer).await;
+    tenant
         .cmd::<()>("PEXPIRE", &[session.as_str(), "9000000"])
         .await;
-    world
+    tenant
         .old_row("s", &old_json("oidc", "u", "1"), "u", Some(60_000))
         .await;
-    world.add(&user, &newer).await;
-    world.cmd::<()>("PEXPIRE", &[user.as_str(), "1000"]).await;
+    tenant.add(&user, &newer).await;
+    tenant.cmd::<()>("PEXPIRE", &[user.as_str(), "1000"]).await;
     // And one that never ends is in an index that doesn't either.
     let (lasting, forever) = (
         format!("{P}upstream:idx:t"),
         format!("{P}upstream:t:github"),
     );
-    world.set(&forever, r#"{"provider_id":"github"}"#).await;
-    world.add(&lasting, &forever).await;
-    world
+    tenant.set(&forever, r#"{"provider_id":"github"}"#).await;
+    tenant.add(&lasting, &forever).await;
+    tenant
         .old_row("t", &old_json("oidc", "u", "2"), "u", Some(60_000))
         .await;
 
-    world.migrate(&["oidc=okta"]).await;
+    tenant.migrate(&["oidc=okta"]).await;
     let row = format!("{P}upstream:s:okta");
-    assert_eq!(world.members(&session).await, [newer.as_str(), &row]);
-    assert_kept(world.pttl(&session).await, 9_000_000);
-    assert_eq!(world.pttl(&user).await, -1);
-    assert_eq!(world.pttl(&lasting).await, -1);
+    assert_eq!(tenant.members(&session).await, [newer.as_str(), &row]);
+    assert_kept(tenant.pttl(&session).await, 9_000_000);
+    assert_eq!(tenant.pttl(&user).await, -1);
+    assert_eq!(tenant.pttl(&lasting).await, -1);
     let t = format!("{P}upstream:t:okta");
-    assert_eq!(world.members(&user).await, [newer.as_str(), &row, &t]);
+    assert_eq!(tenant.members(&user).await, [newer.as_str(), &row, &t]);
 }
 
 #[tokio::test]
 async fn m1_odd_ids_get_the_keys_of_the_broker() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let sessions = ["idx", "a b", "50%", "{x}", "日本", "%41"];
     for session in sessions {
-        world
+        tenant
             .old_row(session, &old_json("oidc", "a:b", session), "a:b", None)
             .await;
     }
-    let report = world.migrate(&["oidc=corp okta"]).await;
+    let report = tenant.migrate(&["oidc=corp okta"]).await;
     assert_eq!(told(&report), "rows migrated 6");
     for session in sessions {
-        let row = world.read(session, "corp okta").await.row;
+        let row = tenant.read(session, "corp okta").await.row;
         assert_eq!(row.access_token.unwrap().expose(), format!("at-{session}"));
     }
     // Toolhive spelled the user's set otherwise; nothing of the old keys is left in it.
-    assert!(!world.exists(&format!("{P}user:upstream:a:b")).await);
+    assert!(!tenant.exists(&format!("{P}user:upstream:a:b")).await);
     let user = token_broker::types::UserId::new("a:b").unwrap();
-    let deleted = world.store().delete_user(&user).await.unwrap();
+    let deleted = tenant.broker().delete_user(&user).await.unwrap();
     assert_eq!(deleted.rows, 6);
 }
 
 #[tokio::test]
 async fn m3_what_is_left_alone() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let logical = old_json("github", "u", "1");
-    world.old_row("logical", &logical, "u", None).await;
-    world.old_row("null", "null", "", Some(60_000)).await;
-    let before = world.dump().await;
+    tenant.old_row("logical", &logical, "u", None).await;
+    tenant.old_row("null", "null", "", Some(60_000)).await;
+    let before = tenant.snapshot_of_all();
 
-    let report = world.migrate(&["oidc=okta", "oauth2=gitlab"]).await;
+    let report = tenant.migrate(&["oidc=okta", "oauth2=gitlab"]).await;
     assert_eq!(told(&report), "rows left_alone 1, rows null 1");
     assert!(report.is_complete());
     assert_eq!(report.left_alone[0].key, format!("{P}upstream:logical"));
     assert!(report.left_alone[0].reason.contains("github"));
-    let after = world.dump().await;
-    for (key, held) in &before {
-        assert_eq!(after[key].value, held.value, "{key}");
+    let after = tenant.snapshot_of_all();
+    for (key, held) in &before.0 {
+        let key = String::from_utf8_lossy(key);
+        assert_eq!(after[&*key].content, held.content, "{key}");
     }
 }
 
 #[tokio::test]
 async fn m3_an_expired_access_token_is_no_reason() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let expired = old_json("oidc", "u", "1").replace("4102444800", "1000000000");
-    world.old_row("s", &expired, "u", Some(60_000)).await;
+    tenant.old_row("s", &expired, "u", Some(60_000)).await;
     assert_eq!(
-        told(&world.migrate(&["oidc=okta"]).await),
+        told(&tenant.migrate(&["oidc=okta"]).await),
         "rows migrated 1"
     );
-    let row = world.read("s", "okta").await.row;
+    let row = tenant.read("s", "okta").await.row;
     assert!(row.is_expired(token_broker::types::UnixTime::now()));
     assert!(row.refresh_token.is_some());
 }
 
 #[tokio::test]
 async fn an_empty_type_and_two_types() {
-    let world = World::new().await;
-    world
+    let tenant = OldTenant::new().await;
+    tenant
         .old_row("s1", &old_json("", "u", "1"), "u", None)
         .await;
-    world
+    tenant
         .old_row("s2", r#"{"access_token":"a","user_id":"u"}"#, "u", None)
         .await;
-    world
+    tenant
         .old_row("s3", r#"{"provider_id":null,"access_token":"a"}"#, "", None)
         .await;
     assert_eq!(
-        told(&world.migrate(&["oidc=okta"]).await),
+        told(&tenant.migrate(&["oidc=okta"]).await),
         "rows migrated 3"
     );
     for session in ["s1", "s2", "s3"] {
-        let row = world
+        let row = tenant
             .get(&format!("{P}upstream:{session}:okta"))
             .await
             .unwrap();
         assert_eq!(field(&row, "provider_id"), "okta");
     }
-    world
+    tenant
         .old_row("s4", &old_json("oidc", "u", "4"), "u", None)
         .await;
-    world
+    tenant
         .old_row("s5", &old_json("oauth2", "u", "5"), "u", None)
         .await;
-    let report = world.migrate(&["oidc=okta", "oauth2=github"]).await;
+    let report = tenant.migrate(&["oidc=okta", "oauth2=github"]).await;
     assert_eq!(told(&report), "rows migrated 2");
-    assert!(world.exists(&format!("{P}upstream:s4:okta")).await);
-    assert!(world.exists(&format!("{P}upstream:s5:github")).await);
+    assert!(tenant.exists(&format!("{P}upstream:s4:okta")).await);
+    assert!(tenant.exists(&format!("{P}upstream:s5:github")).await);
 }
 
 #[tokio::test]
 async fn fields_of_the_broker_in_an_old_row_mean_nothing() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let json = r#"{"version":77,"migrated":77,"provider_id":"oidc","access_token":"a"}"#;
-    world.old_row("s", json, "", None).await;
-    world.migrate(&["oidc=okta"]).await;
-    let row = world.get(&format!("{P}upstream:s:okta")).await.unwrap();
+    tenant.old_row("s", json, "", None).await;
+    tenant.migrate(&["oidc=okta"]).await;
+    let row = tenant.get(&format!("{P}upstream:s:okta")).await.unwrap();
     let read: serde_json::Value = serde_json::from_str(&row).unwrap();
     assert_ne!(read["version"], 77);
     assert_eq!(read["version"], read["migrated"]);
     assert_eq!(row.matches("version").count(), 1);
-    let version = world.read("s", "okta").await.version.number();
+    let version = tenant.read("s", "okta").await.version.number();
     assert_eq!(read["version"], version);
 }
 
 #[tokio::test]
 async fn a_migrated_row_is_a_row_like_any_other() {
-    let world = World::new().await;
-    world
+    let tenant = OldTenant::new().await;
+    tenant
         .old_row("s", &old_json("oidc", "u", "1"), "u", Some(60_000))
         .await;
-    world.migrate(&["oidc=okta"]).await;
-    let store = world.store();
+    tenant.migrate(&["oidc=okta"]).await;
+    let store = tenant.store();
     let session = row_key("s", "okta").session;
     assert_eq!(store.get_session(&session).await.unwrap().len(), 1);
     assert_eq!(store.delete_session(&session).await.unwrap(), 1);
-    let left = world.dump().await;
-    assert!(left.keys().all(|key| key.contains(":broker:")), "{left:?}");
+    let left = tenant.snapshot_of_all();
+    let mut names = left.names().into_iter();
+    assert!(names.all(|key| key.contains(":broker:")), "{left:?}");
 }

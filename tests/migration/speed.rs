@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     foreign,
-    world::{P, World, row_key},
+    old_tenant::{OldTenant, P, row_key},
 };
 
 const ROWS_A_USER: usize = 5;
@@ -40,8 +40,8 @@ fn old_row(n: usize) -> OldRow {
 }
 
 /// 2 KiB rows of two types, 5% without expiry, and an identity for each user.
-async fn fill(world: &World, rows: usize) {
-    let mut connection = world.redis.connect().await;
+async fn fill(tenant: &OldTenant, rows: usize) {
+    let mut connection = tenant.redis.connect().await;
     let token = "x".repeat(850);
     for begin in (0..rows).step_by(1_000) {
         let mut pipe = Pipeline::new();
@@ -78,9 +78,9 @@ async fn fill(world: &World, rows: usize) {
     }
 }
 
-async fn assert_migrated(world: &World, rows: usize, filled: Instant) {
-    let store = world.store();
-    let mut connection = world.redis.connect().await;
+async fn assert_migrated(tenant: &OldTenant, rows: usize, filled: Instant) {
+    let store = tenant.store();
+    let mut connection = tenant.redis.connect().await;
     for begin in (0..rows).step_by(500) {
         let batch: Vec<_> = (begin..rows.min(begin + 500)).map(old_row).collect();
         let keys: Vec<_> = batch
@@ -117,25 +117,25 @@ async fn assert_migrated(world: &World, rows: usize, filled: Instant) {
 #[tokio::test]
 async fn a_large_tenant_arrives_whole() {
     let rows = env::var("MIGRATION_ROWS").map_or(5_000, |rows| rows.parse().unwrap());
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let began = Instant::now();
-    foreign::plant(&world).await;
-    let others: Vec<String> = world.dump().await.into_keys().collect();
-    let theirs = foreign::dumps(&world, &others).await;
-    fill(&world, rows).await;
+    foreign::plant(&tenant).await;
+    let others = tenant.snapshot_of_all().names();
+    let theirs = foreign::dumps(&tenant, &others).await;
+    fill(&tenant, rows).await;
 
-    let migration = world.migration(&["oidc=okta", "oauth2=github"]);
+    let migration = tenant.migration(&["oidc=okta", "oauth2=github"]);
     let begun = Instant::now();
-    let cpu = cpu_of(&world).await;
+    let cpu = cpu_of(&tenant).await;
     let report = migration.ensure_migrated(&Silent).await.unwrap().unwrap();
-    let (took, cpu) = (begun.elapsed(), cpu_of(&world).await - cpu);
+    let (took, cpu) = (begun.elapsed(), cpu_of(&tenant).await - cpu);
     println!(
         "{rows} rows and {} identities in {took:?}: {:.0} rows/s; Redis was busy {:.0}% of it; \
          commands that took most of it:\n{}",
         report.identities.migrated,
         rows as f64 / took.as_secs_f64(),
         100.0 * cpu.as_secs_f64() / took.as_secs_f64(),
-        costs(&world).await,
+        costs(&tenant).await,
     );
     assert!(report.is_complete());
     assert_eq!(report.rows.migrated, rows as u64);
@@ -143,7 +143,7 @@ async fn a_large_tenant_arrives_whole() {
         report.identities.migrated,
         rows.div_ceil(ROWS_A_USER) as u64
     );
-    assert_migrated(&world, rows, began).await;
+    assert_migrated(&tenant, rows, began).await;
 
     let begun = Instant::now();
     assert_eq!(migration.ensure_migrated(&Silent).await.unwrap(), None);
@@ -154,14 +154,14 @@ async fn a_large_tenant_arrives_whole() {
     println!("a sweep: {:?}", begun.elapsed());
 
     let user = UserId::new("user-0").unwrap();
-    let deleted = world.store().delete_user(&user).await.unwrap();
+    let deleted = tenant.broker().delete_user(&user).await.unwrap();
     assert_eq!((deleted.rows, deleted.identities), (ROWS_A_USER as u64, 2));
-    assert_eq!(foreign::dumps(&world, &others).await, theirs);
+    assert_eq!(foreign::dumps(&tenant, &others).await, theirs);
 }
 
 /// CPU time that Redis has taken.
-async fn cpu_of(world: &World) -> Duration {
-    let info: String = world.cmd("INFO", &["cpu"]).await;
+async fn cpu_of(tenant: &OldTenant) -> Duration {
+    let info: String = tenant.cmd("INFO", &["cpu"]).await;
     let seconds = |name: &str| -> f64 {
         let line = info.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap().trim_start_matches(':').parse().unwrap()
@@ -170,8 +170,8 @@ async fn cpu_of(world: &World) -> Duration {
     Duration::from_secs_f64(all)
 }
 
-async fn costs(world: &World) -> String {
-    let info: String = world.cmd("INFO", &["commandstats"]).await;
+async fn costs(tenant: &OldTenant) -> String {
+    let info: String = tenant.cmd("INFO", &["commandstats"]).await;
     let kept = ["cmdstat_evalsha", "cmdstat_mget", "cmdstat_scan"];
     let lines = info
         .lines()

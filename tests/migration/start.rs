@@ -2,24 +2,25 @@
 
 use std::sync::{Arc, Mutex};
 
+use testkit::resp_proxy::{Fate, OPENING, RespProxy};
 use token_broker::store::redis::maintenance::migration::progress::Silent;
 
 use crate::{
-    resp_proxy::{OPENING, RespProxy, Verdict},
+    old_tenant::{OldTenant, P, old_json, told},
     seed::{MAPPING, ROWS, seed},
-    world::{P, World, migration_on, old_json, told},
 };
 
 /// The commands that a start sends, without those that make a connection.
-async fn commands_of_a_start(world: &World, mapping: &[&str]) -> Vec<String> {
+async fn commands_of_a_start(tenant: &OldTenant, mapping: &[&str]) -> Vec<String> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&sent);
-    let proxy = RespProxy::start(world.redis.port(), move |command| {
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
         seen.lock().unwrap().push(command.name());
-        async { Verdict::Forward }
+        async { Fate::Forward }
     })
     .await;
-    let report = migration_on(proxy.port(), mapping)
+    let report = tenant
+        .migration_at(proxy.port(), mapping)
         .ensure_migrated(&Silent)
         .await;
     assert_eq!(report.unwrap(), None);
@@ -30,30 +31,30 @@ async fn commands_of_a_start(world: &World, mapping: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn m7_a_later_start_costs_one_read() {
-    let world = World::new().await;
-    seed(&world).await;
-    let first = world
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    let first = tenant
         .migration(MAPPING)
         .ensure_migrated(&Silent)
         .await
         .unwrap();
     assert_eq!(first.unwrap().rows.migrated, ROWS.len() as u64);
-    assert_eq!(commands_of_a_start(&world, MAPPING).await, ["GET"]);
+    assert_eq!(commands_of_a_start(&tenant, MAPPING).await, ["GET"]);
     // One that has no mapping asks for nothing.
-    assert_eq!(commands_of_a_start(&world, &[]).await, ["GET"]);
+    assert_eq!(commands_of_a_start(&tenant, &[]).await, ["GET"]);
 }
 
 #[tokio::test]
 async fn m7_another_mapping_migrates_again() {
-    let world = World::new().await;
-    seed(&world).await;
-    let first = world
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    let first = tenant
         .migration(&["oidc=okta"])
         .ensure_migrated(&Silent)
         .await
         .unwrap();
     assert_eq!(first.unwrap().rows.failed, 2, "the other type");
-    let second = world
+    let second = tenant
         .migration(MAPPING)
         .ensure_migrated(&Silent)
         .await
@@ -62,41 +63,45 @@ async fn m7_another_mapping_migrates_again() {
         told(&second.unwrap()),
         "identities migrated 1, identities present 1, rows migrated 2"
     );
-    world
+    tenant
         .old_row("late", &old_json("oidc", "u", "1"), "u", None)
         .await;
-    let third = world
+    let third = tenant
         .migration(&["oidc=entra"])
         .ensure_migrated(&Silent)
         .await
         .unwrap();
     assert_eq!(third.unwrap().rows.migrated, 1);
-    assert!(world.exists(&format!("{P}upstream:late:entra")).await);
+    assert!(tenant.exists(&format!("{P}upstream:late:entra")).await);
 }
 
 #[tokio::test]
 async fn m7_a_tenant_of_its_own_in_a_shared_redis() {
-    let world = World::new().await;
-    world.set("thv:auth:{ns:other}:upstream:s", "{").await;
-    let report = world.migration(&[]).ensure_migrated(&Silent).await.unwrap();
+    let tenant = OldTenant::new().await;
+    tenant.set("thv:auth:{ns:other}:upstream:s", "{").await;
+    let report = tenant
+        .migration(&[])
+        .ensure_migrated(&Silent)
+        .await
+        .unwrap();
     assert_eq!(told(&report.unwrap()), "");
     assert!(
-        !world.exists(&format!("{P}broker:grace")).await,
+        !tenant.exists(&format!("{P}broker:grace")).await,
         "this tenant is empty"
     );
 }
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_is_none() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     for record in [
         "",
         "{}",
         "[]",
         r#"{"mapping":{"oidc":""},"completed_at":1}"#,
     ] {
-        world.set(&format!("{P}broker:migration"), record).await;
-        let report = world
+        tenant.set(&format!("{P}broker:migration"), record).await;
+        let report = tenant
             .migration(MAPPING)
             .ensure_migrated(&Silent)
             .await
@@ -105,6 +110,6 @@ async fn a_record_that_cannot_be_read_is_none() {
     }
     // One of a later version has more in it.
     let record = r#"{"mapping":{"oidc":"okta"},"completed_at":1,"later":true}"#;
-    world.set(&format!("{P}broker:migration"), record).await;
-    assert_eq!(commands_of_a_start(&world, &["oidc=okta"]).await, ["GET"]);
+    tenant.set(&format!("{P}broker:migration"), record).await;
+    assert_eq!(commands_of_a_start(&tenant, &["oidc=okta"]).await, ["GET"]);
 }

@@ -9,21 +9,21 @@ use std::{
     time::Duration,
 };
 
+use testkit::resp_proxy::{Fate, RespProxy};
 use token_broker::store::redis::maintenance::migration::progress::Silent;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    resp_proxy::{RespProxy, Verdict},
+    old_tenant::{OldTenant, P, field, old_json, told},
     seed::{MAPPING, seed},
-    world::{P, World, field, migration_on, old_json, told},
 };
 
 const EVERY: Duration = Duration::from_millis(400);
 
 /// Waits until the key is there.
-async fn appears(world: &World, key: &str) {
+async fn appears(tenant: &OldTenant, key: &str) {
     let there = async {
-        while !world.exists(key).await {
+        while !tenant.exists(key).await {
             sleep(Duration::from_millis(10)).await;
         }
     };
@@ -34,28 +34,28 @@ async fn appears(world: &World, key: &str) {
 
 #[tokio::test]
 async fn m7_stragglers_are_picked_up_without_a_restart() {
-    let world = World::new().await;
-    seed(&world).await;
-    world.migrate(MAPPING).await;
-    let migration = world.migration(&[]);
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    tenant.migrate(MAPPING).await;
+    let migration = tenant.migration(&[]);
     let watching = tokio::spawn(async move { migration.watch_stragglers(EVERY).await });
 
     // A new one, and one that refreshed a row that was migrated under its hands.
-    world
+    tenant
         .old_row("late", &old_json("oidc", "u", "late"), "u", None)
         .await;
-    appears(&world, &format!("{P}upstream:late:okta")).await;
-    world
+    appears(&tenant, &format!("{P}upstream:late:okta")).await;
+    tenant
         .old_row("s1", &old_json("oidc", "alice", "refreshed"), "alice", None)
         .await;
     let key = format!("{P}provider:4:oidc:late");
-    world
+    tenant
         .set(&key, r#"{"user_id":"u","provider_id":"oidc"}"#)
         .await;
-    appears(&world, &format!("{P}provider:4:okta:late")).await;
+    appears(&tenant, &format!("{P}provider:4:okta:late")).await;
     let row = async {
         let key = format!("{P}upstream:s1:okta");
-        while field(&world.get(&key).await.unwrap(), "access_token") != "at-refreshed" {
+        while field(&tenant.get(&key).await.unwrap(), "access_token") != "at-refreshed" {
             sleep(Duration::from_millis(10)).await;
         }
     };
@@ -67,22 +67,22 @@ async fn m7_stragglers_are_picked_up_without_a_restart() {
 
 #[tokio::test]
 async fn m7_no_stragglers_after_the_grace_period() {
-    let world = World::new().await;
-    world.migrate(MAPPING).await;
-    let migration = world.migration(MAPPING);
+    let tenant = OldTenant::new().await;
+    tenant.migrate(MAPPING).await;
+    let migration = tenant.migration(MAPPING);
     migration.finish(false, &Silent).await.unwrap();
-    world
+    tenant
         .old_row("late", &old_json("oidc", "u", "late"), "u", None)
         .await;
     assert_eq!(migration.sweep(EVERY).await.unwrap(), None);
-    assert!(world.exists(&format!("{P}upstream:late")).await);
+    assert!(tenant.exists(&format!("{P}upstream:late")).await);
 }
 
 #[tokio::test]
 async fn m7_one_broker_looks_once_in_a_while() {
-    let world = World::new().await;
-    world.migrate(MAPPING).await;
-    let (one, other) = (world.migration(MAPPING), world.migration(&[]));
+    let tenant = OldTenant::new().await;
+    tenant.migrate(MAPPING).await;
+    let (one, other) = (tenant.migration(MAPPING), tenant.migration(&[]));
     let begun = Instant::now();
     assert!(one.sweep(EVERY).await.unwrap().is_some());
     let mut refused = 0;
@@ -100,65 +100,65 @@ async fn m7_one_broker_looks_once_in_a_while() {
 
 #[tokio::test]
 async fn m7_a_broker_that_dies_while_it_looks_is_taken_over_from() {
-    let world = World::new().await;
-    world.migrate(MAPPING).await;
-    let proxy = RespProxy::start(world.redis.port(), async |command| {
+    let tenant = OldTenant::new().await;
+    tenant.migrate(MAPPING).await;
+    let proxy = RespProxy::start(tenant.redis.port(), async |command| {
         if command.name() == "SCAN" {
-            Verdict::CutBefore
+            Fate::CutBefore
         } else {
-            Verdict::Forward
+            Fate::Forward
         }
     })
     .await;
-    let dead = migration_on(proxy.port(), MAPPING).with_lease(EVERY);
+    let dead = tenant.migration_at(proxy.port(), MAPPING).with_lease(EVERY);
     dead.sweep(Duration::from_secs(60)).await.unwrap_err();
-    world
+    tenant
         .old_row("late", &old_json("oidc", "u", "late"), "u", None)
         .await;
-    let next = world.migration(MAPPING);
+    let next = tenant.migration(MAPPING);
     let watching = tokio::spawn(async move { next.watch_stragglers(EVERY).await });
-    appears(&world, &format!("{P}upstream:late:okta")).await;
+    appears(&tenant, &format!("{P}upstream:late:okta")).await;
     watching.abort();
 }
 
 /// What was completed last counts, also for brokers that still run with another configuration.
 #[tokio::test]
 async fn m7_stragglers_go_where_the_last_migration_put_theirs() {
-    let world = World::new().await;
-    world.migrate(&["oidc=okta"]).await;
-    let old = world.migration(&["oidc=okta"]);
-    world.migrate(&["oidc=entra"]).await;
-    world
+    let tenant = OldTenant::new().await;
+    tenant.migrate(&["oidc=okta"]).await;
+    let old = tenant.migration(&["oidc=okta"]);
+    tenant.migrate(&["oidc=entra"]).await;
+    tenant
         .old_row("late", &old_json("oidc", "u", "late"), "u", None)
         .await;
     let report = old.sweep(EVERY).await.unwrap().unwrap();
     assert_eq!(told(&report), "rows migrated 1");
-    assert!(world.exists(&format!("{P}upstream:late:entra")).await);
+    assert!(tenant.exists(&format!("{P}upstream:late:entra")).await);
 }
 
 /// Each page of a sweep is followed by a rest that is 19 times as long.
 #[tokio::test]
 async fn m7_a_sweep_takes_a_twentieth_of_the_time_of_redis() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     for n in 0..20_000 {
-        world.set(&format!("{P}access:{n}"), "{}").await;
+        tenant.set(&format!("{P}access:{n}"), "{}").await;
     }
-    world.migrate(MAPPING).await;
+    tenant.migrate(MAPPING).await;
     // A Redis that takes 2 ms for a page.
     let (pages, slow) = (Arc::new(AtomicUsize::new(0)), Duration::from_millis(2));
     let counted = Arc::clone(&pages);
-    let proxy = RespProxy::start(world.redis.port(), move |command| {
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
         let is_scan = command.name() == "SCAN";
         counted.fetch_add(usize::from(is_scan), Ordering::SeqCst);
         async move {
             if is_scan {
                 sleep(slow).await;
             }
-            Verdict::Forward
+            Fate::Forward
         }
     })
     .await;
-    let migration = migration_on(proxy.port(), MAPPING);
+    let migration = tenant.migration_at(proxy.port(), MAPPING);
     let begun = Instant::now();
     migration
         .sweep(Duration::from_millis(1))

@@ -2,23 +2,35 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use testkit::{
+    resp_proxy::{Command, Fate, RespProxy},
+    snapshot::Life,
+};
 use token_broker::store::redis::maintenance::migration::progress::Silent;
 
 use crate::{
-    resp_proxy::{Command, RespProxy, Verdict},
+    old_tenant::{OldTenant, P, field, old_json},
     seed::{ROWS, assert_whole, seed},
-    world::{P, World, field, migration_on, old_json},
 };
 
 /// Moves a row as one would without a script, one command after the other, and dies after `steps`
 /// of them.
-async fn move_step_by_step(world: &World, session: &str, provider: &str, user: &str, steps: usize) {
+async fn move_step_by_step(
+    tenant: &OldTenant,
+    session: &str,
+    provider: &str,
+    user: &str,
+    steps: usize,
+) {
     let (old, new) = (
         format!("{P}upstream:{session}"),
         format!("{P}upstream:{session}:{provider}"),
     );
-    let left: String = world.cmd("PTTL", &[&old]).await;
-    let json = world
+    let Some(Life::Until(end)) = tenant.snapshot().life(&old) else {
+        panic!("{old} has an end");
+    };
+    let end = end.to_string();
+    let json = tenant
         .get(&old)
         .await
         .unwrap()
@@ -29,15 +41,15 @@ async fn move_step_by_step(world: &World, session: &str, provider: &str, user: &
     );
     let commands: [&[&str]; 7] = [
         &["SET", &format!("{P}broker:grace"), "1"],
-        &["SET", &new, &json, "PX", &left],
+        &["SET", &new, &json, "PXAT", &end],
         &["SADD", &session_set, &new],
-        &["PEXPIRE", &session_set, &left],
+        &["PEXPIREAT", &session_set, &end],
         &["SADD", &user_set, &new],
         &["SREM", &user_set, &old],
         &["DEL", &old],
     ];
     for command in &commands[..steps] {
-        world.cmd::<redis::Value>(command[0], &command[1..]).await;
+        tenant.cmd::<redis::Value>(command[0], &command[1..]).await;
     }
 }
 
@@ -45,14 +57,14 @@ async fn move_step_by_step(world: &World, session: &str, provider: &str, user: &
 /// last.
 #[tokio::test]
 async fn a_row_that_is_half_moved_is_noticed() {
-    let world = World::new().await;
+    let tenant = OldTenant::new().await;
     let (session, _, provider, _) = ROWS[0];
     for steps in 0..=7 {
-        world.cmd::<()>("FLUSHALL", &["SYNC"]).await;
-        seed(&world).await;
-        let before = world.dump().await;
-        move_step_by_step(&world, session, provider, "alice", steps).await;
-        let now = world.dump().await;
+        tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
+        seed(&tenant).await;
+        let before = tenant.snapshot_of_all();
+        move_step_by_step(&tenant, session, provider, "alice", steps).await;
+        let now = tenant.snapshot_of_all();
         let checked = catch_unwind(AssertUnwindSafe(|| assert_whole(&before, &now)));
         match steps {
             // Only the mark of the grace period, or nothing at all, or all.
@@ -64,13 +76,13 @@ async fn a_row_that_is_half_moved_is_noticed() {
 }
 
 /// What a script without a check would be: it takes whatever the keys hold for what was decided on.
-async fn blind(world: &World, mut command: Command) -> Verdict {
+async fn blind(tenant: &OldTenant, mut command: Command) -> Fate {
     let moves = command
         .args
         .iter()
         .any(|arg| arg.ends_with(b":upstream:s:okta"));
     if !command.name().starts_with("EVAL") || !moves {
-        return Verdict::Forward;
+        return Fate::Forward;
     }
     let count: usize = std::str::from_utf8(&command.args[2])
         .unwrap()
@@ -80,9 +92,9 @@ async fn blind(world: &World, mut command: Command) -> Verdict {
         const SHA: &str =
             "local v = redis.call('GET', KEYS[1]); return v and redis.sha1hex(v) or ''";
         let held = [SHA.as_bytes(), b"1", &command.args[key]];
-        command.args[3 + count + sha] = world.cmd("EVAL", &held).await;
+        command.args[3 + count + sha] = tenant.cmd("EVAL", &held).await;
     }
-    Verdict::Replace(command.args)
+    Fate::Replace(command.args)
 }
 
 /// `races` catches a script that doesn't check what it changes: an old replica's refresh is lost,
@@ -96,26 +108,27 @@ async fn a_script_that_does_not_check_is_noticed() {
             r#"{"provider_id":"okta","refresh_token":"rt-refreshed"}"#.to_owned(),
         ),
     ] {
-        let world = std::sync::Arc::new(World::new().await);
-        world
+        let tenant = std::sync::Arc::new(OldTenant::new().await);
+        tenant
             .old_row("s", &old_json("oidc", "u", "1"), "u", None)
             .await;
-        let inner = std::sync::Arc::clone(&world);
-        let proxy = RespProxy::start(world.redis.port(), move |command| {
-            let (world, json) = (std::sync::Arc::clone(&inner), json.clone());
+        let inner = std::sync::Arc::clone(&tenant);
+        let proxy = RespProxy::start(tenant.redis.port(), move |command| {
+            let (tenant, json) = (std::sync::Arc::clone(&inner), json.clone());
             async move {
                 if command.name().starts_with("EVAL") && command.args.len() > 9 {
-                    world.set(&format!("{P}{key}"), &json).await;
+                    tenant.set(&format!("{P}{key}"), &json).await;
                 }
-                blind(&world, command).await
+                blind(&tenant, command).await
             }
         })
         .await;
-        let run = migration_on(proxy.port(), &["oidc=okta"])
+        let run = tenant
+            .migration_at(proxy.port(), &["oidc=okta"])
             .run(&Silent)
             .await;
         assert_eq!(run.unwrap().rows.migrated, 1);
-        let row = world.get(&format!("{P}upstream:s:okta")).await.unwrap();
+        let row = tenant.get(&format!("{P}upstream:s:okta")).await.unwrap();
         assert_eq!(
             field(&row, "refresh_token"),
             "rt-1",

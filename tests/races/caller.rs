@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use testkit::linearizability::Condition;
 use token_broker::proto::v1::{TokenEntry, token_broker_client::TokenBrokerClient};
 use tonic::transport::Channel;
 
 use crate::{
     notes::{Histories, Notes},
     rows::{Attempt, RowName, SESSIONS},
-    support::linearizability::Condition,
 };
 
 /// A task that calls.

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use rand::RngExt;
+use testkit::linearizability::{Action, Condition};
 use token_broker::proto::v1::{
     DeleteRequest, DeleteUserRequest, GetAllRequest, GetRequest, Precondition, StoreRequest,
     delete_request::Target, precondition,
@@ -12,7 +13,6 @@ use crate::{
     caller::Caller,
     notes::{Answer, answer},
     rows::{Attempt, RowName, USERS, session_id, user_id},
-    support::linearizability::{Action, Condition},
 };
 
 impl Caller {

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use testkit::{
+    audit,
+    snapshot::{Content, Life, Snapshot, Value},
+};
+
 use crate::{
     rows::RowName,
     run::{PREFIX, Versions},
-    support::{
-        audit,
-        snapshot::{Content, Life, Snapshot, Value},
-    },
 };
 
 /// What a key is, by its name.

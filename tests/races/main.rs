@@ -17,9 +17,6 @@
     reason = "helpers of tests panic as tests do"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod caller;
 mod calls;
 mod indexes;
@@ -32,7 +29,7 @@ use std::{collections::BTreeMap, thread, time::Instant};
 
 use rows::RowName;
 use run::run;
-use support::linearizability::{Operation, Violation, check};
+use testkit::linearizability::{Operation, Violation, check};
 
 #[test]
 fn each_rows_history_is_linearizable() {

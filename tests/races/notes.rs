@@ -5,13 +5,11 @@ use std::{
     future::Future,
 };
 
+use testkit::linearizability::Recorder;
 use tonic::{Response, Status};
 use tonic_types::StatusExt;
 
-use crate::{
-    rows::{Attempt, RowName},
-    support::linearizability::Recorder,
-};
+use crate::rows::{Attempt, RowName};
 
 /// The history of each row.
 pub(crate) type Histories = BTreeMap<RowName, Recorder>;

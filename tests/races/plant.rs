@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::linearizability::{Action, Operation};
+use testkit::linearizability::{Action, Operation};
 
 /// A read that answers a version although its replacement had been acknowledged before. `None` if
 /// the history has no place for one.

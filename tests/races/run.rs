@@ -8,18 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use testkit::{
+    broker_process::BrokerProcess,
+    linearizability::{Operation, Recorder},
+    redis_server::RedisServer,
+    snapshot::Snapshot,
+};
 use tokio::task::JoinSet;
 
 use crate::{
     caller::Caller,
     notes::{Histories, Notes},
     rows::{RowName, SESSIONS},
-    support::{
-        broker_process::BrokerProcess,
-        linearizability::{Operation, Recorder},
-        redis_server::RedisServer,
-        snapshot::Snapshot,
-    },
 };
 
 /// What the keys of the tenant begin with that a broker serves if it isn't told another.

@@ -9,23 +9,22 @@ use std::{
     time::Duration,
 };
 
+use testkit::{
+    broker::{Broker, rules},
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    resp_proxy::{Fate, RespProxy},
+    rows::*,
+};
 use token_broker::{
-    error::Error,
-    store::{Condition, Put, PutOutcome, Store, redis::RedisStore},
+    store::{Condition, Error, Put, PutOutcome, Store, redis::RedisStore},
+    tokens::Precondition,
     types::Version,
 };
 
-use crate::{
-    cluster::cluster,
-    support::{
-        redis_server::RedisServer,
-        redis_tenant::RedisTenant,
-        resp_proxy::{RespProxy, Verdict},
-        rows::*,
-    },
-};
+use crate::cluster::cluster;
 
-/// A store behind a proxy that treats the first `times` calls as `verdict` says, and a count of the calls.
+/// A store behind a proxy that treats the first `times` calls as `fate` says, and a count of the calls.
 struct Stage {
     store: RedisStore,
     calls: Arc<AtomicUsize>,
@@ -37,23 +36,14 @@ fn is_call(name: &str) -> bool {
     ["GET", "EVALSHA", "EVAL", "DEL"].contains(&name)
 }
 
-async fn stage(
-    server: &RedisServer,
-    tenant: &RedisTenant,
-    times: usize,
-    verdict: Verdict,
-) -> Stage {
+async fn stage(server: &RedisServer, tenant: &RedisTenant, times: usize, fate: Fate) -> Stage {
     let calls = Arc::<AtomicUsize>::default();
     let count = Arc::clone(&calls);
     let proxy = RespProxy::start(server.port(), move |command| {
         let number = is_call(&command.name()).then(|| count.fetch_add(1, Ordering::SeqCst) + 1);
         let meddle = number.is_some_and(|number| number <= times);
-        let verdict = if meddle {
-            verdict.clone()
-        } else {
-            Verdict::Forward
-        };
-        async move { verdict }
+        let fate = if meddle { fate.clone() } else { Fate::Forward };
+        async move { fate }
     })
     .await;
     // The cluster is to name the proxy, or it would be gone around.
@@ -75,10 +65,10 @@ async fn stage(
 }
 
 /// The call is replaced by one that Redis answers with `error`.
-fn answer(error: &str) -> Verdict {
+fn answer(error: &str) -> Fate {
     let script = format!("return redis.error_reply('{error}')");
     let command = ["EVAL", script.as_str(), "0"];
-    Verdict::Replace(command.iter().map(|arg| arg.as_bytes().to_vec()).collect())
+    Fate::Replace(command.iter().map(|arg| arg.as_bytes().to_vec()).collect())
 }
 
 async fn put(
@@ -173,7 +163,7 @@ async fn a_slot_that_moves_is_followed_by_reads_of_one_key() {
 async fn fails_at_once(server: &RedisServer, tenant: &RedisTenant, error: &str) {
     let stage = stage(server, tenant, usize::MAX, answer(error)).await;
     let outcome = put(&stage.store, Condition::Always, Version::random()).await;
-    let unavailable = matches!(outcome, Err(Error::StoreUnavailable(_)));
+    let unavailable = matches!(outcome, Err(Error::Unavailable(_)));
     assert!(unavailable, "{error}: {outcome:?}");
     assert_eq!(stage.calls.load(Ordering::SeqCst), 1, "{error}");
 }
@@ -204,31 +194,26 @@ async fn a_single_server_is_not_waited_for() {
     }
 }
 
-/// Nobody knows whether a call was carried out whose connection ended. A read is sent again, and a write on a
-/// condition, which is done once; any other write isn't.
+/// Whether a call was applied whose connection ended is not known. A read is sent again. A write is sent again
+/// only by who knows what it means: one that names a version, which is applied once.
 #[tokio::test]
 async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twice() {
     let server = RedisServer::start();
-    for verdict in [Verdict::DropBefore, Verdict::DropAfter] {
+    for fate in [Fate::DropBefore, Fate::DropAfter] {
         let tenant = RedisTenant::on(&server);
         let first = Version::random();
         put(&tenant.store(), Condition::Always, first)
             .await
             .unwrap();
-        let second = Version::random();
-        let exact = stage(&server, &tenant, 1, verdict.clone()).await;
-        let outcome = put(&exact.store, Condition::Version(first), second).await;
-        assert_eq!(outcome.unwrap(), PutOutcome::Written, "{verdict:?}");
-        let read = stage(&server, &tenant, 2, verdict.clone()).await;
-        let row = read
-            .store
-            .get(&key("s", "p"))
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        assert_eq!(row.version, second, "{verdict:?}");
-        let session_read = stage(&server, &tenant, 1, verdict.clone()).await;
+        let (key, row) = (key("s", "p"), row("u", "at"));
+        let exact = stage(&server, &tenant, 1, fate.clone()).await;
+        let broker = Broker::new(exact.store.clone(), rules(tenant.name().clone()));
+        let named = Precondition::Version(first);
+        let second = broker.put_if(&key, &row, named).await.unwrap();
+        let read = stage(&server, &tenant, 2, fate.clone()).await;
+        let row = read.store.get(&key).await.unwrap().unwrap().unwrap();
+        assert_eq!(row.version, second, "{fate:?}");
+        let session_read = stage(&server, &tenant, 1, fate.clone()).await;
         assert_eq!(
             session_read
                 .store
@@ -238,35 +223,38 @@ async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twic
                 .len(),
             1
         );
-        let deleted = stage(&server, &tenant, 1, verdict.clone()).await;
-        deleted
-            .store
-            .delete(&key("s", "p"), Some(second))
-            .await
-            .unwrap();
-        assert!(tenant.snapshot().0.is_empty(), "{verdict:?}");
+        let deleted = stage(&server, &tenant, 1, fate.clone()).await;
+        let broker = Broker::new(deleted.store.clone(), rules(tenant.name().clone()));
+        broker.delete(&key, Some(second)).await.unwrap();
+        assert!(tenant.snapshot().0.is_empty(), "{fate:?}");
 
-        for condition in [Condition::Always, Condition::Absent] {
-            let blind = stage(&server, &tenant, 1, verdict.clone()).await;
+        // The store itself repeats no write, whatever its condition: it says that it doesn't know.
+        let conditions = [
+            Condition::Always,
+            Condition::Absent,
+            Condition::Version(second),
+        ];
+        for condition in conditions {
+            let blind = stage(&server, &tenant, 1, fate.clone()).await;
             let outcome = put(&blind.store, condition, Version::random()).await;
-            let unavailable = matches!(outcome, Err(Error::StoreUnavailable(_)));
-            assert!(unavailable, "{verdict:?} {condition:?}: {outcome:?}");
+            let unknown = matches!(outcome, Err(Error::Unknown(_)));
+            assert!(unknown, "{fate:?} {condition:?}: {outcome:?}");
             let calls = blind.calls.load(Ordering::SeqCst);
-            assert_eq!(calls, 1, "{verdict:?} {condition:?}: sent once");
+            assert_eq!(calls, 1, "{fate:?} {condition:?}: sent once");
         }
-        let session_gone = stage(&server, &tenant, 1, verdict.clone()).await;
+        let session_gone = stage(&server, &tenant, 1, fate.clone()).await;
         assert!(
             session_gone
                 .store
                 .delete_session(&session("s"))
                 .await
                 .is_err(),
-            "{verdict:?}"
+            "{fate:?}"
         );
         assert_eq!(
             session_gone.calls.load(Ordering::SeqCst),
             1,
-            "{verdict:?}: sent once"
+            "{fate:?}: sent once"
         );
     }
 }

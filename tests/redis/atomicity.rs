@@ -1,12 +1,10 @@
 //! What a call costs: every write is one atomic step, `GetAll` is one round trip, and scripts are
 //! sent by their hash.
 
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
 use token_broker::{tokens::Precondition, types::Row};
 
-use crate::{
-    monitor::{Monitor, sent},
-    support::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*},
-};
+use crate::monitor::{Monitor, sent};
 
 /// A call, and what it sends.
 macro_rules! sends {

@@ -1,10 +1,7 @@
 //! On a Redis Cluster every call stays in one slot: none is answered `CROSSSLOT`.
 
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until};
 use token_broker::types::Row;
-
-use crate::support::{
-    redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until,
-};
 
 /// A cluster of one node, which owns all slots: it checks the slots of every command.
 pub async fn cluster() -> RedisServer {
@@ -51,10 +48,7 @@ async fn i10_no_call_crosses_slots() {
             broker.put(&key(session, provider), &row("u", "at")).await;
         }
         assert_eq!(
-            broker
-                .rows_of(&crate::support::rows::session(session))
-                .await
-                .len(),
+            broker.rows_of(&testkit::rows::session(session)).await.len(),
             2
         );
     }

@@ -1,14 +1,12 @@
 //! Rows that can't be decoded, and keys that hold something else: they spoil nothing (I8).
 
+use testkit::{broker::request, redis_tenant::RedisTenant, rows::*};
 use token_broker::{
     error::Error,
     tokens::{Binding, StoreTokens},
 };
 
-use crate::{
-    support::{broker::request, redis_tenant::RedisTenant, rows::*},
-    tenant,
-};
+use crate::tenant;
 
 /// What no row is: cut, of another form, of another type, of another provider.
 const CORRUPT: [&str; 9] = [

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use crate::support::{
+use testkit::{
     certificates::Certificates,
     launch::{Launch, Program},
     redis_tenant::RedisTenant,
@@ -11,6 +11,7 @@ use crate::support::{
     standalone::Standalone,
     waiting::until,
 };
+use token_broker::store::redis::{AtFault, Peer, TlsPart};
 
 /// The file is read at every connect: a new password needs no restart.
 #[tokio::test]
@@ -70,8 +71,8 @@ async fn a_certificate_changes_without_a_restart() {
     let store = tenant.store_with(Duration::from_millis(500));
     let refused = store.probe().await.unwrap_err();
     assert_eq!(
-        refused.setting.as_deref(),
-        Some("redis-tls-cert"),
+        refused.at_fault,
+        Some(AtFault::Tls(Peer::Server, TlsPart::Certificate)),
         "{refused}"
     );
 

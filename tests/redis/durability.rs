@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::{error::Error, store::Store, tokens::Binding};
-
-use crate::support::{
+use testkit::{
     broker::{Broker, request},
     broker_process::BrokerProcess,
     deployment::Deployment,
@@ -14,6 +12,11 @@ use crate::support::{
     replica::follow,
     rows::*,
     waiting::until,
+};
+use token_broker::{
+    error::Error,
+    store::{Identities, Store},
+    tokens::Binding,
 };
 
 /// A primary and a replica that follows it.
@@ -41,7 +44,7 @@ const WRITES: [&str; 5] = [
     "DeleteUser",
 ];
 
-async fn write<S: Store>(broker: &Broker<S>, call: &str) -> Option<Error> {
+async fn write<S: Store + Identities>(broker: &Broker<S>, call: &str) -> Option<Error> {
     let key = key("s", "p");
     match call {
         "Store" => broker.store(request(&key, &row("u", "at"))).await.err(),

@@ -1,12 +1,10 @@
 //! I10: members of an index that lie outside of the tenant are ignored and counted, and the keys
 //! that they name are never touched.
 
-use crate::{
-    monitor::Monitor,
-    support::{
-        broker::Broker, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*,
-        snapshot::Snapshot,
-    },
+use crate::monitor::Monitor;
+use testkit::{
+    broker::Broker, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*,
+    snapshot::Snapshot,
 };
 use token_broker::{store::redis::RedisStore, types::Row};
 
@@ -121,7 +119,7 @@ async fn i10_foreign_members_are_ignored_and_counted() {
     let index = left
         .get(&tenant.key("user:upstream:u"))
         .expect("I10: the index");
-    let crate::support::snapshot::Content::Set(left) = &index.content else {
+    let testkit::snapshot::Content::Set(left) = &index.content else {
         panic!("I10: {index:?}");
     };
     assert!(

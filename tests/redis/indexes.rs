@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use testkit::{rows::*, snapshot::Snapshot, waiting::until};
 use token_broker::{
     store::{Condition, Put, Store},
     types::Version,
 };
 
-use crate::{
-    support::{rows::*, snapshot::Snapshot, waiting::until},
-    tenant,
-};
+use crate::tenant;
 
 /// How many members an index has, and of how many the row is there, as of one instant.
 const SIZES: &str = r"
@@ -113,7 +111,7 @@ async fn i9_reads_only_prune() {
 }
 
 fn without_dead_members(snapshot: &mut Snapshot) {
-    use crate::support::snapshot::Content;
+    use testkit::snapshot::Content;
     let alive: Vec<_> = snapshot.0.keys().cloned().collect();
     for value in snapshot.0.values_mut() {
         if let Content::Set(members) = &mut value.content {

@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use token_broker::error::Error;
-
-use crate::support::{
+use testkit::{
     broker::{Broker, rules},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
     waiting::until,
 };
+use token_broker::error::Error;
 
 const ROWS: usize = 6_000;
 

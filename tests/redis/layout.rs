@@ -1,11 +1,9 @@
 //! Keys and rows to the byte (guarantees, section 3): toolhive reads what the broker writes.
 
+use testkit::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life};
 use token_broker::types::{ClientId, Row, Subject, UnixTime};
 
-use crate::{
-    support::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life},
-    tenant,
-};
+use crate::tenant;
 
 fn at(seconds: i64) -> Option<UnixTime> {
     UnixTime::from_seconds(seconds)
@@ -161,7 +159,7 @@ async fn odd_ids_in_keys() {
         tenant.audit();
         assert_eq!(
             broker
-                .delete_user(&crate::support::rows::user(user))
+                .delete_user(&testkit::rows::user(user))
                 .await
                 .unwrap()
                 .rows,

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life, waiting::until};
 use token_broker::types::Row;
 
-use crate::{
-    support::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life, waiting::until},
-    tenant,
-};
+use crate::tenant;
 
 const HOUR: i64 = 3_600;
 const DAYS_30: i64 = 30 * 24 * HOUR;
@@ -161,8 +159,8 @@ async fn an_index_without_end_goes_with_its_last_row() {
     }
 }
 
-/// While toolhive may add members without extending it, a user's index has no end (section 5); once
-/// the grace period is over, the next write gives it one.
+/// While toolhive may add members without extending it, a user's index has no end (guarantees, section 5);
+/// once the grace period is over, the next write gives it one.
 #[tokio::test]
 async fn a_users_index_has_no_end_in_the_grace_period() {
     let tenant = tenant();

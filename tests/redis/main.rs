@@ -4,9 +4,10 @@
 //! What every store must keep is in `tests/conformance/`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
+
 mod answers;
 mod atomicity;
-mod audit;
 mod cluster;
 mod corrupt;
 mod credentials;
@@ -16,15 +17,12 @@ mod indexes;
 mod interrupted;
 mod layout;
 mod lifetimes;
+mod memory;
 mod monitor;
 mod null_rows;
 mod outages;
 mod refusals;
 mod rewrites;
-#[path = "../support/mod.rs"]
-mod support;
-
-use support::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
 /// A new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {

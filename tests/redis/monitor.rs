@@ -1,6 +1,6 @@
 //! Every command that a Redis executes, by its own account (`MONITOR`).
 
-use crate::support::{redis_server::RedisServer, resp_proxy::OPENING};
+use testkit::{redis_server::RedisServer, resp_proxy::OPENING};
 
 /// Listens from [`Monitor::start`] to [`Monitor::finish`].
 pub struct Monitor {

@@ -1,11 +1,13 @@
 //! The value `null` is a row without tokens: absent to every reader and every condition.
 
-use token_broker::{error::Error, store::DeletedUser, tokens::Precondition, types::Version};
-
-use crate::{
-    support::{redis_tenant::RedisTenant, rows::*},
-    tenant,
+use testkit::{redis_tenant::RedisTenant, rows::*};
+use token_broker::{
+    error::Error,
+    tokens::{DeletedUser, Precondition},
+    types::Version,
 };
+
+use crate::tenant;
 
 /// A session with a good row and a `null` one, both of the user `u`.
 async fn world() -> RedisTenant {

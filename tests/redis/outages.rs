@@ -3,19 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::{
-    error::Error,
-    store::Store,
-    tokens::Binding,
-    types::{RowKey, Version},
-};
-
-use crate::support::{
+use testkit::{
     broker::{Broker, request, rules},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
     waiting::until,
+};
+use token_broker::{
+    error::Error,
+    store::Backend,
+    tokens::Binding,
+    types::{RowKey, Version},
 };
 
 /// How long the store waits for a connection, and for an answer.
@@ -23,12 +22,12 @@ const TIMEOUT: Duration = Duration::from_millis(150);
 /// What a machine under load may add.
 const SLACK: Duration = Duration::from_secs(3);
 
-fn broker(tenant: &RedisTenant) -> Broker<impl Store + use<>> {
+fn broker(tenant: &RedisTenant) -> Broker<impl Backend + use<>> {
     Broker::new(tenant.store_with(TIMEOUT), rules(tenant.name().clone()))
 }
 
 /// Calls of each kind, one after the other, and what they fail with.
-async fn calls<S: Store>(broker: &Broker<S>) -> Vec<(&'static str, Option<Error>)> {
+async fn calls<S: Backend>(broker: &Broker<S>) -> Vec<(&'static str, Option<Error>)> {
     let (key, all) = (key("s", "p"), Binding::default());
     vec![
         (
@@ -51,12 +50,15 @@ async fn calls<S: Store>(broker: &Broker<S>) -> Vec<(&'static str, Option<Error>
             "listing",
             broker.list_user_sessions(&user("u"), 0, None).await.err(),
         ),
-        ("check", broker.backend().check().await.err()),
+        (
+            "ready",
+            broker.backend().ready().await.err().map(Error::from),
+        ),
     ]
 }
 
 /// All of them are unavailable, and none keeps its caller waiting.
-async fn calls_fail_in_time<S: Store>(broker: &Broker<S>) {
+async fn calls_fail_in_time<S: Backend>(broker: &Broker<S>) {
     for round in 0..2 {
         let started = Instant::now();
         let failed = calls(broker).await;
@@ -71,7 +73,7 @@ async fn calls_fail_in_time<S: Store>(broker: &Broker<S>) {
 }
 
 /// A hundred callers at once fail as fast as one.
-async fn a_crowd_fails_in_time<S: Store>(broker: &Broker<S>) {
+async fn a_crowd_fails_in_time<S: Backend>(broker: &Broker<S>) {
     let started = Instant::now();
     let crowd: Vec<_> = (0..100)
         .map(|_| {
@@ -93,7 +95,7 @@ async fn a_crowd_fails_in_time<S: Store>(broker: &Broker<S>) {
     );
 }
 
-async fn service_resumes<S: Store>(tenant: &RedisTenant, broker: &Broker<S>) {
+async fn service_resumes<S: Backend>(tenant: &RedisTenant, broker: &Broker<S>) {
     let resumed = Instant::now();
     until("the broker serves again", async || {
         broker
@@ -111,7 +113,7 @@ async fn service_resumes<S: Store>(tenant: &RedisTenant, broker: &Broker<S>) {
         assert!(broker.read(&key("new", "p")).await.is_some());
         assert_eq!(broker.rows_of(&session("new")).await.len(), 1);
     }
-    broker.backend().check().await.unwrap();
+    broker.backend().ready().await.unwrap();
     tenant.audit();
 }
 

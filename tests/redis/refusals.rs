@@ -1,22 +1,21 @@
 //! A Redis that is there and doesn't write: out of memory, or a replica. Writes fail and change
 //! nothing, reads go on, and when it's over so do writes, through the same store.
 
-use token_broker::{
-    error::Error,
-    store::Store,
-    types::{Row, RowKey},
-};
-
-use crate::support::{
+use testkit::{
     broker::{Broker, request},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::*,
     waiting::until,
 };
+use token_broker::{
+    error::Error,
+    store::{Health, Identities, Store},
+    types::{Row, RowKey},
+};
 
 /// Rows of two users in a session, and one elsewhere.
-async fn fill<S: Store>(broker: &Broker<S>) -> [RowKey; 3] {
+async fn fill<S: Store + Identities>(broker: &Broker<S>) -> [RowKey; 3] {
     let keys = [key("s", "p"), key("s", "q"), key("t", "p")];
     for (key, user) in keys.iter().zip(["u", "v", "u"]) {
         broker.put(key, &row(user, "at")).await;
@@ -25,7 +24,7 @@ async fn fill<S: Store>(broker: &Broker<S>) -> [RowKey; 3] {
 }
 
 /// Writes of all kinds: new, over a row, for another user, carrying.
-async fn writes_fail<S: Store>(tenant: &RedisTenant, broker: &Broker<S>) {
+async fn writes_fail<S: Store + Identities>(tenant: &RedisTenant, broker: &Broker<S>) {
     let before = tenant.snapshot();
     let silent = Row {
         refresh_token: None,
@@ -56,7 +55,7 @@ async fn writes_fail<S: Store>(tenant: &RedisTenant, broker: &Broker<S>) {
     }
 }
 
-async fn reads_work<S: Store>(broker: &Broker<S>, keys: &[RowKey]) {
+async fn reads_work<S: Store + Identities>(broker: &Broker<S>, keys: &[RowKey]) {
     for key in keys {
         assert!(broker.read(key).await.is_some());
     }
@@ -97,7 +96,7 @@ async fn a_replica() {
     let tenant = RedisTenant::on(&server);
     let broker = tenant.broker();
     let keys = fill(&broker).await;
-    broker.backend().check().await.unwrap();
+    broker.backend().ready().await.unwrap();
     // Of a primary that nobody finds.
     tenant.run::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
 
@@ -108,7 +107,7 @@ async fn a_replica() {
         broker.delete(&keys[0], None).await.err(),
         broker.delete_all(&session("s")).await.err(),
         broker.delete_user(&user("u")).await.err(),
-        broker.backend().check().await.err(),
+        broker.backend().ready().await.err().map(Error::from),
     ];
     for refused in refused {
         assert!(
@@ -129,7 +128,7 @@ async fn a_replica() {
             .is_ok()
     })
     .await;
-    broker.backend().check().await.unwrap();
+    broker.backend().ready().await.unwrap();
     assert_eq!(broker.delete_user(&user("u")).await.unwrap().rows, 2);
     tenant.audit();
 }

@@ -1,15 +1,13 @@
 //! Toolhive beside the broker: it writes rows without the broker's fields, whole, at any moment.
 
+use testkit::{redis_tenant::RedisTenant, rows::*};
 use token_broker::{
     error::Error,
     tokens::Precondition,
     types::{Row, UnixTime, Version},
 };
 
-use crate::{
-    support::{redis_tenant::RedisTenant, rows::*},
-    tenant,
-};
+use crate::tenant;
 
 /// A row as toolhive spells it.
 fn toolhives(user: &str, access_token: &str) -> String {

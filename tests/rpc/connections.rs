@@ -2,26 +2,19 @@
 
 use std::time::Duration;
 
-use token_broker::{server::ServerOptions, store::MemoryStore, tokens::Tokens};
+use testkit::waiting::until;
+use token_broker::config::ServerOptions;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::{
-    serving::{Client, Serving, get, options, store},
-    support::{broker::rules, waiting::until},
-};
+use crate::serving::{Client, Serving, get, options, store};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn with(options: ServerOptions) -> Serving {
-    let tokens = Tokens::new(MemoryStore::new(), rules("a:b".parse().unwrap()));
-    Serving::start(tokens, options, async {}).await
-}
 
 /// A new client is served, and so is one that was there before.
 async fn serves(serving: &Serving, before: &mut Client) {
@@ -111,7 +104,7 @@ async fn silent_connections_are_closed() {
         idle_timeout: Duration::from_millis(400),
         ..options()
     };
-    let serving = with(options).await;
+    let serving = Serving::memory_with(options).await;
     let mut silent = Vec::new();
     for _ in 0..20 {
         silent.push(TcpStream::connect(serving.address()).await.unwrap());
@@ -137,7 +130,7 @@ async fn a_quiet_client_stays_connected() {
         idle_timeout: Duration::from_millis(400),
         ..options()
     };
-    let serving = with(options).await;
+    let serving = Serving::memory_with(options).await;
     let mut quiet = serving.client().await;
     quiet.store(store("s", "p")).await.unwrap();
     // A connection that really is silent tells when three idle times are over.
@@ -158,7 +151,7 @@ async fn a_quiet_client_stays_connected() {
 /// Calls that are given up halfway leave nothing behind that fills the broker up.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_given_up_free_their_places() {
-    let serving = with(ServerOptions {
+    let serving = Serving::memory_with(ServerOptions {
         max_calls: 8,
         ..options()
     })

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use token_broker::server::ServerOptions;
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until};
+use token_broker::config::ServerOptions;
 use tonic::{Code, Request};
 
 use crate::{
     refusal::refused,
     serving::{Serving, get, get_all, options, store},
-    support::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until},
 };
 
 /// What a machine under load may add.

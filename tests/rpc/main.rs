@@ -4,13 +4,15 @@
 
 mod answers;
 mod connections;
+mod damaged_indexes;
 mod deadlines;
+mod every_rpc;
 mod fields;
+mod log_lines;
 mod reasons;
 mod refusal;
 mod serving;
 mod sizes;
-#[path = "../support/mod.rs"]
-mod support;
+mod streams;
 mod table;
 mod undecodable;

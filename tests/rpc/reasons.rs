@@ -1,20 +1,18 @@
-//! Each reason of guarantees, section 2.5 that this service has, with its code and details. That none of
+//! Each reason that this service has (guarantees, section 2.5), with its code and details. That none of
 //! them repeats a secret, `refusal` checks every time.
 
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
     proto::v1::{self, delete_request::Target, precondition::Condition},
     store::MemoryStore,
-    tokens::Tokens,
 };
 use tokio::sync::oneshot;
 use tonic::Code;
 
 use crate::{
+    every_rpc::every_call,
     refusal::refused,
     serving::{Client, SECRET, Serving, get, get_all, options, session, store},
-    support::{
-        broker::rules, redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until,
-    },
 };
 
 fn on(condition: Condition) -> Option<v1::Precondition> {
@@ -159,41 +157,18 @@ async fn row_unreadable() {
     assert!(all.entries.keys().eq(["good"]));
 }
 
-/// Calls of every RPC.
-async fn every_call_is_refused(client: &mut Client, code: Code, reason: &str) {
-    refused(client.store(store("s", "p")).await, code, reason);
-    refused(client.get(get("s", "p")).await, code, reason);
-    refused(client.get_all(get_all("s")).await, code, reason);
-    let delete = v1::DeleteRequest {
-        session_id: session("s"),
-        target: Some(Target::AllProviders(true)),
-        version: None,
-    };
-    refused(client.delete(delete).await, code, reason);
-    let user_id = "u".to_owned();
-    let delete_user = v1::DeleteUserRequest {
-        user_id: user_id.clone(),
-    };
-    refused(client.delete_user(delete_user).await, code, reason);
-    let latest = v1::GetLatestForUserRequest {
-        user_id: user_id.clone(),
-        provider: "p".to_owned(),
-    };
-    refused(client.get_latest_for_user(latest).await, code, reason);
-    let listing = v1::ListUserSessionsRequest {
-        user_id,
-        ..Default::default()
-    };
-    refused(client.list_user_sessions(listing).await, code, reason);
-}
-
 #[tokio::test]
 async fn migrating() {
-    let tokens = Tokens::new(MemoryStore::new(), rules("a:b".parse().unwrap()));
+    let tenant = "a:b".parse().unwrap();
     let (done, prepared) = oneshot::channel::<()>();
-    let serving = Serving::start(tokens, options(), async { _ = prepared.await }).await;
+    let serving = Serving::start(tenant, MemoryStore::new(), options(), async {
+        _ = prepared.await;
+    })
+    .await;
     let mut client = Client::new(serving.channel().await);
-    every_call_is_refused(&mut client, Code::Unavailable, "MIGRATING").await;
+    for (_, answer) in every_call(&mut client).await {
+        refused(answer, Code::Unavailable, "MIGRATING");
+    }
     done.send(()).unwrap();
     serving.client().await.store(store("s", "p")).await.unwrap();
 }

@@ -1,17 +1,17 @@
 //! A broker that serves in the test's process, on a port of its own.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 
+use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
+    config::ServerOptions,
     proto::v1::{self, token_broker_client::TokenBrokerClient},
-    server::{Server, ServerOptions},
-    store::{MemoryStore, Store},
-    tokens::Tokens,
+    server::Server,
+    store::{Backend, MemoryStore},
+    types::Tenant,
 };
 use tokio::{net::TcpListener, sync::oneshot};
 use tonic::transport::{Channel, Endpoint};
-
-use crate::support::{broker::rules, redis_tenant::RedisTenant};
 
 pub type Client = TokenBrokerClient<Channel>;
 
@@ -37,32 +37,36 @@ pub fn options() -> ServerOptions {
 impl Serving {
     /// A broker that keeps rows in memory.
     pub async fn memory() -> Self {
+        Self::memory_with(options()).await
+    }
+
+    /// The same, with options of the test's own.
+    pub async fn memory_with(options: ServerOptions) -> Self {
         let tenant = "default:default".parse().unwrap();
-        let tokens = Tokens::new(MemoryStore::new(), rules(tenant));
-        Self::start(tokens, options(), async {}).await
+        Self::start(tenant, MemoryStore::new(), options, async {}).await
     }
 
     /// A broker of `tenant`.
     pub async fn redis(tenant: &RedisTenant, options: ServerOptions) -> Self {
         let store = tenant.store_with(Duration::from_secs(2));
-        let tokens = Tokens::new(store, rules(tenant.name().clone()));
-        Self::start(tokens, options, async {}).await
+        Self::start(tenant.name().clone(), store, options, async {}).await
     }
 
     /// A broker that admits calls once `prepare` is done.
-    pub async fn start<S: Store>(
-        tokens: Tokens<S>,
+    pub async fn start<S: Backend>(
+        tenant: Tenant,
+        store: S,
         options: ServerOptions,
         prepare: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = Server::new(Arc::new(tokens), options);
+        let server = Server::new(store, rules(tenant), options);
         tokio::spawn(async move {
             let prepare = async {
                 prepare.await;
-                Ok::<(), Infallible>(())
+                Ok(())
             };
             let stopped = async { _ = stopped.await };
             let nothing = async {};
@@ -90,7 +94,7 @@ impl Serving {
     /// A client with gRPC's default limits, which can call at once.
     pub async fn client(&self) -> Client {
         let mut client = Client::new(self.channel().await);
-        crate::support::waiting::until("the broker admits calls", || {
+        until("the broker admits calls", || {
             let mut client = client.clone();
             async move {
                 let user_id = "nobody".to_owned();

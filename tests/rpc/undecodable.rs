@@ -9,6 +9,7 @@ use tonic::{
 };
 
 use crate::{
+    every_rpc::REQUIRED,
     refusal::{Refusal, refusal},
     serving::{SECRET, Serving, store},
 };
@@ -59,22 +60,12 @@ async fn send(serving: &Serving, rpc: &str, bytes: &[u8]) -> Result<Response<Vec
     grpc.unary(Request::new(bytes.to_vec()), path, Raw).await
 }
 
-const RPCS: [&str; 7] = [
-    "Store",
-    "Get",
-    "GetAll",
-    "Delete",
-    "DeleteUser",
-    "GetLatestForUser",
-    "ListUserSessions",
-];
-
 #[tokio::test]
 async fn bytes_that_are_no_message_are_the_callers_fault() {
     let serving = Serving::memory().await;
     let mut client = serving.client().await;
     let long: &[u8] = &[b"\x0a\xff\xff\xff\xff\x07".as_slice(), SECRET.as_bytes()].concat();
-    for rpc in RPCS {
+    for (rpc, _) in REQUIRED {
         for bytes in [
             b"\xff".as_slice(),
             b"\x0a\x05ab",
@@ -118,15 +109,7 @@ async fn text_that_is_no_utf8_names_its_field() {
 async fn an_empty_message_lacks_what_is_required() {
     let serving = Serving::memory().await;
     serving.client().await;
-    for (rpc, required) in RPCS.into_iter().zip([
-        &["session_id", "provider", "tokens"][..],
-        &["session_id", "provider"],
-        &["session_id"],
-        &["session_id", "target"],
-        &["user_id"],
-        &["user_id", "provider"],
-        &["user_id"],
-    ]) {
+    for (rpc, required) in REQUIRED {
         let found = refusal(send(&serving, rpc, b"").await);
         assert_eq!(
             (found.code, found.fields.as_slice()),

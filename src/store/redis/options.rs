@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use super::link::wire::AtFault;
 use crate::types::Secret;
 
 /// Where Redis is, how it is spoken to, and when a write counts.
@@ -21,6 +22,8 @@ pub struct RedisOptions {
     pub failover_wait: Duration,
     /// When a write counts as done.
     pub durability: Durability,
+    /// How a setting is spelled, for messages about one that is wrong.
+    pub spelling: fn(AtFault) -> &'static str,
 }
 
 /// Which servers there are.
@@ -120,5 +123,18 @@ impl Deployment {
     #[must_use]
     pub fn fails_over(&self) -> bool {
         !matches!(self, Self::Standalone(_))
+    }
+}
+
+impl RedisOptions {
+    /// How long a call waits for a primary that works before it fails, and how long a write of unknown
+    /// outcome is repeated where that does no harm.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        if self.deployment.fails_over() {
+            self.failover_wait
+        } else {
+            self.connect_timeout
+        }
     }
 }

@@ -2,22 +2,20 @@
 
 use redis::Value;
 
-use super::{ConnectError, Durability, RedisStore, link::topology::Facts};
+use super::{AtFault, ConnectError, Durability, RedisStore, link::topology::Facts};
 
 impl RedisStore {
-    /// Connects once, and looks whether the settings fit what is found. An error that names a setting
+    /// Connects once, and looks whether the settings fit what is found. An error that blames a setting
     /// doesn't pass by itself.
     ///
     /// # Errors
     /// A [`ConnectError`].
     pub async fn probe(&self) -> Result<(), ConnectError> {
-        let topology = self.link.topology();
-        let (mut connection, facts) = topology.connect(self.options.timeout).await?;
-        let address = topology.address();
+        let (mut connection, facts, address) = self.link.connect().await?;
         self.warn_of_replicas(&facts);
 
         // What each call needs; a user that may not do this may do nothing.
-        let script = &self.scripts.index_page;
+        let script = &self.redis.scripts().index_page;
         let key = self.keys.grace();
         let mut exists = redis::cmd("EXISTS");
         exists.arg(&key);
@@ -25,7 +23,7 @@ impl RedisStore {
             exists,
             script.by_source(&[&self.keys.probe()], &[b"", b"0", b"1"]),
         ];
-        if facts.role == "master" && self.is_replicated() {
+        if facts.role == "master" && self.redis.is_replicated() {
             let mut wait = redis::cmd("WAIT");
             cmds.push(wait.arg(0).arg(1).take());
         }
@@ -38,7 +36,7 @@ impl RedisStore {
         match refusal {
             // The tenant's keys may be named: they hold nothing of a session yet.
             Some(error) => Err(ConnectError::of(
-                "redis-url",
+                AtFault::Url,
                 format!(
                     "{address}: the user lacks permissions: {}",
                     error.details().unwrap_or_default()
@@ -48,13 +46,9 @@ impl RedisStore {
         }
     }
 
-    pub(super) fn is_replicated(&self) -> bool {
-        self.options.durability != Durability::Primary
-    }
-
     /// Replicas that writes will wait for in vain, and a primary that takes writes without any.
     fn warn_of_replicas(&self, facts: &Facts) {
-        let Durability::Replicated { replicas, .. } = self.options.durability else {
+        let Durability::Replicated { replicas, .. } = self.redis.options().durability else {
             return;
         };
         if facts.replicas < replicas {

@@ -44,17 +44,17 @@ scripts! {
     /// Deletes a user record.
     delete_user: "delete_user.lua",
     /// Moves a row of the older layout, or drops it.
-    migrate_row: "migrate_row.lua",
+    migrate_row: "maintenance/migrate_row.lua",
     /// Copies an identity to its provider's logical name.
-    migrate_identity: "migrate_identity.lua",
+    migrate_identity: "maintenance/migrate_identity.lua",
     /// Keeps a lease, or gives it up.
-    keep_lease: "keep_lease.lua",
+    keep_lease: "maintenance/keep_lease.lua",
     /// Gives a user's index its expiry back.
-    expire_index: "expire_index.lua",
+    expire_index: "maintenance/expire_index.lua",
     /// Checks a row's places in its indexes.
-    check_row: "check_row.lua",
+    check_row: "maintenance/check_row.lua",
     /// Checks the members of an index.
-    check_index: "check_index.lua",
+    check_index: "maintenance/check_index.lua",
 }
 
 /// A script and its hash.

@@ -1,6 +1,10 @@
 //! `carry_forward_refresh_token` (guarantees, section 2.1): which refresh token a row keeps that
 //! brings none.
 
+use testkit::{
+    broker::{Broker, request},
+    rows::*,
+};
 use token_broker::{
     error::Error,
     store::{Condition, Put, Store},
@@ -8,13 +12,7 @@ use token_broker::{
     types::{ReauthReason, Row, RowKey, StoredRow, Subject, Version},
 };
 
-use crate::{
-    backend::Backend,
-    support::{
-        broker::{Broker, request},
-        rows::*,
-    },
-};
+use crate::backend::Backend;
 
 /// A row of `user` as a provider gives it that omits the refresh token.
 fn silent(user: &str) -> Row {

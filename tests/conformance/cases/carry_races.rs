@@ -2,20 +2,18 @@
 
 use std::future::Future;
 
+use testkit::{
+    broker::{Broker, request, rules},
+    rows::*,
+};
 use token_broker::{
     error::Error,
+    store::Operation,
     tokens::{Precondition, StoreTokens},
     types::{Row, RowKey},
 };
 
-use crate::{
-    backend::Backend,
-    meddled::{After, Meddled},
-    support::{
-        broker::{Broker, request, rules},
-        rows::*,
-    },
-};
+use crate::{backend::Backend, meddled::meddled};
 
 fn silent() -> Row {
     Row {
@@ -29,10 +27,10 @@ async fn interrupted<B: Backend>(
     backend: &B,
     key: &RowKey,
     precondition: Option<Precondition>,
-    after: After,
+    after: Operation,
     meddling: impl Future<Output = ()> + Send + 'static,
 ) -> Result<String, Error> {
-    let store = Meddled::new(backend.store(), after, meddling);
+    let store = meddled(backend.store(), after, meddling);
     let broker = Broker::new(store, rules(backend.tenant()));
     let request = StoreTokens {
         precondition,
@@ -51,7 +49,7 @@ pub async fn carry_sees_a_login_that_came_between<B: Backend>(backend: B) {
     broker.put(&key, &row("u", "1")).await;
     let (other, at) = (broker.clone(), key.clone());
     let meddling = async move { _ = other.put(&at, &row("u", "2")).await };
-    let kept = interrupted(&backend, &key, None, After::Get, meddling).await;
+    let kept = interrupted(&backend, &key, None, Operation::Get, meddling).await;
     assert_eq!(kept.unwrap(), "refresh-2");
 }
 
@@ -61,7 +59,7 @@ pub async fn carry_sees_a_delete_that_came_between<B: Backend>(backend: B) {
     broker.put(&key, &row("u", "1")).await;
     let (other, at) = (broker.clone(), key.clone());
     let meddling = async move { _ = other.remove(&at).await };
-    let kept = interrupted(&backend, &key, None, After::Get, meddling).await;
+    let kept = interrupted(&backend, &key, None, Operation::Get, meddling).await;
     assert_eq!(kept.unwrap(), "");
 }
 
@@ -72,11 +70,11 @@ pub async fn carry_sees_a_source_that_changed_between<B: Backend>(backend: B) {
     broker.put(&source, &row("u", "1")).await;
     let (other, at) = (broker.clone(), source.clone());
     let meddling = async move { _ = other.put(&at, &row("u", "2")).await };
-    let kept = interrupted(&backend, &key("s", "p"), None, After::GetMany, meddling).await;
+    let kept = interrupted(&backend, &key("s", "p"), None, Operation::GetMany, meddling).await;
     assert_eq!(kept.unwrap(), "refresh-2");
 
     let meddling = async move { _ = broker.remove(&source).await };
-    let kept = interrupted(&backend, &key("t", "p"), None, After::GetMany, meddling).await;
+    let kept = interrupted(&backend, &key("t", "p"), None, Operation::GetMany, meddling).await;
     // The first write above made a row with this token.
     assert_eq!(kept.unwrap(), "refresh-2");
 }
@@ -98,7 +96,7 @@ pub async fn carry_under_a_precondition_never_drops_a_token<B: Backend>(backend:
     let (other, at) = (broker.clone(), key.clone());
     let meddling = async move { _ = other.remove(&at).await };
     let must_not_exist = Some(Precondition::MustNotExist);
-    match interrupted(&backend, &key, must_not_exist, After::Get, meddling).await {
+    match interrupted(&backend, &key, must_not_exist, Operation::Get, meddling).await {
         Ok(kept) => assert_eq!(kept, "refresh-other"),
         Err(error) => assert!(matches!(error, Error::RowExists), "{error:?}"),
     }

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use testkit::{broker::request, rows::*};
 use token_broker::{error::Error, tokens::Precondition};
 use tokio::task::JoinSet;
 
-use crate::{
-    backend::Backend,
-    support::{broker::request, rows::*},
-};
+use crate::backend::Backend;
 
 /// A hundred callers who each add one to the number in a row, by reading it and writing the next
 /// on the condition of its version: no increment is lost.

@@ -1,8 +1,9 @@
 //! `Delete`: one row or a session, and nothing beside it.
 
+use testkit::rows::*;
 use token_broker::{error::Error, types::Version};
 
-use crate::{backend::Backend, support::rows::*};
+use crate::backend::Backend;
 
 /// A row is deleted once; a retry is OK and deletes nothing.
 pub async fn delete_says_how_many<B: Backend>(backend: B) {

@@ -7,14 +7,11 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, RngSeed, TestRunner},
 };
+use testkit::{broker::Broker, rows::*};
 use token_broker::{store::Store, types::RowKey};
 use tokio::{runtime::Handle, task::block_in_place};
 
-use crate::{
-    backend::Backend,
-    dice::seed,
-    support::{broker::Broker, rows::*},
-};
+use crate::{backend::Backend, dice::seed};
 
 /// Ids made of what keys are made of meet most easily.
 fn piece() -> impl Strategy<Value = String> {

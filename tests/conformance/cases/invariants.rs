@@ -1,17 +1,15 @@
-//! The invariants of guarantees, section 3.2, as one caller at a time sees them.
+//! The invariants (guarantees, section 3.2) as one caller at a time sees them.
 
 use std::time::Duration;
 
+use testkit::{rows::*, waiting::until};
 use token_broker::{
     error::Error,
     tokens::{Binding, Precondition},
     types::{Row, RowKey},
 };
 
-use crate::{
-    backend::Backend,
-    support::{rows::*, waiting::until},
-};
+use crate::backend::Backend;
 
 /// Session, then user: who finds the row one way finds it the other ways.
 pub async fn i1_a_row_is_found_by_session_and_by_user<B: Backend>(backend: B) {

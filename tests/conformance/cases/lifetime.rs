@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::{rows::*, waiting::until};
 use token_broker::types::Row;
 
-use crate::{
-    backend::Backend,
-    support::{rows::*, waiting::until},
-};
+use crate::backend::Backend;
 
 const SHORT: Duration = Duration::from_millis(60);
 

@@ -1,14 +1,12 @@
 //! How large rows and sessions may get (guarantees, section 2.5).
 
+use testkit::{broker::request, rows::*};
 use token_broker::{
     error::Error,
     types::{ClientId, Row, RowKey},
 };
 
-use crate::{
-    backend::Backend,
-    support::{broker::request, rows::*},
-};
+use crate::backend::Backend;
 
 const TOKEN: usize = 32 * 1024;
 const ROW: usize = 60 * 1024;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use testkit::{broker::Broker, rows::*};
 use token_broker::{
     error::Error,
     store::Store,
@@ -9,10 +10,7 @@ use token_broker::{
     types::{Row, RowKey},
 };
 
-use crate::{
-    backend::Backend,
-    support::{broker::Broker, rows::*},
-};
+use crate::backend::Backend;
 
 /// Stores a row for each of `sessions` at two providers; answers their keys, in order.
 async fn log_in<B: Backend>(backend: &B, name: &str, sessions: usize) -> Vec<RowKey> {

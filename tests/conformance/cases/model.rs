@@ -4,21 +4,19 @@
 use std::collections::BTreeMap;
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
+use testkit::{
+    broker::{Broker, request},
+    rows::*,
+};
 use token_broker::{
     error::Error,
-    store::Store,
+    store::{Identities, Store},
     tokens::{Precondition, StoreTokens},
     types::{Row, RowKey, Subject, UserId, Version},
 };
 
 use super::ids::check;
-use crate::{
-    backend::Backend,
-    support::{
-        broker::{Broker, request},
-        rows::*,
-    },
-};
+use crate::backend::Backend;
 
 const SESSIONS: [&str; 3] = ["s", "t", "s:t"];
 const PROVIDERS: [&str; 4] = ["p", "q", "r", "rotating"];
@@ -55,7 +53,7 @@ enum Wish {
 
 fn key() -> impl Strategy<Value = RowKey> {
     let pair = (select(&SESSIONS[..]), select(&PROVIDERS[..]));
-    pair.prop_map(|(session, provider)| crate::support::rows::key(session, provider))
+    pair.prop_map(|(session, provider)| testkit::rows::key(session, provider))
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -160,7 +158,12 @@ pub async fn the_broker_does_what_its_model_does<B: Backend>(backend: B) {
     });
 }
 
-async fn answer<S: Store>(broker: &Broker<S>, model: &mut Model, number: usize, call: Call) {
+async fn answer<S: Store + Identities>(
+    broker: &Broker<S>,
+    model: &mut Model,
+    number: usize,
+    call: Call,
+) {
     match call {
         Call::Store {
             key,
@@ -175,7 +178,7 @@ async fn answer<S: Store>(broker: &Broker<S>, model: &mut Model, number: usize, 
                 refresh_token: brings_refresh_token
                     .then(|| secret(&format!("rt-{number}")))
                     .flatten(),
-                user_id: user.map(crate::support::rows::user),
+                user_id: user.map(testkit::rows::user),
                 upstream_subject: Subject::new(subject).ok(),
                 // No two rows expire together: which of them is the latest has one answer.
                 expires_at: in_seconds(3_600 + number as i64),
@@ -228,7 +231,7 @@ async fn answer<S: Store>(broker: &Broker<S>, model: &mut Model, number: usize, 
     }
 }
 
-async fn store<S: Store>(
+async fn store<S: Store + Identities>(
     broker: &Broker<S>,
     model: &mut Model,
     key: RowKey,
@@ -272,7 +275,7 @@ fn name(error: &Error) -> &'static str {
     }
 }
 
-async fn compare<S: Store>(broker: &Broker<S>, model: &Model) {
+async fn compare<S: Store + Identities>(broker: &Broker<S>, model: &Model) {
     for name in SESSIONS {
         let found = broker.rows_of(&session(name)).await;
         let found: Vec<_> = found

@@ -1,4 +1,4 @@
-//! The invariants of guarantees, section 3.2 under concurrency: hundreds of tasks through two brokers.
+//! The invariants (guarantees, section 3.2) under concurrency: hundreds of tasks through two brokers.
 
 use std::{
     collections::BTreeSet,
@@ -8,17 +8,14 @@ use std::{
     },
 };
 
+use testkit::{broker::Broker, rows::*};
 use token_broker::{
-    store::Store,
+    store::{Identities, Store},
     types::{RowKey, Version},
 };
 use tokio::task::{JoinSet, yield_now};
 
-use crate::{
-    backend::Backend,
-    dice::Dice,
-    support::{broker::Broker, rows::*},
-};
+use crate::{backend::Backend, dice::Dice};
 
 const USERS: [&str; 2] = ["alice", "bob"];
 
@@ -96,7 +93,7 @@ pub async fn i2_delete_racing_store_leaves_a_row_whole_or_gone<B: Backend>(backe
     }
 }
 
-async fn change<S: Store>(broker: &Broker<S>, key: &RowKey, dice: &mut Dice) {
+async fn change<S: Store + Identities>(broker: &Broker<S>, key: &RowKey, dice: &mut Dice) {
     let name = *dice.pick(&USERS);
     match dice.in_range(0..10) {
         0..5 => _ = broker.put(key, &row(name, "at")).await,
@@ -107,7 +104,7 @@ async fn change<S: Store>(broker: &Broker<S>, key: &RowKey, dice: &mut Dice) {
     }
 }
 
-async fn whole_or_gone<S: Store>(broker: &Broker<S>, key: &RowKey) {
+async fn whole_or_gone<S: Store + Identities>(broker: &Broker<S>, key: &RowKey) {
     let stored = broker.read(key).await;
     let in_session = broker.rows_of(&key.session).await.remove(&key.provider);
     assert_eq!(

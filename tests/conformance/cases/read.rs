@@ -1,8 +1,9 @@
 //! `Get` and `GetAll`: what is returned, and to whom.
 
+use testkit::rows::*;
 use token_broker::{error::Error, tokens::Binding, types::*};
 
-use crate::{backend::Backend, support::rows::*};
+use crate::backend::Backend;
 
 /// `Get` of what isn't there is `NOT_FOUND`.
 pub async fn get_of_an_unknown_row_is_not_found<B: Backend>(backend: B) {

@@ -2,12 +2,10 @@
 
 use std::collections::HashSet;
 
+use testkit::{broker::request, rows::*};
 use token_broker::{error::Error, tokens::Precondition, types::*};
 
-use crate::{
-    backend::Backend,
-    support::{broker::request, rows::*},
-};
+use crate::backend::Backend;
 
 /// Every field comes back as it was sent, whatever characters it is made of.
 pub async fn store_keeps_every_field<B: Backend>(backend: B) {

@@ -1,8 +1,9 @@
 //! `DeleteUser` and `GetLatestForUser`.
 
-use token_broker::{error::Error, store::DeletedUser, types::Row};
+use testkit::rows::*;
+use token_broker::{error::Error, tokens::DeletedUser, types::Row};
 
-use crate::{backend::Backend, support::rows::*};
+use crate::backend::Backend;
 
 /// All rows of the user in all sessions go, those of others in the same sessions stay.
 pub async fn delete_user_takes_the_rows_of_one_user<B: Backend>(backend: B) {

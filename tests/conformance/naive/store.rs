@@ -6,8 +6,8 @@ use std::{
 };
 
 use token_broker::{
-    error::{Error, Unreadable},
-    store::{Decoded, DeleteOutcome, DeletedUser, Put, PutOutcome, Store},
+    error::Unreadable,
+    store::{Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Put, PutOutcome, Store},
     types::{ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
 
@@ -110,7 +110,7 @@ impl Store for NaiveStore {
         for key in index.members {
             match self.read(&mut state, &key) {
                 Some(Err(Unreadable(_))) if self.flaw() == Flaw::FailsForOneRow => {
-                    return Err(Error::RowUnreadable(Unreadable("one row".to_owned())));
+                    return Err(Error::unavailable("one row"));
                 }
                 Some(decoded) => _ = rows.insert(key.provider.clone(), decoded),
                 None => {}
@@ -150,7 +150,7 @@ impl Store for NaiveStore {
             .sum())
     }
 
-    async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
         let flaw = self.flaw();
         let mut state = self.data.state().await;
         let index = state
@@ -175,11 +175,7 @@ impl Store for NaiveStore {
                 rows += u64::from(self.remove(&mut state, key));
             }
         }
-        Ok(DeletedUser {
-            rows,
-            identities: 0,
-            existed: rows > 0,
-        })
+        Ok(rows)
     }
 
     async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
@@ -194,8 +190,10 @@ impl Store for NaiveStore {
         let mut state = self.data.state().await;
         Ok(keys.iter().map(|key| self.read(&mut state, key)).collect())
     }
+}
 
-    async fn check(&self) -> Result<(), Error> {
-        Ok(())
+impl Identities for NaiveStore {
+    async fn delete_user(&self, _: &UserId) -> Result<DeletedIdentities, Error> {
+        Ok(DeletedIdentities::default())
     }
 }

@@ -32,7 +32,7 @@ class Client:
 
 @dataclass
 class Refusal:
-    """A failed call as the contract describes it."""
+    """A failed call, as promised (guarantees, section 2.5)."""
 
     code: grpc.StatusCode
     reason: str = ""

@@ -16,7 +16,7 @@
 //! by the demoted primary: where it doesn't fit it is counted, with its time since the switch. Any other
 //! that doesn't fit is a [`Misfit`].
 //!
-//! The checker of `tests/support/linearizability` knows neither writes without an answer nor
+//! The checker of [`testkit::linearizability`] knows neither writes without an answer nor
 //! switches, and its short cut, that a version that is gone never comes back, doesn't hold here.
 
 mod check;

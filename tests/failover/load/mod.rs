@@ -17,16 +17,14 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use testkit::{broker_process::BrokerProcess, waiting::until};
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 pub(crate) use call::{Answer, Call, DEADLINE};
 
-use crate::{
-    rows::{Round, RowName},
-    support::{broker_process::BrokerProcess, waiting::until},
-};
+use crate::rows::{Round, RowName};
 
 const WRITERS: u32 = 6;
 /// Readers of each broker.

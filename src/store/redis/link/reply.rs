@@ -2,12 +2,12 @@
 
 use redis::{FromRedisValue, Value};
 
-use crate::error::Error;
+use crate::store::Error;
 
 /// Converts an answer that has a known form.
 ///
 /// # Errors
-/// [`Error::StoreUnavailable`] if it has another one, as behind a proxy that isn't Redis.
+/// [`Error::Unavailable`] if it has another one, as behind a proxy that isn't Redis.
 pub fn parse<T: FromRedisValue>(value: Value) -> Result<T, Error> {
     // The client's own error would quote the value.
     T::from_redis_value(value).map_err(|_| unexpected())
@@ -37,5 +37,5 @@ pub fn bytes(value: Value) -> Result<Option<Vec<u8>>, Error> {
 }
 
 fn unexpected() -> Error {
-    Error::store_unavailable("Redis answered something unexpected")
+    Error::unavailable("Redis answered something unexpected")
 }

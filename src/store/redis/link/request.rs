@@ -7,15 +7,13 @@ use crate::store::redis::{
     scripts::{Call, Script},
 };
 
-/// What may be done where nobody knows whether a request was carried out.
+/// What a request does to the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It changes nothing: it may be sent again.
+    /// It changes nothing, so that it may be sent any number of times.
     Reads,
-    /// It changes something on a condition that doesn't hold any more once it did: it may be sent again.
-    Guarded,
-    /// It changes something: it is not sent again.
-    Once,
+    /// It changes something.
+    Writes,
 }
 
 /// A request.
@@ -32,7 +30,7 @@ pub enum Request<'a> {
 }
 
 /// A connection, and a command that follows each request.
-pub struct Line<'a> {
+pub struct Channel<'a> {
     /// What is sent over.
     pub connection: &'a mut Connection,
     /// What follows, and whose answer is given back last.
@@ -41,28 +39,32 @@ pub struct Line<'a> {
 
 impl Request<'_> {
     /// Sends it once and gives the answers: one, or one for each command or call.
-    pub async fn send(self, line: &mut Line<'_>) -> RedisResult<Vec<Value>> {
+    pub async fn send(self, channel: &mut Channel<'_>) -> RedisResult<Vec<Value>> {
         match self {
-            Self::Cmd(cmd) if line.then.is_none() => Ok(vec![line.connection.send(cmd).await?]),
-            Self::Cmd(cmd) => line.one(cmd.clone()).await,
+            Self::Cmd(cmd) if channel.then.is_none() => {
+                Ok(vec![channel.connection.send(cmd).await?])
+            }
+            Self::Cmd(cmd) => channel.one(cmd.clone()).await,
             Self::Script(script, keys, args) => {
-                match line.one(script.by_hash(keys, args)).await {
+                match channel.one(script.by_hash(keys, args)).await {
                     // Nothing was done: Redis was restarted, or is another one now.
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                        line.one(script.by_source(keys, args)).await
+                        channel.one(script.by_source(keys, args)).await
                     }
                     answer => answer,
                 }
             }
-            Self::Cmds(cmds) => line.all(cmds.to_vec()).await,
+            Self::Cmds(cmds) => channel.all(cmds.to_vec()).await,
             Self::Calls(calls) => {
-                let mut answers = line.all(calls.iter().map(Call::by_hash).collect()).await?;
+                let mut answers = channel
+                    .all(calls.iter().map(Call::by_hash).collect())
+                    .await?;
                 let unknown: Vec<_> = (0..calls.len())
                     .filter(|&at| is_unknown_script(&answers[at]))
                     .collect();
                 if !unknown.is_empty() {
                     let again = unknown.iter().map(|&at| calls[at].by_source()).collect();
-                    let mut again = line.all(again).await?;
+                    let mut again = channel.all(again).await?;
                     if again.len() > unknown.len() {
                         // The last word on what follows.
                         answers.truncate(calls.len());
@@ -83,7 +85,7 @@ impl Request<'_> {
         matches!(self, Self::Script(..) | Self::Calls(_))
     }
 
-    /// Those of its parts that an error stands in place of, for which it is as if they had not been sent.
+    /// One part of it, to be sent again alone.
     pub fn part(&self, at: usize) -> Option<Request<'_>> {
         match self {
             Self::Cmds(cmds) => Some(Request::Cmd(cmds.get(at)?)),
@@ -96,7 +98,7 @@ impl Request<'_> {
     }
 }
 
-impl Line<'_> {
+impl Channel<'_> {
     async fn one(&mut self, cmd: Cmd) -> RedisResult<Vec<Value>> {
         if self.then.is_none() {
             return Ok(vec![self.connection.send(&cmd).await?]);

@@ -1,13 +1,13 @@
 //! What many keys hold, at once.
 
 use super::{Link, reply};
-use crate::error::Error;
+use crate::store::Error;
 
 impl Link {
     /// What the keys hold as of one instant, as far as that is strings.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`].
+    /// [`Error::Unavailable`].
     pub async fn strings(
         &self,
         keys: impl IntoIterator<Item = &str>,
@@ -28,7 +28,7 @@ impl Link {
     /// Which types of values the keys hold: `string`, `set`, `none` and so on.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`].
+    /// [`Error::Unavailable`].
     pub async fn kinds(&self, keys: impl IntoIterator<Item = &str>) -> Result<Vec<String>, Error> {
         let ask = |key| {
             let mut kind = redis::cmd("TYPE");

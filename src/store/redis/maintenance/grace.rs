@@ -1,15 +1,21 @@
 //! The grace period, in which other software may still write to the tenant (guarantees, section 5, M7).
 
 use crate::{
-    error::Error,
-    store::redis::{
-        keyspace::Keyspace,
-        link::{Effect, Link, reply},
+    store::{
+        Error,
+        redis::{
+            keyspace::Keyspace,
+            link::{Link, reply},
+            maintenance::repeated,
+        },
     },
     types::UnixTime,
 };
 
 /// Whether the tenant is in its grace period.
+///
+/// # Errors
+/// [`Error::Unavailable`], as for the other functions.
 pub async fn is_open(link: &Link, keys: &Keyspace) -> Result<bool, Error> {
     let mut exists = redis::cmd("EXISTS");
     exists.arg(keys.grace());
@@ -22,12 +28,12 @@ pub async fn begin(link: &Link, keys: &Keyspace) -> Result<(), Error> {
     set.arg(keys.grace())
         .arg(UnixTime::now().seconds())
         .arg("NX");
-    link.write(&set, Effect::Guarded).await.map(drop)
+    repeated::write(link, &set).await.map(drop)
 }
 
 /// Ends the grace period.
 pub async fn end(link: &Link, keys: &Keyspace) -> Result<(), Error> {
     let mut del = redis::cmd("DEL");
     del.arg(keys.grace());
-    link.write(&del, Effect::Guarded).await.map(drop)
+    repeated::write(link, &del).await.map(drop)
 }

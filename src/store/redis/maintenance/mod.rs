@@ -1,14 +1,21 @@
-//! Work on all of a tenant's keys, beside the calls that are served: what goes through every key on every
-//! server, and has to come out right whoever writes meanwhile.
+//! Work that goes through all of a tenant's keys, on every server, while calls are served. It comes out right
+//! even though others write meanwhile.
 //!
-//! `scan` walks over the keys, and `rounds` walks again when servers changed under it. [`migration`] brings
-//! in the data of older software, [`check`] verifies what is there and mends it. Neither knows of the other;
-//! what both need, the grace period among it, is here.
+//! [`migration`] brings in the data of older software. [`check`] verifies what is there, and mends it. Neither knows
+//! the other. What both need is here:
+//!
+//! - `scan` walks over the keys. `rounds` has a walk repeated when servers changed meanwhile, and `seen` notices the
+//!   keys that a walk finds twice.
+//! - [`progress`] tells a person how far the work is.
+//! - `lease` lets one broker work while the others wait.
+//! - `grace` is the grace period, in which other software may still write to the tenant.
 
 pub mod check;
 mod grace;
+mod lease;
 pub mod migration;
 pub mod progress;
+mod repeated;
 mod rounds;
 mod scan;
 mod seen;

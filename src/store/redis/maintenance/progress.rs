@@ -1,4 +1,4 @@
-//! How far a walk over all keys is, for those who wait for it: a terminal, or the log.
+//! How far a walk over all keys is, for a person who waits for it: on a terminal, or in the log.
 
 use std::{
     fmt,
@@ -7,25 +7,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How far a piece of work is: what a person reads as one line.
+/// How far some work is. A person reads it as one line.
 pub trait State: fmt::Display {
-    /// Writes it to the log.
+    /// Writes the state to the log.
     fn log(&self);
 }
 
 /// How far a walk over the keys is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Walked {
-    /// Keys of the tenant that were looked at.
+    /// How many keys of the tenant were looked at.
     pub scanned: u64,
-    /// The part of the database that is done, 0 to 1.
+    /// Which part of the database is done, 0 to 1.
     pub done: f64,
-    /// How long it has taken.
+    /// How long the walk has taken.
     pub elapsed: Duration,
 }
 
 impl Walked {
-    /// Keys looked at a second.
+    /// Returns how many keys a second are looked at.
     #[must_use]
     pub fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -33,7 +33,7 @@ impl Walked {
         scanned / self.elapsed.as_secs_f64().max(0.001)
     }
 
-    /// How long it will take, at the pace so far; `None` at the very beginning.
+    /// Estimates how long the rest takes at the pace so far. Returns `None` at the very beginning.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
         let done = self.done.clamp(0.0, 1.0);
@@ -42,7 +42,7 @@ impl Walked {
     }
 }
 
-/// The rate, and the time left where it is known.
+/// Writes the rate, and the time left once it can be estimated.
 impl fmt::Display for Walked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.0} keys/s", self.rate())?;
@@ -53,19 +53,19 @@ impl fmt::Display for Walked {
     }
 }
 
-/// Who is told.
+/// A listener that is told how far some work is.
 pub trait Progress<S>: Send + Sync {
-    /// It is this far. Called many times a second.
+    /// Takes the present state. Called many times a second.
     fn update(&self, now: &S);
 
-    /// Another broker is at work, this one waits, in these words.
-    fn waiting(&self, _words: &str) {}
+    /// Takes a text that says what this broker waits for.
+    fn waiting(&self, _text: &str) {}
 
-    /// It is over.
+    /// Takes note that the work is over.
     fn end(&self) {}
 }
 
-/// Nobody.
+/// A listener that tells no person.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 
@@ -73,7 +73,7 @@ impl<S> Progress<S> for Silent {
     fn update(&self, _: &S) {}
 }
 
-/// One line that is written over and over on a terminal; else a line in the log every few seconds.
+/// Returns a listener that rewrites one line if stderr is a terminal, or else writes to the log every few seconds.
 #[must_use]
 pub fn on_stderr<S: State>() -> Box<dyn Progress<S>> {
     if io::stderr().is_terminal() {
@@ -88,13 +88,13 @@ struct TerminalLine(Throttle);
 impl<S: State> Progress<S> for TerminalLine {
     fn update(&self, now: &S) {
         if self.0.is_due() {
-            // The escape erases what an earlier, longer line left.
+            // The escape sequence erases the rest of an earlier, longer line.
             write(format_args!("\r{now}\x1b[K"));
         }
     }
 
-    fn waiting(&self, words: &str) {
-        write(format_args!("\r{words}\x1b[K"));
+    fn waiting(&self, text: &str) {
+        write(format_args!("\r{text}\x1b[K"));
     }
 
     fn end(&self) {
@@ -103,7 +103,7 @@ impl<S: State> Progress<S> for TerminalLine {
 }
 
 fn write(text: fmt::Arguments<'_>) {
-    // A terminal that is gone is no reason to stop.
+    // The work goes on without a terminal.
     _ = io::stderr()
         .write_fmt(text)
         .and_then(|()| io::stderr().flush());
@@ -118,12 +118,12 @@ impl<S: State> Progress<S> for Log {
         }
     }
 
-    fn waiting(&self, words: &str) {
-        tracing::info!("{words}");
+    fn waiting(&self, text: &str) {
+        tracing::info!("{text}");
     }
 }
 
-/// Lets one through every while, the first after a while.
+/// Says when the next line is due: the first time after `every`, and then each time that `every` has passed.
 struct Throttle {
     every: Duration,
     last: Mutex<Instant>,

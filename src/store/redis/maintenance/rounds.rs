@@ -1,22 +1,23 @@
-//! Going through all keys until that was true of the same servers from the beginning to the end.
+//! Repeating a walk over all keys until the servers stayed the same from its beginning to its end.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::{
-    error::Error,
-    store::redis::link::{Link, topology::ServerSet},
+use crate::store::{
+    Error,
+    redis::link::{Link, topology::ServerSet},
 };
 
-/// How often all keys are gone through, at most.
+/// How many rounds there are at most.
 const ROUNDS: usize = 10;
-/// How long to wait in between.
+/// How long to wait between two rounds.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Rounds of a walk over all keys. One has to be repeated when servers changed under it: another may have taken
-/// over that didn't have all that was there or was done, or keys may have moved to where they had been looked for
-/// already.
+/// Rounds of a walk over all keys.
+///
+/// A round has to be repeated if servers changed meanwhile. A server that took over may lack keys or changes. Keys may
+/// have moved to a server that the walk had finished with.
 #[derive(Debug)]
 pub struct Rounds<'a> {
     link: &'a Link,
@@ -25,7 +26,7 @@ pub struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    /// Rounds over the keys that `link` leads to.
+    /// Rounds over the keys behind `link`.
     pub fn new(link: &'a Link) -> Self {
         Self {
             link,
@@ -37,10 +38,10 @@ impl<'a> Rounds<'a> {
     /// Begins a round.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`], also if there were too many.
+    /// [`Error::Unavailable`], also if there were too many rounds.
     pub async fn begin(&mut self) -> Result<(), Error> {
         self.left = self.left.checked_sub(1).ok_or_else(|| {
-            Error::store_unavailable(
+            Error::unavailable(
                 "the servers of Redis keep changing, or a slot stays on its way between two",
             )
         })?;
@@ -48,10 +49,11 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    /// Ends a round that came to `outcome`. Gives the servers that it is true of; `None`: there has to be another.
+    /// Ends a round that came to `outcome`. Returns the servers that the round covered, or `None` if there has to be
+    /// another round.
     ///
     /// # Errors
-    /// That of the round, where no other server can do better.
+    /// The error in `outcome`, if no other server can take over.
     pub async fn end(&mut self, outcome: Result<(), Error>) -> Result<Option<ServerSet>, Error> {
         match outcome {
             Ok(()) => {
@@ -63,7 +65,7 @@ impl<'a> Rounds<'a> {
             }
             Err(error) if !self.link.topology().fails_over() => return Err(error),
             Err(error) => {
-                tracing::warn!(reason = error.operator_detail(), "looking again: {error}");
+                tracing::warn!(reason = error.detail(), "looking again: {error}");
             }
         }
         sleep(PAUSE).await;

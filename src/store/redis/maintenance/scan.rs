@@ -1,36 +1,38 @@
-//! Going through all keys of the tenant.
+//! A walk over the keys of the tenant.
 
 use redis::Value;
 
-use crate::{
-    error::Error,
-    store::redis::link::{
+use crate::store::{
+    Error,
+    redis::link::{
         Link, failure, reply,
         topology::ServerSet,
         wire::{Connection, ErrorClass},
     },
 };
 
-/// How many keys of the database Redis looks at for one page: 1 to 3 ms of its time.
+/// How many keys of the database Redis looks at for one page. That takes 1 to 3 ms of its time.
 const COUNT: usize = 1_000;
 
-/// A walk over the keys that match a pattern, on every server that may hold keys of the tenant. A key
-/// that is there all the time is found, perhaps more than once, as long as the [`ServerSet`] stays.
+/// A walk over the keys that match a pattern, on every server that may hold keys of the tenant.
+///
+/// It finds each key that exists from its beginning to its end, unless the [`ServerSet`] changes meanwhile. It may find
+/// a key more than once.
 #[derive(Debug)]
 pub struct Scan<'a> {
     link: &'a Link,
     pattern: String,
     server_set: Option<ServerSet>,
-    /// How many servers are done.
+    /// How many servers the walk has finished with.
     servers: usize,
-    /// A connection of the walk's own: a cursor means nothing to another server.
+    /// The walk's own connection, because a cursor means nothing to another server.
     connection: Option<Connection>,
     cursor: u64,
     begun: bool,
 }
 
 impl<'a> Scan<'a> {
-    /// A walk over the keys that match `pattern`.
+    /// A walk over the keys that match `pattern`. It hasn't begun.
     pub fn new(link: &'a Link, pattern: String) -> Self {
         Self {
             link,
@@ -43,10 +45,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next keys; `None` at the end.
+    /// Returns the next keys, or `None` at the end.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`], also when a server is not the one that it was at the beginning.
+    /// [`Error::Unavailable`], also if a server was replaced since the beginning.
     pub async fn page(&mut self) -> Result<Option<Vec<Vec<u8>>>, Error> {
         let server_set = match self.server_set.take() {
             Some(server_set) => server_set,
@@ -72,7 +74,7 @@ impl<'a> Scan<'a> {
             .arg("COUNT")
             .arg(COUNT);
         let answer = match connection.send(&scan).await {
-            // A connection may end by itself, and its server go on.
+            // A connection may end although its server goes on.
             Err(error) if ErrorClass::of(&error) == ErrorClass::Ended => {
                 connection = self.link.connect_to(server).await?;
                 connection.send(&scan).await
@@ -92,9 +94,10 @@ impl<'a> Scan<'a> {
         Ok(Some(keys))
     }
 
-    /// How much of the database was looked at, 0 to 1. Redis counts its cursor up in reversed
-    /// binary, so that reversed again it tells the part of the table that is done, whoever else's
-    /// keys are in it. An estimate for people only: on a server that counts otherwise it is off.
+    /// Estimates which part of the database the walk has looked at, 0 to 1. For people only.
+    ///
+    /// Redis counts its cursor up in reversed binary. Reversed again, the cursor tells how much of the table is done,
+    /// whatever else the database holds. On a server that counts in another way the estimate is wrong.
     pub fn done(&self) -> f64 {
         let all = self
             .server_set

@@ -1,4 +1,4 @@
-//! What was seen before, at 16 bytes each: a walk over the keys may find one more than once.
+//! Which texts were seen before, at 16 bytes each. A walk over the keys may find a key more than once.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 pub struct Seen(HashSet<[u8; 16]>);
 
 impl Seen {
-    /// Whether what these parts make is seen for the first time.
+    /// Whether these parts are seen together for the first time.
     pub fn is_new(&mut self, parts: &[&[u8]]) -> bool {
         let mut hash = Sha1::new();
         for part in parts {

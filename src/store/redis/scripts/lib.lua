@@ -7,7 +7,7 @@ local PROBES = 4
 -- The largest index whose expiry is worked out again from its members.
 local RECOUNT = 128
 
--- The spelling of an id in a key, as in keyspace.rs.
+-- The spelling of an id in a key, as in keyspace/spelling.rs.
 local function encode(id)
   return (string.gsub(id, '[%z\1-\32%%:{}\127]', function(c)
     return string.format('%%%02X', string.byte(c))

@@ -1,72 +1,82 @@
-//! The primary of a slot as the nodes of a cluster tell it.
+//! The primaries of a cluster's slots as its nodes tell them.
 //!
-//! Nobody is asked as long as calls are answered: a node that lost the slot says so itself (`MOVED`), and
-//! one that lost the majority stops (`CLUSTERDOWN`). When a call goes wrong, all nodes are asked at once;
-//! of what they say that with the newest epoch counts.
+//! Nobody is asked as long as calls are answered: a node that lost a slot says so itself (`MOVED`), and one
+//! that lost the majority stops (`CLUSTERDOWN`). When a call goes wrong, all nodes are asked at once; where
+//! their answers differ about a slot, the one with the newer epoch counts.
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{FromRedisValue, Value};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::{
-    Current,
+    Primary,
     facts::refusal,
     nodes::{self, Node},
-    open,
+    primaries::{Leave, Primaries},
+    servers::{Doubt, open},
 };
 use crate::store::redis::{
     Address,
-    link::wire::{ConnectError, Connection, Connector},
+    link::wire::{AtFault, ConnectError, Connection, Connector},
 };
 
 /// What a server is that can't be asked for the cluster.
 pub const NO_NODE: &str =
     "is no node of a cluster; the URL of a single server begins with redis://";
 
+const NO_HOLDER: &str = "no node holds the tenant's slot";
+
 /// How long the first answer waits for others, which may know better.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// The nodes of a cluster, and the slot that matters.
+/// A cluster, and the task that asks its nodes when there is doubt.
 #[derive(Debug)]
 pub struct Cluster {
-    seeds: Vec<Address>,
-    connector: Connector,
-    slot: u16,
-    current: Arc<Current>,
-    known: Mutex<BTreeSet<Address>>,
-    /// Whether what is known may be out of date.
-    suspect: AtomicBool,
-    /// Until when the nodes are asked in the background, if they are.
-    asking: Mutex<Option<Instant>>,
-    /// Held by who asks.
-    turn: tokio::sync::Mutex<Turn>,
+    nodes: Arc<Nodes>,
+    /// Runs from the first use on.
+    task: OnceLock<JoinSet<()>>,
     importing: Mutex<HashMap<Address, Connection>>,
 }
 
-/// When the nodes were asked last, and if that failed why.
-#[derive(Debug, Default)]
-struct Turn {
-    asked: Option<Instant>,
+/// The nodes of a cluster, and what they have said.
+#[derive(Debug)]
+struct Nodes {
+    seeds: Vec<Address>,
+    connector: Connector,
+    primaries: Primaries,
+    doubt: Doubt,
+    known: Mutex<BTreeSet<Address>>,
+    /// The primaries that may have been followed, each with the time until which the nodes are asked about it.
+    suspects: Mutex<Vec<(Arc<Primary>, Instant)>>,
+    /// Held by who asks.
+    turn: tokio::sync::Mutex<Option<Asked>>,
+    last_failure: Mutex<Option<ConnectError>>,
+}
+
+/// When the nodes were asked last, and why that failed, if it did.
+#[derive(Debug)]
+struct Asked {
+    at: Instant,
     failure: Option<ConnectError>,
 }
 
-/// Who may hold keys of a tenant.
+/// Who may hold keys of a slot.
 #[derive(Debug)]
 pub(super) struct Holders {
     /// All primaries: a slot that moves is on two of them.
     pub(super) primaries: Vec<Address>,
     /// Which of them the slot belongs to, and since which epoch.
     pub(super) holder: (Address, u64),
-    /// Whether the slot is on its connector to another one.
+    /// Whether the slot is on its way to another one.
     pub(super) is_moving: bool,
 }
 
@@ -74,116 +84,95 @@ impl Cluster {
     pub(super) fn new(
         seeds: Vec<Address>,
         connector: Connector,
-        slot: u16,
-        current: Arc<Current>,
+        primaries: Primaries,
+        doubt: Doubt,
     ) -> Self {
-        Self {
+        let nodes = Nodes {
             known: Mutex::new(seeds.iter().cloned().collect()),
             seeds,
             connector,
-            slot,
-            current,
-            suspect: AtomicBool::new(true),
-            asking: Mutex::default(),
+            primaries,
+            doubt,
+            suspects: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            last_failure: Mutex::default(),
+        };
+        nodes.doubt.raise();
+        Self {
+            nodes: Arc::new(nodes),
+            task: OnceLock::new(),
             importing: Mutex::default(),
         }
     }
 
-    /// Finds the primary, if what is known of it may be out of date.
-    pub(super) async fn find(&self) -> Result<(), ConnectError> {
-        // Who comes while somebody asks waits for what is found, and takes that.
-        let come = Instant::now();
-        let mut turn = self.turn.lock().await;
-        if let (Some(asked), Some(failure)) = (turn.asked, &turn.failure)
-            && asked > come
-        {
-            return Err(failure.clone());
-        }
-        if !self.suspect.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        // Whoever asks, they are asked ten times a second at most.
-        if let Some(asked) = turn.asked {
-            sleep_until(asked + FIRST).await;
-        }
-        self.suspect.store(false, Ordering::Release);
-        let found = self.ask().await;
-        if found.is_err() {
-            self.doubt();
-        }
-        turn.asked = Some(Instant::now());
-        turn.failure = found.as_ref().err().cloned();
-        found.map(drop)
-    }
-
-    /// A node said that the slot is now at `address`.
-    pub(super) fn moved(&self, address: &Address) {
-        if self.current.hand_over(address) {
-            tracing::info!(%address, "another node of the cluster holds the tenant's keys");
-        }
-    }
-
-    /// The primary may be another one: the next who looks for it asks.
-    pub(super) fn doubt(&self) {
-        self.suspect.store(true, Ordering::Release);
-    }
-
-    /// Something went wrong that another primary would explain: asks, in the background, and again
-    /// and again for so long, until there is another one. Of a primary that says nothing any more
-    /// nobody else tells.
-    pub(super) fn suspect(self: &Arc<Self>, span: Duration) {
-        self.doubt();
-        let end = Instant::now() + span;
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_asked = asking.is_some();
-        *asking = asking.max(Some(end));
-        if is_asked {
-            return;
-        }
-        drop(asking);
-        let cluster = Arc::clone(self);
-        tokio::spawn(async move {
-            let last = cluster.current.get();
-            loop {
-                cluster.doubt();
-                _ = cluster.find().await;
-                let mut asking = cluster
-                    .asking
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                let is_over = asking.is_none_or(|end| Instant::now() >= end);
-                if is_over || cluster.current.get() != last {
-                    *asking = None;
-                    return;
-                }
-            }
+    /// The primary of `slot`. Asks the nodes, if none is known that can be used.
+    pub(super) async fn primary(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
+        self.task.get_or_init(|| {
+            let mut task = JoinSet::new();
+            task.spawn(ask_when_in_doubt(Arc::clone(&self.nodes)));
+            task
         });
+        if let Some(primary) = self.nodes.primaries.usable(slot) {
+            return Ok(primary);
+        }
+        let looked = self.nodes.look().await;
+        let found = looked.and_then(|()| self.nodes.holder(slot));
+        *lock(&self.nodes.last_failure) = found.as_ref().err().cloned();
+        found
     }
 
-    /// A connection to the node that the slot is on its connector to, shared by all who need one.
+    /// Why the last who looked for a primary found none.
+    pub(super) fn last_failure(&self) -> Option<ConnectError> {
+        lock(&self.nodes.last_failure).clone()
+    }
+
+    /// A node said that `slot` is now at `address`.
+    pub(super) fn moved(&self, slot: u16, address: &Address) {
+        if self.nodes.primaries.move_slot(slot, address) {
+            tracing::info!(%address, slot, "another node of the cluster holds a tenant's keys");
+        }
+    }
+
+    /// Something went wrong at `primary` that another primary would explain. The nodes are asked, in the
+    /// background, and again and again for `span`, until another one has followed it: of a primary that says
+    /// nothing any more nobody else tells.
+    pub(super) fn suspect(&self, primary: &Arc<Primary>, span: Duration) {
+        let end = Instant::now() + span;
+        let mut suspects = lock(&self.nodes.suspects);
+        match suspects
+            .iter_mut()
+            .find(|(suspect, _)| Arc::ptr_eq(suspect, primary))
+        {
+            Some((_, until)) => *until = end.max(*until),
+            None => suspects.push((Arc::clone(primary), end)),
+        }
+        drop(suspects);
+        self.nodes.doubt.raise();
+    }
+
+    /// A connection to the node that a slot is on its way to, shared by all who need one.
     pub(super) async fn importing(&self, address: &Address) -> Result<Connection, ConnectError> {
-        let lock = || {
-            self.importing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let open_already = lock().get(address).cloned();
+        let open_already = lock(&self.importing).get(address).cloned();
         if let Some(connection) = open_already.filter(|connection| !connection.is_broken()) {
             return Ok(connection);
         }
-        let connection = open(&self.connector, address).await?;
-        lock().insert(address.clone(), connection.clone());
+        let connection = open(&self.nodes.connector, address).await?;
+        lock(&self.importing).insert(address.clone(), connection.clone());
         Ok(connection)
     }
 
-    /// Who may hold keys of the tenant.
-    pub(super) async fn holders(&self) -> Result<Holders, ConnectError> {
-        let nodes = self.ask().await?;
-        let holder = holder(&nodes, self.slot)
-            .ok_or_else(|| ConnectError::passing("no node holds the tenant's slot"))?;
-        // Only the holder itself tells that the slot is on its connector.
-        let told = nodes_of(&self.connector, &holder.address).await?;
+    /// Who may hold keys of `slot`.
+    pub(super) async fn holders(&self, slot: u16) -> Result<Holders, ConnectError> {
+        let nodes = self.nodes.ask().await?;
+        let holder = nodes
+            .iter()
+            .find(|node| node.is_primary && node.holds(slot))
+            .ok_or_else(|| ConnectError::passing(NO_HOLDER))?;
+        if holder.has_failed {
+            return Err(failed(&holder.address));
+        }
+        // Only the holder itself tells that the slot is on its way.
+        let told = nodes_of(&self.nodes.connector, &holder.address).await?;
         let itself = told.iter().find(|node| node.id == holder.id);
         let primaries: BTreeSet<_> = nodes
             .iter()
@@ -192,85 +181,120 @@ impl Cluster {
             .collect();
         Ok(Holders {
             primaries: primaries.into_iter().collect(),
-            is_moving: itself.is_some_and(|node| node.moving.contains(&self.slot)),
+            is_moving: itself.is_some_and(|node| node.moving.contains(&slot)),
             holder: (holder.address.clone(), holder.epoch),
         })
     }
+}
 
-    /// Asks all nodes and goes by the newest answer, which it gives.
+/// Asks the nodes whenever there is doubt, for ever.
+async fn ask_when_in_doubt(nodes: Arc<Nodes>) {
+    loop {
+        nodes.doubt.raised().await;
+        _ = nodes.look().await;
+        let mut suspects = lock(&nodes.suspects);
+        let now = Instant::now();
+        suspects.retain(|(suspect, until)| *until > now && nodes.primaries.has(suspect));
+        if !suspects.is_empty() {
+            nodes.doubt.raise();
+        }
+    }
+}
+
+impl Nodes {
+    fn holder(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
+        let error = match self.primaries.of(slot) {
+            Some(primary) if !primary.has_failed() => return Ok(primary),
+            Some(primary) => failed(&primary.address),
+            None => ConnectError::passing(NO_HOLDER),
+        };
+        self.doubt.raise();
+        Err(error)
+    }
+
+    /// Asks the nodes, unless somebody did so since this was called.
+    async fn look(&self) -> Result<(), ConnectError> {
+        let called = Instant::now();
+        let mut turn = self.turn.lock().await;
+        if let Some(Asked { at, failure }) = &*turn
+            && *at > called
+        {
+            return failure.clone().map_or(Ok(()), Err);
+        }
+        // Whoever asks, the nodes are asked ten times a second at most.
+        if let Some(Asked { at, .. }) = &*turn {
+            sleep_until(*at + FIRST).await;
+        }
+        let asked = self.ask().await;
+        if asked.is_err() {
+            self.doubt.raise();
+        }
+        *turn = Some(Asked {
+            at: Instant::now(),
+            failure: asked.as_ref().err().cloned(),
+        });
+        asked.map(drop)
+    }
+
+    /// Asks all nodes and goes by what they say, which it returns as one list.
     async fn ask(&self) -> Result<Vec<Node>, ConnectError> {
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked: Vec<_> = known().iter().cloned().collect();
+        let asked: Vec<_> = lock(&self.known).iter().cloned().collect();
         let mut answers: FuturesUnordered<_> = asked
             .iter()
             .map(|address| nodes_of(&self.connector, address))
             .collect();
-        let (mut best, mut failure) = (None::<Vec<Node>>, None::<ConnectError>);
+        let (mut told, mut failure) = (Vec::new(), None::<ConnectError>);
         loop {
-            let next = match &best {
-                None => answers.next().await,
-                Some(_) => timeout(FIRST, answers.next()).await.unwrap_or_default(),
+            let next = match told.is_empty() {
+                true => answers.next().await,
+                false => timeout(FIRST, answers.next()).await.unwrap_or_default(),
             };
             match next {
                 None => break,
-                Some(Ok(nodes)) => {
-                    let newest = |nodes: &Vec<Node>| holder(nodes, self.slot).map(|n| n.epoch);
-                    if best
-                        .as_ref()
-                        .is_none_or(|best| newest(best) < newest(&nodes))
-                    {
-                        best = Some(nodes);
-                    }
-                }
+                Some(Ok(nodes)) => told.push(nodes),
                 Some(Err(error)) => {
                     if failure
                         .as_ref()
-                        .is_none_or(|failure| failure.setting.is_none())
+                        .is_none_or(|failure| failure.at_fault.is_none())
                     {
                         failure = Some(error);
                     }
                 }
             }
         }
-        let Some(nodes) = best else {
+        if told.is_empty() {
             return Err(failure.unwrap_or_else(|| ConnectError::passing("no node answers")));
-        };
+        }
+        let nodes = nodes::merge(told);
         // Nodes that have gone for good are forgotten; the seeds never are.
-        *known() = nodes
+        *lock(&self.known) = nodes
             .iter()
             .map(|node| &node.address)
             .chain(&self.seeds)
             .cloned()
             .collect();
-        let holder = holder(&nodes, self.slot)
-            .ok_or_else(|| ConnectError::passing("no node holds the tenant's slot"))?;
-        if holder.has_failed {
-            let address = &holder.address;
-            return Err(ConnectError::passing(format!("{address} has failed")));
-        }
-        // A node that just gave the slot away still answers what it was sent; one that failed may not.
-        let last = self.current.get();
-        let is_well = last.is_some_and(|last| {
-            let mut nodes = nodes.iter();
-            nodes.any(|node| node.address == last.address && node.is_primary && !node.has_failed)
-        });
-        let switched = if is_well {
-            self.current.hand_over(&holder.address)
-        } else {
-            self.current.switch(&holder.address)
+        // A node that just gave its slots away still answers what it was sent; one that failed may not.
+        let leave = |address: &Address| {
+            let is_well =
+                |node: &Node| node.address == *address && node.is_primary && !node.has_failed;
+            match nodes.iter().any(is_well) {
+                true => Leave::WhenAnswered,
+                false => Leave::Now,
+            }
         };
-        if switched {
-            let (address, epoch) = (&holder.address, holder.epoch);
-            tracing::info!(%address, epoch, "this node of the cluster holds the tenant's keys");
+        for address in self.primaries.replace(&nodes::claims(&nodes), leave) {
+            tracing::info!(%address, "this node of the cluster is a primary");
         }
         Ok(nodes)
     }
 }
 
-fn holder(nodes: &[Node], slot: u16) -> Option<&Node> {
-    nodes
-        .iter()
-        .find(|node| node.is_primary && node.holds(slot))
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(address: &Address) -> ConnectError {
+    ConnectError::passing(format!("{address} has failed"))
 }
 
 /// What the node at `address` knows of all nodes.
@@ -284,7 +308,7 @@ async fn nodes_of(connector: &Connector, address: &Address) -> Result<Vec<Node>,
     if let Value::ServerError(error) = &answer {
         let text = error.details().unwrap_or_default();
         return Err(if text.contains("cluster support disabled") {
-            ConnectError::of("redis-url", format!("{address} {NO_NODE}"))
+            ConnectError::of(AtFault::Url, format!("{address} {NO_NODE}"))
         } else {
             refusal(address, error)
         });

@@ -6,7 +6,7 @@ use redis::{FromRedisValue, Value};
 
 use crate::store::redis::{
     Address,
-    link::wire::{ConnectError, Connection},
+    link::wire::{AtFault, ConnectError, Connection},
 };
 
 /// What a server says of itself.
@@ -30,7 +30,7 @@ impl Facts {
     /// Asks the server at `address`.
     ///
     /// # Errors
-    /// A [`ConnectError`], of `redis-url` where the user may not ask.
+    /// A [`ConnectError`], of the URL where the user may not ask.
     pub async fn ask(connection: &mut Connection, address: &Address) -> Result<Self, ConnectError> {
         let info = |section: &str| {
             let mut info = redis::cmd("INFO");
@@ -79,7 +79,7 @@ pub fn refusal(address: &Address, error: &redis::ServerError) -> ConnectError {
         error.details().unwrap_or_default()
     );
     match error.code() {
-        "NOPERM" | "ERR" => ConnectError::of("redis-url", found),
+        "NOPERM" | "ERR" => ConnectError::of(AtFault::Url, found),
         _ => ConnectError::passing(found),
     }
 }

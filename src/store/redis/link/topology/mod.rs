@@ -1,64 +1,66 @@
-//! Where the primary is: one file a topology. Nothing else in the program knows which one it is.
+//! Where the primaries are: one file a topology. Nothing else in the program knows which one it is.
 //!
-//! All keys of a tenant are in one hash slot, so that it has one primary at a time, also in a cluster.
-//! [`Topology::connect`] finds it; when another server takes over, connections to the last one end at
-//! once. With Sentinel that is told by the sentinels (`sentinel`), in a cluster by the nodes when a call
-//! goes wrong (`cluster`).
+//! All keys of a tenant are in one hash slot, so that a tenant has one primary at a time, also in a cluster.
+//! The topology is the process's own and serves every slot: [`Topology::primary`] finds the primary of the one
+//! that is asked for. When another server takes over, connections to the last one end at once. With Sentinel
+//! the sentinels tell of it (`sentinel`), in a cluster the nodes do when a call goes wrong (`cluster`).
 
 mod cluster;
-mod current;
 mod facts;
 mod nodes;
+mod primaries;
 mod sentinel;
 mod server_set;
+mod servers;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
-use redis::{PushInfo, PushKind};
+use std::{sync::Arc, time::Duration};
 
 use self::{cluster::Cluster, sentinel::Sentinels};
 pub use self::{
-    current::{Current, Primary},
     facts::Facts,
+    primaries::Primary,
     server_set::{Server, ServerSet},
+    servers::{Mode, Servers},
 };
-use super::wire::{ConnectError, Connection, Connector, ErrorClass, Names};
+use super::wire::{ConnectError, Connection, Connector, ErrorClass, Peer};
 use crate::store::redis::{Address, Deployment};
+use primaries::Primaries;
+use servers::Doubt;
 
 /// For how long the nodes of a cluster are asked again and again when a primary has not answered in time:
 /// longer than it takes until the next call finds that it doesn't.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Finds the primary and connects to it.
+/// Finds primaries.
 #[derive(Debug)]
 pub struct Topology {
-    connector: Connector,
-    current: Arc<Current>,
-    kind: Kind,
+    servers: Servers,
+    primaries: Primaries,
+    watch: Watch,
 }
 
+/// Who tells which servers are the primaries.
 #[derive(Debug)]
-enum Kind {
-    Standalone,
-    Sentinel(Box<Sentinels>),
-    Cluster(Arc<Cluster>),
+enum Watch {
+    Nobody,
+    Sentinels(Box<Sentinels>),
+    Nodes(Arc<Cluster>),
 }
 
 impl Topology {
-    /// The servers of `deployment`, spoken to as `connector` says; of a cluster the part that holds `slot`.
+    /// The servers of `deployment`, which `connector` leads to.
     #[must_use]
-    pub fn new(deployment: Deployment, connector: Connector, slot: u16) -> Self {
-        let current = Arc::<Current>::default();
-        let kind = match deployment {
+    pub fn new(deployment: Deployment, connector: Connector) -> Self {
+        let mode = Mode::of(&deployment);
+        let doubt = Doubt::default();
+        let primaries = match mode {
+            Mode::Cluster => Primaries::of_slots(),
+            Mode::Standalone | Mode::Sentinel => Primaries::of_everything(),
+        };
+        let watch = match deployment {
             Deployment::Standalone(address) => {
-                current.switch(&address);
-                Kind::Standalone
+                primaries.switch(&address);
+                Watch::Nobody
             }
             Deployment::Sentinel {
                 sentinels,
@@ -67,182 +69,121 @@ impl Topology {
             } => {
                 let connector = Connector {
                     access,
-                    names: Names::Sentinel,
+                    peer: Peer::Sentinel,
                     ..connector.clone()
                 };
-                let current = Arc::clone(&current);
-                Kind::Sentinel(Box::new(Sentinels::new(
-                    sentinels, master, connector, current,
-                )))
+                let sentinels = Sentinels::new(sentinels, master, connector, primaries.clone());
+                Watch::Sentinels(Box::new(sentinels))
             }
             Deployment::Cluster { seeds } => {
-                let current = Arc::clone(&current);
-                Kind::Cluster(Arc::new(Cluster::new(
-                    seeds,
-                    connector.clone(),
-                    slot,
-                    current,
-                )))
+                let cluster =
+                    Cluster::new(seeds, connector.clone(), primaries.clone(), doubt.clone());
+                Watch::Nodes(Arc::new(cluster))
             }
         };
         Self {
-            connector,
-            current,
-            kind,
+            servers: Servers::new(connector, mode, doubt),
+            primaries,
+            watch,
         }
     }
 
-    /// A connection to the primary whose answers take `timeout` at most, and what the primary says of itself. The
-    /// connection ends when another server takes over.
+    /// How the servers are connected to.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// The primary of `slot`, as far as is known. Asks, where what is known may be out of date.
     ///
     /// # Errors
-    /// A [`ConnectError`].
-    pub async fn connect(&self, timeout: Duration) -> Result<(Connection, Facts), ConnectError> {
-        let primary = self.primary().await?;
-        tokio::select! {
-            connected = self.connect_primary(&primary, timeout) => {
-                if let (Err(_), Kind::Cluster(cluster)) = (&connected, &self.kind) {
-                    cluster.doubt();
-                }
-                connected
+    /// A [`ConnectError`] if none is known.
+    pub async fn primary(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
+        match &self.watch {
+            Watch::Nobody => {}
+            Watch::Sentinels(sentinels) => {
+                sentinels.primary(self.servers.connect_timeout()).await?;
             }
-            // The one that was connected to may never answer.
-            () = self.current.changed_from(primary.term) => {
-                Err(ConnectError::passing("another server became the primary"))
-            }
-        }
-    }
-
-    async fn connect_primary(
-        &self,
-        primary: &Primary,
-        timeout: Duration,
-    ) -> Result<(Connection, Facts), ConnectError> {
-        let (connection, facts) = self.connect_to(&primary.address, timeout).await?;
-        if facts.role != "master" && self.fails_over() {
-            let address = &primary.address;
-            return Err(ConnectError::passing(format!("{address} is a replica")));
-        }
-        if self.current.adopt(primary, connection.life()) {
-            Ok((connection, facts))
-        } else {
-            Err(ConnectError::passing("another server became the primary"))
-        }
-    }
-
-    /// A connection to the server at `address`, whatever its role, and what it says of itself.
-    ///
-    /// # Errors
-    /// A [`ConnectError`].
-    pub async fn connect_to(
-        &self,
-        address: &Address,
-        timeout: Duration,
-    ) -> Result<(Connection, Facts), ConnectError> {
-        let connector = Connector {
-            timeout,
-            ..self.connector.clone()
-        };
-        let mut connection = open(&connector, address).await?;
-        let facts = Facts::ask(&mut connection, address).await?;
-        let found = match (facts.mode.as_str(), &self.kind) {
-            ("sentinel", _) => "is a sentinel; the URL of sentinels begins with redis+sentinel",
-            ("cluster", Kind::Cluster(_)) => return Ok((connection, facts)),
-            (_, Kind::Cluster(_)) => cluster::NO_NODE,
-            ("cluster", _) => "is a node of a cluster; the URL of one begins with redis+cluster",
-            _ => return Ok((connection, facts)),
-        };
-        Err(ConnectError::of("redis-url", format!("{address} {found}")))
-    }
-
-    /// The primary, as far as is known.
-    async fn primary(&self) -> Result<Primary, ConnectError> {
-        match &self.kind {
-            Kind::Standalone => {}
-            Kind::Sentinel(sentinels) => sentinels.primary(self.connector.connect_timeout).await?,
-            Kind::Cluster(cluster) => cluster.find().await?,
+            Watch::Nodes(cluster) => return cluster.primary(slot).await,
         }
         let unknown = || ConnectError::passing("no primary is known");
-        self.current.get().ok_or_else(unknown)
+        self.primaries.of(slot).ok_or_else(unknown)
     }
 
-    /// A connection to the node that a slot is on its connector to.
+    /// Which term of which server the primary of `slot` is in, if that is known: equal for two slots that one
+    /// server holds.
+    #[must_use]
+    pub fn known(&self, slot: u16) -> Option<u64> {
+        self.primaries.of(slot).map(|primary| primary.term)
+    }
+
+    /// Why no primary of `slot` is known, for those who waited for one in vain.
+    pub fn trouble(&self) -> Option<ConnectError> {
+        match &self.watch {
+            Watch::Nobody => None,
+            Watch::Sentinels(sentinels) => Some(sentinels.why_unknown()),
+            Watch::Nodes(cluster) => cluster.last_failure(),
+        }
+    }
+
+    /// A connection to the node that a slot is on its way to.
     ///
     /// # Errors
     /// A [`ConnectError`].
     pub async fn connect_importing(&self, address: &Address) -> Result<Connection, ConnectError> {
-        match &self.kind {
-            Kind::Cluster(cluster) => Ok(cluster.importing(address).await?.asking()),
+        match &self.watch {
+            Watch::Nodes(cluster) => Ok(cluster.importing(address).await?.asking()),
             _ => Err(ConnectError::passing(
                 "no cluster, and yet a slot that moves",
             )),
         }
     }
 
-    /// Takes note of what a call came to.
-    pub fn note(&self, class: &ErrorClass) {
-        let Kind::Cluster(cluster) = &self.kind else {
+    /// Takes note of what a request about `slot`, which was sent to `primary`, came to.
+    pub fn note(&self, slot: u16, primary: &Arc<Primary>, class: &ErrorClass) {
+        let Watch::Nodes(cluster) = &self.watch else {
             return;
         };
         match class {
-            ErrorClass::Moved(Some(address)) => cluster.moved(address),
+            ErrorClass::Moved(Some(address)) => cluster.moved(slot, address),
             ErrorClass::Moved(None)
             | ErrorClass::Demoted
             | ErrorClass::Passing
-            | ErrorClass::Ended => {
-                cluster.suspect(Duration::ZERO);
-            }
-            ErrorClass::Silent => cluster.suspect(SILENCE),
+            | ErrorClass::Ended => cluster.suspect(primary, Duration::ZERO),
+            ErrorClass::Silent => cluster.suspect(primary, SILENCE),
             _ => {}
         }
     }
 
-    /// Whether the primary is surely the one that is known, or was until [`sentinel::STALENESS`] ago at most.
+    /// Whether the primaries are surely those that are known, or were until [`sentinel::STALENESS`] ago at most.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
-        match &self.kind {
+        match &self.watch {
             // A cluster's primary itself stops when it can't reach the majority any more.
-            Kind::Standalone | Kind::Cluster(_) => true,
-            Kind::Sentinel(sentinels) => sentinels.is_confirmed(),
+            Watch::Nobody | Watch::Nodes(_) => true,
+            Watch::Sentinels(sentinels) => sentinels.is_confirmed(),
         }
     }
 
-    /// Waits a moment, or until another server takes over.
-    pub async fn pause(&self, span: Duration) {
-        let term = self.current.get().map_or(0, |primary| primary.term);
-        _ = tokio::time::timeout(span, self.current.changed_from(term)).await;
+    /// Waits for `span`, or until another server takes over `slot`.
+    pub async fn pause(&self, slot: u16, span: Duration) {
+        let now = self.primaries.usable(slot);
+        _ = tokio::time::timeout(span, self.primaries.changed(slot, now.as_ref())).await;
     }
 
-    /// The address of the primary, for messages.
-    #[must_use]
-    pub fn address(&self) -> String {
-        let primary = self.current.get();
-        primary.map_or_else(|| "Redis".to_owned(), |primary| primary.address.to_string())
+    /// Waits until `slot` has a primary other than `last`.
+    pub async fn changed(&self, slot: u16, last: &Arc<Primary>) {
+        self.primaries.changed(slot, Some(last)).await;
     }
 
     /// Whether slots may move to other servers.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
-        matches!(self.kind, Kind::Cluster(_))
+        self.servers.mode() == Mode::Cluster
     }
 
     /// Whether another server may take over.
     #[must_use]
     pub fn fails_over(&self) -> bool {
-        !matches!(self.kind, Kind::Standalone)
+        self.servers.mode().fails_over()
     }
-}
-
-/// Connects to `address` and logs in.
-async fn open(connector: &Connector, address: &Address) -> Result<Connection, ConnectError> {
-    let broken = Arc::<AtomicBool>::default();
-    let ended = Arc::clone(&broken);
-    let opened = connector
-        .open(address, move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                ended.store(true, Ordering::Relaxed);
-            }
-        })
-        .await?;
-    Ok(Connection::new(opened.handle, opened.driver, broken))
 }

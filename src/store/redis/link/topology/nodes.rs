@@ -1,5 +1,8 @@
 //! What a node of a cluster knows of the others: its answer to CLUSTER NODES.
 
+use std::collections::HashMap;
+
+use super::primaries::Claim;
 use crate::store::redis::Address;
 
 /// A node, as another one sees it.
@@ -36,6 +39,65 @@ pub fn parse(answer: &str, asked: &Address) -> Vec<Node> {
         .lines()
         .filter_map(|line| node(line, asked))
         .collect()
+}
+
+/// What several nodes know, as one list. Of each node the word that counts is the one with the newest epoch, and
+/// each slot belongs to the primary that took it last.
+pub fn merge(told: Vec<Vec<Node>>) -> Vec<Node> {
+    let mut newest = HashMap::<String, Node>::new();
+    for node in told.into_iter().flatten() {
+        let known = newest.get(&node.id);
+        if known.is_none_or(|known| rank(known) < rank(&node)) {
+            newest.insert(node.id.clone(), node);
+        }
+    }
+    let mut nodes: Vec<_> = newest.into_values().collect();
+    // Who has the newer epoch comes first, and takes its slots from those who come later.
+    nodes.sort_by(|a, b| (b.epoch, &a.id).cmp(&(a.epoch, &b.id)));
+    let mut taken = vec![false; 1 << 14];
+    for node in &mut nodes {
+        if node.is_primary {
+            node.slots = free(&node.slots, &mut taken);
+        }
+    }
+    nodes
+}
+
+/// Which of two words about one node counts: the newer one. Of the same epoch, that it has failed or isn't a
+/// primary any more is newer than that it is well.
+fn rank(node: &Node) -> (u64, bool, bool) {
+    (node.epoch, !node.is_primary, node.has_failed)
+}
+
+/// The parts of `ranges` that aren't taken. Takes them.
+fn free(ranges: &[(u16, u16)], taken: &mut [bool]) -> Vec<(u16, u16)> {
+    let mut free = Vec::<(u16, u16)>::new();
+    for slot in ranges.iter().flat_map(|&(first, last)| first..=last) {
+        let Some(is_taken) = taken.get_mut(usize::from(slot)) else {
+            continue;
+        };
+        if std::mem::replace(is_taken, true) {
+            continue;
+        }
+        match free.last_mut() {
+            Some((_, last)) if *last + 1 == slot => *last = slot,
+            _ => free.push((slot, slot)),
+        }
+    }
+    free
+}
+
+/// What the primaries among `nodes` hold.
+pub fn claims(nodes: &[Node]) -> Vec<Claim> {
+    let holders = nodes
+        .iter()
+        .filter(|node| node.is_primary && !node.slots.is_empty());
+    let claim = |node: &Node| Claim {
+        address: node.address.clone(),
+        has_failed: node.has_failed,
+        slots: node.slots.clone(),
+    };
+    holders.map(claim).collect()
 }
 
 /// `<id> <ip:port@bus[,hostname]> <flags> <primary> <ping> <pong> <epoch> <link> <slot>...`
@@ -101,5 +163,47 @@ mod tests {
         assert!(me.holds(5461) && me.holds(10922) && me.holds(7) && !me.holds(8));
         assert!(nodes[2].has_failed && nodes[2].holds(10923));
         assert_eq!(nodes[2].address, Address::Tcp("::1".into(), 30003));
+    }
+
+    fn told(answer: &str) -> Vec<Node> {
+        parse(answer, &Address::Tcp("asked".into(), 1))
+    }
+
+    fn held(nodes: &[Node]) -> Vec<(String, Vec<(u16, u16)>)> {
+        let mut held: Vec<_> = claims(nodes)
+            .into_iter()
+            .map(|claim| (claim.address.to_string(), claim.slots))
+            .collect();
+        held.sort();
+        held
+    }
+
+    #[test]
+    fn the_newest_epoch_counts_slot_by_slot() {
+        // `a` was cut off when `b` took over what it had, and later got slot 9 from `c`.
+        let stale = "a 1.1.1.1:1@2 myself,master - 0 0 1 connected 0-8\n\
+                     b 1.1.1.1:2@2 slave a 0 0 1 connected\n\
+                     c 1.1.1.1:3@2 master - 0 0 2 connected 9-20";
+        let fresh = "a 1.1.1.1:1@2 master,fail - 0 0 1 connected\n\
+                     b 1.1.1.1:2@2 myself,master - 0 0 3 connected 0-9\n\
+                     c 1.1.1.1:3@2 master - 0 0 2 connected 10-20";
+        let expected = [
+            ("1.1.1.1:2".to_owned(), vec![(0, 9)]),
+            ("1.1.1.1:3".to_owned(), vec![(10, 20)]),
+        ];
+        for order in [[stale, fresh], [fresh, stale]] {
+            let nodes = merge(order.map(told).into());
+            assert_eq!(held(&nodes), expected);
+        }
+    }
+
+    #[test]
+    fn a_primary_that_failed_keeps_its_slots_until_another_takes_them() {
+        let nodes = merge(vec![told(
+            "a 1.1.1.1:1@2 master,fail - 0 0 1 connected 0-8\nb 1.1.1.1:2@2 slave a 0 0 1 connected",
+        )]);
+        let claims = claims(&nodes);
+        assert_eq!(claims.len(), 1);
+        assert!(claims[0].has_failed);
     }
 }

@@ -20,10 +20,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Current, facts::refusal};
+use super::{facts::refusal, primaries::Primaries};
 use crate::store::redis::{
     Address,
-    link::wire::{ConnectError, Connector, Opened},
+    link::wire::{AtFault, ConnectError, Connector, Opened},
 };
 
 /// How often a sentinel is asked.
@@ -35,6 +35,9 @@ const FIRST: Duration = Duration::from_millis(300);
 /// How long the word of a sentinel counts. A primary that no majority of them has named for so long
 /// may have been followed by another one.
 pub const STALENESS: Duration = Duration::from_secs(2);
+
+/// A slot: the primary holds all of them.
+const ANY: u16 = 0;
 
 /// What announces that the primary may be another one.
 const CHANNELS: [&str; 3] = ["+switch-master", "+promoted-slave", "+config-update-from"];
@@ -53,7 +56,7 @@ pub struct Sentinels {
 #[derive(Debug)]
 struct Board {
     master: String,
-    current: Arc<Current>,
+    primaries: Primaries,
     heard: Mutex<Heard>,
     /// Until when a majority's word counts, in milliseconds since `begun`.
     confirmed_until: AtomicU64,
@@ -79,7 +82,7 @@ impl Sentinels {
         addresses: Vec<Address>,
         master: String,
         connector: Connector,
-        current: Arc<Current>,
+        primaries: Primaries,
     ) -> Self {
         let heard = Mutex::new(Heard {
             words: vec![None; addresses.len()],
@@ -88,7 +91,7 @@ impl Sentinels {
         });
         let board = Board {
             master,
-            current,
+            primaries,
             heard,
             confirmed_until: AtomicU64::new(0),
             begun: Instant::now(),
@@ -111,8 +114,13 @@ impl Sentinels {
             }
             tasks
         });
-        let known = timeout(patience, self.board.current.changed_from(0)).await;
+        let known = timeout(patience, self.board.primaries.changed(ANY, None)).await;
         known.map_err(|_| self.board.why_unknown())
+    }
+
+    /// Why no primary is known.
+    pub(super) fn why_unknown(&self) -> ConnectError {
+        self.board.why_unknown()
     }
 
     pub(super) fn is_confirmed(&self) -> bool {
@@ -142,7 +150,10 @@ impl Board {
 
         let majority = heard.majority();
         let words = || heard.words.iter().flatten();
-        let current = self.current.get().map(|primary| primary.address);
+        let current = self
+            .primaries
+            .of(ANY)
+            .map(|primary| primary.address.clone());
         let Some(newest) = heard.newest(current.as_ref()) else {
             return;
         };
@@ -158,7 +169,7 @@ impl Board {
             let until = confirmed.saturating_duration_since(self.begun) + STALENESS;
             self.confirmed_until.store(millis(until), Ordering::Relaxed);
         }
-        if self.current.switch(&newest.address) {
+        if self.primaries.switch(&newest.address) {
             let (address, epoch) = (&newest.address, newest.epoch);
             tracing::info!(%address, epoch, "the sentinels name the primary");
         }
@@ -169,7 +180,7 @@ impl Board {
     fn why_unknown(&self) -> ConnectError {
         let heard = self.heard();
         let failures: Vec<_> = heard.failures.iter().flatten().collect();
-        let mut blaming = failures.iter().filter(|failure| failure.setting.is_some());
+        let mut blaming = failures.iter().filter(|failure| failure.at_fault.is_some());
         if let Some(failure) = blaming.clone().next()
             && blaming.by_ref().count() >= heard.majority()
         {
@@ -240,8 +251,8 @@ async fn listen(
             let code = error.code().unwrap_or("nothing");
             let found = format!("{address} answered {code} to SUBSCRIBE {channel}");
             return match code {
-                "NOPERM" => ConnectError::of("redis-sentinel-username", found),
-                "ERR" => ConnectError::of("redis-url", format!("{address} is no sentinel")),
+                "NOPERM" => ConnectError::of(AtFault::SentinelUsername, found),
+                "ERR" => ConnectError::of(AtFault::Url, format!("{address} is no sentinel")),
                 _ => ConnectError::passing(found),
             };
         }
@@ -278,7 +289,7 @@ async fn ask(sentinel: &mut Opened, address: &Address, master: &str) -> Result<W
                 unknown(address, master)
             } else if text.contains("unknown command") {
                 let found = "is no sentinel; the URL of a server begins with redis://";
-                ConnectError::of("redis-url", format!("{address} {found}"))
+                ConnectError::of(AtFault::Url, format!("{address} {found}"))
             } else {
                 refusal(address, error)
             });
@@ -302,7 +313,7 @@ async fn ask(sentinel: &mut Opened, address: &Address, master: &str) -> Result<W
 
 fn unknown(address: &Address, master: &str) -> ConnectError {
     let found = format!("the sentinel {address} knows no master called {master:?}");
-    ConnectError::of("redis-url", found)
+    ConnectError::of(AtFault::Url, found)
 }
 
 fn millis(span: Duration) -> u64 {
@@ -365,18 +376,23 @@ mod tests {
     async fn one_sentinel_that_is_not_set_up_ends_nothing() {
         let connector = Connector {
             access: crate::store::redis::Access::default(),
-            names: crate::store::redis::link::wire::Names::Sentinel,
+            peer: crate::store::redis::link::wire::Peer::Sentinel,
             connect_timeout: NOW,
             timeout: NOW,
         };
         let addresses = vec![Address::Tcp("s".to_owned(), 1); 3];
-        let sentinels = Sentinels::new(addresses, "m".to_owned(), connector, Arc::default());
+        let sentinels = Sentinels::new(
+            addresses,
+            "m".to_owned(),
+            connector,
+            Primaries::of_everything(),
+        );
         let board = &sentinels.board;
         assert_eq!(board.why_unknown().found, "no sentinel answers");
-        board.note(0, Err(ConnectError::of("redis-url", "knows no master")));
+        board.note(0, Err(ConnectError::of(AtFault::Url, "knows no master")));
         board.note(1, Err(ConnectError::passing("connection refused")));
-        assert_eq!(board.why_unknown().setting, None);
-        board.note(1, Err(ConnectError::of("redis-url", "knows no master")));
-        assert_eq!(board.why_unknown().setting.as_deref(), Some("redis-url"));
+        assert_eq!(board.why_unknown().at_fault, None);
+        board.note(1, Err(ConnectError::of(AtFault::Url, "knows no master")));
+        assert_eq!(board.why_unknown().at_fault, Some(AtFault::Url));
     }
 }

@@ -5,15 +5,15 @@ use std::{error::Error, io};
 use redis::{ErrorKind, RedisError};
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMessage};
 
-use super::Connector;
+use super::{AtFault, Connector, TlsPart};
 use crate::store::redis::{Address, Password};
 
 /// Why there is no connection. Its texts name servers, files and settings, never a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{found}", .setting.as_ref().map(|setting| format!("{setting}: ")).unwrap_or_default())]
+#[error("{found}")]
 pub struct ConnectError {
     /// The setting that is wrong. `None`: none may be, and trying again may help.
-    pub setting: Option<String>,
+    pub at_fault: Option<AtFault>,
     /// What was found.
     pub found: String,
     /// Whether the server just didn't answer, which another reason may explain.
@@ -24,7 +24,7 @@ impl ConnectError {
     /// One that may pass.
     pub fn passing(found: impl Into<String>) -> Self {
         Self {
-            setting: None,
+            at_fault: None,
             found: found.into(),
             is_silence: false,
         }
@@ -38,10 +38,10 @@ impl ConnectError {
         }
     }
 
-    /// One that passes when `setting` is changed, or the server is.
-    pub fn of(setting: impl Into<String>, found: impl Into<String>) -> Self {
+    /// One that passes when the setting is changed, or the server is.
+    pub fn of(at_fault: AtFault, found: impl Into<String>) -> Self {
         Self {
-            setting: Some(setting.into()),
+            at_fault: Some(at_fault),
             found: found.into(),
             is_silence: false,
         }
@@ -86,16 +86,16 @@ impl ConnectError {
                 Self::of(connector.password_setting(), format!("{address} {found}"))
             }
             Some("NOPERM") => Self::of(
-                "redis-url",
+                AtFault::Url,
                 format!("{address}: the user may not log in: {}", text(error)),
             ),
             Some("ERR") if text(error).contains("DB index") => Self::of(
-                "redis-url",
+                AtFault::Url,
                 format!("{address} has no database {}", connector.access.database),
             ),
             // Its text goes on with the command's arguments, a password among them.
             Some("ERR") if text(error).contains("unknown command") => Self::of(
-                "redis-url",
+                AtFault::Url,
                 format!(
                     "{address} knows no HELLO: it is older than Redis 6.2, or the command is renamed"
                 ),
@@ -104,13 +104,13 @@ impl ConnectError {
                 connector.password_setting(),
                 format!("{address} has no password, and one is set"),
             ),
-            Some("NOPROTO") => Self::of("redis-url", format!("{address} speaks no RESP3")),
+            Some("NOPROTO") => Self::of(AtFault::Url, format!("{address} speaks no RESP3")),
             Some(code) => Self::passing(format!("{address} answered {code}")),
             None if error.kind() == ErrorKind::RESP3NotSupported => {
-                Self::of("redis-url", format!("{address} is older than Redis 6.2"))
+                Self::of(AtFault::Url, format!("{address} is older than Redis 6.2"))
             }
             None if error.kind() == ErrorKind::Parse => Self::of(
-                "redis-url",
+                AtFault::Url,
                 format!("{address} doesn't speak Redis' protocol"),
             ),
             None if error.is_timeout() => Self::silence(format!("{address}: no answer in time")),
@@ -119,7 +119,7 @@ impl ConnectError {
     }
 
     fn of_tls(connector: &Connector, address: &Address, error: &rustls::Error) -> Self {
-        let tls = |part: &str| connector.setting(&format!("tls-{part}"));
+        let tls = |part| AtFault::Tls(connector.peer, part);
         match error {
             rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::of(
                 connector.tls_setting(),
@@ -128,16 +128,19 @@ impl ConnectError {
             rustls::Error::InvalidCertificate(error) => match error {
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => Self::of(
-                    tls("server-name"),
+                    tls(TlsPart::ServerName),
                     format!("the certificate of {address} is for another name: {error}"),
                 ),
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::of(
-                    tls("ca"),
+                    tls(TlsPart::Authorities),
                     format!(
                         "no authority that is trusted vouches for the certificate of {address}"
                     ),
                 ),
-                _ => Self::of(tls("ca"), format!("the certificate of {address}: {error}")),
+                _ => Self::of(
+                    tls(TlsPart::Authorities),
+                    format!("the certificate of {address}: {error}"),
+                ),
             },
             rustls::Error::AlertReceived(alert) => match alert {
                 AlertDescription::CertificateRequired
@@ -147,12 +150,12 @@ impl ConnectError {
                 | AlertDescription::CertificateUnknown
                 | AlertDescription::UnsupportedCertificate
                 | AlertDescription::HandshakeFailure => Self::of(
-                    tls("cert"),
+                    tls(TlsPart::Certificate),
                     format!("{address} wants another certificate of the broker: {alert:?}"),
                 ),
-                _ => Self::of("redis-url", format!("{address} refuses TLS: {alert:?}")),
+                _ => Self::of(AtFault::Url, format!("{address} refuses TLS: {alert:?}")),
             },
-            _ => Self::of("redis-url", format!("{address}: TLS fails: {error}")),
+            _ => Self::of(AtFault::Url, format!("{address}: TLS fails: {error}")),
         }
     }
 }

@@ -17,7 +17,7 @@ const MAX_TIMEOUTS: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct Connection {
     handle: MultiplexedConnection,
-    life: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
     asking: bool,
 }
 
@@ -37,7 +37,7 @@ impl Connection {
         driver: AbortHandle,
         broken: Arc<AtomicBool>,
     ) -> Self {
-        let life = Arc::new(ConnectionState {
+        let state = Arc::new(ConnectionState {
             broken,
             timeouts: AtomicU32::new(0),
             busy: AtomicBool::new(false),
@@ -45,7 +45,7 @@ impl Connection {
         });
         Self {
             handle,
-            life,
+            state,
             asking: false,
         }
     }
@@ -53,24 +53,24 @@ impl Connection {
     /// Whether it has to be replaced: it ended, or its server is of no use.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.life.broken.load(Ordering::Relaxed)
+        self.state.broken.load(Ordering::Relaxed)
     }
 
     /// Says that whoever has the connection to himself is not done yet, or that he is. If he goes away
     /// before, it is of no use to the next.
     pub fn set_busy(&self, busy: bool) {
-        self.life.busy.store(busy, Ordering::Relaxed);
+        self.state.busy.store(busy, Ordering::Relaxed);
     }
 
     /// Whether somebody went away before he was done.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.life.busy.load(Ordering::Relaxed)
+        self.state.busy.load(Ordering::Relaxed)
     }
 
     /// What outlives the handles.
-    pub fn life(&self) -> &Arc<ConnectionState> {
-        &self.life
+    pub fn state(&self) -> &Arc<ConnectionState> {
+        &self.state
     }
 
     /// The same connection, for commands about a slot that is on its way to this node.
@@ -100,7 +100,7 @@ impl Connection {
             .send_packed_command(cmd)
             .await
             .and_then(Value::extract_error);
-        self.life.note(answer.as_ref().err());
+        self.state.note(answer.as_ref().err());
         answer
     }
 
@@ -132,9 +132,9 @@ impl Connection {
                     Value::ServerError(error) => Some(RedisError::from(error.clone())),
                     _ => None,
                 });
-                self.life.note(error.as_ref());
+                self.state.note(error.as_ref());
             }
-            Err(error) => self.life.note(Some(error)),
+            Err(error) => self.state.note(Some(error)),
         }
         answers
     }

@@ -6,7 +6,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{ConnectError, Connector, tls::TlsProblem};
+use super::{AtFault, ConnectError, Connector, tls::TlsProblem};
 use crate::store::redis::Address;
 
 /// An open stream.
@@ -34,9 +34,8 @@ impl Connector {
         let Some(tls) = &self.access.tls else {
             return Ok(Stream::Tcp(stream));
         };
-        let wrong = |TlsProblem { part, found }| {
-            ConnectError::of(self.setting(&format!("tls-{part}")), found)
-        };
+        let wrong =
+            |TlsProblem { part, found }| ConnectError::of(AtFault::Tls(self.peer, part), found);
         let (config, name) = (
             tls.load().map_err(wrong)?,
             tls.name_for(host).map_err(wrong)?,

@@ -1,5 +1,6 @@
 //! One connection to one server: from an address to a [`Connection`] that is logged in.
 
+mod at_fault;
 mod connect_error;
 mod connection;
 mod diagnose;
@@ -21,32 +22,24 @@ use tokio::{
 use zeroize::Zeroizing;
 
 pub use self::{
+    at_fault::{AtFault, Peer, TlsPart},
     connect_error::ConnectError,
     connection::{Connection, ConnectionState},
     error_class::{ErrorClass, code},
 };
 use crate::store::redis::{Access, Address, Password};
 
-/// The way to servers of one kind: how they are spoken to, and what the settings for it are called.
+/// Connects to servers of one kind, and logs in to them.
 #[derive(Clone, Debug)]
 pub struct Connector {
     /// How they are spoken to.
     pub access: Access,
-    /// What the names of its settings begin with.
-    pub names: Names,
+    /// Which settings are for them.
+    pub peer: Peer,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-}
-
-/// What the names of settings begin with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// `redis-`.
-    Redis,
-    /// `redis-sentinel-`.
-    Sentinel,
 }
 
 /// A connection that was just made, and the task that drives it.
@@ -121,7 +114,7 @@ impl Connector {
             Password::File(path) => {
                 let unreadable = |error: io::Error| {
                     let found = format!("{} can't be read: {error}", path.display());
-                    ConnectError::of(self.setting("password-file"), found)
+                    ConnectError::of(AtFault::PasswordFile(self.peer), found)
                 };
                 let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
                 info = info.set_password(text.trim_end_matches(['\r', '\n']));
@@ -130,27 +123,19 @@ impl Connector {
         Ok(info)
     }
 
-    /// The full name of a setting.
-    pub fn setting(&self, name: &str) -> String {
-        match self.names {
-            Names::Redis => format!("redis-{name}"),
-            Names::Sentinel => format!("redis-sentinel-{name}"),
-        }
-    }
-
     /// The setting that decides about TLS.
-    fn tls_setting(&self) -> &'static str {
-        match self.names {
-            Names::Redis => "redis-url",
-            Names::Sentinel => "redis-sentinel-tls",
+    fn tls_setting(&self) -> AtFault {
+        match self.peer {
+            Peer::Server => AtFault::Url,
+            Peer::Sentinel => AtFault::SentinelTls,
         }
     }
 
     /// The setting that a wrong password would be in.
-    fn password_setting(&self) -> String {
+    fn password_setting(&self) -> AtFault {
         match self.access.password {
-            Password::None | Password::File(_) => self.setting("password-file"),
-            Password::Fixed(_) => self.setting("password"),
+            Password::None | Password::File(_) => AtFault::PasswordFile(self.peer),
+            Password::Fixed(_) => AtFault::Password(self.peer),
         }
     }
 }

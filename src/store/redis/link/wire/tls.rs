@@ -12,19 +12,20 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
+use super::TlsPart;
 use crate::store::redis::Tls;
 
 /// A file or name that can't be used.
 #[derive(Debug)]
 pub struct TlsProblem {
-    /// Which one: `ca`, `cert`, `key` or `server-name`.
-    pub part: &'static str,
+    /// Which one.
+    pub part: TlsPart,
     /// What was found.
     pub found: String,
 }
 
 impl TlsProblem {
-    fn new(part: &'static str, found: impl Into<String>) -> Self {
+    fn new(part: TlsPart, found: impl Into<String>) -> Self {
         let found = found.into();
         Self { part, found }
     }
@@ -46,15 +47,15 @@ impl Tls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| TlsProblem::new("ca", error.to_string()))?
+            .map_err(|error| TlsProblem::new(TlsPart::Authorities, error.to_string()))?
             .with_root_certificates(roots);
         let config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
-                let (chain, key) = (certificates("cert", cert)?, private_key(key)?);
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| TlsProblem::new("cert", format!("can't be used: {error}")))?
+                let (chain, key) = (certificates(TlsPart::Certificate, cert)?, private_key(key)?);
+                builder.with_client_auth_cert(chain, key).map_err(|error| {
+                    TlsProblem::new(TlsPart::Certificate, format!("can't be used: {error}"))
+                })?
             }
         };
         Ok(Arc::new(config))
@@ -71,7 +72,7 @@ impl Tls {
 
 fn parse_name(name: &str) -> Result<ServerName<'static>, TlsProblem> {
     ServerName::try_from(name.to_owned())
-        .map_err(|_| TlsProblem::new("server-name", format!("{name:?} is no host name")))
+        .map_err(|_| TlsProblem::new(TlsPart::ServerName, format!("{name:?} is no host name")))
 }
 
 /// The system's authorities, read once: that takes many milliseconds.
@@ -87,18 +88,15 @@ fn system_roots() -> Arc<RootCertStore> {
 
 fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsProblem> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("ca", path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| TlsProblem::new("ca", format!("{}: {error}", path.display())))?;
+    for certificate in certificates(TlsPart::Authorities, path)? {
+        roots.add(certificate).map_err(|error| {
+            TlsProblem::new(TlsPart::Authorities, format!("{}: {error}", path.display()))
+        })?;
     }
     Ok(Arc::new(roots))
 }
 
-fn certificates(
-    part: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
+fn certificates(part: TlsPart, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let pem = read(part, path)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     match found {
@@ -111,16 +109,16 @@ fn certificates(
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
-    let pem = zeroize::Zeroizing::new(read("key", path)?);
+    let pem = zeroize::Zeroizing::new(read(TlsPart::Key, path)?);
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         TlsProblem::new(
-            "key",
+            TlsPart::Key,
             format!("{} holds no private key in PEM", path.display()),
         )
     })
 }
 
-fn read(part: &'static str, path: &Path) -> Result<Vec<u8>, TlsProblem> {
+fn read(part: TlsPart, path: &Path) -> Result<Vec<u8>, TlsProblem> {
     fs::read(path).map_err(|error: io::Error| {
         TlsProblem::new(part, format!("{} can't be read: {error}", path.display()))
     })

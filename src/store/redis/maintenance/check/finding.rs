@@ -1,26 +1,25 @@
-//! One thing that is wrong.
+//! What can be wrong, and what was found to be.
 
 use serde::Serialize;
 
-use super::FindingKind;
-
-/// One thing that was wrong at one instant. It names keys, which hold session ids: it is for the
-/// operator who asked, never for a log.
+/// One thing that was wrong at one instant.
+///
+/// It names keys, and a key holds a session's id. It is for the operator who asked, never for a log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// What is wrong.
     pub kind: FindingKind,
-    /// The row, member or index that it is about; what isn't UTF-8 in it is replaced.
+    /// The row, member or index that the finding is about, with replacements for what isn't UTF-8.
     pub key: String,
-    /// The index that it is missing in, or is a member of.
+    /// The index in which the key is missing, or of which it is a member.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
-    /// Whether it was mended in the same step.
+    /// Whether the script that found it also mended it.
     pub mended: bool,
 }
 
 impl Finding {
-    /// About a key alone.
+    /// A finding about a key alone.
     pub(super) fn of(kind: FindingKind, key: &str, mended: bool) -> Self {
         Self {
             kind,
@@ -30,7 +29,7 @@ impl Finding {
         }
     }
 
-    /// About a key and an index.
+    /// A finding about a key and an index.
     pub(super) fn within(kind: FindingKind, key: &str, index: &str, mended: bool) -> Self {
         Self {
             index: Some(index.to_owned()),
@@ -38,9 +37,166 @@ impl Finding {
         }
     }
 
-    /// What makes it the same finding, whenever it was made.
+    /// Returns the parts that two findings of the same thing have in common.
     pub(super) fn parts(&self) -> [&[u8]; 3] {
         let index = self.index.as_deref().unwrap_or_default();
         [self.kind.name(), &self.key, index].map(str::as_bytes)
+    }
+}
+
+/// What is wrong with a key or a member of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// A row isn't in its session's index.
+    MissingInSessionIndex,
+    /// A row isn't in its user's index.
+    MissingInUserIndex,
+    /// The session's index ends before a row in it.
+    SessionIndexEndsEarly,
+    /// The user's index ends before a row in it.
+    UserIndexEndsEarly,
+    /// A session's index holds a row of another session.
+    RowOfAnotherSession,
+    /// A user's index holds a row of another user, or of none.
+    RowOfAnotherUser,
+    /// A user's set of identities holds an identity of another user.
+    IdentityOfAnotherUser,
+    /// An index holds a member that is no row or identity of this tenant.
+    ForeignMember,
+    /// An index is no set.
+    IndexOfWrongType,
+    /// No reader can decode the row.
+    UnreadableRow,
+    /// A row's `provider_id` isn't the provider in its key.
+    RowOfAnotherProvider,
+    /// An index holds a member whose key is gone.
+    DanglingMember,
+    /// An index holds only members whose keys are gone.
+    IndexWithoutRows,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It breaks one of the guarantees.
+    Damage,
+    /// Rows that expired left it behind. A later write prunes it.
+    Leftover,
+}
+
+impl FindingKind {
+    /// All kinds, in the order of a report.
+    pub const ALL: [Self; 13] = [
+        Self::MissingInSessionIndex,
+        Self::MissingInUserIndex,
+        Self::SessionIndexEndsEarly,
+        Self::UserIndexEndsEarly,
+        Self::RowOfAnotherSession,
+        Self::RowOfAnotherUser,
+        Self::IdentityOfAnotherUser,
+        Self::ForeignMember,
+        Self::IndexOfWrongType,
+        Self::UnreadableRow,
+        Self::RowOfAnotherProvider,
+        Self::DanglingMember,
+        Self::IndexWithoutRows,
+    ];
+
+    /// Returns the kind's name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingInSessionIndex => "missing-in-session-index",
+            Self::MissingInUserIndex => "missing-in-user-index",
+            Self::SessionIndexEndsEarly => "session-index-ends-early",
+            Self::UserIndexEndsEarly => "user-index-ends-early",
+            Self::RowOfAnotherSession => "row-of-another-session",
+            Self::RowOfAnotherUser => "row-of-another-user",
+            Self::IdentityOfAnotherUser => "identity-of-another-user",
+            Self::ForeignMember => "foreign-member",
+            Self::IndexOfWrongType => "index-of-wrong-type",
+            Self::UnreadableRow => "unreadable-row",
+            Self::RowOfAnotherProvider => "row-of-another-provider",
+            Self::DanglingMember => "dangling-member",
+            Self::IndexWithoutRows => "index-without-rows",
+        }
+    }
+
+    /// Returns what the kind means, for a person.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::MissingInSessionIndex => {
+                "rows that are not in their session's index: GetAll and Delete of the session miss them"
+            }
+            Self::MissingInUserIndex => {
+                "rows that are not in their user's index: DeleteUser, GetLatestForUser and \
+                 ListUserSessions miss them"
+            }
+            Self::SessionIndexEndsEarly => {
+                "rows that outlive their session's index: GetAll will miss them"
+            }
+            Self::UserIndexEndsEarly => {
+                "rows that outlive their user's index: DeleteUser will miss them"
+            }
+            Self::RowOfAnotherSession => "rows in the index of another session",
+            Self::RowOfAnotherUser => "rows in the index of a user to whom they don't belong",
+            Self::IdentityOfAnotherUser => {
+                "identities in the set of a user to whom they don't belong"
+            }
+            Self::ForeignMember => {
+                "members of an index that are no rows or identities of the tenant"
+            }
+            Self::IndexOfWrongType => {
+                "keys in the place of an index that are no sets: calls for that session or user fail"
+            }
+            Self::UnreadableRow => "rows that can't be decoded: Get answers DATA_LOSS",
+            Self::RowOfAnotherProvider => {
+                "rows whose provider_id is not the provider in their key: Get answers DATA_LOSS"
+            }
+            Self::DanglingMember => "members of an index whose key is gone",
+            Self::IndexWithoutRows => "indexes of which every member is gone",
+        }
+    }
+
+    /// Returns the invariant (guarantees, section 3.2) that a finding of this kind breaks. A leftover doesn't break it
+    /// yet.
+    #[must_use]
+    pub fn invariant(self) -> &'static str {
+        match self {
+            Self::MissingInSessionIndex | Self::IndexWithoutRows => "I2",
+            Self::MissingInUserIndex
+            | Self::SessionIndexEndsEarly
+            | Self::UserIndexEndsEarly
+            | Self::RowOfAnotherSession
+            | Self::RowOfAnotherUser
+            | Self::IdentityOfAnotherUser => "I1",
+            Self::ForeignMember | Self::IndexOfWrongType => "I10",
+            Self::UnreadableRow | Self::RowOfAnotherProvider => "I8",
+            Self::DanglingMember => "I5",
+        }
+    }
+
+    /// Returns how bad a finding of this kind is.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::DanglingMember | Self::IndexWithoutRows => Severity::Leftover,
+            _ => Severity::Damage,
+        }
+    }
+
+    /// Returns what to do by hand, or `None` if a repair mends the damage. Where a person has to decide, what is there
+    /// may be the last copy of something.
+    #[must_use]
+    pub fn remedy(self) -> Option<&'static str> {
+        match self {
+            Self::IndexOfWrongType => Some("see who wrote it, delete it, and run with --repair"),
+            Self::UnreadableRow | Self::RowOfAnotherProvider => {
+                Some("let the session log in again, which replaces it, or delete it with Delete")
+            }
+            _ => None,
+        }
     }
 }

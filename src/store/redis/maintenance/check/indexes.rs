@@ -2,30 +2,59 @@
 
 use redis::Value;
 
-use super::{
-    Check, Finding, FindingKind,
-    report::Part,
-    role::{Index, Sort},
-};
-use crate::{
-    error::Error,
-    store::redis::{link::reply, scripts::Call},
+use super::{Check, Finding, FindingKind, report::BatchFindings};
+use crate::store::{
+    Error,
+    redis::{link::reply, maintenance::repeated, scripts::Call},
 };
 
-/// Members that one script looks at: with rows of 2 KiB a third of a millisecond of Redis' time.
+/// About how many members one script looks at. With rows of 2 KiB that takes a third of a millisecond of Redis' time.
 const PAGE: &[u8] = b"100";
+/// The cursor of the first page. It also follows the last page.
 const BEGIN: &[u8] = b"0";
 
+/// A key that should hold an index: a set of the keys of rows or identities.
+pub struct Index {
+    /// The key.
+    pub key: String,
+    /// What the index should hold.
+    pub kind: IndexKind,
+    /// How the members' JSON spells the user of the index. Empty if the user isn't known.
+    pub spelling: String,
+}
+
+/// What an index holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexKind {
+    /// A session's rows.
+    SessionRows,
+    /// A user's rows.
+    UserRows,
+    /// A user's identities.
+    UserIdentities,
+}
+
+impl IndexKind {
+    /// Returns the name that `check_index.lua` has for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::SessionRows => "session",
+            Self::UserRows => "user",
+            Self::UserIdentities => "identities",
+        }
+    }
+}
+
 impl Check {
-    /// Looks at all members of some indexes.
-    pub(super) async fn indexes(&self, indexes: Vec<Index>) -> Result<Part, Error> {
-        let mut part = Part::default();
+    /// Checks all members of some indexes.
+    pub(super) async fn indexes(&self, indexes: Vec<Index>) -> Result<BatchFindings, Error> {
+        let mut batch = BatchFindings::default();
         for index in &indexes {
-            let counts = &mut part.counts;
-            *match index.sort {
-                Sort::Session => &mut counts.session_indexes,
-                Sort::User => &mut counts.user_indexes,
-                Sort::Identities => &mut counts.identity_sets,
+            let counts = &mut batch.counts;
+            *match index.kind {
+                IndexKind::SessionRows => &mut counts.session_indexes,
+                IndexKind::UserRows => &mut counts.user_indexes,
+                IndexKind::UserIdentities => &mut counts.identity_sets,
             } += 1;
         }
         let mut open: Vec<_> = indexes
@@ -37,20 +66,21 @@ impl Check {
                 .iter()
                 .map(|(index, at)| self.page(index, at))
                 .collect();
-            let answers = self.link.call_each(&calls, self.effect()).await?;
+            let answers = repeated::call_each(&self.link, &calls, self.effect()).await?;
             drop(calls);
             let mut rest = Vec::new();
             for ((index, _), answer) in open.into_iter().zip(answers) {
-                let next = self.note(&index, answer, &mut part)?;
+                let next = self.note(&index, answer, &mut batch)?;
                 if next != BEGIN {
                     rest.push((index, next));
                 }
             }
             open = rest;
         }
-        Ok(part)
+        Ok(batch)
     }
 
+    /// The call of the script that looks at a page of an index.
     fn page<'a>(&'a self, index: &'a Index, cursor: &'a [u8]) -> Call<'a> {
         let mend: &[u8] = if self.repair { b"1" } else { b"" };
         Call {
@@ -58,7 +88,7 @@ impl Check {
             keys: vec![&index.key],
             args: vec![
                 self.keys.prefix().as_bytes(),
-                index.sort.name().as_bytes(),
+                index.kind.name().as_bytes(),
                 index.spelling.as_bytes(),
                 cursor,
                 PAGE,
@@ -67,39 +97,44 @@ impl Check {
         }
     }
 
-    /// Takes note of what a script told, and gives the cursor of the next page.
-    fn note(&self, index: &Index, answer: Value, part: &mut Part) -> Result<Vec<u8>, Error> {
+    /// Notes what the script found, and returns the cursor of the next page.
+    fn note(
+        &self,
+        index: &Index,
+        answer: Value,
+        batch: &mut BatchFindings,
+    ) -> Result<Vec<u8>, Error> {
         let mut told = reply::list(answer)?.into_iter();
         let cursor: Vec<u8> = reply::parse(told.next().unwrap_or(Value::Nil))?;
         if cursor == b"type" {
             let finding = Finding::of(FindingKind::IndexOfWrongType, &index.key, false);
-            part.findings.push(finding);
+            batch.findings.push(finding);
             return Ok(BEGIN.to_vec());
         }
-        part.counts.members += reply::parse::<u64>(told.next().unwrap_or(Value::Int(0)))?;
+        batch.counts.members += reply::parse::<u64>(told.next().unwrap_or(Value::Int(0)))?;
         while let (Some(fault), Some(member)) = (told.next(), told.next()) {
             let fault: String = reply::parse(fault)?;
             let member: Vec<u8> = reply::parse(member)?;
             let member = String::from_utf8_lossy(&member);
-            let kind = match (fault.as_str(), index.sort) {
+            let kind = match (fault.as_str(), index.kind) {
                 ("dangling", _) => FindingKind::DanglingMember,
-                ("owner", Sort::Identities) => FindingKind::IdentityOfAnotherUser,
+                ("owner", IndexKind::UserIdentities) => FindingKind::IdentityOfAnotherUser,
                 ("owner", _) => FindingKind::RowOfAnotherUser,
                 ("session", _) => FindingKind::RowOfAnotherSession,
                 ("foreign", _) => FindingKind::ForeignMember,
                 ("empty", _) => {
                     let finding =
                         Finding::of(FindingKind::IndexWithoutRows, &index.key, self.repair);
-                    part.findings.push(finding);
+                    batch.findings.push(finding);
                     continue;
                 }
                 _ => {
                     let unknown = "check_index.lua gave no known answer";
-                    return Err(Error::store_unavailable(unknown));
+                    return Err(Error::unavailable(unknown));
                 }
             };
             let finding = Finding::within(kind, &member, &index.key, self.repair);
-            part.findings.push(finding);
+            batch.findings.push(finding);
         }
         Ok(cursor)
     }

@@ -1,34 +1,32 @@
-//! Verifying a tenant's data against guarantees, section 3.2 while it is served, and mending it.
+//! Verifying a tenant's data against guarantees, section 3.2, while it is served, and mending it.
 //!
-//! A walk goes through all keys of the tenant; `place` tells what each should be. `rows` looks for each
-//! row in the indexes that it belongs into, `indexes` at each index for members that don't belong there.
-//! Both leave the verdict to a script, which sees row and index as of one instant: what is reported was
-//! so, whoever else writes, and what is mended is mended in that same step. A [`Report`] says what was
-//! wrong.
+//! `walk` goes through all keys of the tenant, and tells by its name what each key should hold. `rows` looks for each
+//! row in the indexes in which it belongs. `indexes` looks at each index for members that don't belong there.
 //!
-//! Rows are read only: a row that can't be read is reported and stays.
+//! Both leave the verdict to a script, which sees row and index as of one instant. So each [`Finding`] was true at that
+//! instant, even if others write meanwhile, and what is mended is mended in the same step. A [`Report`] sums up the findings, and
+//! `text` writes it for people.
+//!
+//! No row is ever changed: one that can't be read is reported, and stays.
 
 mod finding;
 mod indexes;
-mod kind;
 mod progress;
 mod report;
-mod role;
 mod rows;
 mod text;
 mod walk;
 
-pub use finding::Finding;
-pub use kind::{FindingKind, Weight};
+pub use finding::{Finding, FindingKind, Severity};
 pub use progress::CheckProgress;
 pub use report::{Counts, Report, Sum};
 
 use std::time::Duration;
 
 use super::progress::Progress;
-use crate::{
-    error::Error,
-    store::redis::{
+use crate::store::{
+    Error,
+    redis::{
         RedisStore,
         keyspace::Keyspace,
         link::{Effect, Link},
@@ -36,7 +34,7 @@ use crate::{
     },
 };
 
-/// How long a request waits for another server to take over: a failover must not end a long walk.
+/// How long each request waits for a new primary. A failover must not end a long walk.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Verifies a tenant's data.
@@ -59,43 +57,43 @@ impl Check {
         Self {
             link: store.link.patient(PATIENCE),
             keys: store.keys.clone(),
-            scripts: store.scripts.clone(),
+            scripts: store.redis.scripts().clone(),
             repair: false,
             listed: LISTED,
         }
     }
 
-    /// Also mends what can be mended: members that are missing in an index are added, those that
-    /// don't belong there are taken out, and an index that ends too early gets a later end. No row is
-    /// changed or deleted, and no end becomes earlier.
+    /// Sets whether the check also mends what it can. It adds members that are missing in an index, takes out members
+    /// that don't belong there, and gives an index that ends too early a later end. It changes and deletes no row, and
+    /// makes no end earlier.
     #[must_use]
     pub fn repairing(mut self, repair: bool) -> Self {
         self.repair = repair;
         self
     }
 
-    /// Lists so many findings of each kind at most; the others are only counted.
+    /// Sets how many findings of each kind the report lists at most. The others are only counted.
     #[must_use]
     pub fn listing(mut self, listed: usize) -> Self {
         self.listed = listed;
         self
     }
 
-    /// Goes through all keys of the tenant; again if servers changed meanwhile.
+    /// Checks all keys of the tenant, and again if servers changed meanwhile.
     ///
-    /// It takes at most half of the time for Redis, resting as long after each page of keys as the page
-    /// took. Memory is that of a page, of the findings that are listed, and a few bytes for each other.
+    /// The check takes at most half of Redis' time: after each page of keys it rests as long as the page took. In memory
+    /// it holds a page, the listed findings, and a few bytes for each other finding.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]. What was mended until then stays mended.
+    /// [`Error::Unavailable`]. What was mended until then stays mended.
     pub async fn run(&self, progress: &dyn Progress<CheckProgress>) -> Result<Report, Error> {
         walk::walk(self, progress).await
     }
 
-    /// To send a script again is safe: it mends what it finds wrong, and nothing else.
+    /// A script may be sent again: it mends only what it finds wrong.
     fn effect(&self) -> Effect {
         if self.repair {
-            Effect::Guarded
+            Effect::Writes
         } else {
             Effect::Reads
         }

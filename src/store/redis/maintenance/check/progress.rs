@@ -1,17 +1,17 @@
-//! How far a check is, for those who wait for it.
+//! How far a check is, for a person who waits for it.
 
 use std::fmt;
 
 use crate::store::redis::maintenance::progress::{State, Walked};
 
-/// How far it is.
+/// How far a check is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CheckProgress {
-    /// How far it got through the keys.
+    /// How far it has walked through the keys.
     pub walked: Walked,
-    /// What is damaged, so far.
+    /// How much damage was found so far.
     pub damaged: u64,
-    /// What was mended, leftovers among it.
+    /// How much was mended, including leftovers.
     pub mended: u64,
 }
 

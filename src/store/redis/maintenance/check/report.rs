@@ -4,60 +4,59 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{Finding, FindingKind, Weight};
+use super::{Finding, FindingKind, Severity};
 use crate::store::redis::maintenance::seen::Seen;
 
 /// What a check found, and what it mended.
 ///
-/// It names keys, and a key holds a session's id: it is for the operator who asked, never for a log.
+/// A report names keys, and a key holds a session's id. It is for the operator who asked, never for a log.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Whether what could be mended was mended.
+    /// Whether the check mended what it could.
     pub repair: bool,
     /// What was looked at.
     pub counts: Counts,
-    /// How many of each kind were found; kinds of which there was none are left out.
+    /// How many findings there are of each kind. A kind without any is left out.
     pub found: BTreeMap<FindingKind, Sum>,
-    /// What breaks the contract, by kind and key.
+    /// What breaks the guarantees, ordered by kind and key.
     pub damage: Vec<Finding>,
-    /// What rows leave behind that expire, until a write prunes it: no damage.
+    /// What expired rows left behind until a write prunes it. This is no damage.
     pub leftovers: Vec<Finding>,
-    /// Findings that are counted but not listed, because there are too many of their kind.
+    /// How many findings are counted but not listed, because there are too many of their kind.
     pub not_listed: u64,
-    /// How often a row was looked at again because it changed under the check's hands. Each would be a
-    /// false finding of a check that doesn't look at row and indexes as of one instant.
+    /// How often a row was looked at again because it changed meanwhile. Each time, a check that doesn't look at row
+    /// and indexes as of one instant could have made a false finding.
     pub looked_again: u64,
     /// Whether other software may still write to the tenant (guarantees, section 5, M7).
     pub grace_period: bool,
-    /// How long it took.
+    /// How many seconds the check took.
     pub seconds: f64,
     #[serde(skip)]
     listed: usize,
-    /// A walk may find a key more than once, which must not count twice.
+    /// A walk may find a key more than once, but a finding must not count twice.
     #[serde(skip)]
     seen: Seen,
 }
 
-/// How many of a kind.
+/// How many findings there are of a kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sum {
-    /// Were found.
+    /// How many were found.
     pub found: u64,
-    /// Were mended.
+    /// How many of them were mended.
     pub mended: u64,
 }
 
-/// What was looked at. Where others write meanwhile, and Redis shows a key twice, these are nearly
-/// exact.
+/// How much was looked at. A key that Redis shows twice, because others write meanwhile, counts twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Keys of the tenant.
     pub keys: u64,
     /// Rows.
     pub rows: u64,
-    /// Rows that are `null`, which are none to any reader.
+    /// Rows that are `null`, which every reader takes for no row.
     pub null_rows: u64,
-    /// Rows of the older layout: left to the migration.
+    /// Rows of the older layout, which are left to the migration.
     pub legacy_rows: u64,
     /// Indexes of a session's rows.
     pub session_indexes: u64,
@@ -67,15 +66,15 @@ pub struct Counts {
     pub identity_sets: u64,
     /// Members of all of these.
     pub members: u64,
-    /// Keys that are none of these, as user records; not looked at.
+    /// Other keys, such as user records. They aren't looked at.
     pub other_keys: u64,
-    /// Rows that changed whenever they were looked at, so that nothing can be said of them.
+    /// Rows of which nothing can be said, because they changed each time that they were looked at.
     pub unsettled: u64,
 }
 
-/// What a batch of keys came to.
+/// What was found in a batch of keys.
 #[derive(Default)]
-pub(super) struct Part {
+pub(super) struct BatchFindings {
     pub counts: Counts,
     pub findings: Vec<Finding>,
     pub looked_again: u64,
@@ -117,7 +116,7 @@ impl Report {
         }
     }
 
-    /// Before all keys are looked at, perhaps again. What was mended stays told.
+    /// Begins a round, which looks at all keys again. The report keeps what an earlier round mended.
     pub(super) fn begin_round(&mut self) {
         if self.repair {
             self.counts = Counts::default();
@@ -126,10 +125,10 @@ impl Report {
         }
     }
 
-    pub(super) fn add(&mut self, part: Part) {
-        self.counts.add(&part.counts);
-        self.looked_again += part.looked_again;
-        for finding in part.findings {
+    pub(super) fn add(&mut self, batch: BatchFindings) {
+        self.counts.add(&batch.counts);
+        self.looked_again += batch.looked_again;
+        for finding in batch.findings {
             if !self.seen.is_new(&finding.parts()) {
                 continue;
             }
@@ -140,44 +139,44 @@ impl Report {
                 self.not_listed += 1;
                 continue;
             }
-            match finding.kind.weight() {
-                Weight::Damage => self.damage.push(finding),
-                Weight::Leftover => self.leftovers.push(finding),
+            match finding.kind.severity() {
+                Severity::Damage => self.damage.push(finding),
+                Severity::Leftover => self.leftovers.push(finding),
             }
         }
     }
 
-    /// How much is damaged, or was.
+    /// Returns how much damage was found.
     #[must_use]
     pub fn damaged(&self) -> u64 {
-        self.sums(Weight::Damage).map(|(_, sum)| sum.found).sum()
+        self.sums(Severity::Damage).map(|(_, sum)| sum.found).sum()
     }
 
-    /// How much damage is there still.
+    /// Returns how much of the damage wasn't mended.
     #[must_use]
     pub fn unmended(&self) -> u64 {
         let left = |(_, sum): (_, Sum)| sum.found - sum.mended;
-        self.sums(Weight::Damage).map(left).sum()
+        self.sums(Severity::Damage).map(left).sum()
     }
 
-    /// How much was mended, leftovers among it.
+    /// Returns how much was mended, including leftovers.
     #[must_use]
     pub fn mended(&self) -> u64 {
         self.found.values().map(|sum| sum.mended).sum()
     }
 
-    /// How much of the damage that is there still a repair would mend.
+    /// Returns how much of the remaining damage a repair would mend.
     #[must_use]
     pub fn mendable(&self) -> u64 {
-        let sums = self.sums(Weight::Damage);
+        let sums = self.sums(Severity::Damage);
         let mendable = sums.filter(|(kind, _)| kind.remedy().is_none() && !self.repair);
         mendable.map(|(_, sum)| sum.found).sum()
     }
 
-    /// Those kinds of this weight that were found, in the order of a report.
-    pub(super) fn sums(&self, weight: Weight) -> impl Iterator<Item = (FindingKind, Sum)> {
+    /// Returns the kinds of this severity that were found, in the order of a report.
+    pub(super) fn sums(&self, severity: Severity) -> impl Iterator<Item = (FindingKind, Sum)> {
         let found = self.found.iter().map(|(&kind, &sum)| (kind, sum));
-        found.filter(move |(kind, _)| kind.weight() == weight)
+        found.filter(move |(kind, _)| kind.severity() == severity)
     }
 
     /// Puts the lists into an order that doesn't depend on Redis.
@@ -186,7 +185,7 @@ impl Report {
         self.leftovers.sort_unstable();
     }
 
-    /// Writes counts and kinds to the log.
+    /// Writes counts and kinds to the log, but no keys.
     pub(super) fn log(&self) {
         tracing::info!(
             keys = self.counts.keys,
@@ -196,14 +195,14 @@ impl Report {
             seconds = self.seconds,
             "checked the tenant's data"
         );
-        for (kind, sum) in self.sums(Weight::Damage) {
+        for (kind, sum) in self.sums(Severity::Damage) {
             let (kind, Sum { found, mended }) = (kind.name(), sum);
             tracing::warn!(kind, found, mended, "damaged data");
         }
     }
 }
 
-/// As the `check` command prints it.
+/// Writes the report as the `check` command prints it.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         super::text::write(self, f)

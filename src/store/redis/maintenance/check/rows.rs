@@ -1,19 +1,31 @@
-//! Whether rows can be read, and are in the indexes that they belong into.
+//! Whether rows can be read, and whether they are in the indexes in which they belong.
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Check, Finding, FindingKind, report::Part, role::ExpectedRow};
+use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::{
-    error::Error,
-    store::redis::{link::reply, row, scripts::Call},
-    types::UserId,
+    store::{
+        Error,
+        redis::{link::reply, maintenance::repeated, row, scripts::Call},
+    },
+    types::{ProviderName, UserId},
 };
 
-/// How often a row is looked at that others write meanwhile.
+/// How often a row is looked at while others keep changing it.
 const ATTEMPTS: usize = 20;
 
-/// What is read of a row to know where it belongs.
+/// A key that should hold a row, and what the key says about where the row belongs.
+pub struct ExpectedRow {
+    /// The key.
+    pub row: String,
+    /// The provider in the key.
+    pub provider: ProviderName,
+    /// The index of the session in the key.
+    pub session_index: String,
+}
+
+/// What is read of a row to learn where it belongs.
 #[derive(Default, Deserialize)]
 struct Named {
     #[serde(default)]
@@ -22,7 +34,7 @@ struct Named {
     provider_id: Option<serde_json::Value>,
 }
 
-/// A row's bytes as they tell where it belongs.
+/// A row that was read, and where it belongs.
 struct ReadRow {
     expected: ExpectedRow,
     user: String,
@@ -30,104 +42,105 @@ struct ReadRow {
 }
 
 impl Check {
-    /// Looks at some rows.
-    pub(super) async fn rows(&self, places: Vec<ExpectedRow>) -> Result<Part, Error> {
-        let mut part = Part::default();
-        let mut open = places;
+    /// Checks some rows.
+    pub(super) async fn rows(&self, rows: Vec<ExpectedRow>) -> Result<BatchFindings, Error> {
+        let mut batch = BatchFindings::default();
+        let mut open = rows;
         for _ in 0..ATTEMPTS {
             if open.is_empty() {
-                return Ok(part);
+                return Ok(batch);
             }
-            open = self.attempt(open, &mut part).await?;
-            part.looked_again += open.len() as u64;
+            open = self.attempt(open, &mut batch).await?;
+            batch.looked_again += open.len() as u64;
         }
-        // Neither sound nor damaged: it was another row whenever it was looked at.
-        part.counts.unsettled += open.len() as u64;
-        Ok(part)
+        // Nothing can be said of a row that changed each time that it was looked at.
+        batch.counts.unsettled += open.len() as u64;
+        Ok(batch)
     }
 
-    /// Gives back those that changed between being read and being looked for.
+    /// Returns the rows that changed after they were read, before the script looked at them.
     async fn attempt(
         &self,
         open: Vec<ExpectedRow>,
-        part: &mut Part,
+        batch: &mut BatchFindings,
     ) -> Result<Vec<ExpectedRow>, Error> {
-        let mut again = Vec::new();
-        let seen = self.read(open, part, &mut again).await?;
+        let mut changed = Vec::new();
+        let rows = self.read(open, batch, &mut changed).await?;
         let grace = self.keys.grace();
-        let calls: Vec<_> = seen.iter().map(|seen| self.look(seen, &grace)).collect();
-        let answers = self.link.call_each(&calls, self.effect()).await?;
+        let calls: Vec<_> = rows.iter().map(|row| self.look(row, &grace)).collect();
+        let answers = repeated::call_each(&self.link, &calls, self.effect()).await?;
         drop(calls);
-        for (seen, answer) in seen.into_iter().zip(answers) {
+        for (row, answer) in rows.into_iter().zip(answers) {
             let told: Vec<String> = reply::parse(answer)?;
             if told.first().is_some_and(|word| word == "changed") {
-                again.push(seen.expected);
+                changed.push(row.expected);
                 continue;
             }
-            part.counts.rows += 1;
+            batch.counts.rows += 1;
             for fault in told.chunks(2) {
-                part.findings.push(seen.finding(fault, self.repair)?);
+                batch.findings.push(row.finding(fault, self.repair)?);
             }
         }
-        Ok(again)
+        Ok(changed)
     }
 
-    fn look<'a>(&'a self, seen: &'a ReadRow, grace: &'a str) -> Call<'a> {
+    /// The call of the script that looks for a row in its indexes.
+    fn look<'a>(&'a self, row: &'a ReadRow, grace: &'a str) -> Call<'a> {
         let mend: &[u8] = if self.repair { b"1" } else { b"" };
-        let mut keys = vec![&*seen.expected.row, &*seen.expected.session_index, grace];
-        keys.extend(seen.user_index.as_deref());
+        let mut keys = vec![&*row.expected.row, &*row.expected.session_index, grace];
+        keys.extend(row.user_index.as_deref());
         Call {
             script: &self.scripts.check_row,
             keys,
-            args: vec![self.keys.prefix().as_bytes(), seen.user.as_bytes(), mend],
+            args: vec![self.keys.prefix().as_bytes(), row.user.as_bytes(), mend],
         }
     }
 
-    /// Reads the rows and tells what can be told without the indexes.
+    /// Reads the rows, and notes what is wrong with them apart from the indexes.
     async fn read(
         &self,
         open: Vec<ExpectedRow>,
-        part: &mut Part,
-        again: &mut Vec<ExpectedRow>,
+        batch: &mut BatchFindings,
+        changed: &mut Vec<ExpectedRow>,
     ) -> Result<Vec<ReadRow>, Error> {
         let keys = open.iter().map(|expected| expected.row.as_str());
         let values = self.link.strings(keys).await?;
-        let (mut seen, mut no_string) = (Vec::with_capacity(open.len()), Vec::new());
+        let (mut rows, mut no_string) = (Vec::with_capacity(open.len()), Vec::new());
         for (expected, value) in open.into_iter().zip(values) {
-            match value.map(Zeroizing::new) {
-                None => no_string.push(expected),
-                Some(bytes) if *bytes == row::NULL => part.counts.null_rows += 1,
-                Some(bytes) => seen.push(self.judge(expected, &bytes, part)),
+            let Some(bytes) = value.map(Zeroizing::new) else {
+                no_string.push(expected);
+                continue;
+            };
+            let Some(decoded) = row::decode_slice(&bytes, &expected.provider) else {
+                batch.counts.null_rows += 1;
+                continue;
+            };
+            let named = Named::read(&bytes);
+            if decoded.is_err() {
+                let kind = named.fault(&expected.provider);
+                let finding = Finding::of(kind, &expected.row, false);
+                batch.findings.push(finding);
             }
+            rows.push(self.read_row(expected, &named));
         }
         let keys = no_string
             .iter()
             .map(|expected: &ExpectedRow| expected.row.as_str());
-        let kinds = self.link.kinds(keys).await?;
-        for (expected, kind) in no_string.into_iter().zip(kinds) {
-            match kind.as_str() {
+        let types = self.link.kinds(keys).await?;
+        for (expected, value_type) in no_string.into_iter().zip(types) {
+            match value_type.as_str() {
                 "none" => {}
-                "string" => again.push(expected),
+                "string" => changed.push(expected),
                 _ => {
                     let finding = Finding::of(FindingKind::UnreadableRow, &expected.row, false);
-                    part.findings.push(finding);
+                    batch.findings.push(finding);
                 }
             }
         }
-        Ok(seen)
+        Ok(rows)
     }
 
-    fn judge(&self, expected: ExpectedRow, bytes: &[u8], part: &mut Part) -> ReadRow {
-        let named = Named::read(bytes);
-        if row::decode_row(bytes, &expected.provider).is_err() {
-            let kind = match named.provider() {
-                Some(named) if named != expected.provider.as_str() => {
-                    FindingKind::RowOfAnotherProvider
-                }
-                _ => FindingKind::UnreadableRow,
-            };
-            part.findings.push(Finding::of(kind, &expected.row, false));
-        }
+    fn read_row(&self, expected: ExpectedRow, named: &Named) -> ReadRow {
         let user = named.user();
         let id = UserId::from_stored(user.clone());
         ReadRow {
@@ -139,7 +152,7 @@ impl Check {
 }
 
 impl Named {
-    /// As the scripts read it: what isn't an object names nobody.
+    /// Reads a row as the scripts do. A row that isn't an object names no user and no provider.
     fn read(bytes: &[u8]) -> Self {
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Self::default();
@@ -147,11 +160,15 @@ impl Named {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
-    fn provider(&self) -> Option<&str> {
-        self.provider_id
-            .as_ref()?
-            .as_str()
-            .filter(|id| !id.is_empty())
+    /// Returns what is wrong with a row that can't be decoded, under a key that names `provider`.
+    fn fault(&self, provider: &ProviderName) -> FindingKind {
+        let named = self.provider_id.as_ref().and_then(|id| id.as_str());
+        match named {
+            Some(named) if !named.is_empty() && named != provider.as_str() => {
+                FindingKind::RowOfAnotherProvider
+            }
+            _ => FindingKind::UnreadableRow,
+        }
     }
 
     fn user(&self) -> String {
@@ -161,19 +178,20 @@ impl Named {
 }
 
 impl ReadRow {
+    /// Returns what the script found: an index and its fault.
     fn finding(&self, fault: &[String], repair: bool) -> Result<Finding, Error> {
-        let unknown = || Error::store_unavailable("check_row.lua gave no known answer");
-        let [place, fault] = fault else {
+        let unknown = || Error::unavailable("check_row.lua gave no known answer");
+        let [index, fault] = fault else {
             return Err(unknown());
         };
-        let kind = match (place.as_str(), fault.as_str()) {
+        let kind = match (index.as_str(), fault.as_str()) {
             ("session", "missing") => FindingKind::MissingInSessionIndex,
             ("session", "early") => FindingKind::SessionIndexEndsEarly,
             ("user", "missing") => FindingKind::MissingInUserIndex,
             ("user", "early") => FindingKind::UserIndexEndsEarly,
             _ => return Err(unknown()),
         };
-        let index = match place.as_str() {
+        let index = match index.as_str() {
             "session" => &self.expected.session_index,
             _ => self.user_index.as_ref().ok_or_else(unknown)?,
         };

@@ -1,14 +1,14 @@
-//! A report for people.
+//! A report as text, for people.
 
 use std::fmt;
 
-use super::{Finding, FindingKind, Report, Sum, Weight};
+use super::{Finding, FindingKind, Report, Severity, Sum};
 
-/// How many leftovers of a kind are listed: there may be very many, and nobody has to act. The report in
-/// JSON lists more.
+/// How many leftovers of a kind are listed. There may be very many, and they need no action. The report in JSON lists
+/// more.
 const LEFTOVERS: usize = 5;
 
-/// Writes `report`, one thing a line.
+/// Writes `report`.
 pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     looked_at(report, f)?;
     match (report.damaged(), report.unmended()) {
@@ -19,9 +19,9 @@ pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         (damaged, _) => writeln!(f, "Damage: {damaged}")?,
     }
-    kinds(report, Weight::Damage, &report.damage, f)?;
+    kinds(report, Severity::Damage, &report.damage, f)?;
     let leftovers: u64 = report
-        .sums(Weight::Leftover)
+        .sums(Severity::Leftover)
         .map(|(_, sum)| sum.found)
         .sum();
     if leftovers > 0 {
@@ -30,7 +30,7 @@ pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             "Left over: {leftovers} (no damage: rows that expire leave this behind, and writes prune it \
              bit by bit)"
         )?;
-        kinds(report, Weight::Leftover, &report.leftovers, f)?;
+        kinds(report, Severity::Leftover, &report.leftovers, f)?;
     }
     if report.grace_period {
         writeln!(f, "Grace period: open, other software may write")?;
@@ -77,11 +77,11 @@ fn looked_at(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn kinds(
     report: &Report,
-    weight: Weight,
+    severity: Severity,
     listed: &[Finding],
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
-    for (kind, sum) in report.sums(weight) {
+    for (kind, sum) in report.sums(severity) {
         let Sum { found, mended } = sum;
         let state = match kind.remedy() {
             _ if mended == found => "mended",
@@ -90,9 +90,9 @@ fn kinds(
         };
         writeln!(f, "  {} ({}): {found}", kind.name(), kind.invariant())?;
         writeln!(f, "    {}; {state}", kind.meaning())?;
-        let most = match weight {
-            Weight::Damage => usize::MAX,
-            Weight::Leftover => LEFTOVERS,
+        let most = match severity {
+            Severity::Damage => usize::MAX,
+            Severity::Leftover => LEFTOVERS,
         };
         let own = listed
             .iter()

@@ -1,4 +1,4 @@
-//! One walk over all keys of the tenant.
+//! The walk over all keys of the tenant. It tells what each key should hold, and has rows and indexes checked.
 
 use futures_util::{
     future::BoxFuture,
@@ -8,20 +8,39 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Check, CheckProgress, Report,
-    report::Part,
-    role::{ExpectedRow, Index, Role, role},
+    indexes::{Index, IndexKind},
+    report::BatchFindings,
+    rows::ExpectedRow,
 };
 use crate::{
-    error::Error,
-    store::redis::maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan},
+    store::{
+        Error,
+        redis::{
+            keyspace::Keyspace,
+            maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan},
+        },
+    },
+    types::RowKey,
 };
 
-/// Rows or indexes that are looked at together. A row may have 60 KiB.
+/// How many rows or indexes are checked together. A row may have 60 KiB.
 const BATCH: usize = 100;
-/// How many batches are on the way at once: while Redis works on one, another is decided on.
+/// How many batches are on the way at once. While Redis works on one, another is decided on.
 const WINDOW: usize = 3;
 
-/// Checks all keys of the tenant, whichever servers hold them.
+/// What a key should hold.
+enum Role {
+    /// A row.
+    Row(ExpectedRow),
+    /// An index.
+    Index(Index),
+    /// A row of the older layout, which a migration will move.
+    Legacy,
+    /// Anything else, which isn't checked.
+    Other,
+}
+
+/// Checks all keys of the tenant, and again if servers changed meanwhile.
 pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Result<Report, Error> {
     let mut report = Report::new(check.repair, check.listed);
     let begun = Instant::now();
@@ -44,7 +63,7 @@ async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Rep
     Ok(report)
 }
 
-/// Goes through the keys once.
+/// Checks all keys once.
 async fn once(
     check: &Check,
     report: &mut Report,
@@ -64,37 +83,70 @@ async fn once(
             .map(|rows| Box::pin(check.rows(rows)) as BoxFuture<'_, _>)
             .chain(batches(indexes).map(|some| Box::pin(check.indexes(some)) as BoxFuture<'_, _>));
         let mut works = stream::iter(works).buffer_unordered(WINDOW);
-        while let Some(part) = works.try_next().await? {
-            report.add(part);
+        while let Some(batch) = works.try_next().await? {
+            report.add(batch);
         }
         now.walked.done = scan.done();
         now.walked.elapsed = begun.elapsed();
         now.damaged = report.damaged();
         now.mended = report.mended();
         progress.update(&now);
+        // Leaves Redis half of its time at least.
         sleep(page_begun.elapsed()).await;
     }
 }
 
-/// The rows and the indexes among some keys.
+/// Returns the rows and the indexes among some keys, and counts the others.
 fn sorted(
     check: &Check,
     page: Vec<Vec<u8>>,
     report: &mut Report,
 ) -> (Vec<ExpectedRow>, Vec<Index>) {
     let (mut rows, mut indexes) = (Vec::new(), Vec::new());
-    let mut part = Part::default();
+    let mut batch = BatchFindings::default();
     for key in page {
-        part.counts.keys += 1;
+        batch.counts.keys += 1;
         match role(&check.keys, key) {
             Role::Row(row) => rows.push(row),
             Role::Index(index) => indexes.push(index),
-            Role::Legacy => part.counts.legacy_rows += 1,
-            Role::Other => part.counts.other_keys += 1,
+            Role::Legacy => batch.counts.legacy_rows += 1,
+            Role::Other => batch.counts.other_keys += 1,
         }
     }
-    report.add(part);
+    report.add(batch);
     (rows, indexes)
+}
+
+/// Tells by its name what `key`, a key of the tenant, should hold.
+fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
+    let Ok(key) = String::from_utf8(key) else {
+        return Role::Other;
+    };
+    if let Some(RowKey { session, provider }) = keys.parse_row(&key) {
+        return Role::Row(ExpectedRow {
+            session_index: keys.session_index(&session),
+            provider,
+            row: key,
+        });
+    }
+    let (kind, spelled) = if keys.parse_session_index(&key).is_some() {
+        (IndexKind::SessionRows, None)
+    } else if let Some(spelled) = keys.parse_user_index(&key) {
+        (IndexKind::UserRows, Some(spelled))
+    } else if let Some(spelled) = keys.parse_user_identities(&key) {
+        (IndexKind::UserIdentities, Some(spelled))
+    } else if keys.parse_legacy_row(&key).is_some() {
+        return Role::Legacy;
+    } else {
+        return Role::Other;
+    };
+    let user = spelled.and_then(Keyspace::parse_user);
+    let spelling = user.and_then(|user| serde_json::to_string(user.as_str()).ok());
+    Role::Index(Index {
+        kind,
+        spelling: spelling.map_or_else(String::new, |user| format!("\"user_id\":{user}")),
+        key,
+    })
 }
 
 fn batches<T>(all: Vec<T>) -> impl Iterator<Item = Vec<T>> {

@@ -3,28 +3,29 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::outcome::{Outcome, Reason};
+use super::report::{Outcome, Reason};
 use crate::{
-    store::redis::row::fields::Fields,
+    store::redis::row::rewrite::Fields,
     types::{ProviderName, UserId},
 };
 
-/// An identity's place: whose subject, at which provider, under which type it was kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// The protocol type in the older key.
+/// What the older key of an identity says.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub struct IdentityKey {
+    /// The protocol type in the key.
     pub protocol: String,
     /// The provider that the type is mapped to.
     pub provider: ProviderName,
-    /// The provider's subject.
+    /// The user's subject at the provider.
     pub subject: String,
 }
 
-/// The copy to be made.
+/// A copy of an identity, for its provider's name.
 pub struct Copied {
-    /// What is to be under the provider's name.
+    /// The copy.
     pub json: Zeroizing<Vec<u8>>,
-    /// The user that both point at.
+    /// The user of the identity and of the copy.
     pub user: UserId,
 }
 
@@ -36,34 +37,34 @@ struct Stored {
     provider_subject: Option<String>,
 }
 
-/// The copy of `legacy`.
+/// Makes the copy of `legacy`, the identity under `key`.
 ///
 /// # Errors
 /// What becomes of an identity that isn't copied.
-pub fn rewrite(link: &Link, legacy: &[u8]) -> Result<Copied, Outcome> {
+pub fn rewrite(key: &IdentityKey, legacy: &[u8]) -> Result<Copied, Outcome> {
     let corrupt = |what| Outcome::Failed(Reason::Corrupt(what));
     let fields = Fields::parse(legacy).map_err(corrupt)?;
     let named = fields.provider_id().map_err(corrupt)?;
-    if !named.is_empty() && named != link.protocol {
+    if !named.is_empty() && named != key.protocol {
         return Err(Outcome::LeftAlone(Reason::Logical(named)));
     }
     let stored = read(legacy).map_err(|what| Outcome::Failed(Reason::Unreadable(what)))?;
-    // Logins look for the key; a value that tells of somebody else must not decide who that is.
+    // A login finds the identity by its key. A value that names another subject must not decide who logs in.
     if stored
         .provider_subject
-        .is_some_and(|subject| !subject.is_empty() && subject != link.subject)
+        .is_some_and(|subject| !subject.is_empty() && subject != key.subject)
     {
         return Err(Outcome::Failed(Reason::OtherSubject));
     }
     let user = stored.user_id.and_then(UserId::from_stored);
     let user = user.ok_or(Outcome::Failed(Reason::NoUser))?;
     let json = fields
-        .rewrite(link.provider.as_str(), &[])
+        .rewrite(key.provider.as_str(), &[])
         .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
     Ok(Copied { json, user })
 }
 
-/// What an identity that exists under the provider's name means: it is never overwritten.
+/// Returns what becomes of an identity where the new key holds `existing`, which is never overwritten.
 pub fn decide(copied: &Copied, existing: &[u8]) -> Outcome {
     match read(existing) {
         Err(what) => Outcome::Failed(Reason::UnreadableTarget(what)),
@@ -81,8 +82,8 @@ fn read(json: &[u8]) -> Result<Stored, String> {
 mod tests {
     use super::*;
 
-    fn link() -> Link {
-        Link {
+    fn key() -> IdentityKey {
+        IdentityKey {
             protocol: "oidc".to_owned(),
             provider: ProviderName::new("okta").unwrap(),
             subject: "a:b".to_owned(),
@@ -92,7 +93,7 @@ mod tests {
     #[test]
     fn the_copy_differs_in_the_provider_only() {
         let json = r#"{"user_id":"u","provider_id":"oidc","provider_subject":"a:b","x":1.0}"#;
-        let copied = rewrite(&link(), json.as_bytes()).unwrap();
+        let copied = rewrite(&key(), json.as_bytes()).unwrap();
         assert_eq!(
             String::from_utf8(copied.json.to_vec()).unwrap(),
             json.replace("oidc", "okta")
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn identities_that_are_not_copied() {
-        let outcome = |json: &str| rewrite(&link(), json.as_bytes()).err().unwrap();
+        let outcome = |json: &str| rewrite(&key(), json.as_bytes()).err().unwrap();
         assert_eq!(
             outcome(r#"{"user_id":"u","provider_id":"github"}"#),
             Outcome::LeftAlone(Reason::Logical("github".to_owned()))

@@ -1,4 +1,4 @@
-//! Which provider the rows of an old protocol type belong to.
+//! Which provider the data of each protocol type belongs to.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{IdError, ProviderName};
 
-/// Protocol types that old auth servers wrote in the place of a provider.
+/// The protocol types that old auth servers wrote in place of a provider's name.
 const PROTOCOL_TYPES: [&str; 2] = ["oidc", "oauth2"];
 
 type Pairs = BTreeMap<String, String>;
 
-/// Protocol type → provider, as configured (guarantees, section 5).
+/// The provider of each protocol type, as configured (guarantees, section 5).
 ///
-/// No two types share a provider, and no provider is called like another type: the subjects of two
-/// providers would meet under one name, and users with them (M4).
+/// No two types have the same provider, and no provider has the name of another type. Otherwise two providers' subjects
+/// would meet under one name, and with them two users (M4).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Pairs", try_from = "Pairs")]
 pub struct LegacyMapping(BTreeMap<String, ProviderName>);
@@ -22,20 +22,20 @@ pub struct LegacyMapping(BTreeMap<String, ProviderName>);
 /// Why a pair can't be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
-    /// There is no `=`.
+    /// The pair has no `=`.
     #[error("must be written as TYPE=PROVIDER, like oidc=corp-okta")]
     Shape,
-    /// What is before the `=` is no type. Whatever else stands in a row is the name of a provider,
-    /// which is never changed (M3).
+    /// The text before the `=` is no protocol type. Any other text in a row is a provider's name, which is
+    /// never changed (M3).
     #[error("maps something that is no protocol type: it must be oidc or oauth2")]
     Type,
-    /// What is behind the `=` is no provider.
+    /// The text after the `=` is no provider's name.
     #[error("names a provider that {0}")]
     Provider(#[from] IdError),
-    /// The type is mapped already, to another provider.
+    /// The type is already mapped to another provider.
     #[error("maps a type that is mapped to {0} already")]
     Twice(ProviderName),
-    /// Another type is mapped to the provider, or the provider is called like another type.
+    /// Another type is mapped to the provider, or the provider has the name of another type.
     #[error("gives two types one name, under which their subjects would meet")]
     Meet,
 }
@@ -45,17 +45,17 @@ pub enum MappingError {
 pub enum Meaning<'a> {
     /// A protocol type that is mapped to this provider.
     Mapped(&'a ProviderName),
-    /// A protocol type, or nothing, and no mapping says whose.
+    /// A protocol type, or nothing, for which no mapping names a provider.
     Unmapped,
-    /// The name of a provider already.
+    /// A provider's name.
     Logical,
 }
 
 impl LegacyMapping {
-    /// Adds a pair as it is written: `oidc=corp-okta`.
+    /// Adds a pair that is written like `oidc=corp-okta`.
     ///
     /// # Errors
-    /// A [`MappingError`] if it is malformed, or contradicts an earlier one.
+    /// A [`MappingError`] if the pair is malformed, or contradicts an earlier one.
     pub fn add(&mut self, pair: &str) -> Result<(), MappingError> {
         let (from, to) = pair.split_once('=').ok_or(MappingError::Shape)?;
         if !PROTOCOL_TYPES.contains(&from) {
@@ -81,13 +81,13 @@ impl LegacyMapping {
         self.0.is_empty()
     }
 
-    /// The mapped types, each with its provider.
+    /// Returns the mapped types, each with its provider.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &ProviderName)> {
         self.0.iter().map(|(from, to)| (from.as_str(), to))
     }
 
-    /// What `provider_id` means in a row of the older layout. Nothing at all is mapped only where
-    /// there is one mapping exactly: else it could be either.
+    /// Returns what `provider_id` means in a row of the older layout. An empty one is mapped only if there is exactly
+    /// one mapping: with two it could be either.
     #[must_use]
     pub fn meaning(&self, provider_id: &str) -> Meaning<'_> {
         let mapped = match provider_id {

@@ -7,56 +7,80 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     LegacyMapping, Migration,
-    candidate::{Candidate, Classifier},
-    finder::{Batch, Finder, Grace},
-    lease::Lease,
-    outcome::{Outcome, Reason},
+    completed::CompletedMigration,
+    find::{Batch, Finder, GraceStart},
     progress::{MigrationProgress, Progress},
-    report::Report,
-    worker::Worker,
+    report::{Outcome, Reason, Report},
+    settle::{Settled, Settler},
 };
-use crate::{
-    error::Error,
-    store::redis::{link::topology::ServerSet, maintenance::rounds::Rounds},
+use crate::store::{
+    Error,
+    redis::{
+        link::topology::ServerSet,
+        maintenance::{lease::Lease, rounds::Rounds},
+    },
 };
 
-/// The longest that a batch is taken to work.
+/// The longest time that one batch is assumed to take of Redis.
 const LONGEST: Duration = Duration::from_millis(250);
-/// How many batches are on the way at once at full pace: while Redis works on one, the next is
-/// decided on.
+/// How many batches are on the way at once at full pace. While Redis works on one, the next is decided on.
 const WINDOW: usize = 3;
 
 /// How much of Redis' time a pass takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// All that it can get.
+    /// As much as it can get.
     Full,
-    /// One part in this many: it rests after each batch.
+    /// One part in this many. The pass rests after each batch.
     OneIn(u32),
 }
 
 /// A pass and its rules.
 pub struct Pass<'a> {
+    /// Whose data.
     pub migration: &'a Migration,
-    pub mapping: &'a LegacyMapping,
+    /// Which provider each protocol type stands for.
+    pub mapping: LegacyMapping,
     /// Whether anything is changed.
     pub apply: bool,
-    pub grace: Grace,
+    /// When the grace period begins.
+    pub grace_start: GraceStart,
+    /// How much of Redis' time the pass takes.
     pub pace: Pace,
 }
 
-/// A batch and what became of it.
-type Settled = (Batch, Vec<(Candidate, Outcome)>);
-
-/// What a pass found, and the servers that it is true of.
+/// What a pass found, and the servers on which it found that.
 pub type Findings = (Report, ServerSet);
 
-impl Pass<'_> {
-    /// Goes through all keys, and again if servers changed meanwhile ([`Rounds`]). `None` if the lease was lost on
-    /// the way.
+impl<'a> Pass<'a> {
+    /// A pass at full pace that follows the migration that was `completed` last.
+    pub fn new(
+        migration: &'a Migration,
+        completed: Option<&CompletedMigration>,
+        apply: bool,
+    ) -> Self {
+        let configured = &migration.mapping;
+        Self {
+            migration,
+            mapping: match completed {
+                Some(completed) if configured.is_empty() => completed.mapping.clone(),
+                _ => configured.clone(),
+            },
+            apply,
+            grace_start: match completed {
+                Some(completed) if completed.covers(configured) => GraceStart::Never,
+                None if configured.is_empty() => GraceStart::WithData,
+                _ => GraceStart::AtOnce,
+            },
+            pace: Pace::Full,
+        }
+    }
+
+    /// Goes through all keys, and again if servers changed meanwhile (see [`Rounds`]). Returns `None` if the lease
+    /// was lost meanwhile.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]. What was done until then stays done.
+    /// [`Error::Unavailable`]. What was done until then stays done.
     pub async fn run(
         &self,
         mut lease: Option<&mut Lease<'_>>,
@@ -66,9 +90,9 @@ impl Pass<'_> {
         let mut earlier = None::<Report>;
         loop {
             rounds.begin().await?;
-            let mut report = Report::new(self.mapping, !self.apply);
+            let mut report = Report::new(&self.mapping, !self.apply);
             let outcome = self.once(&mut report, lease.as_deref_mut(), progress).await;
-            // What an earlier round changed was changed, though it has to be looked at again.
+            // The report tells what an earlier round changed, although this round looked at it again.
             if let Some(earlier) = earlier.take() {
                 report = report.after(&earlier);
             }
@@ -82,7 +106,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Goes through all keys once and notes what becomes of each; `false` if the lease was lost on the way.
+    /// Goes through all keys once, and notes what becomes of each. Returns `false` if the lease was lost meanwhile.
     async fn once(
         &self,
         report: &mut Report,
@@ -91,12 +115,12 @@ impl Pass<'_> {
     ) -> Result<bool, Error> {
         let begun = Instant::now();
         let Migration { link, keys, .. } = self.migration;
-        let classifier = Classifier::new(keys, self.mapping);
-        let finder = Finder::new(link, keys, classifier, self.grace, self.apply).await?;
-        let worker = Worker {
+        let (mapping, apply) = (&self.mapping, self.apply);
+        let finder = Finder::new(link, keys, mapping, self.grace_start, apply).await?;
+        let settler = Settler {
             migration: self.migration,
-            mapping: self.mapping,
-            apply: self.apply,
+            mapping,
+            apply,
         };
         let found = try_unfold(finder, |mut finder| async move {
             let batch = finder.next().await?;
@@ -109,7 +133,7 @@ impl Pass<'_> {
         let mut settled = found
             .map_ok(|mut batch: Batch| async move {
                 let candidates = std::mem::take(&mut batch.candidates);
-                Ok::<Settled, Error>((batch, worker.settle(candidates).await?))
+                Ok::<_, Error>((batch, settler.settle(candidates).await?))
             })
             .try_buffer_unordered(window)
             .boxed();
@@ -120,14 +144,8 @@ impl Pass<'_> {
             let Some((batch, outcomes)) = settled.try_next().await? else {
                 break;
             };
-            report.grace_period |= batch.grace;
-            for (key, is_row) in &batch.no_ids {
-                report.note(*is_row, key, &Outcome::Failed(Reason::KeyIsNoId));
-            }
-            for (candidate, outcome) in &outcomes {
-                report.note(candidate.is_row(), candidate.key(), outcome);
-            }
-            // Batches may overtake each other.
+            note(report, &batch, &outcomes);
+            // A batch may overtake another.
             let walked = &mut now.walked;
             walked.scanned = walked.scanned.max(batch.scanned);
             walked.done = walked.done.max(batch.done);
@@ -143,8 +161,8 @@ impl Pass<'_> {
         Ok(true)
     }
 
-    /// Rests as the pace asks for after work that took `worked`, and keeps the lease meanwhile;
-    /// `false` if it is lost.
+    /// Rests after work that took `worked`, as long as the pace asks for, and keeps the lease meanwhile. Returns
+    /// `false` if the lease is lost.
     async fn rest(
         &self,
         worked: Duration,
@@ -152,7 +170,7 @@ impl Pass<'_> {
     ) -> Result<bool, Error> {
         let mut rest = match self.pace {
             Pace::Full => Duration::ZERO,
-            // A batch that waited for a primary didn't take Redis' time.
+            // A batch that took longer waited for a new primary, and didn't take Redis' time.
             Pace::OneIn(parts) => worked.min(LONGEST) * (parts - 1),
         };
         loop {
@@ -168,5 +186,17 @@ impl Pass<'_> {
             sleep(nap).await;
             rest -= nap;
         }
+    }
+}
+
+/// Notes what became of a batch.
+fn note(report: &mut Report, batch: &Batch, outcomes: &Settled) {
+    report.grace_period |= batch.grace_period;
+    for found in &batch.without_id {
+        let outcome = Outcome::Failed(Reason::KeyIsNoId);
+        report.note(found.is_row, &found.key, &outcome);
+    }
+    for (candidate, outcome) in outcomes {
+        report.note(candidate.is_row(), &candidate.key, outcome);
     }
 }

@@ -1,22 +1,22 @@
-//! How far a migration is, for those who wait for it (guarantees, section 5, M8).
+//! How far a migration is, for a person who waits for it (guarantees, section 5, M8).
 
 use std::fmt;
 
 use super::report::Report;
 use crate::store::redis::maintenance::progress::{State, Walked};
 
-pub use crate::store::redis::maintenance::progress::{Progress, Silent};
+pub use crate::store::redis::maintenance::progress::{Progress, Silent, on_stderr};
 
-/// How far it is.
+/// How far a migration is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MigrationProgress {
-    /// How far it got through the keys.
+    /// How far it has walked through the keys.
     pub walked: Walked,
-    /// Pieces of older data that were changed, or would be.
+    /// How many pieces of older data were changed, or would be.
     pub migrated: u64,
-    /// Those that needed nothing done.
+    /// How many need no change.
     pub skipped: u64,
-    /// Those that can't be migrated.
+    /// How many can't be migrated.
     pub failed: u64,
 }
 
@@ -51,12 +51,6 @@ impl State for MigrationProgress {
             "migrating"
         );
     }
-}
-
-/// One line that is written over and over on a terminal; else a line in the log every few seconds.
-#[must_use]
-pub fn on_stderr() -> Box<dyn Progress<MigrationProgress>> {
-    crate::store::redis::maintenance::progress::on_stderr()
 }
 
 #[cfg(test)]

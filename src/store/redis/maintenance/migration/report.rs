@@ -1,29 +1,127 @@
-//! What a migration did, or would do.
+//! What a migration did, or what it would do: what became of each piece of older data, and the sums.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{LegacyMapping, outcome::Outcome};
+use super::LegacyMapping;
+use crate::store::redis::row::rewrite::NotAnObject;
 
-/// What became of all older data. A dry run's and that of the run after it are equal but for
+/// What became of a piece of older data in a run, or would become of it in a dry run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is now where it belongs: a row was moved, an identity was copied.
+    Migrated,
+    /// It replaced the row that an earlier migration made of the same session (M2).
+    Superseded,
+    /// The older row was dropped, because another writer had put a newer one under the new key (M2).
+    Dropped,
+    /// The identity had been copied before.
+    Present,
+    /// The older row is `null`, which is no row. It is left alone.
+    Null,
+    /// It was gone before it could be read.
+    Vanished,
+    /// It is readable, and deliberately left as it is.
+    LeftAlone(Reason),
+    /// It can't be migrated.
+    Failed(Reason),
+}
+
+/// Why a piece of older data is left alone or can't be migrated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its `provider_id` is a provider's name already (M3).
+    Logical(String),
+    /// The identity under the provider's name belongs to another user (M4).
+    OtherUser,
+    /// Its `provider_id` is a protocol type, or empty, and no mapping says which provider that is.
+    Unmapped(String),
+    /// Its value can't be rewritten.
+    Corrupt(NotAnObject),
+    /// Its value can be rewritten, but no reader could decode it afterwards.
+    Unreadable(String),
+    /// What exists under the new key can't be decoded. Only a person can say which of the two counts.
+    UnreadableTarget(String),
+    /// The identity names no user.
+    NoUser,
+    /// The identity names another subject than its key.
+    OtherSubject,
+    /// No id gives this key: it isn't UTF-8, or it ends where an id should begin.
+    KeyIsNoId,
+    /// The key holds another type of value.
+    NotAString,
+    /// The new key or an index holds another type of value.
+    WrongType,
+    /// Other writers changed it each time that it was looked at.
+    KeptChanging,
+}
+
+impl Reason {
+    /// Returns the reason for a log, without anything that was stored.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Logical(_) => "it has a provider's name already",
+            Self::OtherUser => "the provider's identity is another user's",
+            Self::Unmapped(_) => "its protocol type is not mapped",
+            Self::Corrupt(_) | Self::Unreadable(_) => "it is corrupt",
+            Self::UnreadableTarget(_) => "what is under the new key is corrupt",
+            Self::NoUser => "it names no user",
+            Self::OtherSubject => "it names another subject than its key",
+            Self::KeyIsNoId => "its key holds no id",
+            Self::NotAString => "it is no string",
+            Self::WrongType => "the new key or an index has another type",
+            Self::KeptChanging => "it kept changing",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Logical(name) => write!(f, "its provider_id is a provider's name: {name:?}"),
+            Self::OtherUser => f.write_str("another user has this subject at the provider already"),
+            Self::Unmapped(protocol) if protocol.is_empty() => f.write_str(
+                "its provider_id is empty, which is mapped only where exactly one type is",
+            ),
+            Self::Unmapped(protocol) => {
+                write!(f, "its provider_id is {protocol:?}, which is not mapped")
+            }
+            Self::Corrupt(what) => write!(f, "the value {what}"),
+            Self::Unreadable(what) => write!(f, "the value can't be read: {what}"),
+            Self::UnreadableTarget(what) => {
+                write!(f, "what is under the new key can't be read: {what}")
+            }
+            Self::NoUser => f.write_str("the value names no user"),
+            Self::OtherSubject => f.write_str("the value names another subject than the key"),
+            Self::KeyIsNoId => f.write_str("the key holds no id"),
+            Self::NotAString => f.write_str("the key holds no string"),
+            Self::WrongType => {
+                f.write_str("the new key or an index of it holds another type of value")
+            }
+            Self::KeptChanging => f.write_str("it changed each time that it was looked at"),
+        }
+    }
+}
+
+/// What became of all older data. The report of a dry run equals that of the run after it, except for
 /// [`Report::dry_run`] (guarantees, section 5, M8).
 ///
-/// It names keys, and a key holds a session's id: it is for the operator who asked, never for a log.
+/// A report names keys, and a key holds a session's id. It is for the operator who asked, never for a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-
 pub struct Report {
-    /// Nothing was changed.
+    /// Whether this was a dry run, which changes nothing.
     pub dry_run: bool,
-    /// The mapping that was used: protocol type to provider.
+    /// The mapping that was used, from protocol type to provider.
     pub mapping: LegacyMapping,
     /// Rows of the older layout.
     pub rows: Counts,
     /// Identities of the mapped types.
     pub identities: Counts,
-    /// What can't be migrated (M6), by key.
+    /// What can't be migrated (M6), ordered by key.
     pub failed: Vec<Entry>,
-    /// What is left as it is (M3), by key.
+    /// What is left as it is (M3), ordered by key.
     pub left_alone: Vec<Entry>,
     /// Whether other software may still write to the tenant (M7).
     pub grace_period: bool,
@@ -46,23 +144,23 @@ pub struct Counts {
 /// A key that the operator may have to look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Entry {
-    /// The key; what isn't UTF-8 in it is replaced.
+    /// The key, with replacements for what isn't UTF-8.
     pub key: String,
-    /// Why it is listed.
+    /// Why the key is listed.
     pub reason: String,
-    /// Which kind of reason that is: the only part that may be logged.
+    /// The reason without anything that was stored. Of an entry, only this may be logged.
     #[serde(skip)]
     pub kind: &'static str,
 }
 
 impl Counts {
-    /// How many were changed or would be.
+    /// Returns how many pieces were changed, or would be.
     #[must_use]
     pub fn changed(&self) -> u64 {
         self.migrated + self.superseded + self.dropped
     }
 
-    /// How many need nothing done to them.
+    /// Returns how many pieces need no change.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.present + self.null + self.vanished + self.left_alone
@@ -125,7 +223,7 @@ impl Report {
         }
     }
 
-    /// The same with what an earlier round, which had to be repeated, changed.
+    /// Adds what an earlier round changed that had to be repeated.
     pub(super) fn after(mut self, earlier: &Self) -> Self {
         for (counts, before) in [
             (&mut self.rows, &earlier.rows),
@@ -144,7 +242,7 @@ impl Report {
         self.left_alone.sort_unstable();
     }
 
-    /// Writes counts and kinds of reasons to the log.
+    /// Writes counts and kinds of reasons to the log, but no keys.
     pub(super) fn log(&self) {
         let (rows, identities) = (&self.rows, &self.identities);
         tracing::info!(
@@ -173,7 +271,7 @@ impl Report {
     }
 }
 
-/// As the `migrate` command prints it.
+/// Writes the report as the `migrate` command prints it.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.dry_run {

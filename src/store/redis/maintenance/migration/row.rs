@@ -1,4 +1,4 @@
-//! The decision about one row: a function of bytes, so that a dry run and a run can't differ.
+//! The decision about one row. It is a function of bytes, so that a dry run and a run decide alike.
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -6,38 +6,39 @@ use zeroize::Zeroizing;
 use super::{
     LegacyMapping,
     mapping::Meaning,
-    outcome::{Outcome, Reason},
+    report::{Outcome, Reason},
 };
 use crate::{
-    store::redis::row::{self, fields::Fields},
+    store::redis::row::{self, rewrite::Fields},
     types::{RowKey, SessionId, UserId, Version},
 };
 
-/// A row as it is to be: all that can be told without looking at its new key.
+/// A row as it is to be, as far as the older row alone tells.
 pub struct Rewritten {
-    /// Where it belongs.
+    /// The new row's session and provider.
     pub key: RowKey,
-    /// What is to be there.
+    /// The new row.
     pub json: Zeroizing<Vec<u8>>,
-    /// Whose it is.
+    /// The user that the row belongs to.
     pub user: Option<UserId>,
 }
 
 /// What is to be done to the older row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Move it: there is no newer one.
+    /// Move it: there is no row under the new key.
     Move,
-    /// Move it over the row that an earlier migration made, which belongs to this user (M2).
+    /// Move it over the row that an earlier migration made (M2). The user is the one that the replaced row
+    /// belongs to.
     Supersede(Option<UserId>),
-    /// Drop it: there is a newer one.
+    /// Drop it: another writer put a newer row under the new key.
     Drop,
 }
 
-/// Rewrites the older row of `session`.
+/// Rewrites `legacy`, the older row of `session`.
 ///
 /// # Errors
-/// What becomes of a row that doesn't move.
+/// What becomes of a row that can't move.
 pub fn rewrite(
     session: SessionId,
     legacy: &[u8],
@@ -54,8 +55,8 @@ pub fn rewrite(
         Meaning::Unmapped => return Err(Outcome::Failed(Reason::Unmapped(named))),
         Meaning::Logical => return Err(Outcome::LeftAlone(Reason::Logical(named))),
     };
-    // The mark of a row that the migration wrote is its version once more. Whoever writes the row
-    // after that gives it another version, and the mark counts no longer even if it was kept.
+    // A row that the migration wrote carries its version once more, as a mark. A later writer gives the row another
+    // version, and then the mark no longer counts, even if the writer kept it.
     let version = Version::random().number();
     let json = fields
         .rewrite(
@@ -63,34 +64,38 @@ pub fn rewrite(
             &[("version", version), ("migrated", version)],
         )
         .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
-    // A row that nobody can read must not count as migrated (M6).
-    let read = row::decode_row(&json, &provider)
-        .map_err(|error| Outcome::Failed(Reason::Unreadable(error.0)))?;
-    Ok(Rewritten {
-        key: RowKey { session, provider },
-        json,
-        user: read.row.user_id,
-    })
-}
-
-/// Decides by what is under the new key, `existing`.
-///
-/// # Errors
-/// What becomes of a row that doesn't move.
-pub fn decide(rewritten: &Rewritten, existing: Option<&[u8]>) -> Result<Decision, Outcome> {
-    let Some(existing) = existing.filter(|bytes| *bytes != row::NULL) else {
-        return Ok(Decision::Move);
-    };
-    // Dropping the older row for one that nobody can read would lose the last readable copy.
-    let stored = row::decode_row(existing, &rewritten.key.provider)
-        .map_err(|error| Outcome::Failed(Reason::UnreadableTarget(error.0)))?;
-    if mark(existing) == Some(stored.version) {
-        Ok(Decision::Supersede(stored.row.user_id))
-    } else {
-        Ok(Decision::Drop)
+    // A row that no reader can decode must not count as migrated (M6).
+    match row::decode_slice(&json, &provider) {
+        Some(Ok(read)) => Ok(Rewritten {
+            key: RowKey { session, provider },
+            json,
+            user: read.row.user_id,
+        }),
+        Some(Err(error)) => Err(Outcome::Failed(Reason::Unreadable(error.0))),
+        None => Err(Outcome::Null),
     }
 }
 
+/// Decides about a row whose new key holds `existing`.
+///
+/// # Errors
+/// What becomes of a row that stays where it is.
+pub fn decide(rewritten: &Rewritten, existing: Option<&[u8]>) -> Result<Decision, Outcome> {
+    let Some(existing) = existing else {
+        return Ok(Decision::Move);
+    };
+    match row::decode_slice(existing, &rewritten.key.provider) {
+        None => Ok(Decision::Move),
+        Some(Ok(stored)) if mark(existing) == Some(stored.version) => {
+            Ok(Decision::Supersede(stored.row.user_id))
+        }
+        Some(Ok(_)) => Ok(Decision::Drop),
+        // To drop the older row for one that no reader can decode would lose the last readable copy.
+        Some(Err(error)) => Err(Outcome::Failed(Reason::UnreadableTarget(error.0))),
+    }
+}
+
+/// Returns the version that the migration gave the row, if the row still carries the mark.
 fn mark(row: &[u8]) -> Option<Version> {
     #[derive(Deserialize)]
     struct Marked {
@@ -127,7 +132,9 @@ mod tests {
     fn a_row_is_marked_with_its_version() {
         let row =
             of(r#"{"provider_id":"oauth2","user_id":"u","x":[1.0],"migrated":true}"#).unwrap();
-        let stored = row::decode_row(&row.json, &row.key.provider).unwrap();
+        let stored = row::decode_slice(&row.json, &row.key.provider)
+            .unwrap()
+            .unwrap();
         let version = stored.version.number();
         assert_eq!(
             String::from_utf8(row.json.to_vec()).unwrap(),
@@ -162,7 +169,7 @@ mod tests {
                 "{corrupt}"
             );
         }
-        // It is JSON, and no reader could use it.
+        // It is JSON, but no reader could use it.
         assert!(matches!(
             outcome(r#"{"provider_id":"oidc","expires_at":"soon"}"#),
             Outcome::Failed(Reason::Unreadable(_))

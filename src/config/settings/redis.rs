@@ -1,0 +1,112 @@
+//! How Redis is reached, and when a write to it counts as done.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    config::{
+        redis_url::{self, RedisUrl},
+        syntax::{Syntax, boolean, choice, file, number, span, text},
+    },
+    store::redis::Password,
+    types::Secret,
+};
+
+/// When a write counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum WriteIsDone {
+    OnThePrimary,
+    OnReplicas,
+}
+
+const WHEN: [(&str, WriteIsDone); 2] = [
+    ("primary", WriteIsDone::OnThePrimary),
+    ("replicated", WriteIsDone::OnReplicas),
+];
+
+settings! {
+    /// Where Redis is, and how its servers are spoken to.
+    #[derive(Debug)]
+    pub(in crate::config) struct RedisSettings in "Redis" {
+        /// Where Redis is: redis://USER@HOST:PORT/DB, unix:///PATH,
+        /// redis+sentinel://USER@HOST,HOST,HOST/MASTER/DB or redis+cluster://USER@HOST,HOST; rediss
+        /// for TLS. A password is refused on the command line
+        redis_url: RedisUrl = Syntax::trimmed("URL", RedisUrl::parse)
+            .default("redis://127.0.0.1:6379")
+            .secret_if(redis_url::has_password, Self::redis_password_file);
+        /// The Redis password; only in the environment or the file
+        redis_password: Option<Password> = password().optional().secret(Self::redis_password_file);
+        /// A file that holds the Redis password; read again at every connect
+        redis_password_file: Option<PathBuf> = file().optional();
+        /// Certificates (PEM) of the authorities that may vouch for Redis; without it those of the
+        /// system
+        redis_tls_ca: Option<PathBuf> = file().optional();
+        /// The certificate (PEM) that the broker shows to Redis; read again at every connect
+        redis_tls_cert: Option<PathBuf> = file().optional();
+        /// The private key (PEM) of `redis-tls-cert`
+        redis_tls_key: Option<PathBuf> = file().optional();
+        /// The name that Redis' certificates must be for; without it the host that is connected to
+        redis_tls_server_name: Option<String> = text("NAME").optional();
+    }
+}
+
+settings! {
+    /// How sentinels are spoken to.
+    #[derive(Debug)]
+    pub(in crate::config) struct SentinelSettings in "Redis" {
+        /// The user at the sentinels
+        redis_sentinel_username: Option<String> = text("USER").optional();
+        /// The password at the sentinels; only in the environment or the file
+        redis_sentinel_password: Option<Password> =
+            password().optional().secret(Self::redis_sentinel_password_file);
+        /// A file that holds the password at the sentinels; read again at every connect
+        redis_sentinel_password_file: Option<PathBuf> = file().optional();
+        /// Whether the sentinels are spoken to over TLS; without it as Redis itself
+        redis_sentinel_tls: Option<bool> = boolean().optional();
+        /// As `redis-tls-ca`, for the sentinels; without it that one
+        redis_sentinel_tls_ca: Option<PathBuf> = file().optional();
+        /// As `redis-tls-cert`, for the sentinels; without it that one
+        redis_sentinel_tls_cert: Option<PathBuf> = file().optional();
+        /// As `redis-tls-key`, for the sentinels; without it that one
+        redis_sentinel_tls_key: Option<PathBuf> = file().optional();
+        /// As `redis-tls-server-name`, for the sentinels
+        redis_sentinel_tls_server_name: Option<String> = text("NAME").optional();
+    }
+}
+
+settings! {
+    /// The connections to Redis, and how long to wait for it.
+    #[derive(Debug)]
+    pub(in crate::config) struct LinkSettings in "Redis" {
+        /// Connections to Redis, each shared by all callers
+        redis_connections: u32 = number(1..=64).default("2");
+        /// How long connecting to Redis may take, and how long a call waits for a connection
+        redis_connect_timeout: Duration = span().default("1s");
+        /// How long an answer from Redis may take
+        redis_timeout: Duration = span().default("1s");
+        /// How long a call waits for a new primary, with Sentinel or Cluster
+        redis_failover_wait: Duration = span().default("3s");
+    }
+}
+
+settings! {
+    /// When a write counts as done.
+    #[derive(Debug)]
+    pub(in crate::config) struct DurabilitySettings in "Redis" {
+        /// When a write counts as done: `primary` (Redis has it) or `replicated` (replicas have it
+        /// too)
+        durability: WriteIsDone = choice("WHEN", &WHEN).default("primary");
+        /// How many replicas must have a write, where it is `replicated`
+        durability_replicas: u32 = number(1..=100).default("1");
+        /// How long a write waits for them
+        durability_timeout: Duration = span().default("1s");
+        /// Connections for writes that wait, each for one write at a time
+        durability_connections: u32 = number(1..=1024).default("16");
+    }
+}
+
+/// A password; an empty one is none.
+fn password() -> Syntax<Password> {
+    Syntax::verbatim("PASSWORD", |text| {
+        Ok(Secret::new(text.to_owned()).map_or(Password::None, Password::Fixed))
+    })
+}

@@ -1,0 +1,145 @@
+//! How the text of a setting is read.
+//!
+//! A [`Syntax`] becomes a [`Value`] when it is said what an unset setting means:
+//! `span().default("10s")`, `file().optional()`.
+
+use std::{
+    fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
+};
+
+use super::value::{Form, Style, Value};
+
+/// Reads one text, or says what is wrong with it.
+type Parse<T> = Box<dyn Fn(&str) -> Result<T, String>>;
+
+/// How one text is read. What a wrong text is told never quotes a secret.
+pub(super) struct Syntax<T> {
+    form: Form,
+    value_name: &'static str,
+    parse: Parse<T>,
+}
+
+impl<T: 'static> Syntax<T> {
+    /// Reads the text as it is.
+    pub fn verbatim(
+        value_name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String> + 'static,
+    ) -> Self {
+        Self {
+            form: Form::Single,
+            value_name,
+            parse: Box::new(parse),
+        }
+    }
+
+    /// Reads the text without the white space around it.
+    pub fn trimmed(
+        value_name: &'static str,
+        parse: impl Fn(&str) -> Result<T, String> + 'static,
+    ) -> Self {
+        Self::verbatim(value_name, move |text| parse(text.trim()))
+    }
+
+    /// Where the setting is unset, its value is that of `text`, which must be valid.
+    pub fn default(self, text: &'static str) -> Value<T> {
+        let mut style = Style::new(self.form, self.value_name);
+        style.default = Some(text);
+        let read = move |texts: &[String]| {
+            let text = texts.first().map_or(text, String::as_str);
+            (self.parse)(text).map_err(|message| vec![message])
+        };
+        Value {
+            style,
+            read: Box::new(read),
+        }
+    }
+
+    /// Where the setting is unset, it has no value.
+    pub fn optional(self) -> Value<Option<T>> {
+        let style = Style::new(self.form, self.value_name);
+        let read = move |texts: &[String]| {
+            let value = texts.first().map(|text| (self.parse)(text)).transpose();
+            value.map_err(|message| vec![message])
+        };
+        Value {
+            style,
+            read: Box::new(read),
+        }
+    }
+}
+
+/// Any text.
+pub(super) fn text(value_name: &'static str) -> Syntax<String> {
+    Syntax::verbatim(value_name, |text| Ok(text.to_owned()))
+}
+
+/// The path of a file.
+pub(super) fn file() -> Syntax<PathBuf> {
+    Syntax::verbatim("FILE", |path| Ok(PathBuf::from(path)))
+}
+
+/// A type that knows how it is written.
+pub(super) fn parsed<T: FromStr<Err: Display> + 'static>(value_name: &'static str) -> Syntax<T> {
+    Syntax::trimmed(value_name, |text| {
+        text.parse().map_err(|error| format!("{text:?} {error}"))
+    })
+}
+
+/// An address and a port.
+pub(super) fn address() -> Syntax<SocketAddr> {
+    Syntax::trimmed("ADDR:PORT", |text| {
+        text.parse().map_err(|_| {
+            format!("{text:?} is not an address and port, like 127.0.0.1:50051 or [::1]:50051")
+        })
+    })
+}
+
+/// `true` or `false`.
+pub(super) fn boolean() -> Syntax<bool> {
+    Syntax {
+        form: Form::Switch,
+        ..choice("BOOL", &[("true", true), ("false", false)])
+    }
+}
+
+/// One of several words.
+pub(super) fn choice<T: Copy + 'static>(
+    value_name: &'static str,
+    choices: &'static [(&'static str, T)],
+) -> Syntax<T> {
+    Syntax::trimmed(value_name, move |text| {
+        let chosen = choices.iter().find(|(word, _)| *word == text);
+        chosen.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            format!("{text:?} is none of {}", words.join(", "))
+        })
+    })
+}
+
+/// A whole number in a range.
+pub(super) fn number<T>(range: RangeInclusive<T>) -> Syntax<T>
+where
+    T: FromStr + PartialOrd + Display + 'static,
+{
+    Syntax::trimmed("N", move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            format!("{text:?} is not a whole number from {least} to {most}")
+        })
+    })
+}
+
+/// A span of time.
+pub(super) fn span() -> Syntax<Duration> {
+    const SPANS: RangeInclusive<Duration> =
+        Duration::from_millis(1)..=Duration::from_secs(100 * 366 * 86_400);
+    Syntax::trimmed("SPAN", |text| {
+        let span = humantime::parse_duration(text).ok();
+        span.filter(|span| SPANS.contains(span)).ok_or_else(|| {
+            format!(
+                "{text:?} is not a span of time from 1ms to 100 years, like 500ms, 10s or 30days"
+            )
+        })
+    })
+}

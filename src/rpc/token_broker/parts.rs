@@ -1,0 +1,107 @@
+//! The messages within requests: tokens, binding, precondition.
+
+use crate::{
+    proto::v1::{self, precondition},
+    rpc::fields::Fields,
+    tokens::{Binding, Precondition},
+    types::{ClientId, Row, Secret, Subject, UserId},
+};
+
+/// The longest `token_type`, in bytes.
+const MAX_TOKEN_TYPE: usize = 64;
+
+/// What to expect of a row: nothing, if the request has no binding.
+pub(super) fn binding(fields: &mut Fields, binding: Option<v1::Binding>) -> Option<Binding> {
+    let Some(v1::Binding {
+        user_id,
+        client_id,
+        upstream_subject,
+    }) = binding
+    else {
+        return Some(Binding::default());
+    };
+    if user_id.is_none() && client_id.is_none() && upstream_subject.is_none() {
+        fields.reject(
+            "binding",
+            "must name a user_id, a client_id or an upstream_subject",
+        );
+    }
+    Some(Binding {
+        user_id: user_id.and_then(|id| fields.note("binding.user_id", UserId::new(id))),
+        client_id: client_id.and_then(|id| fields.note("binding.client_id", ClientId::new(id))),
+        upstream_subject: upstream_subject
+            .and_then(|id| fields.note("binding.upstream_subject", Subject::new(id))),
+    })
+}
+
+/// The row that the tokens of a request make.
+pub(super) fn tokens(fields: &mut Fields, tokens: Option<v1::UpstreamTokens>) -> Option<Row> {
+    let Some(tokens) = tokens else {
+        fields.reject("tokens", "is required");
+        return None;
+    };
+    let row = Row {
+        access_token: Secret::new(tokens.access_token),
+        refresh_token: Secret::new(tokens.refresh_token),
+        id_token: Secret::new(tokens.id_token),
+        token_type: tokens.token_type,
+        scopes: tokens.scopes,
+        expires_at: fields.time("tokens.expires_at", tokens.expires_at),
+        session_expires_at: fields.time("tokens.session_expires_at", tokens.session_expires_at),
+        refresh_expires_at: fields.time("tokens.refresh_expires_at", tokens.refresh_expires_at),
+        user_id: fields.optional("tokens.user_id", tokens.user_id, UserId::new),
+        upstream_subject: fields.optional(
+            "tokens.upstream_subject",
+            tokens.upstream_subject,
+            Subject::new,
+        ),
+        client_id: fields.optional("tokens.client_id", tokens.client_id, ClientId::new),
+        updated_at: None,
+        reauth: None,
+    };
+    check(fields, &row);
+    Some(row)
+}
+
+fn check(fields: &mut Fields, row: &Row) {
+    if row.access_token.is_none() && row.refresh_token.is_none() && row.id_token.is_none() {
+        fields.reject(
+            "tokens",
+            "must have an access_token, a refresh_token or an id_token",
+        );
+    }
+    if row.token_type.len() > MAX_TOKEN_TYPE || row.token_type.chars().any(char::is_control) {
+        fields.reject(
+            "tokens.token_type",
+            "must be at most 64 bytes, without control characters",
+        );
+    }
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    for (at, scope) in row.scopes.iter().enumerate() {
+        if scope.is_empty() || scope.contains(blank) {
+            let field = format!("tokens.scopes[{at}]");
+            fields.reject(&field, "must be one scope: not empty, without white space");
+        }
+    }
+}
+
+/// What has to hold for a write; nothing, if the request has no precondition.
+pub(super) fn precondition(
+    fields: &mut Fields,
+    given: Option<v1::Precondition>,
+) -> Option<Precondition> {
+    match given?.condition {
+        Some(precondition::Condition::MustNotExist(true)) => Some(Precondition::MustNotExist),
+        Some(precondition::Condition::MustNotExist(false)) => {
+            fields.reject("precondition.must_not_exist", "can only be true");
+            None
+        }
+        Some(precondition::Condition::Version(number)) => fields
+            .version("precondition.version", number)
+            .map(Precondition::Version),
+        None => {
+            fields.reject("precondition", "must set must_not_exist or version");
+            None
+        }
+    }
+}

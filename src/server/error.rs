@@ -1,0 +1,35 @@
+//! Why a broker ends before it is told to.
+
+use std::{io, net::SocketAddr};
+
+use tonic::transport;
+
+use crate::{config::explain, store::redis::ConnectError};
+
+/// Why a broker ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address can't be listened on.
+    #[error("listen: can't serve on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The process can't be told to end.
+    #[error("can't wait for signals: {0}")]
+    Signals(#[source] io::Error),
+    /// A setting doesn't fit what is found. Nothing was served.
+    #[error("{}", explain(.0))]
+    Misconfigured(ConnectError),
+    /// Rows can't be migrated, and `allow-unmigrated` isn't set (guarantees, section 5, M6). Nothing
+    /// was served.
+    #[error(
+        "{0} rows or identities of older software can't be migrated, and no call would find them; \
+         `token-broker migrate --dry-run` with the same settings names them, allow-unmigrated starts \
+         without them"
+    )]
+    Unmigrated(usize),
+    /// The transport failed.
+    #[error("can't serve: {0}")]
+    Transport(#[from] transport::Error),
+    /// Reflection can't be assembled.
+    #[error("can't serve reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}

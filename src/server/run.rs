@@ -1,0 +1,97 @@
+//! Listening, and the way to the end.
+
+use std::{future::Future, net::SocketAddr};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{ServeError, Server, connections};
+use crate::store::Backend;
+
+/// Listens on `address`, and says what an address that others can reach means.
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| ServeError::Listen(address, error))?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "insecure-allow-remote: plain text, and any caller that gets here is served"
+        );
+    }
+    Ok(listener)
+}
+
+/// Done when the process is told to end. From then on it isn't killed by these signals.
+pub(super) fn terminated() -> Result<impl Future<Output = ()>, ServeError> {
+    let on = |kind| signal(kind).map_err(ServeError::Signals);
+    let (mut terminate, mut interrupt) =
+        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+impl<S: Backend> Server<S> {
+    /// Serves on `listener` until `stop` is done, then finishes the calls in flight. Calls are
+    /// admitted and health may become SERVING once `prepare` is done; from then on `alongside` runs
+    /// too.
+    ///
+    /// # Errors
+    /// A [`ServeError`]; if `prepare` failed, nothing was served.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        prepare: impl Future<Output = Result<(), ServeError>>,
+        alongside: impl Future<Output = ()>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServeError> {
+        let address = listener.local_addr().ok().map(tracing::field::display);
+        tracing::info!(address, backend = S::NAME, tenant = %self.tenant, "serving");
+        self.health.begin().await;
+        let (end, ended) = oneshot::channel::<()>();
+        let incoming = connections::accept(listener, self.options);
+        let serving = self
+            .router()?
+            .serve_with_incoming_shutdown(incoming, async {
+                ended.await.ok();
+            });
+        tokio::pin!(serving, stop);
+
+        let watching = async {
+            prepare.await?;
+            self.admission.open();
+            let (never, ()) = tokio::join!(self.health.follow(self.tokens.backend()), alongside);
+            match never {}
+        };
+        tokio::select! {
+            () = &mut stop => {}
+            served = &mut serving => return served.map_err(ServeError::Transport),
+            watched = watching => return watched,
+        }
+
+        let grace = Instant::now() + self.options.shutdown_grace;
+        tracing::info!(calls = self.admission.in_flight(), "stopping");
+        // Those who watch the health learn of it before their streams end.
+        self.health.stop().await;
+        self.stopping.begin();
+        end.send(()).ok();
+        let drained = async { tokio::join!(serving, self.admission.drain()).0 };
+        match timeout_at(grace, drained).await {
+            Ok(served) => served?,
+            Err(_) => tracing::warn!("the grace period is over: calls in flight are cut off"),
+        }
+        let store = self.tokens.backend().observer().total();
+        tracing::info!(
+            store_calls = store.ended,
+            store_failures = store.failed,
+            "stopped"
+        );
+        Ok(())
+    }
+}

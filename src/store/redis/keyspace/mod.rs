@@ -1,0 +1,220 @@
+//! The names of the keys (guarantees, section 3). Every key, and so every hash tag, is made here.
+//!
+//! This file makes keys from ids, `parse` takes keys apart, and `spelling` says how an id is written inside
+//! a key.
+
+mod parse;
+mod spelling;
+
+use self::spelling::{encode, encode_session};
+use crate::types::{RowKey, SessionId, Tenant, UserId};
+
+/// The keys of one tenant.
+#[derive(Clone, Debug)]
+pub struct Keyspace {
+    prefix: String,
+}
+
+impl Keyspace {
+    /// Returns the key space of `tenant`.
+    #[must_use]
+    pub fn new(tenant: &Tenant) -> Self {
+        Self {
+            prefix: format!("thv:auth:{{{tenant}}}:"),
+        }
+    }
+
+    /// Returns what all keys of the tenant begin with. The braces are a Redis Cluster hash tag, which puts
+    /// all keys of the tenant into one slot.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns the Redis Cluster slot of all keys: the CRC-16 of what is between the braces.
+    #[must_use]
+    pub fn slot(&self) -> u16 {
+        const SLOTS: u16 = 16_384;
+        let tag = self
+            .prefix
+            .trim_start_matches("thv:auth:{")
+            .trim_end_matches("}:");
+        crc::Crc::<u16>::new(&crc::CRC_16_XMODEM).checksum(tag.as_bytes()) % SLOTS
+    }
+
+    /// Returns what the keys of rows and session indexes begin with.
+    #[must_use]
+    pub fn rows(&self) -> String {
+        format!("{}upstream:", self.prefix)
+    }
+
+    /// Returns what the keys of a session's rows begin with.
+    #[must_use]
+    pub fn session_rows(&self, session: &SessionId) -> String {
+        [&self.prefix, "upstream:", &encode_session(session), ":"].concat()
+    }
+
+    /// Returns the key of a row.
+    #[must_use]
+    pub fn row(&self, key: &RowKey) -> String {
+        let (session, provider) = (encode_session(&key.session), encode(key.provider.as_str()));
+        [&self.prefix, "upstream:", &session, ":", &provider].concat()
+    }
+
+    /// Returns the key of a session's index: a set that holds the keys of the session's rows.
+    #[must_use]
+    pub fn session_index(&self, session: &SessionId) -> String {
+        format!("{}upstream:idx:{}", self.prefix, encode_session(session))
+    }
+
+    /// Returns the key of a user's index: a set that holds the keys of the user's rows.
+    #[must_use]
+    pub fn user_index(&self, user: &UserId) -> String {
+        format!("{}user:upstream:{}", self.prefix, encode(user.as_str()))
+    }
+
+    /// Returns the key of a user record.
+    #[must_use]
+    pub fn user(&self, user: &UserId) -> String {
+        format!("{}user:{}", self.prefix, encode(user.as_str()))
+    }
+
+    /// Returns the key of a set that holds the keys of a user's identities.
+    #[must_use]
+    pub fn user_identities(&self, user: &UserId) -> String {
+        format!("{}user:providers:{}", self.prefix, encode(user.as_str()))
+    }
+
+    /// Returns what the keys of identities begin with.
+    #[must_use]
+    pub fn identities(&self) -> String {
+        format!("{}provider:", self.prefix)
+    }
+
+    /// Returns what the keys of one provider's identities begin with. The length in the key tells where the
+    /// name ends, so the name needs no encoding.
+    #[must_use]
+    pub fn provider_identities(&self, provider: &str) -> String {
+        format!("{}provider:{}:{provider}:", self.prefix, provider.len())
+    }
+
+    /// Returns what the keys of the broker's own records begin with. No key of toolhive begins so.
+    #[must_use]
+    pub fn records(&self) -> String {
+        format!("{}broker:", self.prefix)
+    }
+
+    /// Returns a key that never holds anything.
+    #[must_use]
+    pub fn probe(&self) -> String {
+        format!("{}broker:probe", self.prefix)
+    }
+
+    /// Returns the key that exists while the tenant is in its grace period (guarantees, section 5, M7).
+    #[must_use]
+    pub fn grace(&self) -> String {
+        format!("{}broker:grace", self.prefix)
+    }
+
+    /// Returns the key under which the last completed migration is noted.
+    #[must_use]
+    pub fn migration(&self) -> String {
+        format!("{}broker:migration", self.prefix)
+    }
+
+    /// Returns the key of the lease that the migrating broker holds.
+    #[must_use]
+    pub fn migration_lease(&self) -> String {
+        format!("{}broker:migration:lease", self.prefix)
+    }
+
+    /// Returns the key of the lease that a broker holds while it looks for stragglers, and for a while
+    /// afterwards.
+    #[must_use]
+    pub fn sweep_lease(&self) -> String {
+        format!("{}broker:sweep:lease", self.prefix)
+    }
+
+    /// Returns the pattern with which SCAN finds all keys of the tenant. The prefix needs no escaping: a
+    /// tenant's name has no character that is special in a pattern, and braces aren't special.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        format!("{}*", self.prefix)
+    }
+
+    /// Returns the pattern with which SCAN finds the users' indexes.
+    #[must_use]
+    pub fn user_index_pattern(&self) -> String {
+        format!("{}user:upstream:*", self.prefix)
+    }
+
+    /// Returns the key of a user's index as toolhive spells it: toolhive doesn't encode ids.
+    #[must_use]
+    pub fn plain_user_index(&self, user: &UserId) -> String {
+        format!("{}user:upstream:{}", self.prefix, user.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::ProviderName;
+
+    fn keyspace() -> Keyspace {
+        Keyspace::new(&"ns:name".parse().unwrap())
+    }
+
+    fn key(session: &str, provider: &str) -> RowKey {
+        RowKey {
+            session: SessionId::new(session).unwrap(),
+            provider: ProviderName::new(provider).unwrap(),
+        }
+    }
+
+    #[test]
+    fn plain_ids_give_the_keys_of_toolhive() {
+        let (keys, user) = (keyspace(), UserId::new("u-1").unwrap());
+        let row = key("2f1d-9c", "corp-okta");
+        assert_eq!(
+            keys.row(&row),
+            "thv:auth:{ns:name}:upstream:2f1d-9c:corp-okta"
+        );
+        assert_eq!(
+            keys.session_index(&row.session),
+            "thv:auth:{ns:name}:upstream:idx:2f1d-9c"
+        );
+        assert_eq!(
+            keys.user_index(&user),
+            "thv:auth:{ns:name}:user:upstream:u-1"
+        );
+        assert_eq!(keys.user(&user), "thv:auth:{ns:name}:user:u-1");
+        assert_eq!(
+            keys.user_identities(&user),
+            "thv:auth:{ns:name}:user:providers:u-1"
+        );
+        assert_eq!(
+            keys.provider_identities("oidc"),
+            "thv:auth:{ns:name}:provider:4:oidc:"
+        );
+    }
+
+    #[test]
+    fn the_slot_is_that_of_the_cluster() {
+        // Asked of a server: CLUSTER KEYSLOT thv:auth:{ns:name}:x
+        assert_eq!(keyspace().slot(), 5640);
+    }
+
+    #[test]
+    fn odd_ids_are_percent_encoded() {
+        let odd = keyspace().row(&key("a:b {%}", "idx"));
+        assert_eq!(odd, "thv:auth:{ns:name}:upstream:a%3Ab%20%7B%25%7D:idx");
+        assert_eq!(
+            keyspace().row(&key("idx", "p")),
+            "thv:auth:{ns:name}:upstream:%69dx:p"
+        );
+        assert_eq!(
+            keyspace().row(&key("日本", "ü")),
+            "thv:auth:{ns:name}:upstream:日本:ü"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! How an id is written inside a key.
+
+use std::borrow::Cow;
+
+use crate::types::SessionId;
+
+/// How a session that is called `idx` is written. Written plainly, its rows would look like session indexes.
+const SESSION_IDX: &str = "%69dx";
+
+/// Percent-encodes the characters that could let the keys of two ids meet, or that could end a hash tag. Plain
+/// ids stay as they are, so that toolhive finds them. `scripts/lib.lua` does the same.
+pub fn encode(id: &str) -> Cow<'_, str> {
+    if is_plain(id) {
+        return Cow::Borrowed(id);
+    }
+    let mut encoded = String::with_capacity(id.len() + 16);
+    for c in id.chars() {
+        if is_odd(c) {
+            encoded.push_str(&format!("%{:02X}", u32::from(c)));
+        } else {
+            encoded.push(c);
+        }
+    }
+    Cow::Owned(encoded)
+}
+
+/// Encodes a session's id as [`encode`] does, except for one that is called `idx`.
+pub fn encode_session(session: &SessionId) -> Cow<'_, str> {
+    match session.as_str() {
+        "idx" => Cow::Borrowed(SESSION_IDX),
+        other => encode(other),
+    }
+}
+
+/// Returns the text that is encoded as `encoded`, which may be spelled otherwise than [`encode`] spells it.
+/// Returns `None` if a `%` isn't followed by two digits of an ASCII character.
+pub fn decode(encoded: &str) -> Option<String> {
+    let mut pieces = encoded.split('%');
+    let mut decoded = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (hex, rest) = piece.split_at_checked(2)?;
+        decoded.push(char::from(
+            u8::from_str_radix(hex, 16).ok().filter(u8::is_ascii)?,
+        ));
+        decoded.push_str(rest);
+    }
+    Some(decoded)
+}
+
+/// Whether `text` is an id and its own encoding at once: nothing in it needs encoding.
+pub fn is_plain(text: &str) -> bool {
+    !text.contains(is_odd)
+}
+
+fn is_odd(c: char) -> bool {
+    matches!(c, '%' | ':' | '{' | '}' | '\0'..=' ' | '\x7f')
+}
+
+/// Ids for property tests.
+#[cfg(test)]
+pub mod ids {
+    use proptest::prelude::*;
+
+    /// Ids that are made of what keys are made of, because those meet most easily, and arbitrary ones.
+    pub fn id() -> impl Strategy<Value = String> {
+        prop_oneof![
+            proptest::collection::vec(
+                prop_oneof![
+                    Just(":"),
+                    Just("%"),
+                    Just("{"),
+                    Just("}"),
+                    Just(" "),
+                    Just("idx"),
+                    Just("3A"),
+                    Just("25"),
+                    Just("69dx"),
+                    Just("%3A"),
+                    Just("a"),
+                    Just("é"),
+                    Just("upstream"),
+                    Just("user"),
+                    Just("providers"),
+                ],
+                1..5,
+            )
+            .prop_map(|parts| parts.concat()),
+            "[^\\p{Cc}]{1,40}",
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::{super::Keyspace, ids::id};
+    use crate::types::{ProviderName, RowKey, SessionId, UserId};
+
+    proptest! {
+        /// I6: all keys that a pair of ids gives, none of which may be a key of another pair.
+        #[test]
+        fn different_pairs_never_meet(pairs in proptest::collection::vec((id(), id()), 2..40)) {
+            let keys = Keyspace::new(&"ns:name".parse().unwrap());
+            let mut seen: HashMap<String, String> = HashMap::new();
+            for (session, other) in pairs {
+                let row = RowKey {
+                    session: SessionId::new(session.as_str()).unwrap(),
+                    provider: ProviderName::new(other.as_str()).unwrap(),
+                };
+                let user = UserId::new(other.as_str()).unwrap();
+                for (name, of) in [
+                    (keys.row(&row), format!("row {session:?} {other:?}")),
+                    (keys.session_index(&row.session), format!("session {session:?}")),
+                    (keys.user_index(&user), format!("rows of {other:?}")),
+                    (keys.user(&user), format!("user {other:?}")),
+                    (keys.user_identities(&user), format!("identities of {other:?}")),
+                ] {
+                    let first = seen.entry(name).or_insert_with(|| of.clone());
+                    prop_assert_eq!(&*first, &of);
+                }
+                let index = keys.user_index(&user);
+                let spelled = keys.parse_user_index(&index).unwrap_or_default();
+                prop_assert_eq!(Keyspace::parse_user(spelled), Some(user));
+                let index = keys.session_index(&row.session);
+                prop_assert_eq!(keys.parse_session_index(&index), Some(row.session.clone()));
+                prop_assert_eq!(keys.parse_row(&keys.row(&row)), Some(row));
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Sending a request to the primary, wherever it is, and again where that is safe.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{RedisResult, Value};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Link,
+    connections::{Connections, checked_out},
+    detail,
+    exclusive::Replicas,
+    failure,
+    request::{Channel, Effect, Request},
+    topology::Primary,
+    wire::{Connection, ErrorClass},
+};
+use crate::store::Error;
+
+/// How long to wait before a request is sent again, in milliseconds; twice as long each time, so that a crowd
+/// doesn't keep a server from getting well.
+const PAUSE: std::ops::Range<u64> = 5..15;
+/// How often that is doubled.
+const LONGEST: u32 = 4;
+/// How long to wait before a primary is looked for again, in milliseconds.
+const LOOK_AGAIN: std::ops::Range<u64> = 20..60;
+
+impl Link {
+    /// Sends `request` until it is answered, as often as that is safe and there is time.
+    ///
+    /// What surely wasn't applied is sent again, and so is a read. A write whose answer was lost is not: whether
+    /// it may be repeated is for those to say who know what it means.
+    pub(super) async fn carry_out(
+        &self,
+        effect: Effect,
+        request: Request<'_>,
+    ) -> Result<Vec<Value>, Error> {
+        let end = Instant::now() + self.patience;
+        let replicas = self.shared.replicas.filter(|_| effect == Effect::Writes);
+        let mut importing = None;
+        let mut tries = 0;
+        loop {
+            let (primary, answer) = match (replicas, importing.take()) {
+                (Some(replicas), _) => self.send_exclusively(replicas, request, end).await?,
+                (None, Some((primary, connection))) => (primary, send(connection, request).await),
+                (None, None) => {
+                    let (primary, connection) = self.connection(end).await?;
+                    (primary, send(connection, request).await)
+                }
+            };
+            let error = match (answer, replicas) {
+                (Ok(answers), Some(replicas)) => return replicas.check(answers),
+                (Ok(answers), None) => return Ok(answers),
+                (Err(error), _) => error,
+            };
+            tries += 1;
+            let class = ErrorClass::of(&error);
+            self.topology().note(self.slot, &primary, &class);
+            if effect == Effect::Writes && !class.is_not_applied() {
+                return Err(Error::Unknown(detail(&error, &class)));
+            }
+            if !self.helps(&class) || Instant::now() >= end {
+                return Err(failure(&error));
+            }
+            if let ErrorClass::Ask(Some(address)) = &class
+                && effect == Effect::Reads
+                && !request.runs_scripts()
+            {
+                let connection = self.topology().connect_importing(address).await.ok();
+                importing = connection.map(|connection| (primary, connection));
+            }
+            // Every connection there is may have ended, each to be found out by a request.
+            if importing.is_none()
+                && (class != ErrorClass::Ended || tries > self.shared.sizes.shared)
+            {
+                let pause = rand::random_range(PAUSE) << tries.min(LONGEST);
+                self.pause(pause).await;
+            }
+        }
+    }
+
+    /// Whether it helps to send a request again.
+    pub(super) fn helps(&self, class: &ErrorClass) -> bool {
+        match class {
+            ErrorClass::Passing
+            | ErrorClass::Silent
+            | ErrorClass::Ended
+            | ErrorClass::Unauthenticated => true,
+            // With a single server, no other will do it.
+            ErrorClass::Demoted | ErrorClass::TooFewReplicas => self.topology().fails_over(),
+            ErrorClass::Moved(_) | ErrorClass::Ask(_) => self.topology().is_cluster(),
+            ErrorClass::Refused | ErrorClass::WrongType => false,
+        }
+    }
+
+    async fn pause(&self, millis: u64) {
+        let span = Duration::from_millis(millis);
+        self.topology().pause(self.slot, span).await;
+    }
+
+    /// The slot's primary. Waits until one is known.
+    async fn primary(&self, end: Instant) -> Result<Arc<Primary>, Error> {
+        loop {
+            let error = match timeout_at(end, self.topology().primary(self.slot)).await {
+                Ok(Ok(primary)) => return Ok(primary),
+                Ok(Err(error)) if Instant::now() >= end => {
+                    return Err(self.no_connection(Some(&error)));
+                }
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            if error.is_none() {
+                return Err(self.no_connection(self.topology().trouble().as_ref()));
+            }
+            self.pause(rand::random_range(LOOK_AGAIN)).await;
+        }
+    }
+
+    fn connections<'p>(&self, primary: &'p Arc<Primary>) -> &'p Connections {
+        primary.connections.get_or_init(|| {
+            let servers = self.topology().servers();
+            Connections::new(servers, primary, self.shared.sizes)
+        })
+    }
+
+    /// A connection that callers share, and the primary that it leads to.
+    async fn connection(&self, end: Instant) -> Result<(Arc<Primary>, Connection), Error> {
+        loop {
+            let primary = self.primary(end).await?;
+            let connections = self.connections(&primary);
+            let checked_out = tokio::select! {
+                biased;
+                guard = checked_out(&connections.shared, &connections.last_failure, end) => guard,
+                () = self.topology().changed(self.slot, &primary) => continue,
+            };
+            let guard = match checked_out {
+                Ok(guard) => guard,
+                Err(_) if primary.is_over() && Instant::now() < end => continue,
+                Err(why) => return Err(self.no_connection(why.as_ref())),
+            };
+            // The pool asks `has_broken` only when it gets a guard back: a connection that broke
+            // while it lay idle is found here, and replaced when the guard is dropped.
+            if guard.is_broken() {
+                continue;
+            }
+            let connection = guard.clone();
+            drop(guard);
+            if self.is_sure(end).await? {
+                return Ok((Arc::clone(&primary), connection));
+            }
+        }
+    }
+
+    /// Whether the server that a connection leads to still is the primary, where that matters. Waits, if it isn't
+    /// known, and gives `false`: by then the connection may be an old one.
+    async fn is_sure(&self, end: Instant) -> Result<bool, Error> {
+        if self.shared.replicas.is_none() || self.topology().is_confirmed() {
+            return Ok(true);
+        }
+        while !self.topology().is_confirmed() {
+            if Instant::now() >= end {
+                return Err(Error::unavailable(
+                    "no majority of the sentinels confirms which server is the primary",
+                ));
+            }
+            self.pause(PAUSE.end).await;
+        }
+        Ok(false)
+    }
+
+    /// Sends a request over a connection that it holds alone, and behind it what waits for replicas.
+    async fn send_exclusively(
+        &self,
+        replicas: Replicas,
+        request: Request<'_>,
+        end: Instant,
+    ) -> Result<(Arc<Primary>, RedisResult<Vec<Value>>), Error> {
+        loop {
+            let primary = self.primary(end).await?;
+            let connections = self.connections(&primary);
+            let Some(pool) = &connections.exclusive else {
+                return Err(Error::unavailable("no connections for writes that wait"));
+            };
+            let checked_out = tokio::select! {
+                biased;
+                guard = checked_out(pool, &connections.last_failure, end) => guard,
+                () = self.topology().changed(self.slot, &primary) => continue,
+            };
+            let mut guard = match checked_out {
+                Ok(guard) => guard,
+                Err(_) if primary.is_over() && Instant::now() < end => continue,
+                Err(_) if connections.last_failure.get().is_none() => {
+                    let why = "every connection for such writes waits for replicas";
+                    return Err(Error::NotDurable(why.to_owned()));
+                }
+                Err(why) => return Err(self.no_connection(why.as_ref())),
+            };
+            if guard.is_broken() || !self.is_sure(end).await? {
+                continue;
+            }
+            guard.set_busy(true);
+            let then = Some(replicas.wait());
+            let connection = &mut *guard;
+            let answer = request.send(&mut Channel { connection, then }).await;
+            guard.set_busy(false);
+            drop(guard);
+            return Ok((Arc::clone(&primary), answer));
+        }
+    }
+}
+
+async fn send(mut connection: Connection, request: Request<'_>) -> RedisResult<Vec<Value>> {
+    let (connection, then) = (&mut connection, None);
+    request.send(&mut Channel { connection, then }).await
+}

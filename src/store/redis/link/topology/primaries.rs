@@ -1,0 +1,359 @@
+//! Which server is the primary of which slot, as far as is known.
+//!
+//! One table for the whole process. With a single server and with Sentinel, one server is the primary of
+//! everything; in a cluster, each slot has a primary of its own.
+
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::sync::watch;
+
+use crate::store::redis::{
+    Address,
+    link::{connections::Connections, wire::ConnectionState},
+};
+
+/// How many slots a Redis Cluster has.
+const SLOTS: usize = 16_384;
+/// Stands for a slot that no server is known to hold.
+const NOBODY: u16 = u16::MAX;
+
+/// A server that is the primary of something, as far as is known, and the connections to it.
+#[derive(Debug)]
+pub struct Primary {
+    /// Where it is.
+    pub address: Address,
+    /// Differs between two times at which the same server was the primary.
+    pub term: u64,
+    /// The pools of connections to it, made at their first use.
+    pub connections: OnceLock<Connections>,
+    /// The connections that have to end with its time as primary.
+    states: Mutex<Vec<Weak<ConnectionState>>>,
+    /// Whether its time is over.
+    is_over: watch::Sender<bool>,
+    /// Whether the other nodes of the cluster can't reach it.
+    has_failed: AtomicBool,
+}
+
+/// What becomes of the connections to a server that is no longer a primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// They end at once: the server may go on answering, and not know that it was followed.
+    Now,
+    /// They take no new requests. The server knows, so what it was sent before may be answered still.
+    WhenAnswered,
+}
+
+/// The table of primaries. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Primaries(Arc<watch::Sender<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    terms: u64,
+    primaries: Vec<Arc<Primary>>,
+    /// The place of each slot's primary in `primaries`; `None`: the first one holds everything.
+    slots: Option<Box<[u16]>>,
+}
+
+/// A server of a cluster and the slots that it holds, by the first and the last of each range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Where the server is.
+    pub address: Address,
+    /// Whether the other nodes can't reach it.
+    pub has_failed: bool,
+    /// What it holds.
+    pub slots: Vec<(u16, u16)>,
+}
+
+impl Primary {
+    fn new(address: Address, term: u64) -> Self {
+        Self {
+            address,
+            term,
+            connections: OnceLock::new(),
+            states: Mutex::default(),
+            is_over: watch::Sender::new(false),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Ends the connection when the server's time as primary ends. `false`: it has ended.
+    pub fn adopt(&self, state: &Arc<ConnectionState>) -> bool {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if *self.is_over.borrow() {
+            return false;
+        }
+        states.retain(|state| state.strong_count() > 0);
+        states.push(Arc::downgrade(state));
+        true
+    }
+
+    /// Waits until the server's time as primary is over.
+    pub async fn over(&self) {
+        // The sender lives as long as `self`.
+        _ = self.is_over.subscribe().wait_for(|&is_over| is_over).await;
+    }
+
+    /// Whether the server's time as primary is over.
+    pub fn is_over(&self) -> bool {
+        *self.is_over.borrow()
+    }
+
+    fn leave(&self, how: Leave) {
+        let states = {
+            let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+            self.is_over.send_replace(true);
+            std::mem::take(&mut *states)
+        };
+        for state in states.iter().filter_map(Weak::upgrade) {
+            match how {
+                Leave::Now => state.end(),
+                Leave::WhenAnswered => state.retire(),
+            }
+        }
+    }
+}
+
+impl Table {
+    fn holder(&self, slot: u16) -> Option<&Arc<Primary>> {
+        match &self.slots {
+            None => self.primaries.first(),
+            Some(slots) => self.primaries.get(usize::from(slots[usize::from(slot)])),
+        }
+    }
+
+    /// The entry for the server at `address`, which may be a new one.
+    fn entry(&mut self, address: &Address) -> Arc<Primary> {
+        let known = self
+            .primaries
+            .iter()
+            .find(|known| known.address == *address);
+        if let Some(known) = known {
+            return Arc::clone(known);
+        }
+        self.terms += 1;
+        Arc::new(Primary::new(address.clone(), self.terms))
+    }
+}
+
+impl Primaries {
+    /// A table in which one server will hold everything.
+    pub fn of_everything() -> Self {
+        Self(Arc::new(watch::Sender::new(Table::default())))
+    }
+
+    /// A table of a cluster's slots.
+    pub fn of_slots() -> Self {
+        let slots = vec![NOBODY; SLOTS].into_boxed_slice();
+        Self(Arc::new(watch::Sender::new(Table {
+            slots: Some(slots),
+            ..Table::default()
+        })))
+    }
+
+    /// The primary of `slot`, if one is known.
+    pub fn of(&self, slot: u16) -> Option<Arc<Primary>> {
+        self.0.borrow().holder(slot).cloned()
+    }
+
+    /// The primary of `slot`, if one is known and the other nodes of the cluster can reach it.
+    pub fn usable(&self, slot: u16) -> Option<Arc<Primary>> {
+        let primary = self.of(slot)?;
+        (!primary.has_failed()).then_some(primary)
+    }
+
+    /// Whether `primary` still holds something.
+    pub fn has(&self, primary: &Arc<Primary>) -> bool {
+        let table = self.0.borrow();
+        table
+            .primaries
+            .iter()
+            .any(|held| Arc::ptr_eq(held, primary))
+    }
+
+    /// From now on the server at `address` holds everything. Returns whether it was another one before.
+    pub fn switch(&self, address: &Address) -> bool {
+        let mut last = None;
+        let switched = self.0.send_if_modified(|table| {
+            if table.holder(0).is_some_and(|held| held.address == *address) {
+                return false;
+            }
+            let next = table.entry(address);
+            last = table.primaries.pop();
+            table.primaries = vec![next];
+            true
+        });
+        if let Some(last) = last {
+            last.leave(Leave::Now);
+        }
+        switched
+    }
+
+    /// A node of the cluster said that `slot` is at `address`. Returns whether it was elsewhere before.
+    pub fn move_slot(&self, slot: u16, address: &Address) -> bool {
+        self.0.send_if_modified(|table| {
+            if table
+                .holder(slot)
+                .is_some_and(|held| held.address == *address)
+            {
+                return false;
+            }
+            let next = table.entry(address);
+            let position = table
+                .primaries
+                .iter()
+                .position(|held| Arc::ptr_eq(held, &next));
+            let position = position.unwrap_or_else(|| {
+                table.primaries.push(next);
+                table.primaries.len() - 1
+            });
+            if let Some(slots) = &mut table.slots {
+                slots[usize::from(slot)] = u16::try_from(position).unwrap_or(NOBODY);
+            }
+            true
+        })
+    }
+
+    /// From now on the servers of a cluster hold what `claims` says. `leave` says what becomes of the
+    /// connections to a server that holds nothing any more. Returns the servers that are new.
+    pub fn replace(&self, claims: &[Claim], leave: impl Fn(&Address) -> Leave) -> Vec<Address> {
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        self.0.send_if_modified(|table| {
+            let mut slots = vec![NOBODY; SLOTS].into_boxed_slice();
+            let mut primaries = Vec::with_capacity(claims.len());
+            let mut is_changed = false;
+            for (at, claim) in claims.iter().enumerate() {
+                let entry = table.entry(&claim.address);
+                if !table.primaries.iter().any(|held| Arc::ptr_eq(held, &entry)) {
+                    new.push(claim.address.clone());
+                }
+                let had_failed = entry.has_failed.swap(claim.has_failed, Ordering::Relaxed);
+                is_changed |= had_failed != claim.has_failed;
+                primaries.push(entry);
+                for &(first, last) in &claim.slots {
+                    let range = usize::from(first)..=usize::from(last).min(SLOTS - 1);
+                    slots[range].fill(u16::try_from(at).unwrap_or(NOBODY));
+                }
+            }
+            let held = |primary: &Arc<Primary>| primaries.iter().any(|p| Arc::ptr_eq(p, primary));
+            gone = table
+                .primaries
+                .iter()
+                .filter(|p| !held(p))
+                .cloned()
+                .collect();
+            is_changed |=
+                !gone.is_empty() || !new.is_empty() || table.slots.as_ref() != Some(&slots);
+            table.primaries = primaries;
+            table.slots = Some(slots);
+            is_changed
+        });
+        for primary in gone {
+            primary.leave(leave(&primary.address));
+        }
+        new
+    }
+
+    /// Waits until a primary of `slot` that can be used is known, and is another one than `last`.
+    pub async fn changed(&self, slot: u16, last: Option<&Arc<Primary>>) {
+        let is_other = |table: &Table| {
+            let holder = table.holder(slot).filter(|held| !held.has_failed());
+            holder.is_some_and(|held| last.is_none_or(|last| !Arc::ptr_eq(last, held)))
+        };
+        // The sender lives as long as `self`.
+        _ = self.0.subscribe().wait_for(is_other).await;
+    }
+}
+
+impl Primary {
+    /// Whether the other nodes of the cluster can't reach it.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(host: &str) -> Address {
+        Address::Tcp(host.to_owned(), 6379)
+    }
+
+    fn claim(host: &str, slots: (u16, u16)) -> Claim {
+        Claim {
+            address: address(host),
+            has_failed: false,
+            slots: vec![slots],
+        }
+    }
+
+    fn holder(primaries: &Primaries, slot: u16) -> Option<String> {
+        let primary = primaries.usable(slot)?;
+        Some(primary.address.to_string())
+    }
+
+    #[test]
+    fn one_server_holds_everything_until_another_takes_over() {
+        let primaries = Primaries::of_everything();
+        assert!(primaries.of(7).is_none());
+        assert!(primaries.switch(&address("a")));
+        assert!(
+            !primaries.switch(&address("a")),
+            "it is the primary already"
+        );
+        let first = primaries.of(7).unwrap();
+        assert!(primaries.switch(&address("b")));
+        assert!(*first.is_over.borrow());
+        assert!(primaries.switch(&address("a")));
+        let again = primaries.of(9).unwrap();
+        assert_ne!(
+            first.term, again.term,
+            "a server that comes back has another term"
+        );
+    }
+
+    #[test]
+    fn each_slot_has_a_primary_of_its_own() {
+        let primaries = Primaries::of_slots();
+        let claims = [claim("a", (0, 99)), claim("b", (100, 16_383))];
+        assert_eq!(primaries.replace(&claims, |_| Leave::Now).len(), 2);
+        assert_eq!(holder(&primaries, 99).as_deref(), Some("a:6379"));
+        assert_eq!(holder(&primaries, 100).as_deref(), Some("b:6379"));
+        let b = primaries.of(100).unwrap();
+
+        // A slot that moves takes nothing from the others of its server.
+        assert!(primaries.move_slot(100, &address("c")));
+        assert_eq!(holder(&primaries, 100).as_deref(), Some("c:6379"));
+        assert_eq!(holder(&primaries, 101).as_deref(), Some("b:6379"));
+        assert!(!*b.is_over.borrow());
+
+        // A server that fails is not used, and one that was followed is left.
+        let mut claims = [claim("a", (0, 99)), claim("c", (100, 16_383))];
+        claims[0].has_failed = true;
+        assert!(primaries.replace(&claims, |_| Leave::Now).is_empty());
+        assert_eq!(holder(&primaries, 7), None);
+        assert!(*b.is_over.borrow() && !primaries.has(&b));
+        assert_eq!(holder(&primaries, 16_383).as_deref(), Some("c:6379"));
+    }
+
+    #[tokio::test]
+    async fn who_waits_hears_of_a_primary_of_its_own_slot() {
+        let primaries = Primaries::of_slots();
+        primaries.replace(&[claim("a", (0, 16_383))], |_| Leave::Now);
+        let last = primaries.of(5).unwrap();
+        let waiting = tokio::spawn({
+            let primaries = primaries.clone();
+            async move { primaries.changed(5, Some(&last)).await }
+        });
+        primaries.move_slot(6, &address("b"));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "another slot moved");
+        primaries.move_slot(5, &address("b"));
+        waiting.await.unwrap();
+    }
+}

@@ -1,0 +1,306 @@
+//! Settling older data: reading the values of many pieces, deciding, and calling the scripts that act.
+//!
+//! Others may write between the decision and the script. So a script acts only if the keys still hold the values
+//! that the decision was made on. Otherwise it answers `changed`, and the piece is looked at again. In this way each
+//! piece goes in one atomic step, even if two brokers migrate at once.
+
+use zeroize::Zeroizing;
+
+use super::{
+    LegacyMapping, Migration,
+    find::{Candidate, OlderData},
+    identity::{self, Copied},
+    report::{Outcome, Reason},
+    row::{self, Decision, Rewritten},
+};
+use crate::store::{
+    Error,
+    redis::{
+        keyspace::Keyspace,
+        link::{Effect, reply},
+        maintenance::repeated,
+        scripts::{Call, Script, sha1_hex},
+    },
+};
+
+/// How often a piece is looked at while others keep changing it.
+const ATTEMPTS: usize = 20;
+
+/// Settles batches of older data.
+#[derive(Clone, Copy)]
+pub struct Settler<'a> {
+    /// Whose data.
+    pub migration: &'a Migration,
+    /// Which provider each protocol type stands for.
+    pub mapping: &'a LegacyMapping,
+    /// Whether the scripts act. Otherwise they only look.
+    pub apply: bool,
+}
+
+/// Candidates, each with what became of it.
+pub type Settled = Vec<(Candidate, Outcome)>;
+
+/// The value of a key, wiped when it is dropped. `None` if the key holds no string.
+type Stored = Option<Zeroizing<Vec<u8>>>;
+
+impl<'a> Settler<'a> {
+    /// Settles `candidates`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]. Then each piece is either as it was or done.
+    pub async fn settle(self, candidates: Vec<Candidate>) -> Result<Settled, Error> {
+        let mut settled = Vec::with_capacity(candidates.len());
+        let mut open = candidates;
+        for _ in 0..ATTEMPTS {
+            if open.is_empty() {
+                return Ok(settled);
+            }
+            open = self.attempt(open, &mut settled).await?;
+        }
+        let kept_changing = |candidate| (candidate, Outcome::Failed(Reason::KeptChanging));
+        settled.extend(open.into_iter().map(kept_changing));
+        Ok(settled)
+    }
+
+    /// Returns the candidates that changed meanwhile.
+    async fn attempt(
+        self,
+        open: Vec<Candidate>,
+        settled: &mut Settled,
+    ) -> Result<Vec<Candidate>, Error> {
+        let mut changed = Vec::new();
+        let plans = self.plan(open, settled, &mut changed).await?;
+        let steps = self.decide(plans, settled).await?;
+        self.carry_out(steps, settled, &mut changed).await?;
+        Ok(changed)
+    }
+
+    /// Reads the older values and plans what is to be under the new keys.
+    async fn plan(
+        self,
+        open: Vec<Candidate>,
+        settled: &mut Settled,
+        changed: &mut Vec<Candidate>,
+    ) -> Result<Vec<(Candidate, Plan)>, Error> {
+        let keys = open.iter().map(|candidate| candidate.key.as_str());
+        let values = self.values(keys).await?;
+        let mut plans = Vec::with_capacity(open.len());
+        let mut no_string = Vec::new();
+        for (candidate, value) in open.into_iter().zip(values) {
+            let Some(older) = value else {
+                no_string.push(candidate);
+                continue;
+            };
+            match Plan::new(&candidate, &older, &self.migration.keys, self.mapping) {
+                Ok(plan) => plans.push((candidate, plan)),
+                Err(outcome) => settled.push((candidate, outcome)),
+            }
+        }
+        let keys = no_string.iter().map(|candidate| candidate.key.as_str());
+        let types = self.migration.link.kinds(keys).await?;
+        for (candidate, value_type) in no_string.into_iter().zip(types) {
+            match value_type.as_str() {
+                "none" => settled.push((candidate, Outcome::Vanished)),
+                "string" => changed.push(candidate),
+                _ => settled.push((candidate, Outcome::Failed(Reason::NotAString))),
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Reads what is under the new keys already, and decides what is to be done.
+    async fn decide(
+        self,
+        plans: Vec<(Candidate, Plan)>,
+        settled: &mut Settled,
+    ) -> Result<Vec<(Candidate, Step<'a>)>, Error> {
+        let keys = plans.iter().map(|(_, plan)| plan.key.as_str());
+        let values = self.values(keys).await?;
+        let mut steps = Vec::with_capacity(plans.len());
+        for ((candidate, plan), existing) in plans.into_iter().zip(values) {
+            let existing = existing.as_ref().map(|bytes| bytes.as_slice());
+            match plan.step(&candidate.key, existing, self) {
+                Ok(step) => steps.push((candidate, step)),
+                Err(outcome) => settled.push((candidate, outcome)),
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Calls the scripts.
+    async fn carry_out(
+        self,
+        steps: Vec<(Candidate, Step<'a>)>,
+        settled: &mut Settled,
+        changed: &mut Vec<Candidate>,
+    ) -> Result<(), Error> {
+        let calls: Vec<_> = steps.iter().map(|(_, step)| step.call()).collect();
+        let link = &self.migration.link;
+        let answers = repeated::call_each(link, &calls, Effect::Writes).await?;
+        drop(calls);
+        for ((candidate, step), answer) in steps.into_iter().zip(answers) {
+            match reply::parse::<String>(answer)?.as_str() {
+                "done" => settled.push((candidate, step.outcome)),
+                "changed" => changed.push(candidate),
+                "type" => settled.push((candidate, Outcome::Failed(Reason::WrongType))),
+                _ => return Err(Error::unavailable("a script gave no known answer")),
+            }
+        }
+        Ok(())
+    }
+
+    async fn values<'k>(self, keys: impl Iterator<Item = &'k str>) -> Result<Vec<Stored>, Error> {
+        let values = self.migration.link.strings(keys).await?.into_iter();
+        Ok(values.map(|value| value.map(Zeroizing::new)).collect())
+    }
+}
+
+/// What is to be under a piece's new key, as far as the older value alone tells.
+struct Plan {
+    key: String,
+    older_sha: String,
+    content: Content,
+}
+
+enum Content {
+    Row(Rewritten),
+    Identity(Copied),
+}
+
+impl Plan {
+    /// Plans for `candidate`, which holds `older`. An error says what becomes of a piece that stays where it is.
+    fn new(
+        candidate: &Candidate,
+        older: &[u8],
+        keys: &Keyspace,
+        mapping: &LegacyMapping,
+    ) -> Result<Self, Outcome> {
+        let (key, content) = match &candidate.data {
+            OlderData::Row(session) => {
+                let rewritten = row::rewrite(session.clone(), older, mapping)?;
+                (keys.row(&rewritten.key), Content::Row(rewritten))
+            }
+            OlderData::Identity(identity) => {
+                let copied = identity::rewrite(identity, older)?;
+                let provider = keys.provider_identities(identity.provider.as_str());
+                (provider + &identity.subject, Content::Identity(copied))
+            }
+        };
+        Ok(Self {
+            key,
+            older_sha: sha1_hex(older),
+            content,
+        })
+    }
+
+    /// Decides, where the new key holds `existing`. An error says what becomes of a piece for which nothing is to
+    /// be done.
+    fn step<'a>(
+        self,
+        older_key: &str,
+        existing: Option<&[u8]>,
+        settler: Settler<'a>,
+    ) -> Result<Step<'a>, Outcome> {
+        let keys = [older_key.to_owned(), self.key];
+        match self.content {
+            Content::Row(rewritten) => {
+                let decision = row::decide(&rewritten, existing)?;
+                let shas = [self.older_sha, existing.map(sha1_hex).unwrap_or_default()];
+                Ok(Step::row(settler, rewritten, decision, keys, shas))
+            }
+            Content::Identity(copied) => match existing {
+                Some(existing) => Err(identity::decide(&copied, existing)),
+                None => Ok(Step::identity(settler, copied, keys, self.older_sha)),
+            },
+        }
+    }
+}
+
+/// The call of a script that carries out a decision, and what that makes of the piece.
+struct Step<'a> {
+    script: &'a Script,
+    keys: Vec<String>,
+    args: Vec<Zeroizing<Vec<u8>>>,
+    /// What becomes of the piece if the script answers `done`.
+    outcome: Outcome,
+}
+
+impl<'a> Step<'a> {
+    /// Moves or drops a row. `names` are its older and its new key, `shas` the digests of what they hold.
+    fn row(
+        settler: Settler<'a>,
+        rewritten: Rewritten,
+        decision: Decision,
+        names: [String; 2],
+        shas: [String; 2],
+    ) -> Self {
+        let Migration {
+            keys: keyspace,
+            scripts,
+            ..
+        } = settler.migration;
+        let Rewritten { key, json, user } = rewritten;
+        let (json, former, outcome) = match decision {
+            Decision::Move => (json, None, Outcome::Migrated),
+            Decision::Supersede(former) => (json, former, Outcome::Superseded),
+            Decision::Drop => (Zeroizing::default(), None, Outcome::Dropped),
+        };
+        let mut keys = Vec::from(names);
+        keys.push(keyspace.session_index(&key.session));
+        keys.push(keyspace.grace());
+        if let Some(user) = &user {
+            keys.push(keyspace.user_index(user));
+            // Toolhive put the older row into this one.
+            let plain = keyspace.plain_user_index(user);
+            if !keys.contains(&plain) {
+                keys.push(plain);
+            }
+        }
+        let former = former.map(|user| keyspace.user_index(&user));
+        keys.extend(former.filter(|index| !keys.contains(index)));
+        let [older_sha, sha] = shas;
+        let args = vec![
+            text(keyspace.prefix().to_owned()),
+            text(older_sha),
+            text(sha),
+            json,
+            flag(user.is_some()),
+            flag(settler.apply),
+        ];
+        Self {
+            script: &scripts.migrate_row,
+            keys,
+            args,
+            outcome,
+        }
+    }
+
+    /// Copies an identity. `names` are its older and its new key, `sha` is the digest of the older value.
+    fn identity(settler: Settler<'a>, copied: Copied, names: [String; 2], sha: String) -> Self {
+        let Migration { keys, scripts, .. } = settler.migration;
+        let mut step_keys = Vec::from(names);
+        step_keys.push(keys.user_identities(&copied.user));
+        Self {
+            script: &scripts.migrate_identity,
+            keys: step_keys,
+            args: vec![text(sha), copied.json, flag(settler.apply)],
+            outcome: Outcome::Migrated,
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call {
+            script: self.script,
+            keys: self.keys.iter().map(String::as_str).collect(),
+            args: self.args.iter().map(|arg| arg.as_slice()).collect(),
+        }
+    }
+}
+
+fn text(arg: String) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(arg.into_bytes())
+}
+
+fn flag(on: bool) -> Zeroizing<Vec<u8>> {
+    text(if on { "1" } else { "" }.to_owned())
+}

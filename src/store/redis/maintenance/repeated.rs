@@ -1,0 +1,49 @@
+//! Writes that do no harm when they are applied twice, sent again while their outcome is unknown.
+//!
+//! Each of them sets something to what it is to be, or acts only while what it was decided on is still there.
+
+use redis::{Cmd, Value};
+
+use crate::store::{
+    Error,
+    redis::{
+        link::{Effect, Link},
+        scripts::{Call, Script},
+    },
+    until_known,
+};
+
+/// Sends a command.
+///
+/// # Errors
+/// As [`Link::write`].
+pub async fn write(link: &Link, cmd: &Cmd) -> Result<Value, Error> {
+    until_known(link.patience(), || link.write(cmd)).await
+}
+
+/// Calls a script.
+///
+/// # Errors
+/// As [`Link::call`].
+pub async fn call(
+    link: &Link,
+    script: &Script,
+    keys: &[&str],
+    args: &[&[u8]],
+) -> Result<Value, Error> {
+    let call = || link.call(script, keys, args, Effect::Writes);
+    until_known(link.patience(), call).await
+}
+
+/// Calls scripts, all at once.
+///
+/// # Errors
+/// As [`Link::call_each`].
+pub async fn call_each(
+    link: &Link,
+    calls: &[Call<'_>],
+    effect: Effect,
+) -> Result<Vec<Value>, Error> {
+    let call = || link.call_each(calls, effect);
+    until_known(link.patience(), call).await
+}

@@ -1,0 +1,179 @@
+//! One Redis a process: what all tenants share, and the tenants' handles to it.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use redis::Value;
+
+use super::{
+    RedisOptions,
+    keyspace::Keyspace,
+    link::{Link, reply},
+    scripts::Scripts,
+};
+use crate::{
+    store::{Error, Health, redis::Durability},
+    types::Tenant,
+};
+
+/// A Redis as this process knows it: connections, which servers are primaries, and what watches them. Clones
+/// are the same one.
+#[derive(Clone)]
+pub struct Redis(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    scripts: Scripts,
+    options: RedisOptions,
+    /// The slots of all tenants, each with the name of a key in it.
+    slots: Mutex<BTreeMap<u16, String>>,
+}
+
+/// Keeps one tenant's data in a Redis: a key space and a handle. Clones are the same one.
+#[derive(Clone)]
+pub struct RedisStore {
+    pub(super) redis: Redis,
+    pub(super) keys: Keyspace,
+    pub(super) link: Link,
+    foreign_members: Arc<AtomicU64>,
+}
+
+impl Redis {
+    /// A Redis that is connected to when it is used. To be made inside of a runtime.
+    #[must_use]
+    pub fn new(options: RedisOptions) -> Self {
+        Self(Arc::new(Inner {
+            link: Link::new(&options),
+            scripts: Scripts::new(),
+            options,
+            slots: Mutex::default(),
+        }))
+    }
+
+    /// The store of one tenant. It shares all connections with those of other tenants.
+    #[must_use]
+    pub fn tenant(&self, tenant: &Tenant) -> RedisStore {
+        let keys = Keyspace::new(tenant);
+        let slot = keys.slot();
+        self.slots().entry(slot).or_insert_with(|| keys.grace());
+        RedisStore {
+            redis: self.clone(),
+            link: self.0.link.to(slot),
+            keys,
+            foreign_members: Arc::default(),
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<u16, String>> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn scripts(&self) -> &Scripts {
+        &self.0.scripts
+    }
+
+    pub(super) fn options(&self) -> &RedisOptions {
+        &self.0.options
+    }
+
+    /// Whether writes wait for replicas.
+    pub(super) fn is_replicated(&self) -> bool {
+        self.0.options.durability != Durability::Primary
+    }
+
+    /// Asks each primary that holds a tenant, through one slot of it.
+    async fn ready(&self) -> Result<(), Error> {
+        let topology = self.0.link.topology();
+        let slots = self.slots().clone();
+        let mut asked = Vec::new();
+        for (slot, key) in slots {
+            let known = topology.known(slot);
+            if known.is_some() && asked.contains(&known) {
+                continue;
+            }
+            is_ready(&self.0.link.to(slot), &key).await?;
+            asked.push(known);
+        }
+        Ok(())
+    }
+}
+
+async fn is_ready(link: &Link, key: &str) -> Result<(), Error> {
+    let answer = link.read(&redis::cmd("ROLE")).await?;
+    let role = reply::list(answer)?
+        .into_iter()
+        .next()
+        .unwrap_or(Value::Nil);
+    match reply::parse::<String>(role)?.as_str() {
+        "master" if link.topology().is_cluster() => {
+            // Only a command with a key tells whether the cluster works, for this slot.
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(key);
+            link.read(&exists).await.map(drop)
+        }
+        "master" => Ok(()),
+        _ => Err(Error::unavailable(
+            "Redis is a replica, which takes no writes",
+        )),
+    }
+}
+
+impl Health for RedisStore {
+    async fn ready(&self) -> Result<(), Error> {
+        self.redis.ready().await
+    }
+}
+
+impl RedisStore {
+    /// The Redis that the store shares with those of other tenants.
+    #[must_use]
+    pub fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    /// How many members were found in indexes, since the start, that lie outside of the tenant or
+    /// are no rows (I10).
+    #[must_use]
+    pub fn foreign_members(&self) -> u64 {
+        self.foreign_members.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_foreign(&self, members: u64) {
+        if members > 0 {
+            self.foreign_members.fetch_add(members, Ordering::Relaxed);
+            tracing::warn!(
+                members,
+                "ignored members of an index that are no rows of this tenant"
+            );
+        }
+    }
+
+    /// Whether scripts are to write something in any case, for WAIT to wait for.
+    pub(super) fn durable_flag(&self) -> &'static [u8] {
+        if self.redis.is_replicated() {
+            b"1"
+        } else {
+            b""
+        }
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading the JSON of a row, which other software may have written.
+
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
+
+use super::NULL;
+use crate::{
+    error::Unreadable,
+    store::Decoded,
+    types::{
+        ClientId, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime, UserId,
+        Version,
+    },
+};
+
+/// The fields, each of which may be missing or `null`.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Read {
+    provider_id: Option<String>,
+    #[serde(deserialize_with = "secret")]
+    access_token: Option<Secret>,
+    #[serde(deserialize_with = "secret")]
+    refresh_token: Option<Secret>,
+    #[serde(deserialize_with = "secret")]
+    id_token: Option<Secret>,
+    expires_at: Option<i64>,
+    session_expires_at: Option<i64>,
+    user_id: Option<String>,
+    upstream_subject: Option<String>,
+    client_id: Option<String>,
+    version: Option<serde_json::Value>,
+    updated_at: Option<i64>,
+    token_type: Option<String>,
+    scopes: Option<Vec<String>>,
+    refresh_expires_at: Option<i64>,
+    reauth: Option<String>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.and_then(Secret::new))
+}
+
+/// Decodes the value of a row's key. `provider` is the provider in the key. Returns `None` for `null`, which every
+/// reader takes for no row. The bytes are wiped.
+pub fn decode(value: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
+    decode_slice(&Zeroizing::new(value), provider)
+}
+
+/// Decodes as [`decode`] does, but leaves the bytes to the caller, who has to wipe them.
+pub fn decode_slice(value: &[u8], provider: &ProviderName) -> Option<Decoded> {
+    (value != NULL).then(|| decode_row(value, provider))
+}
+
+fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
+    // serde would accept an array as the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Unreadable("a JSON array".to_owned()));
+    }
+    // The error's own text would quote the value that has the wrong type. Only its place may be told.
+    let read: Read = serde_json::from_slice(bytes).map_err(|error| {
+        let what = if error.is_data() {
+            "a field of the wrong type"
+        } else {
+            "not JSON"
+        };
+        Unreadable(format!(
+            "{what} at byte {} of {}",
+            error.column(),
+            bytes.len()
+        ))
+    })?;
+    let named = read.provider_id.unwrap_or_default();
+    if !named.is_empty() && named != provider.as_str() {
+        return Err(Unreadable(
+            "provider_id is not the provider in the key".to_owned(),
+        ));
+    }
+    let time = |seconds: Option<i64>| seconds.and_then(UnixTime::from_stored);
+    let reauth = match read.reauth.as_deref() {
+        None | Some("") => None,
+        Some("refused") => Some(ReauthReason::Refused),
+        // An unknown reason doesn't permit the use of the token either.
+        Some(_) => Some(ReauthReason::InDoubt),
+    };
+    let row = Row {
+        access_token: read.access_token,
+        refresh_token: read.refresh_token,
+        id_token: read.id_token,
+        token_type: read.token_type.unwrap_or_default(),
+        scopes: read.scopes.unwrap_or_default(),
+        expires_at: time(read.expires_at),
+        session_expires_at: time(read.session_expires_at),
+        refresh_expires_at: time(read.refresh_expires_at),
+        user_id: read.user_id.and_then(UserId::from_stored),
+        upstream_subject: read.upstream_subject.and_then(Subject::from_stored),
+        client_id: read.client_id.and_then(ClientId::from_stored),
+        updated_at: time(read.updated_at),
+        reauth,
+    };
+    let version = read.version.as_ref().and_then(version);
+    Ok(StoredRow {
+        row,
+        version: version.unwrap_or_else(|| Version::derived_from(bytes)),
+    })
+}
+
+/// Reads a version as the scripts do, to which every number is a double.
+fn version(value: &serde_json::Value) -> Option<Version> {
+    let number = value
+        .as_f64()
+        .filter(|n| n.fract() == 0.0 && (1.0..1e16).contains(n))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked above"
+    )]
+    Version::from_number(number as u64)
+}

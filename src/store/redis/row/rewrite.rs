@@ -1,0 +1,170 @@
+//! Rewriting a JSON object without touching unknown fields: each keeps its bytes and its place.
+
+use serde::{
+    Deserialize, Deserializer, Serializer,
+    de::{MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+/// The fields of an object in their order. Each value keeps its spelling.
+pub struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+/// Why a value can't be rewritten. The message never quotes the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnObject {
+    /// The value isn't JSON, or is JSON but no object.
+    #[error("is no JSON object")]
+    Syntax,
+    /// A field is there twice. Readers differ in which of the two they take.
+    #[error("is a JSON object with a field that is there twice")]
+    Twice,
+    /// `provider_id` is no string.
+    #[error("is a JSON object whose provider_id is no text")]
+    ProviderId,
+}
+
+impl<'a> Fields<'a> {
+    /// Takes `json` apart.
+    ///
+    /// # Errors
+    /// [`NotAnObject::Syntax`] or [`NotAnObject::Twice`].
+    pub fn parse(json: &'a [u8]) -> Result<Self, NotAnObject> {
+        let fields: Self = serde_json::from_slice(json).map_err(|_| NotAnObject::Syntax)?;
+        let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(NotAnObject::Twice);
+        }
+        Ok(fields)
+    }
+
+    /// Returns the value of `provider_id`. A missing one and `null` are empty, as toolhive reads them.
+    ///
+    /// # Errors
+    /// [`NotAnObject::ProviderId`] if the value is anything else than a string.
+    pub fn provider_id(&self) -> Result<String, NotAnObject> {
+        let Some((_, value)) = self.0.iter().find(|(name, _)| name == "provider_id") else {
+            return Ok(String::new());
+        };
+        serde_json::from_str::<Option<String>>(value.get())
+            .map(Option::unwrap_or_default)
+            .map_err(|_| NotAnObject::ProviderId)
+    }
+
+    /// Returns the object with another `provider_id`, which keeps its place or else comes first. The fields in
+    /// `last` are set too, and come last wherever they were before.
+    ///
+    /// # Errors
+    /// No fields of an object cause one.
+    pub fn rewrite(
+        &self,
+        provider_id: &str,
+        last: &[(&str, u64)],
+    ) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+        let size: usize = self
+            .0
+            .iter()
+            .map(|(name, value)| name.len() + value.get().len() + 4)
+            .sum();
+        // Large enough: a buffer that grows leaves its old memory unwiped.
+        let room = size + 6 * provider_id.len() + 40 * last.len() + 64;
+        let mut json = Zeroizing::new(Vec::with_capacity(room));
+        let mut serializer = serde_json::Serializer::new(&mut *json);
+        let mut object = serializer.serialize_map(None)?;
+        if !self.0.iter().any(|(name, _)| name == "provider_id") {
+            object.serialize_entry("provider_id", provider_id)?;
+        }
+        for (name, value) in &self.0 {
+            if name == "provider_id" {
+                object.serialize_entry(name, provider_id)?;
+            } else if !last.iter().any(|(set, _)| set == name) {
+                object.serialize_entry(name, value)?;
+            }
+        }
+        for (name, value) in last {
+            object.serialize_entry(name, value)?;
+        }
+        object.end()?;
+        Ok(json)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::with_capacity(16);
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(json: &str) -> String {
+        let fields = Fields::parse(json.as_bytes()).unwrap();
+        let bytes = fields.rewrite("okta", &[("version", 7)]).unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_keeps_its_bytes_and_its_place() {
+        assert_eq!(
+            rewritten(
+                r#"{"a":1.0,"provider_id":"oidc","n":12345678901234567890123,"e":[],"o":{"x": "\u00fc"}}"#
+            ),
+            r#"{"a":1.0,"provider_id":"okta","n":12345678901234567890123,"e":[],"o":{"x": "\u00fc"},"version":7}"#
+        );
+    }
+
+    #[test]
+    fn a_field_that_is_set_is_there_once() {
+        assert_eq!(
+            rewritten(r#"{"version":"x","a":null}"#),
+            r#"{"provider_id":"okta","a":null,"version":7}"#
+        );
+        assert_eq!(rewritten("{}"), r#"{"provider_id":"okta","version":7}"#);
+    }
+
+    #[test]
+    fn what_cannot_be_rewritten() {
+        for bad in ["", "null", "[1]", "7", "{", "{}x", "{\"a\":\"\u{1}\"}"] {
+            let error = Fields::parse(bad.as_bytes()).err();
+            assert_eq!(error, Some(NotAnObject::Syntax), "{bad}");
+        }
+        assert!(Fields::parse(b"{\"a\":\"\xff\"}").is_err());
+        // The second name is the first one in another spelling.
+        let twice = Fields::parse(br#"{"ab":1,"\u0061b":1}"#).err();
+        assert_eq!(twice, Some(NotAnObject::Twice));
+    }
+
+    #[test]
+    fn a_provider_id_is_text_or_none() {
+        let of = |json: &str| Fields::parse(json.as_bytes()).unwrap().provider_id();
+        assert_eq!(of(r#"{"provider_id":"oi\u0064c"}"#).as_deref(), Ok("oidc"));
+        assert_eq!(of(r#"{"provider_id":null}"#).as_deref(), Ok(""));
+        assert_eq!(of("{}").as_deref(), Ok(""));
+        for bad in ["7", "true", "[\"oidc\"]", "{}"] {
+            let json = format!(r#"{{"provider_id":{bad}}}"#);
+            assert_eq!(of(&json), Err(NotAnObject::ProviderId));
+        }
+    }
+}

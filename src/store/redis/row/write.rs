@@ -1,0 +1,72 @@
+//! Writing a row as JSON.
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::types::{
+    ClientId, ProviderName, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
+};
+
+/// The fields in the order in which they are written.
+#[derive(Serialize)]
+struct Written<'a> {
+    provider_id: &'a str,
+    access_token: &'a str,
+    refresh_token: &'a str,
+    id_token: &'a str,
+    expires_at: i64,
+    session_expires_at: i64,
+    user_id: &'a str,
+    upstream_subject: &'a str,
+    client_id: &'a str,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<i64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    token_type: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    scopes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_expires_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reauth: Option<&'static str>,
+}
+
+/// Encodes `row` as JSON. The bytes are wiped when they are dropped.
+///
+/// # Errors
+/// No [`Row`] causes one. The type spares the caller a panic.
+pub fn encode(
+    row: &Row,
+    provider: &ProviderName,
+    version: Version,
+) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    fn text(secret: Option<&Secret>) -> &str {
+        secret.map_or("", Secret::expose)
+    }
+    let seconds = |time: Option<UnixTime>| time.map(UnixTime::seconds);
+    let written = Written {
+        provider_id: provider.as_str(),
+        access_token: text(row.access_token.as_ref()),
+        refresh_token: text(row.refresh_token.as_ref()),
+        id_token: text(row.id_token.as_ref()),
+        expires_at: seconds(row.expires_at).unwrap_or(0),
+        session_expires_at: seconds(row.session_expires_at).unwrap_or(0),
+        user_id: row.user_id.as_ref().map_or("", UserId::as_str),
+        upstream_subject: row.upstream_subject.as_ref().map_or("", Subject::as_str),
+        client_id: row.client_id.as_ref().map_or("", ClientId::as_str),
+        version: version.number(),
+        updated_at: seconds(row.updated_at),
+        token_type: &row.token_type,
+        scopes: &row.scopes,
+        refresh_expires_at: seconds(row.refresh_expires_at),
+        reauth: row.reauth.map(|reason| match reason {
+            ReauthReason::Refused => "refused",
+            ReauthReason::InDoubt => "in_doubt",
+        }),
+    };
+    // Large enough for most rows: a buffer that grows leaves its old memory unwiped.
+    let mut json = Zeroizing::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));
+    serde_json::to_writer(&mut *json, &written)?;
+    Ok(json)
+}

@@ -1,0 +1,198 @@
+//! A tenant's rows in Redis: one atomic step a method, most of them a script.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use redis::Value;
+
+use super::{
+    RedisStore,
+    link::{Effect, reply},
+    row,
+};
+use crate::{
+    error::Unreadable,
+    store::{Condition, Decoded, DeleteOutcome, Error, Put, PutOutcome, Store},
+    types::{ProviderName, RowKey, SessionId, UserId, Version},
+};
+
+impl Store for RedisStore {
+    const NAME: &'static str = "redis";
+
+    async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
+        let json = row::encode(put.row, &put.key.provider, put.version)
+            .map_err(|_| Error::unavailable("the row can't be written as JSON"))?;
+        let row = self.keys.row(put.key);
+        let session_index = self.keys.session_index(&put.key.session);
+        let grace = self.keys.grace();
+        let user_index = put
+            .row
+            .user_id
+            .as_ref()
+            .map(|user| self.keys.user_index(user));
+        let source = put
+            .source
+            .map(|(key, version)| (self.keys.row(key), decimal(version)));
+
+        let mut keys = vec![row.as_str(), session_index.as_str(), grace.as_str()];
+        keys.extend(user_index.as_deref());
+        keys.extend(source.as_ref().map(|(key, _)| key.as_str()));
+        let condition = match put.condition {
+            Condition::Always => "always".to_owned(),
+            Condition::Absent => "absent".to_owned(),
+            Condition::Version(version) => decimal(version),
+        };
+        let answer = self
+            .link
+            .call(
+                &self.redis.scripts().put,
+                &keys,
+                &[
+                    self.keys.prefix().as_bytes(),
+                    &json,
+                    millis(put.keep_for).to_string().as_bytes(),
+                    condition.as_bytes(),
+                    source
+                        .as_ref()
+                        .map_or("", |(_, version)| version)
+                        .as_bytes(),
+                    put.max_providers.to_string().as_bytes(),
+                    if user_index.is_some() { b"1" } else { b"" },
+                    decimal(put.version).as_bytes(),
+                    self.durable_flag(),
+                ],
+                Effect::Writes,
+            )
+            .await?;
+        match reply::parse::<String>(answer)?.as_str() {
+            "written" => Ok(PutOutcome::Written),
+            "exists" => Ok(PutOutcome::Exists),
+            "mismatch" => Ok(PutOutcome::VersionMismatch),
+            "source" => Ok(PutOutcome::SourceChanged),
+            "full" => Ok(PutOutcome::TooManyProviders),
+            _ => Err(Error::unavailable("put.lua gave no known answer")),
+        }
+    }
+
+    async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
+        let mut get = redis::cmd("GET");
+        get.arg(self.keys.row(key));
+        let value = match self.link.read(&get).await {
+            Err(Error::WrongType) => {
+                return Ok(Some(Err(Unreadable(
+                    "the key holds another type of value".to_owned(),
+                ))));
+            }
+            answer => answer?,
+        };
+        let bytes = reply::bytes(value)?;
+        Ok(bytes.and_then(|bytes| row::decode(bytes, &key.provider)))
+    }
+
+    async fn get_session(
+        &self,
+        session: &SessionId,
+    ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
+        let index = self.keys.session_index(session);
+        let own = self.keys.session_rows(session);
+        let answer = self
+            .link
+            .call(
+                &self.redis.scripts().get_session,
+                &[&index],
+                &[own.as_bytes()],
+                Effect::Reads,
+            )
+            .await?;
+        let mut items = reply::list(answer)?.into_iter();
+        let mut foreign: u64 = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
+
+        let mut rows = BTreeMap::new();
+        while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
+            let key = reply::bytes(key)?.unwrap_or_default();
+            let provider = std::str::from_utf8(&key)
+                .ok()
+                .and_then(|key| self.keys.provider_in(&own, key));
+            let Some(provider) = provider else {
+                foreign += 1;
+                continue;
+            };
+            let bytes = reply::bytes(bytes)?.unwrap_or_default();
+            if let Some(decoded) = row::decode(bytes, &provider) {
+                rows.insert(provider, decoded);
+            }
+        }
+        self.note_foreign(foreign);
+        Ok(rows)
+    }
+
+    async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
+        let (row, index) = (self.keys.row(key), self.keys.session_index(&key.session));
+        let version = version.map(decimal).unwrap_or_default();
+        let keys = [row.as_str(), &index, &self.keys.grace()];
+        let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
+        let args = [prefix, version.as_bytes(), durable];
+        let script = &self.redis.scripts().delete;
+        let answer = self.link.call(script, &keys, &args, Effect::Writes).await?;
+        match reply::parse::<String>(answer)?.as_str() {
+            "deleted" => Ok(DeleteOutcome::Deleted),
+            "absent" => Ok(DeleteOutcome::Absent),
+            "mismatch" => Ok(DeleteOutcome::VersionMismatch),
+            _ => Err(Error::unavailable("delete.lua gave no known answer")),
+        }
+    }
+
+    async fn delete_session(&self, session: &SessionId) -> Result<u64, Error> {
+        let (index, own) = (
+            self.keys.session_index(session),
+            self.keys.session_rows(session),
+        );
+        let keys = [index.as_str(), &self.keys.grace()];
+        let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
+        let args = [prefix, own.as_bytes(), durable];
+        let script = &self.redis.scripts().delete_session;
+        reply::parse(self.link.call(script, &keys, &args, Effect::Writes).await?)
+    }
+
+    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+        self.delete_user_rows_in_batches(user).await
+    }
+
+    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
+        let index = self.keys.user_index(user);
+        let (members, mut foreign) = self.index_members(&index, &self.keys.rows()).await?;
+        let known = members.len() as u64;
+        // Rows of the older layout are no rows yet, but not foreign either.
+        let rows: Vec<_> = members
+            .iter()
+            .filter_map(|key| self.keys.parse_row(key))
+            .collect();
+        let legacy = members
+            .iter()
+            .filter(|key| self.keys.parse_legacy_row(key).is_some())
+            .count();
+        foreign += known - rows.len() as u64 - legacy as u64;
+        self.note_foreign(foreign);
+        Ok(rows)
+    }
+
+    async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
+        let names: Vec<_> = keys.iter().map(|key| self.keys.row(key)).collect();
+        let values = self.link.strings(names.iter().map(String::as_str)).await?;
+        let rows = values.into_iter().zip(keys);
+        let decode = |(bytes, key): (Option<Vec<u8>>, &RowKey)| {
+            bytes.and_then(|bytes| row::decode(bytes, &key.provider))
+        };
+        Ok(rows.map(decode).collect())
+    }
+}
+
+fn decimal(version: Version) -> String {
+    version.number().to_string()
+}
+
+/// A span as scripts take it: 0 for ever, and never less than a millisecond.
+fn millis(span: Option<Duration>) -> u64 {
+    span.map_or(0, |span| {
+        u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
+    })
+}

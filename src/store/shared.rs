@@ -1,0 +1,59 @@
+//! A store behind an [`Arc`] is a store: brokers, services and tasks share one.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Put, PutOutcome, Store,
+};
+use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
+
+impl<S: Store> Store for Arc<S> {
+    const NAME: &'static str = S::NAME;
+
+    async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
+        S::put(self, put).await
+    }
+
+    async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
+        S::get(self, key).await
+    }
+
+    async fn get_session(
+        &self,
+        session: &SessionId,
+    ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
+        S::get_session(self, session).await
+    }
+
+    async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
+        S::get_many(self, keys).await
+    }
+
+    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
+        S::user_rows(self, user).await
+    }
+
+    async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
+        S::delete(self, key, version).await
+    }
+
+    async fn delete_session(&self, session: &SessionId) -> Result<u64, Error> {
+        S::delete_session(self, session).await
+    }
+
+    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+        S::delete_user_rows(self, user).await
+    }
+}
+
+impl<S: Identities> Identities for Arc<S> {
+    async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
+        S::delete_user(self, user).await
+    }
+}
+
+impl<S: Health> Health for Arc<S> {
+    async fn ready(&self) -> Result<(), Error> {
+        S::ready(self).await
+    }
+}

@@ -1,0 +1,111 @@
+//! Checks what always holds of a tenant's data in Redis (guarantees, section 3.2). Written apart from the
+//! code that it checks: it shares neither the names of the keys nor the JSON with it.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+use crate::snapshot::{Content, Snapshot, Value};
+
+/// Members without a row that an index may hold beside twice as many as it has rows (I5).
+const SLACK: usize = 8;
+
+/// What is wrong with the data, a line each; empty if it is sound.
+pub fn violations(snapshot: &Snapshot, prefix: &str) -> Vec<String> {
+    let audit = Audit { snapshot, prefix };
+    let mut wrong = Vec::new();
+    for (key, value) in &snapshot.0 {
+        // A key that isn't text is nothing of the broker's.
+        let Ok(key) = std::str::from_utf8(key) else {
+            continue;
+        };
+        match (audit.kind(key), &value.content) {
+            (Some(KeyKind::Row { session }), Content::Text(text)) if text != b"null" => {
+                audit.row(key, value, text, session, &mut wrong);
+            }
+            (Some(KeyKind::SessionIndex { session }), Content::Set(members)) => {
+                audit.index(key, members, &mut wrong);
+                let own = format!("{prefix}upstream:{session}:");
+                for member in members {
+                    if !member.starts_with(own.as_bytes()) && member.starts_with(prefix.as_bytes())
+                    {
+                        wrong.push(format!("I1: {key} holds a row of another session"));
+                    }
+                }
+            }
+            (Some(KeyKind::UserIndex), Content::Set(members)) => {
+                audit.index(key, members, &mut wrong);
+            }
+            _ => {}
+        }
+    }
+    wrong
+}
+
+struct Audit<'a> {
+    snapshot: &'a Snapshot,
+    prefix: &'a str,
+}
+
+enum KeyKind<'a> {
+    Row { session: &'a str },
+    SessionIndex { session: &'a str },
+    UserIndex,
+}
+
+impl Audit<'_> {
+    fn kind<'k>(&self, key: &'k str) -> Option<KeyKind<'k>> {
+        let rest = key.strip_prefix(self.prefix)?;
+        if rest.starts_with("user:upstream:") {
+            return Some(KeyKind::UserIndex);
+        }
+        match rest.strip_prefix("upstream:")?.split_once(':')? {
+            ("idx", session) => Some(KeyKind::SessionIndex { session }),
+            (session, _) => Some(KeyKind::Row { session }),
+        }
+    }
+
+    /// I1: the row is in its indexes, and none of them ends before it.
+    fn row(&self, key: &str, row: &Value, text: &[u8], session: &str, wrong: &mut Vec<String>) {
+        let mut indexes = vec![format!("{}upstream:idx:{session}", self.prefix)];
+        let json: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+        if let Some(user) = json["user_id"].as_str().filter(|user| !user.is_empty()) {
+            indexes.push(format!("{}user:upstream:{}", self.prefix, encoded(user)));
+        }
+        for index in indexes {
+            if !self.snapshot.holds(&index, key) {
+                wrong.push(format!("I1: {key} is missing in {index}"));
+            } else if self
+                .snapshot
+                .life(&index)
+                .is_some_and(|life| !life.covers(row.life))
+            {
+                wrong.push(format!("I1: {index} ends before {key}"));
+            }
+        }
+    }
+
+    /// I5: an index is about as large as the rows that are alive.
+    fn index(&self, key: &str, members: &BTreeSet<Vec<u8>>, wrong: &mut Vec<String>) {
+        let own = |member: &&Vec<u8>| member.starts_with(self.prefix.as_bytes());
+        let alive = |member: &&Vec<u8>| self.snapshot.0.contains_key(*member);
+        let rows = members.iter().filter(own).filter(alive).count();
+        let dead = members.iter().filter(own).count() - rows;
+        if dead > rows + SLACK {
+            wrong.push(format!(
+                "I5: {key} has {dead} dead members beside {rows} rows"
+            ));
+        }
+    }
+}
+
+/// The spelling of an id in a key (guarantees, section 3).
+pub fn encoded(id: &str) -> String {
+    let mut key = String::new();
+    for c in id.chars() {
+        if matches!(c, '%' | ':' | '{' | '}' | ' ') || c.is_ascii_control() {
+            write!(key, "%{:02X}", c as u32).unwrap();
+        } else {
+            key.push(c);
+        }
+    }
+    key
+}

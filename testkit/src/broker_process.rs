@@ -1,0 +1,159 @@
+//! A real broker for a test: the program itself, in a process of its own, on a free port.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::tree;
+
+/// How long a broker may take until it listens, and then until it serves.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `token-broker`, killed when it is dropped.
+pub struct BrokerProcess {
+    child: Child,
+    address: SocketAddr,
+    log: Log,
+}
+
+/// The program, which settings in the environment of the test don't reach.
+pub fn program() -> Command {
+    let mut program = Command::new(tree::broker_program());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TOKEN_BROKER_") {
+            program.env_remove(name);
+        }
+    }
+    program
+}
+
+/// What the process has written to its log.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl BrokerProcess {
+    /// Starts a broker with these arguments besides those that tell where it listens and how it
+    /// logs, and waits until it listens.
+    pub fn start(args: &[&str]) -> Self {
+        let mut child = program()
+            .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Log::default();
+        let (found, address) = mpsc::channel();
+        let stderr = child.stderr.take().unwrap();
+        let follower = log.clone();
+        thread::spawn(move || follower.follow(stderr, &found));
+        match address.recv_timeout(PATIENCE) {
+            Ok(address) => Self {
+                child,
+                address,
+                log,
+            },
+            Err(_) => {
+                child.kill().ok();
+                child.wait().ok();
+                panic!("the broker doesn't listen; its log:\n{}", log.text());
+            }
+        }
+    }
+
+    /// Starts a broker that keeps its rows in the Redis at `url`.
+    pub fn on_redis(url: &str) -> Self {
+        Self::start(&["--backend", "redis", "--redis-url", url])
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to its log until now.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// A connection of its own to the broker.
+    pub async fn connect(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        endpoint.tcp_nodelay(true).connect().await.unwrap()
+    }
+
+    /// A client with a connection of its own.
+    pub async fn client(&self) -> TokenBrokerClient<Channel> {
+        TokenBrokerClient::new(self.connect().await)
+    }
+
+    /// Waits until the broker says that it serves.
+    pub async fn serving(&self) {
+        let told = async {
+            let mut health = HealthClient::new(self.connect().await);
+            let watch = health.watch(HealthCheckRequest::default()).await;
+            let mut watch = watch.unwrap().into_inner();
+            while let Some(state) = watch.message().await.unwrap() {
+                if state.status() == ServingStatus::Serving {
+                    return;
+                }
+            }
+            panic!("the broker stopped; its log:\n{}", self.log());
+        };
+        let waited = tokio::time::timeout(PATIENCE, told).await;
+        waited.unwrap_or_else(|_| panic!("the broker doesn't serve; its log:\n{}", self.log()));
+    }
+
+    /// Tells the broker to end (SIGTERM), and waits until it has.
+    pub fn terminate(mut self) -> ExitStatus {
+        let kill = format!("kill -TERM {}", self.pid());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.unwrap().success(), "{kill}");
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        // Fails where it has ended already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Log {
+    /// Keeps what is written, to its end, and tells the address of the line that says "serving".
+    fn follow(&self, stderr: ChildStderr, found: &mpsc::Sender<SocketAddr>) {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let json: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            let fields = &json["fields"];
+            self.0.lock().unwrap().push(line);
+            if fields["message"] == "serving"
+                && let Some(address) = fields["address"].as_str().and_then(|a| a.parse().ok())
+            {
+                found.send(address).ok();
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}

@@ -1,0 +1,87 @@
+//! Who follows a primary, and when all agree on it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    redis_server::RedisServer,
+    sentinel::{MASTER, Sentinels},
+    waiting::{found, found_within},
+};
+
+/// Sentinels of Redis 6.2 make a demoted primary a replica after 8 s, and see after 10 s that it is.
+const SETTLING: Duration = Duration::from_secs(60);
+
+impl Sentinels {
+    /// Has the sentinels make another server the primary, though nothing is wrong with this one,
+    /// and waits until they say that it is.
+    pub async fn failover(&self) -> usize {
+        let old = found("a sentinel begins a failover", || {
+            let old = self.primary()?;
+            let mut sentinels = self.sentinels.iter();
+            let begun = sentinels.any(|s| s.ask::<()>(&["SENTINEL", "FAILOVER", MASTER]).is_ok());
+            begun.then_some(old)
+        })
+        .await;
+        self.successor_of(old).await
+    }
+
+    /// Waits until the sentinels say that another server than this one is the primary.
+    pub async fn successor_of(&self, old: usize) -> usize {
+        found("another server is the primary", || {
+            self.primary().filter(|new| *new != old)
+        })
+        .await
+    }
+
+    /// Waits until there are a primary and two replicas that follow it, and all sentinels know;
+    /// gives the primary.
+    pub async fn settled(&self) -> usize {
+        found_within(SETTLING, "one primary, two replicas, one opinion", || {
+            self.primary().filter(|&primary| self.is_settled(primary))
+        })
+        .await
+    }
+
+    fn is_settled(&self, primary: usize) -> bool {
+        let port = self.links[primary].port().to_string();
+        let follow = (0..self.servers.len()).all(|i| {
+            let info: String = self.servers[i]
+                .ask(&["INFO", "replication"])
+                .unwrap_or_default();
+            let has = |line: &str| info.lines().any(|there| there == line);
+            if i == primary {
+                has("role:master") && info.matches("state=online").count() == 2
+            } else {
+                has(&format!("master_port:{port}")) && has("master_link_status:up")
+            }
+        });
+        follow
+            && self.sentinels.iter().all(|sentinel| {
+                let master = describe(sentinel, "MASTER").into_iter().next();
+                let replicas = describe(sentinel, "REPLICAS");
+                master.is_some_and(|master| {
+                    master["port"] == port
+                        && master["flags"] == "master"
+                        && master["num-other-sentinels"] == "2"
+                }) && replicas.len() == 2
+                    && replicas.iter().all(|replica| {
+                        replica["flags"] == "slave"
+                            && replica["role-reported"] == "slave"
+                            && replica["master-port"] == port
+                            && replica["master-link-status"] == "ok"
+                    })
+            })
+    }
+}
+
+/// What a sentinel knows of the master, or of each of its replicas; nothing where it isn't asked
+/// in vain.
+fn describe(sentinel: &RedisServer, what: &str) -> Vec<BTreeMap<String, String>> {
+    let command = ["SENTINEL", what, MASTER];
+    if what == "MASTER" {
+        sentinel.ask(&command).map(|one| vec![one])
+    } else {
+        sentinel.ask(&command)
+    }
+    .unwrap_or_default()
+}

@@ -1,0 +1,29 @@
+//! What the tests and the benchmark share: real servers of every topology, rows to store, and eyes
+//! for what Redis holds.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+pub mod audit;
+pub mod broker;
+pub mod broker_process;
+pub mod certificates;
+pub mod cluster;
+mod cluster_nodes;
+pub mod deployment;
+pub mod failover;
+pub mod launch;
+pub mod linearizability;
+pub mod link;
+pub mod partition;
+pub mod redis_server;
+pub mod redis_tenant;
+pub mod replica;
+pub mod resp_proxy;
+pub mod rows;
+pub mod security;
+pub mod sentinel;
+pub mod slot_move;
+pub mod snapshot;
+pub mod standalone;
+pub mod switches;
+mod tree;
+pub mod waiting;

@@ -1,0 +1,195 @@
+//! Was the recorded history of a row linearizable: can each operation be given one instant between
+//! its call and its return so that one row in one thread would have answered the same? (Herlihy and
+//! Wing, ACM TOPLAS 12(3), 1990.)
+//!
+//! A search over prefixes of possible orders (Wing and Gong, 1993) that remembers which it has seen
+//! (Lowe, 2017). Two facts about rows keep it short: an operation that changes nothing can be taken as
+//! soon as it fits, and a version that is gone never comes back, so that whoever needs it must have
+//! been taken before.
+
+mod history;
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+pub use history::{Action, Condition, Operation, Recorder, State};
+
+/// Where the longest order that could be found ends.
+#[derive(Debug)]
+pub struct Violation {
+    /// How many operations could be put in order.
+    pub ordered: usize,
+    /// The state after them.
+    pub state: State,
+    /// Those that would have to come next, none of which fits.
+    pub stuck: Vec<Operation>,
+}
+
+/// Operations that have been put in order: all before `first`, and those of `others`, which are
+/// after it and ascending. Operations are known by their place in the order of their calls.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Prefix {
+    first: usize,
+    others: Vec<usize>,
+    state: State,
+}
+
+impl Prefix {
+    fn contains(&self, at: usize) -> bool {
+        at < self.first || self.others.binary_search(&at).is_ok()
+    }
+
+    fn add(&mut self, at: usize, state: State) {
+        self.state = state;
+        if let Err(place) = self.others.binary_search(&at) {
+            self.others.insert(place, at);
+        }
+        let contiguous = self
+            .others
+            .iter()
+            .zip(self.first..)
+            .take_while(|(at, n)| *at == n)
+            .count();
+        self.others.drain(..contiguous);
+        self.first += contiguous;
+    }
+
+    fn len(&self) -> usize {
+        self.first + self.others.len()
+    }
+}
+
+/// Checks a history that begins without a row.
+pub fn check(history: &[Operation]) -> Result<(), Violation> {
+    let mut operations = history.to_vec();
+    operations.sort_by_key(|operation| operation.called);
+    let mut needed_by: HashMap<u64, Vec<usize>> = HashMap::new();
+    for (at, operation) in operations.iter().enumerate() {
+        if let Some(version) = operation.action.needs() {
+            needed_by.entry(version).or_default().push(at);
+        }
+    }
+
+    if let Some(late) = late_for_its_version(&operations) {
+        return Err(Violation {
+            ordered: 0,
+            state: None,
+            stuck: vec![late],
+        });
+    }
+
+    let mut longest = Prefix {
+        first: 0,
+        others: Vec::new(),
+        state: None,
+    };
+    let mut seen = HashSet::new();
+    let mut open = vec![longest.clone()];
+    while let Some(mut prefix) = open.pop() {
+        take_what_changes_nothing(&operations, &mut prefix);
+        if prefix.len() > longest.len() {
+            longest = prefix.clone();
+        }
+        if prefix.len() == operations.len() {
+            return Ok(());
+        }
+        if !seen.insert(prefix.clone()) {
+            continue;
+        }
+        for at in candidates(&operations, &prefix).into_iter().rev() {
+            let Some(state) = operations[at].action.apply(prefix.state) else {
+                continue;
+            };
+            let mut longer = prefix.clone();
+            longer.add(at, state);
+            if !leaves_somebody_behind(&needed_by, &prefix, &longer) {
+                open.push(longer);
+            }
+        }
+    }
+    let stuck = candidates(&operations, &longest);
+    Err(Violation {
+        ordered: longest.len(),
+        state: longest.state,
+        stuck: stuck.into_iter().map(|at| operations[at]).collect(),
+    })
+}
+
+/// An operation that needs a version which was surely gone when it was called: the version was seen,
+/// then something was called that changed the row, and had returned. The clock alone tells, and
+/// spares a search through all orders of what came before.
+fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
+    let mut seen_by: HashMap<u64, Duration> = HashMap::new();
+    for operation in operations {
+        for version in operation
+            .action
+            .needs()
+            .into_iter()
+            .chain(operation.action.writes())
+        {
+            let seen = seen_by.entry(version).or_insert(operation.returned);
+            *seen = operation.returned.min(*seen);
+        }
+    }
+    let changes: Vec<_> = operations
+        .iter()
+        .filter(|op| op.action.surely_ends_a_version())
+        .collect();
+    // Of the changes from each one on, which are sorted by their calls, the earliest return.
+    let mut earliest = vec![Duration::MAX; changes.len() + 1];
+    for (at, change) in changes.iter().enumerate().rev() {
+        earliest[at] = earliest[at + 1].min(change.returned);
+    }
+    let late = |operation: &&Operation| {
+        let seen = operation.action.needs().map(|version| seen_by[&version]);
+        seen.is_some_and(|seen| {
+            let after = changes.partition_point(|change| change.called <= seen);
+            earliest[after] < operation.called
+        })
+    };
+    operations.iter().find(late).copied()
+}
+
+/// Those that may come next: called before any of the others that are left returned.
+fn candidates(operations: &[Operation], prefix: &Prefix) -> Vec<usize> {
+    let mut soonest = Duration::MAX;
+    let mut candidates = Vec::new();
+    for (at, operation) in operations.iter().enumerate().skip(prefix.first) {
+        if operation.called > soonest {
+            break;
+        }
+        if !prefix.contains(at) {
+            soonest = soonest.min(operation.returned);
+            candidates.push(at);
+        }
+    }
+    candidates.retain(|at| operations[*at].called <= soonest);
+    candidates
+}
+
+fn take_what_changes_nothing(operations: &[Operation], prefix: &mut Prefix) {
+    loop {
+        let fits = |at: &usize| operations[*at].action.only_looks_at(prefix.state);
+        let Some(at) = candidates(operations, prefix).into_iter().find(fits) else {
+            return;
+        };
+        prefix.add(at, prefix.state);
+    }
+}
+
+fn leaves_somebody_behind(
+    needed_by: &HashMap<u64, Vec<usize>>,
+    before: &Prefix,
+    after: &Prefix,
+) -> bool {
+    let gone = match (before.state, after.state) {
+        (Some((version, _)), Some((new, _))) if version == new => return false,
+        (Some((version, _)), _) => version,
+        (None, _) => return false,
+    };
+    needed_by
+        .get(&gone)
+        .is_some_and(|needers| needers.iter().any(|at| !after.contains(*at)))
+}

@@ -1,0 +1,290 @@
+//! A real Redis for a test: on a free port, in a directory of its own, gone when the test is,
+//! however it ends.
+//!
+//! Which program it is and how it is configured is told by a [`Launch`].
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Mutex, OnceLock},
+    thread,
+    time::{Duration, Instant},
+};
+
+use redis::{ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+
+use crate::launch::Launch;
+
+/// Long enough for a machine under load.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a server that is well takes to answer at most.
+pub const PROMPT: Duration = Duration::from_secs(1);
+
+/// Runs the server and ends it, with its directory, when its own standard input ends: also when the
+/// test process is killed, and for servers in statics, which nobody drops. The line `keep` leaves
+/// the directory.
+const KEEPER: &str = r#"
+trap '' INT TERM HUP
+dir=$1; shift
+"$@" >>"$dir/log" 2>&1 </dev/null &
+echo $!
+read -r order
+kill -KILL $! 2>/dev/null
+wait $! 2>/dev/null
+[ "$order" = keep ] || rm -rf "$dir"
+"#;
+
+/// A running server, or one that was killed and can be restarted.
+pub struct RedisServer {
+    running: Mutex<Option<Running>>,
+    port: u16,
+    second: u16,
+    dir: PathBuf,
+    launch: Launch,
+}
+
+struct Running {
+    keeper: Child,
+    orders: ChildStdin,
+    pid: u32,
+}
+
+impl RedisServer {
+    /// Starts a server that keeps nothing on disk.
+    pub fn start() -> Self {
+        Launch::default().start()
+    }
+
+    /// Starts a server with more configuration, as in `["--maxmemory", "20mb"]`.
+    pub fn start_with(config: &[&str]) -> Self {
+        let words = config.join(" ");
+        let lines = words.split("--").filter(|line| !line.is_empty());
+        Launch::default().lines(lines).start()
+    }
+
+    /// Starts a server.
+    pub(crate) fn launch(launch: Launch) -> Self {
+        let mut server = Self {
+            running: Mutex::default(),
+            port: 0,
+            second: 0,
+            dir: tempfile::tempdir().unwrap().keep(),
+            launch,
+        };
+        for (name, text) in &server.launch.files {
+            fs::write(server.dir.join(name), text).unwrap();
+        }
+        // Somebody else may take a port before the server does.
+        for _ in 0..10 {
+            (server.port, server.second) = (free_port(), free_port());
+            let file = server
+                .launch
+                .config(server.port, server.second, &server.dir);
+            fs::write(server.dir.join("redis.conf"), file).unwrap();
+            if server.run() {
+                return server;
+            }
+        }
+        panic!("the server doesn't start: {}", server.log());
+    }
+
+    /// The server that the tests of this process share: each has a tenant of its own.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<RedisServer> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// `redis://127.0.0.1:<port>/0`.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// The port, the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Another port, for what its configuration has `{second}` for.
+    pub fn second_port(&self) -> u16 {
+        self.second
+    }
+
+    /// The user and password of the test itself, where it asks for one.
+    pub fn login(&self) -> Option<&(String, String)> {
+        self.launch.login.as_ref()
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A connection that the test speaks over, not the code under test.
+    pub fn raw(&self) -> redis::Connection {
+        self.try_raw().unwrap()
+    }
+
+    /// What makes such connections.
+    pub fn client(&self) -> redis::Client {
+        redis::Client::open(self.info()).unwrap()
+    }
+
+    /// As [`RedisServer::raw`], for those who await.
+    pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let client = self.client();
+        let connection = client.get_multiplexed_async_connection_with_config(&config);
+        connection.await.unwrap()
+    }
+
+    /// Asks for something that a server that is well answers at once.
+    pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
+        let mut connection = self.client().get_connection_with_timeout(PROMPT)?;
+        connection.set_read_timeout(Some(PROMPT))?;
+        redis::cmd(command[0])
+            .arg(&command[1..])
+            .query(&mut connection)
+    }
+
+    /// Stops the process where it is (SIGSTOP): connections stay open, nothing answers.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        wait_until("the server stops", || self.state() == Some('T'));
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Kills the process (SIGKILL).
+    pub fn kill(&self) {
+        if let Some(mut running) = self.running.lock().unwrap().take() {
+            running.orders.write_all(b"keep\n").ok();
+            running.keeper.wait().unwrap();
+        }
+    }
+
+    /// Starts a killed server again, on the same port and directory.
+    pub fn restart(&self) {
+        self.kill();
+        assert!(self.run(), "the server doesn't restart: {}", self.log());
+    }
+
+    /// What the server wrote to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    fn run(&self) -> bool {
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(&self.dir)
+            .arg(self.launch.program.path())
+            .arg(self.dir.join("redis.conf"))
+            .args(self.launch.sentinel.then_some("--sentinel"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = keeper.stdin.take().unwrap();
+        let mut pid = String::new();
+        let mut output = BufReader::new(keeper.stdout.take().unwrap());
+        output.read_line(&mut pid).unwrap();
+        let pid = pid.trim().parse().unwrap();
+        *self.running.lock().unwrap() = Some(Running {
+            keeper,
+            orders,
+            pid,
+        });
+
+        let mut up = false;
+        wait_until("the server starts or ends", || {
+            up = self.is_this_process();
+            up || matches!(self.state(), None | Some('Z'))
+        });
+        if !up {
+            self.kill();
+        }
+        up
+    }
+
+    /// Whether the port belongs to this very process.
+    fn is_this_process(&self) -> bool {
+        let Ok(mut connection) = self.try_raw() else {
+            return false;
+        };
+        let info = redis::cmd("INFO").arg("server").query(&mut connection);
+        let info: String = info.unwrap_or_default();
+        self.pid()
+            .is_some_and(|pid| info.contains(&format!("process_id:{pid}\r\n")))
+            && redis::cmd("PING").exec(&mut connection).is_ok()
+    }
+
+    fn try_raw(&self) -> RedisResult<redis::Connection> {
+        self.client().get_connection_with_timeout(PATIENCE)
+    }
+
+    fn info(&self) -> ConnectionInfo {
+        let mut settings = RedisConnectionInfo::default();
+        if let Some((user, password)) = &self.launch.login {
+            settings = settings.set_username(user).set_password(password);
+        }
+        let info = ("127.0.0.1", self.port).into_connection_info().unwrap();
+        info.set_redis_settings(settings)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        let running = self.running.lock().unwrap();
+        running.as_ref().map(|running| running.pid)
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.pid().expect("a process that runs");
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {pid}")])
+            .status();
+        assert!(sent.unwrap().success(), "SIG{name} to {pid}");
+    }
+
+    /// The state of the process as in `ps`; `None` if there is none.
+    fn state(&self) -> Option<char> {
+        let pid = self.pid()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(Running {
+            mut keeper, orders, ..
+        }) = self.running.get_mut().unwrap().take()
+        {
+            drop(orders);
+            keeper.wait().ok();
+        } else {
+            fs::remove_dir_all(&self.dir).ok();
+        }
+    }
+}
+
+/// A port that nobody listens on right now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,84 @@
+//! Rows to store, in few words.
+
+use std::time::Duration;
+
+use token_broker::types::{
+    ClientId, ProviderName, Row, RowKey, Secret, SessionId, Subject, UnixTime, UserId,
+};
+
+/// The session of this id.
+pub fn session(id: &str) -> SessionId {
+    SessionId::new(id).unwrap()
+}
+
+/// The provider of this name.
+pub fn provider(name: &str) -> ProviderName {
+    ProviderName::new(name).unwrap()
+}
+
+/// The user of this id.
+pub fn user(id: &str) -> UserId {
+    UserId::new(id).unwrap()
+}
+
+/// The key of a row.
+pub fn key(session: &str, provider: &str) -> RowKey {
+    RowKey {
+        session: self::session(session),
+        provider: self::provider(provider),
+    }
+}
+
+/// A token, unless it is empty.
+pub fn secret(text: &str) -> Option<Secret> {
+    Secret::new(text.to_owned())
+}
+
+/// So many seconds from now, or before now.
+pub fn in_seconds(seconds: i64) -> Option<UnixTime> {
+    UnixTime::from_seconds(UnixTime::now().seconds() + seconds)
+}
+
+/// A row of nobody: an access token that doesn't expire.
+pub fn bare(access_token: &str) -> Row {
+    Row {
+        access_token: secret(access_token),
+        ..Row::default()
+    }
+}
+
+/// A row as after a login of `user`: an hour to live, a refresh token, all of the bindings.
+pub fn row(user: &str, access_token: &str) -> Row {
+    Row {
+        access_token: secret(access_token),
+        refresh_token: secret(&format!("refresh-{access_token}")),
+        token_type: "Bearer".to_owned(),
+        scopes: vec!["openid".to_owned(), "repo:read".to_owned()],
+        expires_at: in_seconds(3600),
+        user_id: Some(self::user(user)),
+        upstream_subject: Subject::new(format!("subject-of-{user}")).ok(),
+        client_id: ClientId::new("client").ok(),
+        ..Row::default()
+    }
+}
+
+/// `row` as it should be read again: the broker adds only the time of the write.
+pub fn sent(stored: &Row) -> Row {
+    Row {
+        updated_at: None,
+        ..stored.clone()
+    }
+}
+
+/// The access token of a row.
+pub fn access_token(row: &Row) -> &str {
+    row.access_token.as_ref().map_or("", Secret::expose)
+}
+
+/// The refresh token of a row.
+pub fn refresh_token(row: &Row) -> &str {
+    row.refresh_token.as_ref().map_or("", Secret::expose)
+}
+
+/// One day.
+pub const DAY: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,193 @@
+//! The checker of histories has teeth: it takes whatever an atomic row does, and no planted fault.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use testkit::linearizability::{Action, Condition, Operation, State, check};
+
+fn seeded() -> StdRng {
+    let seed = rand::random();
+    println!("seed {seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+/// What `tasks` callers see who do `count` operations on an atomic row: each takes effect at one
+/// instant, with a call before it and a return after it that overlap those of others.
+fn atomic_row(rng: &mut StdRng, tasks: u64, count: u64) -> Vec<Operation> {
+    let mut state: State = None;
+    let mut versions = 0;
+    let mut history = Vec::new();
+    for instant in 1..=count {
+        let action = some_action(rng, state, &mut versions);
+        state = action.apply(state).expect("the answer is that of the row");
+        let reach = 10 * tasks;
+        history.push(Operation {
+            action,
+            called: Duration::from_nanos((1000 + 10 * instant) - rng.random_range(1..reach)),
+            returned: Duration::from_nanos((1000 + 10 * instant) + rng.random_range(1..reach)),
+        });
+    }
+    history
+}
+
+fn some_action(rng: &mut impl Rng, state: State, versions: &mut u64) -> Action {
+    let mut fresh = || {
+        *versions += 1;
+        *versions
+    };
+    let user = rng.random_range(0..3u32);
+    let owner = Some(user).filter(|user| *user > 0);
+    let current = state.map(|(version, _)| version);
+    match rng.random_range(0..12) {
+        0 | 1 => Action::Store {
+            version: fresh(),
+            user: owner,
+            condition: Condition::Always,
+        },
+        2 if state.is_none() => Action::Store {
+            version: fresh(),
+            user: owner,
+            condition: Condition::Absent,
+        },
+        2 => Action::StoreExists,
+        3 => match current {
+            Some(old) => Action::Store {
+                version: fresh(),
+                user: owner,
+                condition: Condition::Version(old),
+            },
+            None => Action::Mismatch {
+                expected: 7,
+                absent_is_mismatch: true,
+            },
+        },
+        4 => Action::Delete {
+            deleted: state.is_some(),
+        },
+        5 => current.map_or(Action::Get { version: None }, |version| {
+            Action::DeleteVersion { version }
+        }),
+        6 => Action::DeleteUser { user },
+        7 if state.is_none() => Action::DeleteAny,
+        7 => Action::Mismatch {
+            expected: u64::MAX,
+            absent_is_mismatch: state.is_none(),
+        },
+        _ => Action::Get { version: current },
+    }
+}
+
+#[test]
+fn what_an_atomic_row_does_is_linearizable() {
+    let mut rng = seeded();
+    for tasks in [1, 2, 4, 8, 16] {
+        let history = atomic_row(&mut rng, tasks, 10_000);
+        check(&history).unwrap_or_else(|violation| panic!("{tasks} tasks: {violation:#?}"));
+    }
+}
+
+#[test]
+fn one_stale_read_in_many_operations_is_found() {
+    let mut rng = seeded();
+    for _ in 0..5 {
+        let mut history = atomic_row(&mut rng, 8, 10_000);
+        // A read of a version that was surely gone when it was called.
+        let (at, version) = loop {
+            let at = rng.random_range(2_000..10_000);
+            if let Action::Get { version: Some(_) } = history[at].action
+                && let Action::Store { version, .. } = history[at - 1_000].action
+            {
+                break (at, version);
+            }
+        };
+        history[at].action = Action::Get {
+            version: Some(version),
+        };
+        check(&history).expect_err("a stale read");
+    }
+}
+
+/// Histories of a few operations, one after another, none of which a row could have given.
+#[test]
+fn each_kind_of_fault_is_found() {
+    let store = |version| Action::Store {
+        version,
+        user: Some(1),
+        condition: Condition::Always,
+    };
+    let get = |version| Action::Get { version };
+    let over = |version, old| Action::Store {
+        version,
+        user: Some(1),
+        condition: Condition::Version(old),
+    };
+    let first = Action::Store {
+        version: 2,
+        user: Some(1),
+        condition: Condition::Absent,
+    };
+    for (fault, actions) in [
+        ("a lost write", vec![store(1), get(None)]),
+        ("a stale read", vec![store(1), store(2), get(Some(1))]),
+        ("a read of what nobody wrote", vec![store(1), get(Some(9))]),
+        (
+            "a delete undone",
+            vec![store(1), Action::Delete { deleted: true }, get(Some(1))],
+        ),
+        (
+            "a delete of nothing",
+            vec![Action::Delete { deleted: true }],
+        ),
+        (
+            "a row that is left",
+            vec![store(1), Action::DeleteUser { user: 1 }, get(Some(1))],
+        ),
+        (
+            "another user's row deleted",
+            vec![store(1), Action::DeleteUser { user: 2 }, get(None)],
+        ),
+        ("a lost update", vec![store(1), over(2, 1), over(3, 1)]),
+        ("a second first write", vec![store(1), first]),
+        (
+            "a wrong refusal",
+            vec![
+                store(1),
+                Action::Mismatch {
+                    expected: 1,
+                    absent_is_mismatch: true,
+                },
+            ],
+        ),
+        ("existence of nothing", vec![Action::StoreExists]),
+        (
+            "an old version deleted",
+            vec![store(1), store(2), Action::DeleteVersion { version: 1 }],
+        ),
+    ] {
+        let history: Vec<_> = actions
+            .into_iter()
+            .zip(1..)
+            .map(|(action, n)| Operation {
+                action,
+                called: Duration::from_nanos(10 * n),
+                returned: Duration::from_nanos(10 * n + 5),
+            })
+            .collect();
+        check(&history).expect_err(fault);
+        // All at once, the same may have happened in another order: where it may, it is taken.
+        if ["a stale read", "a lost write", "a row that is left"].contains(&fault) {
+            let overlapping: Vec<_> = history
+                .iter()
+                .map(|op| Operation {
+                    called: Duration::ZERO,
+                    ..*op
+                })
+                .collect();
+            let all_open = overlapping.iter().map(|op| Operation {
+                returned: Duration::from_secs(1),
+                ..*op
+            });
+            check(&all_open.collect::<Vec<_>>()).expect(fault);
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Which module may name which, read from the code. The order is that of the front page, `src/lib.rs`.
+//!
+//! Every path in `src/` counts: in `use`, in code, in types, in macros and in tests beside the code. It is
+//! followed through `crate`, `self`, `super`, imports, renames, globs and re-exports to the module that
+//! holds what is named. Doc comments don't count, so that they may link upwards.
+//!
+//! The size of the files is checked here too: it is the other half of what makes the tree readable.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "layering/names.rs"]
+mod names;
+#[path = "layering/tree.rs"]
+mod tree;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use names::{Named, Names};
+use tree::{Source, Tree};
+
+/// Each top-level module with the modules that it may name, from the top down. A name that isn't here
+/// points upwards, or nobody has decided yet where it belongs.
+const LAYERS: &[(&str, &[&str])] = &[
+    (
+        "cli",
+        &[
+            "server", "config", "rpc", "tokens", "store", "error", "proto", "types",
+        ],
+    ),
+    (
+        "server",
+        &[
+            "config", "rpc", "tokens", "store", "error", "proto", "types",
+        ],
+    ),
+    ("config", &["rpc", "tokens", "store", "error", "types"]),
+    ("rpc", &["tokens", "store", "error", "proto", "types"]),
+    ("tokens", &["store", "error", "types"]),
+    ("store", &["error", "types"]),
+    ("error", &["types"]),
+    ("proto", &[]),
+    ("types", &[]),
+];
+
+/// A wall inside a layer: `of`, apart from `but`, names nothing in `not`, apart from `except`.
+struct Wall {
+    of: &'static str,
+    but: &'static [&'static str],
+    not: &'static str,
+    except: &'static [&'static str],
+}
+
+const REDIS: &str = "store::redis";
+const LINK: &str = "store::redis::link";
+const MAINTENANCE: &str = "store::redis::maintenance";
+const MIGRATION: &str = "store::redis::maintenance::migration";
+const CHECK: &str = "store::redis::maintenance::check";
+
+const WALLS: &[Wall] = &[
+    // The domain and its gRPC face know no backend.
+    wall("rpc", REDIS),
+    wall("tokens", REDIS),
+    // Nor does the trait. Without this a re-export in `store` would hide a backend from the two above.
+    Wall {
+        but: &[REDIS],
+        ..wall("store", REDIS)
+    },
+    // One way to Redis serves all tenants: it knows no tenant's keys and rows.
+    Wall {
+        except: &[
+            LINK,
+            "store::redis::options",
+            "store::redis::scripts::Script",
+            "store::redis::scripts::Call",
+        ],
+        ..wall(LINK, REDIS)
+    },
+    wall(CHECK, MIGRATION),
+    wall(MIGRATION, CHECK),
+    // Spelling keys and rows needs no connection.
+    wall("store::redis::row", LINK),
+    wall("store::redis::row", MAINTENANCE),
+    wall("store::redis::keyspace", LINK),
+    wall("store::redis::keyspace", MAINTENANCE),
+];
+
+const fn wall(of: &'static str, not: &'static str) -> Wall {
+    Wall {
+        of,
+        but: &[],
+        not,
+        except: &[],
+    }
+}
+
+/// Lines of a file of `src/`: at most; in nine of ten files at most; in half of them at most.
+const LINES: [usize; 3] = [600, 400, 150];
+
+#[test]
+fn arrows_point_down() {
+    let names = Names::of(&Tree::read());
+    let wrong = violations(&names);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+
+    let across = names.named.iter().filter(|name| !name.is_inside());
+    assert!(across.count() > 300, "hardly anything was read");
+}
+
+#[test]
+fn every_module_has_its_layer() {
+    let tree = Tree::read();
+    let listed: Vec<_> = LAYERS.iter().map(|(module, _)| *module).collect();
+    let front = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let told: Vec<_> = front
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | [`")?.split('`').next())
+        .collect();
+    assert_eq!(told, listed, "the table on the front page");
+    let listed: BTreeSet<_> = listed.into_iter().collect();
+    assert_eq!(tree.top_level(), listed, "the modules in src/");
+    for module in WALLS.iter().flat_map(|wall| [wall.of, wall.not]) {
+        assert!(tree.has(module), "a wall for {module}, which isn't there");
+    }
+}
+
+#[test]
+fn the_front_page_names_files_that_are_there() {
+    let front = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (today, _) = front.split_once("# Where what comes next").unwrap();
+    let paths: Vec<_> = today.split('`').skip(1).step_by(2).collect();
+    let paths = paths
+        .into_iter()
+        .filter(|path| path.contains('/') && !path.contains(' '));
+    let exists = |path: &str| {
+        ["", "src", "src/store/redis"].iter().any(|folder| {
+            let path = root().join(folder).join(path);
+            path.exists() || path.with_extension("rs").exists()
+        })
+    };
+    let (there, gone): (Vec<_>, Vec<_>) = paths.partition(|path| exists(path));
+    assert!(gone.is_empty(), "{gone:?}");
+    assert!(there.len() > 30, "only {} paths", there.len());
+}
+
+#[test]
+fn planted_upward_names_are_found() {
+    // The module of a new file, its text, and what must be told. The names needn't exist.
+    let planted = [
+        ("types", "use crate::store::X;", "store::X"),
+        ("types", "fn f() -> crate::error::X { loop {} }", "error::X"),
+        ("store", "use super::super::tokens::X;", "tokens::X"),
+        (
+            "store",
+            "use crate::{types::X, tokens::{self as t, Y}};",
+            "tokens::Y",
+        ),
+        (
+            "error",
+            "mod a { fn f() { super::super::super::cli::x(); } }",
+            "cli::x",
+        ),
+        ("tokens", "use crate::proto::X;", "proto::X"),
+        ("config", "use crate::proto::X;", "proto::X"),
+        (
+            "config",
+            "#[cfg(test)] mod tests { use crate::cli::x; }",
+            "cli::x",
+        ),
+        (
+            "tokens",
+            "use crate::store; fn f(_: store::redis::X) {}",
+            "store::redis::X",
+        ),
+        (
+            "rpc",
+            "use crate::store as s; type T = s::redis::X;",
+            "store::redis::X",
+        ),
+        (
+            "store",
+            "fn f() { tracing::info!(x = %crate :: cli :: x(), \"\"); }",
+            "cli::x",
+        ),
+        (
+            "store",
+            "macro_rules! m { () => { use $crate::{types::X, cli::x}; } }",
+            "cli::x",
+        ),
+        ("tokens", "#[derive(crate::rpc::X)] struct S;", "rpc::X"),
+        ("store", "pub use super::redis::X;", "store::redis::X"),
+        ("store", "pub use crate::*;", "*"),
+        ("store", "use crate::rpc::*;", "rpc::*"),
+        (LINK, "use super::super::row::X;", "store::redis::row::X"),
+        (
+            LINK,
+            "use crate::store::redis::scripts::X;",
+            "store::redis::scripts::X",
+        ),
+        (
+            CHECK,
+            "use super::super::migration::X;",
+            "store::redis::maintenance::migration::X",
+        ),
+        (
+            MIGRATION,
+            "use crate::store::redis::maintenance::check::X;",
+            "store::redis::maintenance::check::X",
+        ),
+        (
+            "store::redis::row",
+            "use super::super::link::X;",
+            "store::redis::link::X",
+        ),
+    ];
+    let mut tree = Tree::read();
+    for (at, (module, text, _)) in planted.iter().enumerate() {
+        tree = tree.with_file(module, &format!("planted_{at}.rs"), text);
+    }
+    let found = violations(&Names::of(&tree));
+    for (at, (_, text, expected)) in planted.iter().enumerate() {
+        let (file, named) = (format!("/planted_{at}.rs:"), format!("names {expected}"));
+        let told = found
+            .iter()
+            .any(|line| line.contains(&file) && line.ends_with(&named));
+        assert!(told, "{text}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_name_is_followed_through_imports() {
+    let tree = Tree::read()
+        .with("types", "pub struct X;")
+        .with_file(
+            "store",
+            "middle.rs",
+            "pub use crate::types::planted::X as Y;",
+        )
+        .with_file("cli", "by_name.rs", "use crate::store::middle::Y;")
+        .with_file(
+            "cli",
+            "by_glob.rs",
+            "use crate::store::middle::*; type T = Y;",
+        )
+        .with_file(
+            "cli",
+            "by_module.rs",
+            "use crate::store::middle as m; type T = m::Y;",
+        )
+        .with_file(
+            "cli",
+            "through_parent.rs",
+            "use super::by_name::Y as Z; mod a { use super::Z; }",
+        );
+    let names = Names::of(&tree);
+    let of_x = names
+        .named
+        .iter()
+        .filter(|name| name.target.join("::") == "types::planted::X");
+    let modules: Vec<_> = of_x.map(|name| name.module.join("::")).collect();
+    let expected = [
+        "store::middle",
+        "cli::by_name",
+        "cli::by_glob",
+        "cli::by_module",
+        "cli::through_parent",
+        "cli::through_parent::a",
+    ];
+    assert_eq!(modules, expected);
+}
+
+#[test]
+fn what_names_nothing_above_is_left_alone() {
+    let harmless = "
+        //! [`crate::cli`], and `crate::rpc::Calls`.
+        /// See [`run`](crate::cli::run).
+        pub(crate) struct S;
+        pub(in crate::store) use crate::types::Row;
+        use super::Store;
+        fn f(cli: u8) -> String {
+            // crate::cli
+            let server = \"crate::cli::run\";
+            format!(\"{cli} {server} crate::cli\")
+        }
+    ";
+    let tree = Tree::read();
+    let before = violations(&Names::of(&tree));
+    let after = violations(&Names::of(&tree.with("store", harmless)));
+    assert_eq!(before, after);
+}
+
+#[test]
+fn files_are_small() {
+    let sizes: Vec<_> = Tree::read().sources.iter().map(Source::lines).collect();
+    too_large(&sizes).unwrap();
+    let long = |lines, times| [vec![10; 10 - times], vec![lines; times]].concat();
+    too_large(&long(601, 1)).unwrap_err();
+    too_large(&long(401, 2)).unwrap_err();
+    too_large(&long(151, 6)).unwrap_err();
+    too_large(&long(400, 1)).unwrap();
+}
+
+/// What breaks a rule, one line each.
+fn violations(names: &Names) -> Vec<String> {
+    let told = names.named.iter().filter(|name| breaks_a_rule(name));
+    let mut told: Vec<_> = told.map(ToString::to_string).collect();
+    told.sort_unstable();
+    told.dedup();
+    told
+}
+
+fn breaks_a_rule(name: &Named) -> bool {
+    let (from, to) = (name.module.join("::"), name.target.join("::"));
+    if let (Some(of), Some(named)) = (name.module.first(), name.target.first())
+        && of != named
+    {
+        // A module that has no layer is told by a test of its own.
+        let layer = LAYERS.iter().find(|(module, _)| module == of);
+        if layer.is_some_and(|(_, may)| !may.contains(&named.as_str())) {
+            return true;
+        }
+    }
+    let in_any = |path: &str, modules: &[&str]| modules.iter().any(|module| is_in(path, module));
+    WALLS.iter().any(|wall| {
+        is_in(&from, wall.of)
+            && !in_any(&from, wall.but)
+            && is_in(&to, wall.not)
+            && !in_any(&to, wall.except)
+    })
+}
+
+fn is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+fn too_large(sizes: &[usize]) -> Result<(), String> {
+    let [most, nine_in_ten, half] = LINES;
+    let above = |lines| sizes.iter().filter(|&&size| size > lines).count();
+    let files = sizes.len();
+    if above(most) > 0 {
+        return Err(format!("{} files have more than {most} lines", above(most)));
+    }
+    if above(nine_in_ten) * 10 > files {
+        let long = above(nine_in_ten);
+        return Err(format!(
+            "{long} of {files} files have more than {nine_in_ten} lines"
+        ));
+    }
+    if above(half) * 2 > files {
+        return Err(format!(
+            "{} of {files} files have more than {half} lines",
+            above(half)
+        ));
+    }
+    Ok(())
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

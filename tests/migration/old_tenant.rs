@@ -1,0 +1,176 @@
+//! A Redis with old data in it, as the tests see it: raw keys and values.
+
+use std::ops::Deref;
+
+use redis::{FromRedisValue, ToRedisArgs, aio::MultiplexedConnection};
+use token_broker::{
+    store::redis::maintenance::migration::{LegacyMapping, Migration, Report, progress::Silent},
+    types::{ProviderName, RowKey, SessionId, StoredRow},
+};
+
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
+
+/// What the keys of the tenant begin with.
+pub const P: &str = "thv:auth:{ns:name}:";
+
+/// A tenant with old data, on a Redis of its own.
+pub struct OldTenant {
+    pub redis: RedisServer,
+    tenant: RedisTenant,
+    connection: MultiplexedConnection,
+}
+
+impl Deref for OldTenant {
+    type Target = RedisTenant;
+
+    fn deref(&self) -> &RedisTenant {
+        &self.tenant
+    }
+}
+
+impl OldTenant {
+    pub async fn new() -> Self {
+        Self::over(RedisServer::start()).await
+    }
+
+    pub async fn over(redis: RedisServer) -> Self {
+        let connection = redis.connect().await;
+        // One connection, so that the proxies see its commands in order.
+        let tenant = RedisTenant::called("ns:name", &redis)
+            .with("redis-connections", "1")
+            .with("redis-connect-timeout", "300ms")
+            .with("redis-timeout", "10s");
+        Self {
+            redis,
+            tenant,
+            connection,
+        }
+    }
+
+    /// One command, over the test's own connection.
+    pub async fn cmd<T: FromRedisValue>(&self, name: &str, args: &[impl ToRedisArgs]) -> T {
+        let mut connection = self.connection.clone();
+        let done = redis::cmd(name)
+            .arg(args)
+            .query_async(&mut connection)
+            .await;
+        done.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub async fn set(&self, key: &str, value: &str) {
+        self.cmd::<()>("SET", &[key, value]).await;
+    }
+
+    /// With so many ms to live.
+    pub async fn set_for(&self, key: &str, value: &str, ms: u64) {
+        self.cmd::<()>("SET", &[key, value, "PX", &ms.to_string()])
+            .await;
+    }
+
+    pub async fn add(&self, set: &str, member: &str) {
+        self.cmd::<()>("SADD", &[set, member]).await;
+    }
+
+    pub async fn get(&self, key: &str) -> Option<String> {
+        self.cmd("GET", &[key]).await
+    }
+
+    pub async fn exists(&self, key: &str) -> bool {
+        self.cmd("EXISTS", &[key]).await
+    }
+
+    pub async fn pttl(&self, key: &str) -> i64 {
+        self.cmd("PTTL", &[key]).await
+    }
+
+    pub async fn members(&self, key: &str) -> Vec<String> {
+        let mut members: Vec<String> = self.cmd("SMEMBERS", &[key]).await;
+        members.sort();
+        members
+    }
+
+    /// An old row of `user` and its place in that user's set, as an old auth server leaves them.
+    pub async fn old_row(&self, session: &str, json: &str, user: &str, ms: Option<u64>) {
+        let key = format!("{P}upstream:{session}");
+        match ms {
+            Some(ms) => self.set_for(&key, json, ms).await,
+            None => self.set(&key, json).await,
+        }
+        if !user.is_empty() {
+            self.add(&format!("{P}user:upstream:{user}"), &key).await;
+        }
+    }
+
+    /// A migration with this mapping.
+    pub fn migration(&self, mapping: &[&str]) -> Migration {
+        Migration::new(&self.store(), mapping_of(mapping))
+    }
+
+    /// A migration behind the proxy on `port`.
+    pub fn migration_at(&self, port: u16, mapping: &[&str]) -> Migration {
+        Migration::new(&self.at_port(port).store(), mapping_of(mapping))
+    }
+
+    /// A run that is to succeed, whatever the report says.
+    pub async fn migrate(&self, mapping: &[&str]) -> Report {
+        self.migration(mapping).run(&Silent).await.expect("a run")
+    }
+
+    /// A row as a broker reads it, which is to be there.
+    pub async fn read(&self, session: &str, provider: &str) -> StoredRow {
+        use token_broker::store::Store;
+        let read = self.store().get(&row_key(session, provider)).await;
+        read.expect("an answer").expect("a row").expect("readable")
+    }
+}
+
+pub fn mapping_of(pairs: &[&str]) -> LegacyMapping {
+    let mut mapping = LegacyMapping::default();
+    for pair in pairs {
+        mapping.add(pair).unwrap();
+    }
+    mapping
+}
+
+pub fn row_key(session: &str, provider: &str) -> RowKey {
+    RowKey {
+        session: SessionId::new(session).unwrap(),
+        provider: ProviderName::new(provider).unwrap(),
+    }
+}
+
+/// The JSON of an old row.
+pub fn old_json(provider_id: &str, user: &str, token: &str) -> String {
+    format!(
+        r#"{{"provider_id":"{provider_id}","access_token":"at-{token}","refresh_token":"rt-{token}","id_token":"","expires_at":4102444800,"user_id":"{user}","upstream_subject":"subject","client_id":"client"}}"#
+    )
+}
+
+/// The value of a field of a JSON object that is text.
+pub fn field(json: &str, name: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    value[name].as_str().unwrap_or_default().to_owned()
+}
+
+/// That `left` ms are those of a key that had `of` a short while ago.
+pub fn assert_kept(left: i64, of: u64) {
+    let of = i64::try_from(of).unwrap();
+    assert!((of - 5_000..=of).contains(&left), "{left} of {of} ms");
+}
+
+/// Counts of a report's rows that aren't 0, as in `migrated 3, failed 1`.
+pub fn told(report: &Report) -> String {
+    let counted =
+        |what: &str, counts: &token_broker::store::redis::maintenance::migration::Counts| {
+            let json = serde_json::to_value(counts).unwrap();
+            let counts = json.as_object().unwrap().iter();
+            let counts = counts.filter(|(_, count)| **count != 0);
+            counts
+                .map(|(name, count)| format!("{what} {name} {count}"))
+                .collect::<Vec<_>>()
+        };
+    let mut all = counted("rows", &report.rows);
+    all.extend(counted("identities", &report.identities));
+    all.sort();
+    all.join(", ")
+}

@@ -1,0 +1,253 @@
+//! Streams: they last as long as their client wants, and don't hold up a broker that is told to end.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use futures_util::stream::{self, Stream, StreamExt};
+use testkit::{broker_process::BrokerProcess, redis_server::RedisServer, waiting::until};
+use token_broker::{
+    config::ServerOptions,
+    proto::streaming_methods,
+    rpc::{Stopping, StreamsLayer},
+};
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tonic::{
+    Code, Request, Status, Streaming,
+    client::Grpc,
+    codegen::http::uri::PathAndQuery,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, ServerReflectionResponse,
+    server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest::ListServices,
+};
+
+use crate::{
+    refusal::refused,
+    serving::{Serving, get, options},
+};
+
+/// How late an exit may be that waits for nothing.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+fn list_services() -> ServerReflectionRequest {
+    ServerReflectionRequest {
+        message_request: Some(ListServices(String::new())),
+        ..Default::default()
+    }
+}
+
+/// Opens a reflection stream whose client goes on asking when `more` says so, and has the first answer.
+async fn reflection(
+    channel: Channel,
+    more: impl Stream<Item = ()> + Send + 'static,
+) -> Streaming<ServerReflectionResponse> {
+    let asking = stream::once(async {}).chain(more).map(|()| list_services());
+    let opened = ServerReflectionClient::new(channel)
+        .server_reflection_info(asking)
+        .await;
+    let mut answers = opened.unwrap().into_inner();
+    answers.message().await.unwrap().expect("an answer");
+    answers
+}
+
+/// Opens a watch and has seen its first state.
+async fn watch(channel: Channel) -> Streaming<HealthCheckResponse> {
+    let opened = HealthClient::new(channel)
+        .watch(HealthCheckRequest::default())
+        .await;
+    let mut states = opened.unwrap().into_inner();
+    states.message().await.unwrap().expect("a state");
+    states
+}
+
+/// What a stream brings until it ends, and how it ends.
+async fn rest<T>(mut stream: Streaming<T>) -> (Vec<T>, Status) {
+    let mut rest = Vec::new();
+    loop {
+        match stream.message().await {
+            Ok(Some(message)) => rest.push(message),
+            Ok(None) => return (rest, Status::ok("")),
+            Err(status) => return (rest, status),
+        }
+    }
+}
+
+/// Sends SIGTERM; answers how the process ended, and how long that took.
+fn terminated(broker: BrokerProcess) -> impl Future<Output = (ExitStatus, Duration)> {
+    let ended = spawn_blocking(move || {
+        let told = Instant::now();
+        (broker.terminate(), told.elapsed())
+    });
+    async { ended.await.unwrap() }
+}
+
+fn assert_told_to_go_elsewhere(status: &Status) {
+    let shown = (status.code(), status.message());
+    assert_eq!(shown, (Code::Unavailable, "the broker is stopping"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_reflection_stream_does_not_delay_the_exit() {
+    let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
+    let answers = reflection(broker.connect().await, stream::pending()).await;
+    let (exit, took) = terminated(broker).await;
+    assert!(exit.success(), "{exit}");
+    assert!(took < AT_ONCE, "{took:?}");
+    let (more, status) = rest(answers).await;
+    assert!(more.is_empty(), "{more:?}");
+    assert_told_to_go_elsewhere(&status);
+}
+
+/// One client with a connection for both streams, and one that watches only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_learns_that_the_broker_stops_and_does_not_delay_the_exit() {
+    let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
+    broker.serving().await;
+    let shared = broker.connect().await;
+    let answers = reflection(shared.clone(), stream::pending()).await;
+    let watches = [watch(shared).await, watch(broker.connect().await).await];
+    let (exit, took) = terminated(broker).await;
+    assert!(exit.success(), "{exit}");
+    assert!(took < AT_ONCE, "{took:?}");
+    for watch in watches {
+        let (states, status) = rest(watch).await;
+        let states: Vec<_> = states.iter().map(HealthCheckResponse::status).collect();
+        assert_eq!(states, [ServingStatus::NotServing]);
+        assert_told_to_go_elsewhere(&status);
+    }
+    assert_told_to_go_elsewhere(&rest(answers).await.1);
+}
+
+/// A client that opens a stream and never asks: nothing was answered that could end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_has_not_begun_does_not_delay_the_exit() {
+    let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
+    let mut grpc = Grpc::new(broker.connect().await);
+    grpc.ready().await.unwrap();
+    let (asked, asking) = oneshot::channel();
+    let never = stream::once(async move { asked.send(()).unwrap() })
+        .flat_map(|()| stream::pending::<HealthCheckRequest>());
+    let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    let path = PathAndQuery::from_static("/grpc.health.v1.Health/Watch");
+    let opened =
+        tokio::spawn(async move { grpc.streaming(Request::new(never), path, codec).await });
+    asking.await.unwrap();
+    // The headers are on their way; a broker that stops takes no new streams.
+    sleep(Duration::from_millis(300)).await;
+    let (exit, took) = terminated(broker).await;
+    assert!(exit.success(), "{exit}");
+    assert!(took < AT_ONCE, "{took:?}");
+    assert_told_to_go_elsewhere(&opened.await.unwrap().unwrap_err());
+}
+
+/// Streams end when the broker is told to; a call keeps its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_in_flight_is_waited_for_when_streams_have_ended() {
+    let redis = RedisServer::start();
+    let broker = BrokerProcess::start(&[
+        "--backend",
+        "redis",
+        "--redis-url",
+        &redis.url(),
+        "--redis-timeout",
+        "20s",
+        "--max-calls",
+        "1",
+        "--shutdown-grace",
+        "10s",
+    ]);
+    broker.serving().await;
+    let answers = reflection(broker.connect().await, stream::pending()).await;
+    redis.pause();
+    let mut client = broker.client().await;
+    let call = tokio::spawn(async move { client.get(get("s", "p")).await });
+    let other = broker.client().await;
+    until("the call is in flight", || {
+        let mut other = other.clone();
+        async move {
+            let refused = other.get(get("s", "p")).await;
+            refused.is_err_and(|status| status.code() == Code::ResourceExhausted)
+        }
+    })
+    .await;
+
+    let told = Instant::now();
+    let ended = tokio::spawn(terminated(broker));
+    assert_told_to_go_elsewhere(&rest(answers).await.1);
+    assert!(told.elapsed() < AT_ONCE, "{:?}", told.elapsed());
+    sleep(Duration::from_secs(2)).await;
+    assert!(!call.is_finished() && !ended.is_finished());
+    redis.resume();
+    refused(call.await.unwrap(), Code::NotFound, "ROW_NOT_FOUND");
+    let (exit, took) = ended.await.unwrap();
+    assert!(exit.success(), "{exit}");
+    assert!(
+        took > Duration::from_secs(2) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_outlives_the_call_timeout() {
+    let call_timeout = Duration::from_millis(100);
+    let options = ServerOptions {
+        call_timeout,
+        ..options()
+    };
+    let serving = Serving::memory_with(options).await;
+    let mut states = watch(serving.channel().await).await;
+    let later = stream::once(sleep(4 * call_timeout));
+    let mut answers = reflection(serving.channel().await, later.chain(stream::pending())).await;
+    let opened = Instant::now();
+    let answer = answers.message().await.unwrap();
+    assert!(answer.is_some() && opened.elapsed() > 3 * call_timeout);
+    let silent = timeout(call_timeout, states.message()).await;
+    assert!(silent.is_err(), "the watch goes on: {silent:?}");
+}
+
+/// A server with reflection alone, and the layer where `layered`: whether it ends soon after it is
+/// told to, with a reflection stream open.
+async fn ends_soon(layered: bool) -> bool {
+    let stopping = Stopping::new();
+    let methods = streaming_methods(&[tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]).unwrap();
+    let methods = if layered { methods } else { HashSet::new() };
+    let reflecting = tonic_reflection::server::Builder::configure().build_v1();
+    let router = Server::builder()
+        .layer(StreamsLayer::new(methods, stopping.clone()))
+        .add_service(reflecting.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let told = stopping.begun();
+    let incoming = TcpIncoming::from(listener);
+    let mut serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, told));
+
+    let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
+    let _answers = reflection(channel, stream::pending()).await;
+    stopping.begin();
+    let ended = timeout(AT_ONCE, &mut serving).await;
+    serving.abort();
+    ended.is_ok()
+}
+
+/// What the tests above see is the layer's doing: tonic alone waits for streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_layer_a_stream_holds_its_server_up() {
+    assert!(ends_soon(true).await);
+    assert!(!ends_soon(false).await);
+}
