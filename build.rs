@@ -1,4 +1,4 @@
-//! Compiles `proto/` with protox, a compiler in Rust, so that no `protoc` is needed on the machine.
+//! Compiles `proto/` with protox, a compiler in Rust, so that the machine needs no `protoc`.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -8,7 +8,7 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 #[path = "src/proto/harmless.rs"]
 mod harmless;
 
-/// One file a gRPC service.
+/// The proto files, one per gRPC service.
 const PROTOS: [&str; 1] = ["tokenbroker/v1/token_broker.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -45,15 +45,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A message, and the types that are generated for it.
 struct Message {
-    /// As in `tokenbroker.v1.DeleteRequest`.
+    /// The full name, such as `tokenbroker.v1.DeleteRequest`.
     name: String,
-    /// The message that it is nested in, or its own short name.
+    /// The short name of the outermost message that it is nested in, or its own short name.
     outermost: String,
-    /// The generated struct.
+    /// The path of the generated struct.
     path: String,
-    /// The generated enums of its oneofs, each with its field in the struct.
+    /// The oneofs: each field of the struct, and the path of its generated enum.
     oneofs: Vec<(String, String)>,
-    /// The generated enums that are nested in it, which prost makes silent with it.
+    /// The paths of the generated enums that are nested in it. prost skips their `Debug` too.
     enums: Vec<String>,
 }
 
@@ -76,10 +76,10 @@ fn walk(
     found: &mut Vec<Message>,
 ) {
     let name = format!("{package}.{}", message.name());
-    // `r#`: a name may be a keyword of Rust's.
+    // `r#`, because a name may be a keyword in Rust.
     let inner = format!("{module}r#{}::", message.name().to_snake_case());
     let oneof = |(at, oneof): (usize, &prost_types::OneofDescriptorProto)| {
-        // A field that is `optional` is a oneof of its own, for which no type is generated.
+        // An `optional` field is in a oneof of its own, for which no type is generated.
         let real = message
             .field
             .iter()
@@ -109,7 +109,7 @@ fn walk(
     }
 }
 
-/// Returns an implementation of `Debug` for each type of the messages, which prints its name.
+/// Returns, for each type of the messages, an implementation of `Debug` that prints only its name.
 fn debug_impls(messages: &[&Message]) -> String {
     let paths = messages.iter().flat_map(|message| {
         let oneofs = message.oneofs.iter().map(|(_, path)| path);
@@ -132,7 +132,7 @@ fn debug_impls(messages: &[&Message]) -> String {
         .collect()
 }
 
-/// Returns a function for tests, which decodes a message into its type and prints it.
+/// Returns the source of a function for tests that decodes a message into its type and prints it.
 fn printed(messages: &[Message]) -> String {
     let arms: String = messages
         .iter()

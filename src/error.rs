@@ -1,6 +1,7 @@
-//! What can go wrong, in one type. Each error has two faces: `Display` is what the caller may see
-//! (guarantees, section 2.5: never a token, a session id or a key), and [`Error::operator_detail`] is
-//! for the log.
+//! Why a call fails, in one type.
+//!
+//! Each error has two texts. `Display` is what the caller may see. It never contains a token, a session id or
+//! a key (guarantees, section 2.5). [`Error::operator_detail`] is for the log.
 
 use std::time::Duration;
 
@@ -19,73 +20,73 @@ pub enum Error {
     /// The request is malformed; each violation names a field.
     #[error("{}", describe(.0))]
     Invalid(Vec<FieldViolation>),
-    /// There is no such row.
+    /// The session has no row at the provider.
     #[error("there is no row for this session and provider")]
     RowNotFound,
     /// The user has no row at the provider.
     #[error("the user has no row at this provider")]
     UserRowNotFound,
-    /// `must_not_exist` was asked for and there is a row.
+    /// The caller set `must_not_exist`, and there is a row.
     #[error("a row exists for this session and provider")]
     RowExists,
-    /// The row has another version than the caller named, or is gone.
+    /// The row has another version than the caller named, or there is no row.
     #[error("the row is not the version that was named")]
     VersionMismatch,
     /// The row is bound to another user, client or subject.
     #[error("the row is not bound to what the caller expects")]
     BindingMismatch,
-    /// A token or row is above its limit.
+    /// A token or a row is larger than its limit.
     #[error("{what} is {size} bytes, the limit is {limit}")]
     TooLarge {
-        /// What is too large: a field's path or "the row".
+        /// What is too large: the path of a field, or "the row".
         what: &'static str,
         /// Its size in bytes.
         size: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// The session has as many providers as it may have.
+    /// The session already has as many providers as it may have.
     #[error("the session has {limit} providers already, the limit")]
     TooManyProviders {
         /// The limit.
         limit: usize,
     },
-    /// The row exists and can't be decoded.
+    /// The row exists, but can't be decoded.
     #[error("the row exists but can't be read")]
     RowUnreadable(#[source] Unreadable),
-    /// A key in the place of an index of the session or user holds something else. An operator has to
-    /// look: `token-broker check` names it.
+    /// The key of an index of the session or user holds another type of value. An operator has to repair it.
+    /// `token-broker check` names the key.
     #[error("an index of the session or user can't be read")]
     IndexUnreadable,
-    /// The store can't be reached, or refuses to work. Safe to retry.
+    /// The store can't be reached, refuses to work, or didn't answer. A write may have been applied.
     #[error("the store is unavailable")]
     StoreUnavailable(StoreFailure),
-    /// A write isn't on as many replicas as it has to be. It may be lost, or not. Safe to retry.
+    /// A write isn't on as many replicas as required. It may be lost. The call is safe to retry.
     #[error("the write is not on as many replicas as it has to be")]
     NotDurable(StoreFailure),
-    /// The startup migration is still running. Safe to retry.
+    /// The startup migration is still running. The call is safe to retry.
     #[error("the broker is starting and migrates older data")]
     Migrating,
-    /// As many calls as allowed are in flight. Safe to retry.
+    /// As many calls are in flight as the broker allows. The call is safe to retry.
     #[error("too many calls are in flight")]
     Overloaded,
-    /// The caller's deadline, or the broker's limit for a call, passed.
+    /// The caller's deadline passed, or the broker's time limit for a call.
     #[error("the deadline passed before the call was done")]
     DeadlineExceeded,
 }
 
-/// Why a stored row can't be decoded. Never carries the row's content.
+/// Why a stored row can't be decoded. The text never quotes the row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
-/// What the store answered instead of working. For the log only.
+/// Why the store didn't do its work. The text is for the log only.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreFailure(pub String);
 
 impl Error {
-    /// A violation of one field.
+    /// Returns an [`Error::Invalid`] with one violation.
     pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldViolation {
             field: field.into(),
@@ -93,7 +94,7 @@ impl Error {
         }])
     }
 
-    /// What the operator needs to know beyond the message, and the caller must not.
+    /// Returns what the operator needs to know in addition to the message, and the caller must not see.
     #[must_use]
     pub fn operator_detail(&self) -> Option<&str> {
         match self {
@@ -103,14 +104,25 @@ impl Error {
         }
     }
 
-    /// How long a caller should wait before it repeats the call; `None` if repeating is no use.
+    /// Returns how long the caller should wait before it repeats the call. Returns `None` if repeating is
+    /// useless.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Overloaded => Some(Duration::from_millis(100)),
             Self::StoreUnavailable(_) | Self::NotDurable(_) => Some(Duration::from_millis(500)),
             Self::Migrating => Some(Duration::from_secs(1)),
-            _ => None,
+            Self::Invalid(_)
+            | Self::RowNotFound
+            | Self::UserRowNotFound
+            | Self::RowExists
+            | Self::VersionMismatch
+            | Self::BindingMismatch
+            | Self::TooLarge { .. }
+            | Self::TooManyProviders { .. }
+            | Self::RowUnreadable(_)
+            | Self::IndexUnreadable
+            | Self::DeadlineExceeded => None,
         }
     }
 }

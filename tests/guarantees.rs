@@ -1,5 +1,5 @@
-//! `docs/guarantees.md` is what everything else cites. Each citation in the repository must be of a section
-//! or a rule that is there, and each rule that holds today must be cited by a test.
+//! Tests the citations of `docs/guarantees.md`. Each citation in the repository must name a section or a rule that
+//! exists, and a test must cite each rule that holds today.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where citations are looked for. What isn't there, such as a folder that is still to come, has none.
+/// The files and folders in which citations are looked for. Files that don't exist have no citations.
 const PLACES: &[&str] = &[
     "README.md",
     "benches",
@@ -21,22 +21,22 @@ const PLACES: &[&str] = &[
     "tests",
 ];
 
-/// This file, which has wrong citations in it on purpose.
+/// This file. It has wrong citations on purpose.
 const SELF: &str = "tests/guarantees.rs";
 
-/// How a section is cited.
+/// The text that begins a citation of a section.
 const SECTION: &str = "guarantees, section";
 
-/// What begins a line of a comment. A citation may be broken across two lines.
+/// The marks that begin a line of a comment. A citation may span two lines.
 const COMMENTS: &[&str] = &["//!", "///", "//", "--", "#", "*", ">"];
 
-/// The fewest citations that were ever there, less a few.
+/// Lower limits for the numbers of citations, so that the test notices if it finds too few.
 const FEWEST: (usize, usize) = (40, 250);
 
-/// A section, as in `2.1`, or a rule, as in `I1`.
+/// A section, such as `2.1`, or a rule, such as `I1`.
 type Number = String;
 
-/// A citation: the file, the line, and what is cited.
+/// A citation: the file, the line, and the section or rule that it names.
 type Citation = (String, usize, Number);
 
 /// How many rules of each kind the page defines: I1 and so on, M1 and so on, R1 and so on.
@@ -165,7 +165,7 @@ fn numbers(letter: &'static str, last: usize) -> impl Iterator<Item = Number> {
     (1..=last).map(move |number| format!("{letter}{number}"))
 }
 
-/// What the page defines, and how often: sections by their headings, rules in bold.
+/// Returns what the page defines, and how often: sections by their headings, and rules in bold.
 fn defined(page: &str) -> BTreeMap<Number, usize> {
     let mut defined = BTreeMap::new();
     let sections = headings(page).filter_map(|heading| {
@@ -213,7 +213,7 @@ fn citations_in(file: &str, text: &str) -> Vec<Citation> {
         for rule in rules_in(line) {
             cite(at + 1, &rule);
         }
-        // With the beginning of the next line, which belongs to it where a citation is broken.
+        // The text includes the beginning of the next line, in case the citation spans two lines.
         let next = lines.get(at + 1).map_or("", |next| uncommented(next));
         let both = format!("{} {next}", line.trim_end());
         for (start, _) in both
@@ -234,7 +234,7 @@ fn uncommented(line: &str) -> &str {
     mark.unwrap_or(line).trim_start()
 }
 
-/// `" 2.1 and 3, M6"`: 2.1 and 3.
+/// Returns the sections in a text: `" 2.1 and 3, M6"` gives 2.1 and 3.
 fn sections_in(text: &str) -> Vec<Number> {
     let mut sections = Vec::new();
     let mut rest = text.strip_prefix('s').unwrap_or(text).trim_start();
@@ -258,7 +258,7 @@ fn sections_in(text: &str) -> Vec<Number> {
     }
 }
 
-/// The rules that are named in a line: `I1` as a word, and what begins with `i1_`, as tests are called.
+/// Returns the rules in a line: `I1` as a word, and names that begin with `i1_`, as in the names of tests.
 fn rules_in(line: &str) -> Vec<Number> {
     let mut rules = Vec::new();
     let mut before = ' ';
@@ -275,7 +275,7 @@ fn rules_in(line: &str) -> Vec<Number> {
             continue;
         }
         let is_word = !in_word && !after.is_alphanumeric() && after != '_';
-        // `i64_` and its like are Rust's integers.
+        // Names such as `i64_` are integer types of Rust.
         let is_name = after == '_' && !["16", "32", "64", "128"].contains(&digits);
         if ("IMR".contains(letter) && is_word) || ("imr".contains(letter) && is_name) {
             rules.push(format!("{}{digits}", letter.to_ascii_uppercase()));
@@ -292,7 +292,7 @@ fn headings(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The anchor that a heading has on the web.
+/// Returns the anchor that a heading has on the web.
 fn slug(heading: &str) -> String {
     let kept = heading
         .chars()
@@ -307,10 +307,10 @@ fn slug(heading: &str) -> String {
     .collect()
 }
 
-/// The links to other files, and inside of the page.
+/// Returns the links to other files and within the page.
 fn links_in(page: &str) -> Vec<String> {
     let joined = page.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    // What stands in backticks is no link.
+    // Text in backticks is never a link.
     let joined: String = joined.split('`').step_by(2).collect();
     let targets = joined
         .split("](")
@@ -326,7 +326,7 @@ fn page() -> String {
     fs::read_to_string(root().join("docs/guarantees.md")).unwrap()
 }
 
-/// All files of [`PLACES`], from the root of the repository, apart from what tools leave behind.
+/// Returns all files of [`PLACES`], relative to the root of the repository, without files that tools leave behind.
 fn files() -> Vec<String> {
     let mut files = Vec::new();
     let mut open: Vec<PathBuf> = PLACES.iter().map(|place| root().join(place)).collect();

@@ -1,10 +1,11 @@
-//! Which module may name which, read from the code. The order is that of the front page, `src/lib.rs`.
+//! Tests which module names which, by reading the code. The order of the modules is that of the front page,
+//! `src/lib.rs`.
 //!
-//! Every path in `src/` counts: in `use`, in code, in types, in macros and in tests beside the code. It is
-//! followed through `crate`, `self`, `super`, imports, renames, globs and re-exports to the module that
-//! holds what is named. Doc comments don't count, so that they may link upwards.
+//! Every path in `src/` counts: in `use`, in code, in types, in macros and in tests next to the code. It is
+//! followed through `crate`, `self`, `super`, imports, renames, globs and re-exports to the module that defines the
+//! item. Doc comments don't count, so they may link upwards.
 //!
-//! The size of the files is checked here too: it is the other half of what makes the tree readable.
+//! This file also checks the size of the files, because it also matters for a readable tree.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "layering/names.rs"]
@@ -17,8 +18,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use names::{Named, Names};
 use tree::{Source, Tree};
 
-/// Each top-level module with the modules that it may name, from the top down. A name that isn't here
-/// points upwards, or nobody has decided yet where it belongs.
+/// The top-level modules from the top down, each with the modules that it may name. Any other name points upwards,
+/// or its layer hasn't been decided yet.
 const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
@@ -41,7 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
 ];
 
-/// A wall inside a layer: `of`, apart from `but`, names nothing in `not`, apart from `except`.
+/// A wall inside a layer: the module `of`, except for `but`, names nothing in `not`, except for `except`.
 struct Wall {
     of: &'static str,
     but: &'static [&'static str],
@@ -56,15 +57,15 @@ const MIGRATION: &str = "store::redis::maintenance::migration";
 const CHECK: &str = "store::redis::maintenance::check";
 
 const WALLS: &[Wall] = &[
-    // The domain and its gRPC face know no backend.
+    // The domain and the gRPC interface know no backend.
     wall("rpc", REDIS),
     wall("tokens", REDIS),
-    // Nor does the trait. Without this a re-export in `store` would hide a backend from the two above.
+    // The trait knows none either. Otherwise a re-export in `store` would hide a backend from the two rules above.
     Wall {
         but: &[REDIS],
         ..wall("store", REDIS)
     },
-    // One way to Redis serves all tenants: it knows no tenant's keys and rows.
+    // One link to Redis serves all tenants, so it knows no tenant's keys and rows.
     Wall {
         except: &[
             LINK,
@@ -76,7 +77,7 @@ const WALLS: &[Wall] = &[
     },
     wall(CHECK, MIGRATION),
     wall(MIGRATION, CHECK),
-    // Spelling keys and rows needs no connection.
+    // The code that spells keys and rows needs no connection.
     wall("store::redis::row", LINK),
     wall("store::redis::row", MAINTENANCE),
     wall("store::redis::keyspace", LINK),
@@ -92,7 +93,7 @@ const fn wall(of: &'static str, not: &'static str) -> Wall {
     }
 }
 
-/// Lines of a file of `src/`: at most; in nine of ten files at most; in half of them at most.
+/// The most lines that a file of `src/` may have: any file, nine of ten files, and half of the files.
 const LINES: [usize; 3] = [600, 400, 150];
 
 #[test]
@@ -143,7 +144,7 @@ fn the_front_page_names_files_that_are_there() {
 
 #[test]
 fn planted_upward_names_are_found() {
-    // The module of a new file, its text, and what must be told. The names needn't exist.
+    // The module of a new file, its text, and what must be reported. The names needn't exist.
     let planted = [
         ("types", "use crate::store::X;", "store::X"),
         ("types", "fn f() -> crate::error::X { loop {} }", "error::X"),
@@ -298,7 +299,7 @@ fn files_are_small() {
     too_large(&long(400, 1)).unwrap();
 }
 
-/// What breaks a rule, one line each.
+/// Returns what breaks a rule, one line per violation.
 fn violations(names: &Names) -> Vec<String> {
     let told = names.named.iter().filter(|name| breaks_a_rule(name));
     let mut told: Vec<_> = told.map(ToString::to_string).collect();
@@ -312,7 +313,7 @@ fn breaks_a_rule(name: &Named) -> bool {
     if let (Some(of), Some(named)) = (name.module.first(), name.target.first())
         && of != named
     {
-        // A module that has no layer is told by a test of its own.
+        // Another test reports a module without a layer.
         let layer = LAYERS.iter().find(|(module, _)| module == of);
         if layer.is_some_and(|(_, may)| !may.contains(&named.as_str())) {
             return true;

@@ -1,5 +1,5 @@
-//! Each setting of Redis given wrongly ends the start with one message, which names the setting and what
-//! was found, and nothing secret.
+//! Tests each setting of Redis with a wrong value. The start must end with one message that names the setting and
+//! what was found, and contains no secret.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -23,11 +23,12 @@ use testkit::{
     standalone::Standalone,
 };
 
-/// A tenant that the rights of the tests' users are for.
+/// A tenant on which the tests' users have rights.
 const TENANT: &str = "t-settings:conf";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the program says, and its exit code, if these settings are changed in `base`; `None` takes one away.
+/// Runs the program with `base` and these changes, and returns its exit code and what it prints on stderr. `None`
+/// removes a setting.
 fn start(
     command: &str,
     base: &[Setting],
@@ -77,7 +78,7 @@ fn wait(mut child: std::process::Child) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// The start ends with one message, of `setting`, that tells what was `found`.
+/// Checks that the start ends with one message about `setting` that contains `found`.
 fn ends(base: &[Setting], changes: &[(&'static str, Option<&str>)], setting: &str, found: &str) {
     let (code, said) = start("serve", base, changes);
     let messages: Vec<_> = said
@@ -353,7 +354,7 @@ fn settings_do_not_fit_each_other() {
     }
 }
 
-/// The other commands that speak to Redis say the same.
+/// The other commands that use Redis print the same message.
 #[test]
 fn every_command_says_so() {
     for command in ["migrate", "check"] {

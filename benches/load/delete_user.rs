@@ -1,4 +1,4 @@
-//! Deleting a user with very many rows, and what another caller notices of it.
+//! Measures the deletion of a user with very many rows, and how long another caller waits meanwhile.
 
 use std::{
     sync::{
@@ -12,36 +12,36 @@ use token_broker::proto::v1::DeleteUserRequest;
 
 use crate::{
     driver,
-    rows::{self, Place},
-    setup::{Client, Options, Stage},
+    rows::{self, Key},
+    setup::{Client, Options, Setup},
 };
 
 pub(crate) const ROWS: u32 = 10_000;
 const USER: &str = "user-of-many-sessions";
-/// How long the other caller is watched when nobody is deleted.
+/// How long the other caller is measured while no user is deleted.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// What one deletion showed.
+/// The figures of one deletion.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deletion {
     pub(crate) took: Duration,
     /// The longest that a caller of `Get` waited meanwhile.
     pub(crate) longest_get: Duration,
-    /// The longest that it waited for, for about as long, just before.
+    /// The longest that the caller waited in [`QUIET`], just before the deletion.
     pub(crate) longest_get_before: Duration,
 }
 
-pub(crate) async fn rounds(stage: &Stage, options: &Options) -> Vec<Deletion> {
+pub(crate) async fn rounds(setup: &Setup, options: &Options) -> Vec<Deletion> {
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
-        rounds.push(round(stage).await);
+        rounds.push(round(setup).await);
     }
     rounds
 }
 
-async fn round(stage: &Stage) -> Deletion {
+async fn round(setup: &Setup) -> Deletion {
     driver::each(
-        &stage.clients,
+        &setup.clients,
         (0..ROWS).collect(),
         |mut client, row| async move {
             let session = format!("session-of-many-{row}");
@@ -51,9 +51,9 @@ async fn round(stage: &Stage) -> Deletion {
     )
     .await;
 
-    let reader = stage.clients[1].clone();
+    let reader = setup.clients[1].clone();
     let longest_get_before = watch(reader.clone(), tokio::time::sleep(QUIET)).await.1;
-    let mut client = stage.clients[0].clone();
+    let mut client = setup.clients[0].clone();
     let delete = async {
         let started = Instant::now();
         let request = DeleteUserRequest {
@@ -71,7 +71,7 @@ async fn round(stage: &Stage) -> Deletion {
     }
 }
 
-/// The longest that a caller of `Get` waits, while something is done.
+/// Does `work`, and returns the longest that a caller of `Get` waited meanwhile.
 async fn watch<T>(mut reader: Client, work: impl Future<Output = T>) -> (T, Duration) {
     let done = Arc::new(AtomicBool::new(false));
     let until = Arc::clone(&done);
@@ -82,7 +82,7 @@ async fn watch<T>(mut reader: Client, work: impl Future<Output = T>) -> (T, Dura
             session = (session + 1) % rows::SESSIONS;
             let started = Instant::now();
             reader
-                .get(rows::get(Place {
+                .get(rows::get(Key {
                     session,
                     provider: 0,
                 }))

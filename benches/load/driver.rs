@@ -1,4 +1,4 @@
-//! Many callers, each with one call at a time, for a while.
+//! Runs many callers, each with one call at a time, for a while.
 
 use std::{
     future::Future,
@@ -9,13 +9,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use crate::{
-    rows::{self, PROVIDERS, Place, SESSIONS},
-    setup::{Client, Options, Stage},
+    rows::{self, Key, PROVIDERS, SESSIONS},
+    setup::{Client, Options, Setup},
 };
 
 pub(crate) const CALLERS: usize = 64;
 
-/// What is called.
+/// The method that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Get,
@@ -23,21 +23,21 @@ pub(crate) enum Call {
     Store,
 }
 
-/// What a round showed.
+/// The figures of a round.
 #[derive(Debug)]
 pub(crate) struct Round {
-    /// How long each call took, the shortest first.
+    /// How long each call took, shortest first.
     pub(crate) latencies: Vec<Duration>,
     pub(crate) took: Duration,
-    /// CPU time a call, by process.
+    /// The CPU time per call of each process.
     pub(crate) cpu: Vec<(&'static str, Duration)>,
 }
 
-/// The rounds of a call, without the one that warms up.
-pub(crate) async fn rounds(stage: &Stage, call: Call, options: &Options) -> Vec<Round> {
+/// Measures the rounds of a call. The round that warms up isn't returned.
+pub(crate) async fn rounds(setup: &Setup, call: Call, options: &Options) -> Vec<Round> {
     let mut rounds = Vec::new();
     for nth in 0..=options.rounds {
-        let measured = round(stage, call, options.span, nth as u64).await;
+        let measured = round(setup, call, options.span, nth as u64).await;
         if nth > 0 {
             rounds.push(measured);
         }
@@ -45,8 +45,8 @@ pub(crate) async fn rounds(stage: &Stage, call: Call, options: &Options) -> Vec<
     rounds
 }
 
-async fn round(stage: &Stage, call: Call, span: Duration, seed: u64) -> Round {
-    let used: Vec<_> = stage
+async fn round(setup: &Setup, call: Call, span: Duration, seed: u64) -> Round {
+    let used: Vec<_> = setup
         .processes
         .iter()
         .map(|process| process.used())
@@ -54,7 +54,7 @@ async fn round(stage: &Stage, call: Call, span: Duration, seed: u64) -> Round {
     let started = Instant::now();
     let end = started + span;
     let mut callers = JoinSet::new();
-    for (caller, client) in (0..CALLERS).zip(stage.clients.iter().cycle()) {
+    for (caller, client) in (0..CALLERS).zip(setup.clients.iter().cycle()) {
         let mut client = client.clone();
         let mut dice = StdRng::seed_from_u64(seed << 32 | caller as u64);
         callers.spawn(async move {
@@ -72,7 +72,7 @@ async fn round(stage: &Stage, call: Call, span: Duration, seed: u64) -> Round {
     let mut latencies = callers.join_all().await.concat();
     let took = started.elapsed();
     let calls = u32::try_from(latencies.len()).unwrap();
-    let cpu = stage.processes.iter().zip(used);
+    let cpu = setup.processes.iter().zip(used);
     let cpu = cpu.map(|(process, before)| (process.name, (process.used() - before) / calls));
     latencies.sort_unstable();
     Round {
@@ -84,7 +84,7 @@ async fn round(stage: &Stage, call: Call, span: Duration, seed: u64) -> Round {
 
 impl Call {
     async fn make(self, client: &mut Client, dice: &mut StdRng) {
-        let row = Place {
+        let row = Key {
             session: dice.random_range(0..SESSIONS),
             provider: dice.random_range(0..PROVIDERS),
         };
@@ -112,7 +112,7 @@ impl Round {
     }
 }
 
-/// Does `work` for each of the items, through all clients and many at once.
+/// Does `work` for each of the items, with all clients and for many items at once.
 pub(crate) async fn each<T: Clone + Send + 'static, F>(
     clients: &[Client],
     items: Vec<T>,

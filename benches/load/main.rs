@@ -1,14 +1,14 @@
-//! What the broker does in a second, over gRPC, from end to end.
+//! Measures how many calls per second the broker answers over gRPC, from end to end.
 //!
-//! `cargo bench --bench load` measures everything, `cargo bench --bench load -- redis get store` what
-//! is named: backends (`memory`, `redis`, `replicated`), calls (`get`, `get-all`, `store`, `delete-user`). Arguments
-//! with dashes go to the broker, as in `--redis-connections=4`. After a round that warms up,
-//! `LOAD_ROUNDS` (5) rounds of `LOAD_SECONDS` (3) are measured of each call; the median counts, and
-//! the spread is told.
+//! `cargo bench --bench load` measures everything. `cargo bench --bench load -- redis get store`
+//! measures only the named backends (`memory`, `redis`, `replicated`) and calls (`get`, `get-all`,
+//! `store`, `delete-user`). Arguments with dashes go to the broker, such as `--redis-connections=4`.
+//! Each call has one round that warms up and `LOAD_ROUNDS` (5) measured rounds of `LOAD_SECONDS` (3).
+//! The report shows the median and the spread.
 //!
-//! The broker is the program itself, the Redis a real one that keeps nothing on disk, the client in
-//! this process; all three share the machine, so that what one of them saves the others gain. The
-//! CPU time of each a call tells more about a change than calls a second do.
+//! The broker is the program itself, Redis is a real server that keeps nothing on disk, and the client
+//! is in this process. All three share the machine, so CPU time that one saves is available to the
+//! others. The CPU time per call says more about a change than the calls per second do.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -27,7 +27,8 @@ use setup::{Backend, Options, Subject};
 
 fn main() {
     let options = Options::from_env();
-    // One thread: what the client spends on handing work to itself is lost to the broker.
+    // One thread, because CPU time that the client spends on handing work between its threads is lost
+    // to the broker.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -39,17 +40,17 @@ fn main() {
 }
 
 async fn measure(backend: Backend, options: &Options) {
-    let stage = setup::Stage::new(backend, options).await;
-    stage.fill().await;
+    let setup = setup::Setup::new(backend, options).await;
+    setup.fill().await;
     report::print_header(backend);
     for subject in &options.subjects {
         match *subject {
             Subject::Calls(call) => {
-                let rounds = driver::rounds(&stage, call, options).await;
+                let rounds = driver::rounds(&setup, call, options).await;
                 report::print_calls(call, &rounds, backend);
             }
             Subject::DeleteUser => {
-                let rounds = delete_user::rounds(&stage, options).await;
+                let rounds = delete_user::rounds(&setup, options).await;
                 report::print_delete_user(&rounds, backend);
             }
         }

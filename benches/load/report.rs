@@ -1,4 +1,4 @@
-//! The figures, as a table in Markdown.
+//! Prints the figures as a table in Markdown.
 
 use std::{thread, time::Duration};
 
@@ -37,7 +37,7 @@ pub(crate) fn print_header(backend: Backend) {
         Backend::Replicated => "redis, writes waiting for a replica",
     };
     println!(
-        "\n| backend {name} | calls/s | p50 ms | p99 ms | CPU µs a call | toolhive: calls/s, p50, p99 |"
+        "\n| backend {name} | calls/s | p50 ms | p99 ms | CPU µs per call | toolhive: calls/s, p50, p99 |"
     );
     println!("|---|---|---|---|---|---|");
 }
@@ -86,7 +86,7 @@ pub(crate) fn print_delete_user(rounds: &[Deletion], backend: Backend) {
     );
 }
 
-/// The peer has no figures in memory.
+/// Returns the peer's `figures`, if it has any for this backend: it has none in memory.
 fn peer_of(backend: Backend, figures: &str) -> &str {
     match backend {
         Backend::Memory | Backend::Replicated => "",
@@ -94,7 +94,7 @@ fn peer_of(backend: Backend, figures: &str) -> &str {
     }
 }
 
-/// The median, the lowest and the highest.
+/// Returns the median, the lowest and the highest figure.
 fn spread<T>(rounds: &[T], figure: impl Fn(&T) -> f64) -> (f64, f64, f64) {
     let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
     figures.sort_unstable_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! The rows: 2 KiB each, 8 providers a session.
+//! The rows: 2 KiB each, with 8 providers per session.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,19 +8,18 @@ use token_broker::proto::v1::{GetAllRequest, GetRequest, StoreRequest, UpstreamT
 pub(crate) const SESSIONS: u32 = 1_000;
 pub(crate) const PROVIDERS: u32 = 8;
 
-/// Where a row is.
+/// The key of a row.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Key {
     pub(crate) session: u32,
     pub(crate) provider: u32,
 }
 
-pub(crate) fn all() -> impl Iterator<Item = Place> {
-    (0..SESSIONS)
-        .flat_map(|session| (0..PROVIDERS).map(move |provider| Place { session, provider }))
+pub(crate) fn all() -> impl Iterator<Item = Key> {
+    (0..SESSIONS).flat_map(|session| (0..PROVIDERS).map(move |provider| Key { session, provider }))
 }
 
-pub(crate) fn get(row: Place) -> GetRequest {
+pub(crate) fn get(row: Key) -> GetRequest {
     GetRequest {
         session_id: session_id(row.session),
         provider: provider_name(row.provider),
@@ -35,8 +34,8 @@ pub(crate) fn get_all(session: u32) -> GetAllRequest {
     }
 }
 
-/// A user has two sessions.
-pub(crate) fn store(row: Place) -> StoreRequest {
+/// Returns the request that stores a row. Each user has two sessions.
+pub(crate) fn store(row: Key) -> StoreRequest {
     store_for(
         session_id(row.session),
         provider_name(row.provider),
@@ -73,7 +72,7 @@ pub(crate) fn store_for(session_id: String, provider: String, user_id: String) -
 }
 
 fn session_id(session: u32) -> String {
-    // As long as a UUID.
+    // The id is as long as a UUID.
     format!("{session:08x}-0000-4000-8000-000000000000")
 }
 

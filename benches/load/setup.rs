@@ -1,4 +1,4 @@
-//! The servers that are measured, and the connections to them.
+//! Starts the servers that are measured, and connects to them.
 
 use std::{env, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     rows,
 };
 
-/// Connections to the broker, shared by the callers.
+/// The number of connections to the broker. The callers share them.
 pub(crate) const CONNECTIONS: usize = 4;
 
 pub(crate) type Client = TokenBrokerClient<Channel>;
@@ -23,11 +23,11 @@ pub(crate) type Client = TokenBrokerClient<Channel>;
 pub(crate) enum Backend {
     Memory,
     Redis,
-    /// Redis with a replica, which writes wait for.
+    /// Redis with a replica that writes wait for.
     Replicated,
 }
 
-/// What is measured.
+/// A figure to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     Calls(Call),
@@ -49,7 +49,7 @@ impl Options {
         let mut broker_args = Vec::new();
         for arg in env::args().skip(1) {
             match arg.as_str() {
-                // What cargo adds.
+                // Cargo adds this argument.
                 "--bench" => {}
                 "memory" => backends.push(Backend::Memory),
                 "redis" => backends.push(Backend::Redis),
@@ -83,7 +83,7 @@ impl Options {
 }
 
 /// Everything that runs while one backend is measured.
-pub(crate) struct Stage {
+pub(crate) struct Setup {
     pub(crate) clients: Vec<Client>,
     pub(crate) processes: Vec<Process>,
     _broker: BrokerProcess,
@@ -91,7 +91,7 @@ pub(crate) struct Stage {
     _replica: Option<RedisServer>,
 }
 
-impl Stage {
+impl Setup {
     pub(crate) async fn new(backend: Backend, options: &Options) -> Self {
         let redis = (backend != Backend::Memory).then(RedisServer::start);
         let mut args = options.broker_args.clone();
@@ -113,7 +113,7 @@ impl Stage {
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
             let client = broker.client().await;
-            // Full answers of GetAll.
+            // Responses of GetAll may be larger than tonic's default.
             clients.push(client.max_decoding_message_size(usize::MAX));
         }
         let mut processes = vec![

@@ -1,4 +1,4 @@
-//! `token-broker check`: verifies the tenant's data while it is served, and mends it.
+//! `token-broker check`: verifies the tenant's data while brokers serve it, and mends it.
 
 use clap::Args;
 
@@ -24,10 +24,10 @@ use crate::{
 /// The options of `check`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CheckArgs {
-    /// Mend what can be mended: indexes only, no row is changed or deleted
+    /// Mend what can be mended. Only indexes are written; no row is changed or deleted
     #[arg(long)]
     repair: bool,
-    /// How many findings of a kind the report lists; all are counted
+    /// How many findings of each kind the report lists; it counts all of them
     #[arg(long, default_value_t = LISTED, value_name = "COUNT")]
     list_at_most: usize,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(super) struct CheckArgs {
 /// Checks, prints the report, and returns the exit code.
 pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
     let afterwards = if args.repair {
-        "; what was mended stays mended, run it again to go on"
+        "; what was mended stays mended; run the command again to continue"
     } else {
         ""
     };
@@ -66,7 +66,7 @@ async fn check(args: &CheckArgs, store: &RedisStore) -> Result<Report, Error> {
     report
 }
 
-/// Says what is left to do, and returns the exit code.
+/// Tells the operator what is left to do, and returns the exit code.
 fn verdict(report: &Report) -> u8 {
     let (unmended, mendable) = (report.unmended(), report.mendable());
     if unmended == 0 {

@@ -8,7 +8,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{DONE, FAILED, USAGE, complain, runtime};
 
-/// What to ask, and whom.
+/// The options of `health`.
 #[derive(Args, Debug)]
 pub(super) struct HealthArgs {
     /// Address and port of the broker
@@ -19,7 +19,7 @@ pub(super) struct HealthArgs {
         value_name = "ADDR:PORT"
     )]
     addr: String,
-    /// The service to ask for: empty for the broker as a whole, or `liveness`, or `tokenbroker.v1.TokenBroker`
+    /// The service to ask about: empty for the broker as a whole, or `liveness`, or `tokenbroker.v1.TokenBroker`
     #[arg(long, default_value = "", value_name = "NAME")]
     service: String,
     /// How long to wait for an answer
@@ -27,7 +27,7 @@ pub(super) struct HealthArgs {
     timeout: String,
 }
 
-/// Asks once.
+/// Asks the broker for its health once, and returns the exit code.
 pub(super) fn run(args: &HealthArgs) -> u8 {
     let Ok(timeout) = humantime::parse_duration(&args.timeout) else {
         complain("timeout: is not a span of time, like 2s");

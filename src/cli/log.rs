@@ -1,4 +1,4 @@
-//! Log lines, to stderr.
+//! Logging to stderr.
 
 use std::io::{self, IsTerminal};
 
@@ -7,9 +7,9 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 use crate::config::{LogFormat, LogSettings};
 
-/// Starts logging. Does nothing where a subscriber is set already, as in a test.
+/// Starts logging. Does nothing if a subscriber is already set, as in a test.
 pub(super) fn init(log: LogSettings) {
-    // Libraries only warn: what they say at debug may quote requests.
+    // Libraries log warnings and errors only: their debug lines may quote requests.
     let filter = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), log.log_level)
         .with_default(LevelFilter::from_level(log.log_level.min(Level::WARN)));

@@ -1,4 +1,4 @@
-//! `token-broker migrate`: brings in older data without serving.
+//! `token-broker migrate`: migrates the data of older software without serving.
 
 use clap::Args;
 
@@ -21,10 +21,10 @@ use crate::{
 /// The options of `migrate`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct MigrateArgs {
-    /// Change nothing, and report exactly what a run would do
+    /// Change nothing; report exactly what a run would do
     #[arg(long, conflicts_with = "finish")]
     dry_run: bool,
-    /// Migrate what is left and end the grace period: no other software writes any more
+    /// Migrate what is left and end the grace period. Use it once no other software writes any more
     #[arg(long)]
     finish: bool,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     let allow_unmigrated = config.migration.allow_unmigrated;
     let words = Words {
         no_redis: "there is nothing to migrate in memory",
-        afterwards: "; what was done stays done, run it again to go on",
+        afterwards: "; what was done stays done; run the command again to continue",
     };
     let migrated = report_of(config, args.report, &words, async |store, config| {
         migrate(args, &store, config).await
@@ -49,7 +49,9 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     };
     let refused = !report.is_complete() && !allow_unmigrated;
     if refused && args.finish {
-        complain("the grace period goes on, because of what failed; see --allow-unmigrated");
+        complain(
+            "the grace period continues because some of the data can't be migrated; see --allow-unmigrated",
+        );
     }
     if refused { REFUSED } else { DONE }
 }

@@ -1,4 +1,5 @@
-//! The command line: one file a command. Exit codes are as promised (guarantees, section 9).
+//! The command line, with one file per command. The exit codes are part of the
+//! contract (guarantees, section 9).
 
 mod check;
 mod health;
@@ -17,21 +18,21 @@ use tokio::runtime::Runtime;
 
 use crate::config::{self, Config, Problem, Settings};
 
-/// What the process was for is done.
+/// The command succeeded.
 const DONE: u8 = 0;
-/// It failed.
+/// The command failed.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
-/// It was refused, for the sake of the data.
+/// The command refused to go on, to protect the data.
 const REFUSED: u8 = 3;
 
 /// Keeps the upstream OAuth and OpenID Connect tokens of logged-in sessions, and hands them out over
 /// gRPC.
 ///
-/// Every setting is a flag, an environment variable and a key of the TOML file; a flag counts before
-/// a variable, and that before the file. Exit codes: 0 done, 1 failed, 2 bad usage or configuration,
-/// 3 refused.
+/// Every setting is a flag, an environment variable and a key of the TOML file. A flag overrides a
+/// variable, and a variable overrides the file. Exit codes: 0 done, 1 failed, 2 bad usage or
+/// configuration, 3 refused.
 #[derive(Debug, Parser)]
 #[command(
     name = "token-broker",
@@ -48,9 +49,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve gRPC (what happens without a command)
+    /// Serve gRPC (the default if no command is given)
     Serve(Box<Configured>),
-    /// Bring in the data of older software without serving, or end its grace period
+    /// Migrate the data of older software without serving, or end its grace period
     Migrate(Box<migrate::MigrateArgs>),
     /// Verify the data in Redis while brokers serve it, and mend it; exit code 3 if damage is left
     Check(Box<check::CheckArgs>),
@@ -58,7 +59,7 @@ enum Command {
     Health(health::HealthArgs),
 }
 
-/// The settings, and the file that holds more of them.
+/// The settings, and the file that may hold more of them.
 #[derive(Args, Clone, Debug)]
 struct Configured {
     /// A TOML file with settings under their names, as in `listen = "127.0.0.1:50051"`
@@ -68,7 +69,7 @@ struct Configured {
     settings: Settings,
 }
 
-/// Runs the program with `args`, the first of which is its name.
+/// Runs the program with `args`. The first argument is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::try_parse_from(args).unwrap_or_else(|error| error.exit());
     let code = match cli.command {
@@ -85,7 +86,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Resolves the configuration and goes on with it, or tells all that is wrong with it.
+/// Resolves the configuration and calls `then` with it, or prints every problem with it.
 fn configured(args: Configured, then: impl FnOnce(Config) -> u8) -> u8 {
     match resolve(args) {
         Ok(config) => {
@@ -120,10 +121,10 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Tells a person something that isn't a log line.
+/// Prints a message for the operator that isn't a log line.
 #[expect(
     clippy::print_stderr,
-    reason = "the process's own words to who started it"
+    reason = "a message to the operator who started the process"
 )]
 fn complain(message: &str) {
     eprintln!("token-broker: {message}");

@@ -1,4 +1,4 @@
-//! What the commands share that work on Redis once, and print a report.
+//! What `migrate` and `check` share: they work on Redis once and print a report.
 
 use std::fmt::Display;
 
@@ -13,19 +13,19 @@ use crate::{
     },
 };
 
-/// How a command explains that it failed.
+/// The parts of an error message that differ from command to command.
 pub(super) struct Words {
-    /// Why the command is of no use without Redis.
+    /// Says why the command can't run without Redis.
     pub(super) no_redis: &'static str,
-    /// What the operator should know if it failed half-way.
+    /// Says what the operator should know if the command failed half-way.
     pub(super) afterwards: &'static str,
 }
 
-/// Runs `work` on the configured store, and prints its report. Before that it probes the store, which fails if a setting
-/// is at fault.
+/// Runs `work` on the configured store and prints its report. Probes the store first, which fails if a setting is at
+/// fault.
 ///
 /// # Errors
-/// The exit code of a failure. What went wrong is on stderr by then.
+/// Returns the exit code of the failure, after printing what went wrong on stderr.
 pub(super) fn report_of<T: Display + Serialize>(
     config: Config,
     report: ReportArgs,

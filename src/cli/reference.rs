@@ -1,4 +1,4 @@
-//! Keeps `docs/configuration.md` and the defaults in the help equal to what the program does.
+//! Checks that `docs/configuration.md` and the defaults in the help agree with the program.
 
 use std::{fs, path::Path};
 
@@ -78,7 +78,7 @@ fn every_variable_is_named_after_its_flag() {
 fn the_defaults_in_the_help_are_the_defaults() {
     let mut file = String::new();
     for arg in settings() {
-        // What depends on the terminal has no fixed default.
+        // The default of `log-format` isn't fixed: it depends on the terminal.
         if let (_, Some(default)) = split(&arg)
             && arg.get_long() != Some("log-format")
         {

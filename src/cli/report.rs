@@ -1,5 +1,5 @@
-//! Reports on stdout. A report names keys, and a key holds a session's id. It is for the operator who asked, never for
-//! the log.
+//! Reports on stdout. A report names keys, and a key contains a session's id. A report is for the operator who asked
+//! for it and never goes to the log.
 
 use std::{
     fmt::Display,
@@ -9,10 +9,10 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-/// How a report looks.
+/// The options of a report.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct ReportArgs {
-    /// How the report looks
+    /// The format of the report
     #[arg(long, value_enum, default_value = "text")]
     report: Format,
 }
@@ -27,7 +27,7 @@ impl ReportArgs {
     /// Prints `report`.
     ///
     /// # Errors
-    /// The error of the operating system, if stdout can't be written.
+    /// Returns the operating system's error if writing to stdout fails.
     pub(super) fn print(self, report: &(impl Display + Serialize)) -> io::Result<()> {
         let mut out = io::stdout().lock();
         match self.report {

@@ -1,4 +1,4 @@
-//! `token-broker serve`.
+//! `token-broker serve`: serves gRPC.
 
 use super::{DONE, FAILED, REFUSED, USAGE, complain, runtime};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     server::{self, ServeError},
 };
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT, and returns the exit code.
 pub(super) fn run(config: Config) -> u8 {
     let runtime = match runtime() {
         Ok(runtime) => runtime,

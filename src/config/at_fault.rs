@@ -1,9 +1,9 @@
-//! How the setting is spelled that a connection finds at fault.
+//! The name of the setting that a connection to Redis found at fault.
 
 use super::settings::{RedisSettings, SentinelSettings};
 use crate::store::redis::{AtFault, ConnectError, Peer, TlsPart};
 
-/// The name of the setting.
+/// Returns the name of the setting.
 pub(super) fn setting(at_fault: AtFault) -> &'static str {
     match at_fault {
         AtFault::Url => RedisSettings::redis_url,
@@ -28,7 +28,8 @@ pub(super) fn setting(at_fault: AtFault) -> &'static str {
     }
 }
 
-/// Why there is no connection, beginning with the name of the setting that is wrong, if one is.
+/// Explains why there is no connection. The text begins with the name of the setting that is wrong, if
+/// one is.
 #[must_use]
 pub fn explain(error: &ConnectError) -> String {
     match error.at_fault {

@@ -14,10 +14,10 @@ use super::{
     written::Settings,
 };
 
-/// Reads a TOML file with the settings under their names.
+/// Reads a TOML file whose keys are the names of settings.
 ///
 /// # Errors
-/// A [`Problem`] of the setting `config`, which tells where in the file it is.
+/// Returns a [`Problem`] of the setting `config`, which names the file and the line.
 pub fn read(path: &Path) -> Result<Settings, Problem> {
     let problem = |message| Problem::new("config", message);
     let text = std::fs::read_to_string(path)
@@ -47,7 +47,7 @@ impl<'de> Visitor<'de> for SettingsVisitor {
     type Value = Settings;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("settings under their names")
+        f.write_str("a table whose keys are the names of settings")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Settings, A::Error> {
@@ -59,8 +59,8 @@ impl<'de> Visitor<'de> for SettingsVisitor {
     }
 }
 
-/// Reads a key, which must be the name of a setting. The error belongs to the key, so that it is told
-/// with its line.
+/// Reads a key, which must be the name of a setting. The key itself fails if it is unknown, so that the
+/// error has the key's line.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
@@ -74,7 +74,7 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
-/// Reads the texts of a setting of this form.
+/// Reads the texts of a setting that has this form.
 impl<'de> DeserializeSeed<'de> for Form {
     type Value = Vec<String>;
 
@@ -115,7 +115,7 @@ impl From<Scalar> for String {
     }
 }
 
-/// Pairs of names: a list of `a=b`, or a table.
+/// Pairs of names, written as a list of `a=b` or as a table.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Pairs {

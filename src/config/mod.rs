@@ -1,10 +1,11 @@
-//! Configuration: [`Settings`] as they are written, [`Config`] as the program uses it.
+//! The configuration: [`Settings`] as the operator writes them, [`Config`] as the program uses them.
 //!
-//! A flag counts before an environment variable, and that before the file. All mistakes are
-//! collected and told together, each with the name of its setting.
+//! A flag overrides an environment variable, and a variable overrides the file. All mistakes are
+//! collected and reported together, each with the name of its setting.
 //!
-//! Each setting is declared once, in its subject's file in `settings/`. `written.rs` holds the texts
-//! of one source or several, which `command_line.rs` and `file.rs` fill in; `value.rs` and `syntax.rs` read them.
+//! Each setting is declared once, in the file of its subject in `settings/`. `written.rs` holds the
+//! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
+//! and `syntax.rs` parse them.
 
 mod at_fault;
 mod command_line;
@@ -38,29 +39,29 @@ use crate::{
 /// The program's configuration, valid as a whole.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to serve.
+    /// The address to serve on.
     pub listen: SocketAddr,
-    /// Where tokens are kept.
+    /// Where the broker keeps tokens.
     pub backend: Backend,
-    /// Whose tokens.
+    /// The tenant that the tokens belong to.
     pub tenant: Tenant,
-    /// Redis, for the backend of that name.
+    /// How to reach Redis, for [`Backend::Redis`].
     pub redis: RedisOptions,
     /// What to do with the data of older software.
     pub migration: MigrationSettings,
-    /// What tokens are kept by.
+    /// The rules and limits for the tokens.
     pub rules: Rules,
-    /// How clients are treated.
+    /// The limits and timeouts for clients.
     pub server: ServerOptions,
     /// How to log.
     pub log: LogSettings,
 }
 
 impl Settings {
-    /// Checks all settings.
+    /// Checks all settings and turns them into a configuration.
     ///
     /// # Errors
-    /// Every [`Problem`] there is.
+    /// Returns every [`Problem`] that was found.
     pub fn resolve(self) -> Result<Config, Vec<Problem>> {
         let mut reader = Reader::new(&self);
         let read = Subjects::read(&mut reader);

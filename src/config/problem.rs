@@ -1,17 +1,17 @@
-//! What is wrong with settings.
+//! Problems with settings.
 
-/// What is wrong with a setting.
+/// A problem with a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {message}")]
 pub struct Problem {
     /// The name of the setting.
     pub setting: String,
-    /// What is wrong and what would be right; never the value of a secret.
+    /// What is wrong and what would be right. Never contains the value of a secret.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem of the setting of this name.
+    /// Returns a problem with the setting called `setting`.
     pub(super) fn new(setting: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             setting: setting.into(),
@@ -20,17 +20,17 @@ impl Problem {
     }
 }
 
-/// What is wrong so far.
+/// The problems that were found so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Notes one more.
+    /// Adds a problem.
     pub fn add(&mut self, setting: &str, message: impl Into<String>) {
         self.0.push(Problem::new(setting, message));
     }
 
-    /// Returns an error with all of them, if there are any.
+    /// Returns all problems as an error, or `Ok` if there are none.
     pub fn none_or_all(self) -> Result<(), Vec<Problem>> {
         if self.0.is_empty() {
             Ok(())

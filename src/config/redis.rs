@@ -1,4 +1,4 @@
-//! From the settings of Redis to the options of the store.
+//! Turns the settings of Redis into the options of the store.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::{
 /// A setting's name and its value.
 type Named<T> = (&'static str, Option<T>);
 
-/// How servers of one kind are spoken to, as far as it is set.
+/// The settings for the connections to one kind of server: to Redis itself, or to the sentinels.
 struct Peer {
     password: Named<Password>,
     password_file: Named<PathBuf>,
@@ -26,7 +26,7 @@ struct Peer {
     server_name: Named<String>,
 }
 
-/// The options of the store. What is wrong with the settings together is noted.
+/// Returns the options of the store. Adds to `problems` where settings contradict each other.
 pub(super) fn options(
     redis: RedisSettings,
     sentinel: SentinelSettings,
@@ -75,7 +75,7 @@ impl RedisSettings {
 }
 
 impl SentinelSettings {
-    /// Gives sentinels their access. Their TLS is that of the `servers` as far as nothing else is set.
+    /// Fills in the sentinels' access. Whatever isn't set for their TLS is taken from `servers`.
     fn give(self, access: &mut Access, servers: Option<&Tls>, problems: &mut Problems) {
         let over_tls = self.redis_sentinel_tls.unwrap_or(servers.is_some());
         let inherited = Tls {
@@ -89,7 +89,7 @@ impl SentinelSettings {
         access.tls = peer.tls(base, Self::redis_sentinel_tls, problems);
     }
 
-    /// Notes a setting that is set although there are no sentinels.
+    /// Adds a problem if one of these settings is set although there are no sentinels.
     fn refuse(self, problems: &mut Problems) {
         let over_tls = self.redis_sentinel_tls.is_some();
         let (username, peer) = self.apart();
@@ -107,7 +107,7 @@ impl SentinelSettings {
             let url = RedisSettings::redis_url;
             problems.add(
                 name,
-                format!("is of no use: {url} names no sentinels, as redis+sentinel://... does"),
+                format!("has no effect: {url} names no sentinels, as redis+sentinel://... does"),
             );
         }
     }
@@ -148,7 +148,7 @@ impl Peer {
     fn password(&self, in_url: Option<Secret>, problems: &mut Problems) -> Password {
         let fixed = match (&self.password, in_url) {
             ((name, Some(_)), Some(_)) => {
-                problems.add(name, "the URL holds a password too: only one may");
+                problems.add(name, "the URL has a password too, and only one may be set");
                 Password::None
             }
             ((_, Some(password)), None) => password.clone(),
@@ -158,7 +158,7 @@ impl Peer {
             return fixed;
         };
         if fixed != Password::None {
-            problems.add(name, "there is another password beside it: only one may");
+            problems.add(name, "another password is set too, and only one may be set");
         }
         if let Err(error) = std::fs::read(path) {
             problems.add(name, format!("can't be read: {error}"));
@@ -166,8 +166,8 @@ impl Peer {
         Password::File(path.clone())
     }
 
-    /// `base` is what holds where nothing is set. If it is `None` there is no TLS, and the setting that
-    /// would change this is `needs`.
+    /// Returns how to use TLS. `base` has the value of each part that isn't set. If `base` is `None`,
+    /// there is no TLS, and `needs` names the setting that would turn it on.
     fn tls(&self, base: Option<Tls>, needs: &str, problems: &mut Problems) -> Option<Tls> {
         let Some(base) = base else {
             let set = [
@@ -177,7 +177,7 @@ impl Peer {
                 is_set(&self.server_name),
             ];
             if let Some((name, _)) = set.iter().find(|(_, is_set)| *is_set) {
-                problems.add(name, format!("is of no use without TLS: needs {needs}"));
+                problems.add(name, format!("has no effect without TLS: it needs {needs}"));
             }
             return None;
         };
@@ -200,7 +200,7 @@ impl Peer {
         Some(tls)
     }
 
-    /// The name of the setting that gives a part of TLS.
+    /// Returns the name of the setting for a part of TLS.
     fn tls_setting(&self, part: TlsPart) -> &'static str {
         match part {
             TlsPart::Authorities => self.ca.0,

@@ -1,4 +1,4 @@
-//! The URL that tells where Redis is. Its scheme chooses the topology.
+//! The URL of Redis. Its scheme selects the topology.
 
 use std::path::PathBuf;
 
@@ -9,31 +9,31 @@ use crate::{
     types::Secret,
 };
 
-/// What each message about a wrong URL ends with.
-const FORMS: &str = "it has to be redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], unix:///PATH, \
+/// The end of each message about an invalid URL.
+const FORMS: &str = "it must be redis://[USER[:PASSWORD]@]HOST[:PORT][/DB], unix:///PATH, \
      redis+sentinel://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]...]/MASTER[/DB] or \
      redis+cluster://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]...]; rediss instead of redis for TLS";
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// A URL's parts.
+/// The parts of a URL.
 #[derive(Clone, Debug)]
 pub(super) struct RedisUrl {
-    /// Which servers. Those of sentinels are without access.
+    /// The servers. The access of sentinels is left empty.
     pub deployment: Deployment,
-    /// User and database, and TLS as far as the scheme tells.
+    /// The user, the database, and whether the scheme asks for TLS.
     pub access: Access,
-    /// The password, if it holds one.
+    /// The password, if the URL has one.
     pub password: Option<Secret>,
 }
 
-/// Whether a URL holds a password. One that can't be parsed has none to speak of.
+/// Returns whether a URL has a password, or `false` if the URL can't be parsed.
 pub(super) fn has_password(url: &str) -> bool {
     RedisUrl::parse(url.trim()).is_ok_and(|url| url.password.is_some())
 }
 
-/// What stands between the scheme and the end, taken apart.
+/// The parts of a URL after its scheme.
 struct Authority<'a> {
     user: Option<String>,
     password: Option<String>,
@@ -42,13 +42,14 @@ struct Authority<'a> {
 }
 
 impl RedisUrl {
-    /// Takes a URL apart.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// What is wrong with it. The text quotes no part of the URL, which may hold a password.
+    /// Returns what is wrong with the URL. The text quotes no part of it, because it may contain a
+    /// password.
     pub fn parse(url: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("{what}; {FORMS}");
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("is no URL"))?;
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("is not a URL"))?;
         if scheme == "unix" {
             return unix(rest).map_err(wrong);
         }
@@ -129,7 +130,7 @@ impl<'a> Authority<'a> {
     fn addresses(&self, port: u16) -> Result<Vec<Address>, &'static str> {
         let addresses = self.hosts.iter().map(|host| address(host, port));
         let addresses: Vec<_> = addresses.collect::<Result<_, _>>()?;
-        // Sentinels are counted.
+        // The sentinels' votes are counted, so none may be named twice.
         let mut once = addresses.clone();
         once.sort_unstable();
         once.dedup();
@@ -140,11 +141,11 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// `/PATH[?db=N][&user=NAME]`.
+/// Parses `/PATH[?db=N][&user=NAME]`, what follows `unix://`.
 fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let path = decoded(path)?.filter(|path| path.starts_with('/'));
-    let path = path.ok_or("names no absolute path of a socket")?;
+    let path = path.ok_or("names no socket by its absolute path")?;
     let (mut access, mut password) = (Access::default(), None);
     for part in query.split('&').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
@@ -162,7 +163,7 @@ fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
 }
 
 fn address(host: &str, default: u16) -> Result<Address, &'static str> {
-    const WRONG: &str = "has a host that is none";
+    const WRONG: &str = "has an invalid host";
     let (name, port) = match host.strip_prefix('[') {
         Some(v6) => {
             let (name, port) = v6.split_once(']').ok_or(WRONG)?;
@@ -185,7 +186,7 @@ fn address(host: &str, default: u16) -> Result<Address, &'static str> {
             .parse()
             .ok()
             .filter(|&port| port > 0)
-            .ok_or("has a port that is none")?,
+            .ok_or("has an invalid port")?,
     };
     Ok(Address::Tcp(name.to_owned(), port))
 }
@@ -194,13 +195,14 @@ fn database(text: &str) -> Result<u16, &'static str> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse().map_err(|_| "has a database that is no number")
+    text.parse()
+        .map_err(|_| "has a database that is not a number")
 }
 
-/// The text without percent-encoding; `None` if it is empty.
+/// Decodes percent-encoding. Returns `None` if the text is empty.
 fn decoded(text: &str) -> Result<Option<String>, &'static str> {
     let text = percent_decode_str(text).decode_utf8();
-    let text = text.map_err(|_| "has percent-encoded bytes that are no text")?;
+    let text = text.map_err(|_| "has percent-encoded bytes that are not UTF-8")?;
     Ok((!text.is_empty()).then(|| text.into_owned()))
 }
 
@@ -258,7 +260,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_without_the_url() {
         for (url, told) in [
-            ("localhost:6379", "no URL"),
+            ("localhost:6379", "not a URL"),
             ("http://:hunter2@redis", "scheme"),
             ("redis://", "host"),
             ("redis://a,b", "several"),

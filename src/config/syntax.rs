@@ -1,6 +1,6 @@
-//! How the text of a setting is read.
+//! Parsers for the text of a setting.
 //!
-//! A [`Syntax`] becomes a [`Value`] when it is said what an unset setting means:
+//! A [`Syntax`] becomes a [`Value`] once it is known what an unset setting means:
 //! `span().default("10s")`, `file().optional()`.
 
 use std::{
@@ -9,10 +9,10 @@ use std::{
 
 use super::value::{Form, Style, Value};
 
-/// Reads one text, or says what is wrong with it.
+/// Parses one text, or says what is wrong with it.
 type Parse<T> = Box<dyn Fn(&str) -> Result<T, String>>;
 
-/// How one text is read. What a wrong text is told never quotes a secret.
+/// A parser of one text. Its error messages never quote a secret.
 pub(super) struct Syntax<T> {
     form: Form,
     value_name: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Syntax<T> {
 }
 
 impl<T: 'static> Syntax<T> {
-    /// Reads the text as it is.
+    /// Returns a syntax that parses the text as it is.
     pub fn verbatim(
         value_name: &'static str,
         parse: impl Fn(&str) -> Result<T, String> + 'static,
@@ -32,7 +32,7 @@ impl<T: 'static> Syntax<T> {
         }
     }
 
-    /// Reads the text without the white space around it.
+    /// Returns a syntax that parses the text without the white space around it.
     pub fn trimmed(
         value_name: &'static str,
         parse: impl Fn(&str) -> Result<T, String> + 'static,
@@ -40,7 +40,7 @@ impl<T: 'static> Syntax<T> {
         Self::verbatim(value_name, move |text| parse(text.trim()))
     }
 
-    /// Where the setting is unset, its value is that of `text`, which must be valid.
+    /// Makes a value whose default is `text`, which must be valid.
     pub fn default(self, text: &'static str) -> Value<T> {
         let mut style = Style::new(self.form, self.value_name);
         style.default = Some(text);
@@ -54,7 +54,7 @@ impl<T: 'static> Syntax<T> {
         }
     }
 
-    /// Where the setting is unset, it has no value.
+    /// Makes a value that is `None` if the setting is unset.
     pub fn optional(self) -> Value<Option<T>> {
         let style = Style::new(self.form, self.value_name);
         let read = move |texts: &[String]| {
@@ -68,24 +68,24 @@ impl<T: 'static> Syntax<T> {
     }
 }
 
-/// Any text.
+/// Accepts any text.
 pub(super) fn text(value_name: &'static str) -> Syntax<String> {
     Syntax::verbatim(value_name, |text| Ok(text.to_owned()))
 }
 
-/// The path of a file.
+/// Accepts the path of a file.
 pub(super) fn file() -> Syntax<PathBuf> {
     Syntax::verbatim("FILE", |path| Ok(PathBuf::from(path)))
 }
 
-/// A type that knows how it is written.
+/// Parses a type that implements [`FromStr`].
 pub(super) fn parsed<T: FromStr<Err: Display> + 'static>(value_name: &'static str) -> Syntax<T> {
     Syntax::trimmed(value_name, |text| {
         text.parse().map_err(|error| format!("{text:?} {error}"))
     })
 }
 
-/// An address and a port.
+/// Parses an address and a port.
 pub(super) fn address() -> Syntax<SocketAddr> {
     Syntax::trimmed("ADDR:PORT", |text| {
         text.parse().map_err(|_| {
@@ -94,7 +94,7 @@ pub(super) fn address() -> Syntax<SocketAddr> {
     })
 }
 
-/// `true` or `false`.
+/// Parses `true` or `false`.
 pub(super) fn boolean() -> Syntax<bool> {
     Syntax {
         form: Form::Switch,
@@ -102,7 +102,7 @@ pub(super) fn boolean() -> Syntax<bool> {
     }
 }
 
-/// One of several words.
+/// Parses one of several words.
 pub(super) fn choice<T: Copy + 'static>(
     value_name: &'static str,
     choices: &'static [(&'static str, T)],
@@ -111,12 +111,12 @@ pub(super) fn choice<T: Copy + 'static>(
         let chosen = choices.iter().find(|(word, _)| *word == text);
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            format!("{text:?} is none of {}", words.join(", "))
+            format!("{text:?} is not one of {}", words.join(", "))
         })
     })
 }
 
-/// A whole number in a range.
+/// Parses a whole number in a range.
 pub(super) fn number<T>(range: RangeInclusive<T>) -> Syntax<T>
 where
     T: FromStr + PartialOrd + Display + 'static,
@@ -130,7 +130,7 @@ where
     })
 }
 
-/// A span of time.
+/// Parses a span of time.
 pub(super) fn span() -> Syntax<Duration> {
     const SPANS: RangeInclusive<Duration> =
         Duration::from_millis(1)..=Duration::from_secs(100 * 366 * 86_400);

@@ -42,7 +42,7 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
 }
 
 #[test]
-fn what_comes_first_counts() {
+fn a_flag_overrides_the_file() {
     let flags = Settings::from_pairs([("max-calls", "5")]).unwrap();
     let both = flags
         .or(from_toml("max-calls = 6\nmax-connections = 8"))
@@ -52,7 +52,7 @@ fn what_comes_first_counts() {
 }
 
 #[test]
-fn every_mistake_is_told_with_its_setting() {
+fn every_mistake_is_reported_with_its_setting() {
     let told = problems(
         r#"
         listen = "localhost"
@@ -94,7 +94,7 @@ fn every_mistake_is_told_with_its_setting() {
 }
 
 #[test]
-fn only_loopback_is_served_without_being_told() {
+fn only_loopback_is_served_by_default() {
     for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
         assert_eq!(problems(&format!("listen = {open:?}")).len(), 1, "{open}");
     }
@@ -109,7 +109,7 @@ fn only_loopback_is_served_without_being_told() {
 }
 
 #[test]
-fn a_file_that_is_wrong_is_told_by_line_without_quoting_it() {
+fn a_mistake_in_the_file_is_reported_by_line_without_quoting_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("broker.toml");
     fs::write(&path, "listen = \"127.0.0.1:0\"\nredis-url = hunter2\n").unwrap();
@@ -140,7 +140,7 @@ fn settings_are_made_of_pairs() {
     assert_eq!(config.rules.rotating_providers.len(), 2);
     assert_eq!(config.server.max_calls, 2);
     let problem = Settings::from_pairs([("max-cals", "1")]).unwrap_err();
-    assert_eq!(problem.to_string(), "max-cals: is no setting");
+    assert_eq!(problem.to_string(), "max-cals: is not a setting");
 }
 
 #[test]

@@ -1,55 +1,55 @@
-//! The value of a setting: where it may be written, how it is read, and what it is by default.
+//! The value of a setting: how it is written and parsed, and what its default is.
 
 use std::fmt::Display;
 
-/// What a value looks like in each place where it may be written.
+/// The form of a value on the command line, in the environment and in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// One text. The file may write a number or a boolean as such.
+    /// One text. The file may also have a number or a boolean.
     Single,
-    /// Like [`Form::Single`], and the flag alone means `true`.
+    /// Like [`Form::Single`], but the flag without a value means `true`.
     Switch,
-    /// Several texts: a repeatable flag, separated by commas in the environment, a list in the file.
+    /// Several texts: a repeatable flag, a list in the file, or separated by commas in the environment.
     List,
-    /// Like [`Form::List`], and the file may write `a=b` as an entry of a table.
+    /// Like [`Form::List`], but the file may also have a table with an entry for each `a=b`.
     Pairs,
 }
 
-/// Marks a setting whose value may be a secret. A secret is refused on the command line, and the help
-/// never shows the value that the environment gives.
+/// The mark of a setting whose value may be a secret. A secret is refused on the command line, and the
+/// help never shows the value of its environment variable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Secrecy {
-    /// Whether a text holds a secret.
+    /// Returns whether a text contains a secret.
     pub is_secret: fn(&str) -> bool,
     /// The setting to use instead.
     pub instead: &'static str,
 }
 
-/// What the help, the command line and the file have to know of a setting.
+/// What the help, the command line and the file need to know about a setting.
 #[derive(Clone, Debug)]
 pub(super) struct Style {
     pub form: Form,
-    /// What stands for the value in the help.
+    /// The placeholder for the value in the help.
     pub value_name: &'static str,
-    /// What an unset setting means, as the help says it.
+    /// The default, as the help shows it.
     pub default: Option<&'static str>,
-    /// The heading in the help, if it is another one than that of the subject.
+    /// The heading in the help, if it isn't the subject's.
     pub heading: Option<&'static str>,
     pub secrecy: Option<Secrecy>,
 }
 
-/// Reads the texts of a setting, or says what is wrong with each.
+/// Parses the texts of a setting, or says what is wrong with each invalid text.
 type Read<T> = Box<dyn Fn(&[String]) -> Result<T, Vec<String>>>;
 
-/// How a setting is written and read.
+/// How a setting is written and parsed.
 pub(super) struct Value<T> {
     pub style: Style,
-    /// Reads the texts of a setting, of which an unset one has none.
+    /// Parses the texts of a setting. An unset setting has no texts.
     pub read: Read<T>,
 }
 
 impl<T: 'static> Value<T> {
-    /// A list. `add` adds one text to the value; an unset setting is the empty list.
+    /// Returns a list. `add` parses one text and adds it to the value. The default is the empty list.
     pub fn list<E: Display>(
         form: Form,
         value_name: &'static str,
@@ -77,24 +77,24 @@ impl<T: 'static> Value<T> {
         }
     }
 
-    /// The same value under another heading than that of the subject.
+    /// Puts the setting under `heading` in the help, instead of the subject's heading.
     pub fn heading(mut self, heading: &'static str) -> Self {
         self.style.heading = Some(heading);
         self
     }
 
-    /// What the help tells of an unset setting that has no fixed default.
+    /// Shows `words` as the default in the help, for a setting without a fixed default.
     pub fn otherwise(mut self, words: &'static str) -> Self {
         self.style.default = Some(words);
         self
     }
 
-    /// A secret, which the setting `instead` can hold in a better way.
+    /// Marks the value as a secret. The operator should use the setting `instead`.
     pub fn secret(self, instead: &'static str) -> Self {
         self.secret_if(|_| true, instead)
     }
 
-    /// Like [`Value::secret`], for a text that may hold a secret.
+    /// Marks the value as a secret if `is_secret` returns `true` for its text. See [`Value::secret`].
     pub fn secret_if(mut self, is_secret: fn(&str) -> bool, instead: &'static str) -> Self {
         self.style.secrecy = Some(Secrecy { is_secret, instead });
         self
@@ -102,7 +102,7 @@ impl<T: 'static> Value<T> {
 }
 
 impl Style {
-    /// The style of a value that has no default, the subject's heading and no secrets.
+    /// Returns the style of a value that has no default and no secrets, under the subject's heading.
     pub fn new(form: Form, value_name: &'static str) -> Self {
         Self {
             form,

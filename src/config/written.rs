@@ -1,4 +1,4 @@
-//! Settings as they are written.
+//! Settings as the operator writes them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +11,8 @@ use super::{
     value::{Form, Secrecy},
 };
 
-/// The settings that are written in one place or several: text under their names, checked later and
-/// all at once.
+/// The settings from one or several sources, as texts. [`Settings::resolve`] checks all of them at
+/// once.
 #[derive(Clone, Default)]
 pub struct Settings {
     texts: BTreeMap<&'static str, Vec<String>>,
@@ -20,17 +20,17 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings from their names and texts. Lists are separated by commas, as in the environment.
-    /// The last text of a setting counts.
+    /// Makes settings from pairs of a name and a text. The items of a list are separated by commas, as
+    /// in the environment. If a name occurs several times, the last text counts.
     ///
     /// # Errors
-    /// The [`Problem`] of a name that no setting has.
+    /// Returns a [`Problem`] if no setting has one of the names.
     pub fn from_pairs<'a, T: Into<String>>(
         pairs: impl IntoIterator<Item = (&'a str, T)>,
     ) -> Result<Self, Problem> {
         let mut settings = Self::default();
         for (name, text) in pairs {
-            let unknown = || Problem::new(name, "is no setting");
+            let unknown = || Problem::new(name, "is not a setting");
             let setting = settings::named(name).ok_or_else(unknown)?;
             let text = text.into();
             let texts = match setting.style.form {
@@ -42,7 +42,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// These settings, and those of `other` where these say nothing.
+    /// Adds the settings of `other` that aren't set here.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         for (name, texts) in other.texts {
@@ -56,7 +56,7 @@ impl Settings {
         self
     }
 
-    /// A [`Problem`] for every secret that was written on the command line.
+    /// Returns a [`Problem`] for every secret that was given on the command line.
     #[must_use]
     pub fn exposed_secrets(&self) -> Vec<Problem> {
         let secrets = settings::all().iter().filter_map(|setting| {
@@ -75,7 +75,7 @@ impl Settings {
         secrets.collect()
     }
 
-    /// The texts of a setting: none if it is unset, one if it isn't a list.
+    /// Returns the texts of a setting: none if it is unset, and one if it isn't a list.
     pub(super) fn get(&self, name: &str) -> &[String] {
         self.texts.get(name).map_or(&[], Vec::as_slice)
     }
@@ -85,13 +85,13 @@ impl Settings {
         self.texts.insert(name, texts);
     }
 
-    /// Notes that a setting was written on the command line.
+    /// Records that a setting was given on the command line.
     pub(super) fn note_on_command_line(&mut self, name: &'static str) {
         self.on_command_line.insert(name);
     }
 }
 
-/// Prints which settings are set. Their texts may be secrets.
+/// Prints the names of the settings that are set, but not their texts, which may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.texts.keys()).finish()

@@ -1,15 +1,15 @@
-//! The messages that may be printed. The build script reads this list: every other message of
-//! `tokenbroker.v1` has a `Debug` that prints its name only.
+//! The messages that may be printed. The build script reads this list. Every other message of
+//! `tokenbroker.v1` gets a `Debug` that prints only its name.
 
-/// Messages of `tokenbroker.v1` with nothing in them but numbers and truth values. An id, a token or
-/// a page token makes a message secret, and so does any other text.
+/// The messages of `tokenbroker.v1` that contain only numbers and booleans. A message that contains an
+/// id, a token, a page token or any other text is secret.
 pub(crate) const HARMLESS: [&str; 4] = [
-    // A version is drawn at random, and worth nothing without its row's session id.
+    // A version is a random number, and is useless without the session id of its row.
     "StoreResponse",
-    // How many rows are gone.
+    // The number of deleted rows.
     "DeleteResponse",
-    // The same of a user, and whether anything was known of them.
+    // The numbers of deleted rows and identities, and whether the user existed.
     "DeleteUserResponse",
-    // A version, or that there is none.
+    // A version, or the condition that there is no row.
     "Precondition",
 ];

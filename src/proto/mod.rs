@@ -1,7 +1,7 @@
-//! The generated code of `proto/`, apart from what is written by hand.
+//! The code that is generated from `proto/`, kept apart from code that is written by hand.
 //!
-//! A generated message prints nothing but its name, so that no log line and no panic shows a token or
-//! a session id. `harmless.rs` lists the exceptions; the build script makes all others silent.
+//! The `Debug` of a generated message prints only its name, so that no log line and no panic shows a
+//! token or a session id. `harmless.rs` lists the exceptions.
 
 #[cfg(test)]
 mod harmless;
@@ -17,7 +17,7 @@ pub mod v1 {
     tonic::include_proto!("tokenbroker.v1");
     tonic::include_proto!("silent");
 
-    /// The compiled protos, for reflection.
+    /// The encoded descriptors of the package, for reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/tokenbroker.v1.bin"));
 

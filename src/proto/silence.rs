@@ -1,4 +1,4 @@
-//! What generated messages print, for every message that the descriptors name.
+//! Tests what each generated message prints. The messages are taken from the descriptors.
 
 use std::collections::HashMap;
 
@@ -16,20 +16,20 @@ fn pool() -> DescriptorPool {
     DescriptorPool::decode(v1::FILE_DESCRIPTOR_SET).unwrap()
 }
 
-/// The messages of the package, nested ones included.
+/// Returns the messages of the package, nested ones included.
 fn messages(pool: &DescriptorPool) -> Vec<MessageDescriptor> {
     let ours = |m: &MessageDescriptor| m.package_name() == PACKAGE && !m.is_map_entry();
     pool.all_messages().filter(ours).collect()
 }
 
-/// Whether the message, or the one that it is nested in, is listed.
+/// Returns whether the list has the message, or the outermost message that it is nested in.
 fn is_harmless(message: &MessageDescriptor) -> bool {
     let outermost = message.full_name()[PACKAGE.len() + 1..].split('.').next();
     HARMLESS.iter().any(|name| outermost == Some(name))
 }
 
-/// The message with the marker in every text, and `last` set after all other fields: of the
-/// alternatives of a oneof only the one that is set last counts.
+/// Returns the message with the marker in every text. Sets `last` after all other fields, because a
+/// oneof keeps only the alternative that was set last.
 fn filled(message: &MessageDescriptor, last: Option<&FieldDescriptor>) -> DynamicMessage {
     let mut filled = DynamicMessage::new(message.clone());
     for field in message.fields().chain(last.cloned()) {
@@ -79,12 +79,12 @@ fn no_message_prints_what_is_in_it() {
         for last in message.fields() {
             let name = format!("{}, {}", message.full_name(), last.name());
             let filled = filled(message, Some(&last));
-            // `printed` is generated: it decodes into the message's own type, and prints that and
-            // each of its oneofs.
+            // `printed` is generated. It decodes into the message's own type, and prints it and each
+            // of its oneofs.
             let printed = v1::printed(message.full_name(), &filled.encode_to_vec()).unwrap();
             assert!(!printed.contains(MARKER), "{name}: {printed}");
             assert!(printed.contains(message.name()), "{name}: {printed}");
-            // What prints its fields is found.
+            // The test would find a message that prints its fields.
             if is_text(&last) {
                 assert!(format!("{filled:?}").contains(MARKER), "{name}");
                 marked += 1;

@@ -1,15 +1,15 @@
-//! Which methods stream, by their descriptors.
+//! Finds the streaming methods in descriptors.
 
 use std::collections::HashSet;
 
 use prost::{DecodeError, Message as _};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
-/// Returns the paths of all methods in the encoded descriptor `sets` whose answer is a stream, as in
-/// `/grpc.health.v1.Health/Watch`.
+/// Returns the paths of all methods in the encoded descriptor `sets` whose response is a stream, such
+/// as `/grpc.health.v1.Health/Watch`.
 ///
 /// # Errors
-/// A set can't be decoded.
+/// Returns an error if a set can't be decoded.
 pub fn streaming_methods(sets: &[&[u8]]) -> Result<HashSet<String>, DecodeError> {
     let mut methods = HashSet::new();
     for set in sets {
@@ -32,7 +32,7 @@ mod tests {
     use crate::proto::v1;
 
     #[test]
-    fn streams_are_told_from_unary_methods() {
+    fn streams_are_distinguished_from_unary_methods() {
         let sets = [
             v1::FILE_DESCRIPTOR_SET,
             tonic_health::pb::FILE_DESCRIPTOR_SET,

@@ -1,4 +1,5 @@
-//! Which calls come in: as many at once as the broker can hold, and none before it is ready.
+//! Admission of calls. It limits how many calls are in flight, and refuses all calls before the broker
+//! is ready.
 
 use std::sync::{
     Arc,
@@ -9,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
 
-/// Admits calls. Clones share everything.
+/// Admits calls. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Admission {
     permits: Arc<Semaphore>,
@@ -17,10 +18,10 @@ pub struct Admission {
     migrating: Arc<AtomicBool>,
 }
 
-/// A call's place among the calls in flight. The place is free again when this is dropped.
+/// A call's place among the calls in flight. Dropping the permit frees the place.
 ///
-/// It is an owned value, so that whoever does the work can hold it: a future, a stream, or a task
-/// that goes on when the caller has lost interest.
+/// A permit borrows nothing, so the future, stream or task that does the work can own it. A task may
+/// hold it even after its caller has given up.
 #[derive(Debug)]
 #[must_use = "the call is in flight for as long as its permit is held"]
 pub struct Permit {
@@ -28,8 +29,8 @@ pub struct Permit {
 }
 
 impl Admission {
-    /// Admits `most` calls at once. Refuses all of them as [`Error::Migrating`] until
-    /// [`Admission::open`].
+    /// Makes an admission of at most `most` calls at once. It refuses all calls as
+    /// [`Error::Migrating`] until [`Admission::open`].
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
@@ -39,7 +40,7 @@ impl Admission {
         }
     }
 
-    /// Admits calls from now on.
+    /// Starts to admit calls.
     pub fn open(&self) {
         self.migrating.store(false, Ordering::Release);
     }
@@ -47,8 +48,8 @@ impl Admission {
     /// Admits a call, or refuses it at once.
     ///
     /// # Errors
-    /// [`Error::Migrating`] before [`Admission::open`]; [`Error::Overloaded`] while as many calls as
-    /// may be are in flight.
+    /// Returns [`Error::Migrating`] before [`Admission::open`], and [`Error::Overloaded`] while the
+    /// maximum number of calls is in flight.
     pub fn admit(&self) -> Result<Permit, Error> {
         if self.migrating.load(Ordering::Acquire) {
             return Err(Error::Migrating);
@@ -64,7 +65,8 @@ impl Admission {
         self.most - self.permits.available_permits()
     }
 
-    /// Waits until no call is in flight. Calls that come meanwhile are refused as too many.
+    /// Waits until no call is in flight. Calls that arrive meanwhile are refused as
+    /// [`Error::Overloaded`].
     pub async fn drain(&self) {
         let all = u32::try_from(self.most).unwrap_or(u32::MAX);
         // The semaphore is never closed.

@@ -1,4 +1,4 @@
-//! One call as a value, and the front door that makes it.
+//! A call as a value, and the front door that makes it.
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,25 +8,25 @@ use tonic::{Request, Response, Status};
 use super::{admission::Admission, deadline::Deadline, observe, status};
 use crate::{error::Error, types::Tenant};
 
-/// What is known of a call before its message is looked at.
+/// What the broker knows about a call before it reads the message.
 ///
-/// The certificate that the peer showed will sit beside `peer`, and the caller that the policy makes
-/// of the two beside `tenant`, which will then come from that caller.
+/// The peer's certificate will be a field next to `peer`. From these two, the callers' policy will
+/// derive the caller, a field next to `tenant`. The tenant will then come from that caller.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The method's name, as in `GetAll`.
+    /// The name of the method, such as `GetAll`.
     pub rpc: &'static str,
-    /// Whose data the call is about.
+    /// The tenant whose data the call is about.
     pub tenant: Arc<Tenant>,
-    /// The other end of the connection; `None` if it is no TCP connection.
+    /// The address of the client, or `None` if the connection isn't TCP.
     pub peer: Option<SocketAddr>,
-    /// When the call came.
+    /// When the call arrived.
     pub started: Instant,
-    /// When it ends at the latest.
+    /// When the call ends at the latest.
     pub deadline: Deadline,
 }
 
-/// Where calls come in: admits, bounds and observes each of them. Clones share everything.
+/// The entrance for calls: admits, bounds and observes each call. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct FrontDoor {
     admission: Admission,
@@ -35,8 +35,8 @@ pub struct FrontDoor {
 }
 
 impl FrontDoor {
-    /// Makes the front door of `tenant`, for the calls that `admission` admits. A unary call may
-    /// take `call_timeout` at most.
+    /// Makes the front door of `tenant` for the calls that `admission` admits. A unary call may take
+    /// at most `call_timeout`.
     #[must_use]
     pub fn new(admission: Admission, tenant: Tenant, call_timeout: Duration) -> Self {
         Self {
@@ -46,12 +46,12 @@ impl FrontDoor {
         }
     }
 
-    /// Runs a unary call: admits it, lets `handle` answer its message until the deadline, and writes
-    /// its line to the log.
+    /// Runs a unary call: admits it, gives `handle` until the deadline to answer the message, and
+    /// writes the call's line to the log.
     ///
     /// # Errors
-    /// What `handle` fails with, or that the call isn't admitted, or that its time has passed: as a
-    /// status.
+    /// Returns the status of an error if `handle` fails, the call isn't admitted, or its deadline
+    /// passes.
     pub async fn unary<M, A, F>(
         &self,
         rpc: &'static str,

@@ -1,4 +1,4 @@
-//! Until when a call may take: its caller's timeout or the broker's own, whichever is sooner.
+//! The deadline of a call: its caller's timeout or the broker's own, whichever ends sooner.
 
 use std::{future::Future, time::Duration};
 
@@ -7,17 +7,18 @@ use tonic::metadata::MetadataMap;
 
 use crate::error::Error;
 
-/// tonic, around the handlers, answers CANCELLED when the caller's deadline passes. This much
-/// earlier the broker answers what it is: `DEADLINE_EXCEEDED`.
+/// How much earlier than tonic the broker ends a call. tonic wraps the handlers and answers
+/// `CANCELLED` when the caller's deadline passes. The broker answers first, with the right code,
+/// `DEADLINE_EXCEEDED`.
 const AHEAD_OF_TONIC: Duration = Duration::from_millis(5);
 
-/// The moment at which a call ends, done or not.
+/// The moment at which a call ends, whether it is done or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// Returns the deadline of a call that came at `started` with `metadata`: the caller's, if it
-    /// set one, and `longest` after `started` at the latest.
+    /// Returns the deadline of a call that arrived at `started` with `metadata`. It is the caller's
+    /// deadline if there is one, but at the latest `longest` after `started`.
     #[must_use]
     pub fn of_call(started: Instant, metadata: &MetadataMap, longest: Duration) -> Self {
         let allowed = match callers_timeout(metadata) {
@@ -27,11 +28,10 @@ impl Deadline {
         Self(started + allowed)
     }
 
-    /// Runs `work` until the deadline. The work of a stream is bounded by calling this for each of
-    /// its items.
+    /// Runs `work` until the deadline. To bound a stream, call this for each of its items.
     ///
     /// # Errors
-    /// What `work` fails with, or [`Error::DeadlineExceeded`].
+    /// Returns the error of `work`, or [`Error::DeadlineExceeded`] if the deadline passes first.
     pub async fn bound<T>(self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         timeout_at(self.0, work)
             .await
@@ -39,8 +39,8 @@ impl Deadline {
     }
 }
 
-/// Reads the caller's timeout from the header `grpc-timeout` ("PROTOCOL-HTTP2" of gRPC): at most
-/// eight digits and a unit. A malformed one doesn't count, as in tonic.
+/// Parses the caller's timeout from the header `grpc-timeout` ("PROTOCOL-HTTP2" of gRPC): at most
+/// eight digits and a unit. Ignores a malformed header, as tonic does.
 fn callers_timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

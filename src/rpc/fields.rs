@@ -1,4 +1,4 @@
-//! The fields of a request, checked one by one. All that is wrong with a request is reported at once.
+//! Checks the fields of a request one by one. All violations of a request are reported together.
 
 use prost_types::Timestamp;
 
@@ -7,7 +7,7 @@ use crate::{
     types::{IdError, ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
 
-/// Collects what is wrong. A method that parses a field answers `None` where it noted a violation.
+/// Collects violations. A method that parses a field returns `None` if it added a violation.
 #[derive(Default)]
 pub(super) struct Fields(Vec<FieldViolation>);
 
@@ -45,7 +45,7 @@ impl Fields {
         })
     }
 
-    /// An id that may be left out: empty is none.
+    /// Parses an id that may be left out. Returns `None` without a violation if it is empty.
     pub(super) fn optional<T>(
         &mut self,
         field: &str,
@@ -80,7 +80,7 @@ impl Fields {
         time
     }
 
-    /// The page size of a request; 0 is the default.
+    /// Parses the page size of a request. 0 stands for the default.
     pub(super) fn page_size(&mut self, size: i32) -> usize {
         usize::try_from(size).unwrap_or_else(|_| {
             self.reject("page_size", "must not be negative");
@@ -88,7 +88,8 @@ impl Fields {
         })
     }
 
-    /// What was collected for, unless something was wrong. `None` without a violation can't be.
+    /// Returns the parsed `value`, or all violations as an error. `value` is only `None` if there is a
+    /// violation.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Error> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),

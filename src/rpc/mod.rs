@@ -1,13 +1,14 @@
-//! The gRPC face: one file or folder a service, which turns a request into a domain call and its
-//! outcome into an answer. No logic beyond that lives here, and no Redis.
+//! The gRPC interface, with one file or folder per service. A service turns a request into a call of
+//! the domain, and the outcome into a response. This module has no other logic, and doesn't know
+//! Redis.
 //!
-//! A unary call comes in by the [`FrontDoor`], which makes a [`Call`] of it: [`admission`] gives it a
-//! place among the calls in flight, [`deadline`] bounds it, and `observe` writes its log line. The
-//! three are values of their own, for calls that aren't unary. [`StreamsLayer`] ends server streams
-//! when the broker is [`Stopping`].
+//! A unary call passes through the [`FrontDoor`], which makes a [`Call`] of it. [`admission`] gives
+//! the call a place among the calls in flight, [`deadline`] bounds it, and `observe` writes its log
+//! line. Each of the three can be used separately, for calls that aren't unary. [`StreamsLayer`] ends
+//! server streams when the broker is [`Stopping`].
 //!
-//! `fields` collects what is wrong with a request. `status` is the one place that knows how errors
-//! look on the wire, and `refusal` gives the same look to what tonic refuses before a handler runs.
+//! `fields` collects the violations of a request. Only `status` knows how errors look on the wire.
+//! `refusal` gives the same form to the errors of calls that tonic refuses before a handler runs.
 
 pub mod admission;
 mod call;

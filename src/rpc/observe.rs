@@ -1,10 +1,10 @@
-//! The log line of a call. It never has an id or a token: an error's caller face has none, and its
-//! operator face has none either.
+//! The log line of a call. It never contains an id or a token, because neither the code and reason of
+//! an error nor its detail for operators contains one.
 
 use super::{call::Call, status};
 use crate::error::Error;
 
-/// Writes the line of a call that has ended, well or with an error.
+/// Writes the line of a call that has ended, with success or with an error.
 pub(super) fn ended(call: &Call, outcome: Result<(), &Error>) {
     let rpc = call.rpc;
     let micros = u64::try_from(call.started.elapsed().as_micros()).unwrap_or(u64::MAX);

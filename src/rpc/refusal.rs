@@ -1,6 +1,6 @@
-//! What tonic refuses before a handler runs, in the codes and with the details that clients are promised
-//! (guarantees, section 2.5): tonic says `OUT_OF_RANGE` for a message that is too large and `INTERNAL` for
-//! one that can't be decoded.
+//! Translates the errors of calls that tonic refuses before a handler runs. Clients are promised certain
+//! codes and details (guarantees, section 2.5), but tonic answers `OUT_OF_RANGE` for a message that is too
+//! large and `INTERNAL` for a message that can't be decoded, both without details.
 
 use std::{
     future::Future,
@@ -15,10 +15,10 @@ use tower::Layer;
 use super::status;
 use crate::error::Error;
 
-/// Gives a gRPC service's refusals the promised form.
+/// Gives the promised form to the errors of calls that tonic refuses.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusalLayer {
-    /// The limit on a message, in bytes, for the error's text.
+    /// The maximum size of a message, in bytes. The error's text names it.
     pub message_limit: usize,
 }
 
@@ -33,7 +33,7 @@ impl<S> Layer<S> for RefusalLayer {
     }
 }
 
-/// A gRPC service whose refusals have the promised form.
+/// A gRPC service that [`RefusalLayer`] wraps.
 #[derive(Clone, Debug)]
 pub struct Refusals<S> {
     inner: S,
@@ -59,7 +59,8 @@ where
     }
 }
 
-/// Handlers give each of their statuses details, tonic gives none.
+/// Translates tonic's errors, and returns any other response unchanged. Handlers add details to each
+/// status, and tonic adds none, which tells the two apart.
 fn translated(response: Response<Body>, limit: usize) -> Response<Body> {
     let headers = response.headers();
     if !headers.contains_key(Status::GRPC_STATUS)
@@ -89,7 +90,8 @@ fn too_large(message: &str, limit: usize) -> Error {
     }
 }
 
-/// prost names the place, as in "... StoreRequest.session_id: invalid string value: ...".
+/// Returns the error of a message that can't be decoded. prost names the field, as in
+/// "... StoreRequest.session_id: invalid string value: ...".
 fn undecodable(message: &str) -> Error {
     let mut parts = message.split(": ");
     let field = parts.find_map(|part| {

@@ -10,7 +10,7 @@ use crate::error::Error;
 /// The domain of every [`ErrorInfo`](tonic_types::ErrorInfo).
 const DOMAIN: &str = "tokenbroker.v1";
 
-/// The status of an error: code, message, and the details that clients act on.
+/// Returns the status of an error: its code, its message, and the details that clients act on.
 pub(super) fn from_error(error: &Error) -> Status {
     let (code, reason) = code_and_reason(error);
     let mut details = ErrorDetails::new();
@@ -26,14 +26,17 @@ pub(super) fn from_error(error: &Error) -> Status {
     Status::with_error_details(code, error.to_string(), details)
 }
 
-/// The stable reason of an error, for the log.
+/// Returns the stable reason of an error, for the log.
 pub(super) fn reason(error: &Error) -> &'static str {
     code_and_reason(error).1
 }
 
-/// The code of an error as the gRPC specification spells it.
+/// Returns the code of an error as the gRPC specification spells it.
 pub(super) fn code_name(error: &Error) -> &'static str {
     match code_and_reason(error).0 {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
         Code::InvalidArgument => "INVALID_ARGUMENT",
         Code::NotFound => "NOT_FOUND",
         Code::AlreadyExists => "ALREADY_EXISTS",
@@ -43,7 +46,11 @@ pub(super) fn code_name(error: &Error) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        _ => "UNKNOWN",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 
@@ -72,7 +79,7 @@ mod tests {
     use crate::error::StoreFailure;
 
     #[test]
-    fn details_for_clients_and_none_for_anybody_else() {
+    fn a_status_has_details_for_clients_and_none_of_the_operators() {
         let status = from_error(&Error::invalid("session_id", "must not be empty"));
         assert_eq!(status.code(), Code::InvalidArgument);
         let details = status.get_error_details();

@@ -1,31 +1,32 @@
-//! The word that the broker stops.
+//! The signal that the broker is stopping.
 
 use std::future::Future;
 
 use tokio::sync::watch;
 
-/// Tells everything that would go on for ever that the broker stops. Clones share the word.
+/// The signal that the broker is stopping, for work that would otherwise never end. Clones share the
+/// signal.
 #[derive(Clone, Debug)]
 pub struct Stopping(watch::Sender<bool>);
 
 impl Stopping {
-    /// The broker doesn't stop yet.
+    /// Returns a signal that hasn't been given yet.
     #[must_use]
     pub fn new() -> Self {
         Self(watch::Sender::new(false))
     }
 
-    /// Gives the word. It can't be taken back.
+    /// Gives the signal. It can't be taken back.
     pub fn begin(&self) {
         self.0.send_replace(true);
     }
 
-    /// Waits until the word is given; returns at once if it was.
+    /// Waits until the signal is given. Returns at once if it has been given already.
     pub fn begun(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut word = self.0.subscribe();
+        let mut signal = self.0.subscribe();
         async move {
-            // An error says that nobody is left who could give the word: the broker is gone.
-            word.wait_for(|begun| *begun).await.map(drop).ok();
+            // An error means that no sender is left, and thus that the broker is gone.
+            signal.wait_for(|begun| *begun).await.map(drop).ok();
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The two bodies of a streaming call. The answer ends when the broker stops; the question ends with
-//! the answer, because HTTP/2 keeps a stream, and with it the connection, until both have ended.
+//! The request body and the response body of a streaming call. The response ends when the broker stops.
+//! The request ends with the response, because HTTP/2 keeps a stream, and its connection, open until
+//! both bodies have ended.
 
 use std::{
     convert::Infallible,
@@ -17,27 +18,27 @@ use super::streams::ended;
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
-/// Ends a question when it is dropped.
+/// Ends a request's body when it is dropped.
 pub(super) struct End {
     _dropped: oneshot::Sender<Infallible>,
 }
 
-/// Wraps the body of a request, which goes on until it ends or [`End`] is dropped.
-pub(super) fn question_and_end(body: Body) -> (Question, End) {
+/// Wraps the body of a request so that it also ends when the returned [`End`] is dropped.
+pub(super) fn request_body_and_end(body: Body) -> (RequestBody, End) {
     let (end, ended) = oneshot::channel();
-    let question = Question {
+    let body = RequestBody {
         rest: Some((body, ended)),
     };
-    (question, End { _dropped: end })
+    (body, End { _dropped: end })
 }
 
-/// What the client sends.
-pub(super) struct Question {
-    /// `None` after the end: the HTTP/2 stream must be let go then, whoever holds this.
+/// The body of a request: what the client sends.
+pub(super) struct RequestBody {
+    /// `None` after the end, because the HTTP/2 stream must be released even while this value lives.
     rest: Option<(Body, oneshot::Receiver<Infallible>)>,
 }
 
-impl HttpBody for Question {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -65,14 +66,14 @@ impl HttpBody for Question {
     }
 }
 
-/// What the broker sends.
-pub(super) struct Answer {
-    /// `None` after the end, so that the question ends too.
+/// The body of a response: what the broker sends.
+pub(super) struct ResponseBody {
+    /// `None` after the end, so that the request ends too.
     rest: Option<(Body, End)>,
     stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl Answer {
+impl ResponseBody {
     pub(super) fn new(
         body: Body,
         stopping: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -85,7 +86,7 @@ impl Answer {
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -99,7 +100,7 @@ impl HttpBody for Answer {
                 self.rest = None;
                 Poll::Ready(last)
             }
-            // Nothing is ready: now the stream may end.
+            // No message is ready, so the stream may end now.
             Poll::Pending => {
                 ready!(self.stopping.as_mut().poll(cx));
                 self.rest = None;

@@ -1,10 +1,9 @@
-//! Server streams and the end of the broker. A stream lasts as long as its client wants, which may
-//! be for ever; only a broker that stops ends it.
+//! Ends server streams when the broker stops. Until then a stream lasts as long as its client wants,
+//! which may be for ever.
 //!
-//! A stream that is ended first delivers the messages that are ready. Its client then gets
-//! `UNAVAILABLE`, which tells it to open the stream again at another broker. That is so for health's
-//! `Watch` too: its last message is `NOT_SERVING`, and an `OK` after it would say that there is
-//! nothing more to watch.
+//! Before a stream ends, it delivers the messages that are ready. Then the client gets `UNAVAILABLE`,
+//! which tells it to open the stream again at another broker. This includes health's `Watch`: its last
+//! message is `NOT_SERVING`, and an `OK` after that would mean that there is nothing more to watch.
 
 use std::{
     collections::HashSet,
@@ -21,10 +20,10 @@ use tower::Layer;
 
 use super::{
     stopping::Stopping,
-    stream_body::{Answer, question_and_end},
+    stream_body::{ResponseBody, request_body_and_end},
 };
 
-/// Ends the server streams of a gRPC server when the broker stops. Other calls pass unchanged.
+/// Ends the server streams of a gRPC server when the broker stops. Passes other calls on unchanged.
 #[derive(Clone, Debug)]
 pub struct StreamsLayer {
     methods: Arc<HashSet<String>>,
@@ -32,8 +31,8 @@ pub struct StreamsLayer {
 }
 
 impl StreamsLayer {
-    /// Ends the calls of `methods`, which are paths as in `/grpc.health.v1.Health/Watch`, when
-    /// `stopping` says so.
+    /// Makes a layer that ends the calls of `methods` when `stopping` is signalled. `methods` are
+    /// paths, such as `/grpc.health.v1.Health/Watch`.
     #[must_use]
     pub fn new(methods: HashSet<String>, stopping: Stopping) -> Self {
         Self {
@@ -79,27 +78,27 @@ where
             return Either::Left(self.inner.call(request));
         }
         let (parts, body) = request.into_parts();
-        let (question, end) = question_and_end(body);
-        let question = Request::from_parts(parts, Body::new(question));
-        let answering = self.inner.call(question);
+        let (body, end) = request_body_and_end(body);
+        let request = Request::from_parts(parts, Body::new(body));
+        let answering = self.inner.call(request);
         let mut stopping: Pin<Box<dyn Future<Output = ()> + Send>> =
             Box::pin(self.layer.stopping.begun());
         Either::Right(Box::pin(async move {
-            // The client may take its time until it has asked.
+            // The client may wait before it sends its first message.
             let response = tokio::select! {
                 biased;
                 response = answering => response?,
                 () = &mut stopping => return Ok(ended().into_http()),
             };
-            Ok(response.map(|body| Body::new(Answer::new(body, stopping, end))))
+            Ok(response.map(|body| Body::new(ResponseBody::new(body, stopping, end))))
         }))
     }
 }
 
-/// The future of a streaming call, until its answer begins.
+/// The future of a streaming call, until its response begins.
 type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
-/// How a stream ends that its client wanted to go on.
+/// Returns the status of a stream that the broker ended.
 pub(super) fn ended() -> Status {
     Status::unavailable("the broker is stopping")
 }

@@ -1,4 +1,4 @@
-//! What a broker is made of, from its configuration, from top to bottom.
+//! Assembles a broker from its configuration, from top to bottom.
 
 use std::{future::pending, sync::Arc};
 
@@ -11,31 +11,31 @@ use crate::{
     proto::{self, v1},
     rpc::{Admission, FrontDoor, RefusalLayer, Stopping, StreamsLayer, TokenBrokerService},
     store::{
-        Backend, Figures, MemoryStore, Observed,
+        Figures, FullStore, MemoryStore, Observed,
         redis::{Redis, maintenance::migration::Migration},
     },
     tokens::{Rules, Tokens},
     types::Tenant,
 };
 
-/// The descriptors of what is served besides reflection, and of what tools need to know.
+/// The descriptors of all services except reflection, and of the messages that tools need.
 const DESCRIPTORS: [&[u8]; 3] = [
     v1::FILE_DESCRIPTOR_SET,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
-    // So that tools can show the details of errors.
+    // Tools need these to show the details of errors.
     tonic_types::pb::FILE_DESCRIPTOR_SET,
 ];
 
-/// The descriptors of reflection, which it registers itself.
+/// The descriptors of reflection. tonic's reflection service registers them itself.
 const REFLECTION: [&[u8]; 2] = [
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-/// Serves what `config` describes, until SIGTERM or SIGINT.
+/// Runs the broker that `config` describes, until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// A [`ServeError`].
+/// Returns a [`ServeError`] if the broker ended for another reason.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     let listener = run::listen(config.listen).await?;
     let stop = run::terminated()?;
@@ -60,7 +60,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
 }
 
-/// A broker that is assembled and doesn't listen yet.
+/// A broker that is assembled but doesn't listen yet.
 #[derive(Debug)]
 pub struct Server<S> {
     pub(super) tenant: Tenant,
@@ -74,8 +74,8 @@ pub struct Server<S> {
 /// The services, and the layers around all of them.
 pub(super) type Router = transport::server::Router<Stack<StreamsLayer, Identity>>;
 
-impl<S: Backend> Server<S> {
-    /// Assembles a broker that keeps tokens in `store`, by the `rules` of one tenant.
+impl<S: FullStore> Server<S> {
+    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant.
     #[must_use]
     pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
         let tenant = rules.tenant.clone();

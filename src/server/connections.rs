@@ -1,4 +1,4 @@
-//! Accepting connections: how many, and how long one may be silent.
+//! Accepts connections. Limits how many are open, and how long a connection may be silent.
 
 use std::{
     io,
@@ -20,11 +20,13 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::config::ServerOptions;
 
-/// How long to wait after accepting failed, as when no file descriptor is left.
-const BREATH: Duration = Duration::from_millis(50);
+/// How long to wait after accepting a connection failed, for example because no file descriptor was
+/// left.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// The connections to `listener`. One that is open and silent for the idle timeout is closed: HTTP/2
-/// pings keep live ones from being silent, so what is left is half open or never spoke HTTP/2.
+/// Returns the connections to `listener`. A connection that is silent for the idle timeout is closed.
+/// HTTP/2 pings keep live connections from being silent, so a silent connection is half open or never
+/// spoke HTTP/2.
 pub(super) fn accept(
     listener: TcpListener,
     options: ServerOptions,
@@ -41,7 +43,7 @@ pub(super) fn accept(
                 }
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(BREATH).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }
@@ -62,8 +64,8 @@ impl Connection {
         place: OwnedSemaphorePermit,
         idle: Duration,
     ) -> Self {
-        // Small answers must not wait for the client's acknowledgement of earlier ones. A socket
-        // that can't be told so is broken, as its first use shows.
+        // A small response must not wait for the client's acknowledgement of earlier ones. If this
+        // fails, the socket is broken, and its first use fails too.
         stream.set_nodelay(true).ok();
         let mut stream = TimeoutStream::new(stream);
         stream.set_read_timeout(Some(idle));

@@ -1,4 +1,4 @@
-//! Why a broker ends before it is told to.
+//! The errors that end a broker.
 
 use std::{io, net::SocketAddr};
 
@@ -6,24 +6,24 @@ use tonic::transport;
 
 use crate::{config::explain, store::redis::ConnectError};
 
-/// Why a broker ended before it was told to.
+/// Why a broker ended before it was told to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address can't be listened on.
+    /// The broker can't listen on the address.
     #[error("listen: can't serve on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The process can't be told to end.
+    /// The broker can't wait for the signals that tell it to end.
     #[error("can't wait for signals: {0}")]
     Signals(#[source] io::Error),
-    /// A setting doesn't fit what is found. Nothing was served.
+    /// A setting doesn't fit the Redis that the broker found. No call was served.
     #[error("{}", explain(.0))]
     Misconfigured(ConnectError),
-    /// Rows can't be migrated, and `allow-unmigrated` isn't set (guarantees, section 5, M6). Nothing
+    /// Rows can't be migrated, and `allow-unmigrated` isn't set (guarantees, section 5, M6). No call
     /// was served.
     #[error(
         "{0} rows or identities of older software can't be migrated, and no call would find them; \
-         `token-broker migrate --dry-run` with the same settings names them, allow-unmigrated starts \
-         without them"
+         `token-broker migrate --dry-run` with the same settings names them, and allow-unmigrated starts \
+         the broker without them"
     )]
     Unmigrated(usize),
     /// The transport failed.

@@ -1,4 +1,4 @@
-//! `grpc.health.v1`: what probes and load balancers are told.
+//! The service `grpc.health.v1`, which answers probes and load balancers.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -10,18 +10,18 @@ use tonic_health::{
 
 use crate::{proto::v1::token_broker_server::SERVICE_NAME, store::Health as StoreHealth};
 
-/// The service name that is SERVING as long as the process runs, so that an outage of the store
-/// doesn't make an orchestrator restart healthy brokers.
+/// The name of the health service that is SERVING as long as the process runs. An orchestrator that
+/// probes it doesn't restart healthy brokers during an outage of the store.
 pub const LIVENESS: &str = "liveness";
 
-/// The names that follow the store: the service and, last, so that it speaks for all, the broker as a
-/// whole.
+/// The services whose status follows the store. The broker as a whole is last, so that its status is
+/// only set once the others have theirs.
 const FOLLOWING: [&str; 2] = [SERVICE_NAME, ""];
 
-/// How often the store is asked. An outage and its end are known within two of these and the
-/// store's own timeout.
+/// How long to wait before the store is asked again. The broker notices an outage, or its end, within
+/// twice this pause plus the store's own timeout.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long the store may take to answer before it counts as gone.
+/// How long the store may take to answer before it counts as unreachable.
 const PATIENCE: Duration = Duration::from_millis(750);
 
 /// The state of the health service.
@@ -37,7 +37,7 @@ impl Health {
         HealthServer::new(HealthService::from_health_reporter(self.0.clone()))
     }
 
-    /// What is told before anybody can ask: tonic-health would begin with SERVING.
+    /// Sets the first statuses, before a client can ask. tonic-health would begin with SERVING.
     pub(super) async fn begin(&self) {
         self.set(ServingStatus::NotServing).await;
         self.0
@@ -45,7 +45,7 @@ impl Health {
             .await;
     }
 
-    /// Tells what the store is like, for ever.
+    /// Follows the state of the store for ever.
     pub(super) async fn follow(&self, store: &impl StoreHealth) -> Infallible {
         let mut last = None;
         loop {
@@ -71,7 +71,7 @@ impl Health {
         }
     }
 
-    /// Tells that nothing new should come here any more. Streams of those who watch go on.
+    /// Reports NOT_SERVING, so that clients go to other brokers. Streams of `Watch` stay open.
     pub(super) async fn stop(&self) {
         self.set(ServingStatus::NotServing).await;
     }

@@ -1,11 +1,11 @@
-//! The running broker, from its configuration to its end.
+//! The running broker, from its start to its end.
 //!
-//! `assemble` is the table of contents: what a broker is made of, from top to bottom. `prepare` is
-//! what comes before it serves, `run` listens and stops. `connections` accepts connections, `health`
-//! answers probes.
+//! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
+//! before serving, and `run` listens and stops. `connections` accepts connections, and `health` answers
+//! probes.
 //!
-//! [`Server::run`] listens from the beginning, so that probes are answered; the `TokenBroker` service
-//! refuses calls as `MIGRATING` until what has to come first is done.
+//! [`Server::run`] listens from the beginning, so that probes are answered. The `TokenBroker` service
+//! refuses calls as `MIGRATING` until the preparation is done.
 
 mod assemble;
 mod connections;

@@ -1,5 +1,5 @@
-//! What comes before a broker on Redis serves. Both steps wait for Redis as long as it takes: brokers
-//! and Redis may start in any order.
+//! The preparation of a broker on Redis, before it serves. Both steps wait for Redis without a limit, so
+//! that brokers and Redis may start in any order.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::store::redis::{
     maintenance::migration::{Migration, progress},
 };
 
-/// How long to wait before Redis is asked again.
+/// How long to wait before trying Redis again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Looks whether the settings fit what is found.
+/// Checks that the settings fit the Redis that they name.
 ///
 /// # Errors
-/// [`ServeError::Misconfigured`].
+/// Returns [`ServeError::Misconfigured`] if a setting is at fault.
 pub(super) async fn probe(store: &RedisStore) -> Result<(), ServeError> {
     let mut last = None;
     loop {
@@ -34,10 +34,10 @@ pub(super) async fn probe(store: &RedisStore) -> Result<(), ServeError> {
     }
 }
 
-/// Brings in older data.
+/// Migrates the data of older software.
 ///
 /// # Errors
-/// [`ServeError::Unmigrated`], unless `allow_unmigrated`.
+/// Returns [`ServeError::Unmigrated`] if data can't be migrated, unless `allow_unmigrated` is set.
 pub(super) async fn migrate(
     migration: &Migration,
     allow_unmigrated: bool,

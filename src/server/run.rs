@@ -1,4 +1,4 @@
-//! Listening, and the way to the end.
+//! Listens, serves and stops.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -10,21 +10,22 @@ use tokio::{
 };
 
 use super::{ServeError, Server, connections};
-use crate::store::Backend;
+use crate::store::FullStore;
 
-/// Listens on `address`, and says what an address that others can reach means.
+/// Listens on `address`. Warns if it isn't a loopback address.
 pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|error| ServeError::Listen(address, error))?;
     if !address.ip().is_loopback() {
         tracing::warn!(
-            "insecure-allow-remote: plain text, and any caller that gets here is served"
+            "insecure-allow-remote: calls are in plain text, and any caller that reaches the broker is served"
         );
     }
     Ok(listener)
 }
 
-/// Done when the process is told to end. From then on it isn't killed by these signals.
+/// Returns a future that completes when SIGTERM or SIGINT arrives. From this call on, these signals
+/// don't kill the process.
 pub(super) fn terminated() -> Result<impl Future<Output = ()>, ServeError> {
     let on = |kind| signal(kind).map_err(ServeError::Signals);
     let (mut terminate, mut interrupt) =
@@ -37,13 +38,12 @@ pub(super) fn terminated() -> Result<impl Future<Output = ()>, ServeError> {
     })
 }
 
-impl<S: Backend> Server<S> {
-    /// Serves on `listener` until `stop` is done, then finishes the calls in flight. Calls are
-    /// admitted and health may become SERVING once `prepare` is done; from then on `alongside` runs
-    /// too.
+impl<S: FullStore> Server<S> {
+    /// Serves on `listener` until `stop` completes, then finishes the calls in flight. Once `prepare`
+    /// has succeeded, calls are admitted, health may become SERVING, and `alongside` runs too.
     ///
     /// # Errors
-    /// A [`ServeError`]; if `prepare` failed, nothing was served.
+    /// Returns a [`ServeError`]. If `prepare` failed, no call was served.
     pub async fn run(
         self,
         listener: TcpListener,
@@ -77,14 +77,14 @@ impl<S: Backend> Server<S> {
 
         let grace = Instant::now() + self.options.shutdown_grace;
         tracing::info!(calls = self.admission.in_flight(), "stopping");
-        // Those who watch the health learn of it before their streams end.
+        // Clients that watch the health learn of the end before their streams end.
         self.health.stop().await;
         self.stopping.begin();
         end.send(()).ok();
         let drained = async { tokio::join!(serving, self.admission.drain()).0 };
         match timeout_at(grace, drained).await {
             Ok(served) => served?,
-            Err(_) => tracing::warn!("the grace period is over: calls in flight are cut off"),
+            Err(_) => tracing::warn!("shutdown-grace is over: calls in flight are cut off"),
         }
         let store = self.tokens.backend().observer().total();
         tracing::info!(

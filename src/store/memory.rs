@@ -1,4 +1,5 @@
-//! The backend that needs nothing installed: everything is in this process and gone at its exit.
+//! The backend that needs no other software. It keeps everything in this process and loses it when the
+//! process ends.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -14,8 +15,10 @@ use super::{
 };
 use crate::types::{ProviderName, RowKey, SessionId, StoredRow, UserId, Version};
 
-/// Keeps rows in memory, behind one lock that is held for a few map operations and never across an
-/// await: so each call is one atomic step.
+/// A store that keeps rows in memory.
+///
+/// Each call is one atomic step, because it holds one lock for a few map operations and never across an
+/// await.
 #[derive(Debug, Default)]
 pub struct MemoryStore(Mutex<State>);
 
@@ -23,79 +26,81 @@ pub struct MemoryStore(Mutex<State>);
 struct State {
     sessions: HashMap<SessionId, BTreeMap<ProviderName, StoredRow>>,
     users: HashMap<UserId, BTreeSet<RowKey>>,
-    /// How many rows there are.
+    /// The number of rows.
     rows: usize,
-    /// When rows die, soonest first. An entry whose row was replaced or deleted meanwhile names a
-    /// version that is no longer there, and means nothing.
-    deaths: BinaryHeap<Reverse<Death>>,
+    /// When rows expire, the earliest first. An entry is stale if its row was replaced or deleted: the
+    /// version that it names doesn't exist any more. Stale entries are ignored.
+    expirations: BinaryHeap<Reverse<Expiration>>,
 }
 
 #[derive(Debug)]
-struct Death {
+struct Expiration {
     at: Instant,
     version: Version,
     key: RowKey,
 }
 
-impl Ord for Death {
+impl Ord for Expiration {
     fn cmp(&self, other: &Self) -> Ordering {
         self.at.cmp(&other.at)
     }
 }
 
-impl PartialOrd for Death {
+impl PartialOrd for Expiration {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Death {
+impl PartialEq for Expiration {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at
     }
 }
 
-impl Eq for Death {}
+impl Eq for Expiration {}
 
 impl MemoryStore {
-    /// An empty store.
+    /// Returns an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The state, without the rows that have died.
+    /// Locks the state and removes the rows that have expired.
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code panics while it holds the lock, and each change to the maps is complete before
-        // anything that could: a poisoned state is as whole as any other.
+        // A poisoned state is still consistent: each change to the maps is complete before anything that
+        // could panic.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.bury(Instant::now());
+        state.remove_expired(Instant::now());
         state
     }
 }
 
 impl State {
-    fn bury(&mut self, now: Instant) {
-        while let Some(Reverse(next)) = self.deaths.peek()
+    fn remove_expired(&mut self, now: Instant) {
+        while let Some(Reverse(next)) = self.expirations.peek()
             && next.at <= now
         {
-            if let Some(Reverse(death)) = self.deaths.pop()
-                && self.version(&death.key) == Some(death.version)
+            if let Some(Reverse(expiration)) = self.expirations.pop()
+                && self.version(&expiration.key) == Some(expiration.version)
             {
-                self.remove(&death.key);
+                self.remove(&expiration.key);
             }
         }
     }
 
-    /// Rows that are rewritten long before they die would fill the heap with entries that mean
-    /// nothing.
+    /// Removes stale entries once they outnumber the others. Otherwise rows that are rewritten long before
+    /// they expire would fill the heap.
     fn compact(&mut self) {
-        if self.deaths.len() <= 2 * self.rows + 64 {
+        if self.expirations.len() <= 2 * self.rows + 64 {
             return;
         }
-        let mut deaths = std::mem::take(&mut self.deaths).into_vec();
-        deaths.retain(|Reverse(death)| self.version(&death.key) == Some(death.version));
-        self.deaths = deaths.into();
+        let mut expirations = std::mem::take(&mut self.expirations).into_vec();
+        expirations.retain(|Reverse(expiration)| {
+            self.version(&expiration.key) == Some(expiration.version)
+        });
+        self.expirations = expirations.into();
     }
 
     fn row(&self, key: &RowKey) -> Option<&StoredRow> {
@@ -128,7 +133,7 @@ impl State {
         true
     }
 
-    /// Answers how many there were.
+    /// Removes the rows of `keys`. Returns how many there were.
     fn remove_all<'a>(&mut self, keys: impl IntoIterator<Item = &'a RowKey>) -> u64 {
         keys.into_iter()
             .map(|key| u64::from(self.remove(key)))
@@ -157,7 +162,7 @@ impl State {
         self.remove(put.key);
         if let Some(span) = put.keep_for {
             let (at, version) = (Instant::now() + span, put.version);
-            self.deaths.push(Reverse(Death {
+            self.expirations.push(Reverse(Expiration {
                 at,
                 version,
                 key: put.key.clone(),
@@ -256,7 +261,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// Nothing writes identities to this backend yet, so that there are none to delete.
+/// Nothing writes identities to this backend yet, so there are none to delete.
 impl Identities for MemoryStore {
     async fn delete_user(&self, _: &UserId) -> Result<DeletedIdentities, Error> {
         Ok(DeletedIdentities::default())

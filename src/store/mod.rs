@@ -1,12 +1,12 @@
-//! Where data is kept: one trait a noun, and a folder or file a backend.
+//! Where data is kept. Each kind of data has a trait, and each backend has a folder or a file.
 //!
-//! [`Store`] keeps rows, [`Identities`] what is known of users beside them, [`Health`] tells whether a
-//! backend works. The traits are small and know no policy. A store answers with facts ([`PutOutcome`],
-//! [`Error`]); what they mean to a caller is decided in [`crate::tokens`]. Each method is one atomic step,
-//! except those that go through all rows of a user, which say what they promise instead.
+//! [`Store`] keeps rows. [`Identities`] keeps what is known about users apart from their rows. [`Health`] says
+//! whether a backend works. The traits are small and contain no policy. A store answers with facts
+//! ([`PutOutcome`], [`Error`]), and [`crate::tokens`] decides what they mean to a caller. Each method is one
+//! atomic step, except those that process all rows of a user. These document what they guarantee instead.
 //!
-//! [`Observed`] is a decorator: it has the traits that the store behind it has. What every store must keep
-//! are I1 to I10 (guarantees, section 3.2); `tests/conformance` checks it.
+//! [`Observed`] is a decorator: it implements the traits that the store behind it implements. Every store must
+//! keep I1 to I10 (guarantees, section 3.2). `tests/conformance` checks that.
 
 mod error;
 mod memory;
@@ -28,22 +28,22 @@ use crate::{
     types::{ProviderName, Row, RowKey, SessionId, StoredRow, UserId, Version},
 };
 
-/// A row that is read: the row, or why it can't be decoded.
+/// The outcome of reading a row: the row, or why it can't be decoded.
 pub type Decoded = Result<StoredRow, Unreadable>;
 
-/// Keeps rows by session and provider, and finds them by session and by user.
+/// A store of rows, which are found by session and provider, by session, and by user.
 ///
-/// A write that fails with [`Error::Unavailable`] or [`Error::WrongType`] has done nothing. One that fails
-/// with [`Error::Unknown`], or whose future is dropped, may have done all of its step; it has never done a
-/// part of it.
+/// A write that fails with [`Error::Unavailable`] or [`Error::WrongType`] has done nothing. A write that
+/// fails with [`Error::Unknown`], or whose future is dropped, may have done all of its step, but never only a
+/// part.
 pub trait Store: Send + Sync + 'static {
-    /// The name in logs: `memory`, `redis`.
+    /// The name of the backend in logs: `memory` or `redis`.
     const NAME: &'static str;
 
-    /// Writes a row whole if its conditions hold: row, session index and user index together.
+    /// Writes a whole row if its conditions hold: the row, the session index and the user index in one step.
     ///
     /// # Errors
-    /// An [`Error`], as for every other method.
+    /// Returns an [`Error`], as every other method does.
     fn put(&self, put: Put<'_>) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
 
     /// Reads one row.
@@ -55,17 +55,17 @@ pub trait Store: Send + Sync + 'static {
         session: &SessionId,
     ) -> impl Future<Output = Result<BTreeMap<ProviderName, Decoded>, Error>> + Send;
 
-    /// Reads the rows of `keys`, as of one instant, in the order of `keys`.
+    /// Reads the rows of `keys` as of one instant. The answers are in the order of `keys`.
     fn get_many(
         &self,
         keys: &[RowKey],
     ) -> impl Future<Output = Result<Vec<Option<Decoded>>, Error>> + Send;
 
-    /// The keys of the user's rows, perhaps with keys of rows that are gone or are no longer the
-    /// user's. Complete for rows that stay from the beginning of the call to its end.
+    /// Returns the keys of the user's rows. All rows that exist during the whole call are among them. Some of
+    /// the keys may belong to rows that don't exist any more, or are no longer the user's.
     fn user_rows(&self, user: &UserId) -> impl Future<Output = Result<Vec<RowKey>, Error>> + Send;
 
-    /// Deletes one row, if it has the `version` that is named.
+    /// Deletes one row. If `version` is given, deletes the row only if it has this version.
     fn delete(
         &self,
         key: &RowKey,
@@ -78,90 +78,91 @@ pub trait Store: Send + Sync + 'static {
         session: &SessionId,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Deletes all rows of a user. Returns how many there were. Each row goes whole, in one step, and
-    /// at most once; all rows that could be read before the call are gone when it returns.
+    /// Deletes all rows of a user. Returns how many there were. Each row is deleted whole, in one step, and
+    /// at most once. All rows that could be read before the call are gone when it returns.
     fn delete_user_rows(&self, user: &UserId) -> impl Future<Output = Result<u64, Error>> + Send;
 }
 
-/// Keeps what is known of users beside their rows: the user record, and the identities that lead to it.
+/// A store of what is known about users apart from their rows: the user record, and the identities that lead
+/// to it.
 pub trait Identities: Send + Sync + 'static {
-    /// Deletes the user's identities and then the user record. A call that was interrupted is finished
-    /// by the next one.
+    /// Deletes the user's identities and then the user record. If a call is interrupted, the next one deletes
+    /// the rest.
     ///
     /// # Errors
-    /// An [`Error`]. What was deleted until then stays deleted.
+    /// Returns an [`Error`]. What was deleted before stays deleted.
     fn delete_user(
         &self,
         user: &UserId,
     ) -> impl Future<Output = Result<DeletedIdentities, Error>> + Send;
 }
 
-/// Tells whether a backend works.
+/// A backend that can say whether it works.
 pub trait Health: Send + Sync + 'static {
-    /// Asks whether the backend answers, and takes writes.
+    /// Checks that the backend answers and accepts writes.
     ///
     /// # Errors
-    /// Why it doesn't.
+    /// Returns an [`Error`] that says why it doesn't.
     fn ready(&self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// A backend as brokers need it: all of the traits.
-pub trait Backend: Store + Identities + Health {}
+/// A backend as the broker needs it, with all of the traits.
+pub trait FullStore: Store + Identities + Health {}
 
-impl<S: Store + Identities + Health> Backend for S {}
+impl<S: Store + Identities + Health> FullStore for S {}
 
 /// A write and its conditions.
 #[derive(Clone, Copy, Debug)]
 pub struct Put<'a> {
-    /// Where to.
+    /// The key of the row.
     pub key: &'a RowKey,
-    /// What.
+    /// The row.
     pub row: &'a Row,
-    /// The version that the row gets.
+    /// The version of the new row.
     pub version: Version,
-    /// How long the row is kept; `None`: until it is deleted.
+    /// How long the row is kept. `None` means until it is deleted.
     pub keep_for: Option<Duration>,
-    /// What has to hold of the row that is replaced.
+    /// What must be true of the row that is replaced.
     pub condition: Condition,
-    /// Another row that must still have this version: the one that a refresh token was carried
-    /// over from. In the same tenant.
+    /// Another row of the same tenant that must still have this version: the row that a refresh token was
+    /// carried forward from.
     pub source: Option<(&'a RowKey, Version)>,
-    /// How many rows the session may have, this one included.
+    /// How many rows the session may have, including this one.
     pub max_providers: usize,
 }
 
-/// What has to hold of a row for it to be replaced.
+/// What must be true of a row for it to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Anything.
+    /// Nothing: any row is replaced, and there may be none.
     Always,
-    /// There is none.
+    /// There is no row.
     Absent,
-    /// It has this version.
+    /// The row has this version.
     Version(Version),
 }
 
-/// What became of a [`Put`].
+/// The outcome of a [`Put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
     /// The row is written.
     Written,
-    /// Nothing was written: there is a row, and [`Condition::Absent`] was asked for.
+    /// Nothing was written: [`Condition::Absent`] was asked for, and there is a row.
     Exists,
     /// Nothing was written: the row has another version, or there is none.
     VersionMismatch,
-    /// Nothing was written: [`Put::source`] has another version, or is gone.
+    /// Nothing was written: the row of [`Put::source`] has another version, or there is none.
     SourceChanged,
-    /// Nothing was written: the session has [`Put::max_providers`] rows already.
+    /// Nothing was written: the session already has [`Put::max_providers`] rows.
     TooManyProviders,
 }
 
-/// What became of a [`Store::delete`].
+/// The outcome of [`Store::delete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteOutcome {
-    /// The row is gone.
+    /// The row was deleted.
     Deleted,
-    /// There was none.
+    /// There was no row.
     Absent,
     /// Nothing was deleted: the row has another version.
     VersionMismatch,
@@ -170,7 +171,7 @@ pub enum DeleteOutcome {
 /// What [`Identities::delete_user`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeletedIdentities {
-    /// How many identities: links from a provider's subject to the user.
+    /// How many identities. An identity leads from a provider's subject to the user.
     pub count: u64,
     /// Whether there was a user record.
     pub record: bool,

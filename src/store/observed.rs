@@ -1,4 +1,4 @@
-//! A decorator that counts and times what a store is asked.
+//! A decorator that counts the calls of a store and measures how long they take.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +12,14 @@ use super::{
 };
 use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
 
-/// A store whose calls an [`Observer`] is told of.
+/// A store that reports its calls to an [`Observer`].
 #[derive(Debug, Default)]
 pub struct Observed<S, O = Figures> {
     inner: S,
     observer: O,
 }
 
-/// What a store can be asked.
+/// A method of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "named after the methods of the traits")]
 pub enum Operation {
@@ -35,13 +35,13 @@ pub enum Operation {
     Ready,
 }
 
-/// Is told of each call.
+/// A listener for the calls of a store.
 pub trait Observer: Send + Sync + 'static {
-    /// A call begins.
+    /// Takes note that a call begins.
     fn begun(&self, _operation: Operation) {}
 
-    /// A call ended, after `took`; `failure` is why it failed, if it did. The caller gets the answer when
-    /// this is done. A call that was dropped before it ended is not told of.
+    /// Takes note that a call ended after `took`. `failure` is the error if it failed. The caller gets the
+    /// answer when this future is done. A call that is dropped before it ends isn't reported here.
     fn done(
         &self,
         operation: Operation,
@@ -51,17 +51,12 @@ pub trait Observer: Send + Sync + 'static {
 }
 
 impl<S, O> Observed<S, O> {
-    /// `inner`, whose calls `observer` is told of.
+    /// Returns a store that calls `inner` and reports to `observer`.
     pub fn new(inner: S, observer: O) -> Self {
         Self { inner, observer }
     }
 
-    /// The store behind it.
-    pub fn inner(&self) -> &S {
-        &self.inner
-    }
-
-    /// Who is told.
+    /// Returns the observer.
     pub fn observer(&self) -> &O {
         &self.observer
     }
@@ -141,9 +136,9 @@ impl<S: Health, O: Observer> Health for Observed<S, O> {
     }
 }
 
-/// Counts and times, one set of numbers an [`Operation`].
+/// An observer that keeps counts and times for each [`Operation`].
 #[derive(Debug, Default)]
-pub struct Figures([Counters; 10]);
+pub struct Figures([Counters; Operation::ALL.len()]);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -153,16 +148,16 @@ struct Counters {
     micros: AtomicU64,
 }
 
-/// What the calls of one [`Operation`] came to.
+/// The counts and times of one [`Operation`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Calls that ended.
+    /// How many calls ended.
     pub ended: u64,
-    /// Those of them that failed.
+    /// How many of them failed.
     pub failed: u64,
-    /// Calls that are under way, or whose caller left before they ended.
+    /// How many calls are running, or were dropped before they ended.
     pub open: u64,
-    /// The time that the ended calls took, all together.
+    /// The total time of the calls that ended.
     pub took: Duration,
 }
 
@@ -183,7 +178,7 @@ impl Operation {
 }
 
 impl Figures {
-    /// What the calls of `operation` came to until now.
+    /// Returns the figures of `operation` until now.
     #[must_use]
     pub fn tally(&self, operation: Operation) -> Tally {
         let counters = self.counters(operation);
@@ -196,7 +191,7 @@ impl Figures {
         }
     }
 
-    /// What all calls came to until now.
+    /// Returns the sum of the figures of all operations until now.
     #[must_use]
     pub fn total(&self) -> Tally {
         let tallies = Operation::ALL.map(|operation| self.tally(operation));

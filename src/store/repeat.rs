@@ -9,14 +9,15 @@ use super::Error;
 /// How long to wait before a write is repeated, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 5..15;
 
-/// Carries out `write`, and repeats it for `patience` as long as its outcome is unknown.
+/// Calls `write`, and repeats it for `patience` as long as its outcome is unknown.
 ///
-/// To be used only for a write that does no harm when it is applied twice, whatever others wrote in
-/// between. The store can't know which writes those are, so its callers decide.
+/// Use this only for a write that is harmless when it is applied twice, whatever other callers write in
+/// between. A store can't know which writes are harmless, so its callers decide.
 ///
 /// # Errors
-/// Those of `write`. Once an attempt was of unknown outcome, a later failure is [`Error::Unknown`] too:
-/// that the repetition did nothing says nothing about the first attempt.
+/// Returns the errors of `write`. After an attempt of unknown outcome, an attempt that does nothing,
+/// [`Error::Unavailable`] or [`Error::WrongType`], becomes [`Error::Unknown`] too: it says nothing about the first
+/// attempt.
 pub async fn until_known<T, F: Future<Output = Result<T, Error>>>(
     patience: Duration,
     mut write: impl FnMut() -> F,
@@ -30,6 +31,9 @@ pub async fn until_known<T, F: Future<Output = Result<T, Error>>>(
         sleep(Duration::from_millis(rand::random_range(PAUSE))).await;
         match timeout_at(end, write()).await {
             Ok(Err(Error::Unknown(detail) | Error::Unavailable(detail))) => lost = detail,
+            Ok(Err(error @ Error::WrongType)) => {
+                return Err(Error::Unknown(error.detail().to_owned()));
+            }
             Ok(outcome) => return outcome,
             Err(_) => break,
         }
@@ -67,10 +71,10 @@ mod tests {
     async fn a_known_outcome_ends_it() {
         assert_eq!(outcome_of(&[Ok(7), Ok(8)]).await, (Ok(7), 1));
         assert_eq!(outcome_of(&[unknown(), Ok(7), Ok(8)]).await, (Ok(7), 2));
-        let refused = Err(Error::WrongType);
+        let not_durable = Err(Error::NotDurable("0 of 1".to_owned()));
         assert_eq!(
-            outcome_of(&[unknown(), refused.clone(), Ok(8)]).await.0,
-            refused
+            outcome_of(&[unknown(), not_durable.clone(), Ok(8)]).await.0,
+            not_durable
         );
     }
 
@@ -78,6 +82,11 @@ mod tests {
     async fn an_unavailable_store_settles_only_an_attempt_of_its_own() {
         let gone = Err(Error::unavailable("no connection"));
         assert_eq!(outcome_of(&[gone.clone(), Ok(7)]).await.0, gone);
+        let refused = outcome_of(&[unknown(), Err(Error::WrongType), Ok(8)]).await;
+        assert!(
+            matches!(refused, (Err(Error::Unknown(_)), 2)),
+            "{refused:?}"
+        );
         let started = Instant::now();
         let (outcome, _) = outcome_of(&[unknown(), gone]).await;
         assert_eq!(outcome, Err(Error::Unknown("no connection".to_owned())));

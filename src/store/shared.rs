@@ -1,4 +1,4 @@
-//! A store behind an [`Arc`] is a store: brokers, services and tasks share one.
+//! Implements the traits for a store behind an [`Arc`], which brokers, services and tasks share.
 
 use std::{collections::BTreeMap, sync::Arc};
 

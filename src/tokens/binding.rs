@@ -5,22 +5,22 @@ use crate::{
     types::{ClientId, Row, Subject, UserId},
 };
 
-/// Expected owners of a row; what is `None` isn't looked at. The default expects nothing.
+/// The expected owners of a row. A field that is `None` is not checked. The default expects nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
-    /// Expected [`Row::user_id`].
+    /// The expected [`Row::user_id`].
     pub user_id: Option<UserId>,
-    /// Expected [`Row::client_id`].
+    /// The expected [`Row::client_id`].
     pub client_id: Option<ClientId>,
-    /// Expected [`Row::upstream_subject`].
+    /// The expected [`Row::upstream_subject`].
     pub upstream_subject: Option<Subject>,
 }
 
 impl Binding {
-    /// Checks a row. One that names no owner differs from every expected one.
+    /// Checks that `row` has the expected owners. A row that names no owner matches no expected owner.
     ///
     /// # Errors
-    /// [`Error::BindingMismatch`].
+    /// Returns [`Error::BindingMismatch`] if an owner differs.
     pub fn check(&self, row: &Row) -> Result<(), Error> {
         fn agrees<T: PartialEq>(expected: &Option<T>, found: &Option<T>) -> bool {
             expected.is_none() || expected == found

@@ -1,27 +1,27 @@
-//! Keeping a refresh token that the provider didn't send again (guarantees, section 2.1).
+//! Carry-forward: keeping a refresh token that the provider didn't send again (guarantees, section 2.1).
 
-use super::{Tokens, UserRows, outlasts};
+use super::{Tokens, UserRows, expires_later};
 use crate::{
     error::Error,
     store::{Condition, Store},
     types::{Row, RowKey, Secret, StoredRow, UnixTime, Version},
 };
 
-/// A refresh token to carry over, and what must not have changed when it is written.
+/// The refresh token to carry forward, and what must not change before the row is written.
 pub(super) struct Source {
-    /// The token; `None` if there is none to carry over.
+    /// The token. `None` if there is none to carry forward.
     pub(super) token: Option<Secret>,
-    /// When the token expires, where that is known: it goes where the token goes.
+    /// When the token expires, if that is known. It is carried forward together with the token.
     pub(super) token_expires_at: Option<UnixTime>,
-    /// The row that is replaced is still as it was read.
+    /// The condition that the replaced row is still the one that was read.
     pub(super) condition: Condition,
-    /// The row of another session that the token comes from, with its version.
+    /// If the token comes from another session: the key and the version of that session's row.
     pub(super) other: Option<(RowKey, Version)>,
 }
 
 impl<S: Store> Tokens<S> {
-    /// Finds the refresh token that `row`, about to be stored under `key`, should keep: that of the
-    /// row it replaces or, where that has none, of the latest row of the same user, provider and
+    /// Finds the refresh token for `row`, which is about to be stored under `key`. Takes the token of the
+    /// replaced row. If that has none, takes the token of the latest row of the same user, provider and
     /// subject.
     pub(super) async fn refresh_token_for(&self, key: &RowKey, row: &Row) -> Result<Source, Error> {
         let (replaced, condition) = match self.store.get(key).await? {
@@ -30,7 +30,7 @@ impl<S: Store> Tokens<S> {
                 let condition = Condition::Version(stored.version);
                 (Some(stored.row), condition)
             }
-            // It has nothing to carry over and no version to be held to.
+            // A row that can't be read has no token to carry forward, and no version to compare with.
             Some(Err(_)) => (None, Condition::Always),
         };
         if let Some(old) = replaced
@@ -56,9 +56,10 @@ impl<S: Store> Tokens<S> {
         )
     }
 
-    /// The user's latest row in another session that has a refresh token of use. Two rows must not
-    /// redeem the same token where the provider rotates it, and nothing is carried between rows
-    /// that don't name a user and a subject.
+    /// Returns the user's latest row in another session that has a usable refresh token.
+    ///
+    /// Returns `None` if the provider rotates refresh tokens, because two rows must not redeem the same one.
+    /// Also returns `None` if `row` doesn't name a user and a subject.
     async fn latest_with_refresh_token(
         &self,
         key: &RowKey,
@@ -79,7 +80,7 @@ impl<S: Store> Tokens<S> {
                 let Ok(stored) = decoded else { continue };
                 let is_usable = stored.row.upstream_subject.as_ref() == Some(subject)
                     && stored.row.usable_refresh_token().is_some();
-                let is_later = |(_, best): &(_, StoredRow)| outlasts(&stored, best);
+                let is_later = |(_, best): &(_, StoredRow)| expires_later(&stored, best);
                 if is_usable && latest.as_ref().is_none_or(is_later) {
                     latest = Some((other.clone(), stored));
                 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::types::{Row, UnixTime};
 
-/// The shortest life of a row: one that is long past its end still answers the caller who wrote it.
+/// The shortest time that a row is kept. A caller that stores a row whose end has passed can still read it
+/// back.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How long `row` is kept from `now` on; `None`: until it is deleted.
+/// Returns how long `row` is kept from `now` on. `None` means until it is deleted.
 pub fn keep_for(row: &Row, now: UnixTime, refresh_lifetime: Duration) -> Option<Duration> {
     let until = match (row.expires_at, row.refresh_expires_at) {
         (Some(expires), Some(refresh_expires)) if refresh_expires > expires => refresh_expires,

@@ -1,20 +1,20 @@
-//! How large things may get (guarantees, section 2.5).
+//! Limits on tokens, rows and sessions (guarantees, section 2.5).
 
 use crate::{error::Error, types::Row};
 
-/// Limits on what is stored. What other software stored is read whatever its size.
+/// Limits on what the broker stores. It reads rows that other software stored whatever their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one token.
+    /// The largest token, in bytes.
     pub token_bytes: usize,
-    /// Bytes of one row: [`Row::size`].
+    /// The largest row, in bytes as [`Row::size`] counts them.
     pub row_bytes: usize,
-    /// Rows of one session.
+    /// How many rows one session may have.
     pub providers: usize,
 }
 
 impl Default for Limits {
-    /// A full session stays below the 4 MiB that gRPC clients accept by default.
+    /// Returns limits with which a full session stays below the 4 MiB that gRPC clients accept by default.
     fn default() -> Self {
         Self {
             token_bytes: 32 * 1024,
@@ -25,10 +25,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks a row.
+    /// Checks that `row` and its tokens are within the limits.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], naming the field.
+    /// Returns [`Error::TooLarge`], which names the field.
     pub fn check(&self, row: &Row) -> Result<(), Error> {
         for (what, token) in [
             ("tokens.access_token", &row.access_token),
@@ -36,13 +36,13 @@ impl Limits {
             ("tokens.id_token", &row.id_token),
         ] {
             let size = token.as_ref().map_or(0, |token| token.expose().len());
-            within(what, size, self.token_bytes)?;
+            check_size(what, size, self.token_bytes)?;
         }
-        within("the row", row.size(), self.row_bytes)
+        check_size("the row", row.size(), self.row_bytes)
     }
 }
 
-fn within(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
+fn check_size(what: &'static str, size: usize, limit: usize) -> Result<(), Error> {
     if size > limit {
         return Err(Error::TooLarge { what, size, limit });
     }

@@ -1,15 +1,15 @@
-//! Listing a user's rows page by page, without a token.
+//! Listing a user's rows page by page, without their tokens.
 
-use super::{Tokens, UserRows, note_unreadable, page_token};
+use super::{Tokens, UserRows, log_unreadable, page_token};
 use crate::{
     error::Error,
     store::Store,
     types::{ClientId, RowKey, UnixTime, UserId},
 };
 
-/// Rows on a page if the caller doesn't say.
+/// How many rows a page has if the caller doesn't say.
 const DEFAULT_PAGE: usize = 100;
-/// Rows on a page at most.
+/// How many rows a page has at most.
 const MAX_PAGE: usize = 1_000;
 
 /// A row of a user, without its tokens.
@@ -19,26 +19,27 @@ pub struct UserSession {
     pub key: RowKey,
     /// The OAuth client.
     pub client_id: Option<ClientId>,
-    /// When the access token expires; `None`: never.
+    /// When the access token expires. `None` means never.
     pub expires_at: Option<UnixTime>,
-    /// When the row was last written, where that is known.
+    /// When the row was last written, if that is known.
     pub updated_at: Option<UnixTime>,
 }
 
-/// Some of a user's rows.
+/// One page of a listing of a user's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     /// The rows, ordered by session and provider.
     pub sessions: Vec<UserSession>,
-    /// What to ask for the next page with; `None` on the last one.
+    /// The page token of the next page. `None` on the last page.
     pub next: Option<String>,
 }
 
 impl<S: Store> Tokens<S> {
-    /// Lists the rows of a user after `page_token`, at most `page_size` of them (0: 100).
+    /// Lists at most `page_size` rows of a user, beginning after `page_token`. A `page_size` of 0 stands for
+    /// 100, and one above 1,000 for 1,000.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a token that isn't one of this user's.
+    /// Returns [`Error::Invalid`] if `page_token` isn't one of this user's.
     pub async fn list_user_sessions(
         &self,
         user: &UserId,
@@ -72,11 +73,11 @@ impl<S: Store> Tokens<S> {
                         expires_at: stored.row.expires_at,
                         updated_at: stored.row.updated_at,
                     }),
-                    Err(unreadable) => note_unreadable(&key.provider, &unreadable),
+                    Err(unreadable) => log_unreadable(&key.provider, &unreadable),
                 }
             }
         }
-        if !rows.is_over() {
+        if !rows.is_exhausted() {
             let last = page.sessions.last();
             page.next = last.map(|last| page_token::encode(&last.key, tenant, user));
         }

@@ -1,7 +1,8 @@
-//! What the broker does with tokens, whoever asks and wherever they are kept.
+//! What the broker does with tokens.
 //!
-//! One file an operation where it needs thought: `store`, `carry_forward`, `listing`. The rest
-//! is here. This knows neither gRPC nor Redis.
+//! The operations are the same for every transport and every store: this module knows neither gRPC nor Redis.
+//! An operation that needs more than a few lines has a file of its own: `store`, `carry_forward`, `listing`.
+//! The others are here.
 
 mod binding;
 mod carry_forward;
@@ -29,22 +30,22 @@ use crate::{
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
 
-/// What [`Tokens`] goes by.
+/// The tenant and the settings of a [`Tokens`].
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Whose tokens these are.
+    /// The tenant that the tokens belong to.
     pub tenant: Tenant,
     /// How large rows and sessions may get.
     pub limits: Limits,
-    /// How long a refresh token is taken to live where the provider doesn't tell.
+    /// How long a refresh token is assumed to live if the provider doesn't say.
     pub refresh_lifetime: Duration,
-    /// Providers that rotate refresh tokens: two sessions must not hold the same one.
+    /// Providers that rotate refresh tokens. Two sessions must not hold the same token of such a provider.
     pub rotating_providers: HashSet<ProviderName>,
-    /// How long a write of unknown outcome is repeated, where repeating it can do no harm.
+    /// How long a write of unknown outcome is repeated, if repeating it is harmless.
     pub patience: Duration,
 }
 
-/// The tokens of a tenant: the operations of the `TokenBroker` service (guarantees, section 2.1).
+/// The tokens of one tenant, with the operations of the `TokenBroker` service (guarantees, section 2.1).
 #[derive(Debug)]
 pub struct Tokens<S> {
     store: S,
@@ -54,38 +55,38 @@ pub struct Tokens<S> {
 /// All rows of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionTokens {
-    /// Those that can be read.
+    /// The rows that can be read.
     pub rows: BTreeMap<ProviderName, StoredRow>,
-    /// The providers of the others.
+    /// The providers whose rows can't be read.
     pub unreadable: Vec<ProviderName>,
 }
 
 /// What [`Tokens::delete_user`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeletedUser {
-    /// Rows.
+    /// How many rows.
     pub rows: u64,
-    /// Links from a provider's subject to the user.
+    /// How many identities. An identity leads from a provider's subject to the user.
     pub identities: u64,
     /// Whether there was a user record, an identity or a row.
     pub existed: bool,
 }
 
 impl<S: Store> Tokens<S> {
-    /// Tokens kept in `store`.
+    /// Returns the tokens that `store` keeps.
     pub fn new(store: S, rules: Rules) -> Self {
         Self { store, rules }
     }
 
-    /// Where they are kept.
+    /// Returns the store that keeps the tokens.
     pub fn backend(&self) -> &S {
         &self.store
     }
 
-    /// Reads one row, expired or not.
+    /// Reads one row, whether it has expired or not.
     ///
     /// # Errors
-    /// [`Error::RowNotFound`], [`Error::RowUnreadable`], [`Error::BindingMismatch`].
+    /// Returns [`Error::RowNotFound`], [`Error::RowUnreadable`] or [`Error::BindingMismatch`].
     pub async fn get(&self, key: &RowKey, binding: &Binding) -> Result<StoredRow, Error> {
         let stored = self.store.get(key).await?.ok_or(Error::RowNotFound)?;
         let stored = stored.map_err(Error::RowUnreadable)?;
@@ -93,10 +94,10 @@ impl<S: Store> Tokens<S> {
         Ok(stored)
     }
 
-    /// Reads all rows of a session; none if it is unknown.
+    /// Reads all rows of a session. An unknown session has none.
     ///
     /// # Errors
-    /// [`Error::BindingMismatch`] if any row differs.
+    /// Returns [`Error::BindingMismatch`] if any row that can be read is bound to another owner.
     pub async fn get_all(
         &self,
         session: &SessionId,
@@ -110,7 +111,7 @@ impl<S: Store> Tokens<S> {
                     tokens.rows.insert(provider, stored);
                 }
                 Err(unreadable) => {
-                    note_unreadable(&provider, &unreadable);
+                    log_unreadable(&provider, &unreadable);
                     tokens.unreadable.push(provider);
                 }
             }
@@ -118,16 +119,16 @@ impl<S: Store> Tokens<S> {
         Ok(tokens)
     }
 
-    /// Deletes one row; answers whether there was one.
+    /// Deletes one row. Returns whether there was one.
     ///
     /// # Errors
-    /// [`Error::VersionMismatch`] if the row has another version than `version`.
+    /// Returns [`Error::VersionMismatch`] if the row has another version than `version`.
     pub async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<bool, Error> {
         let delete = || self.store.delete(key, version);
         let outcome = match version {
-            // A version never comes back: done twice, the second finds nothing of that version.
+            // A version never comes back. A second delete finds no row of this version.
             Some(_) => until_known(self.rules.patience, delete).await?,
-            // A row that somebody stored in between would go too.
+            // A second delete would also remove a row that another caller stored in between.
             None => delete().await?,
         };
         match outcome {
@@ -137,18 +138,19 @@ impl<S: Store> Tokens<S> {
         }
     }
 
-    /// Deletes all rows of a session; answers how many there were.
+    /// Deletes all rows of a session. Returns how many there were.
     ///
     /// # Errors
-    /// Those of every call.
+    /// Returns an error if the store fails.
     pub async fn delete_all(&self, session: &SessionId) -> Result<u64, Error> {
         Ok(self.store.delete_session(session).await?)
     }
 
-    /// Of all rows of a user at a provider the one that expires last.
+    /// Reads the row that expires last among all rows of a user at a provider.
     ///
     /// # Errors
-    /// [`Error::UserRowNotFound`]; [`Error::RowUnreadable`] if none of the rows can be read.
+    /// Returns [`Error::UserRowNotFound`] if there is no row, and [`Error::RowUnreadable`] if there are rows
+    /// but none of them can be read.
     pub async fn latest_for_user(
         &self,
         user: &UserId,
@@ -161,7 +163,11 @@ impl<S: Store> Tokens<S> {
         while let Some(chunk) = rows.next(usize::MAX).await? {
             for (_, decoded) in chunk {
                 match decoded {
-                    Ok(stored) if latest.as_ref().is_none_or(|best| outlasts(&stored, best)) => {
+                    Ok(stored)
+                        if latest
+                            .as_ref()
+                            .is_none_or(|best| expires_later(&stored, best)) =>
+                    {
                         latest = Some(stored);
                     }
                     Ok(_) => {}
@@ -174,10 +180,12 @@ impl<S: Store> Tokens<S> {
 }
 
 impl<S: Store + Identities> Tokens<S> {
-    /// Deletes all that is known of a user: rows, identities and, last, the user record.
+    /// Deletes everything that is kept about a user: first the rows, then the identities, then the user
+    /// record.
     ///
     /// # Errors
-    /// Those of every call. What was deleted until then stays deleted; repeating it finishes it.
+    /// Returns an error if the store fails. What was deleted before stays deleted. A second call deletes the
+    /// rest.
     pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
         let rows = self.store.delete_user_rows(user).await?;
         let identities = self.store.delete_user(user).await?;
@@ -189,9 +197,11 @@ impl<S: Store + Identities> Tokens<S> {
     }
 }
 
-/// Whether `a` expires after `b`: no expiry is after all others, and a row without an access token
-/// has expired already. Of two that expire together the one that was written later counts.
-fn outlasts(a: &StoredRow, b: &StoredRow) -> bool {
+/// Whether `a` expires after `b`.
+///
+/// A row without an expiry expires after all others. A row without an access token counts as expired. If both
+/// expire at the same time, the one that was written later counts as the one that expires later.
+fn expires_later(a: &StoredRow, b: &StoredRow) -> bool {
     let rank = |stored: &StoredRow| {
         let StoredRow { row, .. } = stored;
         (
@@ -204,7 +214,7 @@ fn outlasts(a: &StoredRow, b: &StoredRow) -> bool {
     rank(a) > rank(b)
 }
 
-fn note_unreadable(provider: &ProviderName, unreadable: &Unreadable) {
+fn log_unreadable(provider: &ProviderName, unreadable: &Unreadable) {
     tracing::warn!(%provider, reason = %unreadable, "a row can't be read");
 }
 
@@ -232,11 +242,11 @@ mod tests {
             row("a", 0, 1),
         ];
         for (at, earlier) in ascending.iter().enumerate() {
-            assert!(!outlasts(earlier, earlier));
+            assert!(!expires_later(earlier, earlier));
             assert!(
                 ascending[at + 1..]
                     .iter()
-                    .all(|later| outlasts(later, earlier)),
+                    .all(|later| expires_later(later, earlier)),
                 "{at}"
             );
         }

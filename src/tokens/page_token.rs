@@ -1,8 +1,8 @@
-//! Page tokens: where a listing goes on.
+//! Page tokens, which say where a listing continues.
 //!
-//! A token holds the last key of a page behind a checksum that binds it to tenant and user. The
-//! checksum finds what was garbled, cut or taken from another listing; it is no signature, since
-//! replicas share no key. A token made up on purpose moves its maker's own listing, nothing else.
+//! A token holds the last key of a page and a checksum that binds it to the tenant and the user. The checksum
+//! detects tokens that are damaged, cut off, or from another listing. It is not a signature, because replicas
+//! of the broker share no secret. A caller that forges a token only moves the start of its own listing.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use sha2::{Digest, Sha256};
@@ -14,9 +14,9 @@ use crate::{
 
 const CHECKSUM_BYTES: usize = 16;
 
-/// The token of the page after `last`.
+/// Returns the token of the page that begins after `last`.
 pub(super) fn encode(last: &RowKey, tenant: &Tenant, user: &UserId) -> String {
-    // Stored ids may contain anything: the length tells where the session ends.
+    // Stored ids may contain any character. The length says where the session ends.
     let (session, provider) = (last.session.as_str(), last.provider.as_str());
     let position = format!("{}:{session}{provider}", session.len());
     let mut token = checksum(position.as_bytes(), tenant, user).to_vec();
@@ -24,10 +24,10 @@ pub(super) fn encode(last: &RowKey, tenant: &Tenant, user: &UserId) -> String {
     BASE64.encode(token)
 }
 
-/// The last key of the page before.
+/// Returns the last key of the previous page.
 ///
 /// # Errors
-/// [`Error::Invalid`], naming `page_token`.
+/// Returns [`Error::Invalid`], which names `page_token`.
 pub(super) fn decode(token: &str, tenant: &Tenant, user: &UserId) -> Result<RowKey, Error> {
     parse(token, tenant, user)
         .ok_or_else(|| Error::invalid("page_token", "is not a page token of this listing"))

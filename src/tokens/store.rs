@@ -7,33 +7,33 @@ use crate::{
     types::{Row, RowKey, UnixTime, Version},
 };
 
-/// What has to hold for a row to be stored.
+/// What must be true for a row to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// There is none yet.
+    /// There is no row yet.
     MustNotExist,
-    /// It has this version.
+    /// The existing row has this version.
     Version(Version),
 }
 
 /// A request to store a row.
 #[derive(Clone, Debug)]
 pub struct StoreTokens {
-    /// Where.
+    /// The key of the row.
     pub key: RowKey,
-    /// What; [`Row::updated_at`] and [`Row::reauth`] are set by the broker.
+    /// The row. The broker sets [`Row::updated_at`] and [`Row::reauth`] itself.
     pub row: Row,
-    /// `None`: whatever is there.
+    /// The precondition. With `None` the row replaces any row.
     pub precondition: Option<Precondition>,
-    /// Whether a refresh token that is known already is kept, where `row` has none.
+    /// Whether a refresh token that is already known is kept if `row` has none.
     pub carry_forward: bool,
 }
 
 impl<S: Store> Tokens<S> {
-    /// Stores a row whole; answers its version.
+    /// Stores a whole row. Returns its version.
     ///
     /// # Errors
-    /// [`Error::RowExists`], [`Error::VersionMismatch`], [`Error::TooLarge`],
+    /// Returns [`Error::RowExists`], [`Error::VersionMismatch`], [`Error::TooLarge`] or
     /// [`Error::TooManyProviders`].
     pub async fn store(&self, request: StoreTokens) -> Result<Version, Error> {
         let StoreTokens {
@@ -57,8 +57,9 @@ impl<S: Store> Tokens<S> {
             return outcome.map_err(|outcome| self.refusal(outcome));
         }
 
-        let named_end = row.refresh_expires_at;
-        // Each try that is lost is another caller's success, and the caller's deadline is around this.
+        let requested_expiry = row.refresh_expires_at;
+        // An attempt fails only because another caller's write succeeded. The deadline of the call ends the
+        // loop.
         loop {
             let Source {
                 token,
@@ -67,8 +68,8 @@ impl<S: Store> Tokens<S> {
                 other,
             } = self.refresh_token_for(&key, &row).await?;
             let condition = match (condition, unchanged) {
-                // A caller's own condition that didn't hold at the read fails here. At the write it
-                // might hold again, and then the row would lack the token that it should keep.
+                // The caller's precondition fails here if it didn't hold when the row was read. It could hold
+                // again at the write, but the written row would then lack the token that it should keep.
                 (Condition::Absent, Condition::Version(_)) => return Err(Error::RowExists),
                 (Condition::Version(named), Condition::Version(read)) if named != read => {
                     return Err(Error::VersionMismatch);
@@ -78,13 +79,13 @@ impl<S: Store> Tokens<S> {
                 (named, _) => named,
             };
             row.refresh_token = token;
-            row.refresh_expires_at = named_end.or(token_expires_at);
+            row.refresh_expires_at = requested_expiry.or(token_expires_at);
             self.rules.limits.check(&row)?;
             let other = other.as_ref().map(|(key, version)| (key, *version));
             match self.put(&key, &row, now, condition, other).await? {
                 Ok(version) => return Ok(version),
-                // What was read has changed since. With the caller's own condition only a change
-                // of the source is worth another look.
+                // A row that was read has changed since. If the caller set a precondition, only a change of
+                // the source row is worth another attempt.
                 Err(PutOutcome::SourceChanged) => {}
                 Err(PutOutcome::Exists | PutOutcome::VersionMismatch) if precondition.is_none() => {
                 }
@@ -113,9 +114,9 @@ impl<S: Store> Tokens<S> {
         };
         let write = || self.store.put(put);
         let outcome = match condition {
-            // Done twice, it finds its own version, which the store recognizes, or another one.
+            // A second write finds either its own version, which the store recognizes, or another version.
             Condition::Version(_) => until_known(self.rules.patience, write).await?,
-            // A row that was written, and that somebody deleted in between, would come back.
+            // A second write could bring back a row that another caller deleted in between.
             Condition::Always | Condition::Absent => write().await?,
         };
         Ok(match outcome {

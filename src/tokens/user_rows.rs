@@ -1,4 +1,4 @@
-//! Going through the rows of a user, a few at a time.
+//! Reading the rows of a user, a few at a time.
 
 use crate::{
     error::Error,
@@ -6,11 +6,11 @@ use crate::{
     types::{RowKey, UserId},
 };
 
-/// How many rows are read at once: at most 4 MiB with rows of the default limit.
+/// How many rows are read at once. With rows of the default limit that is at most 4 MiB.
 const CHUNK: usize = 64;
 
-/// The rows of a user, read chunk by chunk. Who goes through them keeps what is needed of a chunk and drops
-/// the rest, so that a user with thousands of rows costs no more memory than one with a few.
+/// The rows of a user, read chunk by chunk. The caller keeps what it needs of a chunk and drops the rest, so
+/// that a user with thousands of rows costs no more memory than one with a few.
 pub(super) struct UserRows<'a, S> {
     store: &'a S,
     user: &'a UserId,
@@ -18,7 +18,7 @@ pub(super) struct UserRows<'a, S> {
 }
 
 impl<'a, S: Store> UserRows<'a, S> {
-    /// The rows of `user` under `keys`.
+    /// Returns the rows of `user` under `keys`.
     pub(super) fn new(store: &'a S, user: &'a UserId, keys: &'a [RowKey]) -> Self {
         Self {
             store,
@@ -27,8 +27,8 @@ impl<'a, S: Store> UserRows<'a, S> {
         }
     }
 
-    /// Reads on, under `at_most` keys. Leaves out rows that are gone or belong to another user; returns
-    /// those that can't be decoded. `None` at the end.
+    /// Reads the rows of the next `at_most` keys at most. Leaves out rows that don't exist any more or belong
+    /// to another user, but keeps those that can't be decoded. Returns `None` at the end.
     pub(super) async fn next(
         &mut self,
         at_most: usize,
@@ -51,8 +51,8 @@ impl<'a, S: Store> UserRows<'a, S> {
         Ok(Some(own))
     }
 
-    /// Whether there is nothing more to read.
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether all rows were read.
+    pub(super) fn is_exhausted(&self) -> bool {
         self.rest.is_empty()
     }
 }

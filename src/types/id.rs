@@ -4,10 +4,10 @@ use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The longest id, in bytes.
+/// The length of the longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
 
-/// Why a string is not an id. The message never repeats the string.
+/// Why a string is not an id. The message never quotes the string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// The string is empty.
@@ -41,24 +41,24 @@ macro_rules! id_type {
         pub struct $name(String);
 
         impl $name {
-            /// Validates `id`.
+            /// Takes `id` if it follows the rules.
             ///
             /// # Errors
-            /// An [`IdError`] that says which rule is broken.
+            /// Returns an [`IdError`] that says which rule is broken.
             pub fn new(id: impl Into<String>) -> Result<Self, IdError> {
                 let id = id.into();
                 validate(&id)?;
                 Ok(Self(id))
             }
 
-            /// Takes an id as other software stored it, unless it is empty. Stored data is read
-            /// even where it breaks the rules for new ids.
+            /// Takes an id that other software stored. Returns `None` if it is empty. The other rules don't
+            /// apply: the broker reads stored data even if its ids break the rules for new ids.
             #[must_use]
             pub fn from_stored(id: String) -> Option<Self> {
                 (!id.is_empty()).then_some(Self(id))
             }
 
-            /// The id as it was given.
+            /// Returns the id as a string.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -90,13 +90,14 @@ macro_rules! printable {
 }
 
 id_type! {
-    /// One login of one user at one auth server: the `tsid` claim of its JWT. A capability, so it
-    /// doesn't print and is wiped when dropped.
+    /// One login of one user at one auth server: the `tsid` claim of its JWT. A caller that knows it can ask
+    /// for the session's tokens. Therefore `Debug` doesn't print it, and its memory is wiped when it is
+    /// dropped.
     SessionId
 }
 id_type! {
-    /// The *logical* name of an upstream identity provider (`github`, `corp-okta`), never its
-    /// protocol type.
+    /// The *logical* name of an upstream identity provider (`github`, `corp-okta`). It is never the protocol
+    /// type.
     ProviderName
 }
 id_type! {

@@ -1,5 +1,7 @@
-//! The words of the domain as types: validated once at the edge, impossible to swap, and silent in
-//! `Debug` where they hold a secret (guarantees, section 1).
+//! The terms of the domain as types (guarantees, section 1).
+//!
+//! A value is validated once, when it enters the broker. Values of different meaning can't be swapped.
+//! `Debug` doesn't print those that are secret.
 
 mod id;
 mod row;

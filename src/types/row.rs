@@ -2,7 +2,7 @@
 
 use super::{ClientId, ProviderName, Secret, SessionId, Subject, UnixTime, UserId, Version};
 
-/// What a row is kept under.
+/// The key of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey {
     /// The session.
@@ -11,34 +11,35 @@ pub struct RowKey {
     pub provider: ProviderName,
 }
 
-/// The tokens of a row, what they are bound to and how long they live (guarantees, section 2.1).
+/// The tokens of one session at one provider, what they are bound to, and how long they live
+/// (guarantees, section 2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// RFC 6749, section 1.4. Without one the row counts as expired.
+    /// The access token (RFC 6749, section 1.4). A row without one counts as expired.
     pub access_token: Option<Secret>,
-    /// RFC 6749, section 1.5.
+    /// The refresh token (RFC 6749, section 1.5).
     pub refresh_token: Option<Secret>,
-    /// OpenID Connect Core 1.0, section 2.
+    /// The ID token (OpenID Connect Core 1.0, section 2).
     pub id_token: Option<Secret>,
-    /// RFC 6749, section 7.1; empty stands for `Bearer`.
+    /// The type of the access token (RFC 6749, section 7.1). Empty means `Bearer`.
     pub token_type: String,
-    /// RFC 6749, section 3.3.
+    /// The scopes of the access token (RFC 6749, section 3.3).
     pub scopes: Vec<String>,
-    /// When the access token expires; `None`: it doesn't.
+    /// When the access token expires. `None` means never.
     pub expires_at: Option<UnixTime>,
-    /// When the session ends; no read is refused for it.
+    /// When the session ends. The broker still returns the row afterwards.
     pub session_expires_at: Option<UnixTime>,
-    /// When the refresh token expires, where the provider tells.
+    /// When the refresh token expires, if the provider says so.
     pub refresh_expires_at: Option<UnixTime>,
-    /// Whose row it is.
+    /// The user that the row belongs to.
     pub user_id: Option<UserId>,
     /// The user's subject at the provider.
     pub upstream_subject: Option<Subject>,
     /// The OAuth client that the session belongs to.
     pub client_id: Option<ClientId>,
-    /// When the row was written; `None` for a row that other software wrote.
+    /// When the row was written. `None` if other software wrote it.
     pub updated_at: Option<UnixTime>,
-    /// Set when the refresh token is known to be of no use.
+    /// Why the refresh token can't be used any more, if the broker knows that.
     pub reauth: Option<ReauthReason>,
 }
 
@@ -47,11 +48,11 @@ pub struct Row {
 pub enum ReauthReason {
     /// The provider refused the refresh token for good.
     Refused,
-    /// The refresh token may have been redeemed without the answer having been stored.
+    /// The refresh token may have been redeemed, and the provider's answer wasn't stored.
     InDoubt,
 }
 
-/// A row as a store holds it.
+/// A row and its version, as a store keeps them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
     /// The row.
@@ -61,13 +62,13 @@ pub struct StoredRow {
 }
 
 impl Row {
-    /// Whether the access token is of no use at `now`.
+    /// Whether the access token is missing, or has expired at `now`.
     #[must_use]
     pub fn is_expired(&self, now: UnixTime) -> bool {
         self.access_token.is_none() || self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// The refresh token, unless it is known to be of no use.
+    /// Returns the refresh token, unless [`Row::reauth`] says that it can't be used any more.
     #[must_use]
     pub fn usable_refresh_token(&self) -> Option<&Secret> {
         self.refresh_token
@@ -75,8 +76,9 @@ impl Row {
             .filter(|_| self.reauth.is_none())
     }
 
-    /// The bytes of all text in the row, with two for each scope's framing: what the limit on a
-    /// row counts. On the wire a row is at most 1.5 KiB larger, most of it the provider's name.
+    /// Returns the size that is compared with the limit on a row: the bytes of all texts in it, and two more
+    /// for each scope. A row in a gRPC message is at most 1.5 KiB larger, mostly because of the provider's
+    /// name.
     #[must_use]
     pub fn size(&self) -> usize {
         let tokens = [&self.access_token, &self.refresh_token, &self.id_token];

@@ -4,27 +4,27 @@ use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A non-empty string that must not leak: it doesn't print, and its memory is wiped when it is
+/// A non-empty string that must not leak. `Debug` doesn't print it, and its memory is wiped when it is
 /// dropped.
 ///
-/// What that doesn't cover: the buffers of gRPC, TLS and the Redis client hold copies of their own.
+/// gRPC, TLS and the Redis client keep copies in their own buffers. Those are not wiped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes `secret` without copying it; `None` if it is empty.
+    /// Takes `secret` without copying it. Returns `None` if it is empty.
     #[must_use]
     pub fn new(secret: String) -> Option<Self> {
         (!secret.is_empty()).then_some(Self(secret))
     }
 
-    /// The secret itself. Every use of this is a place to look at in a review.
+    /// Returns the secret itself. Reviewers should look at every use of this method.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Moves the secret out without copying it; the receiver has to wipe it.
+    /// Returns the secret without copying it. The caller has to wipe it.
     #[must_use]
     pub fn into_exposed(mut self) -> String {
         std::mem::take(&mut self.0)

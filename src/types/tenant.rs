@@ -1,8 +1,8 @@
-//! The tenant: whose data a broker serves.
+//! The tenant: the auth server whose data a broker serves.
 
 use std::{fmt, str::FromStr};
 
-/// One auth server's isolated data, written `namespace:name`.
+/// The name of one auth server's isolated data, written `namespace:name`.
 ///
 /// Each part matches `[a-z0-9]([a-z0-9.-]*[a-z0-9])?` and has at most 253 bytes (guarantees, section 1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub enum TenantError {
     /// There is not exactly one colon.
     #[error("must be written as namespace:name")]
     Shape,
-    /// A part is empty, too long or has other characters.
+    /// A part is empty, is too long, or contains other characters.
     #[error(
         "namespace and name must be 1 to 253 lower-case letters, digits, dots or dashes, beginning and ending with a letter or digit"
     )]

@@ -4,31 +4,31 @@ use std::fmt;
 
 use sha1::{Digest, Sha1};
 
-/// An opaque number that is compared only for equality: another one after every write, also after a
-/// delete and a new store (guarantees, section 1).
+/// An opaque number that is compared only for equality. Every write gives the row another one, also a write
+/// after a delete (guarantees, section 1).
 ///
-/// It is drawn at random, because a counter that starts over would let an old holder overwrite a
-/// new login. 1 to 2^53 - 1, which Lua and JavaScript keep exactly.
+/// It is random. A counter would start over after a delete, and a caller with an old version could then
+/// overwrite a new login. The range is 1 to 2^53 - 1: Lua and JavaScript represent these numbers exactly.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
 impl Version {
     const END: u64 = 1 << 53;
 
-    /// A new version, different from all others but for one chance in 2^53.
+    /// Returns a new version. The chance that it equals a given other one is 1 in 2^53.
     #[must_use]
     pub fn random() -> Self {
         Self(rand::random_range(1..Self::END))
     }
 
-    /// `None` if `number` is outside of the range.
+    /// Returns the version with this number, or `None` if it is outside of the range.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
         (1..Self::END).contains(&number).then_some(Self(number))
     }
 
-    /// The version of a row whose writer keeps none: the first 52 bits of the SHA-1 of its bytes.
-    /// The Lua scripts derive the same number with `redis.sha1hex`.
+    /// Returns the version of a row whose writer stored none: the first 52 bits of the SHA-1 of its bytes, or
+    /// 1 if they are 0. The Lua scripts derive the same number with `redis.sha1hex`.
     #[must_use]
     pub fn derived_from(row: &[u8]) -> Self {
         let digest = Sha1::digest(row);
@@ -39,7 +39,7 @@ impl Version {
         Self((head >> 4).max(1))
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn number(self) -> u64 {
         self.0

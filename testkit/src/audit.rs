@@ -1,19 +1,19 @@
-//! Checks what always holds of a tenant's data in Redis (guarantees, section 3.2). Written apart from the
-//! code that it checks: it shares neither the names of the keys nor the JSON with it.
+//! Checks the invariants of a tenant's data in Redis (guarantees, section 3.2). It is written independently of the
+//! code that it checks, and shares neither the names of the keys nor the JSON with it.
 
 use std::{collections::BTreeSet, fmt::Write};
 
 use crate::snapshot::{Content, Snapshot, Value};
 
-/// Members without a row that an index may hold beside twice as many as it has rows (I5).
+/// How many members without a row an index may hold, beyond twice the number of its rows (I5).
 const SLACK: usize = 8;
 
-/// What is wrong with the data, a line each; empty if it is sound.
+/// Returns what is wrong with the data, one line per violation. Returns nothing if the data is sound.
 pub fn violations(snapshot: &Snapshot, prefix: &str) -> Vec<String> {
     let audit = Audit { snapshot, prefix };
     let mut wrong = Vec::new();
     for (key, value) in &snapshot.0 {
-        // A key that isn't text is nothing of the broker's.
+        // A key that isn't UTF-8 is never the broker's.
         let Ok(key) = std::str::from_utf8(key) else {
             continue;
         };
@@ -63,7 +63,7 @@ impl Audit<'_> {
         }
     }
 
-    /// I1: the row is in its indexes, and none of them ends before it.
+    /// I1: the row is in its indexes, and none of them expires before the row.
     fn row(&self, key: &str, row: &Value, text: &[u8], session: &str, wrong: &mut Vec<String>) {
         let mut indexes = vec![format!("{}upstream:idx:{session}", self.prefix)];
         let json: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
@@ -83,7 +83,7 @@ impl Audit<'_> {
         }
     }
 
-    /// I5: an index is about as large as the rows that are alive.
+    /// I5: the size of an index is close to the number of its live rows.
     fn index(&self, key: &str, members: &BTreeSet<Vec<u8>>, wrong: &mut Vec<String>) {
         let own = |member: &&Vec<u8>| member.starts_with(self.prefix.as_bytes());
         let alive = |member: &&Vec<u8>| self.snapshot.0.contains_key(*member);
@@ -97,7 +97,7 @@ impl Audit<'_> {
     }
 }
 
-/// The spelling of an id in a key (guarantees, section 3).
+/// Returns an id as it is encoded in a key (guarantees, section 3).
 pub fn encoded(id: &str) -> String {
     let mut key = String::new();
     for c in id.chars() {

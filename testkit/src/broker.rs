@@ -1,4 +1,4 @@
-//! A broker as the tests speak to it: [`Tokens`], with the words that tests use most.
+//! A broker for tests: [`Tokens`], with short helpers for what tests do most.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +16,7 @@ use token_broker::{
 
 use crate::rows::{self, DAY};
 
-/// One broker; clones are the same one.
+/// A broker. Clones share everything.
 pub struct Broker<S>(Arc<Tokens<S>>);
 
 impl<S> Clone for Broker<S> {
@@ -33,7 +33,7 @@ impl<S> Deref for Broker<S> {
     }
 }
 
-/// The rules of the tests: the defaults.
+/// Returns the default rules, which the tests use.
 pub fn rules(tenant: Tenant) -> Rules {
     Rules {
         tenant,
@@ -44,7 +44,7 @@ pub fn rules(tenant: Tenant) -> Rules {
     }
 }
 
-/// A request without conditions.
+/// Returns a request without conditions.
 pub fn request(key: &RowKey, row: &Row) -> StoreTokens {
     StoreTokens {
         key: key.clone(),
@@ -55,12 +55,12 @@ pub fn request(key: &RowKey, row: &Row) -> StoreTokens {
 }
 
 impl<S: Store> Broker<S> {
-    /// A broker that keeps its rows in `store`.
+    /// Returns a broker that keeps its rows in `store`.
     pub fn new(store: S, rules: Rules) -> Self {
         Self(Arc::new(Tokens::new(store, rules)))
     }
 
-    /// Stores a row, whatever is there.
+    /// Stores a row unconditionally.
     pub async fn put(&self, key: &RowKey, row: &Row) -> Version {
         self.store(request(key, row)).await.unwrap()
     }
@@ -79,7 +79,7 @@ impl<S: Store> Broker<S> {
         self.store(request).await
     }
 
-    /// Stores a row that keeps the refresh token that is known, where it brings none.
+    /// Stores a row. If it has no refresh token, it keeps the one that the broker knows.
     pub async fn put_carrying(&self, key: &RowKey, row: &Row) -> Version {
         let request = StoreTokens {
             carry_forward: true,
@@ -88,8 +88,7 @@ impl<S: Store> Broker<S> {
         self.store(request).await.unwrap()
     }
 
-    /// Stores a row that the store forgets after `span`, which may be shorter than
-    /// [`Tokens::store`] allows.
+    /// Stores a row that expires after `span`, which may be shorter than [`Tokens::store`] allows.
     pub async fn put_for(&self, key: &RowKey, row: &Row, span: Duration) -> Version {
         let version = Version::random();
         let put = Put {
@@ -106,7 +105,7 @@ impl<S: Store> Broker<S> {
         version
     }
 
-    /// The row, if there is one.
+    /// Returns the row, if there is one.
     pub async fn read(&self, key: &RowKey) -> Option<StoredRow> {
         match self.get(key, &Binding::default()).await {
             Ok(stored) => Some(stored),
@@ -115,24 +114,24 @@ impl<S: Store> Broker<S> {
         }
     }
 
-    /// The row's version, as a reader sees it.
+    /// Returns the row's version, as a reader sees it.
     pub async fn version(&self, key: &RowKey) -> Option<Version> {
         self.read(key).await.map(|stored| stored.version)
     }
 
-    /// The rows of a session, all of which can be read.
+    /// Returns the rows of a session. Panics if a row is unreadable.
     pub async fn rows_of(&self, session: &SessionId) -> BTreeMap<ProviderName, StoredRow> {
         let found = self.get_all(session, &Binding::default()).await.unwrap();
         assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
         found.rows
     }
 
-    /// Deletes a row; answers whether there was one.
+    /// Deletes a row, and returns whether there was one.
     pub async fn remove(&self, key: &RowKey) -> bool {
         self.delete(key, None).await.unwrap()
     }
 
-    /// All rows that the listing of a user shows, page by page.
+    /// Returns all rows that the listing of a user shows, over all pages.
     pub async fn listed(&self, user: &UserId) -> Vec<RowKey> {
         let mut keys = Vec::new();
         let mut next = None;

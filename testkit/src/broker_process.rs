@@ -1,4 +1,4 @@
-//! A real broker for a test: the program itself, in a process of its own, on a free port.
+//! A real broker for a test: the program in a process of its own, on a free port.
 
 use std::{
     io::{BufRead, BufReader},
@@ -17,7 +17,7 @@ use tonic_health::pb::{
 
 use crate::tree;
 
-/// How long a broker may take until it listens, and then until it serves.
+/// How long a broker may take to listen, and then to serve.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running `token-broker`, killed when it is dropped.
@@ -27,7 +27,7 @@ pub struct BrokerProcess {
     log: Log,
 }
 
-/// The program, which settings in the environment of the test don't reach.
+/// Returns a command that runs the program. Settings in the environment of the test don't reach it.
 pub fn program() -> Command {
     let mut program = Command::new(tree::broker_program());
     for (name, _) in std::env::vars_os() {
@@ -38,13 +38,13 @@ pub fn program() -> Command {
     program
 }
 
-/// What the process has written to its log.
+/// The log that the process has written so far.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl BrokerProcess {
-    /// Starts a broker with these arguments besides those that tell where it listens and how it
-    /// logs, and waits until it listens.
+    /// Starts a broker with these arguments, and waits until it listens. The address and the log
+    /// settings are added to the arguments.
     pub fn start(args: &[&str]) -> Self {
         let mut child = program()
             .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
@@ -78,33 +78,33 @@ impl BrokerProcess {
         Self::start(&["--backend", "redis", "--redis-url", url])
     }
 
-    /// Where it listens.
+    /// Returns the address that the broker listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The process.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has written to its log until now.
+    /// Returns what the broker has logged so far.
     pub fn log(&self) -> String {
         self.log.text()
     }
 
-    /// A connection of its own to the broker.
+    /// Opens a new connection to the broker.
     pub async fn connect(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         endpoint.tcp_nodelay(true).connect().await.unwrap()
     }
 
-    /// A client with a connection of its own.
+    /// Returns a client with a connection of its own.
     pub async fn client(&self) -> TokenBrokerClient<Channel> {
         TokenBrokerClient::new(self.connect().await)
     }
 
-    /// Waits until the broker says that it serves.
+    /// Waits until the broker reports that it serves.
     pub async fn serving(&self) {
         let told = async {
             let mut health = HealthClient::new(self.connect().await);
@@ -121,7 +121,7 @@ impl BrokerProcess {
         waited.unwrap_or_else(|_| panic!("the broker doesn't serve; its log:\n{}", self.log()));
     }
 
-    /// Tells the broker to end (SIGTERM), and waits until it has.
+    /// Sends SIGTERM, and waits until the broker has ended.
     pub fn terminate(mut self) -> ExitStatus {
         let kill = format!("kill -TERM {}", self.pid());
         let sent = Command::new("sh").args(["-c", &kill]).status();
@@ -132,14 +132,14 @@ impl BrokerProcess {
 
 impl Drop for BrokerProcess {
     fn drop(&mut self) {
-        // Fails where it has ended already.
+        // This fails if the broker has already ended.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
 impl Log {
-    /// Keeps what is written, to its end, and tells the address of the line that says "serving".
+    /// Reads the log to its end. Sends the address from the line that says "serving".
     fn follow(&self, stderr: ChildStderr, found: &mpsc::Sender<SocketAddr>) {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let json: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();

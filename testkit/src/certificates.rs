@@ -1,4 +1,4 @@
-//! Certificates for servers on this machine and their clients, made anew in each run.
+//! Certificates for servers on this machine and for their clients. Each run makes new ones.
 
 use std::{fs, path::Path, sync::OnceLock};
 
@@ -7,21 +7,21 @@ use rcgen::{
     date_time_ymd,
 };
 
-/// What the servers' certificates are for.
+/// The names that the servers' certificates are for.
 const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "redis.test"];
 
 /// PEM files by name.
 pub struct Certificates(Vec<(&'static str, String)>);
 
 impl Certificates {
-    /// Those of this process.
+    /// Returns the certificates that the tests of this process share.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Certificates> = OnceLock::new();
         SHARED.get_or_init(Self::new)
     }
 
-    /// `ca.pem` vouches for `server.pem`, `client.pem` and `expired.pem`; `other-ca.pem` for
-    /// `stranger.pem`. Each but the authorities has its `.key`.
+    /// Makes the files. `ca.pem` signs `server.pem`, `client.pem` and `expired.pem`. `other-ca.pem`
+    /// signs `stranger.pem`. Each certificate except the authorities has a `.key` file.
     fn new() -> Self {
         let (ca, own) = authority("the authority");
         let (other_ca, other) = authority("another authority");
@@ -40,12 +40,12 @@ impl Certificates {
         Self(files)
     }
 
-    /// All of them.
+    /// Returns all files.
     pub fn files(&self) -> Vec<(&'static str, String)> {
         self.0.clone()
     }
 
-    /// Writes all of them.
+    /// Writes all files to a directory.
     pub fn write_to(&self, dir: &Path) {
         for (name, text) in &self.0 {
             fs::write(dir.join(name), text).unwrap();
@@ -62,13 +62,13 @@ fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     (pem, Issuer::new(params, key))
 }
 
-/// A certificate and its key.
+/// Returns a certificate and its key.
 fn signed(name: &str, by: &Issuer<'_, KeyPair>, until: i32) -> (String, String) {
     let mut params = CertificateParams::new(NAMES.map(String::from)).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = date_time_ymd(2000, 1, 1);
     params.not_after = date_time_ymd(until, 1, 1);
-    // Servers are clients of each other.
+    // Servers are also clients of each other.
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,

@@ -1,4 +1,4 @@
-//! A Redis Cluster of three primaries with a replica each, all real, on free ports.
+//! A Redis Cluster of three primaries, each with one replica. All are real servers on free ports.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     waiting::found,
 };
 
-/// How many primaries there are in the beginning, and as many replicas.
+/// How many primaries there are at the start. There are as many replicas.
 const PRIMARIES: usize = 3;
 
 pub use crate::cluster_nodes::slot;
@@ -21,11 +21,11 @@ pub use crate::cluster_nodes::slot;
 pub struct Options {
     /// The program that each server runs.
     pub program: Program,
-    /// Whom the servers let in.
+    /// Which clients the servers accept.
     pub security: Security,
-    /// After how long a silent node counts as failed, about.
+    /// After about how long a silent node counts as failed.
     pub node_timeout: Duration,
-    /// More lines of configuration for each node.
+    /// Additional lines of configuration for each node.
     pub node: Vec<String>,
 }
 
@@ -42,21 +42,21 @@ impl Default for Options {
 
 /// The nodes.
 pub struct Cluster {
-    /// First the primaries, then the replica of each, as they were in the beginning.
+    /// The primaries, followed by the replica of each, as they were at the start.
     pub nodes: Vec<RedisServer>,
-    /// What the nodes are called, in the same order.
+    /// The ids of the nodes, in the same order.
     pub ids: Vec<String>,
     pub(crate) security: Security,
 }
 
 impl Cluster {
-    /// Starts the nodes. They are a cluster when it has [`Cluster::settled`].
+    /// Starts the nodes. They form a cluster once [`Cluster::settled`] returns.
     pub fn start(options: &Options) -> Self {
         let timeout = options.node_timeout.as_millis();
         let launch = Launch::new(options.program).lines([
             "cluster-enabled yes".to_owned(),
             format!("cluster-node-timeout {timeout}"),
-            // Only the slots without a primary are out of service.
+            // Only slots without a primary are out of service.
             "cluster-require-full-coverage no".to_owned(),
             "repl-diskless-sync yes".to_owned(),
             "repl-diskless-sync-delay 0".to_owned(),
@@ -77,7 +77,8 @@ impl Cluster {
         cluster
     }
 
-    /// Gives the primaries their slots and has all nodes meet, then the replicas follow.
+    /// Assigns the slots to the primaries, introduces all nodes to each other, and makes the
+    /// replicas follow.
     fn introduce(&self) {
         let per_primary = SLOTS.div_ceil(PRIMARIES as u16);
         for (i, node) in self.nodes.iter().enumerate() {
@@ -98,14 +99,14 @@ impl Cluster {
         }
     }
 
-    /// How a broker reaches the cluster.
+    /// Returns the URL by which a broker reaches the cluster.
     pub fn url(&self) -> String {
         let hosts = self.nodes.iter().map(|node| self.security.port(node));
         let hosts: Vec<_> = hosts.map(|port| format!("127.0.0.1:{port}")).collect();
         self.security.url_start("+cluster") + &hosts.join(",")
     }
 
-    /// The node that holds the slot, by the word of most nodes.
+    /// Returns the node that holds the slot, according to most nodes.
     pub fn owner_of(&self, slot: u16) -> Option<usize> {
         let clients = self.nodes.iter().map(RedisServer::client);
         let told: Vec<_> = clients
@@ -116,15 +117,15 @@ impl Cluster {
         self.nodes.iter().position(|node| majority(node.port()))
     }
 
-    /// Waits until the six nodes are one cluster: all slots have a primary, each primary a replica
-    /// that follows it, and all agree.
+    /// Waits until the six nodes form one cluster: all slots have a primary, each primary has a
+    /// replica that follows it, and all nodes agree.
     pub async fn settled(&self) {
         found("a cluster", || {
             for i in PRIMARIES..self.nodes.len() {
                 let primary = &self.ids[i - PRIMARIES];
                 let knows_it = self.nodes_of(i).iter().any(|node| node.id == *primary);
                 if knows_it && self.nodes_of(i).iter().all(|node| node.primary != *primary) {
-                    // Only in the beginning: later on its role is the cluster's business.
+                    // This holds only at the start. Later the cluster decides the roles.
                     self.nodes[i]
                         .ask::<()>(&["CLUSTER", "REPLICATE", primary])
                         .ok();
@@ -152,7 +153,7 @@ impl Cluster {
                 || replication.contains("master_link_status:up"))
     }
 
-    /// The port that others than the test speak to.
+    /// Returns the port that brokers and servers use, which may differ from the test's.
     pub fn port(&self, node: usize) -> u16 {
         self.security.port(&self.nodes[node])
     }
@@ -170,7 +171,7 @@ impl Deployment for Cluster {
         settings
     }
 
-    /// Of the node that holds the key by the word of the first one that answers.
+    /// Connects to the node that holds the key, according to the first node that answers.
     fn eyes(&self) -> Eyes {
         let clients = self.nodes.iter().map(|node| (node.port(), node.client()));
         let clients: Vec<_> = clients.collect();

@@ -1,22 +1,22 @@
-//! What the nodes of a cluster say of each other, and which slot a key is in.
+//! Parses what the nodes of a cluster report about each other, and computes the slot of a key.
 
 use crate::redis_server::PROMPT;
 
-/// How many slots a cluster has.
+/// The number of slots of a cluster.
 pub(crate) const SLOTS: u16 = 16_384;
 
-/// What a node knows of another one.
+/// What one node reports about another.
 pub(crate) struct Node {
-    /// Its id.
+    /// The node's id.
     pub(crate) id: String,
-    /// The id of the primary that it follows, or `-`.
+    /// The id of the primary that the node follows, or `-`.
     pub(crate) primary: String,
-    /// How many slots it holds.
+    /// The number of slots that the node holds.
     pub(crate) slots: usize,
 }
 
 impl Node {
-    /// `<id> <address> <flags> <primary> <ping> <pong> <epoch> <link> <slots>...`
+    /// Parses `<id> <address> <flags> <primary> <ping> <pong> <epoch> <link> <slots>...`
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let words: Vec<_> = line.split(' ').collect();
         if words.len() < 8 || words[2].contains("handshake") || words[2].contains("fail") {
@@ -35,7 +35,7 @@ impl Node {
     }
 }
 
-/// The port of the node that holds a slot, by the word of another one.
+/// Returns the port of the node that holds a slot, according to another node.
 pub(crate) fn owner_told_by(node: &redis::Client, slot: u16) -> Option<u16> {
     let mut connection = node.get_connection_with_timeout(PROMPT).ok()?;
     connection.set_read_timeout(Some(PROMPT)).ok()?;
@@ -62,7 +62,8 @@ pub(crate) fn owner_told_by(node: &redis::Client, slot: u16) -> Option<u16> {
     })
 }
 
-/// The slot of a key: of what stands in its first braces, or else of all of it.
+/// Returns the slot of a key. It is computed from the text in the key's first braces, or from the
+/// whole key if it has none.
 pub fn slot(key: &str) -> u16 {
     let tag = key
         .split_once('{')

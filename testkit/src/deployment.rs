@@ -1,5 +1,5 @@
-//! What a test needs to know of servers, whatever their topology: how a broker reaches them, and how
-//! the test itself looks at what they hold.
+//! What a test needs to know about servers of any topology: the settings by which a broker reaches
+//! them, and a connection for the test itself.
 
 use std::sync::Arc;
 
@@ -10,15 +10,16 @@ use crate::redis_server::RedisServer;
 /// The name of a setting and its value.
 pub type Setting = (&'static str, String);
 
-/// Gives a connection, of one who may do anything, to the primary that holds a key right now.
+/// Returns a connection to the primary that currently holds a key. The connection's user has all
+/// rights.
 pub type Eyes = Arc<dyn Fn(&str) -> redis::Connection + Send + Sync>;
 
-/// Servers that hold the data of brokers.
+/// Servers that hold brokers' data.
 pub trait Deployment {
-    /// The settings by which a broker reaches them.
+    /// Returns the settings by which a broker reaches the servers.
     fn settings(&self) -> Vec<Setting>;
 
-    /// How a test looks at what they hold.
+    /// Returns how a test connects to the servers itself.
     fn eyes(&self) -> Eyes;
 }
 
@@ -33,7 +34,7 @@ impl Deployment for RedisServer {
     }
 }
 
-/// Settings from their names and values. The last value of a setting counts.
+/// Makes settings from names and values. If a name occurs several times, the last value counts.
 pub fn settings(pairs: impl IntoIterator<Item = Setting>) -> Settings {
     Settings::from_pairs(pairs).expect("settings that exist")
 }

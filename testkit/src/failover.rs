@@ -1,4 +1,4 @@
-//! Who follows a primary, and when all agree on it.
+//! Triggers failovers, and waits until all servers and sentinels agree.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,12 +8,13 @@ use crate::{
     waiting::{found, found_within},
 };
 
-/// Sentinels of Redis 6.2 make a demoted primary a replica after 8 s, and see after 10 s that it is.
+/// How long the servers may take to settle. Sentinels of Redis 6.2 turn a demoted primary into a
+/// replica after 8 s, and notice it after 10 s.
 const SETTLING: Duration = Duration::from_secs(60);
 
 impl Sentinels {
-    /// Has the sentinels make another server the primary, though nothing is wrong with this one,
-    /// and waits until they say that it is.
+    /// Makes the sentinels promote another server although this one is healthy, and waits until
+    /// they report the new primary.
     pub async fn failover(&self) -> usize {
         let old = found("a sentinel begins a failover", || {
             let old = self.primary()?;
@@ -25,7 +26,7 @@ impl Sentinels {
         self.successor_of(old).await
     }
 
-    /// Waits until the sentinels say that another server than this one is the primary.
+    /// Waits until the sentinels report a primary other than this server.
     pub async fn successor_of(&self, old: usize) -> usize {
         found("another server is the primary", || {
             self.primary().filter(|new| *new != old)
@@ -33,8 +34,8 @@ impl Sentinels {
         .await
     }
 
-    /// Waits until there are a primary and two replicas that follow it, and all sentinels know;
-    /// gives the primary.
+    /// Waits until there are a primary and two replicas that follow it, and all sentinels know.
+    /// Returns the primary.
     pub async fn settled(&self) -> usize {
         found_within(SETTLING, "one primary, two replicas, one opinion", || {
             self.primary().filter(|&primary| self.is_settled(primary))
@@ -74,8 +75,8 @@ impl Sentinels {
     }
 }
 
-/// What a sentinel knows of the master, or of each of its replicas; nothing where it isn't asked
-/// in vain.
+/// Returns what a sentinel knows about the master, or about each of its replicas. Returns nothing
+/// if the sentinel doesn't answer.
 fn describe(sentinel: &RedisServer, what: &str) -> Vec<BTreeMap<String, String>> {
     let command = ["SENTINEL", what, MASTER];
     if what == "MASTER" {

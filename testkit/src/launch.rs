@@ -1,4 +1,4 @@
-//! How a Redis is to be started: which program, with what configuration, and who may look into it.
+//! How to start a Redis: which program, with which configuration, and which login the test uses.
 
 use std::{
     env,
@@ -10,17 +10,18 @@ use crate::{redis_server::RedisServer, tree::tool};
 /// The programs that the tests run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Program {
-    /// `$REDIS_SERVER`, else `.tools/bin/redis-server` in this repository, else the one in `PATH`.
+    /// `$REDIS_SERVER`, or else `.tools/bin/redis-server` in this repository, or else
+    /// `redis-server` from `PATH`.
     #[default]
     Usual,
-    /// The oldest Redis that is promised, 6.2.
+    /// The oldest supported Redis, 6.2.
     Oldest,
     /// The newest Valkey.
     Valkey,
 }
 
 impl Program {
-    /// Where it is. A test that can't get it fails.
+    /// Returns the path of the program. Panics if it is missing.
     pub fn path(self) -> PathBuf {
         match self {
             Self::Usual => match env::var_os("REDIS_SERVER") {
@@ -33,25 +34,25 @@ impl Program {
     }
 }
 
-/// What a server is started with: once as it is written here, later as the server itself keeps it
-/// (`CONFIG REWRITE`).
+/// The configuration of a server. The server is first started with the configuration as written
+/// here, and later with what it has stored itself (`CONFIG REWRITE`).
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
-    /// The program that it runs.
+    /// The program that the server runs.
     pub program: Program,
-    /// Lines of its configuration file. `{port}`, `{second}` and `{dir}` stand for its port,
-    /// another one that was free, and its directory.
+    /// Lines of the configuration file. `{port}`, `{second}` and `{dir}` stand for the server's
+    /// port, another free port, and its directory.
     pub lines: Vec<String>,
-    /// Files in its directory, by name.
+    /// Files in the server's directory, by name.
     pub files: Vec<(&'static str, String)>,
-    /// Whether it is a sentinel.
+    /// Whether the server is a sentinel.
     pub sentinel: bool,
-    /// The user and password of the test itself, where the server asks for one.
+    /// The user and password of the test itself, if the server requires a login.
     pub login: Option<(String, String)>,
 }
 
 impl Launch {
-    /// A server that keeps nothing on disk.
+    /// Returns the configuration of a server that keeps nothing on disk.
     pub fn new(program: Program) -> Self {
         Self {
             program,
@@ -59,40 +60,40 @@ impl Launch {
         }
     }
 
-    /// More lines of configuration.
+    /// Adds lines of configuration.
     #[must_use]
     pub fn lines(mut self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.lines.extend(lines.into_iter().map(Into::into));
         self
     }
 
-    /// One more file in its directory.
+    /// Adds a file to the server's directory.
     #[must_use]
     pub fn file(mut self, name: &'static str, text: impl Into<String>) -> Self {
         self.files.push((name, text.into()));
         self
     }
 
-    /// A sentinel instead of a server that keeps data.
+    /// Makes the server a sentinel instead of a server that keeps data.
     #[must_use]
     pub fn sentinel(mut self) -> Self {
         self.sentinel = true;
         self
     }
 
-    /// The user and password of the test's own connections.
+    /// Sets the user and password of the test's own connections.
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
         self
     }
 
-    /// Starts it.
+    /// Starts the server.
     pub fn start(self) -> RedisServer {
         RedisServer::launch(self)
     }
 
-    /// The configuration file.
+    /// Returns the text of the configuration file.
     pub(crate) fn config(&self, port: u16, second: u16, dir: &Path) -> String {
         let mut file = "port {port}\nbind 127.0.0.1\ndir {dir}\n".to_owned();
         if !self.sentinel {

@@ -1,5 +1,5 @@
-//! What the tests and the benchmark share: real servers of every topology, rows to store, and eyes
-//! for what Redis holds.
+//! What the tests and the benchmark share: real servers of every topology, rows to store, and tools
+//! to inspect what Redis holds.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod audit;

@@ -1,14 +1,16 @@
-//! The way to one Redis server, as a TCP proxy that knows who comes along it: a replica, a sentinel
-//! or a client. So a test cuts one kind and leaves the others alone, although the server has one
-//! address for all of them: sentinels tell replicas and clients the same one.
+//! A TCP proxy in front of one Redis server. It recognizes whether a connection comes from a
+//! replica, a sentinel or a client. A test can therefore cut one kind and leave the others alone,
+//! although the server has the same address for all of them: sentinels give replicas and clients
+//! the same address.
 //!
-//! Over TLS nobody is recognized, and all count as clients.
+//! Over TLS the proxy recognizes no peer, and treats every connection as a client's.
 //!
-//! What is cut is as in a partition of the network: connections stay open and nothing passes, in
-//! either direction; new ones are accepted and get no answer. When the cut is healed they end.
+//! A cut works like a partition of the network. Connections stay open, but nothing passes in either
+//! direction. New connections are accepted but get no answer. When the cut is healed, the
+//! connections that it affected end.
 //!
-//! It has a thread of its own: tests that block, and tests that share it, don't stop it. What a server
-//! sent before it was killed may be lost on the way, as in a network.
+//! The proxy has a thread of its own, so that tests that block, and tests that share it, don't stop
+//! it. As in a network, data that a server sent before it was killed may be lost.
 
 use std::{
     collections::BTreeSet,
@@ -29,10 +31,10 @@ use tokio::{
 
 use crate::resp_proxy::parse;
 
-/// What doesn't pass, by the ports of links.
+/// The traffic that is cut, by the ports of the links.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
-    /// Servers that replicate from no other, and no other from them.
+    /// Servers that neither replicate from another server nor are replicated.
     pub replication: BTreeSet<u16>,
     /// Servers that no sentinel reaches.
     pub sentinels: BTreeSet<u16>,
@@ -40,10 +42,10 @@ pub struct Cuts {
     pub clients: BTreeSet<u16>,
 }
 
-/// Who comes.
+/// The kind of peer that connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
-    /// The replica that announces this port.
+    /// A replica, with the port that it announces.
     Replica(u16),
     Sentinel,
     Client,
@@ -61,7 +63,7 @@ impl Cuts {
     }
 }
 
-/// A link, until it is dropped.
+/// A link. It works until it is dropped.
 pub struct Link {
     port: u16,
     upstream: Arc<AtomicU16>,
@@ -69,7 +71,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that leads nowhere yet.
+    /// Returns a link that has no target yet.
     pub fn new(cuts: &watch::Sender<Cuts>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -94,12 +96,12 @@ impl Link {
         }
     }
 
-    /// Where it begins.
+    /// Returns the port that the link listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Makes it lead to this port.
+    /// Sets the port that the link forwards to.
     pub fn lead_to(&self, port: u16) {
         self.upstream.store(port, Ordering::SeqCst);
     }
@@ -121,7 +123,7 @@ async fn accept(
     }
 }
 
-/// Passes on what is said over one connection, until it ends or has been cut.
+/// Forwards one connection until it ends or is cut.
 async fn serve(
     mut client: TcpStream,
     upstream: u16,
@@ -146,8 +148,8 @@ async fn serve(
     Ok(())
 }
 
-/// Passes on what any peer may say first, until it says who it is; gives that, and what was not
-/// passed on.
+/// Forwards the first commands, which any kind of peer may send, until the peer is recognized.
+/// Returns the peer and the data that wasn't forwarded.
 async fn hear(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<(Peer, Vec<u8>)> {
     let (mut said, mut answer) = (Vec::new(), [0; 1024]);
     loop {
@@ -180,7 +182,7 @@ async fn hear(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<(Pee
     }
 }
 
-/// Who says this; nobody knows of a command that all of them say.
+/// Returns which kind of peer sends this command, or `None` if every kind may send it.
 fn recognize(args: &[Vec<u8>]) -> Option<Peer> {
     let arg = |at: usize| args.get(at).map(|arg| String::from_utf8_lossy(arg));
     match arg(0)?.to_uppercase().as_str() {

@@ -1,9 +1,9 @@
-//! Partitions between the servers, the sentinels that watch them and the clients.
+//! Partitions between the servers, their sentinels and their clients.
 
 use crate::sentinel::Sentinels;
 
 impl Sentinels {
-    /// Cuts the replication between a server and the others. Sentinels and clients reach it.
+    /// Cuts the replication between a server and the others. Sentinels and clients still reach it.
     pub fn cut(&self, server: usize) {
         let port = self.links[server].port();
         self.cuts.send_modify(|cuts| {
@@ -11,7 +11,7 @@ impl Sentinels {
         });
     }
 
-    /// Cuts a server off from the others and from the sentinels. Clients reach it.
+    /// Cuts a server off from the other servers and from the sentinels. Clients still reach it.
     pub fn isolate(&self, server: usize) {
         let port = self.links[server].port();
         self.cuts.send_modify(|cuts| {
@@ -20,7 +20,7 @@ impl Sentinels {
         });
     }
 
-    /// Lets everybody reach a server again.
+    /// Ends the partition: all peers reach the server again.
     pub fn heal(&self, server: usize) {
         let port = self.links[server].port();
         self.cuts.send_modify(|cuts| {

@@ -1,7 +1,7 @@
-//! A real Redis for a test: on a free port, in a directory of its own, gone when the test is,
-//! however it ends.
+//! A real Redis for a test, on a free port and in a directory of its own. It ends with the test,
+//! however the test ends.
 //!
-//! Which program it is and how it is configured is told by a [`Launch`].
+//! A [`Launch`] says which program it runs and how it is configured.
 
 use std::{
     fs,
@@ -21,12 +21,12 @@ use crate::launch::Launch;
 /// Long enough for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a server that is well takes to answer at most.
+/// The longest that a healthy server takes to answer.
 pub const PROMPT: Duration = Duration::from_secs(1);
 
-/// Runs the server and ends it, with its directory, when its own standard input ends: also when the
-/// test process is killed, and for servers in statics, which nobody drops. The line `keep` leaves
-/// the directory.
+/// A shell script that runs the server. It stops the server and removes its directory when its own
+/// standard input ends. This also happens when the test process is killed, and for servers in
+/// statics, which are never dropped. The line `keep` makes it leave the directory.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 dir=$1; shift
@@ -38,7 +38,7 @@ wait $! 2>/dev/null
 [ "$order" = keep ] || rm -rf "$dir"
 "#;
 
-/// A running server, or one that was killed and can be restarted.
+/// A server that runs, or that was killed and can be restarted.
 pub struct RedisServer {
     running: Mutex<Option<Running>>,
     port: u16,
@@ -59,7 +59,7 @@ impl RedisServer {
         Launch::default().start()
     }
 
-    /// Starts a server with more configuration, as in `["--maxmemory", "20mb"]`.
+    /// Starts a server with additional arguments, such as `["--maxmemory", "20mb"]`.
     pub fn start_with(config: &[&str]) -> Self {
         let words = config.join(" ");
         let lines = words.split("--").filter(|line| !line.is_empty());
@@ -78,7 +78,7 @@ impl RedisServer {
         for (name, text) in &server.launch.files {
             fs::write(server.dir.join(name), text).unwrap();
         }
-        // Somebody else may take a port before the server does.
+        // Another process may take the port before the server does.
         for _ in 0..10 {
             (server.port, server.second) = (free_port(), free_port());
             let file = server
@@ -92,48 +92,48 @@ impl RedisServer {
         panic!("the server doesn't start: {}", server.log());
     }
 
-    /// The server that the tests of this process share: each has a tenant of its own.
+    /// Returns the server that the tests of this process share. Each test has a tenant of its own.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<RedisServer> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// `redis://127.0.0.1:<port>/0`.
+    /// Returns `redis://127.0.0.1:<port>/0`.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// The port, the same after a restart.
+    /// Returns the port, which is the same after a restart.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Another port, for what its configuration has `{second}` for.
+    /// Returns the other port, which replaces `{second}` in the configuration.
     pub fn second_port(&self) -> u16 {
         self.second
     }
 
-    /// The user and password of the test itself, where it asks for one.
+    /// Returns the user and password of the test itself, if the server requires a login.
     pub fn login(&self) -> Option<&(String, String)> {
         self.launch.login.as_ref()
     }
 
-    /// Its directory.
+    /// Returns the server's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// A connection that the test speaks over, not the code under test.
+    /// Opens a connection for the test, independent of the code under test.
     pub fn raw(&self) -> redis::Connection {
         self.try_raw().unwrap()
     }
 
-    /// What makes such connections.
+    /// Returns the client that opens such connections.
     pub fn client(&self) -> redis::Client {
         redis::Client::open(self.info()).unwrap()
     }
 
-    /// As [`RedisServer::raw`], for those who await.
+    /// Like [`RedisServer::raw`], but async.
     pub async fn connect(&self) -> redis::aio::MultiplexedConnection {
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
@@ -143,7 +143,7 @@ impl RedisServer {
         connection.await.unwrap()
     }
 
-    /// Asks for something that a server that is well answers at once.
+    /// Sends a command that a healthy server answers at once.
     pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
         let mut connection = self.client().get_connection_with_timeout(PROMPT)?;
         connection.set_read_timeout(Some(PROMPT))?;
@@ -152,13 +152,13 @@ impl RedisServer {
             .query(&mut connection)
     }
 
-    /// Stops the process where it is (SIGSTOP): connections stay open, nothing answers.
+    /// Stops the process (SIGSTOP). Its connections stay open, but it answers nothing.
     pub fn pause(&self) {
         self.signal("STOP");
         wait_until("the server stops", || self.state() == Some('T'));
     }
 
-    /// Lets a paused process go on.
+    /// Lets a paused process continue (SIGCONT).
     pub fn resume(&self) {
         self.signal("CONT");
     }
@@ -171,13 +171,13 @@ impl RedisServer {
         }
     }
 
-    /// Starts a killed server again, on the same port and directory.
+    /// Starts a killed server again, with the same port and directory.
     pub fn restart(&self) {
         self.kill();
         assert!(self.run(), "the server doesn't restart: {}", self.log());
     }
 
-    /// What the server wrote to its log.
+    /// Returns the server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
@@ -215,7 +215,7 @@ impl RedisServer {
         up
     }
 
-    /// Whether the port belongs to this very process.
+    /// Returns whether this server's process is the one that listens on the port.
     fn is_this_process(&self) -> bool {
         let Ok(mut connection) = self.try_raw() else {
             return false;
@@ -253,7 +253,7 @@ impl RedisServer {
         assert!(sent.unwrap().success(), "SIG{name} to {pid}");
     }
 
-    /// The state of the process as in `ps`; `None` if there is none.
+    /// Returns the state of the process as `ps` shows it, or `None` if there is no process.
     fn state(&self) -> Option<char> {
         let pid = self.pid()?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -275,7 +275,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// A port that nobody listens on right now.
+/// Returns a port that no process listens on right now.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

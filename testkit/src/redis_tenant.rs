@@ -1,4 +1,4 @@
-//! A tenant of its own for a test, on a Redis that others may share.
+//! A tenant for a test, on a Redis that tests may share.
 
 use std::time::Duration;
 
@@ -16,22 +16,22 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// A tenant and where it lives.
+/// A tenant and the servers that hold its data.
 #[derive(Clone)]
 pub struct RedisTenant {
-    /// What a broker is given.
+    /// The settings for a broker.
     settings: Vec<Setting>,
     eyes: Eyes,
     tenant: Tenant,
 }
 
 impl RedisTenant {
-    /// A new tenant, of a random name.
+    /// Returns a new tenant with a random name.
     pub fn on(deployment: &impl Deployment) -> Self {
         Self::named(random_name(), deployment)
     }
 
-    /// The tenant of this name, which no other test shares the servers with.
+    /// Returns the tenant with this name. No other test may use the same servers.
     pub fn called(name: &str, deployment: &impl Deployment) -> Self {
         Self::named(name.parse().unwrap(), deployment)
     }
@@ -45,13 +45,13 @@ impl RedisTenant {
         }
     }
 
-    /// A new tenant on a cluster of one node.
+    /// Returns a new tenant on a cluster of one node.
     pub fn on_cluster(server: &RedisServer) -> Self {
         let url = format!("redis+cluster://127.0.0.1:{}", server.port());
         Self::on(server).with("redis-url", &url)
     }
 
-    /// The same tenant behind a proxy on `port`.
+    /// Returns the same tenant, reached through a proxy on `port`.
     pub fn at_port(&self, port: u16) -> Self {
         let mut settings = self.settings.iter().rev();
         let (_, url) = settings.find(|(name, _)| *name == "redis-url").unwrap();
@@ -60,7 +60,7 @@ impl RedisTenant {
         self.clone().with("redis-url", &url)
     }
 
-    /// Another new tenant beside this one.
+    /// Returns another new tenant on the same servers.
     pub fn another(&self) -> Self {
         Self {
             tenant: random_name(),
@@ -68,52 +68,52 @@ impl RedisTenant {
         }
     }
 
-    /// The same tenant, by brokers that have another setting.
+    /// Returns the same tenant, for brokers with one more setting.
     #[must_use]
     pub fn with(mut self, setting: &'static str, value: &str) -> Self {
         self.settings.push((setting, value.to_owned()));
         self
     }
 
-    /// Its name.
+    /// Returns the tenant's name.
     pub fn name(&self) -> &Tenant {
         &self.tenant
     }
 
-    /// A store as one more broker has it, with connections of its own.
+    /// Returns the store of a new broker, with connections of its own.
     pub fn store(&self) -> RedisStore {
         self.redis().tenant(&self.tenant)
     }
 
-    /// A store that waits so long at most, to connect and for an answer.
+    /// Returns a store with this timeout for connecting and for each answer.
     pub fn store_with(&self, timeout: Duration) -> RedisStore {
         let span = format!("{}ms", timeout.as_millis());
         let tenant = self.clone().with("redis-connect-timeout", &span);
         tenant.with("redis-timeout", &span).store()
     }
 
-    /// The tenant's Redis as one more process has it.
+    /// Returns the tenant's Redis as a new process would open it.
     pub fn redis(&self) -> Redis {
         let settings = deployment::settings(self.settings.iter().cloned());
         Redis::new(settings.resolve().unwrap().redis)
     }
 
-    /// One more broker of the tenant.
+    /// Returns a new broker of the tenant.
     pub fn broker(&self) -> Broker<RedisStore> {
         Broker::new(self.store(), broker::rules(self.tenant.clone()))
     }
 
-    /// What all of its keys begin with (guarantees, section 3).
+    /// Returns the prefix of all keys of the tenant (guarantees, section 3).
     pub fn prefix(&self) -> String {
         format!("thv:auth:{{{}}}:", self.tenant)
     }
 
-    /// One of its keys.
+    /// Returns a key of the tenant.
     pub fn key(&self, rest: &str) -> String {
         self.prefix() + rest
     }
 
-    /// A connection of the test's own to where the tenant is right now.
+    /// Opens a connection for the test to the server that currently holds the tenant.
     pub fn raw(&self) -> redis::Connection {
         (self.eyes)(&self.prefix())
     }
@@ -127,22 +127,22 @@ impl RedisTenant {
         cmd.query(&mut self.raw()).unwrap()
     }
 
-    /// Writes the text of a row as other software would: the life of the key stays.
+    /// Overwrites the text of a row as other software would. The key keeps its expiry.
     pub fn write_row(&self, rest: &str, text: &str) {
         self.run::<()>(&["SET", &self.key(rest), text, "KEEPTTL"]);
     }
 
-    /// All that Redis holds of it.
+    /// Returns a snapshot of everything that Redis holds of the tenant.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&mut self.raw(), &self.prefix())
     }
 
-    /// All that its Redis holds, also of others.
+    /// Returns a snapshot of everything on the tenant's Redis, including other tenants.
     pub fn snapshot_of_all(&self) -> Snapshot {
         Snapshot::take(&mut self.raw(), "")
     }
 
-    /// Checks that what always holds is so in Redis (guarantees, section 3.2).
+    /// Checks the invariants in Redis (guarantees, section 3.2). Panics if one is violated.
     pub fn audit(&self) {
         let wrong = audit::violations(&self.snapshot(), &self.prefix());
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

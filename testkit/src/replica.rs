@@ -1,8 +1,9 @@
-//! A replica of a single server, without anything that would promote it.
+//! A replica of a single server. No sentinel or cluster would promote it.
 
 use crate::{launch::Launch, redis_server::RedisServer, waiting::until};
 
-/// Starts a replica of `primary` as `launch` says, and waits until it has caught up.
+/// Starts a replica of `primary` with the configuration in `launch`, and waits until it has caught
+/// up.
 pub async fn follow(primary: &RedisServer, launch: Launch) -> RedisServer {
     let follows = format!("replicaof 127.0.0.1 {}", primary.port());
     let replica = launch.lines([follows]).start();

@@ -1,5 +1,5 @@
-//! A proxy between a client and Redis that sees each command and may end the connection at it, for
-//! good. So a test puts a crash, or a write by somebody else, between any two steps.
+//! A proxy between a client and Redis. It sees each command, and may end the connection for good at any of them. A
+//! test can thus put a crash, or another client's write, between any two steps.
 
 use std::{
     future::Future,
@@ -20,46 +20,46 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What is sent when a connection is opened.
+/// The commands that a client sends when it opens a connection.
 pub const OPENING: [&str; 6] = ["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"];
 
 /// A command that is about to be forwarded.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Which one it is, counted from 1 over all connections; 0 for what opens a connection, which
-    /// happens when it happens.
+    /// The number of the command, counted from 1 over all connections. Commands that open a connection have the
+    /// number 0, because their order isn't predictable.
     pub number: usize,
-    /// Its name and its arguments.
+    /// The name and the arguments.
     pub args: Vec<Vec<u8>>,
 }
 
 impl Command {
-    /// In capitals.
+    /// Returns the command's name in upper case.
     pub fn name(&self) -> String {
         String::from_utf8_lossy(&self.args[0]).to_uppercase()
     }
 }
 
-/// What becomes of a command.
+/// What the proxy does with a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Redis gets it, the client the answer.
+    /// Redis gets the command, and the client gets the answer.
     Forward,
-    /// Redis gets this one instead.
+    /// Redis gets this command instead.
     Replace(Vec<Vec<u8>>),
-    /// Redis doesn't get it.
+    /// All connections end for good. Redis doesn't get the command.
     CutBefore,
-    /// Redis gets it, the client no answer.
+    /// All connections end for good. Redis gets the command, but the client gets no answer.
     CutAfter,
-    /// This connection ends, and only this: Redis doesn't get the command.
+    /// Only this connection ends. Redis doesn't get the command.
     DropBefore,
-    /// The same, but Redis gets it.
+    /// Only this connection ends. Redis gets the command.
     DropAfter,
 }
 
 type Hook = dyn Fn(Command) -> Pin<Box<dyn Future<Output = Fate> + Send>> + Send + Sync;
 
-/// A proxy before one Redis, until it is dropped.
+/// A proxy in front of one Redis. It runs until it is dropped.
 pub struct RespProxy {
     port: u16,
     commands: Arc<AtomicUsize>,
@@ -68,7 +68,8 @@ pub struct RespProxy {
 }
 
 impl RespProxy {
-    /// A proxy before the Redis on `upstream` that asks `hook` about each command and waits for it.
+    /// Starts a proxy in front of the Redis on the port `upstream`. It asks `hook` about each command and waits for
+    /// the decision.
     pub async fn start<F>(
         upstream: u16,
         hook: impl Fn(Command) -> F + Send + Sync + 'static,
@@ -101,27 +102,27 @@ impl RespProxy {
         }
     }
 
-    /// A proxy that only counts.
+    /// Starts a proxy that only counts commands.
     pub async fn counting(upstream: u16) -> Self {
         Self::start(upstream, async |_| Fate::Forward).await
     }
 
-    /// The port that it listens on.
+    /// Returns the port that the proxy listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many commands there were, but for those that open a connection.
+    /// Returns the number of commands so far, without the ones that open a connection.
     pub fn commands(&self) -> usize {
         self.commands.load(Ordering::SeqCst)
     }
 
-    /// Whether it has ended the connections. Then Redis has done all that it was sent.
+    /// Returns whether the proxy has ended the connections. Redis has then executed all that it got.
     pub fn was_cut(&self) -> bool {
         *self.cut.borrow()
     }
 
-    /// Waits for that.
+    /// Waits until the proxy has ended the connections.
     pub async fn cut(&self) {
         let mut cut = self.cut.clone();
         cut.wait_for(|&cut| cut).await.expect("a proxy that runs");
@@ -155,7 +156,7 @@ async fn serve(
         _ = gone.wait_for(|&gone| gone) => return,
     };
     if let Some((mut to_server, for_good)) = ended {
-        // Redis does what it has got, then sees the end and closes in turn.
+        // Redis executes what it has received, then sees the end and closes the connection too.
         _ = to_server.shutdown().await;
         _ = copy(&mut from_server, &mut tokio::io::sink()).await;
         if for_good {
@@ -164,8 +165,8 @@ async fn serve(
     }
 }
 
-/// Forwards commands until the client ends, or gives the way to Redis back when it is to be cut, and whether that
-/// is for good.
+/// Forwards commands until the client ends or the connection is cut. If it is cut, returns the connection to Redis,
+/// and whether all connections are to be cut for good.
 async fn requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -207,7 +208,7 @@ fn packed(args: &[Vec<u8>]) -> Vec<u8> {
     command.get_packed_command()
 }
 
-/// The first command in `buffer` and its length, if it is there whole.
+/// Returns the first command in `buffer` and its length, if the command is complete.
 pub fn parse(buffer: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let (count, mut at) = number(buffer, 0, b'*')?;
     let mut args = Vec::with_capacity(count);

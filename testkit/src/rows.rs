@@ -1,4 +1,4 @@
-//! Rows to store, in few words.
+//! Short helpers that make rows and ids.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use token_broker::types::{
     ClientId, ProviderName, Row, RowKey, Secret, SessionId, Subject, UnixTime, UserId,
 };
 
-/// The session of this id.
+/// Returns the session with this id.
 pub fn session(id: &str) -> SessionId {
     SessionId::new(id).unwrap()
 }
 
-/// The provider of this name.
+/// Returns the provider with this name.
 pub fn provider(name: &str) -> ProviderName {
     ProviderName::new(name).unwrap()
 }
 
-/// The user of this id.
+/// Returns the user with this id.
 pub fn user(id: &str) -> UserId {
     UserId::new(id).unwrap()
 }
 
-/// The key of a row.
+/// Returns the key of a row.
 pub fn key(session: &str, provider: &str) -> RowKey {
     RowKey {
         session: self::session(session),
@@ -29,17 +29,17 @@ pub fn key(session: &str, provider: &str) -> RowKey {
     }
 }
 
-/// A token, unless it is empty.
+/// Returns a token, or `None` if the text is empty.
 pub fn secret(text: &str) -> Option<Secret> {
     Secret::new(text.to_owned())
 }
 
-/// So many seconds from now, or before now.
+/// Returns the time `seconds` from now. A negative number gives a time in the past.
 pub fn in_seconds(seconds: i64) -> Option<UnixTime> {
     UnixTime::from_seconds(UnixTime::now().seconds() + seconds)
 }
 
-/// A row of nobody: an access token that doesn't expire.
+/// Returns a row without a user: only an access token that doesn't expire.
 pub fn bare(access_token: &str) -> Row {
     Row {
         access_token: secret(access_token),
@@ -47,7 +47,8 @@ pub fn bare(access_token: &str) -> Row {
     }
 }
 
-/// A row as after a login of `user`: an hour to live, a refresh token, all of the bindings.
+/// Returns a row as after a login of `user`: it expires in an hour, and has a refresh token and all
+/// bindings.
 pub fn row(user: &str, access_token: &str) -> Row {
     Row {
         access_token: secret(access_token),
@@ -62,7 +63,7 @@ pub fn row(user: &str, access_token: &str) -> Row {
     }
 }
 
-/// `row` as it should be read again: the broker adds only the time of the write.
+/// Returns `row` as it should be read again. The broker adds only the time of the write.
 pub fn sent(stored: &Row) -> Row {
     Row {
         updated_at: None,
@@ -70,12 +71,12 @@ pub fn sent(stored: &Row) -> Row {
     }
 }
 
-/// The access token of a row.
+/// Returns the access token of a row.
 pub fn access_token(row: &Row) -> &str {
     row.access_token.as_ref().map_or("", Secret::expose)
 }
 
-/// The refresh token of a row.
+/// Returns the refresh token of a row.
 pub fn refresh_token(row: &Row) -> &str {
     row.refresh_token.as_ref().map_or("", Secret::expose)
 }

@@ -1,29 +1,29 @@
-//! Whom servers let in: anybody, or the broker by the rights that `deploy/redis/` gives it, over
-//! plain TCP or only over TLS with certificates on both sides.
+//! Which clients servers accept: any client, or the broker with the rights that `deploy/redis/`
+//! gives it. Connections are plain TCP, or TLS with certificates on both sides.
 
 use crate::{
     certificates::Certificates, deployment::Setting, launch::Launch, redis_server::RedisServer,
     sentinel::MASTER,
 };
 
-/// Whom servers let in.
+/// Which clients servers accept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Security {
-    /// Whether users have passwords, and no more rights than they need.
+    /// Whether users have passwords and only the rights that they need.
     pub acl: bool,
-    /// Whether the broker, and the servers among themselves, speak TLS. The test's own eyes don't.
+    /// Whether the broker and the servers use TLS. The test's own connections don't.
     pub tls: bool,
 }
 
-/// The users' passwords, with what a URL would have to escape.
+/// The users' passwords. They contain characters that a URL would have to escape.
 pub const BROKER_PASSWORD: &str = "br0ker:p@ss/w%rd";
 const ADMIN_PASSWORD: &str = "t3st:p@ss";
 const REPLICA_PASSWORD: &str = "r3plica";
 const SENTINEL_PASSWORD: &str = "s3ntinel";
 
-/// The user of the broker, as the documentation gives it to operators.
+/// The broker's user, as the documentation gives it to operators.
 pub const BROKER_ACL: &str = include_str!("../../deploy/redis/broker.acl");
-/// The same, for the sentinels.
+/// The broker's user at the sentinels, as the documentation gives it to operators.
 pub const SENTINEL_ACL: &str = include_str!("../../deploy/redis/sentinel.acl");
 
 /// The rights that Redis' own documentation gives to replicas and sentinels.
@@ -32,23 +32,23 @@ const SENTINEL_RIGHTS: &str = "allchannels +multi +slaveof +ping +exec +subscrib
     +role +publish +info +client|setname +client|kill +script|kill";
 
 impl Security {
-    /// Anybody may do anything.
+    /// Any client may do anything.
     pub const NONE: Self = Self {
         acl: false,
         tls: false,
     };
-    /// The least rights.
+    /// Users with the least rights, over plain TCP.
     pub const ACL: Self = Self {
         acl: true,
         tls: false,
     };
-    /// The least rights, over TLS.
+    /// Users with the least rights, over TLS.
     pub const ALL: Self = Self {
         acl: true,
         tls: true,
     };
 
-    /// Makes a server that holds data let in just those who should.
+    /// Configures a server that holds data to accept only the right clients.
     pub fn of_server(self, mut launch: Launch) -> Launch {
         if self.acl {
             let users = [
@@ -65,7 +65,7 @@ impl Security {
         self.tls(launch)
     }
 
-    /// Makes a sentinel let in just those who should.
+    /// Configures a sentinel to accept only the right clients.
     pub fn of_sentinel(self, mut launch: Launch) -> Launch {
         if self.acl {
             launch = with_users(launch, &[broker(SENTINEL_ACL), admin()]).lines([
@@ -78,7 +78,7 @@ impl Security {
         self.tls(launch)
     }
 
-    /// The port that others than the test speak to.
+    /// Returns the port that brokers and servers use, which may differ from the test's.
     pub fn port(self, server: &RedisServer) -> u16 {
         if self.tls {
             server.second_port()
@@ -87,14 +87,14 @@ impl Security {
         }
     }
 
-    /// What a URL begins with: as in `rediss+cluster://broker@`.
+    /// Returns the start of a URL, such as `rediss+cluster://broker@`.
     pub fn url_start(self, topology: &str) -> String {
         let s = if self.tls { "s" } else { "" };
         let user = if self.acl { "broker@" } else { "" };
         format!("redis{s}{topology}://{user}")
     }
 
-    /// Settings besides the URL, to reach servers of which this is one.
+    /// Returns the settings, besides the URL, by which a broker reaches these servers.
     pub fn settings(self, server: &RedisServer) -> Vec<Setting> {
         let mut settings = Vec::new();
         if self.acl {
@@ -130,7 +130,7 @@ impl Security {
     }
 }
 
-/// The broker's rights, on the tenants of the tests.
+/// Returns the broker's user, with rights on the tenants of the tests.
 fn broker(acl: &str) -> String {
     let acl = acl.trim_end().replace("{prod:auth}", "{t-*:conf}");
     acl.replace(">CHANGE-ME", &format!(">{BROKER_PASSWORD}"))

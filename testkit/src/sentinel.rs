@@ -1,8 +1,8 @@
-//! A primary, two replicas and three sentinels that watch them, all real, on free ports.
+//! A primary, two replicas and three sentinels that watch them. All are real servers on free ports.
 //!
-//! Everybody, the sentinels, the other servers and the clients, reaches a server by its [`Link`],
-//! the port of which it announces. So a test cuts the replication of a server, or hides it from the
-//! sentinels, while its clients still reach it ([`Sentinels::cut`], [`Sentinels::isolate`]).
+//! The sentinels, the other servers and the clients all reach a server through its [`Link`], whose
+//! port the server announces. A test can thus cut the replication of a server, or hide the server
+//! from the sentinels, while clients still reach it ([`Sentinels::cut`], [`Sentinels::isolate`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     switches::Switches,
 };
 
-/// What the sentinels call the servers.
+/// The name that the sentinels give to the servers.
 pub const MASTER: &str = "mymaster";
 
 /// How the deployment is set up.
@@ -25,16 +25,17 @@ pub const MASTER: &str = "mymaster";
 pub struct Options {
     /// The program that each server runs.
     pub program: Program,
-    /// After how long a silent server counts as down. Sentinels of Redis 6.2 ask every second: there
-    /// it has to be a few.
+    /// After how long a silent server counts as down. Sentinels of Redis 6.2 send a PING only every
+    /// second, so they need a few seconds.
     pub down_after: Duration,
-    /// How long a failover may take; the next one begins after twice that at the earliest.
+    /// How long a failover may take. The next failover begins after twice this time at the
+    /// earliest.
     pub failover_timeout: Duration,
-    /// Whom the servers let in.
+    /// Which clients the servers accept.
     pub security: Security,
-    /// More lines of configuration for each server.
+    /// Additional lines of configuration for each server.
     pub server: Vec<String>,
-    /// More lines of configuration for each sentinel.
+    /// Additional lines of configuration for each sentinel.
     pub sentinel: Vec<String>,
 }
 
@@ -53,11 +54,11 @@ impl Default for Options {
 
 /// The servers and their sentinels.
 pub struct Sentinels {
-    /// Each speaks for itself: its connections don't go along its link.
+    /// The servers. The test's connections to them don't go through the links.
     pub servers: Vec<RedisServer>,
-    /// The sentinels, which watch the servers by their links.
+    /// The sentinels, which watch the servers through their links.
     pub sentinels: Vec<RedisServer>,
-    /// When which primary was followed by which.
+    /// The changes of the primary that the sentinels reported.
     pub switches: Switches,
     security: Security,
     pub(crate) links: Vec<Link>,
@@ -65,7 +66,8 @@ pub struct Sentinels {
 }
 
 impl Sentinels {
-    /// Starts them; server 0 is the primary. They know of each other when [`Sentinels::settled`].
+    /// Starts the servers and sentinels. Server 0 is the primary. The sentinels know each other
+    /// once [`Sentinels::settled`] returns.
     pub fn start(options: &Options) -> Self {
         let cuts = watch::Sender::new(Cuts::default());
         let links: Vec<_> = (0..3).map(|_| Link::new(&cuts)).collect();
@@ -100,7 +102,7 @@ impl Sentinels {
         }
     }
 
-    /// How a broker reaches the primary.
+    /// Returns the URL by which a broker reaches the primary.
     pub fn url(&self) -> String {
         let sentinels = self.sentinels.iter();
         let hosts: Vec<_> = sentinels
@@ -110,7 +112,7 @@ impl Sentinels {
         format!("{start}{}/{MASTER}", hosts.join(","))
     }
 
-    /// The server that most sentinels call the primary, where two agree.
+    /// Returns the server that at least two sentinels call the primary.
     pub fn primary(&self) -> Option<usize> {
         let clients = self.sentinels.iter().map(RedisServer::client);
         let told: Vec<_> = clients.filter_map(|client| told_by(&client)).collect();
@@ -118,20 +120,21 @@ impl Sentinels {
         self.links.iter().position(|link| agreed(link.port()))
     }
 
-    /// The port that a server announces, and that everybody reaches it by.
+    /// Returns the port that a server announces, and by which all peers reach it.
     pub fn link_port(&self, server: usize) -> u16 {
         self.links[server].port()
     }
 
-    /// What the sentinels wrote to their logs.
+    /// Returns the sentinels' logs.
     pub fn logs(&self) -> String {
         let logs = self.sentinels.iter().map(RedisServer::log);
         logs.collect::<Vec<_>>().join("\n")
     }
 }
 
-/// One sentinel. The last one is slow to notice: three that notice in the same millisecond each vote
-/// for themselves, and try again only after twice the failover timeout.
+/// Starts a sentinel. The last sentinel is slow to notice failures. If three sentinels noticed one
+/// in the same millisecond, each would vote for itself, and they would try again only after twice
+/// the failover timeout.
 fn sentinel(options: &Options, primary: u16, slow: bool) -> Launch {
     let down_after = options.down_after.as_millis() * if slow { 3 } else { 1 };
     let timeout = options.failover_timeout.as_millis();
@@ -147,18 +150,18 @@ fn sentinel(options: &Options, primary: u16, slow: bool) -> Launch {
     options.security.of_sentinel(launch)
 }
 
-/// Has a sentinel look around and speak more often than every second, two or ten. There is little
-/// room:
+/// Makes a sentinel check and publish more often than every one, two or ten seconds. The periods
+/// can't be chosen freely:
 ///
-/// - A new connection gets its first PING after a period. If that isn't much shorter than
-///   `down_after`, a server that is well counts as down.
-/// - A replica of which nothing was heard for five periods of PING can't be promoted, and in a
-///   failover all replicas are asked once a second.
-/// - A sentinel makes a primary that it doesn't know of a replica after four periods of publishing.
-///   One that was just promoted is such a primary, until the one that leads the failover has seen
-///   its success, which it looks for once a second, and published it.
+/// - A new connection gets its first PING after one period. If the period isn't much shorter than
+///   `down_after`, a healthy server counts as down.
+/// - A replica that was silent for five periods of PING can't be promoted, and during a failover the
+///   sentinel asks all replicas once a second.
+/// - A sentinel turns a primary that it doesn't know into a replica after four periods of publishing.
+///   A server that was just promoted is unknown to the other sentinels until the sentinel that leads
+///   the failover has noticed the promotion, which it checks once a second, and has published it.
 ///
-/// Redis 6.2 doesn't know how to hurry: there `down_after` has to be a few seconds.
+/// Redis 6.2 can't change these periods, so `down_after` must be a few seconds there.
 fn hurry(sentinel: &RedisServer) {
     for (period, ms) in [
         ("ping", "300"),
@@ -184,7 +187,7 @@ impl Deployment for Sentinels {
         settings
     }
 
-    /// Of the server that most sentinels call the primary.
+    /// Connects to the server that most sentinels call the primary.
     fn eyes(&self) -> Eyes {
         let clients = self.servers.iter().map(RedisServer::client);
         let ports = self.links.iter().map(Link::port);
@@ -199,7 +202,7 @@ impl Deployment for Sentinels {
     }
 }
 
-/// The port of the server that a sentinel calls the primary.
+/// Returns the port of the server that a sentinel calls the primary.
 fn told_by(sentinel: &redis::Client) -> Option<u16> {
     let mut connection = sentinel.get_connection_with_timeout(PROMPT).ok()?;
     connection.set_read_timeout(Some(PROMPT)).ok()?;
@@ -210,7 +213,7 @@ fn told_by(sentinel: &redis::Client) -> Option<u16> {
 }
 
 impl Drop for Sentinels {
-    /// Where a test fails, the sentinels know why.
+    /// If a test fails, the sentinels' logs show why.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.logs());

@@ -1,38 +1,38 @@
-//! Moving a slot of a cluster from one primary to another, as `redis-cli` does it, in steps: a test
-//! may stop halfway, with some of the keys here and some there.
+//! Moves a slot of a cluster from one primary to another, in the steps of `redis-cli`. A test may
+//! stop halfway, with some of the keys on each node.
 
 use crate::cluster::Cluster;
 
-/// How long a batch of keys may take on its way, in milliseconds.
+/// How long moving a batch of keys may take, in milliseconds.
 const PATIENCE: &str = "10000";
 
-/// A slot on its way.
+/// A slot that is being moved.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotMove {
     /// The slot.
     pub slot: u16,
-    /// The node that it leaves.
+    /// The node that the slot leaves.
     pub from: usize,
-    /// The node that gets it.
+    /// The node that gets the slot.
     pub to: usize,
 }
 
 impl Cluster {
-    /// Moves a slot whole.
+    /// Moves a slot completely.
     pub fn move_slot(&self, slot: u16, from: usize, to: usize) {
         let moving = self.begin_move(slot, from, to);
         while self.move_keys(moving, 100) > 0 {}
         self.finish_move(moving);
     }
 
-    /// Puts a slot on its way: from here on keys that `from` doesn't have are asked of `to`.
+    /// Begins to move a slot. From now on, clients ask `to` for keys that `from` doesn't have.
     pub fn begin_move(&self, slot: u16, from: usize, to: usize) -> SlotMove {
         self.set_slot(to, slot, &["IMPORTING", &self.ids[from]]);
         self.set_slot(from, slot, &["MIGRATING", &self.ids[to]]);
         SlotMove { slot, from, to }
     }
 
-    /// Moves some of its keys; gives how many there were to be moved, at most that many.
+    /// Moves at most `count` keys of the slot. Returns how many keys there were to move.
     pub fn move_keys(&self, moving: SlotMove, count: usize) -> usize {
         let SlotMove { slot, from, to } = moving;
         let mut node = self.nodes[from].raw();
@@ -57,7 +57,7 @@ impl Cluster {
         keys.len()
     }
 
-    /// Ends the move: the slot is `to`'s. The others hear of it.
+    /// Ends the move, so that the slot is `to`'s. Tells the other nodes.
     pub fn finish_move(&self, moving: SlotMove) {
         let SlotMove { slot, from, to } = moving;
         let others = (0..self.nodes.len()).filter(|&i| i != to && i != from);
@@ -70,12 +70,12 @@ impl Cluster {
                 &self.ids[to],
             ];
             let done = self.nodes[node].ask::<()>(&command);
-            // Replicas refuse, and those that are gone don't answer: they hear of it by and by.
+            // Replicas refuse this, and nodes that are down don't answer. They learn of it later.
             assert!(done.is_ok() || (node != to && node != from), "{done:?}");
         }
     }
 
-    /// Calls a move off: what has moved goes back. Nobody finds it until it has.
+    /// Cancels a move, and moves the keys back. Clients can't find these keys until then.
     pub fn call_off_move(&self, moving: SlotMove) {
         let SlotMove { slot, from, to } = moving;
         let back = SlotMove {

@@ -1,4 +1,4 @@
-//! All that Redis holds of a tenant, as of one instant.
+//! A snapshot of everything that Redis holds of a tenant at one instant.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,11 +6,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Every key that begins with the prefix, as the test names it: without the prefix.
+/// Takes every key that begins with the prefix. Keys are named without the prefix, as tests name
+/// them.
 const TAKE: &str = r"
 local found = {}
 local function ends(key)
-  -- Only Redis 7 tells the instant itself.
+  -- Only Redis 7 returns the expiry time itself.
   local at = redis.pcall('PEXPIRETIME', key)
   if type(at) == 'number' then return at end
   -- There the clock goes on while a script runs: what is left counts from a time between two that
@@ -33,16 +34,16 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
 end
 return found";
 
-/// Keys and what they hold.
+/// The keys of a tenant and their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot(pub BTreeMap<Vec<u8>, Value>);
 
-/// What a key holds.
+/// The value of a key, and its expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
-    /// Its content.
+    /// The content.
     pub content: Content,
-    /// How long it lives.
+    /// The expiry.
     pub life: Life,
 }
 
@@ -53,24 +54,24 @@ pub enum Content {
     Text(Vec<u8>),
     /// The members of a set.
     Set(BTreeSet<Vec<u8>>),
-    /// A value of another type, as `DUMP` gives it.
+    /// A value of another type, as `DUMP` returns it.
     Other(Vec<u8>),
 }
 
 /// How long a key lives.
 #[derive(Clone, Copy, Debug)]
 pub enum Life {
-    /// Until it is deleted.
+    /// The key has no expiry.
     Endless,
-    /// Until so many milliseconds after the epoch.
+    /// The key expires at this time, in milliseconds since the epoch.
     Until(u64),
 }
 
-/// How exact an end is, in milliseconds: Redis 6.2 tells only how much is left.
+/// The precision of an expiry, in milliseconds. Redis 6.2 only returns the remaining time.
 const EXACTNESS: u64 = 2;
 
 impl Life {
-    /// Whether this is as long as `other` at least.
+    /// Returns whether this expiry isn't earlier than `other`.
     pub fn covers(self, other: Self) -> bool {
         match (self, other) {
             (Self::Endless, _) => true,
@@ -79,7 +80,7 @@ impl Life {
         }
     }
 
-    /// The milliseconds from now on; `None` if there is no end.
+    /// Returns the remaining milliseconds, or `None` if there is no expiry.
     pub fn left(self) -> Option<u64> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let now = u64::try_from(now.as_millis()).unwrap();
@@ -108,7 +109,8 @@ impl Index<&str> for Snapshot {
 }
 
 impl Snapshot {
-    /// Takes a snapshot of all keys that begin with `prefix`, which has nothing of a glob.
+    /// Takes a snapshot of all keys that begin with `prefix`, which must have no characters of a
+    /// glob.
     pub fn take(redis: &mut redis::Connection, prefix: &str) -> Self {
         type Found = Vec<(Vec<u8>, String, i64, Vec<Vec<u8>>)>;
         let mut eval = redis::cmd("EVAL");
@@ -125,12 +127,12 @@ impl Snapshot {
         Self(found.into_iter().map(value).collect())
     }
 
-    /// What a key holds.
+    /// Returns the value of a key, if there is one.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.get(key.as_bytes())
     }
 
-    /// The text at a key.
+    /// Returns the text at a key.
     pub fn text(&self, key: &str) -> Option<&str> {
         match &self.get(key)?.content {
             Content::Text(text) => std::str::from_utf8(text).ok(),
@@ -138,7 +140,7 @@ impl Snapshot {
         }
     }
 
-    /// Whether a set has a member.
+    /// Returns whether a set has a member.
     pub fn holds(&self, key: &str, member: &str) -> bool {
         match self.get(key).map(|value| &value.content) {
             Some(Content::Set(members)) => members.contains(member.as_bytes()),
@@ -146,7 +148,7 @@ impl Snapshot {
         }
     }
 
-    /// The members of a set; none if there is no such key.
+    /// Returns the members of a set, or none if there is no such key.
     pub fn members(&self, key: &str) -> BTreeSet<String> {
         match self.get(key).map(|value| &value.content) {
             Some(Content::Set(members)) => members
@@ -157,7 +159,7 @@ impl Snapshot {
         }
     }
 
-    /// Checks that each key of `other` is here, too, with the same content and life.
+    /// Panics unless each key of `other` is here, with the same content and expiry.
     pub fn assert_still_holds(&self, other: &Self) {
         for (key, value) in &other.0 {
             assert_eq!(self.0.get(key), Some(value), "{}", key.escape_ascii());
@@ -169,7 +171,7 @@ impl Snapshot {
         self.get(key).map(|value| value.life)
     }
 
-    /// The names of all keys.
+    /// Returns the names of all keys.
     pub fn names(&self) -> Vec<String> {
         let name = |key: &Vec<u8>| String::from_utf8_lossy(key).into_owned();
         self.0.keys().map(name).collect()

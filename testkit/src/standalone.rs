@@ -1,4 +1,4 @@
-//! One server.
+//! A single server.
 
 use crate::{
     deployment::{Deployment, Eyes, Setting},
@@ -7,7 +7,7 @@ use crate::{
     security::Security,
 };
 
-/// One server, and the settings by which a broker reaches it.
+/// A single server, and the settings by which a broker reaches it.
 pub struct Standalone {
     /// The server.
     pub server: RedisServer,
@@ -15,7 +15,7 @@ pub struct Standalone {
 }
 
 impl Standalone {
-    /// A server that listens on a port.
+    /// Starts a server that listens on a port.
     pub fn start(program: Program, security: Security) -> Self {
         let server = security.of_server(Launch::new(program)).start();
         let url = format!(
@@ -28,7 +28,7 @@ impl Standalone {
         Self { server, settings }
     }
 
-    /// A server that brokers reach by a Unix socket.
+    /// Starts a server that brokers reach by a Unix socket.
     pub fn on_a_socket() -> Self {
         let launch = Launch::default().lines(["unixsocket {dir}/redis.sock"]);
         let server = Security::ACL.of_server(launch).start();

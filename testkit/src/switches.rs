@@ -1,4 +1,4 @@
-//! When which primary was followed by which, as each sentinel tells it (`+switch-master`).
+//! The changes of the primary, as each sentinel reports them (`+switch-master`).
 
 use std::{
     sync::{
@@ -11,15 +11,15 @@ use std::{
 
 use crate::redis_server::RedisServer;
 
-/// How long to wait before a sentinel that doesn't answer is asked again.
+/// How long to wait before reconnecting to a sentinel that doesn't answer.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// One sentinel's word that there is a new primary.
+/// One sentinel's report that there is a new primary.
 #[derive(Clone, Debug)]
 pub struct Switch {
-    /// When the word came.
+    /// When the report arrived.
     pub at: Instant,
-    /// Which sentinel.
+    /// The sentinel that reported it.
     pub sentinel: usize,
     /// The announced port of the old primary.
     pub from: u16,
@@ -27,14 +27,14 @@ pub struct Switch {
     pub to: u16,
 }
 
-/// Listens to sentinels until it is dropped.
+/// Listens to the sentinels until it is dropped.
 pub struct Switches {
     heard: Arc<Mutex<Vec<Switch>>>,
     over: Arc<AtomicBool>,
 }
 
 impl Switches {
-    /// Listens to these. A switch that a sentinel tells while it isn't reached is missed.
+    /// Listens to these sentinels. A switch is missed if its sentinel isn't reachable at that time.
     pub fn watch(sentinels: &[RedisServer]) -> Self {
         let (heard, over) = (Arc::default(), Arc::<AtomicBool>::default());
         for (number, sentinel) in sentinels.iter().enumerate() {
@@ -50,13 +50,13 @@ impl Switches {
         Self { heard, over }
     }
 
-    /// All of them, in the order in which they came.
+    /// Returns all switches, in the order in which they arrived.
     pub fn all(&self) -> Vec<Switch> {
         self.heard.lock().unwrap().clone()
     }
 
-    /// When the first sentinel told of a switch to this port, at `since` or later. Who asks a sentinel
-    /// for the primary may know earlier.
+    /// Returns when the first sentinel reported a switch to this port, at `since` or later. A
+    /// client that asks a sentinel for the primary may know earlier.
     pub fn first_to(&self, port: u16, since: Instant) -> Option<Instant> {
         let all = self.all();
         let mut told = all.iter().filter(|s| s.to == port && s.at >= since);

@@ -1,32 +1,34 @@
-//! Where things are: the repository, the tools that `scripts/tools` gets, and the program that cargo
-//! built.
+//! Finds the repository, the tools that `scripts/tools` gets, and the program that cargo built.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
 
-/// The repository.
+/// Returns the root of the repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the workspace")
 }
 
-/// A tool in `.tools/bin`, if it is there.
+/// Returns the path of a tool in `.tools/bin`, if it is there.
 pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let path = root().join(".tools/bin").join(name);
     path.exists().then_some(path)
 }
 
-/// The program `token-broker` that cargo built for the running test or benchmark.
+/// Returns the path of the program `token-broker` that cargo built for the running test or
+/// benchmark.
 ///
-/// Newer versions of cargo tell its path while a test runs. Otherwise it is in the directory above the
-/// one of the running program: `target/debug/deps/rpc-0a1b` belongs to `target/debug/token-broker`.
+/// Newer versions of cargo pass its path to a running test. Otherwise the program is in the parent
+/// of the directory of the running test: `target/debug/deps/rpc-0a1b` belongs to
+/// `target/debug/token-broker`.
 ///
 /// # Panics
 ///
-/// If it isn't there. Cargo builds it for the tests and benchmarks of the package `token-broker`.
+/// Panics if the program isn't there. Cargo builds it for the tests and benchmarks of the package
+/// `token-broker`.
 pub(crate) fn broker_program() -> PathBuf {
     if let Some(path) = env::var_os("CARGO_BIN_EXE_token-broker") {
         return path.into();

@@ -1,15 +1,15 @@
-//! Waiting for something to become true, instead of sleeping and hoping.
+//! Waits for something to become true, instead of sleeping for a fixed time.
 
 use std::{
     future::Future,
     time::{Duration, Instant},
 };
 
-/// Long enough for a machine under load; whoever waits this long has found a fault.
+/// Long enough for a machine under load. A test that waits this long has found a fault.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until `done`, which it asks again and again.
+/// Waits until `done` returns `true`, calling it again and again.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
     let started = Instant::now();
     while !done().await {
@@ -18,12 +18,12 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() 
     }
 }
 
-/// Waits until there is what it looks for again and again, and gives it.
+/// Calls `look` again and again until it finds something, and returns that.
 pub async fn found<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     found_within(PATIENCE, what, look).await
 }
 
-/// The same, with a patience of its own.
+/// Like [`found`], with another limit on the waiting.
 pub async fn found_within<T>(
     patience: Duration,
     what: &str,

@@ -1,25 +1,27 @@
-//! The damages that are planted. Each has sessions and users of its own, so that all may be in one tenant.
+//! The kinds of damage that the tests plant. Each has sessions and users of its own, so that one tenant can have
+//! all of them.
 
 use testkit::{broker::Broker, redis_tenant::RedisTenant, rows::*};
 use token_broker::store::redis::maintenance::check::FindingKind;
 
-/// What is broken, and what a check should say of it.
+/// What is broken, and what a check should report.
 pub struct Damage {
-    /// Its name, of which its sessions and users are made.
+    /// The name of the damage. The names of its sessions and users contain it.
     pub name: &'static str,
     pub kind: FindingKind,
-    /// The key that it is about, where `$` stands for the name.
+    /// The damaged key. `$` stands for the name.
     key: &'static str,
-    /// The index, if one is named.
+    /// The index in the finding, if it has one.
     index: &'static str,
-    /// What is done to sound data, a command a line; `@` stands for the tenant's prefix.
+    /// The commands that damage sound data, one per line. `@` stands for the tenant's prefix.
     commands: &'static str,
 }
 
 impl Damage {
     /// Stores sound rows and breaks them.
     ///
-    /// There are the sessions `$a` and `$b` of the user `$u`, each with two rows, and `$c` of `$v`.
+    /// The user `$u` has the sessions `$a` and `$b`, and the user `$v` has the session `$c`. Each session has two
+    /// rows.
     pub async fn plant(&self, tenant: &RedisTenant) {
         self.store_sound(&tenant.broker()).await;
         for command in self.commands.lines().map(str::trim) {
@@ -42,7 +44,7 @@ impl Damage {
         }
     }
 
-    /// The finding that is due: kind, key and index.
+    /// Returns the expected finding: kind, key and index.
     pub fn due(&self, tenant: &RedisTenant) -> (FindingKind, String, Option<String>) {
         let index = (!self.index.is_empty()).then(|| self.spell(tenant, self.index));
         (self.kind, self.spell(tenant, self.key), index)
@@ -53,7 +55,7 @@ impl Damage {
     }
 }
 
-/// All damages that one command or two can do.
+/// All damages that one or two commands can cause.
 pub const DAMAGES: &[Damage] = &[
     Damage {
         name: "row-not-in-its-session",

@@ -1,6 +1,5 @@
-//! A healthy tenant under load. `CHECK_ROWS` says how many rows it has, 3,000 by default; the figures that
-//! count are those of
-//! `CHECK_ROWS=200000 cargo test --release --test check healthy -- --nocapture`.
+//! Tests a healthy tenant under load. `CHECK_ROWS` is the number of its rows, 3,000 by default. The relevant
+//! figures are those of `CHECK_ROWS=200000 cargo test --release --test check healthy -- --nocapture`.
 
 use std::{env, time::Duration};
 
@@ -18,7 +17,7 @@ use crate::{
 
 const ROWS_A_SESSION: usize = 2;
 
-/// Rows of 2 KiB, two a session, twenty a user; one in twenty without an end.
+/// Writes rows of 2 KiB, two per session and twenty per user. One in twenty has no expiry.
 fn fill(tenant: &RedisTenant, rows: usize) {
     let mut raw = tenant.raw();
     let token = "x".repeat(850);
@@ -70,7 +69,7 @@ async fn nothing_is_reported_of_a_healthy_tenant_under_load() {
 
     let load = Load::start(&tenant, 8, rows / ROWS_A_SESSION);
     figures(&server, "under load", &tenant, Some(&load)).await;
-    // A repair of what is healthy has nothing to do but to sweep.
+    // A repair of a healthy tenant only removes leftovers.
     let mut looked_again = 0;
     for _ in 0..2 {
         let report = repair(&tenant).await;
@@ -83,7 +82,7 @@ async fn nothing_is_reported_of_a_healthy_tenant_under_load() {
     tenant.audit();
 }
 
-/// Checks once, and prints what it took.
+/// Checks once, and prints the time and costs.
 async fn figures(
     server: &RedisServer,
     what: &str,
@@ -112,7 +111,7 @@ async fn figures(
     report
 }
 
-/// Processor time that Redis has taken.
+/// Returns the CPU time that Redis has used.
 fn cpu_of(server: &RedisServer) -> Duration {
     let info: String = redis::cmd("INFO")
         .arg("cpu")

@@ -1,6 +1,7 @@
-//! Others who write while a check runs: rows are stored, moved between users, deleted and expire.
+//! Writers that run during a check: they store rows, move them between users, delete them, and let
+//! them expire.
 //!
-//! The rows that expire, those of provider `r`, keep their users: see
+//! The rows that expire are those of provider `r`. They stay with their users: see
 //! `others::a_row_that_expired_and_is_anothers_now`.
 
 use std::{
@@ -23,7 +24,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts writers on so many sessions, called `s0`, `s1` and so on, of a tenth as many users.
+    /// Starts writers on `sessions` sessions, called `s0`, `s1` and so on. There are a tenth as
+    /// many users.
     pub fn start(tenant: &RedisTenant, writers: u64, sessions: usize) -> Self {
         let mut load = Self {
             running: JoinSet::new(),
@@ -66,12 +68,12 @@ impl Load {
         load
     }
 
-    /// How many calls were answered.
+    /// Returns how many calls were answered.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Stops the writers; gives how many calls there were.
+    /// Stops the writers, and returns how many calls there were.
     pub async fn stop(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.running.join_next().await {
@@ -81,7 +83,7 @@ impl Load {
     }
 }
 
-/// The user of a session, where nobody has moved it.
+/// Returns the user of a session, if no writer has moved it.
 pub fn user_of(session: usize) -> String {
     format!("u{}", session / 10)
 }

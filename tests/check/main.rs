@@ -1,20 +1,20 @@
-//! `token-broker check` against a real Redis: what it finds, what it mends, and that it tells the truth
-//! while others write. Damage is planted as raw commands, never through our own code.
+//! Tests `token-broker check` on a real Redis: what it finds, what it mends, and that its findings are right while
+//! other clients write. The tests plant damage with raw commands, and never through the broker's code.
 //!
 //! | what | file |
 //! |---|---|
-//! | each damage is found by kind and key; looking changes nothing; a repair mends it | `planted` |
+//! | each damage is found by kind and key; a check changes nothing; a repair mends it | `planted` |
 //! | all of them are mended under load, and no healthy row is touched | `repair` |
 //! | a healthy tenant under load is healthy: `CHECK_ROWS` says how large | `healthy` |
-//! | what other software leaves behind is no damage | `others` |
-//! | writes and crashes between its steps | `races` |
-//! | a slot of a cluster that moves under it | `moving` |
-//! | a check that isn't atomic would tell of damage that isn't there; the audit notices what isn't mended | `teeth` |
-//! | the report for people | `report` |
+//! | what other software leaves behind isn't damage | `others` |
+//! | writes and crashes between the steps of a check | `races` |
+//! | a slot of a cluster moves during a check | `moving` |
+//! | a check that isn't atomic would report false damage; the audit notices unmended damage | `teeth` |
+//! | the report for the operator | `report` |
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and one tells figures"
+    reason = "a test fails by panicking, and one test prints figures"
 )]
 
 mod damage;
@@ -34,30 +34,30 @@ use token_broker::store::redis::{
     maintenance::progress::Silent,
 };
 
-/// A new tenant on the Redis that the tests share.
+/// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {
     RedisTenant::on(RedisServer::shared())
 }
 
-/// Looks, and changes nothing.
+/// Checks the tenant without changing it.
 async fn look(tenant: &RedisTenant) -> Report {
     Check::new(&tenant.store()).run(&Silent).await.unwrap()
 }
 
-/// Mends what can be mended.
+/// Checks the tenant and mends what can be mended.
 async fn repair(tenant: &RedisTenant) -> Report {
     let check = Check::new(&tenant.store()).repairing(true);
     check.run(&Silent).await.unwrap()
 }
 
-/// All that a report lists: kind, key and index.
+/// Returns everything that a report lists: kind, key and index.
 fn found(report: &Report) -> Vec<(FindingKind, &str, Option<&str>)> {
     let all = report.damage.iter().chain(&report.leftovers);
     all.map(|finding| (finding.kind, &*finding.key, finding.index.as_deref()))
         .collect()
 }
 
-/// The rows of a snapshot, with their ends.
+/// Returns the rows of a snapshot, with their expiries.
 fn rows(snapshot: &Snapshot, prefix: &str) -> Snapshot {
     let begin = format!("{prefix}upstream:");
     let index = format!("{prefix}upstream:idx:");

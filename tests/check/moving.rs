@@ -1,4 +1,4 @@
-//! A check while a slot moves from one node of a cluster to another, key by key.
+//! Tests a check while a slot moves from one node of a cluster to another, key by key.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::{found, look, repair, rows};
 
 const ROWS: usize = 1_500;
 
-/// Rows without an end, since ends shift by milliseconds when keys move; every hundredth is missing in its
-/// session's index.
+/// Plants rows without an expiry, because expiries shift by milliseconds when keys move. Every hundredth row is
+/// missing in its session's index.
 fn plant(tenant: &RedisTenant) {
     let mut pipe = redis::pipe();
     for number in 0..ROWS {
@@ -29,7 +29,7 @@ fn plant(tenant: &RedisTenant) {
     pipe.exec(&mut tenant.raw()).unwrap();
 }
 
-/// A key that is on its way is neither gone nor in the wrong place: no member is taken out for it.
+/// A key that is being moved is neither gone nor misplaced. No member is removed because of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_moves_under_a_repair() {
     let cluster = Arc::new(Cluster::start(&cluster::Options::default()));
@@ -60,7 +60,7 @@ async fn a_slot_moves_under_a_repair() {
         }
     }
     mover.await.unwrap();
-    // An answer that was lost may have told of some.
+    // An answer that was lost may have reported some of them.
     assert!(mended <= ROWS as u64 / 100);
     assert_ne!(cluster.owner_of(slot), Some(from));
     assert_eq!(found(&look(&tenant).await), []);

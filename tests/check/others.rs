@@ -1,4 +1,4 @@
-//! What other software and passing time leave behind.
+//! Tests what other software leaves behind, and what rows leave behind when they expire.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use token_broker::store::redis::maintenance::check::FindingKind;
 
 use crate::{found, look, repair, tenant};
 
-/// In the grace period: older rows, users' indexes without an end and with dead members, `null` rows,
-/// identities that went without their places, ids that are spelled plainly, and what else an auth server
-/// keeps.
+/// The grace period: there are older rows, users' indexes without an expiry and with dead members, `null` rows,
+/// identities that are gone without their index members, ids that are spelled plainly, and other keys of an auth
+/// server.
 #[tokio::test]
 async fn what_an_auth_server_writes_is_no_damage() {
     let tenant = tenant();
@@ -51,7 +51,7 @@ async fn what_an_auth_server_writes_is_no_damage() {
     );
     assert!(tenant.snapshot() == before);
 
-    // A repair sweeps, and nothing that is alive loses its place.
+    // A repair removes leftovers, and no live row loses its place in an index.
     let swept = repair(&tenant).await;
     assert_eq!((swept.damaged(), swept.mended()), (0, 4), "{swept}");
     let after = tenant.snapshot();
@@ -62,8 +62,8 @@ async fn what_an_auth_server_writes_is_no_damage() {
     assert_eq!(found(&look(&tenant).await), []);
 }
 
-/// A user whose id other software spells plainly: its index isn't the one that calls of the broker look
-/// at, but the rows in it are in the right place there.
+/// Other software spells a user's id plainly. The broker doesn't use that user's index, but its rows are right to
+/// be in it.
 #[tokio::test]
 async fn a_plainly_spelled_user() {
     let tenant = tenant();
@@ -78,7 +78,7 @@ async fn a_plainly_spelled_user() {
     assert_eq!(found(&look(&tenant).await), [due]);
 }
 
-/// Rows that expire leave members behind: that is told, and is no damage.
+/// Expired rows leave members behind. The report counts them, but not as damage.
 #[tokio::test]
 async fn rows_that_expired() {
     let tenant = tenant();
@@ -97,8 +97,8 @@ async fn rows_that_expired() {
     assert_eq!(found(&look(&tenant).await), []);
 }
 
-/// A row that expired and is stored anew for another user: nothing told the first user's index. Every
-/// reader of the broker asks a row whose it is; other software may not, so that it counts as damage.
+/// A row expires and is then stored again for another user. The first user's index still has it. The broker checks
+/// the user of each row that it reads. Other software may not, so this counts as damage.
 #[tokio::test]
 async fn a_row_that_expired_and_is_anothers_now() {
     let tenant = tenant();
@@ -118,7 +118,7 @@ async fn a_row_that_expired_and_is_anothers_now() {
     assert!(broker.read(&key("s", "p")).await.is_some());
 }
 
-/// Other tenants' keys, and those of other software, are nobody's business here.
+/// A check ignores other tenants' keys and those of other software.
 #[tokio::test]
 async fn other_tenants_are_left_alone() {
     let tenant = tenant();

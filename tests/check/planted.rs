@@ -1,11 +1,12 @@
-//! Each damage alone.
+//! Tests each damage by itself.
 
 use token_broker::store::redis::maintenance::check::FindingKind;
 
 use crate::{damage::DAMAGES, found, look, repair, rows, tenant};
 
-/// It is found by kind, key and index, and nothing else is; looking changes nothing; a repair mends it
-/// where one can, and touches no row; after that there is nothing to find.
+/// The check finds the damage by kind, key and index, and nothing else. Without `--repair` it
+/// changes nothing. A repair mends the damage if it can, and changes no row. After that there is
+/// nothing to find.
 #[tokio::test]
 async fn each_damage_is_found_and_mended() {
     for damage in DAMAGES {
@@ -48,7 +49,7 @@ async fn each_damage_is_found_and_mended() {
     }
 }
 
-/// There is a planted damage of each kind, and a dozen of them and more can be mended.
+/// Every kind of damage is planted, and more than a dozen damages can be mended.
 #[test]
 fn every_kind_is_planted() {
     for kind in FindingKind::ALL {
@@ -97,7 +98,7 @@ async fn an_orphan() {
     }
 }
 
-/// Ids that are encoded in keys are no damage, and neither are rows without a user or without an end.
+/// Encoded ids in keys aren't damage. Neither are rows without a user, or without an expiry.
 #[tokio::test]
 async fn odd_ids_are_sound() {
     use testkit::rows::{bare, key, row};
@@ -128,7 +129,7 @@ async fn odd_ids_are_sound() {
     );
 }
 
-/// An index of very many members is looked at whole, and mended.
+/// An index with very many members is checked completely, and mended.
 #[tokio::test]
 async fn a_large_index() {
     let tenant = tenant();

@@ -1,4 +1,4 @@
-//! Writes and crashes between the steps of a check, by a proxy that sees each command.
+//! Tests writes and crashes between the steps of a check, with a proxy that sees each command.
 
 use std::{
     sync::{
@@ -21,12 +21,12 @@ use token_broker::store::redis::{
 
 use crate::{damage::DAMAGES, found, look, rows, tenant};
 
-/// Whether it looks at a row: the script with three or four keys.
+/// Returns whether a command looks at a row: the script with three or four keys.
 fn looks_at_a_row(command: &Command) -> bool {
     command.name().starts_with("EVAL") && matches!(command.args[2].as_slice(), b"3" | b"4")
 }
 
-/// A repair of a sound row, with a write between reading the row and looking for it in its indexes.
+/// Repairs a sound row, with a write between reading the row and looking for it in its indexes.
 async fn with_a_write_between<F>(
     tenant: &RedisTenant,
     write: impl Fn() -> F + Send + Sync + 'static,
@@ -53,7 +53,7 @@ where
     report.unwrap()
 }
 
-/// The row is gone, or somebody else's: a check that went on with what it had read would tell of damage.
+/// The row is gone, or belongs to another user. A check that kept using the old row would report damage.
 #[tokio::test]
 async fn a_row_that_changes_under_the_check() {
     let tenant = tenant();
@@ -83,7 +83,7 @@ async fn a_row_that_changes_under_the_check() {
     assert_eq!((found(&nobody), nobody.looked_again), (vec![], 1));
 }
 
-/// A row that is another whenever it is looked at is given up, and counted.
+/// A row that is different each time it is read is skipped and counted.
 #[tokio::test]
 async fn a_row_that_never_settles() {
     let tenant = tenant();
@@ -110,8 +110,8 @@ async fn a_row_that_never_settles() {
     );
 }
 
-/// A repair that is cut off at any of its commands leaves no row changed and nothing worse than before, and
-/// the next one finishes it.
+/// A repair that is cut off at any of its commands has changed no row and made nothing worse. The next repair
+/// finishes the work.
 #[tokio::test]
 async fn cut_off_at_every_command() {
     let server = RedisServer::start();

@@ -1,11 +1,11 @@
-//! Mending while others write.
+//! Tests repairs while other clients write.
 
 use testkit::{snapshot::Snapshot, waiting::until};
 
 use crate::{damage::DAMAGES, found, load::Load, look, repair, rows, tenant};
 
-/// All damages at once, some of them planted while a repair runs: everything that can be mended is, and no
-/// row that the writers leave alone changes.
+/// Plants all damages, some of them while a repair runs. Everything that can be mended is, and no row changes that
+/// the writers leave alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_damages_are_mended_under_load() {
     let tenant = tenant();
@@ -39,7 +39,7 @@ async fn all_damages_are_mended_under_load() {
         let left = kind.remedy().is_some();
         assert_eq!(found(&looked).contains(&due), left, "{}", damage.name);
     }
-    // Nothing else was reported: of the sessions of the load, there is nothing to report.
+    // Nothing else was reported. In particular, nothing was reported about the sessions of the load.
     for report in reports.iter().chain([&looked]) {
         for finding in &report.damage {
             let due = DAMAGES.iter().map(|damage| damage.due(&tenant));
@@ -52,7 +52,7 @@ async fn all_damages_are_mended_under_load() {
     tenant.audit();
 }
 
-/// The rows that no writer touches, with their ends.
+/// Returns the rows that no writer touches, with their expiries.
 fn planted_rows(snapshot: &Snapshot, prefix: &str) -> Snapshot {
     let mut rows = rows(snapshot, prefix);
     rows.0.retain(|key, _| {
@@ -63,7 +63,7 @@ fn planted_rows(snapshot: &Snapshot, prefix: &str) -> Snapshot {
     rows
 }
 
-/// An end that an index has is never an earlier one after a repair, and an index without one has none.
+/// A repair never makes an index expire earlier, and an index without an expiry gets none.
 #[tokio::test]
 async fn no_end_becomes_earlier() {
     let tenant = tenant();
@@ -86,7 +86,8 @@ async fn no_end_becomes_earlier() {
     assert_eq!(later, 4, "the indexes that ended too early");
 }
 
-/// Both sides of the rule about users' indexes: in the grace period a mended one has no end, later it has.
+/// Tests both sides of the rule about users' indexes: a mended index has no expiry in the grace period, and has one
+/// after it.
 #[tokio::test]
 async fn the_grace_period_decides_whether_a_users_index_has_an_end() {
     use testkit::snapshot::Life;

@@ -1,4 +1,4 @@
-//! What an operator reads.
+//! Tests the report that the operator reads.
 
 use testkit::rows::*;
 use token_broker::store::redis::maintenance::{check::Check, progress::Silent};
@@ -54,7 +54,7 @@ async fn every_damage_is_named_and_every_line_says_what_to_do() {
     assert!(text.contains("; mended\n"));
 }
 
-/// JSON has the same, with the names of the kinds that the text has.
+/// The JSON report has the same findings, with the same names of the kinds as the text.
 #[tokio::test]
 async fn json_names_kind_key_and_index() {
     let tenant = tenant();
@@ -76,7 +76,7 @@ async fn json_names_kind_key_and_index() {
     }
 }
 
-/// However much is wrong, a report lists no more than it was told, and counts all.
+/// However much is damaged, a report lists no more than the given number, and counts everything.
 #[tokio::test]
 async fn a_list_is_bounded() {
     let tenant = tenant();

@@ -1,12 +1,12 @@
-//! That these tests notice what they are there for.
+//! Tests that the other tests notice faults.
 
 use redis::Commands;
 use testkit::{audit, redis_tenant::RedisTenant, waiting::until};
 
 use crate::{damage::DAMAGES, load::Load, look, tenant};
 
-/// A check that reads the rows, then their indexes: what it takes for damage under load isn't there. The
-/// real one, over the same data at the same time, tells of none.
+/// A check that reads the rows first and their indexes afterwards reports damage under load that isn't there. The
+/// real check, on the same data at the same time, reports none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_in_two_steps_tells_of_damage_that_is_not_there() {
     let tenant = tenant();
@@ -29,7 +29,8 @@ async fn a_check_in_two_steps_tells_of_damage_that_is_not_there() {
     tenant.audit();
 }
 
-/// How many rows are in no index of their user or session, as read one after the other.
+/// Returns how many rows are missing in the index of their user or session, if the two are read one after the
+/// other.
 fn naive_findings(tenant: &RedisTenant) -> usize {
     let mut raw = tenant.raw();
     let rows = tenant.key("upstream:s*");
@@ -52,7 +53,7 @@ fn naive_findings(tenant: &RedisTenant) -> usize {
     missing
 }
 
-/// The audit that says that a repair worked sees, unmended, each damage that breaks I1: it shares no code
+/// The audit, which other tests use to confirm repairs, sees each unmended damage that breaks I1. It shares no code
 /// with the check.
 #[tokio::test]
 async fn the_audit_notices_what_is_not_mended() {

@@ -1,5 +1,5 @@
-//! What the suite asks of a backend beside its [`Store`]: to start, and to show a little of its
-//! inside where a guarantee can't be seen from the outside.
+//! What the suite needs from a backend besides its [`Store`]: to start it, and to look inside it
+//! where a guarantee isn't visible from outside.
 
 use std::{future::Future, marker::PhantomData, sync::Arc};
 
@@ -17,42 +17,43 @@ use token_broker::{
 
 use crate::shared_servers::SharedServers;
 
-/// Data that brokers share, and the brokers. Clones are the same data.
+/// Data that brokers share, and the brokers. Clones share the same data.
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The store under test.
     type Store: Store + Identities;
 
-    /// Begins without any data.
+    /// Starts a backend without any data.
     fn start() -> impl Future<Output = Self> + Send;
 
-    /// Another one of the same kind, without any data.
+    /// Returns another backend of the same kind, without any data.
     fn fresh(&self) -> Self;
 
-    /// The store of one more broker on the same data.
+    /// Returns the store of a new broker on the same data.
     fn store(&self) -> Self::Store;
 
-    /// Whose data it is.
+    /// Returns the tenant that the data belongs to.
     fn tenant(&self) -> Tenant;
 
-    /// How many rows the user's index holds, those that are gone among them.
+    /// Returns how many members the user's index has, including members whose rows are gone.
     fn user_index_size(&self, user: &UserId) -> impl Future<Output = usize> + Send;
 
-    /// Breaks the row at `key`, so that it can't be decoded; `false` where that can't happen.
+    /// Breaks the row at `key`, so that it can't be decoded. Returns `false` if that is impossible
+    /// in this backend.
     fn spoil(&self, key: &RowKey) -> bool;
 
-    /// All of the data, comparable.
+    /// Returns all of the data, in a form that can be compared.
     fn dump(&self) -> impl PartialEq + Send;
 
-    /// Looks at the data itself for what no reader would notice; panics if it is unsound. Called
+    /// Checks the data itself for damage that no reader would notice. Panics if it is unsound. Runs
     /// after each case.
     fn audit(&self) {}
 
-    /// One more broker on the data.
+    /// Returns a new broker on the data.
     fn broker(&self) -> Broker<Self::Store> {
         Broker::new(self.store(), broker::rules(self.tenant()))
     }
 
-    /// One more broker, of another rules.
+    /// Returns a new broker with other rules.
     fn broker_with(&self, change: impl FnOnce(&mut Rules)) -> Broker<Self::Store> {
         let mut rules = broker::rules(self.tenant());
         change(&mut rules);
@@ -60,7 +61,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     }
 }
 
-/// The memory of one process: all brokers are the same one.
+/// The memory of one process. All brokers are the same one.
 #[derive(Clone)]
 pub struct MemoryBackend(Arc<MemoryStore>);
 
@@ -87,18 +88,18 @@ impl Backend for MemoryBackend {
         self.0.user_rows(user).await.unwrap().len()
     }
 
-    /// What is kept as a value of Rust needs no decoding.
+    /// The rows are Rust values and need no decoding.
     fn spoil(&self, _: &RowKey) -> bool {
         false
     }
 
-    /// Its `Debug` shows all that it keeps but the tokens.
+    /// The store's `Debug` shows everything except the tokens.
     fn dump(&self) -> impl PartialEq + Send {
         format!("{:?}", self.0)
     }
 }
 
-/// A tenant on servers that the suite's tests share. Each broker has connections of its own.
+/// A tenant on servers that the suite's tests share. Each broker has its own connections.
 pub struct On<P>(pub RedisTenant, PhantomData<P>);
 
 impl<P> Clone for On<P> {

@@ -1,20 +1,20 @@
-//! Random choices that can be made again: `CONFORMANCE_SEED=<seed>` repeats the choices of a run
-//! that failed (how tasks interleave is still the machine's affair).
+//! Random choices that can be repeated: `CONFORMANCE_SEED=<seed>` repeats the choices of a failed
+//! run. It doesn't repeat how the tasks interleave.
 
 use std::{env, ops::Range, sync::OnceLock};
 
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 
-/// A source of choices.
+/// A source of random choices.
 pub struct Dice(SmallRng);
 
 impl Dice {
-    /// The choices of a case, the same in each run with the same seed.
+    /// Returns the choices of a case. They are the same in each run with the same seed.
     pub fn new() -> Self {
         Self(SmallRng::seed_from_u64(seed()))
     }
 
-    /// Choices for a task, apart from those of all others.
+    /// Returns the choices for a task, independent of all others.
     pub fn fork(&mut self) -> Self {
         Self(SmallRng::seed_from_u64(self.0.next_u64()))
     }
@@ -23,7 +23,7 @@ impl Dice {
         self.0.random_range(range)
     }
 
-    /// Once in so many times.
+    /// Returns `true` once in so many times, on average.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.in_range(0..times) == 0
     }
@@ -33,7 +33,7 @@ impl Dice {
     }
 }
 
-/// The seed of this run.
+/// Returns the seed of this run.
 pub fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| match env::var("CONFORMANCE_SEED") {

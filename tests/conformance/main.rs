@@ -1,14 +1,14 @@
-//! What every store must keep: the semantics of each RPC (guarantees, section 2.1) and the invariants
-//! I1 to I10 (guarantees, section 3.2), on every backend.
+//! Tests of what every store must guarantee: the semantics of each RPC (guarantees, section 2.1)
+//! and the invariants I1 to I10 (guarantees, section 3.2), on every backend.
 //!
-//! - `cases/` states the guarantees, one async function each, named after what it guarantees;
+//! - `cases/` states the guarantees: each is an async function, named after the guarantee;
 //! - `suite.rs` lists them; [`conformance!`] below makes a test of each for every backend;
-//! - `teeth.rs` gives stores that are wrong on purpose (`naive/`) to the cases that must notice.
+//! - `teeth.rs` runs the cases on stores that are wrong on purpose (`naive/`). The cases must notice.
 //!
-//! A new backend implements `Backend` (`backend.rs`) and gets a line below. What only Redis can get
-//! wrong, I10 among it, is in `tests/redis/`.
+//! A new backend implements `Backend` (`backend.rs`) and gets a line below. The tests of what only
+//! Redis can get wrong, including I10, are in `tests/redis/`.
 //!
-//! A run that failed names its seed; `CONFORMANCE_SEED` repeats it.
+//! A failed run prints its seed. `CONFORMANCE_SEED` repeats it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[macro_use]

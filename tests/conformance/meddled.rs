@@ -1,19 +1,20 @@
-//! A store in whose calls something happens: what a race does once in a million times, each time.
+//! A store that runs other code in the middle of a call, and so makes a rare race happen every
+//! time.
 
 use std::{future::Future, pin::Pin, sync::Mutex, time::Duration};
 
 use token_broker::store::{Error, Observed, Observer, Operation};
 
-/// A store between whose reads and writes somebody else is at work, once.
+/// A store that runs other code once, between a read and a write.
 pub type Meddled<S> = Observed<S, Meddling>;
 
-/// What happens when the first call of a kind has read what it reads.
+/// The code to run after the first call of a kind has read.
 pub struct Meddling {
     after: Operation,
     what: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
 }
 
-/// `store`, in which `what` happens after the first call of `after`.
+/// Wraps `store` so that `what` runs after the first call of `after`.
 pub fn meddled<S>(
     store: S,
     after: Operation,

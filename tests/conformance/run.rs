@@ -1,5 +1,5 @@
-//! Running a case: a conformance case is an async function that takes a backend and panics where
-//! the backend breaks its promise.
+//! Runs the cases. A conformance case is an async function that takes a backend and panics if the
+//! backend breaks a guarantee.
 
 use std::{future::Future, panic::resume_unwind};
 
@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{backend::Backend, dice::seed};
 
-/// Runs a case on a backend that it starts, then looks at the data itself.
+/// Starts a backend, runs a case on it, then audits the data.
 pub fn run<B, F>(case: impl FnOnce(B) -> F)
 where
     B: Backend,
@@ -23,9 +23,9 @@ where
     });
 }
 
-/// Runs a case on a backend that breaks a promise; answers what the case says about it, or nothing
-/// if it doesn't notice.
-pub fn verdict<B, F>(backend: B, case: impl FnOnce(B) -> F) -> Option<String>
+/// Runs a case on a backend that breaks a guarantee. Returns the message of the case's panic, or
+/// `None` if the case doesn't notice.
+pub fn panic_message<B, F>(backend: B, case: impl FnOnce(B) -> F) -> Option<String>
 where
     B: Backend,
     F: Future<Output = ()> + Send + 'static,
@@ -38,10 +38,10 @@ where
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
 }
 
-/// The name of threads whose panics are expected, and not printed.
+/// The name of threads whose panics are expected. These panics aren't printed.
 pub const QUIET: &str = "expected to panic";
 
-/// Real threads: races are real.
+/// Uses several threads, so that races can happen.
 fn runtime(thread_name: &str) -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(4).thread_name(thread_name);

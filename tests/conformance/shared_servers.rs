@@ -1,5 +1,5 @@
-//! Where Redis' data may be: real servers of every topology, which the tests of this process share.
-//! The broker has the rights of `deploy/redis/` there, and no others.
+//! The servers for Redis' data: real servers of every topology, which the tests of this process
+//! share. The broker has only the rights in `deploy/redis/` there.
 
 use std::{future::Future, sync::OnceLock, time::Duration};
 
@@ -17,10 +17,10 @@ const CALM: Duration = Duration::from_secs(15);
 
 /// Servers to run the suite on.
 pub trait SharedServers: Send + Sync + 'static {
-    /// What they are.
+    /// The servers' type.
     type Servers: Deployment;
 
-    /// Those that all tests of this process share.
+    /// Returns the servers that all tests of this process share.
     fn shared() -> impl Future<Output = &'static Self::Servers> + Send;
 }
 
@@ -46,13 +46,13 @@ macro_rules! shared_servers {
 async fn at_once(_: &Standalone) {}
 
 shared_servers! {
-    /// One server.
+    /// A single server.
     Tcp: Standalone = Standalone::start(Program::Usual, Security::ACL), at_once;
-    /// One server, over TLS.
+    /// A single server, over TLS.
     TcpTls: Standalone = Standalone::start(Program::Usual, Security::ALL), at_once;
-    /// One server, by a Unix socket.
+    /// A single server, by a Unix socket.
     Unix: Standalone = Standalone::on_a_socket(), at_once;
-    /// The oldest Redis that is promised.
+    /// The oldest supported Redis.
     Oldest: Standalone = Standalone::start(Program::Oldest, Security::ACL), at_once;
     /// The newest Valkey.
     Valkey: Standalone = Standalone::start(Program::Valkey, Security::ACL), at_once;

@@ -1,6 +1,7 @@
-//! The list of all cases, and the macro that makes a test of each for every backend.
+//! The list of all cases, and the macro that makes a test of each case for every backend.
 
-/// `conformance!(name => Backend, ...)`: a module of tests for each backend. A backend costs a line.
+/// `conformance!(name => Backend, ...)` declares a module of tests for each backend. A backend
+/// takes one line.
 macro_rules! conformance {
     ($($name:ident => $backend:ty),* $(,)?) => {$(
         mod $name {

@@ -1,5 +1,6 @@
-//! The suite has teeth: a store with a known flaw fails the case that is about it, and says so.
-//! That the same store without a flaw passes all cases, `main.rs` shows.
+//! Tests that the suite notices broken stores: a store with a known flaw fails the case for that
+//! flaw, and the message says so. `main.rs` shows that the same store without a flaw passes all
+//! cases.
 
 use std::{panic, sync::Once, thread};
 
@@ -9,11 +10,12 @@ use crate::{
         read::*, store::*, users::*,
     },
     naive::{Flaw, NaiveBackend},
-    run::{QUIET, verdict},
+    run::{QUIET, panic_message},
 };
 
-/// How often a flaw may get away before its case counts as blind: some show only when tasks meet at
-/// the wrong moment. The shyest, [`Flaw::ReindexesInTwoSteps`], shows in one try of four or five.
+/// How many tries a case has to notice a flaw. Some flaws show only if tasks interleave in a
+/// certain way. [`Flaw::ReindexesInTwoSteps`] is the least visible, and shows in one of four or
+/// five tries.
 const CHANCES: usize = 100;
 
 macro_rules! teeth {
@@ -65,14 +67,15 @@ teeth! {
     cached_reads: ReadsFromACache, i7_a_write_is_readable_through_every_broker_at_once;
 }
 
-/// The case fails with the flaw and, where it is named after an invariant, names it.
+/// Checks that the case fails with the flaw. If the case is named after an invariant, its message
+/// must name it.
 fn bites<F>(name: &str, flaw: Flaw, case: impl Fn(NaiveBackend) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     silence_expected_panics();
-    let verdicts = (0..CHANCES).map(|_| verdict(NaiveBackend::with(flaw), &case));
-    let Some(verdict) = verdicts.flatten().next() else {
+    let messages = (0..CHANCES).map(|_| panic_message(NaiveBackend::with(flaw), &case));
+    let Some(message) = messages.flatten().next() else {
         panic!("{name} doesn't notice a store that is wrong: {flaw:?}");
     };
     let (head, _) = name.split_once('_').unwrap();
@@ -81,8 +84,8 @@ where
         .filter(|number| number.parse::<u8>().is_ok());
     if let Some(number) = invariant {
         assert!(
-            verdict.contains(&format!("I{number}")),
-            "{name} says only: {verdict}"
+            message.contains(&format!("I{number}")),
+            "{name} says only: {message}"
         );
     }
 }

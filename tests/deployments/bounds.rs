@@ -1,4 +1,4 @@
-//! No call lasts longer than the settings allow, whatever the servers do.
+//! Tests that no call lasts longer than the settings allow, whatever the servers do.
 
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,11 @@ use token_broker::{
     tokens::Binding,
 };
 
-/// `redis-failover-wait`, an answer that is waited for, and what a loaded machine adds.
+/// The longest time of a call: `redis-failover-wait`, one timeout for an answer, and the delay that
+/// a loaded machine may add.
 const LONGEST: Duration = Duration::from_millis(1_000 + 500 + 1_500);
 
-/// Calls of each kind at once: each fails, in time.
+/// Makes calls of each kind at once, and checks that each fails in time.
 async fn calls_fail_in_time<S: Store + Identities>(broker: &Broker<S>, when: &str) {
     let (key, all, user) = (key("s", "p"), Binding::default(), user("u"));
     let begun = Instant::now();
@@ -65,7 +66,7 @@ async fn calls_fail_in_time<S: Store + Identities>(broker: &Broker<S>, when: &st
     );
 }
 
-/// Every server hangs, then every server is gone.
+/// Every server hangs, and then every server is down.
 async fn bounded(tenant: RedisTenant, servers: &[RedisServer]) {
     let tenant = tenant
         .with("redis-failover-wait", "1s")

@@ -1,5 +1,5 @@
-//! The rights of `deploy/redis/` are enough, and none too many: without any one of them something
-//! fails.
+//! Tests that the rights in `deploy/redis/` are enough, and that each is needed: without any one of
+//! them something fails.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -26,14 +26,14 @@ use token_broker::{
     types::{RowKey, Version},
 };
 
-/// What the rules of a user allow.
+/// Returns the rights that the rules of a user grant.
 fn rights(acl: &str) -> Vec<&str> {
     acl.split_whitespace()
         .filter(|rule| rule.starts_with('+'))
         .collect()
 }
 
-/// Gives the broker all rights but one.
+/// Gives the broker all rights except one.
 fn take(server: &RedisServer, acl: &str, right: &str) {
     let acl = acl.replace("{prod:auth}", "{t-*:conf}");
     let acl = acl.replace("CHANGE-ME", BROKER_PASSWORD);
@@ -46,7 +46,7 @@ fn take(server: &RedisServer, acl: &str, right: &str) {
     server.ask::<()>(&command).unwrap();
 }
 
-/// A row as older auth servers wrote it.
+/// A row as older auth servers write it.
 const OLD: &str = r#"{"provider_id":"oidc","access_token":"at","refresh_token":"rt","id_token":"",
     "expires_at":4102444800,"user_id":"old","upstream_subject":"subject","client_id":"client"}"#;
 
@@ -54,7 +54,7 @@ fn text<E: Debug>(error: E) -> String {
     format!("{error:?}")
 }
 
-/// Everything that a broker does in its life, on a new tenant. Ends at the first thing that fails.
+/// Makes a broker do everything that it ever does, on a new tenant. Stops at the first failure.
 async fn a_life(tenant: &RedisTenant, starts: &[RedisTenant]) -> Result<(), String> {
     tenant.run::<()>(&["SCRIPT", "FLUSH"]);
     tenant.run::<()>(&["SET", &tenant.key("upstream:old"), OLD, "PX", "3600000"]);
@@ -94,7 +94,7 @@ async fn a_life(tenant: &RedisTenant, starts: &[RedisTenant]) -> Result<(), Stri
     };
     write(&key("s", "p"), Some(1)).await?;
     write(&key("s", "p"), Some(2)).await?;
-    // An index that stays for a row without end, and no longer than that.
+    // An index has no expiry for a row without one, and only as long as that row exists.
     write(&key("s", "endless"), None).await?;
     write(&key("s", "one too many"), None).await?;
     broker
@@ -146,7 +146,7 @@ async fn a_life(tenant: &RedisTenant, starts: &[RedisTenant]) -> Result<(), Stri
 /// Long enough that no server counts as failed because the machine is busy.
 const CALM: Duration = Duration::from_secs(15);
 
-/// What only a cluster asks for, and databases are of no use there.
+/// The rights that only a cluster needs. Databases don't exist in a cluster.
 const OF_CLUSTERS: [&str; 2] = ["+asking", "+cluster|nodes"];
 
 #[tokio::test]
@@ -200,7 +200,8 @@ async fn each_right_of_the_broker_in_a_cluster_is_needed() {
     }
 }
 
-/// Reads a row while its slot moves. There is none: so the other node is to be asked, too.
+/// Reads a row while its slot moves. The row doesn't exist, so the store must ask the other node
+/// too.
 async fn read_on_the_move(cluster: &Cluster, tenant: &RedisTenant) -> Result<(), String> {
     let slot = slot(&tenant.prefix());
     let from = cluster.owner_of(slot).unwrap();

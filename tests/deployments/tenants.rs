@@ -1,4 +1,5 @@
-//! Many tenants of one process share its Redis: its connections, and what it knows of the primaries.
+//! Tests that many tenants of one process share its Redis: the connections, and the knowledge of
+//! the primaries.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,10 @@ use testkit::{
 use token_broker::store::redis::RedisStore;
 use tokio::task::JoinSet;
 
-/// Tenants of the process.
+/// The number of tenants of the process.
 const TENANTS: usize = 200;
-/// `redis-connections`: how many connections the process has to a server that holds tenants.
+/// `redis-connections`: the number of connections from the process to each server that holds
+/// tenants.
 const CONNECTIONS: usize = 2;
 
 /// The tenants of one process.
@@ -36,7 +38,8 @@ impl Process {
         Self(tenants.collect())
     }
 
-    /// All tenants at once read what they stored last, which is `before`, and store something else.
+    /// All tenants concurrently read what they stored last, which must be `before`, and store
+    /// something else.
     async fn serve(&self, before: Option<&'static str>, now: &'static str) {
         let mut calls = JoinSet::new();
         for (_, broker) in &self.0 {
@@ -56,7 +59,7 @@ impl Process {
         }
     }
 
-    /// Each tenant's data is whole, and lies apart from that of the others.
+    /// Checks that each tenant's data is complete and separate from other tenants' data.
     fn audit(&self) {
         for (tenant, _) in &self.0 {
             tenant.audit();
@@ -65,7 +68,8 @@ impl Process {
     }
 }
 
-/// How many connections to the server are a broker's: neither a sentinel's nor that of who asks.
+/// Returns how many of the server's connections are from brokers, without those of sentinels and of
+/// this test.
 fn connections(server: &RedisServer) -> usize {
     let list: String = server
         .ask(&["CLIENT", "LIST", "TYPE", "normal"])
@@ -75,7 +79,7 @@ fn connections(server: &RedisServer) -> usize {
         .count()
 }
 
-/// Waits until the servers have so many connections of brokers, in their order.
+/// Waits until the servers have these numbers of broker connections, in the order of the servers.
 async fn have_connections(servers: &[RedisServer], expected: &[usize]) {
     let what = format!("there are {expected:?} connections");
     until(&what, async || {
@@ -124,7 +128,7 @@ async fn two_hundred_tenants_of_one_server_share_what_one_has() {
     process.audit();
 }
 
-/// Two processes have twice as many: the count counts.
+/// Two processes have twice as many connections, which shows that the count works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_has_connections_of_its_own() {
     let server = [RedisServer::start()];
@@ -166,7 +170,8 @@ async fn two_hundred_tenants_of_a_cluster_share_a_few_connections_a_node() {
     expected[..3].fill(CONNECTIONS);
     have_connections(&cluster.nodes, &expected).await;
 
-    // One primary goes: its tenants move together, and those of the others stay where they are.
+    // One primary is killed. Its tenants move together, and the tenants of other primaries stay
+    // where they are.
     for primary in 0..3 {
         is_replicated(&cluster.nodes[primary]).await;
     }
@@ -187,13 +192,13 @@ async fn two_hundred_tenants_of_a_cluster_share_a_few_connections_a_node() {
     process.audit();
 }
 
-/// How many tenants each node holds; `None` as long as the nodes don't agree.
+/// Returns how many tenants each node holds, or `None` as long as the nodes don't agree.
 fn holders_of(process: &Process, cluster: &Cluster) -> Option<BTreeMap<usize, usize>> {
     let mut owners = BTreeMap::<u16, usize>::new();
     let mut holders = BTreeMap::new();
     for (tenant, _) in &process.0 {
         let slot = slot(&tenant.prefix());
-        // Tenants of one third of the slots are held by one node: asking once a third is enough.
+        // One node holds the tenants of one third of the slots, so one request per third is enough.
         let third = slot / 5_462;
         let owner = match owners.get(&third) {
             Some(owner) => *owner,

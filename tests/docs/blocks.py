@@ -5,9 +5,9 @@ import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Run: in the file's shell, or by `python3 -` in it.
+# These blocks run: in the file's shell, or with `python3 -` in it.
 RUN = {"sh", "python"}
-# Shown, and run by nobody.
+# These blocks are only shown and never run.
 SHOWN = {"text", "json", "toml", "yaml", "proto", "mermaid", "lua", "rust", "dockerfile", "ini", "sql"}
 
 FENCE = re.compile(r"^(?P<indent>\s*)(?P<marks>`{3,}|~{3,})(?P<tag>[^`\s]*)")
@@ -31,14 +31,14 @@ class Block:
 
     @property
     def problem(self) -> str:
-        """Why the block can be neither run nor left alone; empty if it can."""
+        """Says what is wrong with the block, if it can be neither run nor skipped. Empty if nothing is."""
         if self.tag in RUN | SHOWN:
             return ""
         return f"a block tagged '{self.tag}': shell is 'sh', what isn't to be run is one of {sorted(SHOWN)}"
 
 
 def read(file: Path) -> list[Block]:
-    """All fenced blocks of a file, in order."""
+    """Returns all fenced blocks of a file, in order."""
     blocks, comments = [], []
     lines = iter(enumerate(file.read_text().splitlines(), start=1))
     for number, line in lines:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-# How long `wait until` waits, and how long a block may take. What is to be built has been built.
+# How long `wait until` waits, and how long a block may take. Everything has been built before.
 PATIENCE = 60
 LONGEST_BLOCK = 300
 
@@ -29,7 +29,7 @@ wait_until() {{
 
 
 class Session:
-    """The first command that fails ends it, and so does `close`, with every process it started."""
+    """A bash session. It ends with the first command that fails, or with `close`, and so do all processes that it started."""
 
     def __init__(self, folder: Path, scratch: Path, environment: dict[str, str]):
         _adopt_orphans()
@@ -53,12 +53,12 @@ class Session:
         self._bash.stdin.flush()
 
     def run(self, script: str, background: bool = False) -> tuple[bool, str]:
-        """Whether the script's commands all succeeded, and what it printed."""
+        """Runs a script. Returns whether all of its commands succeeded, and what it printed."""
         self._count += 1
         file = self._scratch / f"block-{self._count}.sh"
         output = self._scratch / f"block-{self._count}.out"
         file.write_text(script)
-        # Output goes to a file: processes that live on in the background would keep a pipe open.
+        # Output goes to a file, because processes that stay in the background would keep a pipe open.
         command = f"source {file} >{output} 2>&1 </dev/null"
         self._send(f"{command} {'& true' if background else ''}\n{self._report}\n")
         succeeded = self._wait()
@@ -75,12 +75,12 @@ class Session:
         return False
 
     def output_so_far(self) -> str:
-        """What every block has printed by now, for the report of one that failed."""
+        """Returns what all blocks have printed so far, for the report of a block that failed."""
         files = sorted(self._scratch.glob("block-*.out"), key=lambda file: file.stat().st_mtime)
         return "".join(f"-- {file.stem}\n{file.read_text()}" for file in files)
 
     def close(self) -> None:
-        """Ends bash and all that its blocks left running."""
+        """Ends bash and all processes that its blocks left running."""
         for sent, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
             end = time.monotonic() + patience
             for process in _descendants():
@@ -94,7 +94,7 @@ class Session:
 
 
 def _adopt_orphans() -> None:
-    """Makes this process the parent of what its descendants leave behind, daemons included."""
+    """Makes this process the parent of orphans of its descendants, including daemons."""
     set_child_subreaper = 36
     ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
 
@@ -106,7 +106,7 @@ def _descendants() -> list[int]:
             try:
                 after_name = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
-                continue  # It ended while we looked.
+                continue  # The process ended during the search.
             parents[int(entry.name)] = int(after_name[1])
     found, unseen = [], [os.getpid()]
     while unseen:

@@ -1,4 +1,4 @@
-"""The real binary, spoken to by other people's clients. Run by scripts/test."""
+"""End-to-end tests of the real binary with foreign clients. scripts/test runs them."""
 
 import tempfile
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _GENERATED = tempfile.TemporaryDirectory(prefix="stubs-")
 
 
 def pytest_configure():
-    # Before the test modules are read: they import what is generated here.
+    # This comes before the test modules are loaded, because they import the generated code.
     stubs.generate(_GENERATED.name)
 
 
@@ -33,7 +33,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @dataclass
 class Names:
-    """Ids that no other test uses, so that tests can share a broker."""
+    """Returns ids that no other test uses, so that tests can share a broker."""
 
     session: str
     user: str
@@ -47,7 +47,7 @@ def names() -> Names:
 
 @pytest.fixture
 def redis():
-    """A Redis for one test, which may do with it what it likes."""
+    """A Redis for one test, which may stop or break it."""
     server = Redis()
     yield server
     server.close()
@@ -56,7 +56,7 @@ def redis():
 @pytest.fixture(scope="module", params=["memory", "redis"])
 def broker(request):
     """A broker for the tests of one file, on each backend."""
-    # Not at the top: it imports what is generated.
+    # This import isn't at the top, because the module imports generated code.
     from support.broker import running
 
     if request.param == "memory":

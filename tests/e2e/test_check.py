@@ -1,4 +1,4 @@
-"""`token-broker check` beside a broker that serves: exit codes, reports, and no key where a log goes."""
+"""Tests `token-broker check` next to a serving broker: exit codes, reports, and that no key appears in a log."""
 
 import json
 
@@ -25,7 +25,7 @@ def served(redis):
 
 
 def check(redis: Redis, *arguments: str, log_level: str = "trace"):
-    """Runs it as loud as it can be; what isn't its report never names what was stored."""
+    """Runs `check` at the most verbose log level. Only its report may name what was stored."""
     options = ["--backend", "redis", "--redis-url", redis.url, "--log-level", log_level]
     done = run("check", *options, *arguments)
     for secret in SECRETS:
@@ -78,7 +78,7 @@ def test_what_no_repair_mends_stays_and_stays_refused(served):
         assert "unreadable-row" in done.stdout and ROW in done.stdout
         assert "damage: 1, which needs you" in done.stderr
         assert redis.command("GET", ROW) == '{"access_token":"at-secret'
-    # As the report says: another login replaces it.
+    # The report says that another login replaces it.
     broker.client.Store(session_id="session-secret", provider="github", tokens={"access_token": "at"})
     assert check(redis, "--repair").returncode == 0
 

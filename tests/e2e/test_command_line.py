@@ -1,4 +1,4 @@
-"""Mistakes in the configuration end with exit code 2 and the name of the setting."""
+"""Tests that a mistake in the configuration ends the program with exit code 2 and the name of the setting."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ from support.redis import Redis
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    """Runs the binary to its end. One that serves in spite of a mistake runs into the timeout."""
+    """Runs the binary to its end. A binary that serves in spite of a mistake runs into the timeout."""
     return subprocess.run(
         [broker_binary(), *arguments],
         env=clean_environment(env),

@@ -1,4 +1,4 @@
-"""The five calls by grpcurl, which knows nothing of our proto but what reflection tells it."""
+"""Makes calls with grpcurl, which knows the API only by reflection."""
 
 import json
 
@@ -39,6 +39,6 @@ def test_a_row_lives_and_dies(broker, names):
 
 def test_an_error_shows_its_reason(broker, names):
     done = broker.grpcurl(f"{TOKEN_BROKER}/Get", data={"session_id": names.session, "provider": "github"})
-    assert done.returncode == 64 + 5, done.stderr  # grpcurl adds the gRPC code, here NOT_FOUND.
+    assert done.returncode == 64 + 5, done.stderr  # grpcurl exits with 64 plus the gRPC code, here NOT_FOUND.
     assert "ROW_NOT_FOUND" in done.stderr
     assert names.session not in done.stderr

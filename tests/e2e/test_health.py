@@ -1,4 +1,4 @@
-"""Health follows the Redis, liveness doesn't, and the broker is never restarted."""
+"""Tests that health follows Redis, that liveness doesn't, and that the broker is never restarted."""
 
 import pytest
 from grpc import RpcError, StatusCode
@@ -7,7 +7,7 @@ from support.broker import TOKEN_BROKER, running
 from support.client import refusal
 from support.waiting import eventually
 
-# What a probe may see late, in seconds: a promise of the README.
+# How late a probe may notice a change, in seconds. The README promises this.
 NOTICED = 2.0
 
 

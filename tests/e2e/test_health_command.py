@@ -1,4 +1,4 @@
-"""`token-broker health`, the probe of a container without a shell."""
+"""Tests `token-broker health`, the probe for a container without a shell."""
 
 import pytest
 

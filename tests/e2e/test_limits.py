@@ -1,4 +1,4 @@
-"""The largest answer that there is fits into gRPC's default limit."""
+"""Tests that the largest possible answer fits into gRPC's default limit."""
 
 from grpc import StatusCode
 
@@ -8,7 +8,7 @@ KIB = 1024
 
 
 def full_size_tokens(names) -> dict:
-    """A row as large as it may be and as wordy on the wire as it can be."""
+    """Returns a row of the largest size, which takes the most bytes on the wire."""
     bound = {
         "user_id": names.user.ljust(512, "u"),
         "upstream_subject": "s" * 512,

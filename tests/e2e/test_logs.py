@@ -1,4 +1,4 @@
-"""The log tells what happened, and no secret."""
+"""Tests that the log says what happened, and contains no secret."""
 
 import json
 import signal
@@ -24,7 +24,7 @@ def test_no_line_has_a_token_or_a_session_id(redis):
         client.GetAll(session_id=row["session_id"])
         client.ListUserSessions(user_id="u")
         refusal(client.Store, **row, tokens=tokens, precondition={"must_not_exist": True})
-        # A row that can't be decoded is worth a line; its content isn't.
+        # A row that can't be decoded gets a log line, which doesn't contain the row.
         redis.command(
             "SET", "thv:auth:{default:default}:upstream:session-secret:github", '{"access_token":"at-secret'
         )

@@ -1,4 +1,4 @@
-"""A Redis of the old format is migrated at start, and the first call finds its row."""
+"""Tests that data in the old format is migrated at the start, and that the first call finds its row."""
 
 import json
 
@@ -62,7 +62,7 @@ def test_a_row_that_cannot_be_migrated_refuses_the_start(old_redis):
     assert done.returncode == 3, done.stderr
     assert "migrate --dry-run" in done.stderr
     assert "allow-unmigrated" in done.stderr
-    # A key holds a session's id: the report names it, a log never does.
+    # A key contains a session's id. The report names it, but a log never does.
     assert "session-corrupt" not in done.stdout + done.stderr
     report = run("migrate", "--dry-run", *options(old_redis))
     assert report.returncode == 3, report.stderr

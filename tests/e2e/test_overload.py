@@ -1,4 +1,4 @@
-"""A broker that is full says so at once, and stays alive."""
+"""Tests that an overloaded broker refuses calls at once, and keeps running."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Both versions of the reflection API list what the broker serves."""
+"""Tests that both versions of the reflection API list the broker's services."""
 
 import pytest
 from google.protobuf import descriptor_pb2
@@ -9,7 +9,7 @@ from support.broker import TOKEN_BROKER
 
 @pytest.fixture(params=["v1", "v1alpha"])
 def ask(request, client):
-    """Sends one request. The two versions differ in the name of their package only."""
+    """Sends one request. The two versions differ only in the name of their package."""
     call = client.channel.stream_stream(
         f"/grpc.reflection.{request.param}.ServerReflection/ServerReflectionInfo",
         request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,

@@ -1,4 +1,4 @@
-"""SIGTERM: no new calls, those in flight finish, exit code 0."""
+"""Tests SIGTERM: the broker accepts no new calls, finishes the calls in flight, and exits with 0."""
 
 import signal
 import socket
@@ -23,7 +23,7 @@ def refuses_connections(address: str) -> bool:
     except ConnectionRefusedError:
         return True
     except ConnectionResetError:
-        pass  # It was in the queue of the listener when that closed.
+        pass  # The connection was in the listener's queue when the listener closed.
     return False
 
 
@@ -46,7 +46,7 @@ def test_a_call_in_flight_finishes(redis):
 
 
 def test_a_call_that_never_ends_is_given_up_after_the_grace_period(redis):
-    # The store's own limit for a call is above the grace period here.
+    # The store's own timeout for a call is longer than the grace period here.
     arguments = ("--shutdown-grace", "1s", "--redis-timeout", "20s")
     with call_in_flight(redis, *arguments) as (broker, _, call):
         start = time.monotonic()

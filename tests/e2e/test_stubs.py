@@ -1,6 +1,6 @@
-"""Every call once by the stubs that Python generates, on each backend, and errors by Google's own types.
+"""Makes every call once with generated Python stubs, on each backend, and parses errors with Google's types.
 
-What each call means is shown in Rust: tests/conformance and tests/rpc.
+The Rust tests in tests/conformance and tests/rpc show what each call does.
 """
 
 import time

@@ -1,5 +1,5 @@
-//! A cluster, in which slots move and primaries fail: nobody gets a wrong answer, and tenants whose slot
-//! is elsewhere notice nothing.
+//! A cluster in which slots move and primaries fail. No caller gets a wrong answer, and tenants whose slots aren't
+//! affected notice nothing.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::{
     series,
 };
 
-/// Brokers of each tenant.
+/// The number of brokers of each tenant.
 const BROKERS: usize = 2;
 
 struct Tenant {
@@ -29,13 +29,13 @@ struct Tenant {
     brokers: Vec<BrokerProcess>,
 }
 
-/// A cluster, and a tenant on each of its first two primaries: to the first one things happen.
-struct World {
+/// A cluster with a tenant on each of its first two primaries. The faults affect only the first tenant.
+struct TwoTenants {
     cluster: Cluster,
     tenants: [Tenant; 2],
 }
 
-impl World {
+impl TwoTenants {
     async fn start() -> Self {
         let cluster = Cluster::start(&Options::default());
         cluster.settled().await;
@@ -76,7 +76,7 @@ impl World {
         loads
     }
 
-    /// What both tenants have seen: the first one of this switch, the other one of nothing.
+    /// Returns what both tenants have seen: the first tenant with this switch, the other one without any.
     async fn outcomes(&self, loads: [Load; 2], switch: Option<Switched>) -> [Outcome; 2] {
         for load in &loads {
             load.answers(BROKERS, Instant::now()).await;
@@ -104,7 +104,7 @@ impl World {
         last
     }
 
-    /// The slot moves to another primary and back, with rows on both sides for a while.
+    /// Moves the slot to another primary and back. For a while there are rows on both nodes.
     async fn moves(&self, round: &str, times: usize) -> [Outcome; 2] {
         let loads = self.loads(round).await;
         let slot = self.tenants[0].slot;
@@ -131,13 +131,13 @@ impl World {
         nodes.find(|node| self.says(*node, &follows)).unwrap()
     }
 
-    /// Whether a node says this of its replication.
+    /// Returns whether a node reports this about its replication.
     fn says(&self, node: usize, what: &str) -> bool {
         let info = self.cluster.nodes[node].ask::<String>(&["INFO", "replication"]);
         info.is_ok_and(|info| info.contains(what))
     }
 
-    /// The first tenant's primary fails, its replica takes over, and it comes back.
+    /// Kills the first tenant's primary, waits until its replica has taken over, and restarts the old primary.
     async fn fails(&self, round: &str, kill: bool) -> [Outcome; 2] {
         let loads = self.loads(round).await;
         let slot = self.tenants[0].slot;
@@ -155,7 +155,7 @@ impl World {
         })
         .await;
         let seen = Instant::now();
-        // The new primary has no replica that confirms a write before the old one is back.
+        // Until the old primary is back, the new one has no replica that could confirm a write.
         loads[0].reads(BROKERS, seen).await;
         if kill {
             node.restart();
@@ -180,7 +180,7 @@ fn broker(cluster: &Cluster, tenant: &str) -> BrokerProcess {
     ])
 }
 
-/// What must hold, and for the tenant to whom nothing happened, that no call failed.
+/// Checks what must always hold. For the unaffected tenant, also checks that no call failed.
 fn assert_well(lines: &[(String, Outcome)], beside: &Outcome) {
     series::assert_nothing_lost(lines);
     series::assert_answers(lines);
@@ -197,9 +197,9 @@ fn assert_well(lines: &[(String, Outcome)], beside: &Outcome) {
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_move_under_load() {
     let _turn = TURN.lock().await;
-    let world = World::start().await;
+    let tenants = TwoTenants::start().await;
     let times = if series::is_full() { 40 } else { 6 };
-    let [first, beside] = world.moves("moves", times).await;
+    let [first, beside] = tenants.moves("moves", times).await;
     eprintln!("moves: {}", report::line(&first));
     let lines = [(format!("{times} moves of the slot"), first)];
     report::publish("moves", &lines);
@@ -210,14 +210,14 @@ async fn slots_move_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn primaries_of_a_cluster_fail_under_load() {
     let _turn = TURN.lock().await;
-    let world = World::start().await;
+    let tenants = TwoTenants::start().await;
     let times = if series::is_full() { 5 } else { 1 };
     let mut lines = ["SIGKILL", "SIGSTOP"].map(|how| (how.to_owned(), Outcome::default()));
     let mut beside = Outcome::default();
     for time in 0..times {
         for (how, outcome) in &mut lines {
             let round = format!("{how}-{time}");
-            let [first, second] = world.fails(&round, how == "SIGKILL").await;
+            let [first, second] = tenants.fails(&round, how == "SIGKILL").await;
             eprintln!("{round}: {}", report::line(&first));
             outcome.add(first);
             beside.add(second);

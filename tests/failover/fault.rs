@@ -1,4 +1,4 @@
-//! What happens to a primary, and how it comes back.
+//! The faults of a primary, and how it comes back.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,26 +8,26 @@ use testkit::{
     waiting::found,
 };
 
-use crate::world::World;
+use crate::setup::Setup;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
-    /// Replicas and sentinels don't reach it. Its clients do, and it goes on answering them.
+    /// Replicas and sentinels can't reach the primary. Its clients can, and it still answers them.
     Partition,
     /// SIGKILL.
     Kill,
-    /// SIGSTOP: its connections stay open, and it answers nothing until it goes on.
+    /// SIGSTOP: the connections stay open, but the primary answers nothing until it continues.
     Stop,
-    /// As [`Fault::Partition`], and one of the brokers is on the primary's side: right before they
-    /// switch, it doesn't hear from the sentinels any more.
+    /// Like [`Fault::Partition`], but one of the brokers is on the primary's side: right before the
+    /// sentinels switch, it stops hearing from them.
     Inside,
 }
 
 impl Fault {
     pub(crate) const ALL: [Self; 4] = [Self::Partition, Self::Kill, Self::Stop, Self::Inside];
 
-    pub(crate) async fn strike(self, world: &World, server: usize) {
-        let deployment = &world.deployment;
+    pub(crate) async fn strike(self, setup: &Setup, server: usize) {
+        let deployment = &setup.deployment;
         match self {
             Self::Partition => deployment.isolate(server),
             Self::Kill => deployment.servers[server].kill(),
@@ -35,21 +35,21 @@ impl Fault {
             Self::Inside => {
                 deployment.isolate(server);
                 found("a sentinel misses the primary", || misses_it(deployment)).await;
-                world.far.cut();
+                setup.far.cut();
             }
         }
     }
 
-    /// Lets the server come back, which still takes itself for a primary.
-    pub(crate) fn end(self, world: &World, server: usize) {
-        let deployment = &world.deployment;
+    /// Lets the server come back. It still believes that it is the primary.
+    pub(crate) fn end(self, setup: &Setup, server: usize) {
+        let deployment = &setup.deployment;
         match self {
             Self::Partition => deployment.heal(server),
             Self::Kill => deployment.servers[server].restart(),
             Self::Stop => deployment.servers[server].resume(),
             Self::Inside => {
                 deployment.heal(server);
-                world.far.heal();
+                setup.far.heal();
             }
         }
     }

@@ -1,5 +1,4 @@
-//! A slot that is on its way, stopped where it hurts: the indexes are on the new node, the rows on the old
-//! one.
+//! A slot whose move stopped at the worst point: the indexes are on the new node and the rows on the old one.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -16,13 +15,13 @@ use tonic::{Code, Request, Response, Status, transport::Channel};
 
 use crate::{TURN, rows::prefix};
 
-/// Of those who ask while they can't be answered.
+/// The deadline of calls that can't be answered during the move.
 const SHORT: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(10);
 const TENANT: &str = "half:moved";
 
-/// A cluster, and a broker of the tenant.
-async fn stage() -> (Cluster, BrokerProcess) {
+/// Starts a cluster, and a broker of the tenant.
+async fn start() -> (Cluster, BrokerProcess) {
     let cluster = Cluster::start(&Options::default());
     cluster.settled().await;
     let url = format!("--redis-url={}", cluster.url());
@@ -35,7 +34,7 @@ async fn stage() -> (Cluster, BrokerProcess) {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_elsewhere_are_not_missing() {
     let _turn = TURN.lock().await;
-    let (cluster, broker) = stage().await;
+    let (cluster, broker) = start().await;
     let mut client = broker.client().await;
     for provider in ["github", "google"] {
         client.store(stored(provider)).await.unwrap();
@@ -44,7 +43,7 @@ async fn rows_that_are_elsewhere_are_not_missing() {
     let moving = indexes_first(&cluster);
     unanswered(client.get_all(within(SHORT, session())).await);
     unanswered(client.delete_user(within(SHORT, user())).await);
-    // Who waits longer is answered right.
+    // A caller who waits longer gets the right answer.
     let (read, ()) = tokio::join!(rows(client.clone()), async {
         tokio::task::block_in_place(|| while cluster.move_keys(moving, 100) > 0 {});
         cluster.finish_move(moving);
@@ -55,19 +54,19 @@ async fn rows_that_are_elsewhere_are_not_missing() {
     assert_eq!(rows(client).await, 0);
 }
 
-/// Nothing has gone yet, but a key that isn't there counts as gone: an index, when its last member is. A delete
-/// that asked for it then would stop half-way.
+/// No key has moved yet. But a key that doesn't exist counts as moved, and an index doesn't exist once its last
+/// member is gone. A delete that asked for the index then would stop half-way.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_that_empties_an_index_is_whole() {
     let _turn = TURN.lock().await;
-    let (cluster, broker) = stage().await;
+    let (cluster, broker) = start().await;
     let mut client = broker.client().await;
     client.store(stored("github")).await.unwrap();
 
     let prefix = prefix(TENANT);
     let slot = slot(&prefix);
     let from = cluster.owner_of(slot).unwrap();
-    // A script runs only while all of its keys are here.
+    // A script only runs while all of its keys are on this node.
     let grace = format!("{prefix}broker:grace");
     cluster.nodes[from]
         .ask::<()>(&["SET", &grace, "1"])
@@ -87,7 +86,7 @@ async fn a_delete_that_empties_an_index_is_whole() {
     cluster.call_off_move(moving);
 }
 
-/// Begins to move the tenant's slot, with the indexes.
+/// Begins to move the tenant's slot, and moves the indexes first.
 fn indexes_first(cluster: &Cluster) -> SlotMove {
     let prefix = prefix(TENANT);
     let slot = slot(&prefix);

@@ -1,8 +1,8 @@
-//! Failovers under load: nothing that was acknowledged is lost, and nobody reads what is gone.
+//! Failovers under load: no acknowledged write is lost, and no caller reads a value that is gone.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
-    reason = "helpers of tests panic as tests do, and count little"
+    reason = "test helpers panic as tests do, and their numbers are small"
 )]
 
 mod checker;
@@ -17,7 +17,7 @@ mod round;
 mod rows;
 mod sentinel;
 mod series;
-mod world;
+mod setup;
 
-/// One deployment at a time, so that none slows another's failovers down.
+/// Runs one deployment at a time, so that none slows another's failovers down.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -1,5 +1,4 @@
-//! What a round has shown: the histories of its rows, checked, and what the brokers made of the
-//! outage.
+//! The outcome of a round: the checked histories of its rows, and how the brokers coped with the outage.
 
 use std::{
     collections::BTreeMap,
@@ -7,43 +6,43 @@ use std::{
 };
 
 use crate::{
-    history::{History, Losses, Misfit, Read, Switch, Verdict, Write, check, losses},
+    history::{Fit, History, Losses, Misfit, Read, Switch, Write, check, losses},
     load::{Answer, Call, Calls, DEADLINE},
     rows::RowName,
 };
 
 /// How long after a switch a read may still be answered by the demoted primary, as documented.
 pub(crate) const BOUND: Duration = Duration::from_secs(2);
-/// By how much a call may outlast its deadline, on a machine that does much else.
+/// How much longer than its deadline a call may take on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// Figures of a round, or of several.
+/// The figures of one or several rounds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) rounds: usize,
     pub(crate) calls: usize,
-    /// Writes that were acknowledged.
+    /// The number of acknowledged writes.
     pub(crate) acknowledged: usize,
-    /// Writes without an answer.
+    /// The number of writes without an answer.
     pub(crate) unknown: usize,
     pub(crate) failed_reads: usize,
     pub(crate) losses: Losses,
-    pub(crate) reads: Verdict,
-    /// Histories that nothing explains.
+    pub(crate) reads: Fit,
+    /// The histories that no course explains.
     pub(crate) misfits: Vec<String>,
-    /// Calls that outlasted their deadline.
+    /// The calls that took longer than their deadline.
     pub(crate) overdue: Vec<String>,
-    /// How calls failed, and how often.
+    /// The reasons of failed calls, with their counts.
     pub(crate) failures: BTreeMap<String, usize>,
     pub(crate) longest_call: Duration,
-    /// From the switch to the first answer after it, broker by broker.
+    /// The time from the switch to the first answer after it, for each broker.
     pub(crate) read_outages: Vec<Duration>,
     pub(crate) write_outages: Vec<Duration>,
-    /// From the fault to the sentinels' switch.
+    /// The time from the fault to the sentinels' switch.
     pub(crate) detections: Vec<Duration>,
 }
 
-/// When a round's primary failed, and when the sentinels said that there was another.
+/// When a round's primary failed, and when the sentinels reported a new one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Switched {
     pub(crate) begun: Instant,
@@ -51,8 +50,8 @@ pub(crate) struct Switched {
 }
 
 impl Outcome {
-    /// Looks at all that was called in a round, and at the reads that were called when all had settled.
-    /// The first brokers, so many, could reach the new primary at once.
+    /// Evaluates all calls of a round, and the reads that were made once everything had settled. `reached` is the
+    /// number of brokers, counted from the first, that could reach the new primary at once.
     pub(crate) fn of(calls: &Calls, last: &[Call], switches: &[Switched], reached: usize) -> Self {
         let mut outcome = Self {
             rounds: 1,
@@ -95,7 +94,7 @@ impl Outcome {
         }
     }
 
-    /// How long each broker took until it answered a read again, and a write.
+    /// Measures how long each broker took to answer a read again, and a write.
     fn measure(&mut self, calls: &[Call], seen: Instant, brokers: usize) {
         for broker in 0..brokers {
             let first = |writes: bool| {
@@ -116,12 +115,12 @@ impl Outcome {
         let losses = losses(history);
         self.losses.add(losses);
         match check(history, BOUND) {
-            Ok(verdict) => self.reads.add(verdict),
+            Ok(fit) => self.reads.add(fit),
             Err(Misfit(why)) => self.misfits.push(why),
         }
     }
 
-    /// Both together.
+    /// Returns the sum of both.
     pub(crate) fn add(&mut self, other: Self) {
         self.rounds += other.rounds;
         self.calls += other.calls;
@@ -142,7 +141,7 @@ impl Outcome {
     }
 }
 
-/// What happened to each row, by the clock of the round.
+/// Returns the history of each row, with times since the start of the round.
 fn histories<'a>(
     calls: &'a Calls,
     last: &'a [Call],
@@ -182,7 +181,7 @@ fn histories<'a>(
             }
         }
         for (row, value) in &call.reads {
-            // Before the first write there was nothing to read, or the row is another round's.
+            // Before the first write there is nothing to read. Otherwise the row would be another round's.
             let Some(history) = histories.get_mut(row) else {
                 assert_eq!(*value, None, "{row:?} was never written");
                 continue;

@@ -1,10 +1,10 @@
-//! The figures, for people: told, and written into `docs/failover.md` when all rounds were run.
+//! Reports the figures to a person. Writes them into `docs/failover.md` if all rounds were run.
 
 use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use crate::{outcome::Outcome, series};
 
-/// One round in one line.
+/// Returns one round as one line.
 pub(crate) fn line(outcome: &Outcome) -> String {
     let Outcome { losses, reads, .. } = outcome;
     format!(
@@ -25,7 +25,7 @@ pub(crate) fn line(outcome: &Outcome) -> String {
     )
 }
 
-/// Tells the figures of a series, and replaces those that its section of the docs has.
+/// Prints the figures of a series, and replaces those in its section of the docs.
 pub(crate) fn publish(section: &str, lines: &[(String, Outcome)]) {
     let mut tables = losses(lines);
     if lines

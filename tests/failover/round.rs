@@ -1,4 +1,4 @@
-//! A round: a load, a fault of the primary under it, a switch, the return of the old primary.
+//! A round: a load, a fault of the primary under it, a switch, and the return of the old primary.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,14 @@ use crate::{
     load::{Call, Calls, Load},
     outcome::{BOUND, Outcome, Switched},
     rows::Round,
-    world::World,
+    setup::Setup,
 };
 
-/// How long the load goes on before the fault, and after the old primary came back.
+/// How long the load runs before the fault, and after the old primary came back.
 pub(crate) const CALM: Duration = Duration::from_millis(700);
 
-impl World {
-    /// One round, and what it has shown.
+impl Setup {
+    /// Runs one round and returns its outcome.
     pub(crate) async fn round(&self, name: &str, fault: Fault) -> Outcome {
         let old = self.deployment.settled().await;
         let round = Round {
@@ -55,7 +55,7 @@ impl World {
         since.min()
     }
 
-    /// The switches since, one after another: each as the first sentinel told it.
+    /// Returns the switches since then, in order, each as the first sentinel reported it.
     fn switched(&self, mut begun: Instant) -> Vec<Switched> {
         let mut switched = Vec::new();
         let mut heard = self.deployment.switches.all();
@@ -73,7 +73,7 @@ impl World {
         switched
     }
 
-    /// Reads all rows in the new primary itself.
+    /// Reads all rows from the new primary itself.
     async fn look(&self, calls: &Calls, primary: usize) -> Vec<Call> {
         let mut redis = self.deployment.servers[primary].connect().await;
         let mut looked = Vec::new();

@@ -1,11 +1,11 @@
-//! The rows that a round writes and reads, and how they are called. Each round has users and sessions
-//! of its own, so that what happened in it is a short story that begins with nothing.
+//! The rows that a round writes and reads, and their names. Each round has users and sessions of
+//! its own, so that its histories are short and start without rows.
 
 use token_broker::proto::v1::{TokenEntry, UpstreamTokens};
 
 use crate::history::Value;
 
-/// Of each user.
+/// The number of sessions of each user.
 pub(crate) const SESSIONS: u8 = 2;
 const PROVIDERS: [&str; 2] = ["github", "google"];
 
@@ -17,7 +17,7 @@ pub(crate) struct RowName {
     provider: u8,
 }
 
-/// A round, by which its rows are told from those of others.
+/// A round. Its name is part of the names of its rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) name: String,
@@ -57,12 +57,12 @@ impl Round {
         format!("{}upstream:{session}:{provider}", prefix(&self.tenant))
     }
 
-    /// The row as in an explanation.
+    /// Returns the row as an explanation shows it.
     pub(crate) fn name(&self, row: RowName) -> String {
         format!("{} {}", self.session(row), row.provider())
     }
 
-    /// What is stored: the number of the write in each token.
+    /// Returns the row to store. Each token contains the number of the write.
     pub(crate) fn tokens(&self, row: RowName, number: u64) -> UpstreamTokens {
         UpstreamTokens {
             access_token: format!("access {number}"),
@@ -73,18 +73,18 @@ impl Round {
     }
 }
 
-/// What all keys of a tenant begin with.
+/// Returns the prefix of all keys of a tenant.
 pub(crate) fn prefix(tenant: &str) -> String {
     format!("thv:auth:{{{tenant}}}:")
 }
 
-/// The number of the write that a reader was shown.
+/// Returns the number of the write that a reader was shown.
 pub(crate) fn number(entry: &TokenEntry) -> Value {
     let tokens = entry.tokens.as_ref().unwrap();
     number_of(&tokens.access_token, &tokens.refresh_token)
 }
 
-/// The number in a row as Redis holds it.
+/// Returns the number in a row as Redis holds it.
 pub(crate) fn number_in(text: &str) -> Value {
     let row: serde_json::Value = serde_json::from_str(text).unwrap();
     let token = |field: &str| row[field].as_str().unwrap();

@@ -1,30 +1,30 @@
-//! Rounds after rounds in one deployment, and what must be true of them.
+//! A series of rounds in one deployment, and what must be true of them.
 
 use std::env;
 
-use crate::{fault::Fault, outcome::Outcome, report, world::World};
+use crate::{fault::Fault, outcome::Outcome, report, setup::Setup};
 
-/// How many rounds of each fault: few, as everybody runs it, or all (`FAILOVERS=full`).
+/// How many rounds of each fault to run: a few by default, or all (`FAILOVERS=full`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds {
     pub(crate) few: [usize; 4],
     pub(crate) all: [usize; 4],
 }
 
-/// Whether all rounds are asked for.
+/// Returns whether all rounds are requested.
 pub(crate) fn is_full() -> bool {
     env::var("FAILOVERS").is_ok_and(|form| form == "full")
 }
 
-/// Makes the rounds, the faults by turns, and tells how each kind went.
-pub(crate) async fn run(name: &str, world: &World, rounds: Rounds) -> Vec<(String, Outcome)> {
+/// Runs the rounds, alternating between the faults, and prints how each kind went.
+pub(crate) async fn run(name: &str, setup: &Setup, rounds: Rounds) -> Vec<(String, Outcome)> {
     let counts = if is_full() { rounds.all } else { rounds.few };
     let mut outcomes: [Outcome; 4] = Default::default();
     for turn in 0..counts.into_iter().max().unwrap_or(0) {
         for (kind, fault) in Fault::ALL.into_iter().enumerate() {
             if turn < counts[kind] {
                 let round = format!("{name}-{kind}-{turn}");
-                let outcome = world.round(&round, fault).await;
+                let outcome = setup.round(&round, fault).await;
                 eprintln!("{round}, {fault}: {}", report::line(&outcome));
                 outcomes[kind].add(outcome);
             }
@@ -35,7 +35,7 @@ pub(crate) async fn run(name: &str, world: &World, rounds: Rounds) -> Vec<(Strin
     lines.filter(|(_, outcome)| outcome.rounds > 0).collect()
 }
 
-/// What must hold whatever is promised: calls end in time, and fail in the way that is documented.
+/// Checks what must hold with every durability: calls end in time, and fail as documented.
 pub(crate) fn assert_answers(lines: &[(String, Outcome)]) {
     for (fault, outcome) in lines {
         let often = 50 * outcome.rounds;
@@ -50,7 +50,7 @@ pub(crate) fn assert_answers(lines: &[(String, Outcome)]) {
             outcome.overdue
         );
         for how in outcome.failures.keys() {
-            // A caller's own clock may be faster than the broker's.
+            // The caller's clock may be faster than the broker's.
             let documented = [
                 "STORE_UNAVAILABLE",
                 "NOT_DURABLE",
@@ -65,7 +65,7 @@ pub(crate) fn assert_answers(lines: &[(String, Outcome)]) {
     }
 }
 
-/// What is promised where a replica confirms each write.
+/// Checks what is promised if a replica confirms each write.
 pub(crate) fn assert_nothing_lost(lines: &[(String, Outcome)]) {
     for (fault, outcome) in lines {
         let misfits = outcome.misfits.join("\n");

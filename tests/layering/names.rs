@@ -1,4 +1,4 @@
-//! The paths in the code, each followed to the module that holds what it names.
+//! Finds the paths in the code, and follows each to the module that defines the item.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,23 +13,23 @@ use syn::{
 
 use super::tree::Tree;
 
-/// How often an import may lead to another import.
+/// The longest chain of imports that is followed.
 const DEEPEST: usize = 32;
 
-/// What some code names.
+/// An item that some code names.
 #[derive(Clone, Debug)]
 pub struct Named {
-    /// The file that names it, and the line.
+    /// The file and line of the code.
     pub file: String,
     line: usize,
-    /// The module that names it.
+    /// The module of the code.
     pub module: Vec<String>,
-    /// What is named, from the crate's root on. `*` at its end: all of it.
+    /// The path of the item from the crate's root. A final `*` means all items.
     pub target: Vec<String>,
 }
 
 impl Named {
-    /// Whether it is in the same top-level module.
+    /// Returns whether the item is in the same top-level module as the code.
     pub fn is_inside(&self) -> bool {
         self.module.first() == self.target.first()
     }
@@ -42,7 +42,7 @@ impl fmt::Display for Named {
     }
 }
 
-/// All that is named in a tree.
+/// All names in a tree.
 pub struct Names {
     pub named: Vec<Named>,
 }
@@ -83,24 +83,24 @@ impl Names {
     }
 }
 
-/// A path as it is written.
+/// A path as the code spells it.
 struct Mention {
     file: String,
     line: usize,
     module: Vec<String>,
     path: Vec<String>,
-    /// Whether it is in a `use`: in code, a single name means what was imported, or a variable.
+    /// Whether the path is in a `use`. In other code a single name means an import or a variable.
     is_use: bool,
 }
 
-/// What the names in a module stand for.
+/// The meaning of the names in a module.
 #[derive(Default)]
 struct Scope {
-    /// Imports: the name, and the path as it is written.
+    /// The imports: the name, and the path as the code spells it.
     uses: HashMap<String, Vec<String>>,
-    /// Paths of which everything is imported.
+    /// The paths of glob imports.
     globs: Vec<Vec<String>>,
-    /// What is defined here, apart from modules.
+    /// The items that the module defines, without modules.
     items: HashSet<String>,
 }
 
@@ -108,7 +108,8 @@ struct Scope {
 struct Scopes(HashMap<Vec<String>, Scope>);
 
 impl Scopes {
-    /// What is named, from the crate's root on; `None` if it is another crate's, or this module's own.
+    /// Returns the named item as a path from the crate's root, or `None` if it is another crate's
+    /// or this module's own.
     fn target(&self, mention: &Mention) -> Option<Vec<String>> {
         let Mention { module, path, .. } = mention;
         if path.len() > 1 || mention.is_use {
@@ -122,7 +123,8 @@ impl Scopes {
         (!self.0.contains_key(&target)).then_some(target)
     }
 
-    /// The path from the crate's root on that `path` is in `module`; `None` if it is another crate's.
+    /// Returns the path from the crate's root that `path` stands for in `module`, or `None` if it
+    /// is another crate's.
     fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<Vec<String>> {
         let (first, mut rest) = path.split_first()?;
         match first.as_str() {
@@ -149,7 +151,7 @@ impl Scopes {
         }
     }
 
-    /// `rest` as seen from the module `base`, through its imports.
+    /// Resolves `rest` in the module `base`, through its imports.
     fn follow(&self, base: Vec<String>, rest: &[String], depth: usize) -> Option<Vec<String>> {
         let absolute = || Some([base.as_slice(), rest].concat());
         let (Some((name, further)), Some(scope)) = (rest.split_first(), self.0.get(&base)) else {
@@ -159,7 +161,7 @@ impl Scopes {
             return absolute();
         }
         if let Some(import) = scope.uses.get(name)
-            // `use redis::{self}`: not itself again.
+            // `use redis::{self}` must not resolve to itself again.
             && (import[0] != *name || self.is_module(&base, name))
         {
             let target = if import[0] == *name {
@@ -183,7 +185,7 @@ impl Scopes {
         absolute()
     }
 
-    /// Whether `name` means something in `module`.
+    /// Returns whether `name` has a meaning in `module`.
     fn has(&self, module: &[String], name: &str, depth: usize) -> bool {
         let Some(scope) = self.0.get(module).filter(|_| depth <= DEEPEST) else {
             return false;
@@ -258,7 +260,7 @@ impl Reader<'_> {
         self.mention(path, name.span(), true);
     }
 
-    /// The paths in what a macro is given. `path` is what stands before a group of imports.
+    /// Finds the paths in the arguments of a macro. `path` is the part before a group of imports.
     fn tokens(&mut self, path: &[String], tokens: TokenStream) {
         let tokens: Vec<_> = tokens.into_iter().collect();
         let mut at = 0;
@@ -291,7 +293,7 @@ impl Reader<'_> {
                     self.tokens(&[], group.stream());
                     at += 1;
                 }
-                // Another crate's path, from the very root on.
+                // A path that begins with `::` is another crate's.
                 _ if is_colons(&tokens[at..]) => at += 3,
                 _ => at += 1,
             }
@@ -360,6 +362,6 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_attribute(self, attribute);
     }
 
-    /// `pub(in ...)` can only name what is around it.
+    /// `pub(in ...)` can only name an enclosing module.
     fn visit_vis_restricted(&mut self, _: &'ast VisRestricted) {}
 }

@@ -1,15 +1,15 @@
-//! The files of `src/`, with the modules that they are.
+//! The files of `src/`, and the module that each of them is.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// A file.
+/// A file of `src/`.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its path from the root of the repository.
+    /// The path from the root of the repository.
     pub file: String,
-    /// The module that it is; empty for `lib.rs`.
+    /// The path of the module. It is empty for `lib.rs`.
     pub module: Vec<String>,
-    /// What is in it.
+    /// The text of the file.
     pub text: String,
 }
 
@@ -19,14 +19,14 @@ impl Source {
     }
 }
 
-/// All files.
+/// All files of `src/`.
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub sources: Vec<Source>,
 }
 
 impl Tree {
-    /// As they are on disk.
+    /// Reads the files from disk.
     pub fn read() -> Self {
         let mut sources = Vec::new();
         walk(&super::root().join("src"), &mut sources);
@@ -34,12 +34,12 @@ impl Tree {
         Self { sources }
     }
 
-    /// With one more file, `planted.rs`, in `module`.
+    /// Adds a file `planted.rs` to `module`.
     pub fn with(self, module: &str, text: &str) -> Self {
         self.with_file(module, "planted.rs", text)
     }
 
-    /// With one more file in `module`.
+    /// Adds a file to `module`.
     pub fn with_file(mut self, module: &str, name: &str, text: &str) -> Self {
         let file = format!("src/{}/{name}", module.replace("::", "/"));
         self.sources.push(Source {
@@ -50,7 +50,7 @@ impl Tree {
         self
     }
 
-    /// The names of the modules that `lib.rs` declares.
+    /// Returns the names of the modules that `lib.rs` declares.
     pub fn top_level(&self) -> BTreeSet<&str> {
         let names = self
             .sources
@@ -62,7 +62,7 @@ impl Tree {
             .collect()
     }
 
-    /// Whether `module` is a file or a folder.
+    /// Returns whether `module` is a file or a folder.
     pub fn has(&self, module: &str) -> bool {
         let module: Vec<_> = module.split("::").collect();
         self.sources.iter().any(|source| source.module == module)
@@ -86,7 +86,7 @@ fn walk(folder: &Path, sources: &mut Vec<Source>) {
     }
 }
 
-/// `src/a/b.rs` and `src/a/b/mod.rs` are both `a::b`.
+/// Returns the module of a file: `src/a/b.rs` and `src/a/b/mod.rs` are both `a::b`.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_start_matches("src/");
     let path = path.split('.').next().unwrap_or(path);

@@ -1,5 +1,5 @@
-//! M1, M5: a migrator dies at every single step. The data is whole at once, and the next one ends
-//! the work.
+//! M1, M5: a migration is killed at every step. The data is sound at once, and the next run
+//! finishes the work.
 
 use std::sync::{
     Arc,
@@ -14,11 +14,12 @@ use crate::{
     seed::{MAPPING, ROWS, assert_whole, seed},
 };
 
-/// Out of memory at each row: what Redis refuses is refused whole, and the rest comes later.
+/// Redis is out of memory at each row. A write that it refuses changes nothing, and a later run
+/// moves the row.
 #[tokio::test]
 async fn m1_out_of_memory_at_every_row() {
     let tenant = Arc::new(OldTenant::new().await);
-    // From now on the scripts are known: each row is sent once.
+    // From now on Redis knows the scripts, so each row is sent once.
     seed(&tenant).await;
     tenant.migrate(MAPPING).await;
     for at in 1..=ROWS.len() {
@@ -36,7 +37,7 @@ async fn m1_out_of_memory_at_every_row() {
             let tenant = Arc::clone(&inner);
             async move {
                 if due {
-                    // What was sent before has to be done before.
+                    // Redis must have executed everything that was sent before.
                     let moved = format!("{P}upstream:s*:*");
                     while tenant.cmd::<Vec<String>>("KEYS", &[&moved]).await.len() + 1 < at {
                         tokio::task::yield_now().await;
@@ -62,8 +63,8 @@ async fn m1_out_of_memory_at_every_row() {
     }
 }
 
-/// Cuts the connection for good at the `at`th command, before or after it is done. Gives whether
-/// the run got through, because it had ended before.
+/// Cuts the connection for good at the `at`th command, before or after Redis executes it. Returns
+/// whether the run finished before that.
 async fn die(tenant: &OldTenant, at: usize, fate: Fate) -> bool {
     let proxy = RespProxy::start(tenant.redis.port(), move |command| {
         let due = command.number == at;
@@ -100,7 +101,7 @@ async fn crash_at_every_step(fate: Fate) {
         let migrated = assert_whole(&before, &tenant.snapshot_of_all());
         survived.push(migrated);
 
-        // The dead one's lease would run out; here nobody waits for that.
+        // The lease of the killed run would expire, but this test doesn't wait for that.
         tenant
             .cmd::<()>("DEL", &[format!("{P}broker:migration:lease")])
             .await;

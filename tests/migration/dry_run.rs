@@ -1,4 +1,4 @@
-//! M8: a dry run changes nothing and reports exactly what a run would do; who waits sees how far it is.
+//! M8: a dry run changes nothing and reports exactly what a run would do. A waiting operator sees the progress.
 
 use std::sync::Mutex;
 
@@ -12,7 +12,7 @@ use crate::{
     seed::{MAPPING, seed},
 };
 
-/// Everything that can become of a row or an identity.
+/// Plants rows and identities with every possible outcome.
 async fn everything(tenant: &OldTenant) {
     tenant
         .old_row("again", &old_json("oidc", "u", "1"), "u", None)
@@ -110,7 +110,7 @@ async fn m8_a_dry_run_on_a_tenant_that_no_broker_has_seen() {
     }
 }
 
-/// Keeps what it is told.
+/// Records the progress that it is given.
 #[derive(Default)]
 struct Told(Mutex<Vec<MigrationProgress>>);
 
@@ -130,7 +130,7 @@ async fn m8_progress_is_told_and_ends_where_the_report_does() {
             old_json("oidc", "u", "t")
         };
         tenant.old_row(&format!("s{n}"), &json, "u", None).await;
-        // Others' keys are part of the way, and aren't counted as scanned.
+        // Keys of other tenants are part of the scan, but aren't counted.
         tenant.set(&format!("other:{n}"), "x").await;
     }
     tenant.old_row("bad", "{", "", None).await;

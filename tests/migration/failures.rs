@@ -1,5 +1,5 @@
-//! M6: what can't be migrated is named, nothing of it is lost, and the start is refused until it is
-//! dealt with.
+//! M6: data that can't be migrated is named and kept, and the broker refuses to start until an
+//! operator deals with it.
 
 use token_broker::store::redis::maintenance::migration::progress::Silent;
 
@@ -7,7 +7,7 @@ use crate::old_tenant::{OldTenant, P, old_json, told};
 
 const OKTA: &[&str] = &["oidc=okta"];
 
-/// Each of them is a row that can't be migrated.
+/// Plants rows that can't be migrated, each for another reason.
 async fn bad_rows(tenant: &OldTenant) -> Vec<String> {
     let newer_gone_bad = format!("{P}upstream:newer:okta");
     tenant.set(&newer_gone_bad, "gone bad").await;

@@ -1,11 +1,12 @@
-//! Nothing else is touched: not what other tenants have, nor what the auth server keeps of its own.
+//! Tests that nothing else is touched: neither the data of other tenants, nor the auth server's own
+//! data.
 
 use crate::{
     old_tenant::{OldTenant, P, old_json},
     seed::{MAPPING, seed},
 };
 
-/// Keys of every kind that isn't older upstream data of this tenant.
+/// Plants keys of every kind that aren't older upstream data of this tenant.
 pub async fn plant(tenant: &OldTenant) {
     for key in [
         "access:sig",
@@ -78,7 +79,7 @@ pub async fn plant(tenant: &OldTenant) {
     }
 }
 
-/// The keys as Redis dumps them, one by one, so that it also works beside a large tenant.
+/// Returns the keys as `DUMP` returns them, one by one, so that this works next to a large tenant.
 pub async fn dumps(tenant: &OldTenant, keys: &[String]) -> Vec<Vec<u8>> {
     let mut dumps = Vec::new();
     for key in keys {

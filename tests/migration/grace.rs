@@ -1,4 +1,4 @@
-//! M7: the grace period, in which other software may still write.
+//! Tests the grace period, in which other software may still write (M7).
 
 use token_broker::{
     store::{
@@ -35,7 +35,7 @@ async fn m7_an_empty_tenant_has_none() {
     let tenant = OldTenant::new().await;
     assert!(!start(&tenant, &[]).await.unwrap().grace_period);
     assert!(!is_grace(&tenant).await);
-    // What the broker writes from then on isn't other software's, also to an explicit run.
+    // From now on the broker's writes don't count as other software's, even for an explicit run.
     tenant.set(&format!("{P}upstream:s:okta"), "{}").await;
     assert_eq!(start(&tenant, &[]).await, None);
     assert!(!tenant.migrate(&[]).await.grace_period);
@@ -65,7 +65,7 @@ async fn m7_finish_takes_the_last_rows_and_ends_it_for_this_mapping() {
     let report = finish(&tenant, &[], false).await;
     assert_eq!(told(&report), "identities present 2, rows migrated 1");
     assert!(!report.grace_period && !is_grace(&tenant).await);
-    // Indexes end with their rows again.
+    // Indexes expire with their rows again.
     assert_kept(tenant.pttl(&format!("{P}user:upstream:u")).await, 60_000);
     assert_eq!(
         tenant.pttl(&format!("{P}user:upstream:alice")).await,
@@ -108,7 +108,7 @@ async fn m7_finish_alone_migrates_too() {
     assert_eq!(start(&tenant, MAPPING).await, None);
 }
 
-/// Toolhive adds members to a user's set without making it live longer.
+/// Toolhive adds members to a user's set without extending its expiry.
 #[tokio::test]
 async fn m7_user_indexes_do_not_end_in_it() {
     let tenant = OldTenant::new().await;

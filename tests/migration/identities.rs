@@ -1,4 +1,4 @@
-//! M4: identities are copied to the provider's name, and users never meet.
+//! M4: identities are copied to the provider's name, and no two users are merged.
 
 use token_broker::types::UserId;
 

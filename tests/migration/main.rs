@@ -1,5 +1,5 @@
-//! Taking over the data of older auth servers (guarantees, section 5), against a real Redis. The old data
-//! is written as raw keys, never through our own code.
+//! Tests the migration of the data of older auth servers (guarantees, section 5), on a real Redis. The tests write
+//! the old data as raw keys, and never through the broker's code.
 //!
 //! | clause | file |
 //! |---|---|
@@ -12,13 +12,14 @@
 //! | M7 the record, the grace period, stragglers | `start`, `grace`, `stragglers` |
 //! | M8 dry run and progress | `dry_run` |
 //!
-//! Nothing else is touched: `foreign`. That these tests notice damage: `teeth`. How fast: `speed`.
+//! `foreign` tests that nothing else is touched. `teeth` tests that these tests notice damage. `speed` measures the
+//! speed.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     unused_must_use,
-    reason = "helpers of tests are tests, and one tells figures"
+    reason = "test helpers panic as tests do, and one test prints figures"
 )]
 
 mod crash;

@@ -1,4 +1,4 @@
-//! M7 where data moves: a slot that goes to another node, and a primary that dies, under a migration.
+//! Tests M7 while data moves: a slot moves to another node, or a primary dies, during a migration.
 
 use std::sync::{Mutex, atomic::AtomicBool};
 
@@ -17,10 +17,10 @@ use token_broker::{
 
 use crate::old_tenant::mapping_of;
 
-/// Several pages of a scan.
+/// Enough rows for several pages of a scan.
 const ROWS: usize = 5_000;
 
-/// Does something once, when the migration is as far as that.
+/// Does something once, when the migration has reached a certain point.
 struct Meddler<W, D> {
     when: W,
     deed: Mutex<Option<D>>,
@@ -57,7 +57,7 @@ async fn migrate_under(
     report
 }
 
-/// Rows of the older layout, each with its place in the user's set.
+/// Plants rows of the older layout, each with its member in the user's set.
 fn plant(tenant: &RedisTenant) {
     let mut rows = redis::pipe();
     for number in 0..ROWS {
@@ -72,11 +72,11 @@ fn plant(tenant: &RedisTenant) {
     }
     let mut raw = tenant.raw();
     rows.exec(&mut raw).unwrap();
-    // A replica that takes over is to have them.
+    // A replica that takes over must have the rows.
     redis::cmd("WAIT").arg(1).arg(5_000).exec(&mut raw).unwrap();
 }
 
-/// Everything is where it belongs, and nothing is left.
+/// Checks that all data is in its place, and that no old data is left.
 fn is_migrated(tenant: &RedisTenant) {
     let snapshot = tenant.snapshot();
     for number in 0..ROWS {
@@ -93,7 +93,7 @@ fn is_migrated(tenant: &RedisTenant) {
     tenant.audit();
 }
 
-/// A tenant that the last of the primaries holds, by the order in which they are gone through.
+/// Returns a tenant on the last of the primaries, in the order in which the migration visits them.
 fn tenant_of_the_last(cluster: &Cluster) -> (RedisTenant, usize, usize) {
     let primaries = || (0..cluster.nodes.len()).filter(|&i| i < 3);
     let last = primaries().max_by_key(|&i| cluster.port(i)).unwrap();
@@ -110,8 +110,8 @@ fn slot_of(tenant: &Tenant) -> u16 {
     cluster::slot(&format!("{{{tenant}}}"))
 }
 
-/// The slot goes to a node that has been looked at already. Who went through each node once would find the rest
-/// of the rows nowhere.
+/// The slot moves to a node that the migration has already scanned. A migration that scanned each node once would
+/// miss the rest of the rows.
 #[tokio::test]
 async fn m7_a_slot_moves_under_a_migration() {
     let cluster = Cluster::start(&cluster::Options::default());

@@ -1,5 +1,4 @@
-//! M2: what was written in today's format is never overwritten, except what the migration wrote
-//! itself.
+//! M2: a row in today's format is never overwritten, unless the migration wrote it itself.
 
 use token_broker::{
     store::{Condition, Put, Store},
@@ -10,7 +9,7 @@ use crate::old_tenant::{OldTenant, P, assert_kept, old_json, row_key, told};
 
 const OKTA: &[&str] = &["oidc=okta"];
 
-/// A row that was migrated, and after it a straggler of the same session.
+/// Plants a migrated row, and then a straggler of the same session.
 async fn migrated_then_straggler(tenant: &OldTenant) {
     tenant
         .old_row("s", &old_json("oidc", "u", "first"), "u", Some(60_000))
@@ -73,7 +72,7 @@ async fn m2_a_straggler_wins_over_the_row_that_the_migration_wrote() {
     assert_eq!(access_token(&tenant).await, "at-second");
     assert_kept(tenant.pttl(&format!("{P}upstream:s:okta")).await, 120_000);
     assert_kept(tenant.pttl(&format!("{P}upstream:idx:s")).await, 120_000);
-    // And again: it is a migrated row itself.
+    // This works again, because the row is a migrated row itself.
     straggler(&tenant, "u").await;
     assert_eq!(told(&tenant.migrate(OKTA).await), "rows superseded 1");
 }
@@ -128,8 +127,7 @@ async fn m2_the_brokers_own_write_wins_over_a_straggler() {
     );
 }
 
-/// Toolhive writes its own fields only; a writer that keeps fields it doesn't know changes the
-/// version.
+/// Toolhive writes only its own fields. A writer that keeps unknown fields changes the version.
 #[tokio::test]
 async fn m2_any_rewrite_of_a_migrated_row_wins_over_a_straggler() {
     let tenant = OldTenant::new().await;

@@ -1,4 +1,4 @@
-//! A Redis with old data in it, as the tests see it: raw keys and values.
+//! A Redis with old data, as raw keys and values.
 
 use std::ops::Deref;
 
@@ -10,7 +10,7 @@ use token_broker::{
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
-/// What the keys of the tenant begin with.
+/// The prefix of the tenant's keys.
 pub const P: &str = "thv:auth:{ns:name}:";
 
 /// A tenant with old data, on a Redis of its own.
@@ -35,7 +35,7 @@ impl OldTenant {
 
     pub async fn over(redis: RedisServer) -> Self {
         let connection = redis.connect().await;
-        // One connection, so that the proxies see its commands in order.
+        // The store has one connection, so that the proxies see its commands in order.
         let tenant = RedisTenant::called("ns:name", &redis)
             .with("redis-connections", "1")
             .with("redis-connect-timeout", "300ms")
@@ -47,7 +47,7 @@ impl OldTenant {
         }
     }
 
-    /// One command, over the test's own connection.
+    /// Sends one command over the test's own connection.
     pub async fn cmd<T: FromRedisValue>(&self, name: &str, args: &[impl ToRedisArgs]) -> T {
         let mut connection = self.connection.clone();
         let done = redis::cmd(name)
@@ -61,7 +61,7 @@ impl OldTenant {
         self.cmd::<()>("SET", &[key, value]).await;
     }
 
-    /// With so many ms to live.
+    /// Sets a key that expires after `ms` milliseconds.
     pub async fn set_for(&self, key: &str, value: &str, ms: u64) {
         self.cmd::<()>("SET", &[key, value, "PX", &ms.to_string()])
             .await;
@@ -89,7 +89,8 @@ impl OldTenant {
         members
     }
 
-    /// An old row of `user` and its place in that user's set, as an old auth server leaves them.
+    /// Plants an old row of `user` and its member in that user's set, as an old auth server writes
+    /// them.
     pub async fn old_row(&self, session: &str, json: &str, user: &str, ms: Option<u64>) {
         let key = format!("{P}upstream:{session}");
         match ms {
@@ -101,22 +102,22 @@ impl OldTenant {
         }
     }
 
-    /// A migration with this mapping.
+    /// Returns a migration with this mapping.
     pub fn migration(&self, mapping: &[&str]) -> Migration {
         Migration::new(&self.store(), mapping_of(mapping))
     }
 
-    /// A migration behind the proxy on `port`.
+    /// Returns a migration through the proxy on `port`.
     pub fn migration_at(&self, port: u16, mapping: &[&str]) -> Migration {
         Migration::new(&self.at_port(port).store(), mapping_of(mapping))
     }
 
-    /// A run that is to succeed, whatever the report says.
+    /// Runs a migration that must succeed, whatever the report says.
     pub async fn migrate(&self, mapping: &[&str]) -> Report {
         self.migration(mapping).run(&Silent).await.expect("a run")
     }
 
-    /// A row as a broker reads it, which is to be there.
+    /// Reads a row as a broker does. The row must exist.
     pub async fn read(&self, session: &str, provider: &str) -> StoredRow {
         use token_broker::store::Store;
         let read = self.store().get(&row_key(session, provider)).await;
@@ -139,26 +140,26 @@ pub fn row_key(session: &str, provider: &str) -> RowKey {
     }
 }
 
-/// The JSON of an old row.
+/// Returns the JSON of an old row.
 pub fn old_json(provider_id: &str, user: &str, token: &str) -> String {
     format!(
         r#"{{"provider_id":"{provider_id}","access_token":"at-{token}","refresh_token":"rt-{token}","id_token":"","expires_at":4102444800,"user_id":"{user}","upstream_subject":"subject","client_id":"client"}}"#
     )
 }
 
-/// The value of a field of a JSON object that is text.
+/// Returns the value of a text field of a JSON object.
 pub fn field(json: &str, name: &str) -> String {
     let value: serde_json::Value = serde_json::from_str(json).expect("JSON");
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// That `left` ms are those of a key that had `of` a short while ago.
+/// Checks that a key with `left` ms to live had `of` ms a short while ago.
 pub fn assert_kept(left: i64, of: u64) {
     let of = i64::try_from(of).unwrap();
     assert!((of - 5_000..=of).contains(&left), "{left} of {of} ms");
 }
 
-/// Counts of a report's rows that aren't 0, as in `migrated 3, failed 1`.
+/// Returns the counts in a report that aren't 0, such as `migrated 3, failed 1`.
 pub fn told(report: &Report) -> String {
     let counted =
         |what: &str, counts: &token_broker::store::redis::maintenance::migration::Counts| {

@@ -1,5 +1,5 @@
-//! The same with the program itself: killed at every step, several at once, exit codes and what is
-//! said where.
+//! Tests the migration with the program itself: killed at every step, several at once, its exit
+//! codes, and where it prints what.
 
 use std::{
     process::{Command, Output, Stdio},
@@ -15,7 +15,7 @@ use crate::{
     seed::{MAPPING, ROWS, assert_whole, seed},
 };
 
-/// `token-broker migrate` on the Redis or proxy at `port`.
+/// Returns a command that runs `token-broker migrate` on the Redis or proxy at `port`.
 fn migrate(port: u16, more: &[&str]) -> Command {
     let mut command = program();
     command
@@ -40,7 +40,8 @@ fn report(output: &Output) -> serde_json::Value {
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Kills the program right before its `at`th command reaches Redis. Gives whether it ended before.
+/// Kills the program right before its `at`th command reaches Redis. Returns whether the program had
+/// ended before.
 async fn kill(tenant: &OldTenant, at: usize) -> bool {
     let (reached, killed) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (reaches, dead) = (Arc::clone(&reached), Arc::clone(&killed));
@@ -92,7 +93,7 @@ async fn m5_killed_at_every_step() {
         let migrated = assert_whole(&before, &tenant.snapshot_of_all());
         survived.push(migrated);
 
-        // The dead one's lease would run out; here nobody waits for that.
+        // The lease of the killed run would expire, but this test doesn't wait for that.
         tenant
             .cmd::<()>("DEL", &[format!("{P}broker:migration:lease")])
             .await;
@@ -160,7 +161,7 @@ async fn m6_exit_codes_and_where_keys_are_named() {
             failed[0]["reason"]
                 .as_str()
                 .unwrap()
-                .contains("no JSON object")
+                .contains("not a JSON object")
         );
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(

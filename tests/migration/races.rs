@@ -1,4 +1,4 @@
-//! M1, M2: others write while a decision is being carried out.
+//! M1, M2: other clients write between a decision and its execution.
 
 use std::sync::{
     Arc,
@@ -12,8 +12,8 @@ use crate::old_tenant::{OldTenant, P, field, old_json, told};
 
 const OKTA: &[&str] = &["oidc=okta"];
 
-/// A run under whose hands `write` writes: right before the script that moves a row, which was
-/// decided on before. As often as `times`.
+/// Runs a migration. `write` writes right before each script that moves a row, after the decision
+/// about the row, at most `times` times.
 async fn run_with<F>(
     tenant: &Arc<OldTenant>,
     times: usize,
@@ -50,7 +50,7 @@ where
 
 async fn begin() -> Arc<OldTenant> {
     let tenant = OldTenant::new().await;
-    // The scripts are known already, so that each row is sent once.
+    // Redis already knows the scripts, so each row is sent once.
     tenant
         .old_row("warm", &old_json("oidc", "", "w"), "", None)
         .await;
@@ -85,7 +85,8 @@ async fn an_old_replica_that_refreshes_under_its_hands_loses_no_token() {
     assert!(!tenant.exists(&format!("{P}upstream:s")).await);
 }
 
-/// Stores `newer` between the migration's decision and its step: it stays, the older row goes.
+/// Stores `newer` between the migration's decision and its step. The newer row stays, and the older
+/// row is deleted.
 async fn stays_when_stored_under_its_hands(tenant: &Arc<OldTenant>, newer: &'static str) {
     let report = run_with(tenant, 1, move |tenant, _| async move {
         tenant.set(&format!("{P}upstream:s:okta"), newer).await;

@@ -1,4 +1,4 @@
-//! M5: many replicas at once, and one that dies or stalls.
+//! M5: many replicas migrate at once, and one dies or stalls.
 
 use std::{
     sync::{
@@ -47,7 +47,7 @@ async fn m5_one_works_and_the_rest_wait() {
     assert!(!tenant.exists(&format!("{P}broker:migration:lease")).await);
 }
 
-/// A lease is a courtesy: without one, nothing breaks either.
+/// The lease only avoids duplicate work. Nothing breaks without it either.
 #[tokio::test]
 async fn m5_two_that_work_at_once_do_no_harm() {
     let tenant = OldTenant::new().await;
@@ -56,7 +56,7 @@ async fn m5_two_that_work_at_once_do_no_harm() {
     let before = tenant.snapshot_of_all();
     let mut runs = JoinSet::new();
     for _ in 0..2 {
-        // Each believes to have the lease: the proxy tells so whatever the other did.
+        // Each believes that it has the lease, because the proxy says so whatever the other did.
         let port = tenant.redis.port();
         let proxy = RespProxy::start(port, move |command| async move {
             if command.name() == "SET" && command.args[1].ends_with(b":migration:lease") {
@@ -70,7 +70,7 @@ async fn m5_two_that_work_at_once_do_no_harm() {
         .await;
         let migration = tenant.migration_at(proxy.port(), MAPPING);
         runs.spawn(async move {
-            // The proxy lives as long as the run.
+            // The proxy runs as long as the migration.
             let _proxy = proxy;
             migration.run(&Silent).await.unwrap().rows
         });
@@ -85,7 +85,7 @@ async fn m5_two_that_work_at_once_do_no_harm() {
     assert_eq!(assert_whole(&before, &tenant.snapshot_of_all()), ROWS.len());
 }
 
-/// Counts how often it is told to wait.
+/// Counts how often the migration waits.
 #[derive(Default)]
 struct Waits(AtomicUsize);
 
@@ -102,7 +102,7 @@ async fn m5_a_dead_leader_is_taken_over_from() {
     let tenant = OldTenant::new().await;
     seed(&tenant).await;
     let lease = Duration::from_millis(1_500);
-    // It dies with the first row moved, and its lease lives on.
+    // It dies after the first row was moved, and its lease is still valid.
     let moved = Arc::new(AtomicUsize::new(0));
     let proxy = RespProxy::start(tenant.redis.port(), move |command| {
         let is_move = command.name().starts_with("EVAL");
@@ -132,8 +132,8 @@ async fn m5_a_dead_leader_is_taken_over_from() {
     assert!(report.is_complete());
 }
 
-/// It stalls past its lease: another one does the work, and the first finds that out and leaves it
-/// at that.
+/// The leader stalls until its lease has expired. Another replica does the work, and the first one
+/// notices that and stops.
 #[tokio::test]
 async fn m5_a_leader_that_stalls_gives_way() {
     let tenant = Arc::new(OldTenant::new().await);
@@ -149,7 +149,7 @@ async fn m5_a_leader_that_stalls_gives_way() {
                 while tenant.exists(&lease).await {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                // Somebody else has it from now on, for a while.
+                // From now on another replica has the lease for a while.
                 tenant.set_for(&lease, "another", 700).await;
             }
             Fate::Forward
@@ -166,7 +166,8 @@ async fn m5_a_leader_that_stalls_gives_way() {
         1,
         "it waited for the other one"
     );
-    // Which did nothing here, so that it ended the work itself when the lease was free.
+    // The other replica did nothing here, so the first one finished the work itself once the lease
+    // was free.
     assert!(report.expect("its own report").is_complete());
 }
 
@@ -179,7 +180,7 @@ async fn m5_a_second_run_changes_nothing() {
     let report = tenant.migrate(MAPPING).await;
     assert_eq!(crate::old_tenant::told(&report), "identities present 2");
     let mut after = tenant.snapshot_of_all();
-    // The record tells when.
+    // The record contains the time.
     let record = format!("{P}broker:migration").into_bytes();
     after.0.remove(&record);
     before.assert_still_holds(&after);

@@ -1,4 +1,4 @@
-//! M1 and M3: rows move whole, or are left alone for a reason that the report tells.
+//! M1 and M3: a row moves completely, or is left alone for a reason that the report gives.
 
 use token_broker::store::Store;
 
@@ -76,7 +76,7 @@ async fn m1_rows_without_expiry_and_without_user() {
 async fn m1_indexes_are_completed_and_never_shortened() {
     let tenant = OldTenant::new().await;
     let (session, user) = (format!("{P}upstream:idx:s"), format!("{P}user:upstream:u"));
-    // A newer row of the session lives long already; its user's index is about to end.
+    // A newer row of the session has a long life, and its user's index is about to expire.
     let newer = format!("{P}upstream:s:github");
     tenant
         .set_for(
@@ -94,7 +94,7 @@ async fn m1_indexes_are_completed_and_never_shortened() {
         .await;
     tenant.add(&user, &newer).await;
     tenant.cmd::<()>("PEXPIRE", &[user.as_str(), "1000"]).await;
-    // And one that never ends is in an index that doesn't either.
+    // A row that never expires is in an index that never expires either.
     let (lasting, forever) = (
         format!("{P}upstream:idx:t"),
         format!("{P}upstream:t:github"),
@@ -130,7 +130,7 @@ async fn m1_odd_ids_get_the_keys_of_the_broker() {
         let row = tenant.read(session, "corp okta").await.row;
         assert_eq!(row.access_token.unwrap().expose(), format!("at-{session}"));
     }
-    // Toolhive spelled the user's set otherwise; nothing of the old keys is left in it.
+    // Toolhive spelled the user's set differently. No old key is left in it.
     assert!(!tenant.exists(&format!("{P}user:upstream:a:b")).await);
     let user = token_broker::types::UserId::new("a:b").unwrap();
     let deleted = tenant.broker().delete_user(&user).await.unwrap();

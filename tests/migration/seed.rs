@@ -1,10 +1,10 @@
-//! A tenant with some of everything, and what has to hold of it before, during and after a migration.
+//! Old data of every kind, and what must hold of it before, during and after a migration.
 
 use testkit::snapshot::{Life, Snapshot};
 
 use crate::old_tenant::{OldTenant, P, old_json};
 
-/// Rows that a mapping of both types migrates: session, type and provider, remaining life.
+/// The rows that a mapping of both types migrates: session, type and provider, remaining life.
 pub const ROWS: [(&str, &str, &str, Option<u64>); 6] = [
     ("s1", "oidc", "okta", Some(3_600_000)),
     ("s2", "oauth2", "github", None),
@@ -15,7 +15,8 @@ pub const ROWS: [(&str, &str, &str, Option<u64>); 6] = [
 ];
 pub const MAPPING: &[&str] = &["oidc=okta", "oauth2=github"];
 
-/// Rows of two users, an identity of each, one row in today's format, and things of other kinds.
+/// Plants rows of two users, an identity of each, one row in today's format, and keys of other
+/// kinds.
 pub async fn seed(tenant: &OldTenant) {
     for (n, (session, protocol, _, ms)) in ROWS.iter().enumerate() {
         let user = if n % 2 == 0 { "alice" } else { "bob" };
@@ -78,7 +79,7 @@ pub fn assert_whole(before: &Snapshot, now: &Snapshot) -> usize {
                 let index = now[&*format!("{P}{session_set}")].life;
                 assert!(index.covers(held.life) || alike(index, held.life));
                 assert_eq!(now[&*format!("{P}{user_set}")].life, Life::Endless);
-                // Whoever writes from now on must know that old replicas may write as well.
+                // Every later writer must know that old replicas may still write.
                 assert!(now.get(&format!("{P}broker:grace")).is_some());
             }
             other => panic!("{session} is neither old nor new: {other:?}"),

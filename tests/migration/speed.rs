@@ -1,5 +1,5 @@
-//! A large tenant: every row arrives, and how fast. `MIGRATION_ROWS` says how many rows, 5,000 by
-//! default; the figure that counts is that of
+//! Migrates a large tenant. Checks that every row arrives, and prints how long that took.
+//! `MIGRATION_ROWS` is the number of rows, 5,000 by default. The relevant figure is that of
 //! `MIGRATION_ROWS=100000 cargo test --release --test migration speed -- --nocapture`.
 
 use std::{env, time::Duration};
@@ -22,7 +22,7 @@ struct OldRow {
     session: String,
     user: String,
     provider: &'static str,
-    /// ms
+    /// The remaining life, in milliseconds.
     life: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ fn old_row(n: usize) -> OldRow {
     }
 }
 
-/// 2 KiB rows of two types, 5% without expiry, and an identity for each user.
+/// Writes rows of 2 KiB of two types, 5% without expiry, and an identity for each user.
 async fn fill(tenant: &OldTenant, rows: usize) {
     let mut connection = tenant.redis.connect().await;
     let token = "x".repeat(850);
@@ -101,7 +101,7 @@ async fn assert_migrated(tenant: &OldTenant, rows: usize, filled: Instant) {
             assert_eq!(read.user_id.unwrap().as_str(), row.user);
             match row.life {
                 None => assert_eq!(left, -1),
-                // Filling took a while: it began before `filled` and ended after.
+                // Filling took a while. It began before `filled` and ended after it.
                 Some(life) => {
                     let was = i64::try_from(life).unwrap();
                     assert!(
@@ -159,7 +159,7 @@ async fn a_large_tenant_arrives_whole() {
     assert_eq!(foreign::dumps(&tenant, &others).await, theirs);
 }
 
-/// CPU time that Redis has taken.
+/// Returns the CPU time that Redis has used.
 async fn cpu_of(tenant: &OldTenant) -> Duration {
     let info: String = tenant.cmd("INFO", &["cpu"]).await;
     let seconds = |name: &str| -> f64 {

@@ -1,4 +1,4 @@
-//! M7: a completed migration is remembered with its mapping, so that a later start costs one read.
+//! M7: a completed migration is recorded with its mapping, so that a later start costs one read.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::{
     seed::{MAPPING, ROWS, seed},
 };
 
-/// The commands that a start sends, without those that make a connection.
+/// Returns the commands that a start sends, without the ones that open a connection.
 async fn commands_of_a_start(tenant: &OldTenant, mapping: &[&str]) -> Vec<String> {
     let sent = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&sent);
@@ -40,7 +40,7 @@ async fn m7_a_later_start_costs_one_read() {
         .unwrap();
     assert_eq!(first.unwrap().rows.migrated, ROWS.len() as u64);
     assert_eq!(commands_of_a_start(&tenant, MAPPING).await, ["GET"]);
-    // One that has no mapping asks for nothing.
+    // A start without a mapping sends nothing.
     assert_eq!(commands_of_a_start(&tenant, &[]).await, ["GET"]);
 }
 
@@ -108,7 +108,7 @@ async fn a_record_that_cannot_be_read_is_none() {
             .unwrap();
         assert!(report.is_some(), "{record}");
     }
-    // One of a later version has more in it.
+    // A record of a later version has more fields.
     let record = r#"{"mapping":{"oidc":"okta"},"completed_at":1,"later":true}"#;
     tenant.set(&format!("{P}broker:migration"), record).await;
     assert_eq!(commands_of_a_start(&tenant, &["oidc=okta"]).await, ["GET"]);

@@ -1,5 +1,5 @@
-//! M7: rows that an old replica writes after completion are picked up without a restart, by one
-//! broker at a time, at a small share of Redis' time.
+//! M7: rows that an old replica writes after the migration are picked up without a restart. One
+//! broker at a time does this, and it uses a small share of Redis' time.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use crate::{
 
 const EVERY: Duration = Duration::from_millis(400);
 
-/// Waits until the key is there.
+/// Waits until the key exists.
 async fn appears(tenant: &OldTenant, key: &str) {
     let there = async {
         while !tenant.exists(key).await {
@@ -40,7 +40,7 @@ async fn m7_stragglers_are_picked_up_without_a_restart() {
     let migration = tenant.migration(&[]);
     let watching = tokio::spawn(async move { migration.watch_stragglers(EVERY).await });
 
-    // A new one, and one that refreshed a row that was migrated under its hands.
+    // A new row, and an old replica's refresh of a row that was already migrated.
     tenant
         .old_row("late", &old_json("oidc", "u", "late"), "u", None)
         .await;
@@ -121,7 +121,7 @@ async fn m7_a_broker_that_dies_while_it_looks_is_taken_over_from() {
     watching.abort();
 }
 
-/// What was completed last counts, also for brokers that still run with another configuration.
+/// The last completed migration counts, even for brokers that still run with another configuration.
 #[tokio::test]
 async fn m7_stragglers_go_where_the_last_migration_put_theirs() {
     let tenant = OldTenant::new().await;
@@ -136,7 +136,7 @@ async fn m7_stragglers_go_where_the_last_migration_put_theirs() {
     assert!(tenant.exists(&format!("{P}upstream:late:entra")).await);
 }
 
-/// Each page of a sweep is followed by a rest that is 19 times as long.
+/// After each page, a sweep rests for 19 times as long as the page took.
 #[tokio::test]
 async fn m7_a_sweep_takes_a_twentieth_of_the_time_of_redis() {
     let tenant = OldTenant::new().await;
@@ -144,7 +144,7 @@ async fn m7_a_sweep_takes_a_twentieth_of_the_time_of_redis() {
         tenant.set(&format!("{P}access:{n}"), "{}").await;
     }
     tenant.migrate(MAPPING).await;
-    // A Redis that takes 2 ms for a page.
+    // This Redis takes 2 ms for a page.
     let (pages, slow) = (Arc::new(AtomicUsize::new(0)), Duration::from_millis(2));
     let counted = Arc::clone(&pages);
     let proxy = RespProxy::start(tenant.redis.port(), move |command| {

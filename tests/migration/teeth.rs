@@ -1,4 +1,4 @@
-//! The tests above notice damage: each kind of it, done on purpose, is caught.
+//! Tests that the other tests notice each kind of deliberate damage.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,8 +13,7 @@ use crate::{
     seed::{ROWS, assert_whole, seed},
 };
 
-/// Moves a row as one would without a script, one command after the other, and dies after `steps`
-/// of them.
+/// Moves a row without a script, one command after the other, and stops after `steps` commands.
 async fn move_step_by_step(
     tenant: &OldTenant,
     session: &str,
@@ -53,8 +52,8 @@ async fn move_step_by_step(
     }
 }
 
-/// `crash` catches an apply that isn't one step: at every step but before the first and after the
-/// last.
+/// `crash` detects a move that isn't one atomic step, wherever it stops between the first and the
+/// last command.
 #[tokio::test]
 async fn a_row_that_is_half_moved_is_noticed() {
     let tenant = OldTenant::new().await;
@@ -67,7 +66,7 @@ async fn a_row_that_is_half_moved_is_noticed() {
         let now = tenant.snapshot_of_all();
         let checked = catch_unwind(AssertUnwindSafe(|| assert_whole(&before, &now)));
         match steps {
-            // Only the mark of the grace period, or nothing at all, or all.
+            // There is only the mark of the grace period, or nothing, or everything.
             0 | 1 => assert_eq!(checked.ok(), Some(0)),
             7 => assert_eq!(checked.ok(), Some(1)),
             _ => assert!(checked.is_err(), "{steps} steps"),
@@ -75,7 +74,8 @@ async fn a_row_that_is_half_moved_is_noticed() {
     }
 }
 
-/// What a script without a check would be: it takes whatever the keys hold for what was decided on.
+/// Moves a row like a script without a check would: it applies the decision to whatever the keys
+/// hold.
 async fn blind(tenant: &OldTenant, mut command: Command) -> Fate {
     let moves = command
         .args
@@ -97,8 +97,8 @@ async fn blind(tenant: &OldTenant, mut command: Command) -> Fate {
     Fate::Replace(command.args)
 }
 
-/// `races` catches a script that doesn't check what it changes: an old replica's refresh is lost,
-/// and a newer row is overwritten.
+/// `races` detects a script that doesn't check what it changes: a refresh by an old replica is
+/// lost, and a newer row is overwritten.
 #[tokio::test]
 async fn a_script_that_does_not_check_is_noticed() {
     for (key, json) in [

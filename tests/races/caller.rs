@@ -1,4 +1,4 @@
-//! One of the many callers: what it calls, and what it notes of each answer.
+//! One of the many callers: what it calls, and what it records of each answer.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -12,14 +12,14 @@ use crate::{
     rows::{Attempt, RowName, SESSIONS},
 };
 
-/// A task that calls.
+/// A task that makes calls.
 pub(crate) struct Caller {
     pub(crate) client: TokenBrokerClient<Channel>,
     pub(crate) histories: Arc<Histories>,
     pub(crate) dice: StdRng,
     pub(crate) task: u32,
     pub(crate) attempts: u32,
-    /// The version that this task saw last, row by row.
+    /// The version of each row that this task saw last.
     pub(crate) seen: BTreeMap<RowName, u64>,
     pub(crate) notes: Notes,
 }
@@ -42,7 +42,7 @@ impl Caller {
         }
     }
 
-    /// Calls until `end`.
+    /// Makes calls until `end`.
     pub(crate) async fn run(mut self, end: Instant) -> Notes {
         while Instant::now() < end {
             let row = self.row();
@@ -62,7 +62,7 @@ impl Caller {
         self.finish()
     }
 
-    /// What was noted; the log joins the histories.
+    /// Returns what the task recorded. The log holds the histories.
     pub(crate) fn finish(self) -> Notes {
         self.notes
     }
@@ -73,7 +73,7 @@ impl Caller {
         rows[self.dice.random_range(0..rows.len())]
     }
 
-    /// Notes what was read.
+    /// Records what was read.
     pub(crate) fn saw(&mut self, row: RowName, entry: &TokenEntry) {
         self.seen.insert(row, entry.version);
         match entry.tokens.as_ref().and_then(Attempt::of) {

@@ -1,4 +1,4 @@
-//! Each call that a caller makes, and what its answer tells of the rows.
+//! The calls that a caller makes, and what their answers say about the rows.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -20,7 +20,7 @@ impl Caller {
         self.histories[&row].note(called, action);
     }
 
-    /// Answers the version that was found.
+    /// Returns the version that was found.
     pub(crate) async fn get(&mut self, row: RowName) -> Option<u64> {
         let mut client = self.client.clone();
         let request = GetRequest {
@@ -40,7 +40,7 @@ impl Caller {
         version
     }
 
-    /// Answers the version of each row that was found.
+    /// Returns the version of each row that was found.
     pub(crate) async fn get_all(&mut self, session: u32) -> BTreeMap<RowName, u64> {
         let mut client = self.client.clone();
         let request = GetAllRequest {
@@ -61,7 +61,7 @@ impl Caller {
             }
         }
         if response.entries.len() != found.len() || !response.unreadable.is_empty() {
-            let torn = format!("session {session} has rows that nobody stored");
+            let torn = format!("session {session} has rows that no caller stored");
             self.notes.torn.push(torn);
         }
         found
@@ -71,13 +71,13 @@ impl Caller {
         self.store(row, Condition::Absent, false).await;
     }
 
-    /// Replaces the version that this task saw last.
+    /// Replaces the row, on the condition of the version that this task saw last.
     pub(crate) async fn store_if_version(&mut self, row: RowName) {
         self.store(row, Condition::Version(self.last_seen(row)), false)
             .await;
     }
 
-    /// With `carries` the row comes without a refresh token, and keeps one that the broker knows.
+    /// With `carries`, the row has no refresh token, and keeps the one that the broker knows.
     pub(crate) async fn store(&mut self, row: RowName, condition: Condition, carries: bool) {
         let mut client = self.client.clone();
         self.attempts += 1;
@@ -148,7 +148,8 @@ impl Caller {
         self.note(row, called, action);
     }
 
-    /// The answer counts the rows: where it is neither none nor all, nobody knows which.
+    /// The answer is the number of deleted rows. If it is neither none nor all, it is unknown which
+    /// rows were deleted.
     pub(crate) async fn delete_session(&mut self, session: u32) {
         let mut client = self.client.clone();
         let rows: Vec<_> = RowName::of_session(session).collect();
@@ -178,14 +179,14 @@ impl Caller {
         };
         let called = Instant::now();
         if let Answer::Ok(_) = answer(&mut self.notes, client.delete_user(request)).await {
-            // It deletes no row twice: one that is stored anew meanwhile stays.
+            // It deletes no row twice. A row that is stored again meanwhile stays.
             for row in RowName::all() {
                 self.note(row, called, Action::DeleteUser { user });
             }
         }
     }
 
-    /// The version that this task saw last; if it saw none, one that no row has.
+    /// Returns the version that this task saw last, or a version that no row has if it saw none.
     fn last_seen(&self, row: RowName) -> u64 {
         self.seen.get(&row).copied().unwrap_or(1)
     }

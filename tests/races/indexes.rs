@@ -1,5 +1,5 @@
-//! What must hold of rows and indexes in Redis when no row has expired: stricter than what every
-//! test demands ([`audit`]), since nothing here waits to be pruned.
+//! Checks rows and indexes in Redis while no row has expired. This is stricter than the checks of
+//! every test ([`audit`]), because no member waits to be pruned here.
 
 use std::collections::BTreeSet;
 
@@ -13,17 +13,17 @@ use crate::{
     run::{PREFIX, Versions},
 };
 
-/// What a key is, by its name.
+/// The kind of a key, by its name.
 enum Kind {
     Row,
     SessionIndex,
     UserIndex(String),
-    /// One that the broker keeps for itself.
+    /// A key for the broker's internal use.
     Record,
     Unknown,
 }
 
-/// What is wrong, a line each.
+/// Returns what is wrong, one line per violation.
 pub(crate) fn violations(snapshot: &Snapshot) -> Vec<String> {
     let mut wrong = audit::violations(snapshot, PREFIX);
     for key in snapshot.names() {
@@ -31,14 +31,14 @@ pub(crate) fn violations(snapshot: &Snapshot) -> Vec<String> {
             Kind::Row | Kind::Record => {}
             Kind::SessionIndex => check_index(snapshot, &key, None, &mut wrong),
             Kind::UserIndex(user) => check_index(snapshot, &key, Some(user), &mut wrong),
-            Kind::Unknown => wrong.push(format!("{key}: nobody should have written that")),
+            Kind::Unknown => wrong.push(format!("{key}: no caller should have written that")),
         }
     }
     wrong
 }
 
-/// An index holds no member whose row is gone or another user's, and lives for ever only if a row
-/// in it does.
+/// Checks that an index has no member whose row is gone or another user's, and that it has no
+/// expiry only if one of its rows has none.
 fn check_index(snapshot: &Snapshot, key: &str, user: Option<String>, wrong: &mut Vec<String>) {
     let mut endless = false;
     for member in snapshot.members(key) {
@@ -57,7 +57,7 @@ fn check_index(snapshot: &Snapshot, key: &str, user: Option<String>, wrong: &mut
     }
 }
 
-/// The versions of the rows as they stand in their JSON.
+/// Returns the versions in the JSON of the rows.
 pub(crate) fn versions(snapshot: &Snapshot) -> Versions {
     let version = |row| {
         let text = snapshot.text(&row_key(row))?;
@@ -66,7 +66,7 @@ pub(crate) fn versions(snapshot: &Snapshot) -> Versions {
     RowName::all().filter_map(version).collect()
 }
 
-/// The snapshot damaged in one way each, with what was done to it.
+/// Returns damaged copies of the snapshot, each with a description of its damage.
 pub(crate) fn damaged(snapshot: &Snapshot) -> Vec<(String, Snapshot)> {
     let mut damaged = Vec::new();
     let mut damage = |what: String, key: &str, how: &dyn Fn(&mut Value)| {

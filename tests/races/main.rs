@@ -1,20 +1,21 @@
-//! Many callers, two brokers, one Redis, and only a few rows to fight for.
+//! Tests many callers, two brokers and one Redis with only a few rows, so that calls race with each
+//! other.
 //!
-//! 64 tasks call through two broker processes for a while: `RACES_SECONDS`, 10 by default. What each
-//! caller was told is recorded row by row; at the end Redis itself is looked at. The tests share one
-//! such run, each looks at another side of it:
+//! 64 tasks make calls through two broker processes for `RACES_SECONDS`, 10 by default. The answers
+//! that each caller got are recorded row by row, and at the end the tests inspect Redis itself. The
+//! tests share one run, and each test checks one aspect of it:
 //!
-//! - the history of each row is linearizable (I2, I3, I7), and would not be with a single stale read
-//!   or lost delete in it;
-//! - each version was read with the tokens that were stored with it, whole;
+//! - the history of each row is linearizable (I2, I3, I7), and wouldn't be if it had a single stale
+//!   read or lost delete;
+//! - each version was read with exactly the tokens that were stored with it;
 //! - rows and indexes agree with each other in Redis (I1, I2, I5), and with what `Get` and `GetAll`
-//!   answer through brokers that have seen nothing of it.
+//!   answer through new brokers.
 //!
-//! `RACES_SEED` repeats the choices of a run, though not its schedule.
+//! `RACES_SEED` repeats the choices of a run, but not its schedule.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "helpers of tests panic as tests do"
+    reason = "test helpers panic as tests do"
 )]
 
 mod caller;
@@ -36,8 +37,8 @@ fn each_rows_history_is_linearizable() {
     let histories = &run().histories;
     assert_eq!(histories.len(), RowName::all().count());
     let started = Instant::now();
-    for (row, verdict) in verdicts(histories.clone()) {
-        if let Err(violation) = verdict {
+    for (row, checked) in check_all(histories.clone()) {
+        if let Err(violation) = checked {
             panic!("{row:?}: {violation:#?}");
         }
     }
@@ -108,13 +109,13 @@ fn each_planted_fault_is_rejected(plant: fn(&[Operation]) -> Option<Vec<Operatio
         RowName::all().count(),
         "the histories are too short"
     );
-    for (row, verdict) in verdicts(planted) {
-        assert!(verdict.is_err(), "{row:?}: a fault was not noticed");
+    for (row, checked) in check_all(planted) {
+        assert!(checked.is_err(), "{row:?}: a fault was not noticed");
     }
 }
 
-/// Checks all histories, each in a thread.
-fn verdicts(
+/// Checks all histories, each in a thread, and returns the results.
+fn check_all(
     histories: BTreeMap<RowName, Vec<Operation>>,
 ) -> BTreeMap<RowName, Result<(), Violation>> {
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What callers note beside the histories of the rows, and how they take an answer.
+//! What callers record besides the histories of the rows, and how they parse an answer.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,29 +14,30 @@ use crate::rows::{Attempt, RowName};
 /// The history of each row.
 pub(crate) type Histories = BTreeMap<RowName, Recorder>;
 
-/// What a caller noted beside the histories of the rows.
+/// What a caller recorded besides the histories of the rows.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) calls: u64,
-    /// How often which reason was given for a failure that tells nothing of the row.
+    /// The reasons of failures that say nothing about the row, with their counts.
     pub(crate) failures: BTreeMap<String, u64>,
-    /// Which attempt's tokens a version was read with.
+    /// The attempt whose tokens each version was read with.
     pub(crate) contents: HashMap<u64, Attempt>,
-    /// Rows that were no single attempt's, and versions with more than one content.
+    /// Rows whose tokens weren't all of one attempt, and versions that were read with different
+    /// content.
     pub(crate) torn: Vec<String>,
 }
 
-/// What the broker said, as far as it tells something of the row.
+/// The broker's answer, as far as it says something about the row.
 pub(crate) enum Answer<T> {
     Ok(T),
-    /// `ROW_NOT_FOUND`, `ROW_EXISTS`, `VERSION_MISMATCH`: the row isn't what it would have to be.
+    /// `ROW_NOT_FOUND`, `ROW_EXISTS` or `VERSION_MISMATCH`: the row doesn't meet the condition.
     No,
-    /// Nobody knows.
+    /// It is unknown whether the call was applied.
     Unknown,
 }
 
 impl Notes {
-    /// Takes in what another caller noted.
+    /// Adds what another caller recorded.
     pub(crate) fn add(&mut self, other: Self) {
         self.calls += other.calls;
         for (reason, times) in other.failures {
@@ -48,7 +49,7 @@ impl Notes {
         }
     }
 
-    /// Notes which attempt a version is the work of.
+    /// Records which attempt wrote a version.
     pub(crate) fn is_content(&mut self, version: u64, attempt: Attempt) {
         let known = *self.contents.entry(version).or_insert(attempt);
         if known != attempt {
@@ -58,7 +59,7 @@ impl Notes {
     }
 }
 
-/// Waits for an answer.
+/// Waits for an answer and classifies it.
 pub(crate) async fn answer<T>(
     notes: &mut Notes,
     call: impl Future<Output = Result<Response<T>, Status>>,

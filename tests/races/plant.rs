@@ -1,12 +1,12 @@
-//! Faults planted in a sound history: what a broken store would have answered. The clock leaves no
-//! doubt about any of them, so that a checker that accepts one proves nothing.
+//! Plants faults in a sound history: answers that a broken store would have given. The times prove
+//! that each fault is one, so a checker that accepts it is useless.
 
 use std::time::Duration;
 
 use testkit::linearizability::{Action, Operation};
 
-/// A read that answers a version although its replacement had been acknowledged before. `None` if
-/// the history has no place for one.
+/// Plants a read of a version whose replacement had been acknowledged before. Returns `None` if the
+/// history has no place for such a read.
 pub(crate) fn stale_read(history: &[Operation]) -> Option<Vec<Operation>> {
     plant(history, |history, read| {
         let replacement = last_before(history, read.called, |op| written(op.action).is_some())?;
@@ -18,7 +18,7 @@ pub(crate) fn stale_read(history: &[Operation]) -> Option<Vec<Operation>> {
     })
 }
 
-/// A read that finds the very row that an acknowledged delete had removed.
+/// Plants a read that finds a row after an acknowledged delete removed it.
 pub(crate) fn lost_delete(history: &[Operation]) -> Option<Vec<Operation>> {
     let deleted = Action::Delete { deleted: true };
     plant(history, |history, read| {
@@ -28,7 +28,8 @@ pub(crate) fn lost_delete(history: &[Operation]) -> Option<Vec<Operation>> {
     })
 }
 
-/// Gives a read in the middle of the history another answer, or the first one after it that has one.
+/// Changes the answer of a read in the middle of the history, or of the first read after it that
+/// can be changed.
 fn plant(
     history: &[Operation],
     answer: impl Fn(&[Operation], &Operation) -> Option<u64>,
@@ -46,7 +47,7 @@ fn plant(
     })
 }
 
-/// Of the operations that returned before a time the last one that suits.
+/// Returns the last suitable operation that returned before a time.
 fn last_before(
     history: &[Operation],
     time: Duration,
@@ -56,7 +57,7 @@ fn last_before(
     before.max_by_key(|op| op.returned)
 }
 
-/// The version that an operation is known to have written.
+/// Returns the version that an operation certainly wrote.
 fn written(action: Action) -> Option<u64> {
     match action {
         Action::Store { version, .. } => Some(version),
@@ -64,7 +65,8 @@ fn written(action: Action) -> Option<u64> {
     }
 }
 
-/// The version that was the row's when the operation took effect, or since then.
+/// Returns the version that the row had right after the operation took effect, if the answer tells
+/// it.
 fn found(action: Action) -> Option<u64> {
     match action {
         Action::Get { version } => version,

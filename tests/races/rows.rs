@@ -1,4 +1,4 @@
-//! The few rows that everybody fights for, and what is stored in them.
+//! The few rows that all callers use, and what they store.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -40,20 +40,20 @@ pub(crate) fn user_id(user: u32) -> String {
     format!("user-{user}")
 }
 
-/// One attempt to write, of which everything that it stores can be told.
+/// One attempt to write. Everything that it stores identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
     pub(crate) task: u32,
-    /// Which one of the task's.
+    /// The number of the attempt within its task.
     pub(crate) number: u32,
     pub(crate) user: Option<u32>,
-    /// It brings no refresh token: the broker is asked to keep the one that it knows.
+    /// Whether the row has no refresh token, so that the broker keeps the one that it knows.
     pub(crate) carries: bool,
 }
 
 impl Attempt {
-    /// What is stored. Rows live for ever, for weeks or for hours, by turns, so that indexes have to
-    /// follow.
+    /// Returns the tokens to store. Rows live for ever, for weeks or for hours, by turns, so that
+    /// the lifetimes of the indexes must follow.
     pub(crate) fn tokens(self) -> UpstreamTokens {
         let hours = |hours: u32| (self.number % 4 == hours).then(|| in_hours(hours));
         let name = self.name();
@@ -74,7 +74,7 @@ impl Attempt {
         }
     }
 
-    /// The attempt that `tokens` come from, if all of them come from the same one.
+    /// Returns the attempt that `tokens` come from, if all of them come from the same one.
     pub(crate) fn of(tokens: &UpstreamTokens) -> Option<Self> {
         let mut parts = tokens.access_token.split('-');
         let mut number = || parts.next()?.parse().ok();

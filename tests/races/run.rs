@@ -1,4 +1,4 @@
-//! The run that the tests look at.
+//! The run that the tests check.
 
 use std::{
     collections::BTreeMap,
@@ -22,28 +22,28 @@ use crate::{
     rows::{RowName, SESSIONS},
 };
 
-/// What the keys of the tenant begin with that a broker serves if it isn't told another.
+/// The prefix of the keys of the default tenant.
 pub(crate) const PREFIX: &str = "thv:auth:{default:default}:";
 
 const TASKS: u32 = 64;
 const BROKERS: usize = 2;
-/// Connections to each broker.
+/// The number of connections to each broker.
 const CONNECTIONS: usize = 4;
 
-/// What is left of the run.
+/// The results of the run.
 pub(crate) struct Run {
     pub(crate) histories: BTreeMap<RowName, Vec<Operation>>,
     pub(crate) notes: Notes,
-    /// What Redis held at the end.
+    /// What Redis held at the end of the run.
     pub(crate) snapshot: Snapshot,
-    /// The versions that `Get` and `GetAll` answered at the end, by broker.
+    /// The versions that `Get` and `GetAll` returned at the end, for each broker.
     pub(crate) reads: Vec<(Versions, Versions)>,
 }
 
-/// The version of each row that is there.
+/// The version of each existing row.
 pub(crate) type Versions = BTreeMap<RowName, u64>;
 
-/// The run: the first to ask waits for it, the others get the same.
+/// Returns the run. The first caller starts it, and all callers wait for it.
 pub(crate) fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
     RUN.get_or_init(|| {
@@ -90,7 +90,7 @@ async fn races(seed: u64, span: Duration) -> Run {
     }
 }
 
-/// Lets everybody call through all of the brokers for a while.
+/// Lets all callers call through all of the brokers for a while.
 async fn race(
     brokers: &[BrokerProcess],
     histories: &Arc<Histories>,
@@ -126,7 +126,7 @@ async fn start_brokers(redis: &RedisServer) -> Vec<BrokerProcess> {
 }
 
 impl Caller {
-    /// Reads every row in both ways.
+    /// Reads every row with both calls.
     async fn read_all(&mut self) -> (Versions, Versions) {
         let (mut got, mut got_all) = (Versions::new(), Versions::new());
         for row in RowName::all() {

@@ -1,5 +1,5 @@
 //! What the broker makes of each answer of Redis' that is no answer to the question: what is sent again, and
-//! what isn't. The table is in `docs/operations.md`.
+//! what isn't. The table is in `docs/redis.md`.
 
 use std::{
     sync::{
@@ -24,19 +24,24 @@ use token_broker::{
 
 use crate::cluster::cluster;
 
-/// A store behind a proxy that treats the first `times` calls as `fate` says, and a count of the calls.
-struct Stage {
+/// A store behind a proxy that applies `fate` to the first `times` calls, and a counter of the calls.
+struct ProxiedStore {
     store: RedisStore,
     calls: Arc<AtomicUsize>,
     _proxy: RespProxy,
 }
 
-/// What a call sends.
+/// Returns whether a command belongs to a call.
 fn is_call(name: &str) -> bool {
     ["GET", "EVALSHA", "EVAL", "DEL"].contains(&name)
 }
 
-async fn stage(server: &RedisServer, tenant: &RedisTenant, times: usize, fate: Fate) -> Stage {
+async fn behind_proxy(
+    server: &RedisServer,
+    tenant: &RedisTenant,
+    times: usize,
+    fate: Fate,
+) -> ProxiedStore {
     let calls = Arc::<AtomicUsize>::default();
     let count = Arc::clone(&calls);
     let proxy = RespProxy::start(server.port(), move |command| {
@@ -46,7 +51,7 @@ async fn stage(server: &RedisServer, tenant: &RedisTenant, times: usize, fate: F
         async move { fate }
     })
     .await;
-    // The cluster is to name the proxy, or it would be gone around.
+    // The cluster must announce the proxy's address, or the store would bypass the proxy.
     let announced = [
         "CONFIG",
         "SET",
@@ -57,14 +62,14 @@ async fn stage(server: &RedisServer, tenant: &RedisTenant, times: usize, fate: F
     let store = tenant
         .at_port(proxy.port())
         .store_with(Duration::from_secs(2));
-    Stage {
+    ProxiedStore {
         store,
         calls,
         _proxy: proxy,
     }
 }
 
-/// The call is replaced by one that Redis answers with `error`.
+/// Replaces the call with a command that Redis answers with `error`.
 fn answer(error: &str) -> Fate {
     let script = format!("return redis.error_reply('{error}')");
     let command = ["EVAL", script.as_str(), "0"];
@@ -89,7 +94,7 @@ async fn put(
     store.put(put).await
 }
 
-/// What Redis refused was not done, whatever it is: it is sent again until it is.
+/// A call that Redis refused wasn't done, whatever it is. The store sends it again until it succeeds.
 #[tokio::test]
 async fn what_was_surely_not_done_is_done_a_little_later() {
     let server = cluster().await;
@@ -104,15 +109,15 @@ async fn what_was_surely_not_done_is_done_a_little_later() {
         "ERR Script attempted to access a non local key in a cluster node",
     ] {
         let tenant = RedisTenant::on_cluster(&server);
-        let written = stage(&server, &tenant, 2, answer(error)).await;
+        let written = behind_proxy(&server, &tenant, 2, answer(error)).await;
         let outcome = put(&written.store, Condition::Always, Version::random()).await;
         assert_eq!(outcome.unwrap(), PutOutcome::Written, "{error}");
         let calls = written.calls.load(Ordering::SeqCst);
         assert!(calls >= 3, "{error}: refused twice, then done: {calls}");
-        let read = stage(&server, &tenant, 2, answer(error)).await;
+        let read = behind_proxy(&server, &tenant, 2, answer(error)).await;
         let row = read.store.get(&key("s", "p")).await;
         assert!(row.unwrap().is_some(), "{error}");
-        let deleted = stage(&server, &tenant, 2, answer(error)).await;
+        let deleted = behind_proxy(&server, &tenant, 2, answer(error)).await;
         assert_eq!(
             deleted.store.delete_session(&session("s")).await.unwrap(),
             1,
@@ -121,36 +126,36 @@ async fn what_was_surely_not_done_is_done_a_little_later() {
     }
 }
 
-/// A node that says where the slot is now is believed, by all calls.
+/// If a node reports the slot's new node, all calls follow it.
 #[tokio::test]
 async fn a_slot_that_has_moved_is_followed() {
     let server = cluster().await;
     let tenant = RedisTenant::on_cluster(&server);
     let error = format!("MOVED 1 127.0.0.1:{}", server.port());
-    let stage = stage(&server, &tenant, 1, answer(&error)).await;
+    let proxied = behind_proxy(&server, &tenant, 1, answer(&error)).await;
     for _ in 0..2 {
-        let outcome = put(&stage.store, Condition::Always, Version::random()).await;
+        let outcome = put(&proxied.store, Condition::Always, Version::random()).await;
         assert_eq!(outcome.unwrap(), PutOutcome::Written);
     }
-    let calls = stage.calls.load(Ordering::SeqCst);
+    let calls = proxied.calls.load(Ordering::SeqCst);
     assert_eq!(calls, 1, "it went to the other node, and so did the next");
 }
 
-/// One that says where a key is on its way to is believed for that key. A script waits: over there it would
-/// take keys that are still here for keys that don't exist.
+/// If a node reports where a key is moving to, only the read of that key follows. A script waits, because on the
+/// other node it would treat keys that haven't moved yet as missing.
 #[tokio::test]
 async fn a_slot_that_moves_is_followed_by_reads_of_one_key() {
     let server = cluster().await;
     let error = format!("ASK 1 127.0.0.1:{}", server.port());
     let tenant = RedisTenant::on_cluster(&server);
-    let written = stage(&server, &tenant, 2, answer(&error)).await;
+    let written = behind_proxy(&server, &tenant, 2, answer(&error)).await;
     let outcome = put(&written.store, Condition::Always, Version::random()).await;
     assert_eq!(outcome.unwrap(), PutOutcome::Written);
     assert!(
         written.calls.load(Ordering::SeqCst) >= 3,
         "sent again, here"
     );
-    let read = stage(&server, &tenant, 1, answer(&error)).await;
+    let read = behind_proxy(&server, &tenant, 1, answer(&error)).await;
     assert!(read.store.get(&key("s", "p")).await.unwrap().is_some());
     assert_eq!(
         read.calls.load(Ordering::SeqCst),
@@ -159,16 +164,16 @@ async fn a_slot_that_moves_is_followed_by_reads_of_one_key() {
     );
 }
 
-/// A call that Redis answers so fails, and isn't sent again.
+/// A call that Redis answers with this error fails, and isn't sent again.
 async fn fails_at_once(server: &RedisServer, tenant: &RedisTenant, error: &str) {
-    let stage = stage(server, tenant, usize::MAX, answer(error)).await;
-    let outcome = put(&stage.store, Condition::Always, Version::random()).await;
+    let proxied = behind_proxy(server, tenant, usize::MAX, answer(error)).await;
+    let outcome = put(&proxied.store, Condition::Always, Version::random()).await;
     let unavailable = matches!(outcome, Err(Error::Unavailable(_)));
     assert!(unavailable, "{error}: {outcome:?}");
-    assert_eq!(stage.calls.load(Ordering::SeqCst), 1, "{error}");
+    assert_eq!(proxied.calls.load(Ordering::SeqCst), 1, "{error}");
 }
 
-/// What won't pass by itself fails at once.
+/// An error that won't go away by itself fails the call at once.
 #[tokio::test]
 async fn what_an_operator_has_to_mend_is_not_sent_again() {
     let server = cluster().await;
@@ -182,7 +187,8 @@ async fn what_an_operator_has_to_mend_is_not_sent_again() {
     }
 }
 
-/// With one server, nobody else will do it: a replica and a primary without replicas are no reason to wait.
+/// With a single server, no other server can take the call. The store doesn't wait because the server is a replica,
+/// or a primary without replicas.
 #[tokio::test]
 async fn a_single_server_is_not_waited_for() {
     let server = RedisServer::start();
@@ -194,8 +200,8 @@ async fn a_single_server_is_not_waited_for() {
     }
 }
 
-/// Whether a call was applied whose connection ended is not known. A read is sent again. A write is sent again
-/// only by who knows what it means: one that names a version, which is applied once.
+/// If the connection ended, it is unknown whether the call was applied. A read is sent again. A write is sent again
+/// only by a caller that knows what it means: a write that names a version is applied at most once.
 #[tokio::test]
 async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twice() {
     let server = RedisServer::start();
@@ -206,14 +212,14 @@ async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twic
             .await
             .unwrap();
         let (key, row) = (key("s", "p"), row("u", "at"));
-        let exact = stage(&server, &tenant, 1, fate.clone()).await;
+        let exact = behind_proxy(&server, &tenant, 1, fate.clone()).await;
         let broker = Broker::new(exact.store.clone(), rules(tenant.name().clone()));
         let named = Precondition::Version(first);
         let second = broker.put_if(&key, &row, named).await.unwrap();
-        let read = stage(&server, &tenant, 2, fate.clone()).await;
+        let read = behind_proxy(&server, &tenant, 2, fate.clone()).await;
         let row = read.store.get(&key).await.unwrap().unwrap().unwrap();
         assert_eq!(row.version, second, "{fate:?}");
-        let session_read = stage(&server, &tenant, 1, fate.clone()).await;
+        let session_read = behind_proxy(&server, &tenant, 1, fate.clone()).await;
         assert_eq!(
             session_read
                 .store
@@ -223,26 +229,26 @@ async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twic
                 .len(),
             1
         );
-        let deleted = stage(&server, &tenant, 1, fate.clone()).await;
+        let deleted = behind_proxy(&server, &tenant, 1, fate.clone()).await;
         let broker = Broker::new(deleted.store.clone(), rules(tenant.name().clone()));
         broker.delete(&key, Some(second)).await.unwrap();
         assert!(tenant.snapshot().0.is_empty(), "{fate:?}");
 
-        // The store itself repeats no write, whatever its condition: it says that it doesn't know.
+        // The store itself repeats no write, whatever its condition. It reports that the outcome is unknown.
         let conditions = [
             Condition::Always,
             Condition::Absent,
             Condition::Version(second),
         ];
         for condition in conditions {
-            let blind = stage(&server, &tenant, 1, fate.clone()).await;
+            let blind = behind_proxy(&server, &tenant, 1, fate.clone()).await;
             let outcome = put(&blind.store, condition, Version::random()).await;
             let unknown = matches!(outcome, Err(Error::Unknown(_)));
             assert!(unknown, "{fate:?} {condition:?}: {outcome:?}");
             let calls = blind.calls.load(Ordering::SeqCst);
             assert_eq!(calls, 1, "{fate:?} {condition:?}: sent once");
         }
-        let session_gone = stage(&server, &tenant, 1, fate.clone()).await;
+        let session_gone = behind_proxy(&server, &tenant, 1, fate.clone()).await;
         assert!(
             session_gone
                 .store

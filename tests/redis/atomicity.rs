@@ -1,12 +1,12 @@
-//! What a call costs: every write is one atomic step, `GetAll` is one round trip, and scripts are
-//! sent by their hash.
+//! Tests what a call costs: every write is one atomic step, `GetAll` is one round trip, and scripts
+//! are sent by their hash.
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
 use token_broker::{tokens::Precondition, types::Row};
 
 use crate::monitor::{Monitor, sent};
 
-/// A call, and what it sends.
+/// A call, and the commands that it sends.
 macro_rules! sends {
     ($server:ident, $call:expr, $expected:expr) => {
         let monitor = Monitor::start(&$server);
@@ -28,7 +28,7 @@ async fn every_call_is_one_step() {
             ..row("u", "at")
         },
     );
-    // The scripts are known, and connections open.
+    // Redis knows the scripts now, and the connections are open.
     for key in [&key, &other] {
         broker.put(key, &row).await;
         broker.rows_of(&key.session).await;
@@ -73,7 +73,7 @@ async fn every_call_is_one_step() {
     );
 }
 
-/// However many rows a session has.
+/// The number of rows in the session doesn't matter.
 #[tokio::test]
 async fn get_all_of_a_full_session_is_one_round_trip() {
     let server = RedisServer::start();
@@ -91,7 +91,8 @@ async fn get_all_of_a_full_session_is_one_round_trip() {
     );
 }
 
-/// A server that forgot the scripts, as after a restart or a failover, gets each one whole once.
+/// A server that doesn't know the scripts, as after a restart or a failover, gets the text of each
+/// script once.
 #[tokio::test]
 async fn scripts_are_sent_whole_only_where_they_are_not_known() {
     let server = RedisServer::start();
@@ -114,7 +115,7 @@ async fn scripts_are_sent_whole_only_where_they_are_not_known() {
     }
 }
 
-/// No script reads more than bounded batches of a user's rows, so that none blocks Redis for long.
+/// Each script reads at most a bounded batch of a user's rows, so that none blocks Redis for long.
 #[tokio::test]
 async fn delete_user_goes_in_bounded_batches() {
     let server = RedisServer::start();

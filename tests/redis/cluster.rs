@@ -1,9 +1,9 @@
-//! On a Redis Cluster every call stays in one slot: none is answered `CROSSSLOT`.
+//! Tests that every call stays in one slot on a Redis Cluster: no call is answered `CROSSSLOT`.
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until};
 use token_broker::types::Row;
 
-/// A cluster of one node, which owns all slots: it checks the slots of every command.
+/// Starts a cluster of one node, which owns all slots. It checks the slots of every command.
 pub async fn cluster() -> RedisServer {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let mut raw = server.raw();

@@ -1,4 +1,4 @@
-//! Rows that can't be decoded, and keys that hold something else: they spoil nothing (I8).
+//! Tests that rows that can't be decoded, and keys of another type, affect no other row (I8).
 
 use testkit::{broker::request, redis_tenant::RedisTenant, rows::*};
 use token_broker::{
@@ -8,7 +8,7 @@ use token_broker::{
 
 use crate::tenant;
 
-/// What no row is: cut, of another form, of another type, of another provider.
+/// Texts that aren't a row: truncated, of another form, with a wrong type, or of another provider.
 const CORRUPT: [&str; 9] = [
     "",
     "{",
@@ -21,8 +21,8 @@ const CORRUPT: [&str; 9] = [
     r#"{"access_token":"at"}}"#,
 ];
 
-/// A session with a good row and one that `spoil` has spoilt, both of the user `u`.
-async fn world(spoil: impl FnOnce(&RedisTenant)) -> RedisTenant {
+/// Stores a session with a good row and a row that `spoil` breaks, both of the user `u`.
+async fn with_bad_row(spoil: impl FnOnce(&RedisTenant)) -> RedisTenant {
     let tenant = tenant();
     let broker = tenant.broker();
     for provider in ["good", "bad"] {
@@ -72,21 +72,21 @@ async fn spoils_nothing(tenant: &RedisTenant, what: &str) {
 #[tokio::test]
 async fn i8_a_corrupt_row_spoils_nothing() {
     for text in CORRUPT {
-        let tenant = world(|tenant| tenant.write_row("upstream:s:bad", text)).await;
+        let tenant = with_bad_row(|tenant| tenant.write_row("upstream:s:bad", text)).await;
         spoils_nothing(&tenant, text).await;
     }
 }
 
 #[tokio::test]
 async fn i8_a_key_of_another_type_spoils_nothing() {
-    let tenant = world(another_type).await;
+    let tenant = with_bad_row(another_type).await;
     spoils_nothing(&tenant, "a hash").await;
 }
 
-/// Bytes that are no UTF-8, which no `&str` can hold.
+/// The row holds bytes that aren't UTF-8, which a `&str` can't hold.
 #[tokio::test]
 async fn i8_bytes_that_are_no_text_spoil_nothing() {
-    let tenant = world(|tenant| {
+    let tenant = with_bad_row(|tenant| {
         let mut set = redis::cmd("SET");
         set.arg(tenant.key("upstream:s:bad"))
             .arg(b"{\"access_token\":\"\xff\xfe\"}");
@@ -96,8 +96,8 @@ async fn i8_bytes_that_are_no_text_spoil_nothing() {
     spoils_nothing(&tenant, "no UTF-8").await;
 }
 
-/// A login replaces what can't be read, also one that would carry a token forward, and a delete
-/// deletes it: nobody is locked out.
+/// A login replaces an unreadable row, even if it would carry a token forward, and a delete deletes
+/// it. No user is locked out.
 #[tokio::test]
 async fn what_cannot_be_read_can_be_replaced_and_deleted() {
     for carry_forward in [false, true] {
@@ -106,7 +106,7 @@ async fn what_cannot_be_read_can_be_replaced_and_deleted() {
                 Some(text) => tenant.write_row("upstream:s:bad", text),
                 None => another_type(tenant),
             };
-            let tenant = world(spoil).await;
+            let tenant = with_bad_row(spoil).await;
             let (broker, bad) = (tenant.broker(), key("s", "bad"));
             let silent = token_broker::types::Row {
                 refresh_token: None,
@@ -130,11 +130,11 @@ async fn what_cannot_be_read_can_be_replaced_and_deleted() {
             Some(text) => tenant.write_row("upstream:s:bad", text),
             None => another_type(tenant),
         };
-        let tenant = world(spoil).await;
+        let tenant = with_bad_row(spoil).await;
         let broker = tenant.broker();
         assert!(broker.remove(&key("s", "bad")).await, "{text:?}");
         assert_eq!(broker.read(&key("s", "bad")).await, None);
-        let tenant = world(spoil).await;
+        let tenant = with_bad_row(spoil).await;
         assert_eq!(
             tenant.broker().delete_all(&session("s")).await.unwrap(),
             2,
@@ -143,11 +143,11 @@ async fn what_cannot_be_read_can_be_replaced_and_deleted() {
     }
 }
 
-/// `DeleteUser` neither fails over such a row nor leaves a good one.
+/// `DeleteUser` doesn't fail because of such a row, and still deletes the good ones.
 #[tokio::test]
 async fn delete_user_passes_what_cannot_be_read() {
     for text in CORRUPT {
-        let tenant = world(|tenant| tenant.write_row("upstream:s:bad", text)).await;
+        let tenant = with_bad_row(|tenant| tenant.write_row("upstream:s:bad", text)).await;
         let broker = tenant.broker();
         assert!(
             broker.delete_user(&user("u")).await.unwrap().existed,
@@ -155,17 +155,17 @@ async fn delete_user_passes_what_cannot_be_read() {
         );
         assert_eq!(broker.read(&key("s", "good")).await, None, "{text}");
     }
-    let tenant = world(another_type).await;
+    let tenant = with_bad_row(another_type).await;
     assert_eq!(
         tenant.broker().delete_user(&user("u")).await.unwrap().rows,
         1
     );
 }
 
-/// What a caller and the log are told never quotes the row.
+/// Neither the error that a caller gets nor the log quotes the row.
 #[tokio::test]
 async fn an_unreadable_row_is_not_quoted() {
-    let tenant = world(|tenant| {
+    let tenant = with_bad_row(|tenant| {
         tenant.write_row(
             "upstream:s:bad",
             r#"{"access_token":"gho_secret","expires_at":"gho_x"}"#,
@@ -181,15 +181,15 @@ async fn an_unreadable_row_is_not_quoted() {
     assert!(!told.contains("gho_"), "{told}");
 }
 
-/// An index that is no set: a write that needs it fails before it writes anything, and a delete
-/// takes the row whole or leaves it whole.
+/// The index isn't a set. A write that needs it fails before it writes anything. A delete removes
+/// the row completely, or doesn't change it.
 #[tokio::test]
 async fn an_index_of_another_type_halves_no_write() {
     for index in ["upstream:idx:s", "user:upstream:u"] {
         let spoil = |tenant: &RedisTenant| {
             tenant.run::<()>(&["SET", &tenant.key(index), "no set"]);
         };
-        let tenant = world(spoil).await;
+        let tenant = with_bad_row(spoil).await;
         let broker = tenant.broker();
         let before = tenant.snapshot();
         broker
@@ -201,7 +201,7 @@ async fn an_index_of_another_type_halves_no_write() {
             "{index}: a failed write wrote something"
         );
 
-        // To another user: away from the index that is broken.
+        // This moves the row to another user, away from the broken index.
         let moved = broker
             .store(request(&key("s", "good"), &row("v", "moved")))
             .await;

@@ -1,4 +1,4 @@
-//! Passwords and certificates that change while a broker runs.
+//! Tests passwords and certificates that change while a broker runs.
 
 use std::{fs, time::Duration};
 
@@ -13,7 +13,7 @@ use testkit::{
 };
 use token_broker::store::redis::{AtFault, Peer, TlsPart};
 
-/// The file is read at every connect: a new password needs no restart.
+/// The file is read at every connect, so a new password needs no restart.
 #[tokio::test]
 async fn a_password_changes_without_a_restart() {
     let server = Launch::default()
@@ -39,7 +39,7 @@ async fn a_password_changes_without_a_restart() {
     cmd(&["CONFIG", "SET", "requirepass", "second"])
         .exec(&mut raw)
         .unwrap();
-    // Connections that are open stay so; end them.
+    // Open connections stay open, so the test ends them.
     cmd(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         .exec(&mut raw)
         .unwrap();
@@ -56,7 +56,7 @@ async fn a_password_changes_without_a_restart() {
     .await;
 }
 
-/// So are certificates.
+/// Certificates are read at every connect, too.
 #[tokio::test]
 async fn a_certificate_changes_without_a_restart() {
     let server = Standalone::start(Program::Usual, Security::ALL);

@@ -1,4 +1,4 @@
-//! `durability = "replicated"` (guarantees, section 4.2).
+//! Tests `durability = "replicated"` (guarantees, section 4.2).
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use token_broker::{
     tokens::Binding,
 };
 
-/// A primary and a replica that follows it.
+/// Starts a primary and a replica that follows it.
 async fn pair(program: Program) -> (RedisServer, RedisServer) {
     let primary = Launch::new(program)
         .lines(["repl-diskless-sync-delay 0"])
@@ -34,8 +34,8 @@ fn replicated(server: &impl Deployment, timeout: &str) -> RedisTenant {
         .with("durability-timeout", timeout)
 }
 
-/// The calls that change something. When the second is done there is nothing left to delete, which is told only
-/// when replicas know it.
+/// The calls that change something. Once the second is done, there is nothing left to delete. The broker reports
+/// that only once replicas know it too.
 const WRITES: [&str; 5] = [
     "Store",
     "Delete",
@@ -78,7 +78,7 @@ async fn a_write_counts_when_a_replica_has_it() {
     }
 }
 
-/// The control: where nobody waits, the replica is behind at times, and a write counts without any.
+/// The control: if no write waits, the replica lags at times, and a write counts without any replica.
 #[tokio::test]
 async fn without_it_a_write_counts_without_a_replica() {
     let (primary, replica) = pair(Program::Usual).await;
@@ -101,7 +101,7 @@ async fn nor_is_it_on_the_oldest_redis() {
     not_durable_without_a_replica(Program::Oldest).await;
 }
 
-/// There WAIT asks for a client's own last write only.
+/// There, WAIT only covers the client's own last write.
 #[tokio::test]
 async fn nor_is_it_on_valkey() {
     not_durable_without_a_replica(Program::Valkey).await;
@@ -120,7 +120,7 @@ async fn not_durable_without_a_replica(program: Program) {
             "{call}: {error:?}"
         );
     }
-    // Nor is what needs no writing any more, over connections that wrote nothing themselves.
+    // A call that finds nothing left to write isn't durable either, over connections that wrote nothing themselves.
     for call in &WRITES[2..] {
         let error = write(&tenant.broker(), call).await;
         assert!(
@@ -133,7 +133,7 @@ async fn not_durable_without_a_replica(program: Program) {
         "{:?}",
         begun.elapsed()
     );
-    // Reads go on.
+    // Reads still work.
     let all = Binding::default();
     assert!(
         broker
@@ -151,9 +151,9 @@ async fn not_durable_without_a_replica(program: Program) {
     .await;
 }
 
-/// A caller that goes away leaves no connection behind that blocks the next.
+/// A caller that gives up leaves no connection behind that blocks the next caller.
 #[tokio::test]
-async fn a_caller_that_gives_up_blocks_nobody() {
+async fn a_caller_that_gives_up_blocks_no_other() {
     let (primary, replica) = pair(Program::Usual).await;
     let tenant = replicated(&primary, "20s").with("durability-connections", "1");
     let broker = tenant.broker();
@@ -174,13 +174,13 @@ async fn a_caller_that_gives_up_blocks_nobody() {
     );
 }
 
-/// A broker whose writes wait for replicas.
+/// Returns a broker whose writes wait for replicas.
 fn waiting_broker(server: &RedisServer) -> BrokerProcess {
     let url = format!("--redis-url={}", server.url());
     BrokerProcess::start(&["--backend=redis", &url, "--durability=replicated"])
 }
 
-/// Operators are told what would make `replicated` of little use.
+/// The start warns operators about a configuration that makes `replicated` less useful.
 #[tokio::test]
 async fn the_start_warns_of_what_is_missing() {
     let lonely = RedisServer::start();

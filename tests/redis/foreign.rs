@@ -1,5 +1,5 @@
-//! I10: members of an index that lie outside of the tenant are ignored and counted, and the keys
-//! that they name are never touched.
+//! I10: members of an index that lie outside of the tenant are ignored and counted. The keys that
+//! they name are never touched.
 
 use crate::monitor::Monitor;
 use testkit::{
@@ -8,7 +8,7 @@ use testkit::{
 };
 use token_broker::{store::redis::RedisStore, types::Row};
 
-/// Calls of every kind on the session `s` and the user `u`.
+/// Makes calls of every kind on the session `s` and the user `u`.
 async fn everything(broker: &Broker<RedisStore>) {
     for round in 0..20 {
         broker
@@ -45,7 +45,7 @@ async fn everything(broker: &Broker<RedisStore>) {
     broker.delete_all(&session("s")).await.unwrap();
 }
 
-/// Adds members to both indexes: rows of another tenant, other keys, and no keys at all.
+/// Adds members to both indexes: rows of another tenant, other keys, and texts that aren't keys.
 fn plant(tenant: &RedisTenant, other: &RedisTenant) -> Vec<Vec<u8>> {
     let mut members: Vec<Vec<u8>> = [
         "upstream:s:p",
@@ -114,7 +114,7 @@ async fn i10_foreign_members_are_ignored_and_counted() {
         );
     }
 
-    // They are not the broker's to take out of a user's index.
+    // The broker mustn't remove them from a user's index.
     let left = tenant.snapshot();
     let index = left
         .get(&tenant.key("user:upstream:u"))
@@ -128,7 +128,7 @@ async fn i10_foreign_members_are_ignored_and_counted() {
     );
 }
 
-/// Keys of the tenant's own that are no rows are no rows in an index either, and stay.
+/// Keys of the tenant that aren't rows don't count as rows in an index either, and they stay.
 #[tokio::test]
 async fn i10_own_keys_that_are_no_rows_stay() {
     let tenant = crate::tenant();

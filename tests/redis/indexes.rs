@@ -1,4 +1,4 @@
-//! I1, I5 and I9 in Redis itself.
+//! Tests I1, I5 and I9 on the keys in Redis.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use token_broker::{
 
 use crate::tenant;
 
-/// How many members an index has, and of how many the row is there, as of one instant.
+/// Returns how many members an index has, and how many of their rows exist, at one instant.
 const SIZES: &str = r"
 local members, alive = redis.call('SMEMBERS', KEYS[1]), 0
 for _, member in ipairs(members) do alive = alive + redis.call('EXISTS', member) end
 return { #members, alive }";
 
-/// Twenty-seven years of daily logins, whose rows expire: pruning keeps up with them. A row without an end
-/// keeps the index from ending with them.
+/// Simulates twenty-seven years of daily logins whose rows expire: pruning keeps up with them. One row without an
+/// expiry keeps the index itself from expiring.
 #[tokio::test]
 async fn i5_ten_thousand_logins_leave_a_small_index() {
     const LOGINS: usize = 10_000;
@@ -47,7 +47,7 @@ async fn i5_ten_thousand_logins_leave_a_small_index() {
         largest = largest.max(members);
         most_alive = most_alive.max(alive);
     }
-    // A slow machine has fewer rows alive at once, and chance counts for more.
+    // On a slow machine fewer rows are alive at once, so chance has more influence.
     assert!(
         largest <= (2 * most_alive).max(20),
         "I5: {largest} members for {most_alive} rows"
@@ -58,7 +58,7 @@ async fn i5_ten_thousand_logins_leave_a_small_index() {
     );
 }
 
-/// The same in one session, whose providers come and go.
+/// The same for one session whose providers come and go.
 #[tokio::test]
 async fn i5_a_sessions_index_forgets_rows_that_died() {
     let tenant = tenant();
@@ -73,7 +73,7 @@ async fn i5_a_sessions_index_forgets_rows_that_died() {
     assert!(size <= 20, "I5: {size} members of a session without rows");
 }
 
-/// I9: reads leave every key as it was, but for members whose row is gone.
+/// I9: reads change no key, except that they remove members whose row is gone.
 #[tokio::test]
 async fn i9_reads_only_prune() {
     let tenant = tenant();
@@ -120,7 +120,7 @@ fn without_dead_members(snapshot: &mut Snapshot) {
     }
 }
 
-/// A row that dies takes nothing along, and its indexes end with the last row.
+/// A row that expires affects no other key, and its indexes expire with the last row.
 #[tokio::test]
 async fn i5_nothing_is_left_of_a_session_that_died() {
     let tenant = tenant();

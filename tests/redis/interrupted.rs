@@ -1,5 +1,5 @@
-//! `DeleteUser` goes in batches, and may be interrupted between them: `UNAVAILABLE`, and repeating
-//! it finishes it.
+//! Tests a `DeleteUser` that is interrupted between two batches: it answers `UNAVAILABLE`, and
+//! repeating it finishes the work.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use token_broker::error::Error;
 
 const ROWS: usize = 6_000;
 
-/// Writes the user's rows in one go.
+/// Writes all of the user's rows at once.
 fn fill(tenant: &RedisTenant) {
     let mut pipe = redis::pipe();
     for number in 0..ROWS {
@@ -53,7 +53,7 @@ async fn an_interrupted_delete_user_is_finished_by_the_next() {
     );
     server.resume();
 
-    // Each row is whole or gone, and the user's index knows those that are left.
+    // Each row is whole or gone, and the user's index has the rows that are left.
     tenant.audit();
     let left = broker.listed(&user("u")).await.len();
     assert!(left > 0 && left < ROWS, "{left} rows are left");

@@ -1,4 +1,4 @@
-//! Keys and rows to the byte (guarantees, section 3): toolhive reads what the broker writes.
+//! Tests keys and rows to the byte (guarantees, section 3): toolhive reads what the broker writes.
 
 use testkit::{broker::Broker, redis_tenant::RedisTenant, rows::*, snapshot::Life};
 use token_broker::types::{ClientId, Row, Subject, UnixTime};
@@ -9,7 +9,8 @@ fn at(seconds: i64) -> Option<UnixTime> {
     UnixTime::from_seconds(seconds)
 }
 
-/// The row at `key`, with the version and the time that nobody can foretell as `V` and `T`.
+/// Returns the row at `key`. `V` and `T` replace the version and the time, which can't be
+/// predicted.
 fn text(tenant: &RedisTenant, key: &str, stored: &token_broker::types::StoredRow) -> String {
     let version = format!("\"version\":{}", stored.version.number());
     let updated = format!(
@@ -55,7 +56,7 @@ async fn a_row_with_all_fields() {
     );
 }
 
-/// What is none is 0 or empty in toolhive's fields, and left out in the broker's own.
+/// A missing value is 0 or empty in toolhive's fields, and left out in the broker's own fields.
 #[tokio::test]
 async fn a_row_with_one_field() {
     let (tenant, key) = (tenant(), key("s", "p"));
@@ -70,7 +71,7 @@ async fn a_row_with_one_field() {
     assert_eq!(text(&tenant, "upstream:s:p", &stored), expected);
 }
 
-/// The row and its two indexes, whose members are full keys; and no key beside them.
+/// There are the row and its two indexes, whose members are full keys, and no other key.
 #[tokio::test]
 async fn the_keys_of_a_row() {
     let tenant = tenant();
@@ -100,7 +101,8 @@ async fn the_keys_of_a_row() {
     assert_eq!(tenant.snapshot().names(), [""; 0], "nothing is left behind");
 }
 
-/// Plain ids are themselves in a key; what could make two ids meet is percent-encoded.
+/// Plain ids appear in a key unchanged. Characters that could make two ids collide are
+/// percent-encoded.
 #[tokio::test]
 async fn odd_ids_in_keys() {
     for (session, provider, user, row_key, user_key) in [

@@ -1,4 +1,4 @@
-//! How long keys live (guarantees, section 3.1), by Redis' own account.
+//! Tests how long keys live (guarantees, section 3.1), according to Redis.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::tenant;
 
 const HOUR: i64 = 3_600;
 const DAYS_30: i64 = 30 * 24 * HOUR;
-/// A row lives to the second, and this machine may be slow.
+/// A row's lifetime is exact to the second, and this machine may be slow.
 const TOLERANCE: u64 = 2_000;
 
-/// A row that ends in so many seconds and is kept until then: its refresh token's end is known.
+/// Returns a row that expires in `seconds` and isn't kept longer, because the expiry of its refresh token is known.
 fn ending(user: &str, seconds: i64) -> Row {
     Row {
         expires_at: in_seconds(1),
@@ -40,7 +40,7 @@ fn lives(tenant: &RedisTenant, rest: &str, seconds: Option<i64>) {
     }
 }
 
-/// Each case of section 3.1, for the row and both of its indexes.
+/// Tests each case of section 3.1, for the row and both of its indexes.
 #[tokio::test]
 async fn a_row_lives_as_long_as_its_refresh_token_may() {
     for (expires, session, refresh, life) in [
@@ -68,7 +68,7 @@ async fn a_row_lives_as_long_as_its_refresh_token_may() {
     }
 }
 
-/// To the millisecond, not rounded to seconds on the way.
+/// Lifetimes are kept to the millisecond, and not rounded to seconds.
 #[tokio::test]
 async fn a_life_is_kept_to_the_millisecond() {
     let tenant = tenant();
@@ -86,7 +86,7 @@ async fn a_life_is_kept_to_the_millisecond() {
     assert!((7_652_000..=7_654_321).contains(&left), "{left}");
 }
 
-/// A later row that lives shorter doesn't shorten an index, one that lives longer lengthens it.
+/// A later row with a shorter life doesn't shorten an index. A row with a longer life extends it.
 #[tokio::test]
 async fn an_index_is_never_shortened() {
     let tenant = tenant();
@@ -104,8 +104,8 @@ async fn an_index_is_never_shortened() {
     }
 }
 
-/// No end while any member has none, and an end again when the last of those is gone: deleted,
-/// replaced, or another user's.
+/// An index has no expiry while any of its rows has none. It gets one again when the last such row is deleted,
+/// replaced, or moved to another user.
 #[tokio::test]
 async fn an_index_has_no_end_while_a_row_has_none() {
     type Change = for<'a> fn(
@@ -141,7 +141,7 @@ async fn an_index_has_no_end_while_a_row_has_none() {
     }
 }
 
-/// An index without end whose last living row goes is not left behind for ever with dead members.
+/// An index without an expiry isn't left behind with dead members once its last live row is gone.
 #[tokio::test]
 async fn an_index_without_end_goes_with_its_last_row() {
     let tenant = tenant();
@@ -159,8 +159,8 @@ async fn an_index_without_end_goes_with_its_last_row() {
     }
 }
 
-/// While toolhive may add members without extending it, a user's index has no end (guarantees, section 5);
-/// once the grace period is over, the next write gives it one.
+/// While toolhive may add members without extending a user's index, the index has no expiry
+/// (guarantees, section 5). Once the grace period is over, the next write gives it one.
 #[tokio::test]
 async fn a_users_index_has_no_end_in_the_grace_period() {
     let tenant = tenant();
@@ -171,7 +171,7 @@ async fn a_users_index_has_no_end_in_the_grace_period() {
     broker.put(&key("s", "p"), &ending("u", HOUR)).await;
     lives(&tenant, "user:upstream:u", None);
     lives(&tenant, "upstream:idx:s", Some(HOUR));
-    // Neither a delete nor a row that moves away gives it an end.
+    // Neither a delete nor a row that moves away gives the index an expiry.
     broker.remove(&key("before", "p")).await;
     broker.put(&key("moving", "p"), &ending("u", HOUR)).await;
     broker.put(&key("moving", "p"), &ending("v", HOUR)).await;

@@ -1,7 +1,8 @@
-//! What only Redis can get wrong: the layout to the byte, how long keys live, what other software
-//! does to the data, what one call costs, and what happens when Redis fails (guarantees, section 3).
+//! Tests of what only the Redis backend can get wrong: the layout to the byte, how long keys live,
+//! what other software does to the data, what one call costs, and what happens when Redis fails
+//! (guarantees, section 3).
 //!
-//! What every store must keep is in `tests/conformance/`.
+//! The tests of what every store must guarantee are in `tests/conformance/`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
@@ -24,7 +25,7 @@ mod outages;
 mod refusals;
 mod rewrites;
 
-/// A new tenant on the Redis that the tests share.
+/// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {
     RedisTenant::on(RedisServer::shared())
 }

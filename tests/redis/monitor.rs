@@ -1,21 +1,21 @@
-//! Every command that a Redis executes, by its own account (`MONITOR`).
+//! Records every command that a Redis executes, as `MONITOR` reports it.
 
 use testkit::{redis_server::RedisServer, resp_proxy::OPENING};
 
-/// Listens from [`Monitor::start`] to [`Monitor::finish`].
+/// Records commands from [`Monitor::start`] to [`Monitor::finish`].
 pub struct Monitor {
     listening: redis::Connection,
     other: redis::Connection,
 }
 
-/// A command.
+/// A command that Redis executed.
 #[derive(Debug)]
 pub struct Command {
-    /// Whether a script ran it, not a client.
+    /// Whether a script ran the command, and not a client.
     pub in_script: bool,
-    /// Its name, in upper case.
+    /// The name, in upper case.
     pub verb: String,
-    /// Its arguments.
+    /// The arguments.
     pub args: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ impl Monitor {
         Self { listening, other }
     }
 
-    /// The commands of clients and scripts, without those that open a connection.
+    /// Returns the commands of clients and scripts, without the ones that open a connection.
     pub fn finish(mut self) -> Vec<Command> {
         redis::cmd("ECHO").arg(END).exec(&mut self.other).unwrap();
         let mut commands = Vec::new();
@@ -46,13 +46,13 @@ impl Monitor {
     }
 }
 
-/// What clients sent, by name and in order.
+/// Returns the names of the commands that clients sent, in order.
 pub fn sent(commands: &[Command]) -> Vec<&str> {
     let by_clients = commands.iter().filter(|command| !command.in_script);
     by_clients.map(|command| command.verb.as_str()).collect()
 }
 
-/// As in `1700000000.123456 [0 lua] "GET" "a \"key\""`.
+/// Parses a line such as `1700000000.123456 [0 lua] "GET" "a \"key\""`.
 fn parse(line: &str) -> Command {
     let (head, rest) = line.split_once("] ").unwrap();
     let mut words = Vec::new();

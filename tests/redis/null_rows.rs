@@ -1,4 +1,4 @@
-//! The value `null` is a row without tokens: absent to every reader and every condition.
+//! Tests the value `null`, a row without tokens. It is absent for every reader and every condition.
 
 use testkit::{redis_tenant::RedisTenant, rows::*};
 use token_broker::{
@@ -9,8 +9,8 @@ use token_broker::{
 
 use crate::tenant;
 
-/// A session with a good row and a `null` one, both of the user `u`.
-async fn world() -> RedisTenant {
+/// Stores a session with a good row and a `null` row, both of the user `u`.
+async fn with_null_row() -> RedisTenant {
     let tenant = tenant();
     let broker = tenant.broker();
     for provider in ["good", "null"] {
@@ -22,7 +22,7 @@ async fn world() -> RedisTenant {
 
 #[tokio::test]
 async fn a_null_row_is_absent_to_readers() {
-    let tenant = world().await;
+    let tenant = with_null_row().await;
     let broker = tenant.broker();
     assert_eq!(broker.read(&key("s", "null")).await, None);
     assert!(
@@ -39,7 +39,7 @@ async fn a_null_row_is_absent_to_readers() {
 
 #[tokio::test]
 async fn a_null_row_is_absent_to_conditions() {
-    let tenant = world().await;
+    let tenant = with_null_row().await;
     let (broker, key) = (tenant.broker(), key("s", "null"));
     let derived = Version::derived_from(b"null");
     for version in [derived, Version::random()] {
@@ -55,13 +55,13 @@ async fn a_null_row_is_absent_to_conditions() {
     tenant.audit();
 }
 
-/// It is taken away where somebody deletes it, and counts as nothing.
+/// A delete removes a `null` row, and doesn't count it.
 #[tokio::test]
 async fn a_null_row_is_absent_to_deletes() {
-    let tenant = world().await;
+    let tenant = with_null_row().await;
     let broker = tenant.broker();
     assert!(!broker.remove(&key("s", "null")).await);
-    let tenant = world().await;
+    let tenant = with_null_row().await;
     let broker = tenant.broker();
     assert!(
         !broker
@@ -69,10 +69,10 @@ async fn a_null_row_is_absent_to_deletes() {
             .await
             .unwrap()
     );
-    let tenant = world().await;
+    let tenant = with_null_row().await;
     let broker = tenant.broker();
     assert_eq!(broker.delete_all(&session("s")).await.unwrap(), 1);
-    let tenant = world().await;
+    let tenant = with_null_row().await;
     let broker = tenant.broker();
     let deleted = broker.delete_user(&user("u")).await.unwrap();
     assert_eq!(
@@ -85,7 +85,7 @@ async fn a_null_row_is_absent_to_deletes() {
     );
 }
 
-/// Nor does it take up one of the places that a session has.
+/// A `null` row doesn't count towards the session's limit on providers.
 #[tokio::test]
 async fn a_null_row_takes_no_place_in_a_session() {
     let tenant = tenant();
@@ -109,10 +109,11 @@ async fn a_null_row_takes_no_place_in_a_session() {
     assert_eq!(broker.rows_of(&session("s")).await.len(), 64);
 }
 
-/// A silent login over a `null` row takes its refresh token from elsewhere, as where nothing is.
+/// A login without a refresh token over a `null` row carries one over from another session, as if
+/// there were no row.
 #[tokio::test]
 async fn a_null_row_has_nothing_to_carry() {
-    let tenant = world().await;
+    let tenant = with_null_row().await;
     let broker = tenant.broker();
     broker.put(&key("t", "null"), &row("u", "other")).await;
     let silent = token_broker::types::Row {

@@ -1,5 +1,5 @@
-//! A Redis that is gone for a while: stopped in its tracks, or killed and started again. Calls
-//! meanwhile fail in time, nothing is half written, and service resumes through the same store.
+//! Tests a Redis that is paused, or killed and restarted. Calls meanwhile fail in time, nothing is
+//! half written, and service resumes through the same store.
 
 use std::time::{Duration, Instant};
 
@@ -12,22 +12,22 @@ use testkit::{
 };
 use token_broker::{
     error::Error,
-    store::Backend,
+    store::FullStore,
     tokens::Binding,
     types::{RowKey, Version},
 };
 
-/// How long the store waits for a connection, and for an answer.
+/// The store's timeout for a connection, and for an answer.
 const TIMEOUT: Duration = Duration::from_millis(150);
-/// What a machine under load may add.
+/// The delay that a machine under load may add.
 const SLACK: Duration = Duration::from_secs(3);
 
-fn broker(tenant: &RedisTenant) -> Broker<impl Backend + use<>> {
+fn broker(tenant: &RedisTenant) -> Broker<impl FullStore + use<>> {
     Broker::new(tenant.store_with(TIMEOUT), rules(tenant.name().clone()))
 }
 
 /// Calls of each kind, one after the other, and what they fail with.
-async fn calls<S: Backend>(broker: &Broker<S>) -> Vec<(&'static str, Option<Error>)> {
+async fn calls<S: FullStore>(broker: &Broker<S>) -> Vec<(&'static str, Option<Error>)> {
     let (key, all) = (key("s", "p"), Binding::default());
     vec![
         (
@@ -58,7 +58,7 @@ async fn calls<S: Backend>(broker: &Broker<S>) -> Vec<(&'static str, Option<Erro
 }
 
 /// All of them are unavailable, and none keeps its caller waiting.
-async fn calls_fail_in_time<S: Backend>(broker: &Broker<S>) {
+async fn calls_fail_in_time<S: FullStore>(broker: &Broker<S>) {
     for round in 0..2 {
         let started = Instant::now();
         let failed = calls(broker).await;
@@ -66,14 +66,14 @@ async fn calls_fail_in_time<S: Backend>(broker: &Broker<S>) {
             let unavailable = matches!(error, Some(Error::StoreUnavailable(_)));
             assert!(unavailable, "{call} in round {round}: {error:?}");
         }
-        // To connect, and to wait for an answer.
+        // One timeout to connect, and one to wait for an answer.
         let longest = 2 * TIMEOUT * u32::try_from(failed.len()).unwrap() + SLACK;
         assert!(started.elapsed() < longest, "{:?}", started.elapsed());
     }
 }
 
 /// A hundred callers at once fail as fast as one.
-async fn a_crowd_fails_in_time<S: Backend>(broker: &Broker<S>) {
+async fn a_crowd_fails_in_time<S: FullStore>(broker: &Broker<S>) {
     let started = Instant::now();
     let crowd: Vec<_> = (0..100)
         .map(|_| {
@@ -95,7 +95,7 @@ async fn a_crowd_fails_in_time<S: Backend>(broker: &Broker<S>) {
     );
 }
 
-async fn service_resumes<S: Backend>(tenant: &RedisTenant, broker: &Broker<S>) {
+async fn service_resumes<S: FullStore>(tenant: &RedisTenant, broker: &Broker<S>) {
     let resumed = Instant::now();
     until("the broker serves again", async || {
         broker
@@ -147,7 +147,7 @@ async fn killed_and_restarted() {
     }
 }
 
-/// A Redis that isn't there when the broker starts, and comes.
+/// Redis isn't there when the broker starts, and is started later.
 #[tokio::test(flavor = "multi_thread")]
 async fn absent_at_first() {
     let server = RedisServer::start();
@@ -159,8 +159,8 @@ async fn absent_at_first() {
     service_resumes(&tenant, &broker).await;
 }
 
-/// Killed in the middle of writes, with a log of what it had done: what was answered OK is there,
-/// and what wasn't is there whole or not at all.
+/// Redis is killed in the middle of writes, and has a log of what it had done. A write that was
+/// answered OK is there. Any other write is there completely or not at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_writes() {
     let server = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);

@@ -1,5 +1,5 @@
-//! A Redis that is there and doesn't write: out of memory, or a replica. Writes fail and change
-//! nothing, reads go on, and when it's over so do writes, through the same store.
+//! Tests a Redis that runs but refuses writes: it is out of memory, or a replica. Writes fail and
+//! change nothing, and reads still work. Afterwards writes work again through the same store.
 
 use testkit::{
     broker::{Broker, request},
@@ -14,7 +14,7 @@ use token_broker::{
     types::{Row, RowKey},
 };
 
-/// Rows of two users in a session, and one elsewhere.
+/// Stores rows of two users in one session, and one row in another session.
 async fn fill<S: Store + Identities>(broker: &Broker<S>) -> [RowKey; 3] {
     let keys = [key("s", "p"), key("s", "q"), key("t", "p")];
     for (key, user) in keys.iter().zip(["u", "v", "u"]) {
@@ -23,7 +23,8 @@ async fn fill<S: Store + Identities>(broker: &Broker<S>) -> [RowKey; 3] {
     keys
 }
 
-/// Writes of all kinds: new, over a row, for another user, carrying.
+/// Tries writes of all kinds: a new row, over a row, for another user, and carrying a token
+/// forward.
 async fn writes_fail<S: Store + Identities>(tenant: &RedisTenant, broker: &Broker<S>) {
     let before = tenant.snapshot();
     let silent = Row {
@@ -77,7 +78,7 @@ async fn out_of_memory() {
 
     writes_fail(&tenant, &broker).await;
     reads_work(&broker, &keys).await;
-    // Deletes are what helps, and they work: whole, as ever.
+    // Deletes free memory, and they work as always.
     assert!(broker.remove(&keys[0]).await);
     tenant.audit();
     assert_eq!(broker.delete_all(&session("s")).await.unwrap(), 1);
@@ -97,7 +98,7 @@ async fn a_replica() {
     let broker = tenant.broker();
     let keys = fill(&broker).await;
     broker.backend().ready().await.unwrap();
-    // Of a primary that nobody finds.
+    // The replica of a primary that can't be reached.
     tenant.run::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
 
     writes_fail(&tenant, &broker).await;
@@ -133,7 +134,7 @@ async fn a_replica() {
     tenant.audit();
 }
 
-/// Reads of a replica don't prune: it takes no writes, and a read needs none.
+/// Reads from a replica don't prune: a replica takes no writes, and a read needs none.
 #[tokio::test]
 async fn a_replica_with_dead_members() {
     let server = RedisServer::start();

@@ -1,4 +1,5 @@
-//! Toolhive beside the broker: it writes rows without the broker's fields, whole, at any moment.
+//! Tests toolhive next to the broker. Toolhive may overwrite a row at any moment, without the
+//! broker's fields.
 
 use testkit::{redis_tenant::RedisTenant, rows::*};
 use token_broker::{
@@ -9,7 +10,7 @@ use token_broker::{
 
 use crate::tenant;
 
-/// A row as toolhive spells it.
+/// Returns a row as toolhive spells it.
 fn toolhives(user: &str, access_token: &str) -> String {
     format!(
         concat!(
@@ -21,7 +22,7 @@ fn toolhives(user: &str, access_token: &str) -> String {
     )
 }
 
-/// Adds a row the way that toolhive does: three keys, one after the other, with an end for none.
+/// Adds a row as toolhive does: three keys, one after the other, without an expiry.
 fn toolhive_stores(tenant: &RedisTenant, session: &str, user: &str, access_token: &str) {
     let row = tenant.key(&format!("upstream:{session}:p"));
     tenant.run::<()>(&["SET", &row, &toolhives(user, access_token)]);
@@ -33,7 +34,8 @@ fn toolhive_stores(tenant: &RedisTenant, session: &str, user: &str, access_token
     tenant.run::<()>(&["SADD", &tenant.key(&format!("user:upstream:{user}")), &row]);
 }
 
-/// A row that toolhive wrote is a row: found every way, with a version, changed like any other.
+/// A row that toolhive wrote is found in every way, has a version, and can be changed like any
+/// other row.
 #[tokio::test]
 async fn a_row_of_toolhives_is_served() {
     let tenant = tenant();
@@ -73,8 +75,8 @@ async fn a_row_of_toolhives_is_served() {
     assert!(tenant.snapshot().names().is_empty());
 }
 
-/// Each rewrite that says something else is another version; who holds an earlier one fails, and
-/// so does a delete with it.
+/// Each rewrite with other content makes a new version. A write or a delete on the condition of an
+/// earlier version fails.
 #[tokio::test]
 async fn every_rewrite_is_a_new_version() {
     let tenant = tenant();
@@ -99,8 +101,8 @@ async fn every_rewrite_is_a_new_version() {
     assert!(broker.delete(&key, Some(stored.version)).await.unwrap());
 }
 
-/// The scripts and the broker agree about the version of any row, however it is spelled: what was
-/// read can be written on.
+/// The scripts and the broker agree on the version of any row, however it is spelled. A caller can
+/// use a version that it has read as the condition of a write.
 #[tokio::test]
 async fn any_version_that_is_read_can_be_written_on() {
     let tenant = tenant();
@@ -136,7 +138,7 @@ async fn any_version_that_is_read_can_be_written_on() {
     }
 }
 
-/// Fields that are missing, null or unknown harm nothing.
+/// Missing, null and unknown fields do no harm.
 #[tokio::test]
 async fn what_a_row_may_lack_and_have() {
     let tenant = tenant();
@@ -168,8 +170,8 @@ async fn what_a_row_may_lack_and_have() {
     );
 }
 
-/// A holder who raced against toolhive: whichever way they interleave, no write of toolhive's is
-/// overwritten by someone who hadn't seen it.
+/// A caller races with toolhive. However the two interleave, the caller never overwrites a write of
+/// toolhive's that it hasn't seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rewrite_in_between_is_never_overwritten_unseen() {
     let tenant = tenant();
@@ -187,7 +189,7 @@ async fn a_rewrite_in_between_is_never_overwritten_unseen() {
             }
         })
     };
-    // Each write of the broker's repeats what it has read: the number never goes back.
+    // Each write of the broker repeats the number that it has read, so the number never decreases.
     let (mut last, mut written) = (0, 0);
     while !writer.is_finished() || written == 0 {
         let stored = broker.read(&key).await.unwrap();

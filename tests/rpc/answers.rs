@@ -1,4 +1,4 @@
-//! What callers get: the row as it was sent, with what only the broker knows.
+//! Tests what callers get: the row as it was sent, and the fields that the broker adds.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,7 +26,7 @@ async fn entry(client: &mut Client, session: &str, provider: &str) -> v1::TokenE
         .unwrap()
 }
 
-/// Every field comes back; times to the second, rounded down.
+/// Every field is returned. Times are rounded down to the second.
 #[tokio::test]
 async fn a_row_comes_back_as_it_was_sent() {
     let serving = Serving::memory().await;
@@ -40,7 +40,7 @@ async fn a_row_comes_back_as_it_was_sent() {
     tokens.session_expires_at = at(4_000_000_001, 1);
     tokens.refresh_expires_at = at(4_000_000_002, 0);
     let mut expected = tokens.clone();
-    // Output only: a caller can't set them.
+    // These fields are output only: a caller can't set them.
     tokens.provider = "another".to_owned();
     tokens.updated_at = at(1, 0);
 
@@ -102,7 +102,7 @@ async fn what_is_left_out_has_defaults() {
     );
 }
 
-/// An expired row is returned, and marked; so is one without an access token.
+/// An expired row is returned and marked as expired. So is a row without an access token.
 #[tokio::test]
 async fn expired_rows_are_marked() {
     let serving = Serving::memory().await;
@@ -128,7 +128,7 @@ async fn expired_rows_are_marked() {
     }
 }
 
-/// What isn't there is no error where a retry has to be safe.
+/// A missing row is no error in calls that must be safe to retry.
 #[tokio::test]
 async fn deletes_and_bulk_reads_of_nothing_are_ok() {
     let serving = Serving::memory().await;
@@ -168,7 +168,7 @@ async fn deletes_and_bulk_reads_of_nothing_are_ok() {
     }
 }
 
-/// Page by page, without a token.
+/// A listing is read page by page, and contains no token.
 #[tokio::test]
 async fn a_listing_goes_page_by_page() {
     let serving = Serving::memory().await;

@@ -1,4 +1,4 @@
-//! What bad clients do to the port leaves the broker serving the good ones.
+//! Tests that the broker still serves good clients, whatever bad clients do to its port.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A new client is served, and so is one that was there before.
+/// Checks that a new client is served, and so is a client that was connected before.
 async fn serves(serving: &Serving, before: &mut Client) {
     let mut new = serving.client().await;
     new.store(store("s", "p")).await.unwrap();
@@ -36,7 +36,7 @@ async fn garbage_on_the_port() {
         noise.clone(),
         [PREFACE, &noise].concat(),
         [PREFACE, SETTINGS, &noise].concat(),
-        // A frame of 16 MiB, and one on a stream that isn't open.
+        // A frame of 16 MiB, and a frame on a stream that isn't open.
         [PREFACE, SETTINGS, b"\xff\xff\xff\0\0\0\0\0\x01"].concat(),
         [PREFACE, SETTINGS, b"\0\0\x01\0\x01\0\0\0\x07x"].concat(),
         [
@@ -47,7 +47,7 @@ async fn garbage_on_the_port() {
         .concat(),
     ] {
         let mut stream = TcpStream::connect(serving.address()).await.unwrap();
-        // The broker may hang up in the middle of it.
+        // The broker may close the connection in the middle of it.
         stream.write_all(&garbage).await.ok();
         stream.shutdown().await.ok();
         let mut answer = Vec::new();
@@ -60,7 +60,7 @@ async fn garbage_on_the_port() {
     }
 }
 
-/// Connections that begin and don't go on.
+/// The connections begin a handshake or a frame and don't finish it.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_connections() {
     let serving = Serving::memory().await;
@@ -94,7 +94,7 @@ async fn two_hundred_idle_connections() {
     serves(&serving, &mut before).await;
 }
 
-/// Silent connections that take up every place there is are closed when their time is over, and then
+/// Silent connections take up all places. They are closed once the idle timeout is over, and then
 /// the next client is served.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_are_closed() {
@@ -111,7 +111,7 @@ async fn silent_connections_are_closed() {
     }
     let mut client = timeout(PATIENCE, serving.client())
         .await
-        .expect("a place gets free");
+        .expect("a place becomes free");
     client.store(store("s", "p")).await.unwrap();
     for mut stream in silent {
         let mut byte = [0; 64];
@@ -122,7 +122,7 @@ async fn silent_connections_are_closed() {
     }
 }
 
-/// A client that is there, and has nothing to say, is not silent: it answers pings.
+/// A connected client that sends no calls isn't silent, because it answers pings.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_client_stays_connected() {
     let options = ServerOptions {
@@ -133,7 +133,7 @@ async fn a_quiet_client_stays_connected() {
     let serving = Serving::memory_with(options).await;
     let mut quiet = serving.client().await;
     quiet.store(store("s", "p")).await.unwrap();
-    // A connection that really is silent tells when three idle times are over.
+    // A connection that is really silent shows when three idle timeouts are over.
     for _ in 0..3 {
         let mut clock = TcpStream::connect(serving.address()).await.unwrap();
         let mut bytes = Vec::new();
@@ -148,7 +148,7 @@ async fn a_quiet_client_stays_connected() {
         .expect("the connection is still there");
 }
 
-/// Calls that are given up halfway leave nothing behind that fills the broker up.
+/// Calls that are cancelled halfway free their places.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_given_up_free_their_places() {
     let serving = Serving::memory_with(ServerOptions {

@@ -1,4 +1,4 @@
-//! A key in the place of an index that holds something else: an operator has to look, and the answer says so.
+//! Tests an index key that holds another type. An operator has to look at it, and the answer says so.
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 use token_broker::proto::v1;
@@ -63,7 +63,7 @@ async fn a_sessions_index_that_is_no_set() {
         client.get_all(get_all("s")),
         client.delete(delete_all()),
     ];
-    // The row is sound, and the calls that don't need the index work.
+    // The row is sound, and calls that don't need the index work.
     client.get(get("s", "p")).await.unwrap();
     client.get_latest_for_user(latest()).await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! Time: a Redis that doesn't answer keeps no caller waiting longer than the caller wants, or than
-//! the broker allows; and no more callers than the broker can hold.
+//! Tests time limits. If Redis doesn't answer, no caller waits longer than its own deadline or the
+//! broker's limit, and only as many callers wait as the broker admits.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::{
     serving::{Serving, get, get_all, options, store},
 };
 
-/// What a machine under load may add.
+/// The delay that a machine under load may add.
 const SLACK: Duration = Duration::from_secs(2);
 
 fn within<T>(message: T, timeout: Duration) -> Request<T> {
@@ -46,7 +46,8 @@ async fn the_callers_deadline_ends_a_call() {
                 .unwrap_err(),
         ];
         for status in ended {
-            // Client and server look at the same clock: whichever is first ends the call.
+            // The client and the server watch the same deadline, and the first to notice ends the
+            // call.
             let code = status.code();
             assert!(
                 matches!(code, Code::DeadlineExceeded | Code::Cancelled),
@@ -96,7 +97,7 @@ async fn the_brokers_own_limit_ends_a_call() {
     client.store(store("s", "p")).await.unwrap();
 }
 
-/// One call more than may be in flight is refused, at once; when there is room again it is taken.
+/// One call above the limit is refused at once. When there is room again, a call is admitted.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_call_too_many_is_refused_at_once() {
     let server = RedisServer::start();
@@ -112,7 +113,7 @@ async fn one_call_too_many_is_refused_at_once() {
         .map(|_| {
             let mut client = client.clone();
             tokio::spawn(async move {
-                // The calls below may be there first.
+                // The calls below may arrive first.
                 loop {
                     let answer = client.get(get("s", "p")).await;
                     if answer

@@ -1,4 +1,5 @@
-//! Every RPC of the service. A new one is a line in [`REQUIRED`] and one in [`every_call`].
+//! Lists every RPC of the service. A new RPC needs a line in [`REQUIRED`] and a line in
+//! [`every_call`].
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -7,7 +8,7 @@ use tonic::{Response, Status};
 
 use crate::serving::{Client, Serving, get, get_all, session, store};
 
-/// Each RPC, and the fields that a request must have.
+/// The RPCs, each with the fields that its request must have.
 pub const REQUIRED: [(&str, &[&str]); 7] = [
     ("Store", &["session_id", "provider", "tokens"]),
     ("Get", &["session_id", "provider"]),
@@ -18,15 +19,14 @@ pub const REQUIRED: [(&str, &[&str]); 7] = [
     ("ListUserSessions", &["user_id"]),
 ];
 
-/// An answer, whatever is in it.
+/// Drops the content of an answer.
 pub type Answer = Result<Response<()>, Status>;
 
 fn any<T>(answer: Result<Response<T>, Status>) -> Answer {
     answer.map(|answer| answer.map(|_| ()))
 }
 
-/// Makes a call of each RPC, with a request that is right; returns the answers in the order of
-/// [`REQUIRED`].
+/// Makes a valid call of each RPC, and returns the answers in the order of [`REQUIRED`].
 pub async fn every_call(client: &mut Client) -> [(&'static str, Answer); 7] {
     let user_id = || "u".to_owned();
     let delete = v1::DeleteRequest {

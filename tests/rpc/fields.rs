@@ -1,4 +1,5 @@
-//! Every field of every request: what is wrong with it is `INVALID_ARGUMENT`, and names it.
+//! Tests every field of every request: an invalid value is `INVALID_ARGUMENT`, and the error names
+//! the field.
 
 use prost_types::Timestamp;
 use token_broker::proto::v1::{self, delete_request::Target, precondition::Condition};
@@ -14,7 +15,7 @@ fn tokens(request: &mut v1::StoreRequest) -> &mut v1::UpstreamTokens {
     request.tokens.as_mut().unwrap()
 }
 
-/// Times that are none: the epoch and before, year 10000, and nanoseconds out of range.
+/// Invalid times: the epoch and earlier, the year 10000, and nanoseconds out of range.
 const BAD_TIMES: [Timestamp; 6] = [
     Timestamp {
         seconds: 0,
@@ -105,7 +106,8 @@ async fn store_names_the_field() {
         .await;
 }
 
-/// The fields of a binding: each is an id where it is set, and one has to be.
+/// Adds the fields of a binding to a table. Each is an id if it is set, and at least one must be
+/// set.
 fn binding<T: Clone + std::fmt::Debug + 'static>(
     table: Table<T>,
     set: impl Fn(&mut T, v1::Binding) + Clone + 'static,
@@ -238,7 +240,7 @@ async fn calls_by_user_name_the_field() {
     .await;
 }
 
-/// All that is wrong is told at once.
+/// All violations are reported at once.
 #[tokio::test]
 async fn every_bad_field_is_named() {
     let serving = Serving::memory().await;
@@ -264,7 +266,7 @@ async fn every_bad_field_is_named() {
     assert_eq!(found.fields, expected);
 }
 
-/// What is legal, however odd, is taken.
+/// Ids that are valid but unusual are accepted.
 #[tokio::test]
 async fn odd_ids_are_taken() {
     let serving = Serving::memory().await;

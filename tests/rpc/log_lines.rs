@@ -1,11 +1,12 @@
-//! The log line of a call: what was called, how it ended, how long it took; nothing else.
+//! Tests the log line of a call. It says what was called, how the call ended and how long it took,
+//! and nothing else.
 
 use serde_json::{Map, Value};
 use testkit::{broker_process::BrokerProcess, waiting::until};
 
 use crate::serving::{SECRET, get, store};
 
-/// The fields of the lines of calls.
+/// Returns the fields of the log lines of calls.
 fn lines(log: &str) -> Vec<Map<String, Value>> {
     let line = |line: &str| serde_json::from_str::<Value>(line).ok();
     log.lines()

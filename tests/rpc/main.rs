@@ -1,5 +1,5 @@
-//! The service as a client sees it, over a real connection: what it answers, how it refuses (guarantees,
-//! section 2.5), and what bad clients can't do to it.
+//! Tests of the service as a client sees it, over a real connection: what it answers, how it refuses (guarantees,
+//! section 2.5), and that bad clients can't harm it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answers;

@@ -1,5 +1,5 @@
-//! Each reason that this service has (guarantees, section 2.5), with its code and details. That none of
-//! them repeats a secret, `refusal` checks every time.
+//! Tests each error reason of this service (guarantees, section 2.5), with its code and details. `refusal` checks
+//! each time that no error repeats a secret.
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
@@ -179,7 +179,7 @@ async fn store_unavailable() {
     let tenant = RedisTenant::on(&server);
     let serving = Serving::redis(&tenant, options()).await;
     let mut client = serving.client().await;
-    // A Redis that answers and refuses to write is as unavailable as one that is gone.
+    // A Redis that answers but refuses to write is as unavailable as one that is gone.
     tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     let full = client.store(store("s", "p")).await;
     refused(full, Code::Unavailable, "STORE_UNAVAILABLE");

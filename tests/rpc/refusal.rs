@@ -1,4 +1,4 @@
-//! A status, as a client takes it apart.
+//! Parses a status as a client does.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -7,17 +7,17 @@ use tonic_types::StatusExt;
 
 use crate::serving::SECRET;
 
-/// What a refusal says.
+/// The content of a refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub code: Code,
     pub reason: String,
-    /// The fields that a `BadRequest` names.
+    /// The fields that the `BadRequest` names.
     pub fields: Vec<String>,
     pub retry_after: Option<Duration>,
 }
 
-/// Takes a refusal apart, and checks what is true of all of them: the domain of its reason, and that
+/// Parses a refusal, and checks what is true of all of them: the domain of the reason, and that
 /// neither the message nor a detail repeats a secret.
 #[track_caller]
 pub fn refusal<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
@@ -48,8 +48,8 @@ pub fn refusal<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
     }
 }
 
-/// Checks code and reason, and that the client is told to try again where it is of use, and only
-/// there.
+/// Checks the code and the reason. Also checks that the client is told to retry only if a retry is
+/// useful.
 #[track_caller]
 pub fn refused<T: Debug>(answer: Result<Response<T>, Status>, code: Code, reason: &str) {
     let found = refusal(answer);

@@ -1,4 +1,4 @@
-//! A broker that serves in the test's process, on a port of its own.
+//! A broker that serves within the test's process, on a port of its own.
 
 use std::{future::Future, net::SocketAddr, time::Duration};
 
@@ -7,7 +7,7 @@ use token_broker::{
     config::ServerOptions,
     proto::v1::{self, token_broker_client::TokenBrokerClient},
     server::Server,
-    store::{Backend, MemoryStore},
+    store::{FullStore, MemoryStore},
     types::Tenant,
 };
 use tokio::{net::TcpListener, sync::oneshot};
@@ -15,13 +15,13 @@ use tonic::transport::{Channel, Endpoint};
 
 pub type Client = TokenBrokerClient<Channel>;
 
-/// Serves until it is dropped.
+/// A broker that serves until it is dropped.
 pub struct Serving {
     address: SocketAddr,
     _stop: oneshot::Sender<()>,
 }
 
-/// What a public service could live with.
+/// Returns options that are suitable for a public service.
 pub fn options() -> ServerOptions {
     ServerOptions {
         max_calls: 256,
@@ -35,25 +35,25 @@ pub fn options() -> ServerOptions {
 }
 
 impl Serving {
-    /// A broker that keeps rows in memory.
+    /// Starts a broker that keeps rows in memory.
     pub async fn memory() -> Self {
         Self::memory_with(options()).await
     }
 
-    /// The same, with options of the test's own.
+    /// Like [`memory`], with other options.
     pub async fn memory_with(options: ServerOptions) -> Self {
         let tenant = "default:default".parse().unwrap();
         Self::start(tenant, MemoryStore::new(), options, async {}).await
     }
 
-    /// A broker of `tenant`.
+    /// Starts a broker of `tenant`.
     pub async fn redis(tenant: &RedisTenant, options: ServerOptions) -> Self {
         let store = tenant.store_with(Duration::from_secs(2));
         Self::start(tenant.name().clone(), store, options, async {}).await
     }
 
     /// A broker that admits calls once `prepare` is done.
-    pub async fn start<S: Backend>(
+    pub async fn start<S: FullStore>(
         tenant: Tenant,
         store: S,
         options: ServerOptions,
@@ -85,13 +85,13 @@ impl Serving {
         self.address
     }
 
-    /// One more connection.
+    /// Opens another connection.
     pub async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         endpoint.connect().await.unwrap()
     }
 
-    /// A client with gRPC's default limits, which can call at once.
+    /// Returns a client with gRPC's default limits, which can make calls at once.
     pub async fn client(&self) -> Client {
         let mut client = Client::new(self.channel().await);
         until("the broker admits calls", || {
@@ -110,15 +110,16 @@ impl Serving {
     }
 }
 
-/// Marks what no message may repeat: each session id, token and key of these tests contains it.
+/// The mark of texts that no message may repeat. Each session id, token and key of these tests
+/// contains it.
 pub const SECRET: &str = "xSECRETx";
 
-/// A session id that is a secret.
+/// Returns a session id that is a secret.
 pub fn session(name: &str) -> String {
     format!("{name}-{SECRET}")
 }
 
-/// A request that stores a row of the user `u` in `session`.
+/// Returns a request that stores a row of the user `u` in `session`.
 pub fn store(session: &str, provider: &str) -> v1::StoreRequest {
     v1::StoreRequest {
         session_id: self::session(session),

@@ -1,4 +1,5 @@
-//! Limits on what is stored and sent: `RESOURCE_EXHAUSTED`, and nothing is stored.
+//! Tests the limits on what is stored and sent: too much is `RESOURCE_EXHAUSTED`, and nothing is
+//! stored.
 
 use token_broker::proto::v1;
 use tonic::Code::ResourceExhausted;
@@ -109,8 +110,8 @@ async fn one_provider_too_many() {
     client.store(store("t", "one-more")).await.unwrap();
 }
 
-/// Rows of the largest size that is taken, under the longest names, as many as a session may have: a
-/// client with gRPC's default limits reads them all.
+/// Stores rows of the largest accepted size, under the longest names, as many as a session may
+/// have. A client with gRPC's default limits can read all of them at once.
 async fn fits_into_one_answer(tokens: v1::UpstreamTokens) {
     let serving = Serving::memory().await;
     let mut client = serving.client().await;
@@ -143,7 +144,7 @@ async fn a_session_full_of_tokens_fits_into_one_answer() {
     fits_into_one_answer(tokens).await;
 }
 
-/// Each scope has a frame of its own on the wire.
+/// Each scope has a frame of its own on the wire, which adds to the size.
 #[tokio::test]
 async fn a_session_full_of_scopes_fits_into_one_answer() {
     let tokens = v1::UpstreamTokens {

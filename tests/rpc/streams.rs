@@ -1,4 +1,5 @@
-//! Streams: they last as long as their client wants, and don't hold up a broker that is told to end.
+//! Tests streams. They last as long as their client wants, and don't delay the exit of a broker that is told to
+//! end.
 
 use std::{
     collections::HashSet,
@@ -42,7 +43,7 @@ use crate::{
     serving::{Serving, get, options},
 };
 
-/// How late an exit may be that waits for nothing.
+/// How long an exit may take that waits for nothing.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 fn list_services() -> ServerReflectionRequest {
@@ -52,7 +53,7 @@ fn list_services() -> ServerReflectionRequest {
     }
 }
 
-/// Opens a reflection stream whose client goes on asking when `more` says so, and has the first answer.
+/// Opens a reflection stream and reads the first answer. Its client sends another request when `more` says so.
 async fn reflection(
     channel: Channel,
     more: impl Stream<Item = ()> + Send + 'static,
@@ -66,7 +67,7 @@ async fn reflection(
     answers
 }
 
-/// Opens a watch and has seen its first state.
+/// Opens a watch and reads its first state.
 async fn watch(channel: Channel) -> Streaming<HealthCheckResponse> {
     let opened = HealthClient::new(channel)
         .watch(HealthCheckRequest::default())
@@ -76,7 +77,7 @@ async fn watch(channel: Channel) -> Streaming<HealthCheckResponse> {
     states
 }
 
-/// What a stream brings until it ends, and how it ends.
+/// Returns the remaining messages of a stream, and how it ends.
 async fn rest<T>(mut stream: Streaming<T>) -> (Vec<T>, Status) {
     let mut rest = Vec::new();
     loop {
@@ -88,7 +89,7 @@ async fn rest<T>(mut stream: Streaming<T>) -> (Vec<T>, Status) {
     }
 }
 
-/// Sends SIGTERM; answers how the process ended, and how long that took.
+/// Sends SIGTERM. Returns how the process ended, and how long that took.
 fn terminated(broker: BrokerProcess) -> impl Future<Output = (ExitStatus, Duration)> {
     let ended = spawn_blocking(move || {
         let told = Instant::now();
@@ -114,7 +115,7 @@ async fn an_open_reflection_stream_does_not_delay_the_exit() {
     assert_told_to_go_elsewhere(&status);
 }
 
-/// One client with a connection for both streams, and one that watches only.
+/// One client has both streams on one connection, and another client only watches.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_learns_that_the_broker_stops_and_does_not_delay_the_exit() {
     let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
@@ -134,7 +135,7 @@ async fn a_watch_learns_that_the_broker_stops_and_does_not_delay_the_exit() {
     assert_told_to_go_elsewhere(&rest(answers).await.1);
 }
 
-/// A client that opens a stream and never asks: nothing was answered that could end.
+/// The client opens a stream and sends no request, so there is no answer yet that could end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_has_not_begun_does_not_delay_the_exit() {
     let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
@@ -148,7 +149,7 @@ async fn a_stream_that_has_not_begun_does_not_delay_the_exit() {
     let opened =
         tokio::spawn(async move { grpc.streaming(Request::new(never), path, codec).await });
     asking.await.unwrap();
-    // The headers are on their way; a broker that stops takes no new streams.
+    // The headers are on their way. A broker that is stopping accepts no new streams.
     sleep(Duration::from_millis(300)).await;
     let (exit, took) = terminated(broker).await;
     assert!(exit.success(), "{exit}");
@@ -156,7 +157,7 @@ async fn a_stream_that_has_not_begun_does_not_delay_the_exit() {
     assert_told_to_go_elsewhere(&opened.await.unwrap().unwrap_err());
 }
 
-/// Streams end when the broker is told to; a call keeps its time.
+/// Streams end when the broker is told to end, but a call may take its time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_flight_is_waited_for_when_streams_have_ended() {
     let redis = RedisServer::start();
@@ -221,8 +222,8 @@ async fn a_stream_outlives_the_call_timeout() {
     assert!(silent.is_err(), "the watch goes on: {silent:?}");
 }
 
-/// A server with reflection alone, and the layer where `layered`: whether it ends soon after it is
-/// told to, with a reflection stream open.
+/// Starts a server with only reflection, with the layer if `layered`. Returns whether it ends soon after it is told
+/// to, while a reflection stream is open.
 async fn ends_soon(layered: bool) -> bool {
     let stopping = Stopping::new();
     let methods = streaming_methods(&[tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]).unwrap();
@@ -245,7 +246,7 @@ async fn ends_soon(layered: bool) -> bool {
     ended.is_ok()
 }
 
-/// What the tests above see is the layer's doing: tonic alone waits for streams.
+/// The control: the layer causes what the tests above see. tonic alone waits for streams.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_layer_a_stream_holds_its_server_up() {
     assert!(ends_soon(true).await);

@@ -1,4 +1,4 @@
-//! A table of what can be wrong with a request: which field, and a change that makes it so.
+//! A table of invalid values of a request: the field, and a change that makes it invalid.
 
 use std::fmt::Debug;
 
@@ -8,14 +8,14 @@ use crate::{refusal::refusal, serving::SECRET};
 
 type Change<T> = Box<dyn Fn(&mut T)>;
 
-/// Bad values of the fields of `T`.
+/// Invalid values of the fields of `T`.
 pub struct Table<T> {
     good: T,
     bad: Vec<(String, Change<T>)>,
 }
 
 impl<T: Clone + Debug> Table<T> {
-    /// Begins with a request that is right.
+    /// Makes a table from a valid request.
     pub fn of(good: T) -> Self {
         Self {
             good,
@@ -23,13 +23,13 @@ impl<T: Clone + Debug> Table<T> {
         }
     }
 
-    /// A change that makes `field` wrong.
+    /// Adds a change that makes `field` invalid.
     pub fn bad(mut self, field: &str, change: impl Fn(&mut T) + 'static) -> Self {
         self.bad.push((field.to_owned(), Box::new(change)));
         self
     }
 
-    /// An id that may be left out: too long, or with a control character.
+    /// Adds the invalid values of an optional id: it is too long, or has a control character.
     pub fn optional_id(
         mut self,
         field: &str,
@@ -43,15 +43,16 @@ impl<T: Clone + Debug> Table<T> {
         self
     }
 
-    /// An id: as [`Table::optional_id`], or empty.
+    /// Adds the invalid values of a required id: the ones of [`Table::optional_id`], and an empty
+    /// id.
     pub fn id(self, field: &str, set: impl Fn(&mut T, String) + Clone + 'static) -> Self {
         let empty = set.clone();
         let table = self.optional_id(field, set);
         table.bad(field, move |request| empty(request, String::new()))
     }
 
-    /// Sends the right request, which is taken; then each wrong one, which is refused for the field
-    /// that is wrong, and for no other.
+    /// Sends the valid request, which must be accepted. Then sends each invalid request, which must
+    /// be refused because of the invalid field and no other.
     pub async fn check<A: Debug>(self, send: impl AsyncFn(T) -> Result<Response<A>, Status>) {
         send(self.good.clone()).await.unwrap();
         for (number, (field, change)) in self.bad.iter().enumerate() {
@@ -65,10 +66,7 @@ impl<T: Clone + Debug> Table<T> {
                 std::slice::from_ref(field),
             );
             assert_eq!(shown, expected, "change {number} of {field}");
-            assert_eq!(
-                found.retry_after, None,
-                "{field}: repeating it is of no use"
-            );
+            assert_eq!(found.retry_after, None, "{field}: repeating it is useless");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes that are no message: `INVALID_ARGUMENT`, not the server's fault.
+//! Tests bytes that aren't a message: `INVALID_ARGUMENT`, because the caller is at fault.
 
 use prost::bytes::{Buf, BufMut};
 use tonic::{
@@ -14,7 +14,7 @@ use crate::{
     serving::{SECRET, Serving, store},
 };
 
-/// Sends and receives bytes as they are.
+/// A codec that sends and receives bytes unchanged.
 #[derive(Default)]
 struct Raw;
 
@@ -91,7 +91,7 @@ async fn bytes_that_are_no_message_are_the_callers_fault() {
     client.store(store("s", "p")).await.unwrap();
 }
 
-/// Text that is no UTF-8 is text of one field.
+/// A text that isn't UTF-8 belongs to one field, which the error names.
 #[tokio::test]
 async fn text_that_is_no_utf8_names_its_field() {
     let serving = Serving::memory().await;
@@ -104,7 +104,7 @@ async fn text_that_is_no_utf8_names_its_field() {
     }
 }
 
-/// No bytes are a message without any field: each required one is named.
+/// An empty input is a message without any field: each required field is named.
 #[tokio::test]
 async fn an_empty_message_lacks_what_is_required() {
     let serving = Serving::memory().await;

@@ -1,21 +1,22 @@
-//! The macro that declares a subject.
+//! The macro that declares the settings of a subject.
 
 /// Declares a struct whose fields are settings, as in
 ///
 /// ```text
 /// settings! {
-///     /// How large things may get.
+///     /// How large rows may get.
 ///     #[derive(Clone, Debug)]
 ///     pub struct LimitSettings in "Limits" {
-///         /// Bytes of one row at most
+///         /// Maximum size of one row, in bytes
 ///         max_row_bytes: usize = number(1..=LARGEST).default("61440");
 ///     }
 /// }
 /// ```
 ///
-/// `in` gives the heading in the help. What follows `=` is a [`Value`](crate::config::value::Value)
-/// of the field's type. Beside each field there is a constant of the same name that holds the name of
-/// the setting: `LimitSettings::max_row_bytes` is `"max-row-bytes"`.
+/// The text after `in` is the heading in the help. The expression after `=` is a
+/// [`Value`](crate::config::value::Value) of the field's type. For each field, the macro also declares
+/// a constant of the same name, whose value is the name of the setting:
+/// `LimitSettings::max_row_bytes` is `"max-row-bytes"`.
 macro_rules! settings {
     (
         $(#[$attribute:meta])*
@@ -54,7 +55,7 @@ macro_rules! settings {
     };
 }
 
-/// The name of a field as the name of a setting, of the same length.
+/// Returns the name of the setting that a field holds. It is as long as the field's name.
 pub(super) const fn kebab_case<const N: usize>(field: &str) -> [u8; N] {
     let mut name = [0; N];
     let mut at = 0;

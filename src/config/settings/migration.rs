@@ -1,4 +1,4 @@
-//! What to do with the data of older software.
+//! The settings for the data of older software.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use crate::{
 };
 
 settings! {
-    /// What to do with the data of older software.
+    /// The settings for the data of older software.
     #[derive(Clone, Debug)]
     pub struct MigrationSettings in "Migration" {
-        /// The provider that rows of an old protocol type belong to, TYPE=PROVIDER, as in
+        /// The provider that rows of an old protocol type belong to, as TYPE=PROVIDER, such as
         /// oidc=corp-okta; repeatable
         legacy_provider: LegacyMapping =
             Value::list(Form::Pairs, "TYPE=PROVIDER", LegacyMapping::add);
-        /// Start although there are rows that can't be migrated; they stay unreadable
+        /// Start even if some rows can't be migrated; those rows stay unreadable
         allow_unmigrated: bool = boolean().default("false");
-        /// How often rows that other software writes in the old layout are looked for, in the grace
-        /// period
+        /// How often the broker looks for rows that other software writes in the old layout, during
+        /// the grace period
         legacy_sweep_interval: Duration = span().default("30s");
     }
 }

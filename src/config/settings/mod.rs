@@ -1,11 +1,11 @@
-//! Every setting, once: one struct a subject, one field a setting.
+//! The declarations of all settings: one struct per subject, with one field per setting.
 //!
-//! The field's name is the flag, the key in the file and, in capitals, the end of the environment
-//! variable. Its doc comment is the help and the text in `docs/configuration.md`. Its
-//! [`Value`](super::value::Value) says how it is written and what it is by default.
+//! The field's name, with hyphens, is the flag and the key in the file. In capitals it is the end of
+//! the environment variable. Its doc comment is the help and the text in `docs/configuration.md`. Its
+//! [`Value`](super::value::Value) says how the setting is written and what its default is.
 //!
-//! A subject is declared by being read: [`Subjects::read`] names each subject once, and [`all`] runs
-//! it over no settings at all to learn which there are.
+//! Reading a subject also declares its settings. [`Subjects::read`] names each subject once, and
+//! [`all`] calls it on empty [`Settings`] to learn which settings exist.
 
 #[macro_use]
 mod declare;
@@ -35,25 +35,25 @@ pub(super) use self::{
 };
 use super::{value::Style, written::Settings};
 
-/// A setting, whatever the type of its value.
+/// A setting, without the type of its value.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
-    /// Its flag and its key in the file.
+    /// The flag, and the key in the file.
     pub name: &'static str,
-    /// What it is.
+    /// The text in the help.
     pub help: &'static str,
     pub style: Style,
 }
 
 impl Setting {
-    /// Its environment variable.
+    /// Returns the name of the environment variable.
     pub fn variable(&self) -> String {
         let name = self.name.to_uppercase().replace('-', "_");
         format!("TOKEN_BROKER_{name}")
     }
 }
 
-/// All settings, in the order of the help.
+/// Returns all settings, in the order of the help.
 pub(super) fn all() -> &'static [Setting] {
     static ALL: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         let nothing = Settings::default();
@@ -64,12 +64,12 @@ pub(super) fn all() -> &'static [Setting] {
     &ALL
 }
 
-/// The setting of this name.
+/// Returns the setting called `name`, if there is one.
 pub(super) fn named(name: &str) -> Option<&'static Setting> {
     all().iter().find(|setting| setting.name == name)
 }
 
-/// The values of all settings, each checked by itself.
+/// The values of all settings. Each value is valid by itself; their combination isn't checked yet.
 pub(super) struct Subjects {
     pub listen: ListenSettings,
     pub storage: StorageSettings,

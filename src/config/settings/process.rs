@@ -1,15 +1,15 @@
-//! How the process logs.
+//! The settings of the log.
 
 use tracing::Level;
 
 use crate::config::syntax::choice;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for a person to read.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -24,13 +24,13 @@ const LEVELS: [(&str, Level); 5] = [
 ];
 
 settings! {
-    /// How to log.
+    /// The settings of the log.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct LogSettings in "Process" {
-        /// How log lines look: `text` or `json`
+        /// Format of log lines: `text` or `json`
         log_format: Option<LogFormat> =
             choice("FORMAT", &FORMATS).optional().otherwise("text on a terminal, json elsewhere");
-        /// What is logged: `error`, `warn`, `info`, `debug` (a line a call) or `trace`
+        /// What is logged: `error`, `warn`, `info`, `debug` (one line per call) or `trace`
         log_level: Level = choice("LEVEL", &LEVELS).default("info");
     }
 }

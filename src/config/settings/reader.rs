@@ -1,25 +1,25 @@
-//! Reading the settings of all subjects.
+//! Reads the settings of all subjects.
 
 use super::Setting;
 use crate::config::{problem::Problems, value::Value, written::Settings};
 
 /// A struct whose fields are settings.
 pub(super) trait Subject: Sized {
-    /// Declares all settings of the subject, and reads them.
+    /// Declares and reads all settings of the subject.
     fn read(reader: &mut Reader<'_>) -> Self;
 }
 
-/// Reads settings and collects what they are and what is wrong with them.
+/// Reads settings, and collects their declarations and the problems with them.
 pub(in crate::config) struct Reader<'a> {
     written: &'a Settings,
-    /// The settings that were declared so far.
+    /// The settings declared so far.
     pub(super) declared: Vec<Setting>,
-    /// What is wrong so far.
+    /// The problems found so far.
     pub problems: Problems,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of `written`.
+    /// Returns a reader of `written`.
     pub fn new(written: &'a Settings) -> Self {
         Self {
             written,
@@ -28,9 +28,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Declares one setting and reads it. If it is wrong, that is noted and the value of an unset
-    /// setting goes on in its place, so that the other settings are checked too.
-    #[expect(clippy::expect_used, reason = "defaults are constants, and tested")]
+    /// Declares one setting and reads it. If the setting is invalid, adds a problem and returns the
+    /// value of an unset setting instead, so that the other settings are checked too.
+    #[expect(
+        clippy::expect_used,
+        reason = "defaults are constants, which tests cover"
+    )]
     pub(super) fn setting<T: 'static>(
         &mut self,
         name: &'static str,

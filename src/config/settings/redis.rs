@@ -1,4 +1,4 @@
-//! How Redis is reached, and when a write to it counts as done.
+//! The settings of Redis: how to reach it, and when a write to it counts as done.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,7 +24,7 @@ const WHEN: [(&str, WriteIsDone); 2] = [
 ];
 
 settings! {
-    /// Where Redis is, and how its servers are spoken to.
+    /// Where Redis is, and how to connect to its servers.
     #[derive(Debug)]
     pub(in crate::config) struct RedisSettings in "Redis" {
         /// Where Redis is: redis://USER@HOST:PORT/DB, unix:///PATH,
@@ -37,38 +37,40 @@ settings! {
         redis_password: Option<Password> = password().optional().secret(Self::redis_password_file);
         /// A file that holds the Redis password; read again at every connect
         redis_password_file: Option<PathBuf> = file().optional();
-        /// Certificates (PEM) of the authorities that may vouch for Redis; without it those of the
-        /// system
+        /// Certificates (PEM) of the authorities that may vouch for Redis; if unset, the system's
+        /// authorities
         redis_tls_ca: Option<PathBuf> = file().optional();
-        /// The certificate (PEM) that the broker shows to Redis; read again at every connect
+        /// The certificate (PEM) that the broker presents to Redis; read again at every connect
         redis_tls_cert: Option<PathBuf> = file().optional();
         /// The private key (PEM) of `redis-tls-cert`
         redis_tls_key: Option<PathBuf> = file().optional();
-        /// The name that Redis' certificates must be for; without it the host that is connected to
+        /// The name that Redis' certificates must be for; if unset, the host that the broker connects
+        /// to
         redis_tls_server_name: Option<String> = text("NAME").optional();
     }
 }
 
 settings! {
-    /// How sentinels are spoken to.
+    /// How to connect to the sentinels.
     #[derive(Debug)]
     pub(in crate::config) struct SentinelSettings in "Redis" {
-        /// The user at the sentinels
+        /// The user name for the sentinels
         redis_sentinel_username: Option<String> = text("USER").optional();
-        /// The password at the sentinels; only in the environment or the file
+        /// The password for the sentinels; only in the environment or the file
         redis_sentinel_password: Option<Password> =
             password().optional().secret(Self::redis_sentinel_password_file);
-        /// A file that holds the password at the sentinels; read again at every connect
+        /// A file that holds the password for the sentinels; read again at every connect
         redis_sentinel_password_file: Option<PathBuf> = file().optional();
-        /// Whether the sentinels are spoken to over TLS; without it as Redis itself
+        /// Whether to connect to the sentinels over TLS; if unset, the broker uses TLS for them if it
+        /// does for Redis
         redis_sentinel_tls: Option<bool> = boolean().optional();
-        /// As `redis-tls-ca`, for the sentinels; without it that one
+        /// Like `redis-tls-ca`, for the sentinels; if unset, the value of `redis-tls-ca`
         redis_sentinel_tls_ca: Option<PathBuf> = file().optional();
-        /// As `redis-tls-cert`, for the sentinels; without it that one
+        /// Like `redis-tls-cert`, for the sentinels; if unset, the value of `redis-tls-cert`
         redis_sentinel_tls_cert: Option<PathBuf> = file().optional();
-        /// As `redis-tls-key`, for the sentinels; without it that one
+        /// Like `redis-tls-key`, for the sentinels; if unset, the value of `redis-tls-key`
         redis_sentinel_tls_key: Option<PathBuf> = file().optional();
-        /// As `redis-tls-server-name`, for the sentinels
+        /// Like `redis-tls-server-name`, for the sentinels
         redis_sentinel_tls_server_name: Option<String> = text("NAME").optional();
     }
 }
@@ -77,7 +79,7 @@ settings! {
     /// The connections to Redis, and how long to wait for it.
     #[derive(Debug)]
     pub(in crate::config) struct LinkSettings in "Redis" {
-        /// Connections to Redis, each shared by all callers
+        /// Number of connections to Redis; all callers share each of them
         redis_connections: u32 = number(1..=64).default("2");
         /// How long connecting to Redis may take, and how long a call waits for a connection
         redis_connect_timeout: Duration = span().default("1s");
@@ -95,16 +97,17 @@ settings! {
         /// When a write counts as done: `primary` (Redis has it) or `replicated` (replicas have it
         /// too)
         durability: WriteIsDone = choice("WHEN", &WHEN).default("primary");
-        /// How many replicas must have a write, where it is `replicated`
+        /// How many replicas must have a write before it counts as done, if `durability` is
+        /// `replicated`
         durability_replicas: u32 = number(1..=100).default("1");
-        /// How long a write waits for them
+        /// How long a write waits for the replicas
         durability_timeout: Duration = span().default("1s");
-        /// Connections for writes that wait, each for one write at a time
+        /// Number of connections for writes that wait for replicas; each carries one write at a time
         durability_connections: u32 = number(1..=1024).default("16");
     }
 }
 
-/// A password; an empty one is none.
+/// Reads a password. An empty text means no password.
 fn password() -> Syntax<Password> {
     Syntax::verbatim("PASSWORD", |text| {
         Ok(Secret::new(text.to_owned()).map_or(Password::None, Password::Fixed))

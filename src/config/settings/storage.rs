@@ -1,14 +1,14 @@
-//! Where tokens are kept, and whose they are.
+//! The settings of the storage: where the broker keeps tokens, and for which tenant.
 
 use crate::{
     config::syntax::{choice, parsed},
     types::Tenant,
 };
 
-/// Where tokens are kept.
+/// Where the broker keeps tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// In this process.
+    /// In the memory of this process.
     Memory,
     /// In Redis.
     Redis,
@@ -17,12 +17,12 @@ pub enum Backend {
 const BACKENDS: [(&str, Backend); 2] = [("memory", Backend::Memory), ("redis", Backend::Redis)];
 
 settings! {
-    /// Where tokens are kept, and whose they are.
+    /// Where the broker keeps tokens, and for which tenant.
     #[derive(Clone, Debug)]
     pub(in crate::config) struct StorageSettings {
-        /// Where tokens are kept: `memory` (gone at exit) or `redis`
+        /// Where the broker keeps tokens: `memory` (gone at exit) or `redis`
         backend: Backend = choice("BACKEND", &BACKENDS).default("memory");
-        /// The tenant, NAMESPACE:NAME, whose tokens these are
+        /// The tenant that the tokens belong to, as NAMESPACE:NAME
         tenant: Tenant = parsed("TENANT").default("default:default");
     }
 }

@@ -1,4 +1,4 @@
-//! How long tokens live, and how large they may get.
+//! The settings of tokens: how long they live, and how large they may get.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -10,17 +10,16 @@ use crate::{
     types::ProviderName,
 };
 
-/// The largest thing that a limit may allow, in bytes: a protobuf message is below 2 GiB.
+/// The largest limit that may be set, in bytes. A protobuf message is smaller than 2 GiB.
 pub(super) const LARGEST: usize = 1 << 30;
 
 settings! {
-    /// How long tokens live, and which are never carried over.
+    /// How long tokens live, and which refresh tokens are never carried over.
     #[derive(Debug)]
     pub(in crate::config) struct TokenSettings in "Tokens" {
-        /// How long a refresh token lives where the provider doesn't tell; bounds how long rows are
-        /// kept
+        /// How long a refresh token lives if the provider doesn't say; bounds how long rows are kept
         refresh_lifetime: Duration = span().default("30days");
-        /// A provider that rotates refresh tokens, whose refresh tokens are never carried over from
+        /// A provider that rotates refresh tokens. Its refresh tokens are never carried over from
         /// another session; repeatable
         rotating_provider: HashSet<ProviderName> = providers();
     }
@@ -30,11 +29,11 @@ settings! {
     /// How large rows and sessions may get.
     #[derive(Debug)]
     pub(in crate::config) struct LimitSettings in "Limits" {
-        /// Bytes of one token at most
+        /// Maximum size of one token, in bytes
         max_token_bytes: usize = number(1..=LARGEST).default("32768");
-        /// Bytes of one row at most
+        /// Maximum size of one row, in bytes
         max_row_bytes: usize = number(1..=LARGEST).default("61440");
-        /// Providers of one session at most
+        /// Maximum number of providers of one session
         max_providers: usize = number(1..=1024).default("64");
     }
 }

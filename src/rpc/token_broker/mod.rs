@@ -1,4 +1,4 @@
-//! The service `TokenBroker`. Each method parses its request, calls the domain, and answers.
+//! The service `TokenBroker`. Each method parses its request, calls the domain, and makes a response.
 
 mod parts;
 mod request;
@@ -24,7 +24,7 @@ pub struct TokenBrokerService<S> {
 }
 
 impl<S: Store> TokenBrokerService<S> {
-    /// Makes a service of `tokens`, whose calls come in by `door`.
+    /// Makes a service of `tokens`. Its calls pass through `door`.
     pub fn new(tokens: Arc<Tokens<S>>, door: FrontDoor) -> Self {
         Self { tokens, door }
     }

@@ -1,4 +1,4 @@
-//! The messages within requests: tokens, binding, precondition.
+//! Parses the messages within requests: tokens, binding and precondition.
 
 use crate::{
     proto::v1::{self, precondition},
@@ -10,7 +10,7 @@ use crate::{
 /// The longest `token_type`, in bytes.
 const MAX_TOKEN_TYPE: usize = 64;
 
-/// What to expect of a row: nothing, if the request has no binding.
+/// Parses the binding that a row must have. Without a binding in the request, every row matches.
 pub(super) fn binding(fields: &mut Fields, binding: Option<v1::Binding>) -> Option<Binding> {
     let Some(v1::Binding {
         user_id,
@@ -34,7 +34,7 @@ pub(super) fn binding(fields: &mut Fields, binding: Option<v1::Binding>) -> Opti
     })
 }
 
-/// The row that the tokens of a request make.
+/// Parses the tokens of a request into a row.
 pub(super) fn tokens(fields: &mut Fields, tokens: Option<v1::UpstreamTokens>) -> Option<Row> {
     let Some(tokens) = tokens else {
         fields.reject("tokens", "is required");
@@ -85,7 +85,7 @@ fn check(fields: &mut Fields, row: &Row) {
     }
 }
 
-/// What has to hold for a write; nothing, if the request has no precondition.
+/// Parses the precondition of a write. Returns `None` without a violation if the request has none.
 pub(super) fn precondition(
     fields: &mut Fields,
     given: Option<v1::Precondition>,

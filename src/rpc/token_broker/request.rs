@@ -1,5 +1,5 @@
-//! From the wire to the domain: one function an RPC. Each returns a typed request, or one error that
-//! names every field that is wrong.
+//! Parses requests, with one function per RPC. Each function returns a typed request, or one error that
+//! names every invalid field.
 
 use super::parts;
 use crate::{
@@ -10,13 +10,13 @@ use crate::{
     types::{ProviderName, RowKey, SessionId, UserId, Version},
 };
 
-/// The row to read, and what it has to be bound to.
+/// The row to read, and the binding that it must have.
 pub(super) struct Get {
     pub(super) key: RowKey,
     pub(super) binding: Binding,
 }
 
-/// The session whose rows to read, and what they have to be bound to.
+/// The session whose rows to read, and the binding that they must have.
 pub(super) struct GetAll {
     pub(super) session: SessionId,
     pub(super) binding: Binding,
@@ -28,13 +28,13 @@ pub(super) enum Delete {
     Session(SessionId),
 }
 
-/// Whose latest row to read, and at which provider.
+/// The user and the provider whose latest row to read.
 pub(super) struct GetLatestForUser {
     pub(super) user: UserId,
     pub(super) provider: ProviderName,
 }
 
-/// Whose rows to list, and which page of them.
+/// The user whose rows to list, and which page of them.
 pub(super) struct ListUserSessions {
     pub(super) user: UserId,
     pub(super) page_size: usize,

@@ -1,4 +1,4 @@
-//! From the domain to the wire: one function an RPC. Tokens are moved, not copied.
+//! Makes responses, with one function per RPC. Tokens are moved, not copied.
 
 use prost_types::Timestamp;
 
@@ -60,7 +60,7 @@ pub(super) fn list_user_sessions(page: Page) -> v1::ListUserSessionsResponse {
     }
 }
 
-/// A row as callers see it at `now`.
+/// Returns a row as callers see it at `now`.
 fn entry(stored: StoredRow, provider: ProviderName, now: UnixTime) -> v1::TokenEntry {
     let StoredRow { row, version } = stored;
     v1::TokenEntry {
@@ -103,7 +103,7 @@ fn reauth_reason(reason: Option<ReauthReason>) -> v1::ReauthReason {
     }
 }
 
-/// A row of a user, without its tokens.
+/// Returns a row of a user without its tokens.
 fn user_session(session: UserSession) -> v1::UserSession {
     v1::UserSession {
         session_id: session.key.session.as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! What is known of a tenant's users beside their rows.
+//! What is known about a tenant's users apart from their rows.
 
 use super::{
     RedisStore,
@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Identities for RedisStore {
-    /// The user record goes last: a call that was interrupted is finished by the next one.
+    /// Deletes the identities, and the user record last. If the call is interrupted, the next one deletes the
+    /// rest.
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
         let scripts = self.redis.scripts();
         let set = self.keys.user_identities(user);

@@ -1,11 +1,11 @@
-//! The Redis backend, in three rooms.
+//! The Redis backend, in three parts.
 //!
-//! - `link/` is the process's way to Redis: one connection (`wire`), which server is the primary
-//!   (`topology`), and requests that are sent to it, again where that is safe.
-//! - The files here are what one tenant's store does over it: [`keyspace`] names the keys, [`row`] spells
-//!   the rows, `scripts/*.lua` change them, one atomic step each. What one tenant holds shares a hash slot,
-//!   so that a script may touch all of it.
-//! - [`maintenance`] goes through all keys: [`migration`](maintenance::migration) brings in older data,
+//! - `link/` is the process's way to Redis. It makes connections (`wire`), finds the primary (`topology`), and
+//!   sends requests to it, again if that is safe.
+//! - The files in this folder are the store of one tenant. [`keyspace`] makes the names of the keys, and [`row`]
+//!   encodes rows. `scripts/*.lua` change them, each script in one atomic step. All keys of a tenant share a hash
+//!   slot, so that a script may access all of them.
+//! - [`maintenance`] goes through all keys. [`migration`](maintenance::migration) brings in older data, and
 //!   [`check`](maintenance::check) verifies what is there.
 
 mod identities;

@@ -1,48 +1,48 @@
-//! Where Redis is and how it is spoken to: what the operator decides.
+//! What the operator decides about Redis: where it is, and how the broker uses it.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::link::wire::AtFault;
 use crate::types::Secret;
 
-/// Where Redis is, how it is spoken to, and when a write counts.
+/// Where Redis is, how the broker connects to it, and when a write counts as done.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// Which servers there are.
+    /// The servers.
     pub deployment: Deployment,
-    /// How a server that holds data is spoken to.
+    /// How the broker logs in to a server that holds data.
     pub access: Access,
-    /// How many connections, each shared by all callers.
+    /// How many connections each primary gets that all callers share.
     pub connections: u32,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// How long a call waits for a new primary, where there can be one.
+    /// How long a call waits for a new primary, if another server can take over.
     pub failover_wait: Duration,
     /// When a write counts as done.
     pub durability: Durability,
-    /// How a setting is spelled, for messages about one that is wrong.
+    /// Returns the name of a setting, for messages about a setting that is wrong.
     pub spelling: fn(AtFault) -> &'static str,
 }
 
-/// Which servers there are.
+/// The servers of a Redis, and how they are organized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deployment {
     /// One server.
     Standalone(Address),
-    /// A primary that sentinels know.
+    /// A primary and its replicas, watched by sentinels.
     Sentinel {
-        /// Where the sentinels are.
+        /// The addresses of the sentinels.
         sentinels: Vec<Address>,
-        /// What they call the primary.
+        /// The sentinels' name for the primary.
         master: String,
-        /// How they are spoken to.
+        /// How the broker logs in to the sentinels.
         access: Access,
     },
     /// A Redis Cluster.
     Cluster {
-        /// Nodes to ask first.
+        /// The nodes that the broker asks first.
         seeds: Vec<Address>,
     },
 }
@@ -50,60 +50,60 @@ pub enum Deployment {
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
-    /// A host, by name or number, and a port.
+    /// A host's name or IP address, and a port.
     Tcp(String, u16),
-    /// A Unix socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// How a server is spoken to.
+/// How the broker logs in to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// An ACL user; without one, Redis' `default`.
+    /// An ACL user. `None` means Redis' `default` user.
     pub username: Option<String>,
-    /// Its password.
+    /// The user's password.
     pub password: Password,
-    /// The database.
+    /// The number of the database.
     pub database: u16,
-    /// Over TLS.
+    /// TLS, if the connection uses it.
     pub tls: Option<Tls>,
 }
 
 /// Where a password comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Password {
-    /// There is none.
+    /// There is no password.
     #[default]
     None,
-    /// From the configuration.
+    /// The password is in the configuration.
     Fixed(Secret),
-    /// From a file, read at every connect: a password can be changed without a restart.
+    /// The password is in a file, which is read at every connect. It can be changed without a restart.
     File(PathBuf),
 }
 
-/// TLS to a server. The files are PEM, read at every connect.
+/// TLS to a server. The files are in PEM format and are read at every connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The authorities that may vouch for it; `None`: those of the system.
+    /// The authorities that the broker trusts. `None` means those of the system.
     pub ca: Option<PathBuf>,
-    /// The broker's own certificate and its key.
+    /// The files of the broker's own certificate and its private key.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// What the server's certificate must be for; `None`: the host that is connected to.
+    /// The name that the server's certificate must be for. `None` means the host that the broker connects to.
     pub server_name: Option<String>,
 }
 
 /// When a write counts as done (guarantees, section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// When the primary has done it.
+    /// When the primary has it.
     Primary,
     /// When replicas have it too.
     Replicated {
-        /// How many.
+        /// How many replicas must have it.
         replicas: u32,
-        /// How long they have for it.
+        /// How long the replicas may take.
         timeout: Duration,
-        /// Connections for such writes, each for one at a time.
+        /// How many connections each primary gets for such writes. Each carries one write at a time.
         connections: u32,
     },
 }
@@ -127,8 +127,8 @@ impl Deployment {
 }
 
 impl RedisOptions {
-    /// How long a call waits for a primary that works before it fails, and how long a write of unknown
-    /// outcome is repeated where that does no harm.
+    /// Returns how long a call waits for a working primary before it fails, and how long a write of unknown
+    /// outcome is repeated if that is harmless.
     #[must_use]
     pub fn patience(&self) -> Duration {
         if self.deployment.fails_over() {

@@ -1,20 +1,19 @@
-//! A look at the servers before anything is served: do the settings fit them?
+//! A check before the broker serves anything: do the settings fit the servers?
 
 use redis::Value;
 
 use super::{AtFault, ConnectError, Durability, RedisStore, link::topology::Facts};
 
 impl RedisStore {
-    /// Connects once, and looks whether the settings fit what is found. An error that blames a setting
-    /// doesn't pass by itself.
+    /// Connects once, and checks that the settings fit the server.
     ///
     /// # Errors
-    /// A [`ConnectError`].
+    /// Returns a [`ConnectError`]. If it names a setting, trying again doesn't help.
     pub async fn probe(&self) -> Result<(), ConnectError> {
         let (mut connection, facts, address) = self.link.connect().await?;
         self.warn_of_replicas(&facts);
 
-        // What each call needs; a user that may not do this may do nothing.
+        // Every call needs these permissions.
         let script = &self.redis.scripts().index_page;
         let key = self.keys.grace();
         let mut exists = redis::cmd("EXISTS");
@@ -34,7 +33,7 @@ impl RedisStore {
             _ => None,
         });
         match refusal {
-            // The tenant's keys may be named: they hold nothing of a session yet.
+            // The text may name a key. These keys contain no session id, so it may be shown.
             Some(error) => Err(ConnectError::of(
                 AtFault::Url,
                 format!(
@@ -46,7 +45,7 @@ impl RedisStore {
         }
     }
 
-    /// Replicas that writes will wait for in vain, and a primary that takes writes without any.
+    /// Warns if writes will wait for replicas in vain, or if the primary accepts writes without any replica.
     fn warn_of_replicas(&self, facts: &Facts) {
         let Durability::Replicated { replicas, .. } = self.redis.options().durability else {
             return;
@@ -60,13 +59,13 @@ impl RedisStore {
         }
         if facts.demands_replicas && facts.version < 7 {
             tracing::warn!(
-                "durability: before Redis 7, min-replicas-to-write doesn't bind scripts, and each write is one"
+                "durability: before Redis 7, scripts ignore min-replicas-to-write, and each write is a script"
             );
         }
         if !facts.demands_replicas {
             tracing::warn!(
-                "durability: min-replicas-to-write isn't set in Redis: a primary that is cut off goes on \
-                 taking writes, which nobody acknowledges and readers see"
+                "durability: min-replicas-to-write isn't set in Redis: a primary that is cut off still accepts \
+                 writes, which are answered with NOT_DURABLE and which readers see"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! One Redis a process: what all tenants share, and the tenants' handles to it.
+//! The one Redis of the process, which all tenants share, and the store of each tenant.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,8 @@ use crate::{
     types::Tenant,
 };
 
-/// A Redis as this process knows it: connections, which servers are primaries, and what watches them. Clones
-/// are the same one.
+/// The Redis of this process: its connections, and its knowledge of which servers are primaries. Clones share
+/// them.
 #[derive(Clone)]
 pub struct Redis(Arc<Inner>);
 
@@ -31,11 +31,11 @@ struct Inner {
     link: Link,
     scripts: Scripts,
     options: RedisOptions,
-    /// The slots of all tenants, each with the name of a key in it.
+    /// The slots of all tenants. Each comes with the name of a key in it.
     slots: Mutex<BTreeMap<u16, String>>,
 }
 
-/// Keeps one tenant's data in a Redis: a key space and a handle. Clones are the same one.
+/// A store that keeps one tenant's data in a Redis: a key space and a link. Clones share it.
 #[derive(Clone)]
 pub struct RedisStore {
     pub(super) redis: Redis,
@@ -45,7 +45,7 @@ pub struct RedisStore {
 }
 
 impl Redis {
-    /// A Redis that is connected to when it is used. To be made inside of a runtime.
+    /// Returns a Redis that is connected to when it is first used.
     #[must_use]
     pub fn new(options: RedisOptions) -> Self {
         Self(Arc::new(Inner {
@@ -56,7 +56,7 @@ impl Redis {
         }))
     }
 
-    /// The store of one tenant. It shares all connections with those of other tenants.
+    /// Returns the store of one tenant. It shares all connections with the stores of other tenants.
     #[must_use]
     pub fn tenant(&self, tenant: &Tenant) -> RedisStore {
         let keys = Keyspace::new(tenant);
@@ -87,7 +87,7 @@ impl Redis {
         self.0.options.durability != Durability::Primary
     }
 
-    /// Asks each primary that holds a tenant, through one slot of it.
+    /// Asks each primary that holds a tenant's keys, through one of the primary's slots.
     async fn ready(&self) -> Result<(), Error> {
         let topology = self.0.link.topology();
         let slots = self.slots().clone();
@@ -112,14 +112,14 @@ async fn is_ready(link: &Link, key: &str) -> Result<(), Error> {
         .unwrap_or(Value::Nil);
     match reply::parse::<String>(role)?.as_str() {
         "master" if link.topology().is_cluster() => {
-            // Only a command with a key tells whether the cluster works, for this slot.
+            // Only a command with a key shows whether the cluster works for this slot.
             let mut exists = redis::cmd("EXISTS");
             exists.arg(key);
             link.read(&exists).await.map(drop)
         }
         "master" => Ok(()),
         _ => Err(Error::unavailable(
-            "Redis is a replica, which takes no writes",
+            "Redis is a replica and accepts no writes",
         )),
     }
 }
@@ -131,14 +131,14 @@ impl Health for RedisStore {
 }
 
 impl RedisStore {
-    /// The Redis that the store shares with those of other tenants.
+    /// Returns the Redis that the store shares with the stores of other tenants.
     #[must_use]
     pub fn redis(&self) -> &Redis {
         &self.redis
     }
 
-    /// How many members were found in indexes, since the start, that lie outside of the tenant or
-    /// are no rows (I10).
+    /// Returns how many members of indexes were found since the start that lie outside of the tenant or are
+    /// not rows (I10).
     #[must_use]
     pub fn foreign_members(&self) -> u64 {
         self.foreign_members.load(Ordering::Relaxed)
@@ -149,12 +149,13 @@ impl RedisStore {
             self.foreign_members.fetch_add(members, Ordering::Relaxed);
             tracing::warn!(
                 members,
-                "ignored members of an index that are no rows of this tenant"
+                "ignored members of an index that are not rows of this tenant"
             );
         }
     }
 
-    /// Whether scripts are to write something in any case, for WAIT to wait for.
+    /// Returns the argument that makes scripts write something even if nothing changes, so that WAIT has a
+    /// write to wait for.
     pub(super) fn durable_flag(&self) -> &'static [u8] {
         if self.redis.is_replicated() {
             b"1"

@@ -1,4 +1,4 @@
-//! A tenant's rows in Redis: one atomic step a method, most of them a script.
+//! A tenant's rows in Redis. Each method is one atomic step, and most of them call a script.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -161,7 +161,7 @@ impl Store for RedisStore {
         let index = self.keys.user_index(user);
         let (members, mut foreign) = self.index_members(&index, &self.keys.rows()).await?;
         let known = members.len() as u64;
-        // Rows of the older layout are no rows yet, but not foreign either.
+        // Rows of the older layout can't be read yet, but they aren't foreign either.
         let rows: Vec<_> = members
             .iter()
             .filter_map(|key| self.keys.parse_row(key))
@@ -190,7 +190,7 @@ fn decimal(version: Version) -> String {
     version.number().to_string()
 }
 
-/// A span as scripts take it: 0 for ever, and never less than a millisecond.
+/// Returns a span as scripts take it, in milliseconds. 0 means for ever, and a real span is at least 1.
 fn millis(span: Option<Duration>) -> u64 {
     span.map_or(0, |span| {
         u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)

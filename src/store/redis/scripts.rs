@@ -1,4 +1,4 @@
-//! The Lua scripts: each a file in `scripts/`, behind what they share, sent by its hash.
+//! The Lua scripts. Each is a file in `scripts/`, with `lib.lua` in front of it, and is called by its hash.
 
 use redis::Cmd;
 use sha1::{Digest, Sha1};
@@ -12,7 +12,7 @@ macro_rules! scripts {
         }
 
         impl Scripts {
-            /// Hashes the scripts.
+            /// Returns all scripts, hashed.
             #[must_use]
             pub fn new() -> Self {
                 Self {
@@ -47,11 +47,11 @@ scripts! {
     migrate_row: "maintenance/migrate_row.lua",
     /// Copies an identity to its provider's logical name.
     migrate_identity: "maintenance/migrate_identity.lua",
-    /// Keeps a lease, or gives it up.
+    /// Renews a lease, or releases it.
     keep_lease: "maintenance/keep_lease.lua",
-    /// Gives a user's index its expiry back.
+    /// Sets the expiry of a user's index again.
     expire_index: "maintenance/expire_index.lua",
-    /// Checks a row's places in its indexes.
+    /// Checks that a row is in its indexes.
     check_row: "maintenance/check_row.lua",
     /// Checks the members of an index.
     check_index: "maintenance/check_index.lua",
@@ -72,27 +72,28 @@ impl Script {
         }
     }
 
-    /// The call by hash.
+    /// Returns the command that calls the script by its hash.
     #[must_use]
     pub fn by_hash(&self, keys: &[&str], args: &[&[u8]]) -> Cmd {
         call("EVALSHA", &self.sha, keys, args)
     }
 
-    /// The call with the script itself, for a server that doesn't know the hash. It does afterwards.
+    /// Returns the command that sends the whole script, for a server that doesn't know the hash. Afterwards
+    /// the server knows it.
     #[must_use]
     pub fn by_source(&self, keys: &[&str], args: &[&[u8]]) -> Cmd {
         call("EVAL", self.source, keys, args)
     }
 }
 
-/// A call of a script, ready to be sent along with others.
+/// A call of a script, which can be sent together with others.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// What is called.
+    /// The script.
     pub script: &'a Script,
-    /// Its keys.
+    /// The keys.
     pub keys: Vec<&'a str>,
-    /// Its arguments.
+    /// The arguments.
     pub args: Vec<&'a [u8]>,
 }
 
@@ -106,7 +107,7 @@ impl Call<'_> {
     }
 }
 
-/// The SHA-1 of `bytes` in hexadecimal, as `redis.sha1hex` gives it.
+/// Returns the SHA-1 of `bytes` in hexadecimal, as `redis.sha1hex` does.
 #[must_use]
 pub fn sha1_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -1,4 +1,4 @@
-//! What goes through all members of a user's index: read and deleted in batches, so that Redis never blocks for
+//! Reading and deleting all members of a user's index. Both work in batches, so that Redis never blocks for
 //! long.
 
 use std::collections::HashSet;
@@ -10,23 +10,23 @@ use super::{
 };
 use crate::{store::Error, types::UserId};
 
-/// Members of an index that one script looks at.
+/// About how many members of an index one script looks at.
 const PAGE: &[u8] = b"500";
-/// Rows that one script deletes: a few milliseconds of Redis' time.
+/// How many keys one script deletes. That takes a few milliseconds of Redis' time.
 const BATCH: usize = 64;
 
 impl RedisStore {
-    /// The members of an index that begin with `own`, and how many don't. A member that is there
-    /// all the time is found, and none twice.
+    /// Returns the members of an index that begin with `member_prefix`, and how many members don't. Each
+    /// member that exists during the whole call is found, and none is found twice.
     pub(super) async fn index_members(
         &self,
         index: &str,
-        own: &str,
+        member_prefix: &str,
     ) -> Result<(HashSet<String>, u64), Error> {
         let (mut members, mut foreign) = (HashSet::new(), 0);
         let mut cursor = b"0".to_vec();
         loop {
-            let args = [own.as_bytes(), &cursor, PAGE];
+            let args = [member_prefix.as_bytes(), &cursor, PAGE];
             let page = self
                 .link
                 .call(
@@ -59,33 +59,33 @@ impl RedisStore {
         }
     }
 
-    /// Deletes the user's rows.
+    /// Deletes the user's rows. Returns how many there were.
     pub(super) async fn delete_user_rows_in_batches(&self, user: &UserId) -> Result<u64, Error> {
         let (prefix, grace) = (self.keys.prefix().as_bytes(), self.keys.grace());
         let index = self.keys.user_index(user);
-        let heads = [index.as_str(), &grace];
+        let first_keys = [index.as_str(), &grace];
         let args = [prefix, user.as_str().as_bytes()];
         let script = &self.redis.scripts().delete_rows;
-        self.delete_members(&self.keys.rows(), script, &heads, &args)
+        self.delete_members(&self.keys.rows(), script, &first_keys, &args)
             .await
     }
 
-    /// Calls `script` on all members of the index `heads[0]` that begin with `own`, in batches;
-    /// answers how many it deleted.
+    /// Calls `script` in batches on all members of the index `first_keys[0]` that begin with `member_prefix`.
+    /// Returns how many it deleted. Each call gets `first_keys` and then the members as its keys.
     ///
-    /// None is deleted twice, so that one that is stored anew while this runs stays. The index is
-    /// read again until it has no member that wasn't looked at: a migration may move rows, and copy
-    /// identities, under the scan.
+    /// No member is deleted twice, so that a row that is stored again meanwhile stays. The index is read
+    /// again until all of its members were looked at, because a migration may move rows and copy identities
+    /// during the scan.
     pub(super) async fn delete_members(
         &self,
-        own: &str,
+        member_prefix: &str,
         script: &Script,
-        heads: &[&str],
+        first_keys: &[&str],
         args: &[&[u8]],
     ) -> Result<u64, Error> {
         let (mut seen, mut deleted) = (HashSet::new(), 0);
         loop {
-            let (members, foreign) = self.index_members(heads[0], own).await?;
+            let (members, foreign) = self.index_members(first_keys[0], member_prefix).await?;
             self.note_foreign(foreign);
             let fresh: Vec<_> = members
                 .into_iter()
@@ -95,7 +95,7 @@ impl RedisStore {
                 return Ok(deleted);
             }
             for batch in fresh.chunks(BATCH) {
-                let mut keys = heads.to_vec();
+                let mut keys = first_keys.to_vec();
                 keys.extend(batch.iter().map(String::as_str));
                 let answer = self.link.call(script, &keys, args, Effect::Writes).await?;
                 deleted += reply::parse::<u64>(answer)?;

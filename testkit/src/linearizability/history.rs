@@ -1,23 +1,23 @@
-//! What callers saw happen to one row.
+//! The history of one row, as its callers saw it.
 
 use std::{
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-/// The row's state: its version and its user, if there is a row.
+/// The state of the row: its version and its user, or `None` if there is no row.
 pub type State = Option<(u64, Option<u32>)>;
 
-/// What a caller did to the row, and what it was told.
+/// What a caller did to the row, and what answer it got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A write of this version for this user. Versions are never used twice.
+    /// A write of this version for this user. No version is used twice.
     Store {
-        /// The version that the row has from then on.
+        /// The version that the row has after the write.
         version: u64,
-        /// The user whose row it is from then on.
+        /// The user that the row belongs to after the write.
         user: Option<u32>,
-        /// What the write demanded.
+        /// The condition of the write.
         condition: Condition,
     },
     /// A write that was refused because the row exists.
@@ -26,57 +26,59 @@ pub enum Action {
     Mismatch {
         /// The version that the caller demanded.
         expected: u64,
-        /// Whether the call is also refused where there is no row.
+        /// Whether the call is also refused if there is no row.
         absent_is_mismatch: bool,
     },
-    /// A read.
+    /// A read of the row.
     Get {
-        /// The version that was read; `None` if there was no row.
+        /// The version that was read, or `None` if there was no row.
         version: Option<u64>,
     },
-    /// A delete of whatever there was.
+    /// An unconditional delete.
     Delete {
         /// Whether there was a row.
         deleted: bool,
     },
-    /// A delete of whatever there was, if anything: the caller wasn't told.
+    /// An unconditional delete whose caller didn't learn whether there was a row.
     DeleteAny,
-    /// A delete of one version.
+    /// A delete on the condition of a version.
     DeleteVersion {
-        /// The version that was there.
+        /// The version that was deleted.
         version: u64,
     },
-    /// A delete of the row if it is this user's: the caller wasn't told whether it was.
+    /// A delete on the condition that the row is this user's. The caller didn't learn whether it
+    /// was.
     DeleteUser {
         /// The user.
         user: u32,
     },
 }
 
-/// What a write demanded of the row.
+/// The condition of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing.
+    /// No condition.
     Always,
-    /// That there is no row.
+    /// There must be no row.
     Absent,
-    /// That the row is at this version.
+    /// The row must be at this version.
     Version(u64),
 }
 
-/// An action with the time of its call and of its return.
+/// An action, with the times of its call and its return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// When it was called, after the start of the history.
+    /// When the caller made the call, measured from the start of the history.
     pub called: Duration,
-    /// When the caller had the answer.
+    /// When the caller got the answer.
     pub returned: Duration,
 }
 
 impl Action {
-    /// The state after the action, if it can have been done, with that answer, in `state`.
+    /// Returns the state after the action, or `None` if the action can't have had its answer in
+    /// `state`.
     pub fn apply(self, state: State) -> Option<State> {
         let version = state.map(|(version, _)| version);
         let holds = |holds: bool, after: State| holds.then_some(after);
@@ -109,14 +111,14 @@ impl Action {
         }
     }
 
-    /// Whether the action, done in `state`, leaves it as it is and can't have done anything else: what
-    /// a delete of unknown answer did is not known.
+    /// Returns whether the action, done in `state`, certainly leaves it as it is. A delete with an
+    /// unknown answer may have changed it.
     pub fn only_looks_at(self, state: State) -> bool {
         let unknown = matches!(self, Self::DeleteUser { .. } | Self::DeleteAny);
         !unknown && self.apply(state) == Some(state)
     }
 
-    /// The version without which the action can't have been done.
+    /// Returns the version that the row must have had for the action to succeed, if there is one.
     pub fn needs(self) -> Option<u64> {
         match self {
             Self::Get { version } => version,
@@ -129,7 +131,7 @@ impl Action {
         }
     }
 
-    /// The version that the action brings.
+    /// Returns the version that the action gives to the row, if it writes.
     pub fn writes(self) -> Option<u64> {
         match self {
             Self::Store { version, .. } => Some(version),
@@ -137,7 +139,7 @@ impl Action {
         }
     }
 
-    /// Whether a version that was the row's before surely isn't afterwards.
+    /// Returns whether the row's previous version is certainly gone after the action.
     pub fn surely_ends_a_version(self) -> bool {
         matches!(
             self,
@@ -149,7 +151,7 @@ impl Action {
     }
 }
 
-/// Collects operations from many tasks, by one clock.
+/// Collects operations from many tasks, with one clock for all.
 #[derive(Debug)]
 pub struct Recorder {
     start: Instant,
@@ -166,7 +168,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Notes what was called at `called` and has returned just now.
+    /// Records an action that was called at `called` and has just returned.
     pub fn note(&self, called: Instant, action: Action) {
         let (called, returned) = (called.duration_since(self.start), self.start.elapsed());
         self.operations.lock().unwrap().push(Operation {
@@ -176,7 +178,7 @@ impl Recorder {
         });
     }
 
-    /// All that was noted.
+    /// Returns all recorded operations.
     pub fn operations(&self) -> Vec<Operation> {
         self.operations.lock().unwrap().clone()
     }

@@ -1,11 +1,11 @@
-//! Was the recorded history of a row linearizable: can each operation be given one instant between
-//! its call and its return so that one row in one thread would have answered the same? (Herlihy and
-//! Wing, ACM TOPLAS 12(3), 1990.)
+//! Checks whether the recorded history of a row is linearizable: whether each operation can be
+//! given one instant between its call and its return, so that a single row in one thread would have
+//! given the same answers (Herlihy and Wing, ACM TOPLAS 12(3), 1990).
 //!
-//! A search over prefixes of possible orders (Wing and Gong, 1993) that remembers which it has seen
-//! (Lowe, 2017). Two facts about rows keep it short: an operation that changes nothing can be taken as
-//! soon as it fits, and a version that is gone never comes back, so that whoever needs it must have
-//! been taken before.
+//! The checker searches the prefixes of possible orders (Wing and Gong, 1993), and remembers the
+//! ones that it has seen (Lowe, 2017). Two facts about rows keep the search short. An operation
+//! that changes nothing can be taken as soon as it fits. A version that is gone never comes back,
+//! so every operation that needs it must have been taken before it went.
 
 mod history;
 
@@ -16,19 +16,20 @@ use std::{
 
 pub use history::{Action, Condition, Operation, Recorder, State};
 
-/// Where the longest order that could be found ends.
+/// The end of the longest order that the checker found.
 #[derive(Debug)]
 pub struct Violation {
-    /// How many operations could be put in order.
+    /// How many operations could be ordered.
     pub ordered: usize,
-    /// The state after them.
+    /// The state after these operations.
     pub state: State,
-    /// Those that would have to come next, none of which fits.
+    /// The operations that could come next. None of them fits.
     pub stuck: Vec<Operation>,
 }
 
-/// Operations that have been put in order: all before `first`, and those of `others`, which are
-/// after it and ascending. Operations are known by their place in the order of their calls.
+/// A set of operations that have been ordered: all before `first`, and those in `others`, which are
+/// after `first` and ascending. Operations are identified by their index in the order of their
+/// calls.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Prefix {
     first: usize,
@@ -61,7 +62,7 @@ impl Prefix {
     }
 }
 
-/// Checks a history that begins without a row.
+/// Checks a history that starts without a row.
 pub fn check(history: &[Operation]) -> Result<(), Violation> {
     let mut operations = history.to_vec();
     operations.sort_by_key(|operation| operation.called);
@@ -104,7 +105,7 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
             };
             let mut longer = prefix.clone();
             longer.add(at, state);
-            if !leaves_somebody_behind(&needed_by, &prefix, &longer) {
+            if !leaves_an_operation_behind(&needed_by, &prefix, &longer) {
                 open.push(longer);
             }
         }
@@ -117,9 +118,10 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
     })
 }
 
-/// An operation that needs a version which was surely gone when it was called: the version was seen,
-/// then something was called that changed the row, and had returned. The clock alone tells, and
-/// spares a search through all orders of what came before.
+/// Finds an operation that needs a version which was certainly gone when the operation was called:
+/// the version had been seen, and then an operation that changed the row was called and had
+/// returned. This needs only the clock, and avoids a search through all orders of the earlier
+/// operations.
 fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
     let mut seen_by: HashMap<u64, Duration> = HashMap::new();
     for operation in operations {
@@ -137,7 +139,8 @@ fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
         .iter()
         .filter(|op| op.action.surely_ends_a_version())
         .collect();
-    // Of the changes from each one on, which are sorted by their calls, the earliest return.
+    // For each change, the earliest return among it and the later ones, in the order of their
+    // calls.
     let mut earliest = vec![Duration::MAX; changes.len() + 1];
     for (at, change) in changes.iter().enumerate().rev() {
         earliest[at] = earliest[at + 1].min(change.returned);
@@ -152,7 +155,8 @@ fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
     operations.iter().find(late).copied()
 }
 
-/// Those that may come next: called before any of the others that are left returned.
+/// Returns the operations that may come next: the ones that were called before any other remaining
+/// operation returned.
 fn candidates(operations: &[Operation], prefix: &Prefix) -> Vec<usize> {
     let mut soonest = Duration::MAX;
     let mut candidates = Vec::new();
@@ -179,7 +183,7 @@ fn take_what_changes_nothing(operations: &[Operation], prefix: &mut Prefix) {
     }
 }
 
-fn leaves_somebody_behind(
+fn leaves_an_operation_behind(
     needed_by: &HashMap<u64, Vec<usize>>,
     before: &Prefix,
     after: &Prefix,

@@ -1,4 +1,4 @@
-//! The audit that the suites rely on notices what it is there for.
+//! Tests that the audit, which the suites rely on, notices violations.
 
 use std::time::Duration;
 

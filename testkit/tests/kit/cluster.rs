@@ -1,4 +1,4 @@
-//! A cluster, whose slots move and whose primaries are killed.
+//! Tests a cluster whose slots move and whose primaries are killed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The checker of histories has teeth: it takes whatever an atomic row does, and no planted fault.
+//! Tests that the checker accepts every history of an atomic row, and finds each planted fault.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ fn seeded() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// What `tasks` callers see who do `count` operations on an atomic row: each takes effect at one
-/// instant, with a call before it and a return after it that overlap those of others.
+/// Returns what `tasks` callers see who perform `count` operations on an atomic row. Each operation
+/// takes effect at one instant between its call and its return, and operations overlap.
 fn atomic_row(rng: &mut StdRng, tasks: u64, count: u64) -> Vec<Operation> {
     let mut state: State = None;
     let mut versions = 0;
@@ -91,7 +91,7 @@ fn one_stale_read_in_many_operations_is_found() {
     let mut rng = seeded();
     for _ in 0..5 {
         let mut history = atomic_row(&mut rng, 8, 10_000);
-        // A read of a version that was surely gone when it was called.
+        // A read of a version that was certainly gone when the read was called.
         let (at, version) = loop {
             let at = rng.random_range(2_000..10_000);
             if let Action::Get { version: Some(_) } = history[at].action
@@ -107,7 +107,7 @@ fn one_stale_read_in_many_operations_is_found() {
     }
 }
 
-/// Histories of a few operations, one after another, none of which a row could have given.
+/// Histories of a few operations in sequence, none of which a row could have produced.
 #[test]
 fn each_kind_of_fault_is_found() {
     let store = |version| Action::Store {
@@ -129,7 +129,10 @@ fn each_kind_of_fault_is_found() {
     for (fault, actions) in [
         ("a lost write", vec![store(1), get(None)]),
         ("a stale read", vec![store(1), store(2), get(Some(1))]),
-        ("a read of what nobody wrote", vec![store(1), get(Some(9))]),
+        (
+            "a read of what was never written",
+            vec![store(1), get(Some(9))],
+        ),
         (
             "a delete undone",
             vec![store(1), Action::Delete { deleted: true }, get(Some(1))],
@@ -174,7 +177,8 @@ fn each_kind_of_fault_is_found() {
             })
             .collect();
         check(&history).expect_err(fault);
-        // All at once, the same may have happened in another order: where it may, it is taken.
+        // If all operations overlap, another order may explain the history. If one does, the
+        // checker accepts it.
         if ["a stale read", "a lost write", "a row that is left"].contains(&fault) {
             let overlapping: Vec<_> = history
                 .iter()

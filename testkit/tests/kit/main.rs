@@ -5,7 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and one tells its seed"
+    reason = "a test fails by panicking, and one test prints its seed"
 )]
 
 mod audit;
@@ -18,7 +18,7 @@ mod snapshot;
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
-/// A new tenant on the Redis that the tests share.
+/// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {
     RedisTenant::on(RedisServer::shared())
 }

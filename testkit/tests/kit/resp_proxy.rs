@@ -1,5 +1,5 @@
-//! Each fate of a command is what the proxy says it is: to Redis, to the client, and to the other
-//! connections.
+//! Tests that each fate of a command has the effect that the proxy documents: on Redis, on the
+//! client, and on the other connections.
 
 use redis::aio::MultiplexedConnection;
 use testkit::{
@@ -7,7 +7,7 @@ use testkit::{
     resp_proxy::{Fate, RespProxy},
 };
 
-/// A proxy before `server` that lets `SET doomed` meet this fate.
+/// Starts a proxy in front of `server` that applies this fate to `SET doomed`.
 async fn proxy(server: &RedisServer, fate: Fate) -> RespProxy {
     RespProxy::start(server.port(), move |command| {
         let doomed = command.args.get(1).is_some_and(|arg| arg == b"doomed");
@@ -27,8 +27,8 @@ async fn set(connection: &mut MultiplexedConnection, key: &str) -> bool {
     set.exec_async(connection).await.is_ok()
 }
 
-/// What becomes of a command that meets `fate`: whether the client gets an answer, whether Redis does
-/// it, and whether another connection still works afterwards.
+/// Returns what happens to a command that meets `fate`: whether the client gets an answer, whether
+/// Redis executes the command, and whether another connection still works afterwards.
 async fn outcome(fate: Fate) -> [bool; 3] {
     let server = RedisServer::start();
     let proxy = proxy(&server, fate).await;
@@ -62,14 +62,17 @@ async fn what_is_cut_ends_all_connections() {
 }
 
 #[tokio::test]
-async fn nobody_connects_to_a_proxy_that_was_cut() {
+async fn a_proxy_that_was_cut_accepts_no_connection() {
     let server = RedisServer::start();
     let proxy = proxy(&server, Fate::CutBefore).await;
     assert!(!set(&mut connect(&proxy).await, "doomed").await);
     proxy.cut().await;
     let client = redis::Client::open(("127.0.0.1", proxy.port())).unwrap();
     let refused = client.get_multiplexed_async_connection().await;
-    assert!(refused.is_err(), "a proxy that was cut lets somebody in");
+    assert!(
+        refused.is_err(),
+        "a proxy that was cut accepts a connection"
+    );
 }
 
 #[tokio::test]
@@ -82,7 +85,7 @@ async fn redis_gets_what_replaces_a_command() {
     assert!(done("instead") && !done("doomed"));
 }
 
-/// What opens a connection has no number: it happens when it happens.
+/// Commands that open a connection have no number, because their order isn't predictable.
 #[tokio::test]
 async fn commands_are_counted_over_all_connections() {
     let server = RedisServer::start();

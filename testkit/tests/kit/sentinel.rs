@@ -1,4 +1,4 @@
-//! Sentinel, with links that can be cut.
+//! Tests a deployment with Sentinel whose links can be cut.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ async fn gets(server: &RedisServer, value: &str) {
     until(&what, async || get(server).as_deref() == Some(value)).await;
 }
 
-/// A connection along the link of the primary, as clients have it.
+/// Connects to the primary through its link, as clients do.
 fn along_the_link(deployment: &Sentinels, server: usize) -> redis::Connection {
     let port = deployment.link_port(server);
     let address = ("127.0.0.1", port).into_connection_info().unwrap();
@@ -97,7 +97,7 @@ async fn a_partition_loses_writes_of_valkey_with_users() {
     a_partition_loses_what_the_old_primary_took(options, 2).await;
 }
 
-/// Its sentinels can't be hurried.
+/// The periods of its sentinels can't be shortened.
 #[tokio::test]
 async fn a_partition_loses_writes_of_the_oldest_redis() {
     let options = Options {

@@ -1,4 +1,4 @@
-//! Slots as Redis computes them.
+//! Tests the slots of keys against Redis.
 
 use testkit::{cluster::slot, redis_server::RedisServer};
 

@@ -1,4 +1,4 @@
-//! A snapshot shows all that there is, and tells two apart that differ.
+//! Tests that a snapshot shows everything, and that two different snapshots differ.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +31,7 @@ async fn a_snapshot_shows_every_kind_of_value() {
     assert_eq!(snapshot.life(&key("none")), None);
 }
 
-/// Each of these is a change, and nothing else is.
+/// Each of these commands changes the snapshot, and nothing else does.
 #[tokio::test]
 async fn each_change_is_seen() {
     let tenant = tenant();
@@ -58,7 +58,7 @@ async fn each_change_is_seen() {
     }
 }
 
-/// The oldest Redis doesn't tell the instant at which a key ends.
+/// The oldest Redis doesn't return the exact time at which a key expires.
 #[tokio::test]
 async fn ends_are_exact_to_two_milliseconds() {
     for program in [Program::Usual, Program::Oldest, Program::Valkey] {

@@ -1,5 +1,5 @@
-//! `carry_forward_refresh_token` (guarantees, section 2.1): which refresh token a row keeps that
-//! brings none.
+//! `carry_forward_refresh_token` (guarantees, section 2.1): which refresh token a row keeps if it
+//! is stored without one.
 
 use testkit::{
     broker::{Broker, request},
@@ -14,7 +14,7 @@ use token_broker::{
 
 use crate::backend::Backend;
 
-/// A row of `user` as a provider gives it that omits the refresh token.
+/// Returns a row of `user` from a provider that omits the refresh token.
 fn silent(user: &str) -> Row {
     Row {
         refresh_token: None,
@@ -22,7 +22,7 @@ fn silent(user: &str) -> Row {
     }
 }
 
-/// Stores a silent row at `key` and answers the refresh token that it kept.
+/// Stores a row without a refresh token at `key`, and returns the one that it kept.
 async fn kept<S: Store>(broker: &Broker<S>, key: &RowKey, row: &Row) -> String {
     broker.put_carrying(key, row).await;
     let StoredRow { row: stored, .. } = broker.read(key).await.unwrap();
@@ -30,7 +30,7 @@ async fn kept<S: Store>(broker: &Broker<S>, key: &RowKey, row: &Row) -> String {
     refresh_token(&stored).to_owned()
 }
 
-/// Plants a row that needs a new login, which no call can make yet.
+/// Plants a row that needs a new login. No call can make such a row yet.
 async fn put_in_need<S: Store>(broker: &Broker<S>, key: &RowKey, row: &Row, reason: ReauthReason) {
     let row = Row {
         reauth: Some(reason),
@@ -48,7 +48,7 @@ async fn put_in_need<S: Store>(broker: &Broker<S>, key: &RowKey, row: &Row, reas
     broker.backend().put(put).await.unwrap();
 }
 
-/// From the row that is replaced, again and again.
+/// A row keeps the token of the row that it replaces, again and again.
 pub async fn carry_keeps_the_token_of_the_replaced_row<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "1")).await;
@@ -57,14 +57,14 @@ pub async fn carry_keeps_the_token_of_the_replaced_row<B: Backend>(backend: B) {
     }
 }
 
-/// A token that comes with the request is newer than all that are kept.
+/// A token in the request is newer than all stored ones.
 pub async fn carry_prefers_the_token_that_comes<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "1")).await;
     assert_eq!(kept(&broker, &key, &row("u", "2")).await, "refresh-2");
 }
 
-/// Nobody asked, nothing is kept: a row is replaced whole.
+/// If the caller doesn't ask for it, no token is kept: the row is replaced completely.
 pub async fn nothing_is_carried_unasked<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "1")).await;
@@ -72,7 +72,7 @@ pub async fn nothing_is_carried_unasked<B: Backend>(backend: B) {
     assert_eq!(refresh_token(&broker.read(&key).await.unwrap().row), "");
 }
 
-/// A token keeps its end: the row that keeps it dies with it.
+/// A token keeps its expiry, and the row that keeps it expires with it.
 pub async fn carry_keeps_the_end_of_the_token<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let ending = Row {
@@ -85,7 +85,8 @@ pub async fn carry_keeps_the_end_of_the_token<B: Backend>(backend: B) {
     assert_eq!(stored.refresh_expires_at, ending.refresh_expires_at);
 }
 
-/// Where no row is replaced: from the latest row of the user at the provider, in any session.
+/// If no row is replaced, the token comes from the latest row of the user at the provider, in any
+/// session.
 pub async fn carry_falls_back_to_the_latest_row<B: Backend>(backend: B) {
     let broker = backend.broker();
     for (session, end) in [("s1", 60), ("s2", 6_000), ("s3", 600)] {
@@ -104,7 +105,7 @@ pub async fn carry_falls_back_to_the_latest_row<B: Backend>(backend: B) {
         kept(&broker, &key("s4", "p"), &silent("u")).await,
         "refresh-s2"
     );
-    // A row that has no token to offer is no source, and no obstacle.
+    // A row without a token is no source, and doesn't hide other sources.
     let last = Row {
         expires_at: in_seconds(9_000),
         ..silent("u")
@@ -116,7 +117,8 @@ pub async fn carry_falls_back_to_the_latest_row<B: Backend>(backend: B) {
     );
 }
 
-/// Never across users or subjects, neither from the replaced row nor from another one.
+/// A token is never carried to another user or subject, neither from the replaced row nor from
+/// another one.
 pub async fn carry_never_crosses_users_or_subjects<B: Backend>(backend: B) {
     let broker = backend.broker();
     let theirs = row("alice", "alice");
@@ -144,7 +146,7 @@ pub async fn carry_never_crosses_users_or_subjects<B: Backend>(backend: B) {
     }
 }
 
-/// Rows that name neither a user nor a subject have nothing in common but their place.
+/// Rows that name neither a user nor a subject only share a token at the same key.
 pub async fn carry_between_unbound_rows_stays_in_place<B: Backend>(backend: B) {
     let broker = backend.broker();
     let unbound = |token: &str| Row {
@@ -156,7 +158,7 @@ pub async fn carry_between_unbound_rows_stays_in_place<B: Backend>(backend: B) {
     assert_eq!(kept(&broker, &key("s", "p"), &bare("at")).await, "rt");
 }
 
-/// Never a token that was refused or may have been redeemed.
+/// A token that was refused, or may have been redeemed, is never carried.
 pub async fn carry_never_takes_a_token_of_no_use<B: Backend>(backend: B) {
     let broker = backend.broker();
     for reason in [ReauthReason::Refused, ReauthReason::InDoubt] {
@@ -181,8 +183,8 @@ pub async fn carry_never_takes_a_token_of_no_use<B: Backend>(backend: B) {
     }
 }
 
-/// Where the provider rotates refresh tokens, only from the row that is replaced: two sessions with
-/// one token would redeem it twice.
+/// If the provider rotates refresh tokens, only the token of the replaced row is carried. Two
+/// sessions with one token would redeem it twice.
 pub async fn carry_never_copies_a_rotating_token<B: Backend>(backend: B) {
     let broker = backend.broker();
     broker.put(&key("s", "rotating"), &row("u", "1")).await;
@@ -193,7 +195,7 @@ pub async fn carry_never_copies_a_rotating_token<B: Backend>(backend: B) {
     );
 }
 
-/// A condition of the caller's own counts as without carrying.
+/// A condition of the caller counts as it does without carrying.
 pub async fn carry_obeys_a_precondition<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let store = async |precondition| {

@@ -1,4 +1,5 @@
-//! Carrying a refresh token forward is a read and a write: what happens between the two.
+//! Tests what happens between the read and the write of a call that carries a refresh token
+//! forward.
 
 use std::future::Future;
 
@@ -22,7 +23,8 @@ fn silent() -> Row {
     }
 }
 
-/// Stores a silent row, carrying, through a broker that somebody interrupts.
+/// Stores a row without a refresh token and carries one forward, through a broker whose call is
+/// interrupted.
 async fn interrupted<B: Backend>(
     backend: &B,
     key: &RowKey,
@@ -43,7 +45,7 @@ async fn interrupted<B: Backend>(
     Ok(refresh_token(&stored.row).to_owned())
 }
 
-/// The row is stored anew between the read and the write: the new token is the one to keep.
+/// The row is stored again between the read and the write. Its new token is the one to keep.
 pub async fn carry_sees_a_login_that_came_between<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "1")).await;
@@ -53,7 +55,8 @@ pub async fn carry_sees_a_login_that_came_between<B: Backend>(backend: B) {
     assert_eq!(kept.unwrap(), "refresh-2");
 }
 
-/// The row is deleted between: its token is gone with it, and the next source counts.
+/// The row is deleted between the read and the write. Its token is gone too, and the next source
+/// counts.
 pub async fn carry_sees_a_delete_that_came_between<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "1")).await;
@@ -63,8 +66,8 @@ pub async fn carry_sees_a_delete_that_came_between<B: Backend>(backend: B) {
     assert_eq!(kept.unwrap(), "");
 }
 
-/// The row of another session that the token comes from changes between: a token that was refreshed
-/// away is worth nothing.
+/// The source is a row of another session, and changes between the read and the write. A token that
+/// has been refreshed is worthless.
 pub async fn carry_sees_a_source_that_changed_between<B: Backend>(backend: B) {
     let (broker, source) = (backend.broker(), key("other", "p"));
     broker.put(&source, &row("u", "1")).await;
@@ -79,8 +82,8 @@ pub async fn carry_sees_a_source_that_changed_between<B: Backend>(backend: B) {
     assert_eq!(kept.unwrap(), "refresh-2");
 }
 
-/// With `must_not_exist`, a row that is there at the read and gone at the write: refused, or stored
-/// with the token that it should keep, but never without it.
+/// The call has `must_not_exist`, and the row exists at the read and is gone at the write. The call
+/// is refused, or stores the row with the token that it should keep, but never without one.
 pub async fn carry_under_a_precondition_never_drops_a_token<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "1")).await;
@@ -102,8 +105,8 @@ pub async fn carry_under_a_precondition_never_drops_a_token<B: Backend>(backend:
     }
 }
 
-/// A login stores token after token, and others store silent rows meanwhile: what is there at the
-/// end is the last token of the login.
+/// A login stores one token after the other, and other callers store rows without a refresh token
+/// meanwhile. At the end the row has the last token of the login.
 pub async fn carry_racing_logins_keeps_the_last_token<B: Backend>(backend: B) {
     const LOGINS: usize = 40;
     let key = key("s", "p");

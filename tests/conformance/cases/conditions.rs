@@ -1,4 +1,5 @@
-//! Conditions of writes under concurrency: each is checked in the step that writes.
+//! Tests conditions of writes under concurrency: each condition is checked in the same step that
+//! writes.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::backend::Backend;
 
-/// A hundred callers who each add one to the number in a row, by reading it and writing the next
-/// on the condition of its version: no increment is lost.
+/// A hundred callers each increment the number in a row: they read it, and write the next number on
+/// the condition of its version. No increment is lost.
 pub async fn compare_and_set_loses_no_update<B: Backend>(backend: B) {
     const TASKS: usize = 100;
     let brokers = [backend.broker(), backend.broker()];
@@ -41,7 +42,7 @@ pub async fn compare_and_set_loses_no_update<B: Backend>(backend: B) {
     );
 }
 
-/// A hundred callers who store the same new row: one wins, and it is the one whose row is there.
+/// A hundred callers store the same new row. One of them succeeds, and its row is there.
 pub async fn must_not_exist_has_one_winner<B: Backend>(backend: B) {
     let brokers = [backend.broker(), backend.broker()];
     for round in 0..5 {
@@ -67,7 +68,7 @@ pub async fn must_not_exist_has_one_winner<B: Backend>(backend: B) {
     }
 }
 
-/// Whoever writes at once gets versions that differ, and the last one of them is read.
+/// Concurrent writes get different versions, and readers see the last of them.
 pub async fn racing_writes_have_different_versions<B: Backend>(backend: B) {
     let brokers = [backend.broker(), backend.broker()];
     let key = key("s", "p");
@@ -82,7 +83,7 @@ pub async fn racing_writes_have_different_versions<B: Backend>(backend: B) {
     assert!(different.contains(&brokers[0].version(&key).await.unwrap().number()));
 }
 
-/// Sixty callers who each store another provider where five may be: five get in.
+/// Sixty callers each store another provider in a session that may have five. Five of them succeed.
 pub async fn the_provider_limit_holds_in_a_rush<B: Backend>(backend: B) {
     let brokers = [(); 2].map(|()| backend.broker_with(|rules| rules.limits.providers = 5));
     for round in 0..5 {

@@ -1,11 +1,11 @@
-//! `Delete`: one row or a session, and nothing beside it.
+//! `Delete`: it deletes one row or a session, and nothing else.
 
 use testkit::rows::*;
 use token_broker::{error::Error, types::Version};
 
 use crate::backend::Backend;
 
-/// A row is deleted once; a retry is OK and deletes nothing.
+/// A row is deleted once. A retry is OK and deletes nothing.
 pub async fn delete_says_how_many<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     assert!(!broker.remove(&key).await);
@@ -15,7 +15,8 @@ pub async fn delete_says_how_many<B: Backend>(backend: B) {
     assert_eq!(broker.read(&key).await, None);
 }
 
-/// A deleted row is gone for every reader, its siblings and neighbours are not.
+/// A deleted row is gone for every reader. Other rows of the session, and of other sessions, are
+/// not.
 pub async fn delete_takes_one_row<B: Backend>(backend: B) {
     let broker = backend.broker();
     let rows = [key("s", "p"), key("s", "q"), key("t", "p")];
@@ -39,7 +40,8 @@ pub async fn delete_takes_one_row<B: Backend>(backend: B) {
     assert_eq!(Some(latest), broker.read(&rows[2]).await);
 }
 
-/// With a version, only the row of that version; what isn't there is deleted whatever its version.
+/// With a version, only the row with that version is deleted. If there is no row, the call succeeds
+/// with any version.
 pub async fn delete_with_a_version<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let stale = broker.put(&key, &row("u", "1")).await;
@@ -56,7 +58,7 @@ pub async fn delete_with_a_version<B: Backend>(backend: B) {
     assert!(!broker.delete(&key, Some(current)).await.unwrap());
 }
 
-/// All rows of a session, whoever's they are, and none of another session.
+/// All rows of a session are deleted, of whichever user, and no row of another session.
 pub async fn delete_all_takes_the_session<B: Backend>(backend: B) {
     let broker = backend.broker();
     let ours = [

@@ -1,4 +1,4 @@
-//! I6 as a property: whatever two different ids contain, they never meet.
+//! I6 as a property: two different ids never collide, whatever they contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, task::block_in_place};
 
 use crate::{backend::Backend, dice::seed};
 
-/// Ids made of what keys are made of meet most easily.
+/// Generates ids from the text that keys are made of, which collide most easily.
 fn piece() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         ":", "%", "{", "}", " ", "a", "b", "idx", "3A", "25", "%3A", "%25", "%69dx", "{a}", "é",
@@ -29,11 +29,11 @@ fn id() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A row's session, provider and user.
+/// The session, provider and user of a row.
 type Triple = (String, String, String);
 
-/// Some text, cut into a session and a provider at every place: whoever glues them together again
-/// gets the same text.
+/// Cuts a text into a session and a provider at every position. An implementation that simply joins
+/// the two gets the same text for all of them.
 fn look_alikes() -> impl Strategy<Value = Vec<Triple>> {
     let glue = prop::sample::select(vec!["", ":", "::", " ", "%3A"]);
     (vec(piece(), 2..5), glue).prop_map(|(pieces, glue)| {
@@ -54,7 +54,7 @@ fn triples() -> impl Strategy<Value = Vec<Triple>> {
     vec(prop_oneof![alone, look_alikes()], 1..16).prop_map(|triples| triples.concat())
 }
 
-/// Runs `test` on values of `strategy` and, where it fails, on smaller ones.
+/// Runs `test` on values of `strategy`. If it fails, tries smaller values.
 pub fn check<V: std::fmt::Debug>(
     cases: u32,
     strategy: impl Strategy<Value = V>,
@@ -77,8 +77,8 @@ pub fn check<V: std::fmt::Debug>(
     }
 }
 
-/// Every pair keeps the row that was stored for it: read alone, in its session, at its user; and
-/// loses it only when its own is deleted.
+/// Every pair keeps the row that was stored for it: read alone, in its session, and at its user.
+/// The row only goes when it is deleted itself.
 pub async fn i6_different_pairs_never_share_a_row<B: Backend>(backend: B) {
     check(12, triples(), async |triples| {
         let broker = backend.fresh().broker();
@@ -90,7 +90,7 @@ pub async fn i6_different_pairs_never_share_a_row<B: Backend>(backend: B) {
         }
         agrees(&broker, &expected).await;
 
-        // Half of them go, one by one, by session and by user.
+        // Half of the rows are deleted: one by one, by session and by user.
         for (number, key) in expected.clone().into_keys().enumerate() {
             if !expected.contains_key(&key) {
                 continue;

@@ -1,4 +1,4 @@
-//! The invariants (guarantees, section 3.2) as one caller at a time sees them.
+//! Tests the invariants (guarantees, section 3.2) with one caller at a time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use token_broker::{
 
 use crate::backend::Backend;
 
-/// Session, then user: who finds the row one way finds it the other ways.
+/// A reader who finds a row by its session or by its user finds it the other way too.
 pub async fn i1_a_row_is_found_by_session_and_by_user<B: Backend>(backend: B) {
     let broker = backend.broker();
     let keys = [key("s", "p"), key("s", "q"), key("t", "p")];
@@ -29,8 +29,8 @@ pub async fn i1_a_row_is_found_by_session_and_by_user<B: Backend>(backend: B) {
     }
 }
 
-/// A row that is stored for another user, or for none, moves: the old user's listing and
-/// `DeleteUser` don't reach it any more, the new one's do.
+/// A row that is stored for another user, or for none, moves. The listing and `DeleteUser` of the
+/// old user no longer reach it, and those of the new user do.
 pub async fn i1_a_row_moves_with_its_user<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     for owner in ["alice", "bob", "", "alice"] {
@@ -62,7 +62,7 @@ pub async fn i1_a_row_moves_with_its_user<B: Backend>(backend: B) {
     }
 }
 
-/// After `Delete` nothing is left that points at the row.
+/// After `Delete` no index has the row.
 pub async fn i1_a_deleted_row_is_in_no_index<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "at")).await;
@@ -81,7 +81,7 @@ pub async fn i1_a_deleted_row_is_in_no_index<B: Backend>(backend: B) {
     );
 }
 
-/// However many there are: not a page, a batch or a session is forgotten.
+/// `DeleteUser` deletes all rows, however many there are: it forgets no page, batch or session.
 pub async fn i3_delete_user_leaves_no_row_in_any_session<B: Backend>(backend: B) {
     let broker = backend.broker();
     let mut keys = Vec::new();
@@ -105,8 +105,8 @@ pub async fn i3_delete_user_leaves_no_row_in_any_session<B: Backend>(backend: B)
     assert_eq!(deleted.rows, 600, "I3: rows counted");
 }
 
-/// What a refresh does, a write on the condition of the version that it began with, neither brings
-/// back a row that was deleted meanwhile nor overwrites one that was stored anew.
+/// A refresh writes on the condition of the version that it began with. It neither brings back a
+/// row that was deleted meanwhile nor overwrites one that was stored again.
 pub async fn i4_a_refresh_never_undoes_what_came_after_it<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "1")).await;
@@ -130,7 +130,7 @@ pub async fn i4_a_refresh_never_undoes_what_came_after_it<B: Backend>(backend: B
     );
 }
 
-/// A user who logs in again and again: the index is about as large as the rows that are alive.
+/// A user logs in again and again. The size of the index stays close to the number of live rows.
 pub async fn i5_the_index_forgets_rows_that_died<B: Backend>(backend: B) {
     const ALIVE: usize = 100;
     let broker = backend.broker();
@@ -165,7 +165,7 @@ pub async fn i5_the_index_forgets_rows_that_died<B: Backend>(backend: B) {
     assert_eq!(size, ALIVE, "I5: a reader found dead members and left them");
 }
 
-/// Pairs and users whose ids look alike when glued together, cut or decoded once too often.
+/// Pairs and users have ids that look alike if they are joined, cut, or decoded once too often.
 pub async fn i6_ids_that_look_alike_never_meet<B: Backend>(backend: B) {
     const ODD: [&str; 24] = [
         "a", "b", "a:b", "b:a", ":", "::", "a:", ":a", "a b", "a%3Ab", "%3A", "%", "%25", "%253A",
@@ -218,7 +218,7 @@ pub async fn i6_ids_that_look_alike_never_meet<B: Backend>(backend: B) {
     }
 }
 
-/// One row that can't be decoded is named, and spoils nothing else.
+/// One row that can't be decoded is named, and affects no other row.
 pub async fn i8_an_unreadable_row_spoils_no_other<B: Backend>(backend: B) {
     let broker = backend.broker();
     let [good, bad, alone] = [key("s", "good"), key("s", "bad"), key("t", "bad")];
@@ -254,13 +254,13 @@ pub async fn i8_an_unreadable_row_spoils_no_other<B: Backend>(backend: B) {
     let latest = latest.expect("I8: a readable row is there");
     assert_eq!(access_token(&latest.row), "readable", "I8");
 
-    // It can be replaced and deleted like any other.
+    // It can be replaced and deleted like any other row.
     broker.put(&bad, &row("u", "new")).await;
     assert_eq!(broker.rows_of(&bad.session).await.len(), 2, "I8: replaced");
     assert!(broker.remove(&alone).await, "I8: deleted");
 }
 
-/// Every read, with success or without, and the data is what it was.
+/// No read changes the data, whether it succeeds or not.
 pub async fn i9_reads_change_nothing<B: Backend>(backend: B) {
     let broker = backend.broker();
     let expired = Row {

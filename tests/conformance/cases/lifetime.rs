@@ -1,4 +1,4 @@
-//! How long rows live (guarantees, section 3.1), as far as readers can tell.
+//! Tests how long rows live (guarantees, section 3.1), as far as readers can tell.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::backend::Backend;
 
 const SHORT: Duration = Duration::from_millis(60);
 
-/// A row whose time is over is gone for every reader, and is no obstacle to a new one.
+/// An expired row is gone for every reader, and doesn't prevent a new one.
 pub async fn a_row_that_died_is_gone_for_every_reader<B: Backend>(backend: B) {
     let broker = backend.broker_with(|rules| rules.limits.providers = 2);
     let (dying, lasting) = (key("s", "p"), key("s", "q"));
@@ -30,12 +30,12 @@ pub async fn a_row_that_died_is_gone_for_every_reader<B: Backend>(backend: B) {
         .await
         .unwrap_err();
     assert!(!broker.remove(&dying).await);
-    // Nor does it count towards the limit on providers.
+    // It doesn't count towards the limit on providers either.
     broker.put(&key("s", "r"), &row("u", "new")).await;
 }
 
-/// However short its time, a row can be read by who stored it: it lives a second at least, and
-/// then it goes.
+/// However short its lifetime, a row lives for at least a second, so that the caller who stored it
+/// can read it. Then it goes.
 pub async fn a_row_lives_a_second_at_least<B: Backend>(backend: B) {
     let broker = backend.broker();
     let past = Row {
@@ -53,7 +53,7 @@ pub async fn a_row_lives_a_second_at_least<B: Backend>(backend: B) {
     assert!(started.elapsed() >= Duration::from_secs(1));
 }
 
-/// A row that is stored anew lives as long as the new one; the time of the old one means nothing.
+/// A row that is stored again has only its new lifetime. The old one no longer counts.
 pub async fn a_new_row_has_a_new_life<B: Backend>(backend: B) {
     let broker = backend.broker();
     let (renewed, shortened, clock) = (key("s", "p"), key("t", "p"), key("clock", "p"));
@@ -70,8 +70,9 @@ pub async fn a_new_row_has_a_new_life<B: Backend>(backend: B) {
     assert_eq!(broker.read(&shortened).await, None);
 }
 
-/// A row that came after a long-lived one and died before it takes no index along: the long-lived
-/// one is still found by session and by user. So is one without any end.
+/// A row was stored after a long-lived one and expires before it. The index stays, and the
+/// long-lived row is still found by session and by user. The same holds for a row without an
+/// expiry.
 pub async fn an_index_outlives_every_row_in_it<B: Backend>(backend: B) {
     let broker = backend.broker();
     let endless = Row {
@@ -99,7 +100,7 @@ pub async fn an_index_outlives_every_row_in_it<B: Backend>(backend: B) {
     }
 }
 
-/// The other way round: the index's time grows with a row that lives longer.
+/// The reverse: a row that lives longer extends the index.
 pub async fn an_index_lives_longer_with_a_longer_row<B: Backend>(backend: B) {
     let broker = backend.broker();
     let (dying, lasting) = (key("s", "p"), key("s", "q"));

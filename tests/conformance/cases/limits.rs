@@ -1,4 +1,4 @@
-//! How large rows and sessions may get (guarantees, section 2.5).
+//! Tests how large rows and sessions may get (guarantees, section 2.5).
 
 use testkit::{broker::request, rows::*};
 use token_broker::{
@@ -15,7 +15,7 @@ fn text(bytes: usize) -> String {
     "x".repeat(bytes)
 }
 
-/// 32 KiB a token: the last byte counts.
+/// A token may have 32 KiB, to the byte.
 pub async fn a_token_has_a_limit<B: Backend>(backend: B) {
     let broker = backend.broker();
     let key = key("s", "p");
@@ -47,7 +47,7 @@ pub async fn a_token_has_a_limit<B: Backend>(backend: B) {
     }
 }
 
-/// 60 KiB a row, all of its text together.
+/// A row may have 60 KiB, all of its text together.
 pub async fn a_row_has_a_limit<B: Backend>(backend: B) {
     let broker = backend.broker();
     let key = key("s", "p");
@@ -65,7 +65,8 @@ pub async fn a_row_has_a_limit<B: Backend>(backend: B) {
     assert!(matches!(over, Err(Error::TooLarge { .. })), "{over:?}");
 }
 
-/// 64 providers a session. Who is in may write again; who leaves makes room.
+/// A session may have 64 providers. A provider of the session may be stored again, and deleting one
+/// makes room for another.
 pub async fn a_session_has_a_limit<B: Backend>(backend: B) {
     let broker = backend.broker();
     let nth = |number: usize| key("s", &format!("p{number}"));
@@ -99,7 +100,7 @@ pub async fn a_session_has_a_limit<B: Backend>(backend: B) {
     assert_eq!(broker.rows_of(&session("s")).await.len(), 64);
 }
 
-/// A row that grows above the limit by the token that it keeps is too large.
+/// A row that exceeds the limit because of the token that it keeps is too large.
 pub async fn a_row_that_keeps_a_token_has_a_limit_too<B: Backend>(backend: B) {
     let broker = backend.broker();
     let key = key("s", "p");

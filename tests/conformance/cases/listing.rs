@@ -1,4 +1,4 @@
-//! `ListUserSessions`: every row once, in order, without a secret, page by page.
+//! `ListUserSessions`: it lists every row once, in order, without a secret, and page by page.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use token_broker::{
 
 use crate::backend::Backend;
 
-/// Stores a row for each of `sessions` at two providers; answers their keys, in order.
+/// Stores a row for each of `sessions` at two providers, and returns their keys in order.
 async fn log_in<B: Backend>(backend: &B, name: &str, sessions: usize) -> Vec<RowKey> {
     let broker = backend.broker();
     let mut keys = Vec::new();
@@ -26,7 +26,7 @@ async fn log_in<B: Backend>(backend: &B, name: &str, sessions: usize) -> Vec<Row
     keys
 }
 
-/// What a listing tells of a row.
+/// A listing has everything of a row except the tokens.
 pub async fn listing_tells_all_but_the_tokens<B: Backend>(backend: B) {
     let broker = backend.broker();
     let (key, endless) = (key("s", "p"), key("s", "q"));
@@ -60,7 +60,7 @@ pub async fn listing_tells_all_but_the_tokens<B: Backend>(backend: B) {
     assert_eq!(page.next, None);
 }
 
-/// Pages of any size put together are the whole, in order of session and provider.
+/// Pages of any size add up to the whole listing, in the order of session and provider.
 pub async fn pages_put_together_are_the_whole<B: Backend>(backend: B) {
     let expected = log_in(&backend, "u", 11).await;
     log_in(&backend, "v", 3).await;
@@ -84,7 +84,7 @@ pub async fn pages_put_together_are_the_whole<B: Backend>(backend: B) {
     assert!(broker.listed(&user("nobody")).await.is_empty());
 }
 
-/// 100 rows if the caller doesn't say, 1,000 at most.
+/// A page has 100 rows by default, and at most 1,000.
 pub async fn a_page_has_a_size<B: Backend>(backend: B) {
     log_in(&backend, "u", 502).await;
     let broker = backend.broker();
@@ -107,7 +107,7 @@ pub async fn a_page_has_a_size<B: Backend>(backend: B) {
     }
 }
 
-/// Rows that stay are listed once, whatever comes and goes between the pages.
+/// A row that stays is listed once, whatever is stored and deleted between the pages.
 pub async fn a_listing_survives_changes_between_pages<B: Backend>(backend: B) {
     let mut staying: BTreeSet<_> = log_in(&backend, "u", 10).await.into_iter().collect();
     let broker = backend.broker();
@@ -117,7 +117,7 @@ pub async fn a_listing_survives_changes_between_pages<B: Backend>(backend: B) {
             .list_user_sessions(&user("u"), 3, next.as_deref())
             .await
             .unwrap();
-        // The row that the token names goes, and another one comes right before it.
+        // The row that the page token names is deleted, and another one is stored right before it.
         if let Some(last) = page.sessions.last() {
             broker.remove(&last.key).await;
             staying.remove(&last.key);
@@ -138,7 +138,7 @@ pub async fn a_listing_survives_changes_between_pages<B: Backend>(backend: B) {
     );
 }
 
-/// A page token is good for the listing that it came from, and forged ones are refused.
+/// A page token only works for the listing that it came from. Forged tokens are refused.
 pub async fn a_forged_page_token_is_refused<B: Backend>(backend: B) {
     log_in(&backend, "u", 3).await;
     log_in(&backend, "v", 3).await;

@@ -1,5 +1,5 @@
-//! The cases: each an async function that panics where a backend breaks a promise. `main.rs` lists
-//! them; one that is not listed there is a warning of the compiler.
+//! The cases. Each is an async function that panics if a backend breaks a guarantee. `suite.rs`
+//! lists them, and the compiler warns about a case that isn't listed.
 
 pub mod carry_forward;
 pub mod carry_races;

@@ -1,5 +1,5 @@
-//! A model of the broker that fits on a page, and random sequences of calls that both answer.
-//! Rows don't die here; `lifetime.rs` and `invariants.rs` are about those that do.
+//! A model of the broker that fits on a page, and random sequences of calls that both must answer
+//! alike. Rows don't expire here. `lifetime.rs` and `invariants.rs` test rows that do.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::backend::Backend;
 const SESSIONS: [&str; 3] = ["s", "t", "s:t"];
 const PROVIDERS: [&str; 4] = ["p", "q", "r", "rotating"];
 const USERS: [&str; 3] = ["u", "v", "u:v"];
-/// So few that random calls meet it.
+/// A limit so small that random calls reach it.
 const MOST_PROVIDERS: usize = 3;
 
 #[derive(Clone, Debug)]
@@ -40,14 +40,14 @@ enum Call {
     Latest(&'static str, &'static str),
 }
 
-/// A condition in terms of what the caller knows.
+/// A condition, in terms of what the caller knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wish {
     Nothing,
     Absent,
     /// The version that was read last.
     Current,
-    /// The version before that.
+    /// The version before the last.
     Stale,
 }
 
@@ -88,7 +88,7 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// What there should be, and what versions callers remember.
+/// The expected rows, and the versions that callers remember.
 #[derive(Default)]
 struct Model {
     rows: BTreeMap<RowKey, Row>,
@@ -102,7 +102,7 @@ impl Model {
             .filter(move |(_, row)| row.user_id.as_ref() == Some(user))
     }
 
-    /// The refresh token that a row keeps (guarantees, section 2.1).
+    /// Returns the refresh token that a row keeps (guarantees, section 2.1).
     fn carried(&self, key: &RowKey, new: &Row) -> Option<String> {
         let fits = |row: &&Row| {
             row.refresh_token.is_some()
@@ -132,7 +132,7 @@ impl Model {
         index.map_or_else(Version::random, |index| known[index])
     }
 
-    /// The refusal that a condition leads to; `None` if it holds.
+    /// Returns the refusal of a condition, or `None` if it holds.
     fn refusal(&self, key: &RowKey, wish: Wish) -> Option<&'static str> {
         let current = self.versions.get(key).and_then(|known| known.last());
         let current = current.filter(|_| self.rows.contains_key(key));
@@ -144,7 +144,7 @@ impl Model {
     }
 }
 
-/// The same answers and the same rows, call by call.
+/// The broker gives the same answers and has the same rows as the model, call by call.
 pub async fn the_broker_does_what_its_model_does<B: Backend>(backend: B) {
     check(24, vec(call(), 1..60), async |calls| {
         let backend = backend.fresh();
@@ -180,7 +180,7 @@ async fn answer<S: Store + Identities>(
                     .flatten(),
                 user_id: user.map(testkit::rows::user),
                 upstream_subject: Subject::new(subject).ok(),
-                // No two rows expire together: which of them is the latest has one answer.
+                // No two rows expire at the same time, so there is always one latest row.
                 expires_at: in_seconds(3_600 + number as i64),
                 ..Row::default()
             };

@@ -1,4 +1,5 @@
-//! The invariants (guarantees, section 3.2) under concurrency: hundreds of tasks through two brokers.
+//! Tests the invariants (guarantees, section 3.2) under concurrency: hundreds of tasks call through
+//! two brokers.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +24,7 @@ fn two_brokers<B: Backend>(backend: &B) -> [Broker<B::Store>; 2] {
     [backend.broker(), backend.broker()]
 }
 
-/// A reader who can read a row finds it by session and by user, from the first instant on.
+/// A reader who can read a row also finds it by session and by user, from the first moment on.
 pub async fn i1_a_row_is_in_its_indexes_when_it_can_be_read<B: Backend>(backend: B) {
     let [writer, reader] = two_brokers(&backend);
     for round in 0..60 {
@@ -44,7 +45,8 @@ pub async fn i1_a_row_is_in_its_indexes_when_it_can_be_read<B: Backend>(backend:
     }
 }
 
-/// And until the last: what a session or a user doesn't show any more can't be read either.
+/// This holds until the last moment: a row that the session or the user no longer shows can't be
+/// read either.
 pub async fn i1_a_row_is_in_its_indexes_until_it_is_gone<B: Backend>(backend: B) {
     let [writer, reader] = two_brokers(&backend);
     for round in 0..60 {
@@ -72,8 +74,8 @@ pub async fn i1_a_row_is_in_its_indexes_until_it_is_gone<B: Backend>(backend: B)
     }
 }
 
-/// `Store`, `Delete` of every kind and `DeleteUser` on the same few rows: afterwards each row is
-/// whole, in its session and at its user, or gone from all three.
+/// `Store`, `Delete` of every kind and `DeleteUser` race on the same few rows. Afterwards each row
+/// is complete, in its session and at its user, or gone from all three.
 pub async fn i2_delete_racing_store_leaves_a_row_whole_or_gone<B: Backend>(backend: B) {
     let brokers = two_brokers(&backend);
     let mut dice = Dice::new();
@@ -120,8 +122,8 @@ async fn whole_or_gone<S: Store + Identities>(broker: &Broker<S>, key: &RowKey) 
     }
 }
 
-/// Rows come, go and change hands while `DeleteUser` runs: none that was the user's before the call
-/// is readable after it.
+/// Rows are stored, deleted and moved between users while `DeleteUser` runs. No row that the user
+/// had before the call is readable after it.
 pub async fn i3_delete_user_racing_stores_leaves_no_older_row<B: Backend>(backend: B) {
     let [broker, other] = two_brokers(&backend);
     let mut dice = Dice::new();
@@ -131,7 +133,7 @@ pub async fn i3_delete_user_racing_stores_leaves_no_older_row<B: Backend>(backen
         broker.put(key, &row("u", "old")).await;
     }
 
-    // Versions of the user's rows that were stored before the call began.
+    // The versions of the user's rows that were stored before the call began.
     let older = Arc::new(Mutex::new(BTreeSet::new()));
     let [called, returned] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let mut churn = JoinSet::new();
@@ -181,8 +183,8 @@ pub async fn i3_delete_user_racing_stores_leaves_no_older_row<B: Backend>(backen
     }
 }
 
-/// Nor does it take more: a row that is stored for somebody else meanwhile stays, and so does a row
-/// that was never the user's.
+/// `DeleteUser` doesn't delete more either. A row that is stored for another user meanwhile stays,
+/// and so does a row that never was the user's.
 pub async fn i3_delete_user_spares_rows_that_change_hands_meanwhile<B: Backend>(backend: B) {
     let [broker, other] = two_brokers(&backend);
     for _ in 0..3 {
@@ -214,7 +216,7 @@ pub async fn i3_delete_user_spares_rows_that_change_hands_meanwhile<B: Backend>(
     }
 }
 
-/// A refresh, a delete and a login at once: the refresh never wins over either.
+/// A refresh, a delete and a login race. The refresh never wins over either of the others.
 pub async fn i4_a_refresh_racing_a_delete_or_a_login_loses<B: Backend>(backend: B) {
     use token_broker::tokens::Precondition;
     let [broker, other] = two_brokers(&backend);
@@ -244,7 +246,7 @@ pub async fn i4_a_refresh_racing_a_delete_or_a_login_loses<B: Backend>(backend: 
     }
 }
 
-/// What one broker answered OK, the other one reads at once.
+/// A write that one broker answered OK is visible at once through the other one.
 pub async fn i7_a_write_is_readable_through_every_broker_at_once<B: Backend>(backend: B) {
     let brokers = two_brokers(&backend);
     let mut tasks = JoinSet::new();

@@ -1,11 +1,11 @@
-//! `Get` and `GetAll`: what is returned, and to whom.
+//! `Get` and `GetAll`: what they return, and to which caller.
 
 use testkit::rows::*;
 use token_broker::{error::Error, tokens::Binding, types::*};
 
 use crate::backend::Backend;
 
-/// `Get` of what isn't there is `NOT_FOUND`.
+/// `Get` of a missing row is `NOT_FOUND`.
 pub async fn get_of_an_unknown_row_is_not_found<B: Backend>(backend: B) {
     let broker = backend.broker();
     broker.put(&key("s", "p"), &row("u", "at")).await;
@@ -15,7 +15,7 @@ pub async fn get_of_an_unknown_row_is_not_found<B: Backend>(backend: B) {
     }
 }
 
-/// `GetAll` answers the rows of the session, those of no other, and nothing for an unknown one.
+/// `GetAll` returns the rows of the session and no others. For an unknown session it returns none.
 pub async fn get_all_answers_the_session_and_nothing_else<B: Backend>(backend: B) {
     let broker = backend.broker();
     for (session, provider) in [("s", "p"), ("s", "q"), ("t", "p"), ("s2", "r")] {
@@ -42,8 +42,8 @@ pub async fn get_and_get_all_agree<B: Backend>(backend: B) {
     }
 }
 
-/// An expired row is returned by everything that reads rows: its refresh token is what the caller
-/// needs. So is one without an access token, which counts as expired.
+/// Every call that reads rows returns an expired row, because the caller needs its refresh token.
+/// The same holds for a row without an access token, which counts as expired.
 pub async fn expired_rows_are_returned<B: Backend>(backend: B) {
     let broker = backend.broker();
     let expired = Row {
@@ -115,8 +115,8 @@ fn others() -> [Binding; 3] {
     ]
 }
 
-/// A row is returned to who expects what it is bound to, and to nobody who expects something else;
-/// a row that is bound to nothing disappoints every expectation.
+/// A row is returned if the caller expects what it is bound to, and refused if the caller expects
+/// something else. A row without bindings meets no expectation.
 pub async fn a_binding_has_to_hold<B: Backend>(backend: B) {
     let broker = backend.broker();
     broker.put(&key("s", "p"), &row("u", "at")).await;
@@ -144,7 +144,7 @@ pub async fn a_binding_has_to_hold<B: Backend>(backend: B) {
             matches!(refused, Err(Error::BindingMismatch)),
             "{refused:?}"
         );
-        // Each expectation counts, also beside others that hold.
+        // Each expectation counts, even if others hold.
         let user_id = Some(user("u"));
         let mixed = Binding {
             user_id: binding.user_id.clone().or(user_id),
@@ -158,7 +158,8 @@ pub async fn a_binding_has_to_hold<B: Backend>(backend: B) {
     }
 }
 
-/// One row of another user in a session, and `GetAll` returns none to who expects one user.
+/// If one row of a session belongs to another user, `GetAll` returns no row to a caller who expects
+/// a user.
 pub async fn a_binding_has_to_hold_for_all_rows<B: Backend>(backend: B) {
     let broker = backend.broker();
     broker.put(&key("s", "p"), &row("u", "1")).await;

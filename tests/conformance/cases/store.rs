@@ -1,4 +1,4 @@
-//! `Store`: what is written, its version, and the conditions of a write.
+//! `Store`: what it writes, the version, and the conditions of a write.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use token_broker::{error::Error, tokens::Precondition, types::*};
 
 use crate::backend::Backend;
 
-/// Every field comes back as it was sent, whatever characters it is made of.
+/// Every field is returned as it was sent, whatever characters it has.
 pub async fn store_keeps_every_field<B: Backend>(backend: B) {
     let broker = backend.broker();
     let full = Row {
@@ -43,7 +43,7 @@ pub async fn store_keeps_every_field<B: Backend>(backend: B) {
     }
 }
 
-/// The broker says when a row was written; callers can't.
+/// The broker sets the time of the write. A caller can't.
 pub async fn store_notes_the_time<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let before = UnixTime::now();
@@ -56,7 +56,7 @@ pub async fn store_notes_the_time<B: Backend>(backend: B) {
     assert!(noted >= before && noted <= UnixTime::now());
 }
 
-/// Whatever was known of the old refresh token says nothing about the new one.
+/// The state of the old refresh token doesn't apply to the new one.
 pub async fn store_makes_a_row_whole_again<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let refused = Row {
@@ -67,7 +67,7 @@ pub async fn store_makes_a_row_whole_again<B: Backend>(backend: B) {
     assert_eq!(broker.read(&key).await.unwrap().row.reauth, None);
 }
 
-/// Nothing of the old row shines through the new one.
+/// No field of the old row remains in the new one.
 pub async fn store_replaces_the_row_whole<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let old = Row {
@@ -80,7 +80,7 @@ pub async fn store_replaces_the_row_whole<B: Backend>(backend: B) {
     assert_eq!(sent(&broker.read(&key).await.unwrap().row), bare("new"));
 }
 
-/// The version that `Store` answers is the one that readers see.
+/// `Store` returns the version that readers see.
 pub async fn store_answers_the_version_that_is_read<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     for _ in 0..3 {
@@ -91,8 +91,8 @@ pub async fn store_answers_the_version_that_is_read<B: Backend>(backend: B) {
     }
 }
 
-/// Another number after every write, also of the same row, also after a delete; never 0, and below
-/// 2^53.
+/// Every write makes another version, also of the same row and after a delete. A version is never
+/// 0, and is below 2^53.
 pub async fn no_version_comes_twice<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let mut seen = HashSet::new();
@@ -107,7 +107,7 @@ pub async fn no_version_comes_twice<B: Backend>(backend: B) {
     }
 }
 
-/// A holder of a version from before a delete can't overwrite the login that came after it.
+/// A caller with a version from before a delete can't overwrite the login that came after it.
 pub async fn a_version_from_before_a_delete_fails<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     broker.put(&key, &row("u", "first")).await;
@@ -130,7 +130,7 @@ pub async fn a_version_from_before_a_delete_fails<B: Backend>(backend: B) {
     );
 }
 
-/// `version` writes onto the row that was read, and onto no other.
+/// A write with `version` only replaces the row that was read.
 pub async fn a_version_is_good_for_one_write<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     let first = broker.put(&key, &row("u", "1")).await;
@@ -145,7 +145,7 @@ pub async fn a_version_is_good_for_one_write<B: Backend>(backend: B) {
     assert_eq!(access_token(&broker.read(&key).await.unwrap().row), "2");
 }
 
-/// `must_not_exist` writes a row where there is none, also where there was one.
+/// `must_not_exist` writes only if there is no row, even if there was one before.
 pub async fn must_not_exist_writes_only_where_nothing_is<B: Backend>(backend: B) {
     let (broker, key) = (backend.broker(), key("s", "p"));
     for round in ["1", "2"] {
@@ -162,7 +162,7 @@ pub async fn must_not_exist_writes_only_where_nothing_is<B: Backend>(backend: B)
     }
 }
 
-/// A write that is refused leaves everything as it was: the row, its owner, its neighbours.
+/// A refused write changes nothing: neither the row, nor its owner, nor other rows.
 pub async fn a_refused_write_changes_nothing<B: Backend>(backend: B) {
     let broker = backend.broker_with(|rules| rules.limits.providers = 1);
     let key = key("s", "p");

@@ -5,7 +5,7 @@ use token_broker::{error::Error, tokens::DeletedUser, types::Row};
 
 use crate::backend::Backend;
 
-/// All rows of the user in all sessions go, those of others in the same sessions stay.
+/// All rows of the user in all sessions are deleted. Rows of other users in the same sessions stay.
 pub async fn delete_user_takes_the_rows_of_one_user<B: Backend>(backend: B) {
     let broker = backend.broker();
     for number in 0..30 {
@@ -31,7 +31,7 @@ pub async fn delete_user_takes_the_rows_of_one_user<B: Backend>(backend: B) {
     assert_eq!(broker.listed(&user("v")).await.len(), 30);
 }
 
-/// Repeating it is safe, and so is naming a user that nobody knows.
+/// It is safe to repeat the call, and to name an unknown user.
 pub async fn delete_user_of_nobody_is_no_error<B: Backend>(backend: B) {
     let broker = backend.broker();
     assert_eq!(
@@ -46,7 +46,7 @@ pub async fn delete_user_of_nobody_is_no_error<B: Backend>(backend: B) {
     );
 }
 
-/// A row that was stored for somebody else since is not the user's any more.
+/// A row that has since been stored for another user is no longer the user's.
 pub async fn delete_user_spares_a_row_that_changed_hands<B: Backend>(backend: B) {
     let broker = backend.broker();
     let key = key("s", "p");
@@ -59,7 +59,8 @@ pub async fn delete_user_spares_a_row_that_changed_hands<B: Backend>(backend: B)
     assert_eq!(access_token(&broker.read(&key).await.unwrap().row), "2");
 }
 
-/// The one that expires last, of this user at this provider; expired ones count too.
+/// The latest row is the one that expires last, of this user at this provider. Expired rows count
+/// too.
 pub async fn latest_is_the_one_that_expires_last<B: Backend>(backend: B) {
     let broker = backend.broker();
     let ends = [("s1", -60), ("s2", 60), ("s3", 600), ("s4", 30)];
@@ -92,7 +93,7 @@ pub async fn latest_is_the_one_that_expires_last<B: Backend>(backend: B) {
     }
 }
 
-/// A row that doesn't expire beats all that do.
+/// A row without an expiry wins over all others.
 pub async fn latest_prefers_what_does_not_expire<B: Backend>(backend: B) {
     let broker = backend.broker();
     let forever = Row {
@@ -113,7 +114,7 @@ pub async fn latest_prefers_what_does_not_expire<B: Backend>(backend: B) {
     assert_eq!(access_token(&latest.row), "forever");
 }
 
-/// Without an access token a row counts as expired: it beats no row that has one.
+/// A row without an access token counts as expired. It never wins over a row that has one.
 pub async fn latest_prefers_what_has_an_access_token<B: Backend>(backend: B) {
     let broker = backend.broker();
     let tokenless = Row {
@@ -135,7 +136,7 @@ pub async fn latest_prefers_what_has_an_access_token<B: Backend>(backend: B) {
     assert_eq!(access_token(&latest.row), "at");
 }
 
-/// No row of the user at the provider is `NOT_FOUND`.
+/// If the user has no row at the provider, the answer is `NOT_FOUND`.
 pub async fn latest_of_no_row_is_not_found<B: Backend>(backend: B) {
     let broker = backend.broker();
     broker.put(&key("s", "p"), &row("u", "at")).await;

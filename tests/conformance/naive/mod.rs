@@ -1,5 +1,5 @@
-//! A third backend: the simplest store that keeps every promise, and, given a [`Flaw`], one that
-//! breaks one of them. It shows that the suite has teeth, and what a new backend costs.
+//! A third backend: the simplest store that keeps every guarantee or, with a [`Flaw`], breaks one
+//! of them. It shows that the suite detects broken stores, and how much work a new backend is.
 
 mod flaw;
 mod state;
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::backend::Backend;
 
-/// Data in maps, as rows and indexes apart from one another.
+/// Data in maps, with rows and indexes in separate maps.
 #[derive(Clone)]
 pub struct NaiveBackend {
     flaw: Flaw,
@@ -29,7 +29,7 @@ pub struct NaiveBackend {
 }
 
 impl NaiveBackend {
-    /// A store that is wrong in one way.
+    /// Returns a backend with a flaw.
     pub fn with(flaw: Flaw) -> Self {
         Self {
             flaw,
@@ -37,14 +37,14 @@ impl NaiveBackend {
         }
     }
 
-    /// The state, without what has died.
+    /// Returns the state, without expired rows.
     async fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().await;
         state.bury(self.flaw);
         state
     }
 
-    /// Where steps come apart: with this very flaw, others get in between.
+    /// Separates two steps. With exactly this flaw, other calls can run between them.
     async fn gap<'a>(&'a self, flaw: Flaw, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         if self.flaw != flaw {
             return state;

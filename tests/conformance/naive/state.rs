@@ -30,7 +30,7 @@ pub struct Kept {
 #[derive(Clone, Default, PartialEq)]
 pub struct Index {
     pub members: BTreeSet<RowKey>,
-    /// Only a flaw lets an index end on its own.
+    /// The expiry of the index. Only a flaw sets it.
     dies: Option<Instant>,
 }
 
@@ -39,7 +39,7 @@ fn over(dies: Option<Instant>, now: Instant) -> bool {
 }
 
 impl Flaw {
-    /// What a row is kept under.
+    /// Returns the key of a row.
     pub fn row_key(self, key: &RowKey) -> String {
         let (session, provider) = (key.session.as_str(), key.provider.as_str());
         match self {
@@ -63,7 +63,7 @@ impl Kept {
 }
 
 impl State {
-    /// Removes what has died.
+    /// Removes expired rows.
     pub fn bury(&mut self, flaw: Flaw) {
         let now = Instant::now();
         let rows = std::mem::take(&mut self.rows).into_iter();
@@ -78,7 +78,7 @@ impl State {
         }
     }
 
-    /// What keeps a write from happening.
+    /// Returns why a write is refused, if it is.
     pub fn refusal(&self, flaw: Flaw, put: &Put<'_>) -> Option<PutOutcome> {
         let old = self.rows.get(&flaw.row_key(put.key));
         match put.condition {
@@ -99,7 +99,7 @@ impl State {
         (old.is_none() && rows >= put.max_providers).then_some(PutOutcome::TooManyProviders)
     }
 
-    /// Writes the row alone.
+    /// Writes the row, but not its indexes.
     pub fn write(&mut self, flaw: Flaw, put: &Put<'_>) {
         let name = flaw.row_key(put.key);
         let old = self.rows.get(&name);
@@ -152,7 +152,7 @@ impl State {
         }
     }
 
-    /// Takes a row out of its indexes.
+    /// Removes a row from its indexes.
     pub fn unindex(&mut self, flaw: Flaw, kept: &Kept) {
         fn take<K: Ord>(indexes: &mut BTreeMap<K, Index>, of: &K, key: &RowKey) {
             if let Some(index) = indexes.get_mut(of) {

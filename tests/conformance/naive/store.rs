@@ -1,4 +1,4 @@
-//! The operations, each under one lock, but for the gaps that flaws tear.
+//! The operations. Each holds one lock, except where a flaw separates its steps.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -51,7 +51,7 @@ impl NaiveStore {
         }
     }
 
-    /// Deletes a row with its places in the indexes.
+    /// Deletes a row and removes it from the indexes.
     fn remove(&self, state: &mut State, key: &RowKey) -> bool {
         let removed = state.rows.remove(&self.flaw().row_key(key));
         if let Some(kept) = &removed {

@@ -1,1 +1,1 @@
-"""What the tests share: real processes, and a client generated from the proto."""
+"""What the tests share: real processes, and a client that is generated from the proto."""

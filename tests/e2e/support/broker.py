@@ -1,4 +1,4 @@
-"""The real binary, started as a user would start it."""
+"""Starts the real binary as an operator would."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ PROBE_EXIT_CODES = {0: "SERVING", 2: "UNREACHABLE", 3: "RPC_FAILED", 4: "NOT_SER
 
 
 class Broker:
-    """One `token-broker serve` on a port that the kernel chose, with its log at its most talkative."""
+    """A `token-broker serve` on a port that the kernel chose, at the most verbose log level."""
 
     def __init__(self, *arguments: str, env: dict[str, str] | None = None):
         command = [broker_binary(), "serve", "--listen", "127.0.0.1:0"]
@@ -65,39 +65,39 @@ class Broker:
         return None
 
     def health(self, service: str = "") -> str:
-        """What `grpc.health.v1.Health/Check` answers."""
+        """Returns the status that `grpc.health.v1.Health/Check` answers."""
         answer = self._health.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
     def watch_health(self, service: str = ""):
-        """The stream of `grpc.health.v1.Health/Watch`, as names."""
+        """Returns the stream of `grpc.health.v1.Health/Watch`, as the names of the statuses."""
         stream = self._health.Watch(health_pb2.HealthCheckRequest(service=service), timeout=60)
         return (health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) for answer in stream)
 
     def await_health(self, status: str) -> None:
-        """Returns once the overall health is `status`."""
+        """Waits until the overall health is `status`."""
         for reported in self.watch_health():
             if reported == status:
                 return
 
     def probe(self, service: str = "") -> str:
-        """What `grpc_health_probe` reports."""
+        """Returns what `grpc_health_probe` reports."""
         command = [program("grpc_health_probe"), "-addr", self.address, "-service", service]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
         return PROBE_EXIT_CODES.get(done.returncode, done.stderr)
 
     def grpcurl(self, *arguments: str, data: dict | None = None) -> subprocess.CompletedProcess:
-        """`grpcurl -plaintext ADDRESS ...`, which learns the API by reflection."""
+        """Runs `grpcurl -plaintext ADDRESS ...`, which learns the API by reflection."""
         options = ["-d", json.dumps(data)] if data is not None else []
         command = [program("grpcurl"), "-plaintext", *options, self.address, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=20)
 
     def is_running(self) -> bool:
-        """Whether the process that was started is still there."""
+        """Returns whether the process still runs."""
         return self.process.poll() is None
 
     def close(self) -> None:
-        """Ends it at once, if it still runs, and closes what belongs to it."""
+        """Kills the process if it still runs, and closes its files and channels."""
         kill(self.process)
         self._reader.join(timeout=10)
         self.process.stderr.close()
@@ -108,7 +108,7 @@ class Broker:
 
 @contextmanager
 def running(*arguments: str, env: dict[str, str] | None = None, await_serving: bool = True):
-    """A broker for the time of a `with` block."""
+    """A broker that runs during a `with` block."""
     broker = Broker(*arguments, env=env)
     try:
         if await_serving:

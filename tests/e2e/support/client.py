@@ -1,4 +1,4 @@
-"""The generated client, and what its errors say."""
+"""The generated client, and the content of its errors."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from tokenbroker.v1 import token_broker_pb2_grpc as api_grpc
 class Client:
     """`client.Get(session_id="s", provider="github")`, and so on for each RPC.
 
-    The channel has no options: what works here works with gRPC's defaults.
+    The channel has no options, so what works here works with gRPC's defaults.
     """
 
     def __init__(self, address: str):
@@ -32,7 +32,7 @@ class Client:
 
 @dataclass
 class Refusal:
-    """A failed call, as promised (guarantees, section 2.5)."""
+    """The error of a failed call (guarantees, section 2.5)."""
 
     code: grpc.StatusCode
     reason: str = ""
@@ -43,7 +43,7 @@ class Refusal:
 
 
 def refusal(call, **fields) -> Refusal:
-    """Makes a call that has to fail, and takes its error apart."""
+    """Makes a call that must fail, and parses its error."""
     try:
         answer = call(**fields)
     except grpc.RpcError as error:
@@ -71,7 +71,7 @@ def _take_apart(error: grpc.RpcError) -> Refusal:
 
 
 def assert_refused(call, code: grpc.StatusCode, reason: str, **fields) -> Refusal:
-    """Makes a call that has to fail with this code and reason."""
+    """Makes a call that must fail with this code and reason."""
     found = refusal(call, **fields)
     assert (found.code, found.reason, found.domain) == (code, reason, "tokenbroker.v1"), found
     return found

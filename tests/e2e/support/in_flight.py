@@ -1,4 +1,4 @@
-"""A call that is known to be under way in the broker, for as long as a test wants."""
+"""A call that is in flight in the broker for as long as a test wants."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ ROW = {"session_id": "session-in-flight", "provider": "github"}
 
 @contextmanager
 def call_in_flight(redis, *arguments: str):
-    """A broker with a `Get` that waits for its Redis, which a proxy holds back."""
+    """Starts a broker with a `Get` that waits for Redis, because a proxy holds its command back."""
     proxy = HoldingProxy(redis.port)
     url = f"redis://127.0.0.1:{proxy.port}/0"
     try:

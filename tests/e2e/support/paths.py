@@ -1,4 +1,4 @@
-"""Where the programs are that the tests run."""
+"""Finds the programs that the tests run."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def program(name: str, variable: str | None = None) -> str:
-    """The path of a program: `variable` names it, or it is in `.tools/bin`, or in PATH."""
+    """Returns the path of a program: the value of `variable`, or the one in `.tools/bin`, or the one in PATH."""
     if variable and os.environ.get(variable):
         return os.environ[variable]
     found = shutil.which(name, path=str(ROOT / ".tools/bin")) or shutil.which(name)
@@ -18,7 +18,7 @@ def program(name: str, variable: str | None = None) -> str:
 
 
 def broker_binary() -> str:
-    """The broker under test: `BROKER_BINARY`, or else the debug build."""
+    """Returns the path of the broker: `BROKER_BINARY`, or else the debug build."""
     path = Path(os.environ.get("BROKER_BINARY", ROOT / "target/debug/token-broker"))
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: run cargo build")

@@ -11,7 +11,7 @@ _TIED = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else
 
 
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment without what would configure a broker behind a test's back."""
+    """Returns the environment without variables that would configure a broker."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -26,7 +26,7 @@ def spawn(command: list[str], **options) -> subprocess.Popen:
 
 
 def kill(process: subprocess.Popen) -> None:
-    """Ends a process at once, also one that is paused."""
+    """Kills a process, even if it is paused."""
     if process.poll() is None:
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=10)

@@ -1,12 +1,12 @@
-"""A TCP proxy between broker and Redis that can hold back what the broker sends."""
+"""A TCP proxy between a broker and Redis that can hold back what the broker sends."""
 
 import socket
 import threading
 
 
 class HoldingProxy:
-    """After `hold(marker)` nothing more reaches Redis, and `reached` is set once the broker has sent
-    the marker: from then on its call is known to be in flight. `release()` lets everything through.
+    """After `hold(marker)` nothing more reaches Redis. `reached` is set once the broker has sent the
+    marker, which means that its call is in flight. `release()` lets everything through again.
     """
 
     def __init__(self, port: int):
@@ -25,12 +25,12 @@ class HoldingProxy:
         threading.Thread(target=work, args=arguments, daemon=True).start()
 
     def hold(self, marker: str) -> None:
-        """Holds back everything from now on."""
+        """Starts to hold back everything."""
         self._marker = marker.encode()
         self._open.clear()
 
     def release(self) -> None:
-        """Lets through what was held back, and what comes."""
+        """Lets through what was held back and everything that follows."""
         self._open.set()
 
     def _accept(self) -> None:
@@ -57,7 +57,7 @@ class HoldingProxy:
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # One side is gone; the other direction ends by itself.
+            pass  # One side has closed. The other direction ends by itself.
 
     def close(self) -> None:
         """Ends all connections."""

@@ -1,4 +1,4 @@
-"""A Redis of a test's own, which can be killed, paused and started again."""
+"""A Redis for one test, which can be killed, paused and restarted."""
 
 import signal
 import socket
@@ -11,14 +11,14 @@ from support.waiting import eventually
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
+    """Returns a port that no process listens on right now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 class Redis:
-    """Keeps its port and, by an append-only file, its data over a restart."""
+    """A Redis that keeps its port and its data over a restart. The data is in an append-only file."""
 
     def __init__(self, password: str = ""):
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
@@ -36,16 +36,16 @@ class Redis:
 
     @property
     def url(self) -> str:
-        """Without the password, as for a command line."""
+        """Returns the URL without the password, as for a command line."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def url_with_password(self) -> str:
-        """As for an environment variable."""
+        """Returns the URL with the password, as for an environment variable."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Waits until the server answers."""
         options = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -73,17 +73,17 @@ class Redis:
         )
 
     def command(self, *arguments: str) -> str:
-        """One command, and its answer as `redis-cli` prints it."""
+        """Sends one command, and returns the answer as `redis-cli` prints it."""
         done = self._cli(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.rstrip("\n")
 
     def kill(self) -> None:
-        """As if the machine went away, but its files stay."""
+        """Kills the server. Its files stay."""
         kill(self._process)
 
     def pause(self) -> None:
-        """It accepts connections and keeps those it has, and answers nothing."""
+        """Pauses the server. It accepts connections and keeps the open ones, but answers nothing."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -91,6 +91,6 @@ class Redis:
         self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """For good."""
+        """Stops the server for good."""
         self.kill()
         self._folder.cleanup()

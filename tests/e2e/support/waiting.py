@@ -1,14 +1,14 @@
-"""Waiting for what happens in another process: never longer than needed, never without an end."""
+"""Waits for something in another process, not longer than needed, and with a limit."""
 
 import time
 from collections.abc import Callable
 
-# Short beside any promise that is timed here, long enough not to load a small machine.
+# Short compared to any time limit that is tested here, but long enough not to load a small machine.
 PAUSE = 0.02
 
 
 def eventually(what: str, condition: Callable[[], bool], within: float) -> float:
-    """Asks until `condition` holds, and tells after how many seconds it did."""
+    """Waits until `condition` holds. Returns after how many seconds it did."""
     start = time.monotonic()
     while True:
         holds = condition()

@@ -1,12 +1,12 @@
-//! Histories of a few operations, with what must be said of each.
+//! Short histories written by hand, with the expected result of each.
 
 use std::{ops::Range, time::Duration};
 
-use crate::history::{History, Losses, Misfit, Read, Switch, Value, Verdict, Write, check, losses};
+use crate::history::{Fit, History, Losses, Misfit, Read, Switch, Value, Write, check, losses};
 
 const BOUND: u64 = 100;
 
-/// A history, told in milliseconds.
+/// A history with times in milliseconds.
 #[derive(Clone, Default)]
 struct Told(History);
 
@@ -59,29 +59,29 @@ impl Told {
         self
     }
 
-    fn check(&self) -> Result<Verdict, Misfit> {
+    fn check(&self) -> Result<Fit, Misfit> {
         check(&self.0, ms(BOUND))
     }
 
     fn fits(&self) {
-        assert_eq!(self.check().unwrap(), Verdict::default());
+        assert_eq!(self.check().unwrap(), Fit::default());
     }
 
     fn costs(&self, stale: usize, longest: u64, taken_back: usize) {
-        let verdict = Verdict {
+        let fit = Fit {
             stale,
             longest: ms(longest),
             taken_back,
         };
-        assert_eq!(self.check().unwrap(), verdict);
+        assert_eq!(self.check().unwrap(), fit);
     }
 
     fn misfits(&self) {
-        let verdict = self.check();
-        assert!(verdict.is_err(), "{verdict:?}");
+        let checked = self.check();
+        assert!(checked.is_err(), "{checked:?}");
     }
 
-    /// What is lost if the settled row shows this.
+    /// Returns what is lost if the settled row shows this value.
     fn loses(mut self, value: Value) -> Losses {
         let settled = Self::default().read(value, 90_000..90_001);
         self.0.last = settled.0.reads;
@@ -124,7 +124,7 @@ fn a_write_without_an_answer_takes_effect_late_or_never_or_once() {
         .read(3, 61..62)
         .read(2, 63..64)
         .misfits();
-    // An acknowledged write between two of them must have been done before it returned.
+    // An acknowledged write between the two must have taken effect before it returned.
     told()
         .maybe_stored(1, 0..5)
         .stored(2, 10..20)
@@ -143,14 +143,14 @@ fn a_write_without_an_answer_takes_effect_late_or_never_or_once() {
 
 #[test]
 fn a_read_that_overlaps_tells_the_order() {
-    // The long read wants what the short one has seen overwritten.
+    // The long read needs a value that the short read has seen overwritten.
     told()
         .maybe_stored(1, 0..5)
         .maybe_stored(2, 0..5)
         .read(1, 10..50)
         .read(2, 20..30)
         .fits();
-    // Of an acknowledged write and one without an answer that overlaps it, either may be the later.
+    // If an acknowledged write and one without an answer overlap, either may be the later one.
     let both = told().maybe_stored(1, 0..5).stored(2, 10..50);
     both.clone().read(1, 12..14).read(2, 60..70).fits();
     both.clone().read(2, 12..14).read(1, 60..70).fits();
@@ -168,7 +168,8 @@ fn a_switch_takes_back_what_was_not_acknowledged() {
     switched.clone().read(2, 140..141).fits();
     switched.clone().read(1, 140..141).costs(0, 0, 1);
     switched.clone().read(None, 140..141).misfits();
-    // Once, not again and again; but what was taken back may have been sent twice.
+    // A value is taken back once, not again and again. But a write that was taken back may have
+    // been sent twice.
     let back = switched.read(1, 140..141);
     back.clone().read(2, 142..143).costs(0, 0, 1);
     back.read(2, 142..143).read(1, 144..145).misfits();
@@ -181,7 +182,7 @@ fn a_switch_takes_back_what_was_not_acknowledged() {
         .switch(9..30);
     two.clone().read(2, 140..141).fits();
     two.read(1, 140..141).costs(0, 0, 2);
-    // A deletion too.
+    // The same for a deletion.
     told()
         .stored(1, 0..5)
         .maybe_deleted(10..11)
@@ -198,7 +199,7 @@ fn a_switch_takes_back_nothing_acknowledged() {
     stored.clone().read(1, 140..141).misfits();
     let deleted = told().stored(1, 0..5).deleted(10..15).switch(12..30);
     deleted.clone().read(1, 140..141).misfits();
-    // What an acknowledged write came after is safe as well.
+    // All writes before an acknowledged write are safe too.
     told()
         .maybe_stored(1, 0..5)
         .read(1, 6..7)
@@ -206,7 +207,7 @@ fn a_switch_takes_back_nothing_acknowledged() {
         .switch(12..30)
         .read(None, 140..141)
         .misfits();
-    // Acknowledged by the new primary, seen on the old one before.
+    // The new primary acknowledged it, but it was seen on the old one before.
     told()
         .stored(1, 0..5)
         .stored(2, 10..60)
@@ -215,7 +216,7 @@ fn a_switch_takes_back_nothing_acknowledged() {
         .read(1, 20..40)
         .read(2, 61..62)
         .costs(0, 0, 1);
-    // Its effect on the new primary was after all.
+    // It took effect on the new primary after all.
     told()
         .stored(1, 0..5)
         .stored(2, 10..60)
@@ -239,7 +240,8 @@ fn a_stale_read_is_counted_within_the_bound_only() {
     stale(50..52).costs(1, 20, 0);
     stale(130..140).costs(1, 100, 0);
     stale(131..140).misfits();
-    // The fewest: one read of what the old primary alone had, not those of the new one around it.
+    // The smallest number: one read of a value that only the old primary had. The reads of the new
+    // primary around it don't count.
     told()
         .stored(1, 0..5)
         .maybe_stored(2, 10..15)
@@ -249,7 +251,7 @@ fn a_stale_read_is_counted_within_the_bound_only() {
         .read(1, 60..61)
         .read(1, 900..910)
         .costs(1, 20, 0);
-    // Before the fault there is nothing stale.
+    // No read before the fault is stale.
     told()
         .stored(1, 0..5)
         .read(None, 6..8)
@@ -264,13 +266,13 @@ fn each_planted_fault_is_named() {
     assert_eq!(lost.clone().loses(Some(2)), Losses::default());
     assert_eq!(lost.clone().loses(Some(1)), Losses { lost: 1, undone: 0 });
     assert_eq!(lost.loses(None), Losses { lost: 2, undone: 0 });
-    // Also a deletion of all rows of a user that misses this one.
+    // This includes a deletion of all rows of a user that misses this one.
     let undone = row.clone().deleted(12..15);
     assert_eq!(undone.clone().loses(None), Losses::default());
     assert_eq!(undone.loses(Some(1)), Losses { lost: 0, undone: 1 });
     let both = row.clone().deleted(12..15).stored(2, 16..18);
     assert_eq!(both.loses(Some(1)), Losses { lost: 1, undone: 1 });
-    // Nothing is lost where a write without an answer tells why.
+    // Nothing is lost if a write without an answer explains the value.
     let late = row.maybe_stored(3, 12..15).stored(2, 16..18);
     assert_eq!(late.clone().loses(Some(3)), Losses::default());
     assert_eq!(late.loses(None), Losses { lost: 2, undone: 0 });

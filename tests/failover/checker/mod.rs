@@ -1,4 +1,5 @@
-//! The checker is checked: it takes what a replicated row may do, and finds each planted fault.
+//! Tests the checker: it accepts everything that a replicated row may do, and finds each planted
+//! fault.
 
 mod by_hand;
 mod register;

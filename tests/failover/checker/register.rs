@@ -1,5 +1,5 @@
-//! A row on a primary with a replica, and callers who use it through two brokers: all simulated, tick by
-//! tick, from a seed.
+//! A simulated row on a primary with a replica, and callers who use it through two brokers. The simulation advances
+//! in ticks and repeats from a seed.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::history::{History, Read, Switch, Value, Write};
 
 /// How long after a switch a broker may still use the old primary, in ticks.
 const BOUND: u64 = 60;
-/// The same, as the checker takes it.
+/// The same bound, as the checker takes it.
 pub(super) const STALE: Duration = Duration::from_millis(BOUND);
 const DEADLINE: Duration = Duration::from_millis(25);
 const ROUND: u64 = 1_200;
 
-/// What is wrong with the simulated row.
+/// The fault of the simulated row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     None,
@@ -22,39 +22,39 @@ pub(super) enum Fault {
     Unreplicated,
     /// A broker uses the old primary much longer than the bound.
     Clinging,
-    /// Deletes are acknowledged, and not done, now and then.
+    /// Some deletes are acknowledged but not done.
     Missing,
-    /// A deleted row comes back as it was, now and then.
+    /// Some deleted rows come back as they were.
     Resurrecting,
 }
 
-/// A primary's past: the value after each write, the first before any.
+/// The log of a primary: the value after each write. The first value is the one before any write.
 type Log = Vec<Value>;
 
-/// A write that was called and has not been done or given up.
+/// A write that was called and hasn't been done or given up yet.
 struct Underway {
     write: usize,
     broker: usize,
-    /// When it reaches its primary; `None` once it has.
+    /// When the write reaches its primary. `None` once it has.
     arrives: Option<u64>,
-    /// Its place in the log of the epoch in which it was done.
+    /// The index of the write in the log of the epoch in which it was done.
     done: Option<(usize, usize)>,
-    /// Whether the caller waits for it.
+    /// Whether the caller still waits for the answer.
     awaited: bool,
 }
 
-/// The whole of it.
+/// The state of the simulation.
 pub(super) struct Simulation {
     dice: StdRng,
     fault: Fault,
     now: u64,
-    /// One log a primary, the newest last.
+    /// One log per primary, newest last.
     logs: Vec<Log>,
     /// How much of the newest log the replica has.
     replicated: usize,
     /// Which log each broker uses.
     brokers: [usize; 2],
-    /// While it is on: when the replica takes over.
+    /// When the replica takes over. `None` if no failover is under way.
     cut: Option<u64>,
     /// When each broker learns of the newest primary.
     learns: [u64; 2],
@@ -63,7 +63,7 @@ pub(super) struct Simulation {
 }
 
 impl Simulation {
-    /// What callers see in a round with a few failovers.
+    /// Returns what callers see in a round with a few failovers.
     pub(super) fn run(seed: u64, fault: Fault) -> History {
         let mut simulation = Self {
             dice: StdRng::seed_from_u64(seed),
@@ -88,7 +88,7 @@ impl Simulation {
                 simulation.read(slot);
             }
         }
-        // All has settled: one primary, one answer.
+        // Everything has settled: there is one primary, and one answer.
         simulation.now += 1_000;
         let value = *simulation.log(simulation.logs.len() - 1).last().unwrap();
         let last = simulation.read_at(value, simulation.now, simulation.now + 1, "settled");
@@ -113,8 +113,8 @@ impl Simulation {
         }
     }
 
-    /// Cuts the replica off now and then; after a while it takes over, and the brokers learn of it
-    /// one by one.
+    /// Cuts the replica off at random times. After a while the replica takes over, and the brokers learn of it one
+    /// by one.
     fn fail_over(&mut self) {
         let settled = self.learns.iter().all(|learns| self.now > learns + BOUND);
         let quiet = self.cut.is_none() && self.now > 100 && self.now < ROUND - 200;
@@ -140,7 +140,7 @@ impl Simulation {
         }
     }
 
-    /// The replica gets on, unless it is cut off; writes that it has are acknowledged.
+    /// Lets the replica catch up, unless it is cut off. Acknowledges the writes that it has.
     fn replicate(&mut self) {
         let length = self.logs.last().unwrap().len();
         if self.cut.is_none() && self.replicated < length && self.chance(60) {
@@ -165,7 +165,7 @@ impl Simulation {
         });
     }
 
-    /// A row that was deleted is there again.
+    /// Restores a deleted row.
     fn resurrect(&mut self) {
         if self.fault == Fault::Resurrecting && self.chance(5) {
             let log = self.logs.last_mut().unwrap();
@@ -175,7 +175,8 @@ impl Simulation {
         }
     }
 
-    /// One caller writes, one write after another; each is done when it arrives at its broker's primary.
+    /// Advances the single writer. It makes one write after another, and each write is done when it arrives at its
+    /// broker's primary.
     fn write(&mut self) {
         if !self.underway.iter().any(|underway| underway.awaited) && self.chance(30) {
             let write = self.history.writes.len();
@@ -211,7 +212,7 @@ impl Simulation {
         }
     }
 
-    /// One of the callers who read: calls, looks at the row at an instant, returns.
+    /// Advances one of the readers: it calls, sees the row at one instant, and returns.
     fn read(&mut self, slot: &mut Option<(Read, u64, u64, usize)>) {
         let now = self.now;
         match slot {

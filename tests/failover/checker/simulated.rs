@@ -1,11 +1,11 @@
-//! Many rounds of a simulated row: a correct one always fits, a broken one is found out.
+//! Many rounds of a simulated row. A correct row always fits, and a broken row is detected.
 
 use super::register::{Fault, STALE, Simulation};
-use crate::history::{Verdict, check, losses};
+use crate::history::{Fit, check, losses};
 
 const ROUNDS: u64 = 60;
 
-/// Seeds that are others each time, told so that a failure can be had again.
+/// Returns new seeds in each run, and prints them so that a failure can be repeated.
 fn seeds() -> impl Iterator<Item = u64> {
     let first: u64 = rand::random();
     eprintln!("seeds from {first}");
@@ -14,22 +14,22 @@ fn seeds() -> impl Iterator<Item = u64> {
 
 #[test]
 fn a_replicated_row_fits_through_all_failovers() {
-    let mut all = Verdict::default();
+    let mut all = Fit::default();
     for seed in seeds() {
         let history = Simulation::run(seed, Fault::None);
-        let verdict =
-            check(&history, STALE).unwrap_or_else(|misfit| panic!("{seed}: {}", misfit.0));
+        let fit = check(&history, STALE).unwrap_or_else(|misfit| panic!("{seed}: {}", misfit.0));
         assert_eq!(losses(&history).all(), 0, "{seed}");
-        all.stale += verdict.stale;
-        all.longest = all.longest.max(verdict.longest);
-        all.taken_back += verdict.taken_back;
+        all.stale += fit.stale;
+        all.longest = all.longest.max(fit.longest);
+        all.taken_back += fit.taken_back;
     }
     eprintln!("{all:?}");
     assert!(all.stale > 0, "the simulation shows no stale read");
     assert!(all.taken_back > 0, "the simulation takes nothing back");
 }
 
-/// How many rounds are found out, and how many show losses in the end.
+/// Returns in how many rounds the fault is detected, and in how many rounds losses remain at the
+/// end.
 fn found(fault: Fault) -> (usize, usize) {
     let histories: Vec<_> = seeds().map(|seed| Simulation::run(seed, fault)).collect();
     let misfits = histories.iter().filter(|h| check(h, STALE).is_err());

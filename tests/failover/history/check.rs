@@ -1,13 +1,12 @@
-//! The search: all courses that fit what has been seen so far, event by event.
+//! The search. It follows all courses that fit what has been seen so far, event by event.
 //!
-//! A write takes effect, and a switch has its instant, no earlier than needed: when a read returns
-//! that has not met its value, when an acknowledged write returns, when a switch ends. Until then nothing
-//! that is skipped is lost, because writes and switches stay possible until their time is up. What comes
-//! before the needed step is tried as well, where it can matter: a value that another read under way
-//! still looks for, an acknowledged write, the switch. So the set of courses stays small (Lowe's
-//! "just-in-time linearization", 2017). To remember in each course which writes without an answer have been
-//! done would make it grow with all their subsets; that none was done twice is looked at apart
-//! ([`twice`]).
+//! A write takes effect no earlier than needed: when a read returns whose value hasn't been met, or when an
+//! acknowledged write returns. A switch takes place when it ends, at the latest. Nothing is lost by waiting,
+//! because writes and switches stay possible until their time is up. Steps before the needed one are tried only if
+//! they can matter: a value that another pending read still needs, an acknowledged write, or the switch. This keeps
+//! the set of courses small (Lowe's "just-in-time linearization", 2017). If each course remembered which writes
+//! without an answer have been done, the set would grow with all their subsets. Therefore a separate check ensures
+//! that no write was done twice ([`twice`]).
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -15,12 +14,12 @@ use std::{
 };
 
 use super::{
-    History, Misfit, Read, Verdict, Write,
+    Fit, History, Misfit, Read, Write,
     course::{Course, Price},
     explain, twice,
 };
 
-/// Something that happens at an instant. At equal times the first in this list comes first.
+/// An event at an instant. Of events at the same time, the one that is first in this list comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
     SwitchBegins,
@@ -37,15 +36,15 @@ struct Search<'a> {
     writes: &'a [Write],
     reads: &'a [Read],
     courses: Courses,
-    /// Writes that can take effect: all that were called, without those that were acknowledged.
+    /// The writes that can take effect: all that were called, without those that were acknowledged.
     possible: BTreeSet<usize>,
-    /// Reads under way.
+    /// The pending reads.
     open: BTreeSet<usize>,
     switching: bool,
 }
 
-/// Checks a history in which reads of a demoted primary may be called up to `bound` after a switch.
-pub(crate) fn check(history: &History, bound: Duration) -> Result<Verdict, Misfit> {
+/// Checks a history. A read of a demoted primary may be called up to `bound` after a switch.
+pub(crate) fn check(history: &History, bound: Duration) -> Result<Fit, Misfit> {
     twice::look(history, bound)?;
     let reads = [&history.reads[..], &history.last].concat();
     let mut search = Search {
@@ -74,11 +73,11 @@ pub(crate) fn check(history: &History, bound: Duration) -> Result<Verdict, Misfi
         }
         search.courses = next;
     }
-    let verdicts = search.courses.values().map(|price| price.verdict);
-    Ok(verdicts.min().expect("a course is left"))
+    let fits = search.courses.values().map(|price| price.fit);
+    Ok(fits.min().expect("a course is left"))
 }
 
-/// All that happens, in order.
+/// Returns all events, in order.
 fn events(history: &History, reads: &[Read]) -> Vec<(Duration, Event)> {
     let mut events = Vec::new();
     for switch in &history.switches {
@@ -99,7 +98,7 @@ fn events(history: &History, reads: &[Read]) -> Vec<(Duration, Event)> {
     events
 }
 
-/// How long after a switch the read was called, if it can have been one of the demoted primary.
+/// Returns how long after a switch the read was called, if the demoted primary may have answered it.
 fn stale_for(history: &History, read: &Read, bound: Duration) -> Option<Duration> {
     let possible = history
         .switches
@@ -111,7 +110,7 @@ fn stale_for(history: &History, read: &Read, bound: Duration) -> Option<Duration
 }
 
 impl Search<'_> {
-    /// The courses that fit this event too.
+    /// Returns the courses that fit this event too.
     fn step(&mut self, event: Event, stale_for: Option<Duration>) -> Courses {
         match event {
             Event::WriteCalled(write) => {
@@ -152,8 +151,8 @@ impl Search<'_> {
             let unmet = self.courses.iter().filter(|(c, _)| !c.has_met(read));
             unmet.map(move |(course, price)| {
                 let mut price = price.clone();
-                price.verdict.stale += 1;
-                price.verdict.longest = price.verdict.longest.max(stale_for);
+                price.fit.stale += 1;
+                price.fit.longest = price.fit.longest.max(stale_for);
                 (course.clone(), price)
             })
         });
@@ -163,8 +162,7 @@ impl Search<'_> {
         next
     }
 
-    /// All courses that can be reached by steps that may matter, none of which goes beyond one that
-    /// is `enough`.
+    /// Returns all courses that can be reached by steps that may matter. Stops at each course that is `enough`.
     fn reach(&self, enough: impl Fn(&Course) -> bool) -> Courses {
         let mut reached = Courses::new();
         let mut open: Vec<_> = self.courses.clone().into_iter().collect();
@@ -191,7 +189,7 @@ impl Search<'_> {
         reached
     }
 
-    /// The writes whose effect may matter now.
+    /// Returns the writes whose effect may matter now.
     fn useful(&self, course: &Course) -> impl Iterator<Item = usize> {
         let unmet = self.open.iter().filter(|read| !course.has_met(**read));
         let looked_for: Vec<_> = unmet.map(|read| self.reads[*read].value).collect();
@@ -206,7 +204,7 @@ impl Search<'_> {
         self.possible.iter().copied().filter(useful)
     }
 
-    /// Reads under way meet what the row holds.
+    /// Lets pending reads see the value that the row holds.
     fn meet(&self, course: &mut Course, price: &mut Price) {
         let value = course.value();
         for read in &self.open {
@@ -232,14 +230,14 @@ fn map(courses: Courses, change: impl Fn(&mut Course, &mut Price)) -> Courses {
     changed
 }
 
-/// Adds a course, unless it is there at no higher price; answers whether it did.
+/// Adds a course, unless the set has it at the same or a lower cost. Returns whether it was added.
 fn keep(courses: &mut Courses, course: Course, price: Price) -> bool {
     match courses.entry(course) {
         Entry::Vacant(free) => {
             free.insert(price);
             true
         }
-        Entry::Occupied(taken) if taken.get().verdict <= price.verdict => false,
+        Entry::Occupied(taken) if taken.get().fit <= price.fit => false,
         Entry::Occupied(mut taken) => {
             taken.insert(price);
             true

@@ -1,32 +1,32 @@
-//! One course that things may have taken.
+//! One possible course of events.
 
 use std::collections::BTreeSet;
 
-use super::{Value, Verdict, Write};
+use super::{Fit, Value, Write};
 
-/// What the row has been through, as far as it matters for what can still happen to it. Writes and
-/// reads are known by their places in the history.
+/// The past of the row, as far as it matters for what can still happen. Writes and reads are
+/// identified by their indexes in the history.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Course {
-    /// What the row held right after the last write that is acknowledged: no switch goes behind that.
+    /// The value right after the last acknowledged write. No switch takes the row back beyond it.
     base: Value,
     /// What the row holds.
     now: Value,
-    /// The writes since `base` whose acknowledgement is still to come, in order.
+    /// The writes since `base` that will be acknowledged, in order.
     pending: Vec<usize>,
-    /// Those before `base`.
+    /// The writes before them.
     safe: BTreeSet<usize>,
-    /// The reads under way that have met their value.
+    /// The pending reads that have seen their value.
     met: BTreeSet<usize>,
-    /// Whether the switch that is under way has had its instant.
+    /// Whether the pending switch has taken place.
     switched: bool,
 }
 
-/// What a course asks to be believed.
+/// The cost of a course: what has to be assumed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Price {
-    pub(super) verdict: Verdict,
-    /// All writes since the base, in order, and how many reads met each.
+    pub(super) fit: Fit,
+    /// All writes since the base, in order, each with the number of reads that saw its value.
     since: Vec<(usize, usize)>,
 }
 
@@ -36,7 +36,7 @@ impl Course {
         self.now
     }
 
-    /// Whether a write that will be acknowledged has been done.
+    /// Returns whether a write that will be acknowledged has been done.
     pub(super) fn has_done(&self, write: usize) -> bool {
         self.safe.contains(&write) || self.pending.contains(&write)
     }
@@ -50,7 +50,7 @@ impl Course {
         self.met.remove(&read);
     }
 
-    /// A read under way finds its value in the row.
+    /// Notes that a pending read has seen its value.
     pub(super) fn meet(&mut self, read: usize, price: &mut Price) {
         if self.met.insert(read)
             && let Some((_, meetings)) = price.since.last_mut()
@@ -59,7 +59,7 @@ impl Course {
         }
     }
 
-    /// A write takes effect.
+    /// Applies a write.
     pub(super) fn write(&mut self, at: usize, write: &Write, price: &mut Price) {
         self.now = write.value;
         price.since.push((at, 0));
@@ -68,14 +68,14 @@ impl Course {
         }
     }
 
-    /// The courses after the switch's instant, if it may have one now. It leaves some of the writes
-    /// since the base, or none.
+    /// Returns the courses after the switch, if it may take place now. It keeps a prefix of the
+    /// writes since the base, which may be empty.
     pub(super) fn switch(&self, price: &Price, writes: &[Write]) -> Vec<(Self, Price)> {
         let lefts = 0..if self.switched { 0 } else { price.since.len() };
         let switched = lefts.map(|left| {
             let (mut course, mut price) = (self.clone(), price.clone());
             let taken: Vec<_> = price.since.drain(left..).collect();
-            price.verdict.taken_back += taken.iter().map(|(_, meetings)| meetings).sum::<usize>();
+            price.fit.taken_back += taken.iter().map(|(_, meetings)| meetings).sum::<usize>();
             course
                 .pending
                 .retain(|at| taken.iter().all(|(gone, _)| gone != at));
@@ -87,12 +87,13 @@ impl Course {
         switched.collect()
     }
 
-    /// The next switch is another one.
+    /// Makes room for the next switch.
     pub(super) fn end_switch(&mut self) {
         self.switched = false;
     }
 
-    /// A write that has been done is acknowledged: it stays, and so does all that came before it.
+    /// Acknowledges a write that has been done. From now on, this write and all writes before it
+    /// can't be taken back.
     pub(super) fn acknowledge(&mut self, write: usize, writes: &[Write], price: &mut Price) {
         if let Some(place) = self.pending.iter().position(|at| *at == write) {
             self.safe.extend(self.pending.drain(..=place));

@@ -1,13 +1,15 @@
-//! What doesn't fit, for people: what was done to the row around the event, and what it may have held.
+//! Explains a misfit to a person: what was done to the row around the event, and which values the
+//! row may have held.
 
 use std::{collections::BTreeSet, fmt::Write as _, time::Duration};
 
 use super::{History, Misfit, Read, Value, check::Event};
 
-/// How many lines before the event are shown.
+/// How many lines before the event the explanation shows.
 const LINES: usize = 40;
 
-/// Tells that after `event` no course is left, and that the row may have held `values` before.
+/// Returns an explanation: after `event` no course is left, and before it the row may have held
+/// `values`.
 pub(super) fn misfit(
     history: &History,
     reads: &[Read],

@@ -1,10 +1,10 @@
-//! What was lost for good: by what is read when all has settled.
+//! Counts what was lost for good, by what is read once everything has settled.
 
 use std::time::Duration;
 
 use super::{History, check};
 
-/// Acknowledged writes that the settled row doesn't show.
+/// The acknowledged writes that the settled row doesn't show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Losses {
     /// Stores that were lost.
@@ -14,20 +14,20 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
-    /// Adds those of another row.
+    /// Adds the losses of another row.
     pub(crate) fn add(&mut self, other: Self) {
         self.lost += other.lost;
         self.undone += other.undone;
     }
 
-    /// Both together.
+    /// Returns the sum of both.
     pub(crate) fn all(self) -> usize {
         self.lost + self.undone
     }
 }
 
-/// The losses that one of the last reads shows, the most that any shows. Where a read fits, nothing is
-/// lost; else all acknowledged writes since the one that it shows.
+/// Returns the largest number of losses that any of the last reads shows. If a read fits, it shows
+/// no loss. Otherwise all acknowledged writes since the one that it shows are lost.
 pub(crate) fn losses(history: &History) -> Losses {
     let mut most = Losses::default();
     for read in &history.last {

@@ -1,23 +1,23 @@
-//! What callers saw happen to one row while its primary changed, and whether one row that loses
-//! nothing acknowledged could have answered so.
+//! The history of one row while its primary changed, as its callers saw it. The checker decides whether a row that
+//! loses no acknowledged write could have given these answers.
 //!
-//! A history has writes, reads and switches. The checker ([`check`]) asks whether there is an order
-//! of all writes in which
+//! A history has writes, reads and switches. The checker ([`check`]) looks for an order of all writes in which
 //!
 //! - an acknowledged write takes effect between its call and its return, and is never taken back;
 //! - a write without an answer (a deadline, a lost connection, `NOT_DURABLE`) takes effect at any
-//!   time after its call, or never; but not twice ([`twice`]);
-//! - each switch has one instant between the beginning of the fault and the sentinels' word of the
-//!   new primary, at which writes that were not acknowledged may be taken back, the latest first (the
-//!   new primary has a beginning of what the old one had, with all that was acknowledged in it);
+//!   time after its call, or never, but not twice ([`twice`]);
+//! - each switch takes place at one instant between the beginning of the fault and the sentinels'
+//!   report of the new primary. At this instant writes that were not acknowledged may be taken back,
+//!   the latest first: the new primary has a prefix of the old primary's writes, which includes all
+//!   acknowledged ones;
 //! - each read sees the row as it was at some instant between its call and its return.
 //!
-//! A read that was called no later than the documented bound after a switch may have been answered
-//! by the demoted primary: where it doesn't fit it is counted, with its time since the switch. Any other
-//! that doesn't fit is a [`Misfit`].
+//! A demoted primary may have answered a read that was called no later than the documented bound after a switch. If
+//! such a read doesn't fit, the checker counts it, with its time since the switch. If any other read doesn't fit,
+//! the history is a [`Misfit`].
 //!
-//! The checker of [`testkit::linearizability`] knows neither writes without an answer nor
-//! switches, and its short cut, that a version that is gone never comes back, doesn't hold here.
+//! The checker of [`testkit::linearizability`] knows neither writes without an answer nor switches. Its shortcut,
+//! that a version that is gone never comes back, doesn't hold here.
 
 mod check;
 mod course;
@@ -30,19 +30,19 @@ use std::time::Duration;
 pub(crate) use check::check;
 pub(crate) use losses::{Losses, losses};
 
-/// What a row holds: the number of the write that it shows, or no row.
+/// The value of a row: the number of the write that it shows, or no row.
 pub(crate) type Value = Option<u64>;
 
 /// A write or a delete of the row, or of all rows of its user.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
-    /// What the row holds afterwards.
+    /// The value of the row after the write.
     pub(crate) value: Value,
     pub(crate) called: Duration,
     pub(crate) returned: Duration,
-    /// Whether it was answered OK. One that was surely refused is no part of a history.
+    /// Whether the answer was OK. A write that was certainly refused isn't part of a history.
     pub(crate) acknowledged: bool,
-    /// The call and its answer, for those who read an explanation.
+    /// The call and its answer, for an explanation.
     pub(crate) note: String,
 }
 
@@ -52,42 +52,43 @@ pub(crate) struct Read {
     pub(crate) value: Value,
     pub(crate) called: Duration,
     pub(crate) returned: Duration,
-    /// Whom it asked, for those who read an explanation.
+    /// The broker that was asked, for an explanation.
     pub(crate) note: String,
 }
 
-/// A change of primaries: from the fault to the first sentinel's `+switch-master`.
+/// A change of the primary, from the fault to the first sentinel's `+switch-master`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Switch {
     pub(crate) begun: Duration,
     pub(crate) seen: Duration,
 }
 
-/// All that happened to one row. It begins without a row.
+/// Everything that happened to one row. At the start there is no row.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     pub(crate) row: String,
     pub(crate) writes: Vec<Write>,
     pub(crate) reads: Vec<Read>,
-    /// One after another.
+    /// The switches, in order. They don't overlap.
     pub(crate) switches: Vec<Switch>,
-    /// Reads when all had settled, which every acknowledged write must have reached.
+    /// The reads once everything had settled. Every acknowledged write must have reached them.
     pub(crate) last: Vec<Read>,
 }
 
-/// What a history that fits shows.
+/// The figures of a history that fits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Verdict {
-    /// Reads that fit only as reads of the demoted primary: the fewest that explain the rest.
+pub(crate) struct Fit {
+    /// The smallest number of reads that must have been answered by the demoted primary to explain the rest.
     pub(crate) stale: usize,
     /// The longest time from a switch to the call of such a read.
     pub(crate) longest: Duration,
-    /// Reads of what was taken back afterwards: not acknowledged when it was read, nor later.
+    /// The number of reads of values that were taken back afterwards. None of these values was acknowledged before
+    /// or after the read.
     pub(crate) taken_back: usize,
 }
 
-impl Verdict {
-    /// Adds what another history shows.
+impl Fit {
+    /// Adds the figures of another history.
     pub(crate) fn add(&mut self, other: Self) {
         self.stale += other.stale;
         self.longest = self.longest.max(other.longest);
@@ -95,6 +96,6 @@ impl Verdict {
     }
 }
 
-/// A history that doesn't fit: where it stops to, and why, to be read.
+/// A history that doesn't fit: how far it fits, and an explanation for a person.
 #[derive(Clone, Debug)]
 pub(crate) struct Misfit(pub(crate) String);

@@ -1,12 +1,13 @@
-//! A write without an answer may come late, but not twice: seen, then overwritten by what was
-//! acknowledged, it is not seen again. Only where no switch lies between, for that may have taken it
-//! back; and only of stores, because one deletion looks like another.
+//! Checks that a write without an answer doesn't take effect twice. Such a write may take effect
+//! late. But once its value has been seen and then overwritten by an acknowledged write, it mustn't
+//! be seen again. The check skips cases with a switch in between, which may have taken the
+//! overwriting back, and it covers only stores, because one deletion looks like another.
 
 use std::time::Duration;
 
 use super::{History, Misfit};
 
-/// Looks for such a write.
+/// Finds a write that took effect twice.
 pub(super) fn look(history: &History, bound: Duration) -> Result<(), Misfit> {
     let reads = || history.reads.iter().chain(&history.last);
     let steady = |from: Duration, to: Duration| {

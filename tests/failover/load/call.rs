@@ -1,4 +1,4 @@
-//! One call and what became of it.
+//! One call and its outcome.
 
 use std::{
     future::Future,
@@ -14,18 +14,18 @@ use crate::{
     rows::{self, RowName},
 };
 
-/// How long every caller waits.
+/// The deadline of every call.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
-/// When a call counts as one that never ends.
+/// After this time a call counts as one that never ends.
 const NEVER: Duration = Duration::from_secs(20);
 
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,
-    /// By code and reason. Whether anything was done is unknown.
+    /// Failed with this code and reason. It is unknown whether anything was done.
     Unknown(String),
-    /// Surely nothing was done.
+    /// Refused. Certainly nothing was done.
     Refused(String),
 }
 
@@ -37,14 +37,14 @@ pub(crate) struct Call {
     pub(crate) called: Instant,
     pub(crate) returned: Instant,
     pub(crate) answer: Answer,
-    /// What each row that it writes holds afterwards.
+    /// The value after the call of each row that it writes.
     pub(crate) writes: Vec<(RowName, Value)>,
-    /// What it was shown, if it was answered.
+    /// The values that the answer showed, if there was an answer.
     pub(crate) reads: Vec<(RowName, Value)>,
 }
 
 impl Call {
-    /// A look at a row in Redis itself, not through a broker.
+    /// A read of a row in Redis itself, not through a broker.
     pub(crate) fn look(row: RowName, called: Instant, text: Option<&str>) -> Self {
         Self {
             name: "a look at Redis",
@@ -70,16 +70,16 @@ impl Call {
     }
 }
 
-/// What is to be called.
-pub(super) struct Plan {
+/// The call to make.
+pub(super) struct PlannedCall {
     pub(super) name: &'static str,
     pub(super) broker: usize,
     pub(super) writes: Vec<(RowName, Value)>,
 }
 
-impl Plan {
-    /// Calls, and notes how that ended: `shown` takes from an answer what it shows, `None` from
-    /// `NOT_FOUND`.
+impl PlannedCall {
+    /// Makes the call and records its outcome. `shown` takes from an answer the values that it
+    /// shows. `None` stands for `NOT_FOUND`.
     pub(super) async fn call<Q, A, F>(
         self,
         shared: &Shared,
@@ -112,8 +112,8 @@ impl Plan {
     }
 }
 
-/// What a failure tells: a broker that was too busy, or still migrates, has done nothing; in all other
-/// cases it may have, whatever it says.
+/// Classifies a failure. A broker that was overloaded, or is still migrating, has done nothing.
+/// After any other failure the call may have been applied, whatever its reason.
 fn failure(status: &Status) -> Answer {
     let info = status.get_details_error_info();
     let reason = info.map(|info| info.reason).unwrap_or_default();

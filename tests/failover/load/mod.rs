@@ -1,7 +1,7 @@
-//! A steady load: writers, each of whom writes one user's rows for a while, then another's, and readers
-//! of the same rows, through all brokers.
+//! A steady load. Each writer writes one user's rows for a while, then another user's. Readers read the same rows.
+//! All of them use all brokers.
 //!
-//! That writers move on matters: a row that is written again after a switch shows no loss.
+//! Writers must move on to other users: if a row is written again after a switch, it no longer shows a loss.
 
 mod call;
 mod reader;
@@ -27,7 +27,7 @@ pub(crate) use call::{Answer, Call, DEADLINE};
 use crate::rows::{Round, RowName};
 
 const WRITERS: u32 = 6;
-/// Readers of each broker.
+/// The number of readers of each broker.
 const READERS: usize = 3;
 /// How long a caller pauses between two calls, on average.
 const PAUSE: Duration = Duration::from_millis(8);
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     clients: Vec<TokenBrokerClient<Channel>>,
     calls: Mutex<Vec<Call>>,
     numbers: AtomicU64,
-    /// How many users each writer is done with.
+    /// The number of users that each writer has finished.
     done: Vec<AtomicU32>,
     over: AtomicBool,
 }
@@ -103,7 +103,7 @@ impl Load {
         .await;
     }
 
-    /// Ends when each caller has got its answer, and tells all that was called.
+    /// Ends the load once each caller has its answer. Returns all calls.
     pub(crate) async fn end(mut self) -> Calls {
         self.shared.over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.callers.join_next().await {
@@ -117,7 +117,7 @@ impl Load {
     }
 }
 
-/// All that was called in a round.
+/// All calls of a round.
 pub(crate) struct Calls {
     shared: Arc<Shared>,
     pub(crate) calls: Vec<Call>,
@@ -128,7 +128,7 @@ impl Calls {
         &self.shared.round
     }
 
-    /// All rows that were written.
+    /// Returns all rows that were written.
     pub(crate) fn rows(&self) -> BTreeSet<RowName> {
         let writes = self.calls.iter().flat_map(|call| &call.writes);
         writes.map(|(row, _)| *row).collect()
@@ -150,7 +150,7 @@ impl Shared {
         self.clients[broker].clone()
     }
 
-    /// Pauses, and answers whether to go on.
+    /// Pauses, and returns whether to continue.
     async fn goes_on(&self, dice: &mut StdRng) -> bool {
         tokio::time::sleep(PAUSE.mul_f64(dice.random_range(0.5..1.5))).await;
         !self.over.load(Ordering::Relaxed)
@@ -165,7 +165,7 @@ fn dice() -> StdRng {
     StdRng::seed_from_u64(rand::random())
 }
 
-/// Now, for those who look at when a call was made.
+/// The current time, for readers that check when a call was made.
 fn now() -> Instant {
     Instant::now()
 }

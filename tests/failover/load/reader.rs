@@ -1,12 +1,12 @@
-//! One of those who read through one broker, row by row or session by session: mostly what is
-//! written now or was not long ago.
+//! A reader that uses one broker, and reads single rows or whole sessions. It mostly reads rows
+//! that are being written, or were written recently.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use rand::{RngExt, rngs::StdRng, seq::IteratorRandom};
 use token_broker::proto::v1::{GetAllRequest, GetAllResponse, GetRequest, GetResponse};
 
-use super::{Shared, WRITERS, call::Plan};
+use super::{Shared, WRITERS, call::PlannedCall};
 use crate::rows::{self, RowName};
 
 /// Reads until the load ends.
@@ -47,10 +47,12 @@ pub(super) async fn get(shared: &Shared, broker: usize, row: RowName) {
         let entry = answer.map(|answer| answer.entry.unwrap());
         vec![(row, entry.as_ref().and_then(rows::number))]
     };
-    plan("Get", broker).call(shared, request, send, shown).await;
+    planned("Get", broker)
+        .call(shared, request, send, shown)
+        .await;
 }
 
-/// Reads all rows of the session that this one belongs to.
+/// Reads all rows of this row's session.
 async fn get_all(shared: &Shared, broker: usize, row: RowName) {
     let request = GetAllRequest {
         session_id: shared.round.session(row),
@@ -68,13 +70,13 @@ async fn get_all(shared: &Shared, broker: usize, row: RowName) {
         });
         shown.collect()
     };
-    plan("GetAll", broker)
+    planned("GetAll", broker)
         .call(shared, request, send, shown)
         .await;
 }
 
-fn plan(name: &'static str, broker: usize) -> Plan {
-    Plan {
+fn planned(name: &'static str, broker: usize) -> PlannedCall {
+    PlannedCall {
         name,
         broker,
         writes: Vec::new(),

@@ -1,4 +1,5 @@
-//! The only one who writes a user's rows: one write after another, then the next user's.
+//! The only writer of a user's rows. It makes one write after another, then moves on to the next
+//! user.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -7,10 +8,10 @@ use token_broker::proto::v1::{
     DeleteRequest, DeleteUserRequest, StoreRequest, delete_request::Target,
 };
 
-use super::{Shared, WRITERS, call::Plan};
+use super::{Shared, WRITERS, call::PlannedCall};
 use crate::rows::{RowName, SESSIONS};
 
-/// After how many writes a writer goes on to the next user, on average.
+/// The average number of writes before a writer moves on to the next user.
 const WRITES: u32 = 24;
 
 /// Writes until the load ends.
@@ -44,14 +45,14 @@ async fn store(shared: &Shared, broker: usize, row: RowName) {
         tokens: Some(shared.round.tokens(row, number)),
         ..StoreRequest::default()
     };
-    let plan = Plan {
+    let planned = PlannedCall {
         name: "Store",
         broker,
         writes: vec![(row, Some(number))],
     };
     let mut client = shared.client(broker);
     let send = async |request| client.store(request).await;
-    plan.call(shared, request, send, |_| Vec::new()).await;
+    planned.call(shared, request, send, |_| Vec::new()).await;
 }
 
 async fn delete(shared: &Shared, broker: usize, row: RowName) {
@@ -77,26 +78,26 @@ async fn delete_rows(
         target: Some(target),
         ..DeleteRequest::default()
     };
-    let plan = Plan {
+    let planned = PlannedCall {
         name,
         broker,
         writes: rows.into_iter().map(|row| (row, None)).collect(),
     };
     let mut client = shared.client(broker);
     let send = async |request| client.delete(request).await;
-    plan.call(shared, request, send, |_| Vec::new()).await;
+    planned.call(shared, request, send, |_| Vec::new()).await;
 }
 
 async fn delete_user(shared: &Shared, broker: usize, user: u32) {
     let request = DeleteUserRequest {
         user_id: shared.round.user(user),
     };
-    let plan = Plan {
+    let planned = PlannedCall {
         name: "DeleteUser",
         broker,
         writes: RowName::of_user(user).map(|row| (row, None)).collect(),
     };
     let mut client = shared.client(broker);
     let send = async |request| client.delete_user(request).await;
-    plan.call(shared, request, send, |_| Vec::new()).await;
+    planned.call(shared, request, send, |_| Vec::new()).await;
 }

@@ -1,6 +1,6 @@
 //! The names of the keys (guarantees, section 3). Every key, and so every hash tag, is made here.
 //!
-//! This file makes keys from ids, `parse` takes keys apart, and `spelling` says how an id is written inside
+//! This file makes keys from ids. `parse` finds the ids in a key, and `spelling` says how an id is written in
 //! a key.
 
 mod parse;
@@ -116,7 +116,7 @@ impl Keyspace {
         format!("{}broker:grace", self.prefix)
     }
 
-    /// Returns the key under which the last completed migration is noted.
+    /// Returns the key of the note about the last completed migration.
     #[must_use]
     pub fn migration(&self) -> String {
         format!("{}broker:migration", self.prefix)
@@ -135,8 +135,8 @@ impl Keyspace {
         format!("{}broker:sweep:lease", self.prefix)
     }
 
-    /// Returns the pattern with which SCAN finds all keys of the tenant. The prefix needs no escaping: a
-    /// tenant's name has no character that is special in a pattern, and braces aren't special.
+    /// Returns the pattern with which SCAN finds all keys of the tenant. The prefix needs no escaping:
+    /// neither a tenant's name nor a brace is special in a pattern.
     #[must_use]
     pub fn pattern(&self) -> String {
         format!("{}*", self.prefix)
@@ -148,7 +148,7 @@ impl Keyspace {
         format!("{}user:upstream:*", self.prefix)
     }
 
-    /// Returns the key of a user's index as toolhive spells it: toolhive doesn't encode ids.
+    /// Returns the key of a user's index as toolhive spells it. Toolhive doesn't encode ids.
     #[must_use]
     pub fn plain_user_index(&self, user: &UserId) -> String {
         format!("{}user:upstream:{}", self.prefix, user.as_str())

@@ -1,7 +1,7 @@
-//! Which ids a key is made of.
+//! Finding the ids that a key is made of.
 //!
-//! An id can be spelled in several ways: `%61` is `a`. Only the spelling that [`Keyspace`] itself makes is
-//! accepted, so that a row has one key.
+//! An id can be spelled in several ways: `%61` is `a`. Only the spelling that [`Keyspace`] itself produces is
+//! accepted, so that each row has one key.
 
 use super::{
     Keyspace,
@@ -26,9 +26,9 @@ impl Keyspace {
         (self.row(&parsed) == key).then_some(parsed)
     }
 
-    /// Returns the provider of the row whose key is `key`, as [`Keyspace::parse_row`] would. `session_rows` is
-    /// the session's [`Keyspace::session_rows`]; where `key` begins with it, and the provider is spelled
-    /// plainly, nothing else of the key needs to be looked at.
+    /// Returns the provider of the row whose key is `key`, as [`Keyspace::parse_row`] would. `session_rows`
+    /// is the session's [`Keyspace::session_rows`]. If `key` begins with it and the provider needs no
+    /// decoding, this is faster than parsing the whole key.
     #[must_use]
     pub fn provider_in(&self, session_rows: &str, key: &str) -> Option<ProviderName> {
         match key.strip_prefix(session_rows) {
@@ -47,7 +47,7 @@ impl Keyspace {
     }
 
     /// Returns the part of `key` that names the user, if `key` is a user's index. Accepts every spelling,
-    /// because other software spells ids otherwise.
+    /// because other software spells ids differently.
     #[must_use]
     pub fn parse_user_index<'k>(&self, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(&self.prefix)?
@@ -62,15 +62,16 @@ impl Keyspace {
             .strip_prefix("user:providers:")
     }
 
-    /// Returns the user that this broker spells as `spelled` in a key. Returns `None` if there is no such user.
+    /// Returns the user that this broker spells as `spelled` in a key. Returns `None` if there is no such
+    /// user.
     #[must_use]
     pub fn parse_user(spelled: &str) -> Option<UserId> {
         let user = UserId::from_stored(decode(spelled)?)?;
         (encode(user.as_str()) == spelled).then_some(user)
     }
 
-    /// Returns the session whose row is at `key` in the older layout, which has one row a session. Such a key
-    /// holds the session's id as it is, without encoding.
+    /// Returns the session whose row is at `key` in the older layout, which has one row per session. Such a
+    /// key holds the session's id without encoding.
     #[must_use]
     pub fn parse_legacy_row(&self, key: &str) -> Option<SessionId> {
         let session = key.strip_prefix(&self.prefix)?.strip_prefix("upstream:")?;

@@ -1,14 +1,14 @@
-//! How an id is written inside a key.
+//! How an id is spelled inside a key.
 
 use std::borrow::Cow;
 
 use crate::types::SessionId;
 
-/// How a session that is called `idx` is written. Written plainly, its rows would look like session indexes.
+/// How a session called `idx` is spelled. If it weren't encoded, its rows would look like session indexes.
 const SESSION_IDX: &str = "%69dx";
 
-/// Percent-encodes the characters that could let the keys of two ids meet, or that could end a hash tag. Plain
-/// ids stay as they are, so that toolhive finds them. `scripts/lib.lua` does the same.
+/// Percent-encodes the characters that could give two ids the same key, or end a hash tag. Plain ids stay as
+/// they are, so that toolhive finds them. `scripts/lib.lua` does the same.
 pub fn encode(id: &str) -> Cow<'_, str> {
     if is_plain(id) {
         return Cow::Borrowed(id);
@@ -24,7 +24,7 @@ pub fn encode(id: &str) -> Cow<'_, str> {
     Cow::Owned(encoded)
 }
 
-/// Encodes a session's id as [`encode`] does, except for one that is called `idx`.
+/// Encodes a session's id as [`encode`] does. The id `idx` is an exception.
 pub fn encode_session(session: &SessionId) -> Cow<'_, str> {
     match session.as_str() {
         "idx" => Cow::Borrowed(SESSION_IDX),
@@ -32,8 +32,8 @@ pub fn encode_session(session: &SessionId) -> Cow<'_, str> {
     }
 }
 
-/// Returns the text that is encoded as `encoded`, which may be spelled otherwise than [`encode`] spells it.
-/// Returns `None` if a `%` isn't followed by two digits of an ASCII character.
+/// Returns the text that `encoded` stands for. Accepts spellings that [`encode`] doesn't produce. Returns
+/// `None` if a `%` isn't followed by the two hexadecimal digits of an ASCII character.
 pub fn decode(encoded: &str) -> Option<String> {
     let mut pieces = encoded.split('%');
     let mut decoded = pieces.next()?.to_owned();
@@ -47,7 +47,7 @@ pub fn decode(encoded: &str) -> Option<String> {
     Some(decoded)
 }
 
-/// Whether `text` is an id and its own encoding at once: nothing in it needs encoding.
+/// Whether `text` needs no encoding: it is an id and its own spelling at the same time.
 pub fn is_plain(text: &str) -> bool {
     !text.contains(is_odd)
 }
@@ -61,7 +61,8 @@ fn is_odd(c: char) -> bool {
 pub mod ids {
     use proptest::prelude::*;
 
-    /// Ids that are made of what keys are made of, because those meet most easily, and arbitrary ones.
+    /// Ids made of the parts of keys, because these are the most likely to give equal keys, and arbitrary
+    /// ids.
     pub fn id() -> impl Strategy<Value = String> {
         prop_oneof![
             proptest::collection::vec(

@@ -1,4 +1,4 @@
-//! The connections to one primary: a few that all callers share, and others that one caller holds alone.
+//! The connections to one primary. All callers share a few of them. Others are held by one caller at a time.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -13,26 +13,26 @@ use super::{
     wire::{ConnectError, Connection},
 };
 
-/// How long to wait where a setting is wrong: a file may be on its way.
+/// How long to wait before the next attempt if a setting is wrong: the operator may be replacing a file.
 const SETTING: Duration = Duration::from_millis(250);
 
-/// Pools of connections to one primary.
+/// The pools of connections to one primary.
 #[derive(Debug)]
 pub struct Connections {
-    /// Those that all callers share.
+    /// The connections that all callers share.
     pub shared: Pool<Manager>,
-    /// Those that one caller holds alone, for a write that waits for replicas.
+    /// The connections that one caller holds alone, for a write that waits for replicas.
     pub exclusive: Option<Pool<Manager>>,
     /// Why the last attempt to connect failed.
     pub last_failure: LastFailure,
 }
 
-/// How many connections a primary gets, and how long they are waited for.
+/// How many connections a primary gets, and how long callers wait for them.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Connections that all callers share.
+    /// How many connections all callers share.
     pub shared: u32,
-    /// Connections for writes that wait for replicas; 0 where none do.
+    /// How many connections there are for writes that wait for replicas. 0 if no write waits.
     pub exclusive: u32,
     /// How long an answer may take.
     pub timeout: Duration,
@@ -42,25 +42,29 @@ pub struct Sizes {
     pub patience: Duration,
 }
 
-/// Makes the connections to a primary, as long as it is one.
+/// Makes the connections to a server as long as it is the primary.
 #[derive(Debug)]
 pub struct Manager {
     servers: Servers,
     /// Weak, because the primary owns the pool that owns this.
     primary: Weak<Primary>,
     timeout: Duration,
-    /// How long attempts go on: longer than any caller waits, so that the pool's own pauses, which grow, stay
-    /// out of the way. A server that is back is to be connected to at once.
+    /// How long one call of `connect` keeps trying. This is longer than any caller waits. Otherwise the pool
+    /// would pause between its calls, longer each time, and a server that is back would not be connected to
+    /// at once.
     patience: Duration,
     last_failure: LastFailure,
 }
 
-/// Why the last attempt to connect failed, for those who wait for a connection in vain.
+/// Why the last attempt to connect failed, for callers that wait for a connection in vain.
 #[derive(Clone, Debug, Default)]
 pub struct LastFailure(Arc<Mutex<Option<ConnectError>>>);
 
 impl Connections {
-    /// Pools that connect to `primary` in the background. To be made inside of a runtime.
+    /// Returns pools that connect to `primary` in the background.
+    ///
+    /// # Panics
+    /// Panics outside of a Tokio runtime.
     pub fn new(servers: &Servers, primary: &Arc<Primary>, sizes: Sizes) -> Self {
         let last_failure = LastFailure::default();
         let manager = |timeout| Manager {
@@ -90,7 +94,7 @@ impl Connections {
 /// Takes a connection out of `pool`. Waits for one until `end`.
 ///
 /// # Errors
-/// Why there is none, where that is known.
+/// Returns the reason why there is none, if it is known.
 pub async fn checked_out<'p>(
     pool: &'p Pool<Manager>,
     last_failure: &LastFailure,
@@ -100,14 +104,14 @@ pub async fn checked_out<'p>(
         match timeout_at(end, pool.get()).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(RunError::User(error))) => return Err(Some(error)),
-            // The pool's own patience is that of a call.
+            // The pool itself waits as long as a call may take.
             Ok(Err(RunError::TimedOut)) if Instant::now() < end => {}
             Ok(Err(RunError::TimedOut)) | Err(_) => return Err(last_failure.get()),
         }
     }
 }
 
-/// A pool that gives up on nothing by itself.
+/// Returns a pool that doesn't test connections before use and doesn't close idle or old ones.
 fn pool(manager: Manager, size: u32, idle: u32, wait: Duration) -> Pool<Manager> {
     Pool::builder()
         .max_size(size)
@@ -169,7 +173,7 @@ impl LastFailure {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    /// Why the last attempt failed; `None` if it succeeded, or there was none.
+    /// Returns why the last attempt failed. Returns `None` if it succeeded, or there was none.
     pub fn get(&self) -> Option<ConnectError> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.clone()

@@ -1,9 +1,10 @@
 //! Writes that wait until replicas have them (guarantees, section 4.2).
 //!
-//! WAIT counts what was written before it over the same connection, and by others on the same server
-//! before that. On some servers it waits for the connection's own last write only: so scripts write
-//! something in any case (`fence` in `lib.lua`), and an answer that nothing had to be done is as durable as a
-//! write. WAIT blocks the connection, so that one request holds it alone for the time.
+//! WAIT counts the replicas that have all earlier writes of this connection, and all writes that other
+//! clients made on the same server before those. On some servers it waits only for the connection's own last
+//! write. Therefore scripts write something in any case (`fence` in `lib.lua`), and the answer that nothing
+//! had to be done is as durable as a write. WAIT blocks the connection, so one request holds the connection
+//! alone until it is answered.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    /// `None` where writes don't wait.
+    /// Returns what `durability` asks for. Returns `None` if writes don't wait.
     pub(super) fn of(durability: Durability) -> Option<Self> {
         match durability {
             Durability::Primary => None,
@@ -33,7 +34,7 @@ impl Replicas {
         }
     }
 
-    /// The command that waits.
+    /// Returns the command that waits for the replicas.
     pub(super) fn wait(self) -> Cmd {
         let mut wait = redis::cmd("WAIT");
         let millis = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
@@ -41,7 +42,7 @@ impl Replicas {
         wait
     }
 
-    /// The answers without the one to WAIT, if enough replicas have what was written.
+    /// Returns the answers without the one to WAIT. Fails if too few replicas have what was written.
     pub(super) fn check(self, mut answers: Vec<Value>) -> Result<Vec<Value>, Error> {
         let have: u32 = match answers.pop() {
             Some(Value::ServerError(error)) => {

@@ -1,10 +1,10 @@
-//! The process's way to Redis, which all tenants share: connections, topology, failover.
+//! The process's way to Redis: connections, topology, failover. All tenants share it.
 //!
-//! `wire` makes one connection to one server, `topology` knows which server is the primary of which slot,
-//! `connections` keeps the connections to a primary. A [`Link`] is what a tenant holds: requests about its
-//! slot are sent to the slot's primary, wherever it is (`retry`). A few connections are shared by all callers,
-//! so that no caller waits for the answer of another; a write that waits for replicas has one of its own
-//! (`exclusive`).
+//! `wire` makes one connection to one server. `topology` knows which server is the primary of which slot.
+//! `connections` keeps the connections to a primary. A tenant holds a [`Link`], which sends requests about
+//! the tenant's slot to the slot's primary, whichever server that is (`retry`). All callers share a few
+//! connections, and no caller has to wait for another caller's answer. A write that waits for replicas has a
+//! connection of its own (`exclusive`).
 
 mod connections;
 mod exclusive;
@@ -34,19 +34,20 @@ use super::{
 };
 use crate::store::Error;
 
-/// How long to wait before something is asked again, in milliseconds.
+/// How long to wait before the servers are asked again, in milliseconds.
 const PAUSE: u64 = 15;
 
-/// The way to the primary of one slot. Cheap to make and to clone: what it leads over is the process's own.
+/// The way to the primary of one slot. It is cheap to make and to clone, because all links share the
+/// process's connections.
 #[derive(Clone, Debug)]
 pub struct Link {
     shared: Arc<Shared>,
     slot: u16,
-    /// How long a request waits for a primary, or for one that works, before it fails.
+    /// How long a request waits for a primary that works before it fails.
     patience: Duration,
 }
 
-/// What all links of the process share.
+/// The parts that all links of the process share.
 #[derive(Debug)]
 struct Shared {
     topology: Topology,
@@ -56,8 +57,7 @@ struct Shared {
 }
 
 impl Link {
-    /// The way to slot 0, as the first link of the process. Connects when it is used. To be made inside of a
-    /// runtime.
+    /// Returns the first link of the process, which leads to slot 0. It connects when it is first used.
     #[must_use]
     pub fn new(options: &RedisOptions) -> Self {
         let connector = Connector {
@@ -94,7 +94,7 @@ impl Link {
         }
     }
 
-    /// The way to the primary of `slot`, over the same connections.
+    /// Returns a link to the primary of `slot`. It shares the connections of this one.
     #[must_use]
     pub fn to(&self, slot: u16) -> Self {
         Self {
@@ -103,8 +103,8 @@ impl Link {
         }
     }
 
-    /// The same link, for work that a failover must not end: each request waits for `patience`, where another
-    /// server may take over.
+    /// Returns a link for work that must survive a failover. If another server can take over, each of its
+    /// requests waits for `patience`.
     #[must_use]
     pub fn patient(&self, patience: Duration) -> Self {
         let mut patient = self.clone();
@@ -114,22 +114,23 @@ impl Link {
         patient
     }
 
-    /// How long a request waits for a primary that works.
+    /// Returns how long a request waits for a primary that works.
     #[must_use]
     pub fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// Where the primaries are.
+    /// Returns the topology, which knows where the primaries are.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.shared.topology
     }
 
-    /// Connects once to the primary, and tells what it says of itself.
+    /// Connects once to the primary. Returns the connection, what the server says about itself, and its
+    /// address.
     ///
     /// # Errors
-    /// A [`ConnectError`].
+    /// Returns a [`ConnectError`].
     pub async fn connect(
         &self,
     ) -> Result<(Connection, topology::Facts, super::Address), ConnectError> {
@@ -139,10 +140,10 @@ impl Link {
         Ok((connection, facts, primary.address.clone()))
     }
 
-    /// Which servers hold the tenant's keys.
+    /// Returns the servers that hold the tenant's keys.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// Returns [`Error::Unavailable`].
     pub async fn server_set(&self) -> Result<ServerSet, Error> {
         let end = Instant::now() + self.patience;
         let (topology, timeout) = (self.topology(), self.shared.sizes.timeout);
@@ -161,10 +162,10 @@ impl Link {
         }
     }
 
-    /// A connection to one of the servers that hold keys, for whoever goes through all of them.
+    /// Connects to one of the servers that hold keys, for work that goes through all of them.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], also if it is no longer the same server.
+    /// Returns [`Error::Unavailable`], also if the server was restarted or replaced.
     pub async fn connect_to(&self, server: &Server) -> Result<Connection, Error> {
         let servers = self.topology().servers();
         let connected = servers
@@ -180,7 +181,7 @@ impl Link {
     /// Sends a command that changes nothing.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], and [`Error::WrongType`] for a key of another type.
+    /// Returns [`Error::Unavailable`], or [`Error::WrongType`] if a key holds another type of value.
     pub async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
         self.one(Effect::Reads, Request::Cmd(cmd)).await
     }
@@ -188,7 +189,7 @@ impl Link {
     /// Sends a command that changes something.
     ///
     /// # Errors
-    /// An [`Error`], which says what is known about the outcome.
+    /// Returns an [`Error`] that says what is known about the outcome.
     pub async fn write(&self, cmd: &Cmd) -> Result<Value, Error> {
         self.one(Effect::Writes, Request::Cmd(cmd)).await
     }
@@ -196,7 +197,7 @@ impl Link {
     /// Calls a script.
     ///
     /// # Errors
-    /// An [`Error`], which says what is known about the outcome if the script changes something.
+    /// Returns an [`Error`]. If the script changes something, the error says what is known about the outcome.
     pub async fn call(
         &self,
         script: &Script,
@@ -207,25 +208,25 @@ impl Link {
         self.one(effect, Request::Script(script, keys, args)).await
     }
 
-    /// Sends commands that change nothing, all at once, and gives the answers in their order.
+    /// Sends commands that change nothing, all at once. Returns the answers in the order of the commands.
     ///
     /// # Errors
-    /// As [`Link::read`], if any of them fails.
+    /// Returns the errors of [`Link::read`], if any of the commands fails.
     pub async fn read_each(&self, cmds: Vec<Cmd>) -> Result<Vec<Value>, Error> {
         self.each(Effect::Reads, Request::Cmds(&cmds), cmds.len())
             .await
     }
 
-    /// Calls scripts, all at once, and gives the answers in their order. Some calls may have been applied and
-    /// others not when this fails.
+    /// Calls scripts, all at once. Returns the answers in the order of the calls. If this fails, some calls
+    /// may have been applied and others not.
     ///
     /// # Errors
-    /// As [`Link::call`], if any of them fails.
+    /// Returns the errors of [`Link::call`], if any of the calls fails.
     pub async fn call_each(&self, calls: &[Call<'_>], effect: Effect) -> Result<Vec<Value>, Error> {
         self.each(effect, Request::Calls(calls), calls.len()).await
     }
 
-    /// There is no connection, because of `error` where that is known.
+    /// Returns the error for a missing connection. `error` is the reason, if it is known.
     fn no_connection(&self, error: Option<&ConnectError>) -> Error {
         let Some(error) = error else {
             return Error::unavailable("no connection to Redis: no answer in time");
@@ -268,8 +269,8 @@ impl Link {
     }
 }
 
-/// What a failed request means, where it surely changed nothing. The operator reads the detail in the log;
-/// Redis' own text isn't in it, since it may quote keys and arguments.
+/// Returns the error for a failed request that surely changed nothing. Its detail is for the log. It doesn't
+/// quote Redis' own text, which may contain keys and arguments.
 pub(super) fn failure(error: &RedisError) -> Error {
     match ErrorClass::of(error) {
         ErrorClass::WrongType => Error::WrongType,

@@ -1,22 +1,23 @@
-//! What Redis answers, as types.
+//! Converting the answers of Redis to types.
 
 use redis::{FromRedisValue, Value};
 
 use crate::store::Error;
 
-/// Converts an answer that has a known form.
+/// Converts an answer to the type that the command should return.
 ///
 /// # Errors
-/// [`Error::Unavailable`] if it has another one, as behind a proxy that isn't Redis.
+/// Returns [`Error::Unavailable`] if the answer has another type. A proxy that isn't Redis may send such an
+/// answer.
 pub fn parse<T: FromRedisValue>(value: Value) -> Result<T, Error> {
     // The client's own error would quote the value.
     T::from_redis_value(value).map_err(|_| unexpected())
 }
 
-/// The items of an answer that is a list.
+/// Returns the items of an answer that is a list.
 ///
 /// # Errors
-/// As [`parse`].
+/// Returns the errors of [`parse`].
 pub fn list(value: Value) -> Result<Vec<Value>, Error> {
     match value {
         Value::Array(items) => Ok(items),
@@ -24,10 +25,10 @@ pub fn list(value: Value) -> Result<Vec<Value>, Error> {
     }
 }
 
-/// The bytes of a string, without a copy; `None` for a key that isn't there.
+/// Returns the bytes of a string without copying them. Returns `None` if the key doesn't exist.
 ///
 /// # Errors
-/// As [`parse`].
+/// Returns the errors of [`parse`].
 pub fn bytes(value: Value) -> Result<Option<Vec<u8>>, Error> {
     match value {
         Value::BulkString(bytes) => Ok(Some(bytes)),

@@ -1,4 +1,4 @@
-//! What is sent to Redis, and how often it may be.
+//! Requests to Redis, and how one is sent once.
 
 use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
 
@@ -10,9 +10,10 @@ use crate::store::redis::{
 /// What a request does to the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It changes nothing, so that it may be sent any number of times.
+    /// The request changes nothing that a caller could notice, and may be sent any number of times. A script that
+    /// reads an index may take out members whose row is gone.
     Reads,
-    /// It changes something.
+    /// The request changes something.
     Writes,
 }
 
@@ -21,24 +22,26 @@ pub enum Effect {
 pub enum Request<'a> {
     /// A command.
     Cmd(&'a Cmd),
-    /// A script: by its hash, or whole where Redis doesn't know the hash.
+    /// A script with its keys and arguments. It is called by its hash, or sent whole if Redis doesn't know
+    /// the hash.
     Script(&'a Script, &'a [&'a str], &'a [&'a [u8]]),
-    /// Commands, all at once. An answer that is an error stands in its place.
+    /// Commands that are sent all at once. If one fails, its error is in the list of answers.
     Cmds(&'a [Cmd]),
-    /// Scripts, all at once; the same.
+    /// Scripts that are called all at once. If one fails, its error is in the list of answers.
     Calls(&'a [Call<'a>]),
 }
 
 /// A connection, and a command that follows each request.
 pub struct Channel<'a> {
-    /// What is sent over.
+    /// The connection.
     pub connection: &'a mut Connection,
-    /// What follows, and whose answer is given back last.
+    /// The command that follows each request. Its answer comes last.
     pub then: Option<Cmd>,
 }
 
 impl Request<'_> {
-    /// Sends it once and gives the answers: one, or one for each command or call.
+    /// Sends the request once. Returns one answer, or one for each command or call, and then the answer to
+    /// the command that follows.
     pub async fn send(self, channel: &mut Channel<'_>) -> RedisResult<Vec<Value>> {
         match self {
             Self::Cmd(cmd) if channel.then.is_none() => {
@@ -47,7 +50,7 @@ impl Request<'_> {
             Self::Cmd(cmd) => channel.one(cmd.clone()).await,
             Self::Script(script, keys, args) => {
                 match channel.one(script.by_hash(keys, args)).await {
-                    // Nothing was done: Redis was restarted, or is another one now.
+                    // Nothing was done. Redis was restarted, or another server took over.
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                         channel.one(script.by_source(keys, args)).await
                     }
@@ -66,7 +69,7 @@ impl Request<'_> {
                     let again = unknown.iter().map(|&at| calls[at].by_source()).collect();
                     let mut again = channel.all(again).await?;
                     if again.len() > unknown.len() {
-                        // The last word on what follows.
+                        // The second answer to the command that follows replaces the first one.
                         answers.truncate(calls.len());
                         answers.extend(again.pop());
                     }
@@ -79,13 +82,13 @@ impl Request<'_> {
         }
     }
 
-    /// Whether scripts are among it. Those wait until a slot has moved: a node that it is on its way to
-    /// takes keys that are still elsewhere for keys that don't exist, where a script asks for them.
+    /// Whether the request calls scripts. Such a request waits until a slot has moved. When a script on the
+    /// importing node reads a key that hasn't arrived yet, the node behaves as if the key didn't exist.
     pub fn runs_scripts(&self) -> bool {
         matches!(self, Self::Script(..) | Self::Calls(_))
     }
 
-    /// One part of it, to be sent again alone.
+    /// Returns one part of the request, so that it can be sent again alone.
     pub fn part(&self, at: usize) -> Option<Request<'_>> {
         match self {
             Self::Cmds(cmds) => Some(Request::Cmd(cmds.get(at)?)),

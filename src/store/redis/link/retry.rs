@@ -1,4 +1,4 @@
-//! Sending a request to the primary, wherever it is, and again where that is safe.
+//! Sending a request to the primary, whichever server that is, and sending it again if that is safe.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +17,19 @@ use super::{
 };
 use crate::store::Error;
 
-/// How long to wait before a request is sent again, in milliseconds; twice as long each time, so that a crowd
-/// doesn't keep a server from getting well.
+/// How long to wait before a request is sent again, in milliseconds. The pause doubles each time, so that
+/// many callers don't overload a server that is recovering.
 const PAUSE: std::ops::Range<u64> = 5..15;
-/// How often that is doubled.
+/// How often the pause is doubled at most.
 const LONGEST: u32 = 4;
 /// How long to wait before a primary is looked for again, in milliseconds.
 const LOOK_AGAIN: std::ops::Range<u64> = 20..60;
 
 impl Link {
-    /// Sends `request` until it is answered, as often as that is safe and there is time.
+    /// Sends `request` until it is answered, as long as that is safe and there is time.
     ///
-    /// What surely wasn't applied is sent again, and so is a read. A write whose answer was lost is not: whether
-    /// it may be repeated is for those to say who know what it means.
+    /// A request that surely wasn't applied is sent again, and so is a read. A write whose answer was lost is
+    /// not sent again: only the caller knows what the write means, and whether it may be repeated.
     pub(super) async fn carry_out(
         &self,
         effect: Effect,
@@ -69,7 +69,8 @@ impl Link {
                 let connection = self.topology().connect_importing(address).await.ok();
                 importing = connection.map(|connection| (primary, connection));
             }
-            // Every connection there is may have ended, each to be found out by a request.
+            // Every shared connection may have ended, and each is found by one failed request. No pause is
+            // needed before the next one is tried.
             if importing.is_none()
                 && (class != ErrorClass::Ended || tries > self.shared.sizes.shared)
             {
@@ -86,7 +87,7 @@ impl Link {
             | ErrorClass::Silent
             | ErrorClass::Ended
             | ErrorClass::Unauthenticated => true,
-            // With a single server, no other will do it.
+            // With a single server, there is no other one that could take over.
             ErrorClass::Demoted | ErrorClass::TooFewReplicas => self.topology().fails_over(),
             ErrorClass::Moved(_) | ErrorClass::Ask(_) => self.topology().is_cluster(),
             ErrorClass::Refused | ErrorClass::WrongType => false,
@@ -98,7 +99,7 @@ impl Link {
         self.topology().pause(self.slot, span).await;
     }
 
-    /// The slot's primary. Waits until one is known.
+    /// Returns the slot's primary. Waits until one is known.
     async fn primary(&self, end: Instant) -> Result<Arc<Primary>, Error> {
         loop {
             let error = match timeout_at(end, self.topology().primary(self.slot)).await {
@@ -123,7 +124,7 @@ impl Link {
         })
     }
 
-    /// A connection that callers share, and the primary that it leads to.
+    /// Returns a connection that callers share, and the primary that it leads to.
     async fn connection(&self, end: Instant) -> Result<(Arc<Primary>, Connection), Error> {
         loop {
             let primary = self.primary(end).await?;
@@ -138,8 +139,8 @@ impl Link {
                 Err(_) if primary.is_over() && Instant::now() < end => continue,
                 Err(why) => return Err(self.no_connection(why.as_ref())),
             };
-            // The pool asks `has_broken` only when it gets a guard back: a connection that broke
-            // while it lay idle is found here, and replaced when the guard is dropped.
+            // The pool calls `has_broken` only when a guard is returned. A connection that broke while it was
+            // idle is found here, and is replaced when the guard is dropped.
             if guard.is_broken() {
                 continue;
             }
@@ -151,8 +152,10 @@ impl Link {
         }
     }
 
-    /// Whether the server that a connection leads to still is the primary, where that matters. Waits, if it isn't
-    /// known, and gives `false`: by then the connection may be an old one.
+    /// Whether the server is surely still the primary, if writes wait for replicas.
+    ///
+    /// If that isn't known, waits until it is and returns `false`: the connection may lead to an earlier
+    /// primary by then.
     async fn is_sure(&self, end: Instant) -> Result<bool, Error> {
         if self.shared.replicas.is_none() || self.topology().is_confirmed() {
             return Ok(true);
@@ -168,7 +171,7 @@ impl Link {
         Ok(false)
     }
 
-    /// Sends a request over a connection that it holds alone, and behind it what waits for replicas.
+    /// Sends a request over a connection that it holds alone, followed by the WAIT for replicas.
     async fn send_exclusively(
         &self,
         replicas: Replicas,

@@ -1,13 +1,14 @@
-//! What many keys hold, at once.
+//! Reading many keys at once.
 
 use super::{Link, reply};
 use crate::store::Error;
 
 impl Link {
-    /// What the keys hold as of one instant, as far as that is strings.
+    /// Reads the strings that the keys hold, as of one instant. A key that doesn't hold a string gives
+    /// `None`.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// Returns [`Error::Unavailable`].
     pub async fn strings(
         &self,
         keys: impl IntoIterator<Item = &str>,
@@ -25,10 +26,10 @@ impl Link {
         values.into_iter().map(reply::bytes).collect()
     }
 
-    /// Which types of values the keys hold: `string`, `set`, `none` and so on.
+    /// Returns the types of values that the keys hold: `string`, `set`, `none` and so on.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// Returns [`Error::Unavailable`].
     pub async fn kinds(&self, keys: impl IntoIterator<Item = &str>) -> Result<Vec<String>, Error> {
         let ask = |key| {
             let mut kind = redis::cmd("TYPE");

@@ -15,7 +15,7 @@ use crate::{
 /// Whether the tenant is in its grace period.
 ///
 /// # Errors
-/// [`Error::Unavailable`], as for the other functions.
+/// Returns [`Error::Unavailable`], as for the other functions.
 pub async fn is_open(link: &Link, keys: &Keyspace) -> Result<bool, Error> {
     let mut exists = redis::cmd("EXISTS");
     exists.arg(keys.grace());

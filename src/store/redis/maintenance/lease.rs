@@ -1,7 +1,7 @@
 //! A lease in Redis: the broker that holds it works, and the others wait.
 //!
-//! A lease spares work and keeps reports clear. It protects nothing: two brokers that work at once do no damage,
-//! because each step checks what it changes.
+//! A lease spares work and keeps reports clear. It protects nothing: two brokers that work at once do no
+//! damage, because each step checks what it changes.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::store::{
     },
 };
 
-/// A lease that this process holds, unless the process stalled until the lease ran out. A lease that is dropped runs
-/// out.
+/// A lease that this process holds, unless the process stalled until the lease ran out. A lease that is
+/// dropped runs out.
 #[derive(Debug)]
 pub struct Lease<'a> {
     link: &'a Link,
@@ -32,7 +32,7 @@ impl<'a> Lease<'a> {
     /// Takes the lease `key` for `ttl`. Returns `None` while another broker holds it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], as for the other methods.
+    /// Returns [`Error::Unavailable`], as for the other methods.
     pub async fn take(
         link: &'a Link,
         scripts: &'a Scripts,
@@ -58,8 +58,8 @@ impl<'a> Lease<'a> {
         }))
     }
 
-    /// Keeps the lease. Returns `false` if another broker holds it now. To be called often: Redis is asked only
-    /// once a third of the lease is over.
+    /// Keeps the lease. Returns `false` if another broker holds it now. To be called often: Redis is asked
+    /// only once a third of the lease is over.
     pub async fn keep(&mut self) -> Result<bool, Error> {
         if self.renewed.elapsed() < self.ttl / 3 {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! How far a walk over all keys is, for a person who waits for it: on a terminal, or in the log.
+//! How far a walk over all keys is, for the operator who waits for it: on a terminal, or in the log.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How far some work is. A person reads it as one line.
+/// How far some work is. The operator reads it as one line.
 pub trait State: fmt::Display {
     /// Writes the state to the log.
     fn log(&self);
@@ -65,7 +65,7 @@ pub trait Progress<S>: Send + Sync {
     fn end(&self) {}
 }
 
-/// A listener that tells no person.
+/// A listener that shows nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 
@@ -73,7 +73,8 @@ impl<S> Progress<S> for Silent {
     fn update(&self, _: &S) {}
 }
 
-/// Returns a listener that rewrites one line if stderr is a terminal, or else writes to the log every few seconds.
+/// Returns a listener that rewrites one line if stderr is a terminal, or else writes to the log every few
+/// seconds.
 #[must_use]
 pub fn on_stderr<S: State>() -> Box<dyn Progress<S>> {
     if io::stderr().is_terminal() {

@@ -16,7 +16,7 @@ use crate::store::{
 /// Sends a command.
 ///
 /// # Errors
-/// As [`Link::write`].
+/// Returns the errors of [`Link::write`].
 pub async fn write(link: &Link, cmd: &Cmd) -> Result<Value, Error> {
     until_known(link.patience(), || link.write(cmd)).await
 }
@@ -24,7 +24,7 @@ pub async fn write(link: &Link, cmd: &Cmd) -> Result<Value, Error> {
 /// Calls a script.
 ///
 /// # Errors
-/// As [`Link::call`].
+/// Returns the errors of [`Link::call`].
 pub async fn call(
     link: &Link,
     script: &Script,
@@ -38,7 +38,7 @@ pub async fn call(
 /// Calls scripts, all at once.
 ///
 /// # Errors
-/// As [`Link::call_each`].
+/// Returns the errors of [`Link::call_each`].
 pub async fn call_each(
     link: &Link,
     calls: &[Call<'_>],

@@ -16,8 +16,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Rounds of a walk over all keys.
 ///
-/// A round has to be repeated if servers changed meanwhile. A server that took over may lack keys or changes. Keys may
-/// have moved to a server that the walk had finished with.
+/// A round has to be repeated if servers changed meanwhile. A server that took over may lack keys or changes.
+/// Keys may have moved to a server that the walk had finished with.
 #[derive(Debug)]
 pub struct Rounds<'a> {
     link: &'a Link,
@@ -26,7 +26,7 @@ pub struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    /// Rounds over the keys behind `link`.
+    /// Returns rounds over the keys behind `link`.
     pub fn new(link: &'a Link) -> Self {
         Self {
             link,
@@ -38,7 +38,7 @@ impl<'a> Rounds<'a> {
     /// Begins a round.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], also if there were too many rounds.
+    /// Returns [`Error::Unavailable`], also if there were too many rounds.
     pub async fn begin(&mut self) -> Result<(), Error> {
         self.left = self.left.checked_sub(1).ok_or_else(|| {
             Error::unavailable(
@@ -49,8 +49,8 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    /// Ends a round that came to `outcome`. Returns the servers that the round covered, or `None` if there has to be
-    /// another round.
+    /// Ends a round that came to `outcome`. Returns the servers that the round covered, or `None` if there
+    /// has to be another round.
     ///
     /// # Errors
     /// The error in `outcome`, if no other server can take over.

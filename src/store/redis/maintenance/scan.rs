@@ -16,8 +16,8 @@ const COUNT: usize = 1_000;
 
 /// A walk over the keys that match a pattern, on every server that may hold keys of the tenant.
 ///
-/// It finds each key that exists from its beginning to its end, unless the [`ServerSet`] changes meanwhile. It may find
-/// a key more than once.
+/// It finds each key that exists from its beginning to its end, unless the [`ServerSet`] changes meanwhile.
+/// It may find a key more than once.
 #[derive(Debug)]
 pub struct Scan<'a> {
     link: &'a Link,
@@ -32,7 +32,7 @@ pub struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// A walk over the keys that match `pattern`. It hasn't begun.
+    /// Returns a walk over the keys that match `pattern`. It hasn't begun.
     pub fn new(link: &'a Link, pattern: String) -> Self {
         Self {
             link,
@@ -48,7 +48,7 @@ impl<'a> Scan<'a> {
     /// Returns the next keys, or `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], also if a server was replaced since the beginning.
+    /// Returns [`Error::Unavailable`], also if a server was replaced since the beginning.
     pub async fn page(&mut self) -> Result<Option<Vec<Vec<u8>>>, Error> {
         let server_set = match self.server_set.take() {
             Some(server_set) => server_set,
@@ -96,8 +96,9 @@ impl<'a> Scan<'a> {
 
     /// Estimates which part of the database the walk has looked at, 0 to 1. For people only.
     ///
-    /// Redis counts its cursor up in reversed binary. Reversed again, the cursor tells how much of the table is done,
-    /// whatever else the database holds. On a server that counts in another way the estimate is wrong.
+    /// Redis counts its cursor up in reversed binary. Reversed again, the cursor tells how much of the table
+    /// is done, whatever else the database holds. On a server that counts in another way the estimate is
+    /// wrong.
     pub fn done(&self) -> f64 {
         let all = self
             .server_set

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 pub struct Seen(HashSet<[u8; 16]>);
 
 impl Seen {
-    /// Whether these parts are seen together for the first time.
+    /// Takes note of `parts`. Returns whether this combination is new.
     pub fn is_new(&mut self, parts: &[&[u8]]) -> bool {
         let mut hash = Sha1::new();
         for part in parts {

@@ -1,8 +1,8 @@
 //! The JSON of a row (guarantees, section 3): toolhive's fields, then the broker's own. Toolhive ignores the
 //! broker's fields, and drops them when it rewrites a row.
 //!
-//! `write` encodes a row, `read` decodes one. [`rewrite`] changes single fields of a row and leaves all others as
-//! they are, also those that this version doesn't know.
+//! `write` encodes a row, and `read` decodes one. [`rewrite`] changes single fields of a row and leaves all
+//! others as they are, including those that this version doesn't know.
 
 mod read;
 pub mod rewrite;
@@ -13,7 +13,7 @@ pub use self::{
     write::encode,
 };
 
-/// The value of a row that holds no tokens. Every reader takes it for no row.
+/// The value of a row's key that holds no tokens. Every reader treats it as a missing row.
 pub(super) const NULL: &[u8] = b"null";
 
 #[cfg(test)]

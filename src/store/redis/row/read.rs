@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// The fields, each of which may be missing or `null`.
+/// The fields of a row. Each may be missing or `null`.
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
@@ -42,23 +42,23 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, 
     Ok(Option::<String>::deserialize(deserializer)?.and_then(Secret::new))
 }
 
-/// Decodes the value of a row's key. `provider` is the provider in the key. Returns `None` for `null`, which every
-/// reader takes for no row. The bytes are wiped.
+/// Decodes the value of a row's key. `provider` is the provider in the key. Returns `None` for `null`, which
+/// every reader treats as a missing row. The bytes are wiped.
 pub fn decode(value: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
     decode_slice(&Zeroizing::new(value), provider)
 }
 
-/// Decodes as [`decode`] does, but leaves the bytes to the caller, who has to wipe them.
+/// Decodes as [`decode`] does, but doesn't wipe the bytes. The caller has to do that.
 pub fn decode_slice(value: &[u8], provider: &ProviderName) -> Option<Decoded> {
     (value != NULL).then(|| decode_row(value, provider))
 }
 
 fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
-    // serde would accept an array as the fields in their order.
+    // serde would also accept an array that holds the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Unreadable("a JSON array".to_owned()));
     }
-    // The error's own text would quote the value that has the wrong type. Only its place may be told.
+    // The error's own text would quote a value of the wrong type, so the message gives only its position.
     let read: Read = serde_json::from_slice(bytes).map_err(|error| {
         let what = if error.is_data() {
             "a field of the wrong type"
@@ -81,7 +81,7 @@ fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
     let reauth = match read.reauth.as_deref() {
         None | Some("") => None,
         Some("refused") => Some(ReauthReason::Refused),
-        // An unknown reason doesn't permit the use of the token either.
+        // The token must not be used if the reason is unknown either.
         Some(_) => Some(ReauthReason::InDoubt),
     };
     let row = Row {
@@ -106,7 +106,7 @@ fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
     })
 }
 
-/// Reads a version as the scripts do, to which every number is a double.
+/// Reads a version as the scripts do. In Lua every number is a double.
 fn version(value: &serde_json::Value) -> Option<Version> {
     let number = value
         .as_f64()

@@ -1,4 +1,4 @@
-//! Rewriting a JSON object without touching unknown fields: each keeps its bytes and its place.
+//! Rewriting a JSON object without touching unknown fields. Each keeps its bytes and its position.
 
 use serde::{
     Deserialize, Deserializer, Serializer,
@@ -8,28 +8,28 @@ use serde::{
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-/// The fields of an object in their order. Each value keeps its spelling.
+/// The fields of an object in their order. Each value keeps its bytes.
 pub struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 /// Why a value can't be rewritten. The message never quotes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnObject {
-    /// The value isn't JSON, or is JSON but no object.
-    #[error("is no JSON object")]
+    /// The value is not JSON, or is JSON but not an object.
+    #[error("is not a JSON object")]
     Syntax,
-    /// A field is there twice. Readers differ in which of the two they take.
-    #[error("is a JSON object with a field that is there twice")]
+    /// The object has a field twice. Readers differ in which of the two they take.
+    #[error("is a JSON object that has a field twice")]
     Twice,
-    /// `provider_id` is no string.
-    #[error("is a JSON object whose provider_id is no text")]
+    /// `provider_id` is not a string.
+    #[error("is a JSON object whose provider_id is not a string")]
     ProviderId,
 }
 
 impl<'a> Fields<'a> {
-    /// Takes `json` apart.
+    /// Parses `json`.
     ///
     /// # Errors
-    /// [`NotAnObject::Syntax`] or [`NotAnObject::Twice`].
+    /// Returns [`NotAnObject::Syntax`] or [`NotAnObject::Twice`].
     pub fn parse(json: &'a [u8]) -> Result<Self, NotAnObject> {
         let fields: Self = serde_json::from_slice(json).map_err(|_| NotAnObject::Syntax)?;
         let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
@@ -40,10 +40,10 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// Returns the value of `provider_id`. A missing one and `null` are empty, as toolhive reads them.
+    /// Returns the value of `provider_id`. A missing one and `null` count as empty, as in toolhive.
     ///
     /// # Errors
-    /// [`NotAnObject::ProviderId`] if the value is anything else than a string.
+    /// Returns [`NotAnObject::ProviderId`] if the value is neither a string nor `null`.
     pub fn provider_id(&self) -> Result<String, NotAnObject> {
         let Some((_, value)) = self.0.iter().find(|(name, _)| name == "provider_id") else {
             return Ok(String::new());
@@ -53,11 +53,11 @@ impl<'a> Fields<'a> {
             .map_err(|_| NotAnObject::ProviderId)
     }
 
-    /// Returns the object with another `provider_id`, which keeps its place or else comes first. The fields in
-    /// `last` are set too, and come last wherever they were before.
+    /// Returns the object with another `provider_id`, and with the fields in `last`. `provider_id` keeps its
+    /// position, or comes first if the object had none. The fields in `last` come last.
     ///
     /// # Errors
-    /// No fields of an object cause one.
+    /// No object causes one.
     pub fn rewrite(
         &self,
         provider_id: &str,
@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
             .iter()
             .map(|(name, value)| name.len() + value.get().len() + 4)
             .sum();
-        // Large enough: a buffer that grows leaves its old memory unwiped.
+        // The buffer is large enough: one that grows would leave its old memory unwiped.
         let room = size + 6 * provider_id.len() + 40 * last.len() + 64;
         let mut json = Zeroizing::new(Vec::with_capacity(room));
         let mut serializer = serde_json::Serializer::new(&mut *json);

@@ -7,7 +7,7 @@ use crate::types::{
     ClientId, ProviderName, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
 };
 
-/// The fields in the order in which they are written.
+/// The fields of a row in the order in which they are written.
 #[derive(Serialize)]
 struct Written<'a> {
     provider_id: &'a str,
@@ -35,7 +35,7 @@ struct Written<'a> {
 /// Encodes `row` as JSON. The bytes are wiped when they are dropped.
 ///
 /// # Errors
-/// No [`Row`] causes one. The type spares the caller a panic.
+/// No [`Row`] causes one. Returning a `Result` avoids a panic.
 pub fn encode(
     row: &Row,
     provider: &ProviderName,
@@ -65,7 +65,7 @@ pub fn encode(
             ReauthReason::InDoubt => "in_doubt",
         }),
     };
-    // Large enough for most rows: a buffer that grows leaves its old memory unwiped.
+    // The buffer is large enough for most rows. One that grows leaves its old memory unwiped.
     let mut json = Zeroizing::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));
     serde_json::to_writer(&mut *json, &written)?;
     Ok(json)

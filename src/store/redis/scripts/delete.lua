@@ -1,8 +1,8 @@
--- Deletes a row with its places in both indexes, in one step (I2).
+-- Deletes a row and its members in both indexes, in one step (I2).
 --
--- KEYS  1 row, 2 session index, 3 the mark of the grace period
--- ARGV  1 prefix of the tenant, 2 the version that it must have, or '', 3 '1' where replicas are waited for
--- Gives 'deleted', 'absent' or 'mismatch'.
+-- KEYS  1 row, 2 session index, 3 key of the grace period
+-- ARGV  1 prefix of the tenant, 2 the version that the row must have, or '', 3 '1' if the caller waits for replicas
+-- Returns 'deleted', 'absent' or 'mismatch'.
 local key, prefix, version = KEYS[1], ARGV[1], ARGV[2]
 local bytes = read(key)
 if not bytes then
@@ -12,6 +12,6 @@ if not bytes then
   return 'absent'
 end
 if version ~= '' and version_of(bytes, fields(bytes)) ~= version then return 'mismatch' end
-reach_indexes(bytes, KEYS[2], prefix)
+ensure_indexes_local(bytes, KEYS[2], prefix)
 remove(key, bytes, KEYS[2], prefix, redis.call('EXISTS', KEYS[3]) == 1)
 return 'deleted'

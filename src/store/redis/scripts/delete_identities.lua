@@ -1,9 +1,8 @@
--- Deletes those of some identities that belong to a user, and takes all of them out of the user's
--- set.
+-- Deletes those of the given identities that belong to a user. Removes all given keys from the user's set.
 --
 -- KEYS  1 the user's set of identities, 2... identities
 -- ARGV  1 user
--- Gives the number of identities deleted.
+-- Returns the number of deleted identities.
 local deleted = 0
 for i = 2, #KEYS do
   local bytes = read(KEYS[i])

@@ -1,19 +1,19 @@
--- Deletes those of some rows that belong to a user, each whole (I3), and takes all of them out of
--- the user's index. Rows of the older layout, one a session, are among them.
+-- Deletes those of the given rows that belong to a user, each whole (I3). Removes all given keys from the
+-- user's index. Rows of the older layout, which has one row per session, may be among them.
 --
--- KEYS  1 user index, 2 the mark of the grace period, 3... rows
+-- KEYS  1 user index, 2 key of the grace period, 3... rows
 -- ARGV  1 prefix of the tenant, 2 user
--- Gives the number of rows deleted.
+-- Returns the number of deleted rows.
 local index, prefix, user = KEYS[1], ARGV[1], ARGV[2]
 local grace = redis.call('EXISTS', KEYS[2]) == 1
 local rows, found = prefix .. 'upstream:', {}
--- All that may end the script comes before the first write.
+-- Everything that may end the script comes before the first write.
 for i = 3, #KEYS do
   local bytes = read(KEYS[i])
   if bytes and fields(bytes).user_id == user then
     local session = string.match(string.sub(KEYS[i], #rows + 1), '^([^:]*):')
     local session_index = session and rows .. 'idx:' .. session
-    if session_index then reach_indexes(bytes, session_index, prefix) end
+    if session_index then ensure_indexes_local(bytes, session_index, prefix) end
     found[#found + 1] = { KEYS[i], bytes, session_index }
   end
 end

@@ -1,39 +1,39 @@
--- What the other scripts share; it stands before each of them. Rows are decoded only to look at a
--- field, never encoded again: cjson doesn't give back what it read.
+-- What the scripts share. This file is put in front of each of them. Rows are decoded only to look at a field
+-- and never encoded again, because cjson doesn't reproduce what it read.
 
--- How many random members of an index one write looks at, to prune those whose row is gone. Each
--- write adds one member at most, so that in the long run a quarter of an index is dead at most.
+-- How many random members of an index one write looks at, to remove those whose row is gone. Each write adds
+-- one member at most, so that in the long run at most a quarter of an index is dead.
 local PROBES = 4
--- The largest index whose expiry is worked out again from its members.
+-- The largest index whose expiry is recomputed from its members.
 local RECOUNT = 128
 
--- The spelling of an id in a key, as in keyspace/spelling.rs.
+-- Returns the spelling of an id in a key, as keyspace/spelling.rs does.
 local function encode(id)
   return (string.gsub(id, '[%z\1-\32%%:{}\127]', function(c)
     return string.format('%%%02X', string.byte(c))
   end))
 end
 
-local function begins(text, head)
+local function starts_with(text, head)
   return string.sub(text, 1, #head) == head
 end
 
--- The answer of a command that may meet a value of another type: then it is nil. Any other error ends the
--- script, above all that a key is on its way to another node of a cluster.
+-- Returns the answer of a command, or nil if its key holds a value of another type. Any other error ends the
+-- script, most of all the error for a key that is moving to another node of a cluster.
 local function typed(answer)
   if type(answer) ~= 'table' or not answer.err then return answer end
   if not string.find(answer.err, 'WRONGTYPE', 1, true) then error(answer.err) end
   return nil
 end
 
--- Ends the script if `key`, which isn't among KEYS, may be on its way to another node. To be asked before
--- the first write: an error later would leave half of the work done.
-local function reach(key)
+-- Ends the script if `key`, which isn't among KEYS, may be moving to another node. A script calls this before
+-- its first write, because an error after that would leave half of the work done.
+local function ensure_local(key)
   redis.call('EXISTS', key)
 end
 
--- The bytes of a row; false if there is none, which `null` stands for too; '' if the key holds
--- something that is no string.
+-- Returns the bytes of a row. Returns false if there is no row or the value is `null`, and '' if the key
+-- holds something other than a string.
 local function read(key)
   local bytes = typed(redis.pcall('GET', key))
   if bytes == nil then return '' end
@@ -41,7 +41,7 @@ local function read(key)
   return bytes
 end
 
--- Whether `read` finds a row, without reading a long one.
+-- Whether `read` would find a row. Doesn't read a long value.
 local function exists(key)
   local length = typed(redis.pcall('STRLEN', key))
   if length == 0 then return redis.call('EXISTS', key) == 1 end
@@ -54,8 +54,8 @@ local function fields(bytes)
   return {}
 end
 
--- The version in decimal; where the writer keeps none, the first 52 bits of the SHA-1 of the row,
--- as in version.rs.
+-- Returns the version of a row in decimal. If the writer stored none, that is the first 52 bits of the SHA-1
+-- of the row, as in version.rs.
 local function version_of(bytes, row)
   local version = row.version
   if type(version) == 'number' and version >= 1 and version < 9007199254740992
@@ -74,14 +74,14 @@ local function user_index(prefix, row)
   return nil
 end
 
--- An index without expiry gets one again, if no member needs it to stay (I5). Members whose row is
--- gone go: with them alone it would stay for ever. Where a member can't be asked for, because it is on its way
--- to another node, the index stays as it is.
+-- Sets the expiry of an index that has none, unless a member needs the index to stay (I5). Removes the
+-- members whose row is gone, because an index of such members alone would stay for ever. If a member can't be
+-- read because it is moving to another node, the index stays as it is.
 local function expire_with_members(index, prefix)
   if redis.call('SCARD', index) > RECOUNT then return end
   local longest, dead = 0, {}
   for _, member in ipairs(redis.call('SMEMBERS', index)) do
-    if begins(member, prefix) then
+    if starts_with(member, prefix) then
       local left = redis.pcall('PTTL', member)
       if type(left) == 'table' or left == -1 then return end
       if left == -2 then dead[#dead + 1] = member end
@@ -92,8 +92,8 @@ local function expire_with_members(index, prefix)
   if longest > 0 then redis.call('PEXPIRE', index, longest) end
 end
 
--- Puts a row that is written already and lives for `ttl` ms (0: for ever) into an index, which then
--- lives as long at least.
+-- Adds a row to an index. The row is already written and lives for `ttl` ms (0: for ever). Afterwards the
+-- index lives at least as long as the row.
 local function index_add(index, member, ttl, prefix, no_expiry)
   local before = redis.call('PTTL', index)
   redis.call('SADD', index, member)
@@ -106,9 +106,11 @@ local function index_add(index, member, ttl, prefix, no_expiry)
   end
 end
 
--- Takes a row out of an index. One that is no set has no member to lose: an error here would leave
--- the row deleted and its other index as it was (I2). An index that loses its last member is gone, and is
--- not asked for any more: where a slot moves, a key that is gone is an error.
+-- Removes a row from an index.
+--
+-- An index that isn't a set has no member to remove. It causes no error, because an error here would leave
+-- the row deleted and its other index unchanged (I2). An index that loses its last member doesn't exist any
+-- more, and is not read again: while a slot moves, reading a missing key is an error.
 local function index_remove(index, member, prefix, no_expiry)
   local members = redis.pcall('SCARD', index)
   if type(members) == 'table' or redis.call('SREM', index, member) == 0 then return end
@@ -117,12 +119,12 @@ local function index_remove(index, member, prefix, no_expiry)
   end
 end
 
--- Removes a few members whose row is gone. Members outside of `prefix` are left alone (I10). One
--- question tells whether there is any, as mostly there is none. What can't be asked for stays.
+-- Removes a few members whose row is gone. Leaves members outside of `prefix` alone (I10), and members that
+-- can't be read. First one EXISTS tells whether there is anything to remove, because mostly there is not.
 local function prune(index, prefix)
   local own = {}
   for _, member in ipairs(redis.call('SRANDMEMBER', index, PROBES)) do
-    if begins(member, prefix) then own[#own + 1] = member end
+    if starts_with(member, prefix) then own[#own + 1] = member end
   end
   if #own == 0 then return end
   local alive = redis.pcall('EXISTS', unpack(own))
@@ -132,7 +134,8 @@ local function prune(index, prefix)
   end
 end
 
--- Whether a key holds a string with this SHA-1, or for '' nothing; nil if it holds something else.
+-- Whether a key holds a string with this SHA-1, or nothing if `sha` is ''. Returns nil if the key holds
+-- something else.
 local function holds(key, sha)
   local bytes = typed(redis.pcall('GET', key))
   if bytes == nil then return nil end
@@ -144,14 +147,15 @@ local function is_set(key)
   return typed(redis.pcall('SCARD', key)) ~= nil
 end
 
--- Reaches both indexes of a row that exists.
-local function reach_indexes(bytes, session_index, prefix)
-  reach(session_index)
+-- Ends the script if an index of an existing row may be moving to another node.
+local function ensure_indexes_local(bytes, session_index, prefix)
+  ensure_local(session_index)
   local index = user_index(prefix, fields(bytes))
-  if index then reach(index) end
+  if index then ensure_local(index) end
 end
 
--- Removes a row that exists, with its places in both indexes (I1, I2), which were reached before.
+-- Removes an existing row and its members in both indexes (I1, I2). `ensure_indexes_local` must be called
+-- before.
 local function remove(key, bytes, session_index, prefix, grace)
   redis.call('DEL', key)
   index_remove(session_index, key, prefix, false)
@@ -159,11 +163,12 @@ local function remove(key, bytes, session_index, prefix, grace)
   if index then index_remove(index, key, prefix, grace) end
 end
 
--- Writes something where nothing had to be written, so that WAIT after the script waits for what others wrote
--- before: some servers let it wait for the client's own last write only. To be called where `durable` is '1'.
+-- Writes something although nothing had to change, so that WAIT after the script waits for what other clients
+-- wrote before. On some servers WAIT waits only for the client's own last write. Writes nothing unless
+-- `durable` is '1'.
 local function fence(durable, prefix)
   local key = prefix .. 'broker:fence'
-  -- A new end is written also where Redis is out of memory.
+  -- PEXPIRE works even if Redis is out of memory.
   if durable == '1' and redis.call('PEXPIRE', key, 60000) == 0 then redis.call('SET', key, '1', 'PX', 60000) end
 end
 

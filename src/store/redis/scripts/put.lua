@@ -1,12 +1,13 @@
--- Writes a row whole if its conditions hold: row, session index and user index in one step (I1, I2).
+-- Writes a whole row if its conditions hold: the row, the session index and the user index in one step (I1,
+-- I2).
 --
--- KEYS  1 row, 2 session index, 3 the mark of the grace period, 4 user index (only with a user),
---       last: the source row (only with a source version)
--- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition:
---       'always', 'absent' or a version, 5 source version or '', 6 most rows a session may have,
---       7 '1' with a user, 8 the version of the row, 9 '1' where replicas are waited for
--- Gives 'written', 'exists', 'mismatch', 'source' or 'full'. 'written' also if the row is this very one already:
--- who got no answer may ask again.
+-- KEYS  1 row, 2 session index, 3 key of the grace period, 4 user index (only with a user), last: the source row
+--       (only with a source version)
+-- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition: 'always', 'absent' or
+--       a version, 5 source version or '', 6 how many rows the session may have, 7 '1' with a user, 8 version of the
+--       row, 9 '1' if the caller waits for replicas
+-- Returns 'written', 'exists', 'mismatch', 'source' or 'full'. Unless the condition is 'always', also returns
+-- 'written' if the key already holds this version, so that a caller whose answer was lost can call again.
 local key, session_index, prefix = KEYS[1], KEYS[2], ARGV[1]
 local ttl, condition, source, most = tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 local index = ARGV[7] == '1' and KEYS[4] or nil
@@ -26,21 +27,22 @@ if source ~= '' then
   local bytes = read(KEYS[#KEYS])
   if not bytes or version_of(bytes, fields(bytes)) ~= source then return 'source' end
 end
--- These also fail, before anything is written, where an index is no set.
+-- SCARD fails if an index isn't a set. Nothing has been written yet.
 local rows = redis.call('SCARD', session_index)
 if index then redis.call('SCARD', index) end
 if not old and rows >= most then
   local own, alive = string.sub(key, 1, #key - #string.match(key, '[^:]*$')), 0
   for _, member in ipairs(redis.call('SMEMBERS', session_index)) do
-    if begins(member, own) and exists(member) then alive = alive + 1 end
+    if starts_with(member, own) and exists(member) then alive = alive + 1 end
   end
   if alive >= most then return 'full' end
 end
 
 local old_index = old and user_index(prefix, old_fields)
-if old_index and old_index ~= index then reach(old_index) end
+if old_index and old_index ~= index then ensure_local(old_index) end
 
--- The first write is the one that Redis refuses when it is out of memory; then nothing is written.
+-- This is the write that Redis refuses when it is out of memory. It comes first, so that nothing is written
+-- then.
 if ttl == 0 then
   redis.call('SET', key, ARGV[2])
 else

@@ -1,8 +1,8 @@
-//! The primaries of a cluster's slots as its nodes tell them.
+//! The primaries of a cluster's slots, as its nodes report them.
 //!
-//! Nobody is asked as long as calls are answered: a node that lost a slot says so itself (`MOVED`), and one
-//! that lost the majority stops (`CLUSTERDOWN`). When a call goes wrong, all nodes are asked at once; where
-//! their answers differ about a slot, the one with the newer epoch counts.
+//! As long as calls are answered, no node is asked. A node that lost a slot says so itself (`MOVED`), and a
+//! node that lost the majority stops (`CLUSTERDOWN`). When a call fails, all nodes are asked at once. If
+//! their answers about a slot differ, the answer with the newer epoch counts.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,16 +29,16 @@ use crate::store::redis::{
     link::wire::{AtFault, ConnectError, Connection, Connector},
 };
 
-/// What a server is that can't be asked for the cluster.
+/// Describes a server that isn't a node of a cluster.
 pub const NO_NODE: &str =
     "is no node of a cluster; the URL of a single server begins with redis://";
 
 const NO_HOLDER: &str = "no node holds the tenant's slot";
 
-/// How long the first answer waits for others, which may know better.
+/// How long to wait for other nodes after the first answer, because they may know more.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// A cluster, and the task that asks its nodes when there is doubt.
+/// A cluster, and the task that asks its nodes when the primaries are in doubt.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Arc<Nodes>,
@@ -55,9 +55,10 @@ struct Nodes {
     primaries: Primaries,
     doubt: Doubt,
     known: Mutex<BTreeSet<Address>>,
-    /// The primaries that may have been followed, each with the time until which the nodes are asked about it.
+    /// The primaries that another server may have followed. The nodes are asked about each until the given
+    /// time.
     suspects: Mutex<Vec<(Arc<Primary>, Instant)>>,
-    /// Held by who asks.
+    /// Locked by the task that asks the nodes.
     turn: tokio::sync::Mutex<Option<Asked>>,
     last_failure: Mutex<Option<ConnectError>>,
 }
@@ -69,14 +70,14 @@ struct Asked {
     failure: Option<ConnectError>,
 }
 
-/// Who may hold keys of a slot.
+/// The servers that may hold keys of a slot.
 #[derive(Debug)]
 pub(super) struct Holders {
-    /// All primaries: a slot that moves is on two of them.
+    /// All primaries, because a slot that moves is on two of them.
     pub(super) primaries: Vec<Address>,
-    /// Which of them the slot belongs to, and since which epoch.
+    /// The primary that the slot belongs to, and its epoch.
     pub(super) holder: (Address, u64),
-    /// Whether the slot is on its way to another one.
+    /// Whether the slot is moving to or from this primary.
     pub(super) is_moving: bool,
 }
 
@@ -105,7 +106,7 @@ impl Cluster {
         }
     }
 
-    /// The primary of `slot`. Asks the nodes, if none is known that can be used.
+    /// Returns the primary of `slot`. Asks the nodes if no usable primary is known.
     pub(super) async fn primary(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
         self.task.get_or_init(|| {
             let mut task = JoinSet::new();
@@ -121,21 +122,22 @@ impl Cluster {
         found
     }
 
-    /// Why the last who looked for a primary found none.
+    /// Returns why the last search for a primary found none.
     pub(super) fn last_failure(&self) -> Option<ConnectError> {
         lock(&self.nodes.last_failure).clone()
     }
 
-    /// A node said that `slot` is now at `address`.
+    /// Takes note that a node said that `slot` is now at `address`.
     pub(super) fn moved(&self, slot: u16, address: &Address) {
         if self.nodes.primaries.move_slot(slot, address) {
             tracing::info!(%address, slot, "another node of the cluster holds a tenant's keys");
         }
     }
 
-    /// Something went wrong at `primary` that another primary would explain. The nodes are asked, in the
-    /// background, and again and again for `span`, until another one has followed it: of a primary that says
-    /// nothing any more nobody else tells.
+    /// Takes note that a request to `primary` failed in a way that a new primary would explain.
+    ///
+    /// The nodes are asked in the background, and again for `span` until another server has followed
+    /// `primary`. They have to be asked, because a primary that is silent doesn't say that it was followed.
     pub(super) fn suspect(&self, primary: &Arc<Primary>, span: Duration) {
         let end = Instant::now() + span;
         let mut suspects = lock(&self.nodes.suspects);
@@ -150,7 +152,7 @@ impl Cluster {
         self.nodes.doubt.raise();
     }
 
-    /// A connection to the node that a slot is on its way to, shared by all who need one.
+    /// Returns a connection to the node that a slot is moving to. All callers share it.
     pub(super) async fn importing(&self, address: &Address) -> Result<Connection, ConnectError> {
         let open_already = lock(&self.importing).get(address).cloned();
         if let Some(connection) = open_already.filter(|connection| !connection.is_broken()) {
@@ -161,7 +163,7 @@ impl Cluster {
         Ok(connection)
     }
 
-    /// Who may hold keys of `slot`.
+    /// Returns the servers that may hold keys of `slot`.
     pub(super) async fn holders(&self, slot: u16) -> Result<Holders, ConnectError> {
         let nodes = self.nodes.ask().await?;
         let holder = nodes
@@ -171,7 +173,7 @@ impl Cluster {
         if holder.has_failed {
             return Err(failed(&holder.address));
         }
-        // Only the holder itself tells that the slot is on its way.
+        // Only the holder itself says that the slot is moving.
         let told = nodes_of(&self.nodes.connector, &holder.address).await?;
         let itself = told.iter().find(|node| node.id == holder.id);
         let primaries: BTreeSet<_> = nodes
@@ -187,7 +189,7 @@ impl Cluster {
     }
 }
 
-/// Asks the nodes whenever there is doubt, for ever.
+/// Asks the nodes whenever the primaries are in doubt. Never returns.
 async fn ask_when_in_doubt(nodes: Arc<Nodes>) {
     loop {
         nodes.doubt.raised().await;
@@ -212,7 +214,7 @@ impl Nodes {
         Err(error)
     }
 
-    /// Asks the nodes, unless somebody did so since this was called.
+    /// Asks the nodes, unless another task did so since this was called.
     async fn look(&self) -> Result<(), ConnectError> {
         let called = Instant::now();
         let mut turn = self.turn.lock().await;
@@ -221,7 +223,7 @@ impl Nodes {
         {
             return failure.clone().map_or(Ok(()), Err);
         }
-        // Whoever asks, the nodes are asked ten times a second at most.
+        // The nodes are asked at most ten times a second, by all tasks together.
         if let Some(Asked { at, .. }) = &*turn {
             sleep_until(*at + FIRST).await;
         }
@@ -236,7 +238,7 @@ impl Nodes {
         asked.map(drop)
     }
 
-    /// Asks all nodes and goes by what they say, which it returns as one list.
+    /// Asks all nodes and updates the primaries. Returns the answers as one list.
     async fn ask(&self) -> Result<Vec<Node>, ConnectError> {
         let asked: Vec<_> = lock(&self.known).iter().cloned().collect();
         let mut answers: FuturesUnordered<_> = asked
@@ -266,14 +268,14 @@ impl Nodes {
             return Err(failure.unwrap_or_else(|| ConnectError::passing("no node answers")));
         }
         let nodes = nodes::merge(told);
-        // Nodes that have gone for good are forgotten; the seeds never are.
+        // Nodes that have left the cluster are forgotten. The seeds never are.
         *lock(&self.known) = nodes
             .iter()
             .map(|node| &node.address)
             .chain(&self.seeds)
             .cloned()
             .collect();
-        // A node that just gave its slots away still answers what it was sent; one that failed may not.
+        // A node that merely gave its slots away still answers earlier requests. A node that failed may not.
         let leave = |address: &Address| {
             let is_well =
                 |node: &Node| node.address == *address && node.is_primary && !node.has_failed;
@@ -297,7 +299,7 @@ fn failed(address: &Address) -> ConnectError {
     ConnectError::passing(format!("{address} has failed"))
 }
 
-/// What the node at `address` knows of all nodes.
+/// Returns what the node at `address` knows about all nodes.
 async fn nodes_of(connector: &Connector, address: &Address) -> Result<Vec<Node>, ConnectError> {
     let mut connection = open(connector, address).await?;
     let mut cmd = redis::cmd("CLUSTER");

@@ -1,4 +1,4 @@
-//! What a server says of itself.
+//! What a server says about itself.
 
 use std::collections::HashMap;
 
@@ -9,18 +9,18 @@ use crate::store::redis::{
     link::wire::{AtFault, ConnectError, Connection},
 };
 
-/// What a server says of itself.
+/// What a server says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// `master`, `slave` or `sentinel`.
     pub role: String,
     /// `standalone`, `cluster` or `sentinel`.
     pub mode: String,
-    /// Another one after each start of the process.
+    /// The id of the process. It differs after each start.
     pub run_id: String,
     /// How many replicas are connected.
     pub replicas: u32,
-    /// The first number of the version of Redis that it is like.
+    /// The major version of Redis that the server is compatible with.
     pub version: u32,
     /// Whether `min-replicas-to-write` is set.
     pub demands_replicas: bool,
@@ -30,7 +30,7 @@ impl Facts {
     /// Asks the server at `address`.
     ///
     /// # Errors
-    /// A [`ConnectError`], of the URL where the user may not ask.
+    /// Returns a [`ConnectError`]. It names the URL if the user may not ask.
     pub async fn ask(connection: &mut Connection, address: &Address) -> Result<Self, ConnectError> {
         let info = |section: &str| {
             let mut info = redis::cmd("INFO");
@@ -53,7 +53,7 @@ impl Facts {
         let field = |name: &str| server.get(name).cloned();
         Ok(Self {
             role: String::from_redis_value(role).unwrap_or_default(),
-            // Valkey 9 has the second name.
+            // Valkey 9 uses the second name.
             mode: field("redis_mode")
                 .or_else(|| field("server_mode"))
                 .unwrap_or_default(),
@@ -65,13 +65,14 @@ impl Facts {
                 .get("connected_slaves")
                 .and_then(|count| count.parse().ok())
                 .unwrap_or(0),
-            // Redis tells how many good replicas there are only where it demands some.
+            // Redis reports the number of good replicas only if it demands some.
             demands_replicas: replication.contains_key("min_slaves_good_slaves"),
         })
     }
 }
 
-/// A server's refusal to say something. It quotes no key: there is none in the question.
+/// Returns the error for a server that refuses to answer. The text quotes no key, because the question
+/// contains none.
 pub fn refusal(address: &Address, error: &redis::ServerError) -> ConnectError {
     let found = format!(
         "{address} answered {} {}",
@@ -84,7 +85,7 @@ pub fn refusal(address: &Address, error: &redis::ServerError) -> ConnectError {
     }
 }
 
-/// The lines `name:value` of an answer to INFO.
+/// Returns the lines `name:value` of an answer to INFO.
 fn fields(answer: Value) -> HashMap<String, String> {
     let text = String::from_redis_value(answer).unwrap_or_default();
     let pairs = text.lines().filter_map(|line| line.split_once(':'));

@@ -1,9 +1,10 @@
-//! Where the primaries are: one file a topology. Nothing else in the program knows which one it is.
+//! Where the primaries are. Each topology has a file. Nothing else in the program knows which topology there
+//! is.
 //!
-//! All keys of a tenant are in one hash slot, so that a tenant has one primary at a time, also in a cluster.
-//! The topology is the process's own and serves every slot: [`Topology::primary`] finds the primary of the one
-//! that is asked for. When another server takes over, connections to the last one end at once. With Sentinel
-//! the sentinels tell of it (`sentinel`), in a cluster the nodes do when a call goes wrong (`cluster`).
+//! All keys of a tenant are in one hash slot, so a tenant has one primary at a time, even in a cluster. The
+//! topology belongs to the process and serves every slot: [`Topology::primary`] finds the primary of any
+//! slot. When another server takes over, the connections to the last one end at once. With Sentinel the
+//! sentinels report it (`sentinel`). In a cluster the nodes report it when a call fails (`cluster`).
 
 mod cluster;
 mod facts;
@@ -27,11 +28,11 @@ use crate::store::redis::{Address, Deployment};
 use primaries::Primaries;
 use servers::Doubt;
 
-/// For how long the nodes of a cluster are asked again and again when a primary has not answered in time:
-/// longer than it takes until the next call finds that it doesn't.
+/// For how long the nodes of a cluster are asked repeatedly when a primary hasn't answered in time. This is
+/// longer than the next call takes to find that the primary still doesn't answer.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// Finds primaries.
+/// The primaries of a deployment, and what watches them.
 #[derive(Debug)]
 pub struct Topology {
     servers: Servers,
@@ -39,7 +40,7 @@ pub struct Topology {
     watch: Watch,
 }
 
-/// Who tells which servers are the primaries.
+/// What reports which servers are the primaries.
 #[derive(Debug)]
 enum Watch {
     Nobody,
@@ -48,7 +49,7 @@ enum Watch {
 }
 
 impl Topology {
-    /// The servers of `deployment`, which `connector` leads to.
+    /// Returns the topology of `deployment`. `connector` connects to its servers.
     #[must_use]
     pub fn new(deployment: Deployment, connector: Connector) -> Self {
         let mode = Mode::of(&deployment);
@@ -88,15 +89,15 @@ impl Topology {
         }
     }
 
-    /// How the servers are connected to.
+    /// Returns what connects to the servers.
     pub fn servers(&self) -> &Servers {
         &self.servers
     }
 
-    /// The primary of `slot`, as far as is known. Asks, where what is known may be out of date.
+    /// Returns the primary of `slot`. Asks the sentinels or the nodes if it isn't known.
     ///
     /// # Errors
-    /// A [`ConnectError`] if none is known.
+    /// Returns a [`ConnectError`] if no primary is known.
     pub async fn primary(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
         match &self.watch {
             Watch::Nobody => {}
@@ -109,14 +110,14 @@ impl Topology {
         self.primaries.of(slot).ok_or_else(unknown)
     }
 
-    /// Which term of which server the primary of `slot` is in, if that is known: equal for two slots that one
-    /// server holds.
+    /// Returns the term of the primary of `slot`, if one is known. Two slots with the same term have the same
+    /// primary.
     #[must_use]
     pub fn known(&self, slot: u16) -> Option<u64> {
         self.primaries.of(slot).map(|primary| primary.term)
     }
 
-    /// Why no primary of `slot` is known, for those who waited for one in vain.
+    /// Returns why no primary is known, for callers that waited for one in vain.
     pub fn trouble(&self) -> Option<ConnectError> {
         match &self.watch {
             Watch::Nobody => None,
@@ -125,10 +126,10 @@ impl Topology {
         }
     }
 
-    /// A connection to the node that a slot is on its way to.
+    /// Returns a connection to the node that a slot is moving to.
     ///
     /// # Errors
-    /// A [`ConnectError`].
+    /// Returns a [`ConnectError`].
     pub async fn connect_importing(&self, address: &Address) -> Result<Connection, ConnectError> {
         match &self.watch {
             Watch::Nodes(cluster) => Ok(cluster.importing(address).await?.asking()),
@@ -138,7 +139,8 @@ impl Topology {
         }
     }
 
-    /// Takes note of what a request about `slot`, which was sent to `primary`, came to.
+    /// Takes note that a request about `slot`, which was sent to `primary`, failed with an error of this
+    /// class.
     pub fn note(&self, slot: u16, primary: &Arc<Primary>, class: &ErrorClass) {
         let Watch::Nodes(cluster) = &self.watch else {
             return;
@@ -154,11 +156,11 @@ impl Topology {
         }
     }
 
-    /// Whether the primaries are surely those that are known, or were until [`sentinel::STALENESS`] ago at most.
+    /// Whether the known primaries are surely right, or were so at most [`sentinel::STALENESS`] ago.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         match &self.watch {
-            // A cluster's primary itself stops when it can't reach the majority any more.
+            // A primary of a cluster stops by itself when it can't reach the majority any more.
             Watch::Nobody | Watch::Nodes(_) => true,
             Watch::Sentinels(sentinels) => sentinels.is_confirmed(),
         }

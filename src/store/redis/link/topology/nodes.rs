@@ -1,31 +1,31 @@
-//! What a node of a cluster knows of the others: its answer to CLUSTER NODES.
+//! What a node of a cluster knows about the others: its answer to CLUSTER NODES.
 
 use std::collections::HashMap;
 
 use super::primaries::Claim;
 use crate::store::redis::Address;
 
-/// A node, as another one sees it.
+/// A node of a cluster, as another node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its name, for good.
+    /// The node's id, which never changes.
     pub id: String,
-    /// Where it is.
+    /// The node's address.
     pub address: Address,
-    /// Whether it holds slots of its own.
+    /// Whether the node is a primary.
     pub is_primary: bool,
-    /// Whether the others can't reach it.
+    /// Whether the other nodes can't reach it.
     pub has_failed: bool,
-    /// Grows with each change of who holds what.
+    /// The configuration epoch, which grows with each change of the holders of slots.
     pub epoch: u64,
-    /// First and last slots of what it holds.
+    /// The ranges of slots that the node holds, each with its first and last slot.
     pub slots: Vec<(u16, u16)>,
-    /// Slots on their way from or to it. A node tells that of itself only.
+    /// The slots that are moving from or to the node. A node reports only its own.
     pub moving: Vec<u16>,
 }
 
 impl Node {
-    /// Whether the slot is its.
+    /// Whether the node holds `slot`.
     pub fn holds(&self, slot: u16) -> bool {
         self.slots
             .iter()
@@ -33,7 +33,7 @@ impl Node {
     }
 }
 
-/// The nodes in an answer of the node at `asked`. Those that nobody knows the place of are left out.
+/// Returns the nodes in an answer of the node at `asked`. Leaves out nodes whose address is unknown.
 pub fn parse(answer: &str, asked: &Address) -> Vec<Node> {
     answer
         .lines()
@@ -41,8 +41,8 @@ pub fn parse(answer: &str, asked: &Address) -> Vec<Node> {
         .collect()
 }
 
-/// What several nodes know, as one list. Of each node the word that counts is the one with the newest epoch, and
-/// each slot belongs to the primary that took it last.
+/// Merges the answers of several nodes. If answers about a node differ, the one with the newest epoch counts.
+/// Each slot belongs to the primary with the newest epoch among those that claim it.
 pub fn merge(told: Vec<Vec<Node>>) -> Vec<Node> {
     let mut newest = HashMap::<String, Node>::new();
     for node in told.into_iter().flatten() {
@@ -52,7 +52,7 @@ pub fn merge(told: Vec<Vec<Node>>) -> Vec<Node> {
         }
     }
     let mut nodes: Vec<_> = newest.into_values().collect();
-    // Who has the newer epoch comes first, and takes its slots from those who come later.
+    // Nodes with a newer epoch come first and take their slots from those that come later.
     nodes.sort_by(|a, b| (b.epoch, &a.id).cmp(&(a.epoch, &b.id)));
     let mut taken = vec![false; 1 << 14];
     for node in &mut nodes {
@@ -63,13 +63,13 @@ pub fn merge(told: Vec<Vec<Node>>) -> Vec<Node> {
     nodes
 }
 
-/// Which of two words about one node counts: the newer one. Of the same epoch, that it has failed or isn't a
-/// primary any more is newer than that it is well.
+/// Ranks two answers about one node: the newer one counts. With the same epoch, an answer that the node has
+/// failed or is no primary any more counts as newer than one that it works.
 fn rank(node: &Node) -> (u64, bool, bool) {
     (node.epoch, !node.is_primary, node.has_failed)
 }
 
-/// The parts of `ranges` that aren't taken. Takes them.
+/// Returns the parts of `ranges` that aren't taken, and marks them as taken.
 fn free(ranges: &[(u16, u16)], taken: &mut [bool]) -> Vec<(u16, u16)> {
     let mut free = Vec::<(u16, u16)>::new();
     for slot in ranges.iter().flat_map(|&(first, last)| first..=last) {
@@ -87,7 +87,7 @@ fn free(ranges: &[(u16, u16)], taken: &mut [bool]) -> Vec<(u16, u16)> {
     free
 }
 
-/// What the primaries among `nodes` hold.
+/// Returns what the primaries among `nodes` hold.
 pub fn claims(nodes: &[Node]) -> Vec<Claim> {
     let holders = nodes
         .iter()
@@ -100,7 +100,7 @@ pub fn claims(nodes: &[Node]) -> Vec<Claim> {
     holders.map(claim).collect()
 }
 
-/// `<id> <ip:port@bus[,hostname]> <flags> <primary> <ping> <pong> <epoch> <link> <slot>...`
+/// Parses a line `<id> <ip:port@bus[,hostname]> <flags> <primary> <ping> <pong> <epoch> <link> <slot>...`.
 fn node(line: &str, asked: &Address) -> Option<Node> {
     let mut fields = line.split(' ');
     let id = fields.next()?.to_owned();
@@ -113,7 +113,7 @@ fn node(line: &str, asked: &Address) -> Option<Node> {
     }
     let (host, port) = place.split('@').next()?.rsplit_once(':')?;
     let host = match (host, asked) {
-        // It doesn't know its own address yet.
+        // The node doesn't know its own address yet.
         ("", Address::Tcp(asked, _)) => asked,
         (host, _) => host,
     };
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_newest_epoch_counts_slot_by_slot() {
-        // `a` was cut off when `b` took over what it had, and later got slot 9 from `c`.
+        // `a` was cut off when `b` took over its slots. Later `b` got slot 9 from `c`.
         let stale = "a 1.1.1.1:1@2 myself,master - 0 0 1 connected 0-8\n\
                      b 1.1.1.1:2@2 slave a 0 0 1 connected\n\
                      c 1.1.1.1:3@2 master - 0 0 2 connected 9-20";

@@ -1,7 +1,7 @@
-//! Which server is the primary of which slot, as far as is known.
+//! Which server is the primary of which slot, as far as the process knows.
 //!
-//! One table for the whole process. With a single server and with Sentinel, one server is the primary of
-//! everything; in a cluster, each slot has a primary of its own.
+//! There is one table for the whole process. With a single server and with Sentinel, one server is the
+//! primary of everything. In a cluster, each slot has its own primary.
 
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError, Weak,
@@ -17,21 +17,21 @@ use crate::store::redis::{
 
 /// How many slots a Redis Cluster has.
 const SLOTS: usize = 16_384;
-/// Stands for a slot that no server is known to hold.
+/// Marks a slot that no server is known to hold.
 const NOBODY: u16 = u16::MAX;
 
-/// A server that is the primary of something, as far as is known, and the connections to it.
+/// A server that is known as the primary of some slots, and the connections to it.
 #[derive(Debug)]
 pub struct Primary {
-    /// Where it is.
+    /// The server's address.
     pub address: Address,
-    /// Differs between two times at which the same server was the primary.
+    /// Differs each time that the server becomes the primary.
     pub term: u64,
-    /// The pools of connections to it, made at their first use.
+    /// The pools of connections to it. They are made when they are first used.
     pub connections: OnceLock<Connections>,
-    /// The connections that have to end with its time as primary.
+    /// The connections that have to end when the server is no longer the primary.
     states: Mutex<Vec<Weak<ConnectionState>>>,
-    /// Whether its time is over.
+    /// Whether the server is no longer the primary.
     is_over: watch::Sender<bool>,
     /// Whether the other nodes of the cluster can't reach it.
     has_failed: AtomicBool,
@@ -40,9 +40,11 @@ pub struct Primary {
 /// What becomes of the connections to a server that is no longer a primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
-    /// They end at once: the server may go on answering, and not know that it was followed.
+    /// The connections end at once. The server may not know that another one followed it, and may go on
+    /// answering.
     Now,
-    /// They take no new requests. The server knows, so what it was sent before may be answered still.
+    /// The connections get no new requests. The server knows that another one followed it, so it may still
+    /// answer earlier requests.
     WhenAnswered,
 }
 
@@ -54,18 +56,18 @@ pub struct Primaries(Arc<watch::Sender<Table>>);
 struct Table {
     terms: u64,
     primaries: Vec<Arc<Primary>>,
-    /// The place of each slot's primary in `primaries`; `None`: the first one holds everything.
+    /// The position of each slot's primary in `primaries`. `None` means that the first one holds everything.
     slots: Option<Box<[u16]>>,
 }
 
 /// A server of a cluster and the slots that it holds, by the first and the last of each range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Where the server is.
+    /// The server's address.
     pub address: Address,
     /// Whether the other nodes can't reach it.
     pub has_failed: bool,
-    /// What it holds.
+    /// The ranges of slots that it holds.
     pub slots: Vec<(u16, u16)>,
 }
 
@@ -81,7 +83,8 @@ impl Primary {
         }
     }
 
-    /// Ends the connection when the server's time as primary ends. `false`: it has ended.
+    /// Takes over a connection, which ends when the server is no longer the primary. Returns `false` if it
+    /// already isn't.
     pub fn adopt(&self, state: &Arc<ConnectionState>) -> bool {
         let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
         if *self.is_over.borrow() {
@@ -92,13 +95,13 @@ impl Primary {
         true
     }
 
-    /// Waits until the server's time as primary is over.
+    /// Waits until the server is no longer the primary.
     pub async fn over(&self) {
         // The sender lives as long as `self`.
         _ = self.is_over.subscribe().wait_for(|&is_over| is_over).await;
     }
 
-    /// Whether the server's time as primary is over.
+    /// Whether the server is no longer the primary.
     pub fn is_over(&self) -> bool {
         *self.is_over.borrow()
     }
@@ -126,7 +129,7 @@ impl Table {
         }
     }
 
-    /// The entry for the server at `address`, which may be a new one.
+    /// Returns the entry for the server at `address`, or a new entry if it has none.
     fn entry(&mut self, address: &Address) -> Arc<Primary> {
         let known = self
             .primaries
@@ -141,12 +144,12 @@ impl Table {
 }
 
 impl Primaries {
-    /// A table in which one server will hold everything.
+    /// Returns a table in which one server will hold everything.
     pub fn of_everything() -> Self {
         Self(Arc::new(watch::Sender::new(Table::default())))
     }
 
-    /// A table of a cluster's slots.
+    /// Returns a table of a cluster's slots.
     pub fn of_slots() -> Self {
         let slots = vec![NOBODY; SLOTS].into_boxed_slice();
         Self(Arc::new(watch::Sender::new(Table {
@@ -155,12 +158,12 @@ impl Primaries {
         })))
     }
 
-    /// The primary of `slot`, if one is known.
+    /// Returns the primary of `slot`, if one is known.
     pub fn of(&self, slot: u16) -> Option<Arc<Primary>> {
         self.0.borrow().holder(slot).cloned()
     }
 
-    /// The primary of `slot`, if one is known and the other nodes of the cluster can reach it.
+    /// Returns the primary of `slot`, if one is known and the other nodes of the cluster can reach it.
     pub fn usable(&self, slot: u16) -> Option<Arc<Primary>> {
         let primary = self.of(slot)?;
         (!primary.has_failed()).then_some(primary)
@@ -175,7 +178,7 @@ impl Primaries {
             .any(|held| Arc::ptr_eq(held, primary))
     }
 
-    /// From now on the server at `address` holds everything. Returns whether it was another one before.
+    /// Makes the server at `address` the primary of everything. Returns whether it wasn't so before.
     pub fn switch(&self, address: &Address) -> bool {
         let mut last = None;
         let switched = self.0.send_if_modified(|table| {
@@ -193,7 +196,7 @@ impl Primaries {
         switched
     }
 
-    /// A node of the cluster said that `slot` is at `address`. Returns whether it was elsewhere before.
+    /// Makes the server at `address` the primary of `slot`. Returns whether it wasn't so before.
     pub fn move_slot(&self, slot: u16, address: &Address) -> bool {
         self.0.send_if_modified(|table| {
             if table
@@ -218,8 +221,8 @@ impl Primaries {
         })
     }
 
-    /// From now on the servers of a cluster hold what `claims` says. `leave` says what becomes of the
-    /// connections to a server that holds nothing any more. Returns the servers that are new.
+    /// Replaces the table of a cluster's slots by `claims`. `leave` says what becomes of the connections to a
+    /// server that holds nothing any more. Returns the servers that are new.
     pub fn replace(&self, claims: &[Claim], leave: impl Fn(&Address) -> Leave) -> Vec<Address> {
         let (mut gone, mut new) = (Vec::new(), Vec::new());
         self.0.send_if_modified(|table| {
@@ -258,7 +261,7 @@ impl Primaries {
         new
     }
 
-    /// Waits until a primary of `slot` that can be used is known, and is another one than `last`.
+    /// Waits until a usable primary of `slot` is known that is another one than `last`.
     pub async fn changed(&self, slot: u16, last: Option<&Arc<Primary>>) {
         let is_other = |table: &Table| {
             let holder = table.holder(slot).filter(|held| !held.has_failed());
@@ -326,13 +329,13 @@ mod tests {
         assert_eq!(holder(&primaries, 100).as_deref(), Some("b:6379"));
         let b = primaries.of(100).unwrap();
 
-        // A slot that moves takes nothing from the others of its server.
+        // When a slot moves, its server keeps the other slots.
         assert!(primaries.move_slot(100, &address("c")));
         assert_eq!(holder(&primaries, 100).as_deref(), Some("c:6379"));
         assert_eq!(holder(&primaries, 101).as_deref(), Some("b:6379"));
         assert!(!*b.is_over.borrow());
 
-        // A server that fails is not used, and one that was followed is left.
+        // A server that failed is not used. A server that was followed is left.
         let mut claims = [claim("a", (0, 99)), claim("c", (100, 16_383))];
         claims[0].has_failed = true;
         assert!(primaries.replace(&claims, |_| Leave::Now).is_empty());

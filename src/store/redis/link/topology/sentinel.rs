@@ -1,9 +1,9 @@
-//! The primary as the sentinels tell it.
+//! The primary, as the sentinels report it.
 //!
-//! Every sentinel is asked four times a second and at once when it announces something. Of what they
-//! say the newest counts, by the configuration epoch that they agree on: one that was cut off is not
-//! believed. So a primary that was demoted is left within milliseconds of the announcement, and
-//! within [`STALENESS`] where none arrived.
+//! Every sentinel is asked four times a second, and at once when it announces something. Of their answers the
+//! newest counts, by the configuration epoch on which the sentinels agree. So a sentinel that was cut off
+//! isn't believed. A primary that was demoted is left within milliseconds of the announcement, or within
+//! [`STALENESS`] if no announcement arrived.
 
 use std::{
     sync::{
@@ -30,16 +30,16 @@ use crate::store::redis::{
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long a sentinel may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long the first answer waits for others, which may know better.
+/// How long to wait for other sentinels after the first answer, because they may know more.
 const FIRST: Duration = Duration::from_millis(300);
-/// How long the word of a sentinel counts. A primary that no majority of them has named for so long
-/// may have been followed by another one.
+/// How long an answer of a sentinel counts. If no majority has named the primary for this time, another
+/// server may have followed it.
 pub const STALENESS: Duration = Duration::from_secs(2);
 
-/// A slot: the primary holds all of them.
+/// Any slot, because the primary holds all of them.
 const ANY: u16 = 0;
 
-/// What announces that the primary may be another one.
+/// The channels on which sentinels announce that the primary may be another one.
 const CHANNELS: [&str; 3] = ["+switch-master", "+promoted-slave", "+config-update-from"];
 
 /// The sentinels of a primary.
@@ -58,7 +58,7 @@ struct Board {
     master: String,
     primaries: Primaries,
     heard: Mutex<Heard>,
-    /// Until when a majority's word counts, in milliseconds since `begun`.
+    /// Until when a majority confirms the primary, in milliseconds since `begun`.
     confirmed_until: AtomicU64,
     begun: Instant,
 }
@@ -118,7 +118,7 @@ impl Sentinels {
         known.map_err(|_| self.board.why_unknown())
     }
 
-    /// Why no primary is known.
+    /// Returns why no primary is known.
     pub(super) fn why_unknown(&self) -> ConnectError {
         self.board.why_unknown()
     }
@@ -134,7 +134,7 @@ impl Board {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of what the sentinel `at` said.
+    /// Takes note of the answer of the sentinel `at`.
     fn note(&self, at: usize, said: Result<Word, ConnectError>) {
         let mut heard = self.heard();
         let word = match said {
@@ -175,8 +175,8 @@ impl Board {
         }
     }
 
-    /// Why no primary is known: a setting that is wrong, if most sentinels say so. A single one may just have
-    /// been started, or not be set up yet.
+    /// Returns why no primary is known. Names a wrong setting only if most sentinels do. A single sentinel
+    /// may just have been started, or not be set up yet.
     fn why_unknown(&self) -> ConnectError {
         let heard = self.heard();
         let failures: Vec<_> = heard.failures.iter().flatten().collect();
@@ -202,9 +202,11 @@ impl Heard {
         self.words.len() / 2 + 1
     }
 
-    /// The word that counts: of the newest epoch, and of those that name the `current` primary if any does.
-    /// Sentinels that have been silent are left out where a majority isn't: what they said may have been
-    /// taken back.
+    /// Returns the answer that counts: the one with the newest epoch. Of several with this epoch, one that
+    /// names the `current` primary counts.
+    ///
+    /// If a majority has answered lately, the other sentinels are left out, because their answers may be out
+    /// of date.
     fn newest(&self, current: Option<&Address>) -> Option<Word> {
         let fresh = |word: &&Word| word.at.elapsed() < STALENESS;
         let all: Vec<_> = self.words.iter().flatten().collect();
@@ -219,7 +221,7 @@ impl Heard {
     }
 }
 
-/// Asks a sentinel, for ever.
+/// Asks a sentinel again and again. Never returns.
 async fn follow(board: Arc<Board>, at: usize, address: Address, connector: Connector) {
     loop {
         let error = listen(&board, at, &address, &connector).await;
@@ -228,7 +230,7 @@ async fn follow(board: Arc<Board>, at: usize, address: Address, connector: Conne
     }
 }
 
-/// Asks a sentinel until that fails.
+/// Asks a sentinel again and again until that fails. Returns the error.
 async fn listen(
     board: &Board,
     at: usize,
@@ -268,8 +270,8 @@ async fn listen(
     }
 }
 
-/// Which server the sentinel holds for the primary, and since which epoch. In a failover the first
-/// question is answered with the new one earlier than the second.
+/// Asks which server the sentinel considers the primary, and since which epoch. During a failover, the answer
+/// to the first question changes earlier than the answer to the second.
 async fn ask(sentinel: &mut Opened, address: &Address, master: &str) -> Result<Word, ConnectError> {
     let mut pipeline = redis::Pipeline::new();
     pipeline
@@ -330,7 +332,7 @@ mod tests {
         Some(Word { address, epoch, at })
     }
 
-    /// What counts of three words, where `current` was the primary.
+    /// Returns the address that counts of three answers if `current` was the primary.
     fn counts(words: [Option<Word>; 3], current: Option<&str>) -> String {
         let heard = Heard {
             words: words.into(),
@@ -352,7 +354,7 @@ mod tests {
 
     #[test]
     fn who_fell_silent_is_not_believed_for_ever() {
-        // Two sentinels were set up anew, which starts their epochs over, while the third was away.
+        // Two sentinels were set up again, which restarts their epochs, while the third was away.
         let words = [word("b", 0, NOW), word("b", 0, NOW), word("a", 7, LONG_AGO)];
         assert_eq!(counts(words, Some("a")), "b:6379");
         let words = [word("b", 0, NOW), None, word("a", 7, LONG_AGO)];

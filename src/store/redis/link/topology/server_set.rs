@@ -1,37 +1,39 @@
-//! Which servers hold a tenant's keys: for whoever goes through all of them, and has to know whether that was
-//! one and the same data from the beginning to the end.
+//! Which servers hold a tenant's keys. A walk over all keys needs this, and has to know whether the servers
+//! stayed the same from its beginning to its end.
 
 use std::time::Duration;
 
 use super::{Topology, Watch};
 use crate::store::redis::{Address, link::wire::ConnectError};
 
-/// The servers that may hold keys of a tenant. Two sets that are equal, neither moving, mean that no key can
-/// have been missed between them: no server failed over, was restarted, or gave the slot away.
+/// The servers that may hold keys of a tenant.
+///
+/// If two sets are equal and neither is moving, no server failed over, was restarted or gave the slot away
+/// between them. So no key was missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSet {
     /// The servers.
     pub servers: Vec<Server>,
-    /// Which of a cluster's servers the slot belongs to, and since which epoch.
+    /// The server of a cluster that the slot belongs to, and its epoch.
     holder: Option<(Address, u64)>,
-    /// Whether keys are on their way from one server to another.
+    /// Whether keys are moving from one server to another.
     pub is_moving: bool,
 }
 
 /// A server that holds keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Where it is.
+    /// The server's address.
     pub address: Address,
-    /// Differs after each start of the process: what a cursor of SCAN means is gone then.
+    /// The id of the process. It differs after each start, and a cursor of SCAN is invalid then.
     pub run_id: String,
 }
 
 impl Topology {
-    /// Which servers hold keys of `slot` now.
+    /// Returns the servers that hold keys of `slot` now.
     ///
     /// # Errors
-    /// A [`ConnectError`], also as long as one of them is no primary.
+    /// Returns a [`ConnectError`], also while one of the servers is a replica.
     pub async fn server_set(
         &self,
         slot: u16,
@@ -42,7 +44,10 @@ impl Topology {
                 let holders = cluster.holders(slot).await?;
                 (holders.primaries, Some(holders.holder), holders.is_moving)
             }
-            _ => (vec![self.primary(slot).await?.address.clone()], None, false),
+            Watch::Nobody | Watch::Sentinels(_) => {
+                let primary = self.primary(slot).await?;
+                (vec![primary.address.clone()], None, false)
+            }
         };
         let mut servers = Vec::with_capacity(addresses.len());
         for address in addresses {

@@ -1,4 +1,4 @@
-//! How the servers that hold data are connected to, whichever they are.
+//! Connecting to the servers that hold data.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use crate::store::redis::{
     link::wire::{AtFault, ConnectError, Connection, Connector},
 };
 
-/// Connects to servers of one deployment. Clones are the same.
+/// Connects to the servers of one deployment. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Servers {
     connector: Connector,
@@ -25,7 +25,7 @@ pub struct Servers {
     doubt: Doubt,
 }
 
-/// What kind of deployment the servers belong to.
+/// The kind of deployment that the servers belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// One server.
@@ -36,12 +36,12 @@ pub enum Mode {
     Cluster,
 }
 
-/// Says that what is known of the primaries may be out of date. Clones are the same.
+/// A signal that what is known about the primaries may be out of date. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Doubt(Arc<Notify>);
 
 impl Mode {
-    /// The kind of a deployment.
+    /// Returns the kind of a deployment.
     pub fn of(deployment: &Deployment) -> Self {
         match deployment {
             Deployment::Standalone(_) => Self::Standalone,
@@ -57,19 +57,19 @@ impl Mode {
 }
 
 impl Doubt {
-    /// From now on there is doubt, until who waits for it has heard of it.
+    /// Raises the signal. It stays raised until the task that waits for it has seen it.
     pub fn raise(&self) {
         self.0.notify_one();
     }
 
-    /// Waits until there is doubt.
+    /// Waits until the signal is raised, and lowers it.
     pub async fn raised(&self) {
         self.0.notified().await;
     }
 }
 
 impl Servers {
-    /// Servers that `connector` leads to.
+    /// Returns the servers that `connector` connects to.
     pub fn new(connector: Connector, mode: Mode, doubt: Doubt) -> Self {
         Self {
             connector,
@@ -78,21 +78,21 @@ impl Servers {
         }
     }
 
-    /// What kind of deployment the servers belong to.
+    /// Returns the kind of deployment that the servers belong to.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// How long connecting may take.
+    /// Returns how long connecting may take.
     pub fn connect_timeout(&self) -> Duration {
         self.connector.connect_timeout
     }
 
-    /// Connects to `primary`, whose answers may take `timeout`, and tells what it says of itself. The
-    /// connection ends when the server's time as primary is over.
+    /// Connects to `primary`. Returns the connection and what the server says about itself. An answer may
+    /// take `timeout`. The connection ends when the server is no longer the primary.
     ///
     /// # Errors
-    /// A [`ConnectError`], also if the server is no primary any more.
+    /// Returns a [`ConnectError`], also if the server is not the primary any more.
     pub async fn connect(
         &self,
         primary: &Primary,
@@ -118,15 +118,16 @@ impl Servers {
                 }
                 connected
             }
-            // The server that was connected to may never answer.
+            // The server may never answer.
             () = primary.over() => Err(ConnectError::passing(FOLLOWED)),
         }
     }
 
-    /// Connects to the server at `address`, whatever its role, and tells what it says of itself.
+    /// Connects to the server at `address`, whatever its role. Returns the connection and what the server
+    /// says about itself.
     ///
     /// # Errors
-    /// A [`ConnectError`], also if the server belongs to another kind of deployment.
+    /// Returns a [`ConnectError`], also if the server belongs to another kind of deployment.
     pub async fn connect_to(
         &self,
         address: &Address,

@@ -1,6 +1,6 @@
-//! Which setting is wrong, where one is. How settings are spelled is not known here.
+//! Which setting is wrong, if one is. This module doesn't know how settings are spelled.
 
-/// A server that the broker connects to, by the settings that are for it.
+/// The kind of a server. It decides which settings apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A Redis server, which holds data.
@@ -9,27 +9,27 @@ pub enum Peer {
     Sentinel,
 }
 
-/// The setting that is wrong.
+/// A setting that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtFault {
-    /// Where Redis is, as which user, and whether over TLS.
+    /// The URL: where Redis is, which user logs in, and whether the connection uses TLS.
     Url,
-    /// A password that is given as such.
+    /// A password that is in the configuration itself.
     Password(Peer),
     /// The file that holds a password.
     PasswordFile(Peer),
     /// One of the settings for TLS.
     Tls(Peer, TlsPart),
-    /// The user at the sentinels.
+    /// The user that logs in to the sentinels.
     SentinelUsername,
-    /// Whether the sentinels are spoken to over TLS.
+    /// Whether connections to sentinels use TLS.
     SentinelTls,
 }
 
 /// A part of the settings for TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsPart {
-    /// The authorities that may vouch for a server.
+    /// The authorities that the broker trusts.
     Authorities,
     /// The broker's own certificate.
     Certificate,

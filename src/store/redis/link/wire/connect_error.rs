@@ -1,4 +1,4 @@
-//! Why there is no connection: something that may pass, or a setting that is wrong.
+//! Why there is no connection: either for a reason that may pass, or because a setting is wrong.
 
 use std::{error::Error, io};
 
@@ -8,20 +8,21 @@ use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMess
 use super::{AtFault, Connector, TlsPart};
 use crate::store::redis::{Address, Password};
 
-/// Why there is no connection. Its texts name servers, files and settings, never a secret.
+/// Why there is no connection. The text names servers, files and settings, but never a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{found}")]
 pub struct ConnectError {
-    /// The setting that is wrong. `None`: none may be, and trying again may help.
+    /// The setting that is wrong. `None` means that no setting is known to be wrong, and trying again may
+    /// help.
     pub at_fault: Option<AtFault>,
     /// What was found.
     pub found: String,
-    /// Whether the server just didn't answer, which another reason may explain.
+    /// Whether the server merely didn't answer. Then a second look may find a better reason.
     pub(super) is_silence: bool,
 }
 
 impl ConnectError {
-    /// One that may pass.
+    /// Returns an error that may pass.
     pub fn passing(found: impl Into<String>) -> Self {
         Self {
             at_fault: None,
@@ -30,7 +31,7 @@ impl ConnectError {
         }
     }
 
-    /// One of a server that takes connections and doesn't answer.
+    /// Returns an error for a server that accepts connections but doesn't answer.
     pub(super) fn silence(found: impl Into<String>) -> Self {
         Self {
             is_silence: true,
@@ -38,7 +39,7 @@ impl ConnectError {
         }
     }
 
-    /// One that passes when the setting is changed, or the server is.
+    /// Returns an error that passes only when the setting is changed, or the server is.
     pub fn of(at_fault: AtFault, found: impl Into<String>) -> Self {
         Self {
             at_fault: Some(at_fault),
@@ -47,7 +48,7 @@ impl ConnectError {
         }
     }
 
-    /// What a failed TLS handshake means.
+    /// Returns the error for a failed TLS handshake.
     pub(super) fn at_handshake(
         connector: &Connector,
         address: &Address,
@@ -62,7 +63,8 @@ impl ConnectError {
         }
     }
 
-    /// What a server has against a handshake that is over, if it said so.
+    /// Returns the error for an alert that the server sent after the handshake. Returns `None` if it sent
+    /// none.
     pub(super) fn of_alert(
         connector: &Connector,
         address: &Address,
@@ -71,7 +73,7 @@ impl ConnectError {
         Some(Self::of_tls(connector, address, rustls_error(error)?))
     }
 
-    /// What a failed login means.
+    /// Returns the error for a failed login.
     pub(super) fn at_login(connector: &Connector, address: &Address, error: &RedisError) -> Self {
         match error.code() {
             Some("WRONGPASS") => {
@@ -93,7 +95,7 @@ impl ConnectError {
                 AtFault::Url,
                 format!("{address} has no database {}", connector.access.database),
             ),
-            // Its text goes on with the command's arguments, a password among them.
+            // Redis' text continues with the command's arguments. A password is among them.
             Some("ERR") if text(error).contains("unknown command") => Self::of(
                 AtFault::Url,
                 format!(
@@ -160,12 +162,12 @@ impl ConnectError {
     }
 }
 
-/// What Redis says beside the code, at the login: there are no keys in it.
+/// Returns what Redis says after the code. An answer to a login contains no keys.
 fn text(error: &RedisError) -> &str {
     error.detail().unwrap_or_default()
 }
 
-/// The error of TLS that another one is made of.
+/// Returns the TLS error that caused `error`.
 fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {

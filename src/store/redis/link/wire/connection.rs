@@ -1,4 +1,4 @@
-//! A connection that any number of callers send over at once.
+//! A connection over which any number of callers can send at once.
 
 use std::sync::{
     Arc,
@@ -10,10 +10,10 @@ use tokio::task::AbortHandle;
 
 use super::error_class::ErrorClass;
 
-/// Timeouts in a row after which a connection is given up: it may be half open.
+/// How many timeouts in a row a connection may have before it is replaced. It may be half open.
 const MAX_TIMEOUTS: u32 = 3;
 
-/// A connection. Clones share it; it ends with the last of them.
+/// A connection. Clones share it. It ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Connection {
     handle: MultiplexedConnection,
@@ -21,7 +21,7 @@ pub struct Connection {
     asking: bool,
 }
 
-/// What is known of a connection, and the way to end it.
+/// The state of a connection, and the handle that ends it.
 #[derive(Debug)]
 pub struct ConnectionState {
     broken: Arc<AtomicBool>,
@@ -31,7 +31,7 @@ pub struct ConnectionState {
 }
 
 impl Connection {
-    /// A connection that ends when `broken` is set, as far as new commands are concerned.
+    /// Returns a connection that counts as broken once `broken` is set.
     pub fn new(
         handle: MultiplexedConnection,
         driver: AbortHandle,
@@ -50,30 +50,30 @@ impl Connection {
         }
     }
 
-    /// Whether it has to be replaced: it ended, or its server is of no use.
+    /// Whether the connection has to be replaced: it ended, or its server can't be used.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.state.broken.load(Ordering::Relaxed)
     }
 
-    /// Says that whoever has the connection to himself is not done yet, or that he is. If he goes away
-    /// before, it is of no use to the next.
+    /// Says whether a caller that holds the connection alone is waiting for an answer. If the caller is
+    /// dropped while it waits, the connection stays busy and can't be used again.
     pub fn set_busy(&self, busy: bool) {
         self.state.busy.store(busy, Ordering::Relaxed);
     }
 
-    /// Whether somebody went away before he was done.
+    /// Whether a caller that held the connection alone was dropped before it got its answer.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.state.busy.load(Ordering::Relaxed)
     }
 
-    /// What outlives the handles.
+    /// Returns the state, which the clones share.
     pub fn state(&self) -> &Arc<ConnectionState> {
         &self.state
     }
 
-    /// The same connection, for commands about a slot that is on its way to this node.
+    /// Returns the same connection, for commands about a slot that is moving to this node.
     #[must_use]
     pub fn asking(self) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Connection {
     /// Sends a command and waits for its answer.
     ///
     /// # Errors
-    /// What Redis or the connection says. The connection takes note of it.
+    /// Returns the error that Redis or the connection gave. The connection takes note of it.
     pub async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         if self.asking {
             let answers = self.send_all(vec![cmd.clone()]).await?;
@@ -104,11 +104,12 @@ impl Connection {
         answer
     }
 
-    /// Sends commands, all at once and none of others between them; an answer that is an error stands
-    /// in its place.
+    /// Sends commands, all at once and with no other command between them. If one fails, its error is in the
+    /// list of answers.
     ///
     /// # Errors
-    /// What the connection says. It takes note of that, and of what Redis says.
+    /// Returns the error that the connection gave. The connection takes note of it, and of the first error
+    /// that Redis gave.
     pub async fn send_all(&mut self, cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for cmd in cmds {
@@ -141,13 +142,14 @@ impl Connection {
 }
 
 impl ConnectionState {
-    /// Ends the connection now. Who waits for an answer is told that it ended.
+    /// Ends the connection now. Callers that wait for an answer get an error.
     pub fn end(&self) {
         self.broken.store(true, Ordering::Relaxed);
         self.driver.abort();
     }
 
-    /// Takes no new commands. Who waits for an answer may get it.
+    /// Makes the connection count as broken, so that it gets no new requests. Callers that wait for an answer
+    /// may still get it.
     pub fn retire(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
@@ -161,7 +163,7 @@ impl ConnectionState {
         };
         let broken = match ErrorClass::of(error) {
             ErrorClass::Silent => self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS,
-            // A primary that was demoted, and one that wants another password.
+            // The server was demoted, or wants another password.
             ErrorClass::Demoted | ErrorClass::Unauthenticated | ErrorClass::Ended => true,
             _ => false,
         };

@@ -1,5 +1,6 @@
-//! A second look at a server that doesn't answer: does it speak TLS where none is asked for, or none where
-//! it is? Neither says so by itself: a plain Redis waits for the rest of what it takes for a command.
+//! A second look at a server that doesn't answer. Does it use TLS although the settings don't, or the other
+//! way round? Such a server doesn't say so itself: a Redis without TLS takes the handshake for the start of a
+//! command and waits for the rest.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use crate::store::redis::{Address, Tls};
 const PATIENCE: Duration = Duration::from_millis(250);
 
 impl Connector {
-    /// A better reason than `error`, if there is one.
+    /// Returns a better reason than `error`, or `error` if there is none.
     pub(super) async fn explain(&self, address: &Address, error: ConnectError) -> ConnectError {
         let Address::Tcp(host, port) = address else {
             return error;
@@ -51,7 +52,8 @@ impl Connector {
 }
 
 impl Connector {
-    /// What the server has against the handshake. It may say so only after the handshake, in TLS 1.3.
+    /// Returns the reason why the server refuses the handshake. With TLS 1.3 it may say so only after the
+    /// handshake.
     async fn refusal(
         &self,
         tls: &Tls,
@@ -77,7 +79,7 @@ async fn speaks_plainly(mut stream: tokio::net::TcpStream) -> io::Result<bool> {
     Ok(matches!(first, b'+' | b'-'))
 }
 
-/// Whether a handshake gets as far as a certificate, whoever vouches for it.
+/// Whether a TLS handshake gets as far as the server's certificate. The certificate need not be trusted.
 async fn speaks_tls(stream: tokio::net::TcpStream, host: &str) -> io::Result<bool> {
     let tls = Tls::default();
     let (Ok(config), Ok(name)) = (tls.load(), tls.name_for(host)) else {

@@ -1,4 +1,4 @@
-//! From an address to a stream of bytes.
+//! Opening a stream of bytes to an address.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -17,7 +17,7 @@ pub(super) enum Stream {
 }
 
 impl Connector {
-    /// Opens a stream to `address`, encrypted if the access is.
+    /// Opens a stream to `address`, with TLS if the settings ask for it.
     pub(super) async fn dial(&self, address: &Address) -> Result<Stream, ConnectError> {
         let (host, port) = match address {
             Address::Tcp(host, port) => (host.as_str(), *port),
@@ -47,7 +47,7 @@ impl Connector {
     }
 }
 
-/// Tries the host's addresses one after the other.
+/// Connects to the first of the host's addresses that accepts. Tries them one after the other.
 pub(super) async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = None;
     for address in lookup_host((host, port)).await? {

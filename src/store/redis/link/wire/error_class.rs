@@ -1,5 +1,4 @@
-//! What an answer that is an error means: whether anything was done, and what helps. The table is in
-//! `docs/redis.md`.
+//! What an error means: whether the request was applied, and what helps. The table is in `docs/redis.md`.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -8,30 +7,30 @@ use crate::store::redis::Address;
 /// What an error means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Nothing was done: the server is a replica. Another one is the primary.
+    /// Nothing was done: the server is a replica, and another server is the primary.
     Demoted,
     /// Nothing was done: the slot belongs to another node, for good.
     Moved(Option<Address>),
-    /// Nothing was done: the slot is on its way to another node, the keys are there already.
+    /// Nothing was done: the slot is moving to another node, and the keys are already there.
     Ask(Option<Address>),
-    /// Nothing was done, and a little later it may be.
+    /// Nothing was done. A little later the request may succeed.
     Passing,
     /// Nothing was done: the primary has too few replicas (`min-replicas-to-write`).
     TooFewReplicas,
-    /// Nothing was done, nor will be until an operator helps.
+    /// Nothing was done. The request fails until an operator helps.
     Refused,
-    /// Nothing was done, nor will be over this connection.
+    /// Nothing was done. Every request over this connection fails.
     Unauthenticated,
     /// Nothing was done: a key holds a value of another type.
     WrongType,
-    /// Nobody knows whether anything was done: no answer came in time.
+    /// It is unknown whether anything was done: no answer came in time.
     Silent,
-    /// Nobody knows whether anything was done: the connection ended.
+    /// It is unknown whether anything was done: the connection ended.
     Ended,
 }
 
-/// What older servers answer to a script whose command failed: `ERR`, with the command's own answer
-/// somewhere in the text. All are answers to a script's first write, or to a read before it.
+/// Texts of older servers, which answer `ERR` to a script whose command failed. The command's own answer is
+/// somewhere in the text. All of these are answers to a script's first write, or to a read before it.
 const IN_SCRIPT: [(&str, &str); 8] = [
     ("non local key", "TRYAGAIN"),
     ("READONLY", "READONLY"),
@@ -44,7 +43,7 @@ const IN_SCRIPT: [(&str, &str); 8] = [
 ];
 
 impl ErrorClass {
-    /// What `error` means.
+    /// Returns the class of `error`.
     pub fn of(error: &RedisError) -> Self {
         if error.is_timeout() {
             return Self::Silent;
@@ -67,13 +66,13 @@ impl ErrorClass {
         }
     }
 
-    /// Whether nothing was done for sure, so that anything may be sent again.
+    /// Whether the request surely changed nothing, so that any request may be sent again.
     pub fn is_not_applied(&self) -> bool {
         !matches!(self, Self::Silent | Self::Ended)
     }
 }
 
-/// The code of an answer; `None` for what isn't one.
+/// Returns the error code that Redis answered. Returns `None` if the error isn't an answer.
 pub fn code(error: &RedisError) -> Option<&str> {
     let code = error.code()?;
     if error.kind() != ErrorKind::Server(ServerErrorKind::ResponseError) {
@@ -105,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Each as a server writes it: by itself, in a script of Redis 7, in a script of Redis 6.2.
+    /// Tests each text as a server sends it: alone, in a script of Redis 7, and in a script of Redis 6.2.
     #[test]
     fn what_servers_write() {
         for (text, expected) in [

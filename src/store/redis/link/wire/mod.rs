@@ -1,4 +1,4 @@
-//! One connection to one server: from an address to a [`Connection`] that is logged in.
+//! Making one connection to one server: from an address to a [`Connection`] that is logged in.
 
 mod at_fault;
 mod connect_error;
@@ -29,12 +29,12 @@ pub use self::{
 };
 use crate::store::redis::{Access, Address, Password};
 
-/// Connects to servers of one kind, and logs in to them.
+/// Connects to servers of one kind and logs in to them.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    /// How they are spoken to.
+    /// The user, the password, the database and TLS.
     pub access: Access,
-    /// Which settings are for them.
+    /// The kind of the servers, for messages about settings.
     pub peer: Peer,
     /// How long connecting may take.
     pub connect_timeout: Duration,
@@ -44,18 +44,18 @@ pub struct Connector {
 
 /// A connection that was just made, and the task that drives it.
 pub struct Opened {
-    /// To send over.
+    /// The handle that sends commands.
     pub handle: MultiplexedConnection,
-    /// Ends the connection at once, whatever waits for an answer.
+    /// Ends the connection at once, even if callers wait for answers.
     pub driver: AbortHandle,
 }
 
 impl Connector {
-    /// Connects to the server at `address` and logs in. What the server says unasked, and that the
-    /// connection has ended, is given to `on_push`.
+    /// Connects to the server at `address` and logs in. `on_push` gets what the server sends without being
+    /// asked. It is also called when the connection ends.
     ///
     /// # Errors
-    /// A [`ConnectError`], within the connect timeout and half a second, which a second look may take.
+    /// Returns a [`ConnectError`] within the connect timeout and half a second, which a second look may take.
     pub async fn open(
         &self,
         address: &Address,
@@ -98,9 +98,9 @@ impl Connector {
         Ok(Opened { handle, driver })
     }
 
-    /// User, password and database.
+    /// Returns the user, the password and the database.
     fn login(&self) -> Result<RedisConnectionInfo, ConnectError> {
-        // RESP3, because only there does the client tell that a connection has ended.
+        // Only with RESP3 does the client report that a connection has ended.
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
             .set_db(i64::from(self.access.database))
@@ -123,7 +123,7 @@ impl Connector {
         Ok(info)
     }
 
-    /// The setting that decides about TLS.
+    /// Returns the setting that decides whether TLS is used.
     fn tls_setting(&self) -> AtFault {
         match self.peer {
             Peer::Server => AtFault::Url,
@@ -131,7 +131,7 @@ impl Connector {
         }
     }
 
-    /// The setting that a wrong password would be in.
+    /// Returns the setting to name if the password is wrong.
     fn password_setting(&self) -> AtFault {
         match self.access.password {
             Password::None | Password::File(_) => AtFault::PasswordFile(self.peer),

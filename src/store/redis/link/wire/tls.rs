@@ -1,4 +1,4 @@
-//! TLS to Redis: rustls on aws-lc-rs, by the files that the operator names.
+//! TLS to Redis, with rustls on aws-lc-rs and the files that the operator names.
 
 use std::{
     fs, io,
@@ -15,10 +15,10 @@ use tokio_rustls::rustls::{
 use super::TlsPart;
 use crate::store::redis::Tls;
 
-/// A file or name that can't be used.
+/// A file or a name that can't be used.
 #[derive(Debug)]
 pub struct TlsProblem {
-    /// Which one.
+    /// The part of the settings that is wrong.
     pub part: TlsPart,
     /// What was found.
     pub found: String,
@@ -35,7 +35,7 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// The first [`TlsProblem`].
+    /// Returns the first [`TlsProblem`].
     pub(crate) fn load(&self) -> Result<Arc<ClientConfig>, TlsProblem> {
         if let Some(name) = &self.server_name {
             parse_name(name)?;
@@ -61,10 +61,10 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    /// What the certificate of a server at `host` must be for.
+    /// Returns the name that the certificate of a server at `host` must be for.
     ///
     /// # Errors
-    /// A [`TlsProblem`] if it is neither a name nor an address.
+    /// Returns a [`TlsProblem`] if this is neither a host name nor an IP address.
     pub(super) fn name_for(&self, host: &str) -> Result<ServerName<'static>, TlsProblem> {
         parse_name(self.server_name.as_deref().unwrap_or(host))
     }
@@ -75,7 +75,7 @@ fn parse_name(name: &str) -> Result<ServerName<'static>, TlsProblem> {
         .map_err(|_| TlsProblem::new(TlsPart::ServerName, format!("{name:?} is no host name")))
 }
 
-/// The system's authorities, read once: that takes many milliseconds.
+/// Returns the system's authorities. They are read only once, because that takes many milliseconds.
 fn system_roots() -> Arc<RootCertStore> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let load = || {

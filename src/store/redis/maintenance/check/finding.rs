@@ -183,7 +183,17 @@ impl FindingKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::DanglingMember | Self::IndexWithoutRows => Severity::Leftover,
-            _ => Severity::Damage,
+            Self::MissingInSessionIndex
+            | Self::MissingInUserIndex
+            | Self::SessionIndexEndsEarly
+            | Self::UserIndexEndsEarly
+            | Self::RowOfAnotherSession
+            | Self::RowOfAnotherUser
+            | Self::IdentityOfAnotherUser
+            | Self::ForeignMember
+            | Self::IndexOfWrongType
+            | Self::UnreadableRow
+            | Self::RowOfAnotherProvider => Severity::Damage,
         }
     }
 
@@ -196,7 +206,16 @@ impl FindingKind {
             Self::UnreadableRow | Self::RowOfAnotherProvider => {
                 Some("let the session log in again, which replaces it, or delete it with Delete")
             }
-            _ => None,
+            Self::MissingInSessionIndex
+            | Self::MissingInUserIndex
+            | Self::SessionIndexEndsEarly
+            | Self::UserIndexEndsEarly
+            | Self::RowOfAnotherSession
+            | Self::RowOfAnotherUser
+            | Self::IdentityOfAnotherUser
+            | Self::ForeignMember
+            | Self::DanglingMember
+            | Self::IndexWithoutRows => None,
         }
     }
 }

@@ -1,9 +1,9 @@
--- Gives a lease a new end, or gives it up; nobody else's. One that ran out, and that nobody took, is
+-- Renews or releases a lease that this holder has. If the lease ran out and no other holder took it, it is
 -- taken again.
 --
 -- KEYS  1 lease
--- ARGV  1 holder, 2 ms that it lives from now on, 0 to give it up
--- Gives 1, or 0 where somebody else holds it.
+-- ARGV  1 holder, 2 ms that the lease lives from now on, 0 to release it
+-- Returns 1, or 0 if another holder has the lease.
 local holder, ttl = redis.call('GET', KEYS[1]), tonumber(ARGV[2])
 if holder and holder ~= ARGV[1] then return 0 end
 if ttl > 0 then

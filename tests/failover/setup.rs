@@ -1,4 +1,4 @@
-//! A deployment with Sentinel and the brokers that use it.
+//! A deployment with Sentinel, and the brokers that use it.
 
 use testkit::{
     broker_process::BrokerProcess,
@@ -7,30 +7,30 @@ use testkit::{
 };
 use tokio::sync::watch;
 
-pub(crate) struct World {
+pub(crate) struct Setup {
     pub(crate) deployment: Sentinels,
-    /// Those that follow the sentinels first.
+    /// The brokers. The ones that follow the sentinels come first.
     pub(crate) brokers: Vec<BrokerProcess>,
     pub(crate) following: usize,
     /// How the second broker reaches the sentinels.
     pub(crate) far: Far,
 }
 
-/// Links to sentinels that can be cut together.
+/// The links to the sentinels. They can be cut together.
 pub(crate) struct Far {
     links: Vec<Link>,
     cuts: watch::Sender<Cuts>,
 }
 
-impl World {
-    /// A deployment of servers with these lines of configuration, and two brokers.
+impl Setup {
+    /// Starts a deployment of servers with these lines of configuration, and two brokers.
     pub(crate) async fn start(durability: &str, server: &[&str]) -> Self {
         let (deployment, far) = deployment(server).await;
         let urls = [deployment.url(), far.url()];
         Self::with(deployment, far, 2, urls.each_ref(), durability).await
     }
 
-    /// The second broker knows of no sentinel, but only where the primary is now.
+    /// Starts a second broker that knows no sentinel, only the current primary's address.
     pub(crate) async fn with_one_that_does_not_follow(durability: &str) -> Self {
         let (deployment, far) = deployment(&[]).await;
         let primary = deployment.settled().await;
