@@ -100,7 +100,18 @@ impl Error {
         match self {
             Self::StoreUnavailable(failure) | Self::NotDurable(failure) => Some(&failure.0),
             Self::RowUnreadable(unreadable) => Some(&unreadable.0),
-            _ => None,
+            Self::Invalid(_)
+            | Self::RowNotFound
+            | Self::UserRowNotFound
+            | Self::RowExists
+            | Self::VersionMismatch
+            | Self::BindingMismatch
+            | Self::TooLarge { .. }
+            | Self::TooManyProviders { .. }
+            | Self::IndexUnreadable
+            | Self::Migrating
+            | Self::Overloaded
+            | Self::DeadlineExceeded => None,
         }
     }
 

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all mistakes are told at once | `rpc`, `tokens`, `store`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `store`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `types` |
@@ -20,11 +20,12 @@
 //!
 //! Arrows point down this table only. `rpc` and `tokens` know the traits of `store`, and no backend: the
 //! domain knows neither gRPC nor Redis, and a store makes no decision that a caller could argue with.
-//! `tests/layering.rs` reads the code and holds all of this.
+//! `tests/layering.rs` reads the code and holds the table, and the walls between its modules and the libraries.
 //!
 //! [`store::redis`] has three rooms. `link/` is the process's way to Redis, shared by all tenants: it knows
-//! servers and requests, and no tenant's keys. The files beside it are one tenant's store: a key space, a
-//! handle, and Lua scripts. [`maintenance`](store::redis::maintenance) goes through all keys of a tenant:
+//! servers and requests, and no tenant's keys. The files beside it are the stores: `process.rs` has what the
+//! process shares (`Redis`) and a tenant's handle to it (`RedisStore`), the others what that handle does, by a
+//! key space and Lua scripts. [`maintenance`](store::redis::maintenance) goes through all keys of a tenant:
 //! migration and check, which don't know each other.
 //!
 //! # The way of one `Store`
@@ -40,34 +41,36 @@
 //! 5. [`store::redis`] names the keys and spells the row, and calls `scripts/put.lua`. The link sends it to the
 //!    primary. The script checks the conditions and changes row, session index and user index in one atomic
 //!    step. Where writes have to be durable, `WAIT` follows on the same connection.
-//! 6. The store says what happened. [`tokens`] decides what that means, and `rpc/status.rs` gives an error
-//!    its code, reason and details.
+//! 6. The store says what happened. [`tokens`] decides what an outcome means, `store/error.rs` maps a failure,
+//!    and `rpc/status.rs` gives an error its code, reason and details.
 //!
-//! If the process dies before the script ran, nothing has happened; if it dies later, everything has. A caller
-//! that got no answer can't know which.
+//! If the process dies before the script was sent, nothing has happened; if it dies later, either nothing has or all
+//! of it, never a part. A caller that got no answer can't know which.
 //!
 //! # Where a new thing goes
 //!
 //! | thing | place |
 //! |---|---|
-//! | an error reason | a variant in [`error`]; the compiler then asks for its code and reason in `rpc/status.rs`, and whether repeating helps. A line in `docs/guarantees.md`, section 2.5, and in the proto; a case in `tests/rpc/reasons.rs` |
-//! | a field of a row | `types/row.rs`, its size in `Row::size` included; its JSON in `store/redis/row/read.rs` and `write.rs`; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
-//! | an RPC | the proto; a method in `rpc/token_broker/mod.rs` with its request and response beside it; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs` |
-//! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory.rs`, `store/redis/rows.rs` or `store/redis/identities.rs`, `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
+//! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it means that nothing was done. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A line in `docs/guarantees.md`, section 2.5, and in the proto; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
+//! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
+//! | an RPC | the proto; a method in `rpc/token_broker/mod.rs`, with its `request.rs` and `response.rs`; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`; `docs/guarantees.md`, section 2.1. A message prints nothing unless `proto/harmless.rs` names it |
+//! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory.rs`, `store/redis/rows.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
 //! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; a line in `server/assemble.rs` and a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
-//! | a setting | a field in the struct of its subject in `config/settings/`; the flag, the variable, the file's key and the table in `docs/configuration.md` come from it. It is used where `server/assemble.rs` makes the part that it is for; `docs/operations.md`, if it is a limit |
-//! | a metric | what is measured where it happens: for the store `store/observed.rs`, which counts and times each operation, for calls `rpc/observe.rs`. [`server`] reads it; today it does so once, when it stops |
+//! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (HTTP/2, calls), `server/connections.rs` (TCP) and `server/run.rs` (the end) |
+//! | a metric of the store | `Figures` in `store/observed.rs`, which counts and times each operation already; it is made in `server/assemble.rs` and read in `server/run.rs`, which logs a sum at the end. Nothing exports metrics yet: that will be a file in `server/` |
+//! | a metric of calls | counters in `FrontDoor` in `rpc/call.rs`, which every admitted or refused call of `TokenBroker` passes; what tonic refuses before that is in `rpc/refusal.rs` |
 //! | a decorator | a file in `store/`, such as `observed.rs`, with the traits of the store that it wraps; put around the store in `server/assemble.rs` |
-//! | a backend | a file or folder in `store/` with all traits of `store/mod.rs`; a line in `tests/conformance/main.rs`; an arm in `server/assemble.rs`, and its name in `config/settings/storage.rs` |
-//! | a Redis topology | a `Deployment` in `store/redis/options.rs`, and its scheme in `config/redis_url.rs`; who tells its primaries, a file in `store/redis/link/topology/` that its `mod.rs` asks; servers in `testkit/`, a line each in `tests/conformance/shared_servers.rs` and `main.rs`; `docs/redis.md` |
-//! | an answer of Redis that is an error | `store/redis/link/wire/error_class.rs`, and the table in `docs/redis.md` |
-//! | a Lua script | a file in `store/redis/scripts/`, or in `scripts/maintenance/`, and a line in `store/redis/scripts.rs`. A command that no script has used yet is a right: `deploy/redis/broker.acl`, which `tests/deployments/rights.rs` holds to be needed |
-//! | a key in Redis | `store/redis/keyspace`, where every key and hash tag is made; `docs/data-layout.md` |
-//! | an invariant | `docs/guarantees.md`, section 3.2, counted in `tests/guarantees.rs`; a case in `tests/conformance/cases/` named after it, its line in `tests/conformance/suite.rs`, and a flaw in `tests/conformance/naive/` that `teeth.rs` gives to it; `testkit/src/audit.rs` and a damage for `check`, if it can be seen in the data |
-//! | a damage for `check` of a row or an index | a `FindingKind` in `store/redis/maintenance/check/finding.rs`; the fault in `check_row.lua` and `rows.rs`, or in `check_index.lua` and `indexes.rs`; planted in `tests/check/damage.rs`; `docs/check.md` |
-//! | a sort of key that `check` doesn't look at yet | before that: what its name says, in `store/redis/keyspace/parse.rs` and `store/redis/maintenance/check/walk.rs`; a script that judges it, and a file beside `rows.rs` that the walk calls; a count in `report.rs` |
-//! | a limit on what a tenant stores | a number in `tokens/limits.rs`, which the tenant's `Rules` carry to [`tokens`]; its setting in `config/settings/tokens.rs`. What has to hold under concurrency is checked in the store's atomic step: the number of providers goes along in `Put`. A process has one tenant and one set of `Rules` today, made in `config/mod.rs` |
-//! | a limit on calls | `rpc/admission.rs` |
+//! | a backend | a file or folder in `store/` with all traits of `store/mod.rs`; its harness in `tests/conformance/backend.rs` and a line in `tests/conformance/main.rs`; an arm in `server/assemble.rs`, and its name in `config/settings/storage.rs` |
+//! | a Redis topology | a `Deployment` in `store/redis/options.rs`, made in `config/redis_url.rs` and `config/redis.rs`; a `Mode` in `store/redis/link/topology/servers.rs`; what tells its primaries: a file in `store/redis/link/topology/`, asked by `store/redis/link/topology/mod.rs`. It tells `primaries.rs`, where a primary is followed when the *address* changes; `server_set.rs` tells migration and check which servers to walk. Its settings in `config/settings/redis.rs`; one that is found wrong is an `AtFault` in `store/redis/link/wire/at_fault.rs`, spelled in `config/at_fault.rs`. Servers in `testkit/`, a line each in `tests/conformance/shared_servers.rs` and `main.rs`; `docs/redis.md` |
+//! | an answer of Redis that is an error | a class in `store/redis/link/wire/error_class.rs`; whether sending again helps, in `store/redis/link/retry.rs`; whether the connection is of use afterwards, in `store/redis/link/wire/connection.rs`; what a primary that answers so is suspected of, in `store/redis/link/topology/mod.rs`; the table in `docs/redis.md` |
+//! | a Lua script | a file in `store/redis/scripts/`, or in `scripts/maintenance/`, and a line in `store/redis/scripts.rs`; what scripts share is in `lib.lua`. A command that no script used before is a right: add it to `deploy/redis/broker.acl`, and have `tests/deployments/rights.rs` use it, which fails for a right that isn't needed |
+//! | a key in Redis | `store/redis/keyspace/`, where Rust makes every key and hash tag; scripts that meet a key by its name spell it once more (`lib.lua`, which alone makes the fence, `check_index.lua`, `delete_rows.lua`); `docs/data-layout.md` |
+//! | an invariant | `docs/guarantees.md`, section 3.2, counted in `tests/guarantees.rs`. It is kept in each store: `store/memory.rs`, and for Redis the scripts that write rows (`put.lua`, `migrate_row.lua`) or remove them, or change indexes, with `lib.lua`. What no script can keep is kept in Rust: by who goes through a user's rows (`store/redis/user_rows.rs`), the spelling of keys (`store/redis/keyspace/`), reading a row (`store/redis/row/`), the link (what a failover does), or [`tokens`]. A case in `tests/conformance/cases/` named after it, its line in `tests/conformance/suite.rs`, and a flaw in `tests/conformance/naive/` that `teeth.rs` gives to it; `testkit/src/audit.rs` and a damage for `check`, if it can be seen in the data |
+//! | a damage for `check` of a row or an index | a `FindingKind` in `store/redis/maintenance/check/finding.rs`; what can be told from a row's bytes in `rows.rs`; its places in indexes in `check_row.lua`; an index's members in `check_index.lua` and `indexes.rs`; how a line relates it to an index in `text.rs`; planted in `tests/check/damage.rs`; `docs/check.md`. `--repair` mends indexes, in those scripts, and never changes a row |
+//! | a damage for `check` of another sort of key | first teach the walk its name: `store/redis/keyspace/parse.rs` and `store/redis/maintenance/check/walk.rs`; then a script that judges it, a file beside `rows.rs` that the walk calls, and a count in `report.rs` and `text.rs`; then a `FindingKind` as above |
+//! | a limit on what a tenant stores | the number in `Limits` in `tokens/limits.rs`, which is part of a tenant's `Rules` in `tokens/mod.rs`; its setting in `config/settings/tokens.rs`, handed on in `config/mod.rs`. What has to hold under concurrency is checked in the store's atomic step: the number of providers goes along in `Put` |
+//! | a second tenant with rules or limits of its own | one `Tokens` is one tenant: its store, and its `Rules` with their `Limits`, so that [`tokens`] and [`store`] need no change. What knows one tenant today: settings are flat (`config/file.rs` and `config/written.rs` have no table for a tenant, `config/settings/storage.rs` and `tokens.rs` its name and limits, `config/mod.rs` one `Rules`); `server/assemble.rs` makes one `Tokens`, `server/prepare.rs` migrates one, `server/run.rs` follows the health and figures of one; `FrontDoor` in `rpc/call.rs` gives each call its tenant, `rpc/token_broker/mod.rs` holds the `Tokens`; `cli/redis.rs` opens the one for `migrate` and `check` |
+//! | a limit on calls | how many: `rpc/admission.rs`; how long: `rpc/deadline.rs`; how large, and how many streams: `server/assemble.rs`; connections: `server/connections.rs` |
 //! | a helper for tests | `testkit/`, which has tests of its own |
 //!
 //! # Where what comes next has its place
@@ -82,8 +85,8 @@
 //!   of their own in [`store`].
 //! - **Sealing:** `seal/` turns bytes into bytes, and a decorator in [`store`] calls it. Carry-forward is a read and a
 //!   conditional write in [`tokens`], and no script looks into a token.
-//! - **Shards:** the key space gives a session's keys the tag of their shard. A link serves many slots, so that what
-//!   spans all rows of a user asks several of them.
+//! - **Shards:** the key space gives a session's keys the tag of their shard. What the process shares serves every slot, so that
+//!   a tenant may hold a link to several.
 
 pub mod cli;
 pub mod config;

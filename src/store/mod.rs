@@ -6,7 +6,8 @@
 //! atomic step, except those that process all rows of a user. These document what they guarantee instead.
 //!
 //! [`Observed`] is a decorator: it implements the traits that the store behind it implements. Every store must
-//! keep I1 to I10 (guarantees, section 3.2). `tests/conformance` checks that.
+//! keep the invariants of the guarantees, section 3.2. `tests/conformance` checks that, and `tests/redis` checks
+//! those that only Redis can break.
 
 mod error;
 mod memory;

@@ -34,7 +34,7 @@ pub async fn until_known<T, F: Future<Output = Result<T, Error>>>(
             Ok(Err(error @ Error::WrongType)) => {
                 return Err(Error::Unknown(error.detail().to_owned()));
             }
-            Ok(outcome) => return outcome,
+            Ok(outcome @ (Ok(_) | Err(Error::NotDurable(_)))) => return outcome,
             Err(_) => break,
         }
     }

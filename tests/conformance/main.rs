@@ -1,5 +1,5 @@
 //! Tests of what every store must guarantee: the semantics of each RPC (guarantees, section 2.1)
-//! and the invariants I1 to I10 (guarantees, section 3.2), on every backend.
+//! and the invariants I1 to I9 (guarantees, section 3.2), on every backend. I10 is in `tests/redis`.
 //!
 //! - `cases/` states the guarantees: each is an async function, named after the guarantee;
 //! - `suite.rs` lists them; [`conformance!`] below makes a test of each for every backend;

@@ -49,9 +49,8 @@ pub struct Manager {
     /// Weak, because the primary owns the pool that owns this.
     primary: Weak<Primary>,
     timeout: Duration,
-    /// How long one call of `connect` keeps trying. This is longer than any caller waits. Otherwise the pool
-    /// would pause between its calls, longer each time, and a server that is back would not be connected to
-    /// at once.
+    /// How long one call of `connect` keeps trying: longer than any caller waits. If it gave up earlier, the pool
+    /// would back off, and be late to notice that the server is back.
     patience: Duration,
     last_failure: LastFailure,
 }

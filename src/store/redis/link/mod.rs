@@ -274,7 +274,15 @@ impl Link {
 pub(super) fn failure(error: &RedisError) -> Error {
     match ErrorClass::of(error) {
         ErrorClass::WrongType => Error::WrongType,
-        class => Error::Unavailable(detail(error, &class)),
+        class @ (ErrorClass::Demoted
+        | ErrorClass::Moved(_)
+        | ErrorClass::Ask(_)
+        | ErrorClass::Passing
+        | ErrorClass::TooFewReplicas
+        | ErrorClass::Refused
+        | ErrorClass::Unauthenticated
+        | ErrorClass::Silent
+        | ErrorClass::Ended) => Error::Unavailable(detail(error, &class)),
     }
 }
 

@@ -152,10 +152,10 @@ impl Link {
         }
     }
 
-    /// Whether the server is surely still the primary, if writes wait for replicas.
+    /// Whether a connection to the primary may be used. If it returns `false`, the caller has to get another one.
     ///
-    /// If that isn't known, waits until it is and returns `false`: the connection may lead to an earlier
-    /// primary by then.
+    /// It matters only if writes wait for replicas, and is always `true` otherwise. If the primary isn't confirmed,
+    /// this waits until one is and returns `false`: the connection may lead to the old primary.
     async fn is_sure(&self, end: Instant) -> Result<bool, Error> {
         if self.shared.replicas.is_none() || self.topology().is_confirmed() {
             return Ok(true);

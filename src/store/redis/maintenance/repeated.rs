@@ -1,6 +1,6 @@
 //! Writes that do no harm when they are applied twice, sent again while their outcome is unknown.
 //!
-//! Each of them sets something to what it is to be, or acts only while what it was decided on is still there.
+//! Each of them is idempotent, or first checks that the value that it was decided on is unchanged.
 
 use redis::{Cmd, Value};
 

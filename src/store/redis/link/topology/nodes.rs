@@ -16,6 +16,8 @@ pub struct Node {
     pub is_primary: bool,
     /// Whether the other nodes can't reach it.
     pub has_failed: bool,
+    /// Whether the node says this of itself.
+    pub is_itself: bool,
     /// The configuration epoch, which grows with each change of the holders of slots.
     pub epoch: u64,
     /// The ranges of slots that the node holds, each with its first and last slot.
@@ -65,8 +67,15 @@ pub fn merge(told: Vec<Vec<Node>>) -> Vec<Node> {
 
 /// Ranks two answers about one node: the newer one counts. With the same epoch, an answer that the node has
 /// failed or is no primary any more counts as newer than one that it works.
-fn rank(node: &Node) -> (u64, bool, bool) {
-    (node.epoch, !node.is_primary, node.has_failed)
+///
+/// Otherwise the node's own answer counts: it knows best where it listens, after it was restarted elsewhere.
+fn rank(node: &Node) -> (u64, bool, bool, bool) {
+    (
+        node.epoch,
+        !node.is_primary,
+        node.has_failed,
+        node.is_itself,
+    )
 }
 
 /// Returns the parts of `ranges` that aren't taken, and marks them as taken.
@@ -136,6 +145,7 @@ fn node(line: &str, asked: &Address) -> Option<Node> {
         address: Address::Tcp(host.to_owned(), port.parse().ok()?),
         is_primary: has("master"),
         has_failed: has("fail"),
+        is_itself: has("myself"),
         epoch,
         slots,
         moving,
@@ -205,5 +215,15 @@ mod tests {
         let claims = claims(&nodes);
         assert_eq!(claims.len(), 1);
         assert!(claims[0].has_failed);
+    }
+
+    #[test]
+    fn a_node_knows_best_where_it_listens() {
+        let others = "a 1.1.1.1:1@2 master - 0 0 1 connected 0-8";
+        let itself = "a 1.1.1.1:9@2 myself,master - 0 0 1 connected 0-8";
+        for order in [[others, itself], [itself, others]] {
+            let nodes = merge(order.map(told).into());
+            assert_eq!(held(&nodes), [("1.1.1.1:9".to_owned(), vec![(0, 8)])]);
+        }
     }
 }

@@ -160,8 +160,8 @@ impl FindingKind {
         }
     }
 
-    /// Returns the invariant (guarantees, section 3.2) that a finding of this kind breaks. A leftover doesn't break it
-    /// yet.
+    /// Returns the invariant (guarantees, section 3.2) that a finding of this kind is about. Damage breaks it. Leftovers
+    /// don't, but would if they piled up.
     #[must_use]
     pub fn invariant(self) -> &'static str {
         match self {
@@ -197,8 +197,8 @@ impl FindingKind {
         }
     }
 
-    /// Returns what to do by hand, or `None` if a repair mends the damage. Where a person has to decide, what is there
-    /// may be the last copy of something.
+    /// Returns what to do by hand, or `None` if a repair mends the damage. A repair leaves alone what may be the last
+    /// copy of something.
     #[must_use]
     pub fn remedy(self) -> Option<&'static str> {
         match self {

@@ -45,7 +45,7 @@ pub enum OlderData {
     Identity(IdentityKey),
 }
 
-/// A key in the place of older data that no id gives: it isn't UTF-8, or it ends where an id should begin.
+/// A key that looks like older data and holds no valid id: it isn't UTF-8, or the id is empty.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub struct KeyWithoutId {

@@ -53,7 +53,8 @@ pub struct Pass<'a> {
 pub type Findings = (Report, ServerSet);
 
 impl<'a> Pass<'a> {
-    /// A pass at full pace that follows the migration that was `completed` last.
+    /// A pass at full pace. `completed` is the last finished migration: it decides the mapping, and when the grace
+    /// period begins.
     pub fn new(
         migration: &'a Migration,
         completed: Option<&CompletedMigration>,

@@ -155,7 +155,8 @@ impl<'a> Settler<'a> {
     }
 }
 
-/// What is to be under a piece's new key, as far as the older value alone tells.
+/// The new key and value of a piece, worked out from its older value alone. [`Plan::step`] then looks at what the new
+/// key holds already.
 struct Plan {
     key: String,
     older_sha: String,
@@ -168,7 +169,8 @@ enum Content {
 }
 
 impl Plan {
-    /// Plans for `candidate`, which holds `older`. An error says what becomes of a piece that stays where it is.
+    /// Plans for `candidate`, which holds `older`. `Err` is no failure: the piece stays where it is, and `Err` holds its
+    /// outcome.
     fn new(
         candidate: &Candidate,
         older: &[u8],
@@ -193,8 +195,8 @@ impl Plan {
         })
     }
 
-    /// Decides, where the new key holds `existing`. An error says what becomes of a piece for which nothing is to
-    /// be done.
+    /// Decides what to do, given the value `existing` of the new key. `Err` is no failure: there is nothing to do, and
+    /// `Err` holds the piece's outcome.
     fn step<'a>(
         self,
         older_key: &str,
