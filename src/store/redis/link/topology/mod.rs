@@ -43,7 +43,8 @@ pub struct Topology {
 /// What reports which servers are the primaries.
 #[derive(Debug)]
 enum Watch {
-    Nobody,
+    /// Nothing: there is one server, and it stays the primary.
+    Fixed,
     Sentinels(Box<Sentinels>),
     Nodes(Arc<Cluster>),
 }
@@ -61,7 +62,7 @@ impl Topology {
         let watch = match deployment {
             Deployment::Standalone(address) => {
                 primaries.switch(&address);
-                Watch::Nobody
+                Watch::Fixed
             }
             Deployment::Sentinel {
                 sentinels,
@@ -100,10 +101,12 @@ impl Topology {
     /// Returns a [`ConnectError`] if no primary is known.
     pub async fn primary(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
         match &self.watch {
-            Watch::Nobody => {}
-            Watch::Sentinels(sentinels) => {
+            Watch::Fixed => {}
+            // The sentinels are waited for only until they have named the first primary.
+            Watch::Sentinels(sentinels) if self.primaries.of(slot).is_none() => {
                 sentinels.primary(self.servers.connect_timeout()).await?;
             }
+            Watch::Sentinels(_) => {}
             Watch::Nodes(cluster) => return cluster.primary(slot).await,
         }
         let unknown = || ConnectError::passing("no primary is known");
@@ -120,7 +123,7 @@ impl Topology {
     /// Returns why no primary is known, for callers that waited for one in vain.
     pub fn trouble(&self) -> Option<ConnectError> {
         match &self.watch {
-            Watch::Nobody => None,
+            Watch::Fixed => None,
             Watch::Sentinels(sentinels) => Some(sentinels.why_unknown()),
             Watch::Nodes(cluster) => cluster.last_failure(),
         }
@@ -161,7 +164,7 @@ impl Topology {
     pub fn is_confirmed(&self) -> bool {
         match &self.watch {
             // A primary of a cluster stops by itself when it can't reach the majority any more.
-            Watch::Nobody | Watch::Nodes(_) => true,
+            Watch::Fixed | Watch::Nodes(_) => true,
             Watch::Sentinels(sentinels) => sentinels.is_confirmed(),
         }
     }

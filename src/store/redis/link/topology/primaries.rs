@@ -18,7 +18,7 @@ use crate::store::redis::{
 /// How many slots a Redis Cluster has.
 const SLOTS: usize = 16_384;
 /// Marks a slot that no server is known to hold.
-const NOBODY: u16 = u16::MAX;
+const UNASSIGNED: u16 = u16::MAX;
 
 /// A server that is known as the primary of some slots, and the connections to it.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ impl Primaries {
 
     /// Returns a table of a cluster's slots.
     pub fn of_slots() -> Self {
-        let slots = vec![NOBODY; SLOTS].into_boxed_slice();
+        let slots = vec![UNASSIGNED; SLOTS].into_boxed_slice();
         Self(Arc::new(watch::Sender::new(Table {
             slots: Some(slots),
             ..Table::default()
@@ -215,7 +215,7 @@ impl Primaries {
                 table.primaries.len() - 1
             });
             if let Some(slots) = &mut table.slots {
-                slots[usize::from(slot)] = u16::try_from(position).unwrap_or(NOBODY);
+                slots[usize::from(slot)] = u16::try_from(position).unwrap_or(UNASSIGNED);
             }
             true
         })
@@ -226,7 +226,7 @@ impl Primaries {
     pub fn replace(&self, claims: &[Claim], leave: impl Fn(&Address) -> Leave) -> Vec<Address> {
         let (mut gone, mut new) = (Vec::new(), Vec::new());
         self.0.send_if_modified(|table| {
-            let mut slots = vec![NOBODY; SLOTS].into_boxed_slice();
+            let mut slots = vec![UNASSIGNED; SLOTS].into_boxed_slice();
             let mut primaries = Vec::with_capacity(claims.len());
             let mut is_changed = false;
             for (at, claim) in claims.iter().enumerate() {
@@ -239,7 +239,7 @@ impl Primaries {
                 primaries.push(entry);
                 for &(first, last) in &claim.slots {
                     let range = usize::from(first)..=usize::from(last).min(SLOTS - 1);
-                    slots[range].fill(u16::try_from(at).unwrap_or(NOBODY));
+                    slots[range].fill(u16::try_from(at).unwrap_or(UNASSIGNED));
                 }
             }
             let held = |primary: &Arc<Primary>| primaries.iter().any(|p| Arc::ptr_eq(p, primary));
