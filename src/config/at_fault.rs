@@ -32,8 +32,5 @@ pub(super) fn setting(at_fault: AtFault) -> &'static str {
 /// one is.
 #[must_use]
 pub fn explain(error: &ConnectError) -> String {
-    match error.at_fault {
-        Some(at_fault) => format!("{}: {error}", setting(at_fault)),
-        None => error.to_string(),
-    }
+    error.explain(setting)
 }

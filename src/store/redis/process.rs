@@ -131,12 +131,6 @@ impl Health for RedisStore {
 }
 
 impl RedisStore {
-    /// Returns the Redis that the store shares with the stores of other tenants.
-    #[must_use]
-    pub fn redis(&self) -> &Redis {
-        &self.redis
-    }
-
     /// Returns how many members of indexes were found since the start that lie outside of the tenant or are
     /// not rows (I10).
     #[must_use]

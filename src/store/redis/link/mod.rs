@@ -231,10 +231,8 @@ impl Link {
         let Some(error) = error else {
             return Error::unavailable("no connection to Redis: no answer in time");
         };
-        let setting = error.at_fault.map(self.shared.spelling);
-        let setting = setting.map(|setting| format!("{setting}: "));
-        let setting = setting.unwrap_or_default();
-        Error::unavailable(format!("no connection to Redis: {setting}{error}"))
+        let reason = error.explain(self.shared.spelling);
+        Error::unavailable(format!("no connection to Redis: {reason}"))
     }
 
     async fn one(&self, effect: Effect, request: Request<'_>) -> Result<Value, Error> {

@@ -2,18 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bb8_redis::bb8::{Pool, PooledConnection};
 use redis::{RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Link,
-    connections::{Connections, checked_out},
+    connections::{Connections, LastFailure, Manager, checked_out},
     detail,
     exclusive::Replicas,
     failure,
     request::{Channel, Effect, Request},
     topology::Primary,
-    wire::{Connection, ErrorClass},
+    wire::{ConnectError, Connection, ErrorClass},
 };
 use crate::store::Error;
 
@@ -102,16 +103,13 @@ impl Link {
     /// Returns the slot's primary. Waits until one is known.
     async fn primary(&self, end: Instant) -> Result<Arc<Primary>, Error> {
         loop {
-            let error = match timeout_at(end, self.topology().primary(self.slot)).await {
+            match timeout_at(end, self.topology().primary(self.slot)).await {
                 Ok(Ok(primary)) => return Ok(primary),
                 Ok(Err(error)) if Instant::now() >= end => {
                     return Err(self.no_connection(Some(&error)));
                 }
-                Ok(Err(error)) => Some(error),
-                Err(_) => None,
-            };
-            if error.is_none() {
-                return Err(self.no_connection(self.topology().trouble().as_ref()));
+                Ok(Err(_)) => {}
+                Err(_) => return Err(self.no_connection(self.topology().trouble().as_ref())),
             }
             self.pause(rand::random_range(LOOK_AGAIN)).await;
         }
@@ -124,20 +122,37 @@ impl Link {
         })
     }
 
+    /// Takes a connection to `primary` out of one of its pools. Returns `None` if another server took over
+    /// before there was one.
+    async fn check_out<'p>(
+        &self,
+        primary: &Arc<Primary>,
+        pool: &'p Pool<Manager>,
+        last_failure: &LastFailure,
+        end: Instant,
+    ) -> Result<Option<PooledConnection<'p, Manager>>, Option<ConnectError>> {
+        let checked_out = tokio::select! {
+            biased;
+            checked_out = checked_out(pool, last_failure, end) => checked_out,
+            () = self.topology().changed(self.slot, primary) => return Ok(None),
+        };
+        match checked_out {
+            Ok(connection) => Ok(Some(connection)),
+            Err(_) if primary.is_over() && Instant::now() < end => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns a connection that callers share, and the primary that it leads to.
     async fn connection(&self, end: Instant) -> Result<(Arc<Primary>, Connection), Error> {
         loop {
             let primary = self.primary(end).await?;
             let connections = self.connections(&primary);
-            let checked_out = tokio::select! {
-                biased;
-                guard = checked_out(&connections.shared, &connections.last_failure, end) => guard,
-                () = self.topology().changed(self.slot, &primary) => continue,
-            };
-            let guard = match checked_out {
-                Ok(guard) => guard,
-                Err(_) if primary.is_over() && Instant::now() < end => continue,
-                Err(why) => return Err(self.no_connection(why.as_ref())),
+            let (pool, last_failure) = (&connections.shared, &connections.last_failure);
+            let checked_out = self.check_out(&primary, pool, last_failure, end).await;
+            let Some(guard) = checked_out.map_err(|error| self.no_connection(error.as_ref()))?
+            else {
+                continue;
             };
             // The pool calls `has_broken` only when a guard is returned. A connection that broke while it was
             // idle is found here, and is replaced when the guard is dropped.
@@ -184,19 +199,15 @@ impl Link {
             let Some(pool) = &connections.exclusive else {
                 return Err(Error::unavailable("no connections for writes that wait"));
             };
-            let checked_out = tokio::select! {
-                biased;
-                guard = checked_out(pool, &connections.last_failure, end) => guard,
-                () = self.topology().changed(self.slot, &primary) => continue,
-            };
-            let mut guard = match checked_out {
-                Ok(guard) => guard,
-                Err(_) if primary.is_over() && Instant::now() < end => continue,
-                Err(_) if connections.last_failure.get().is_none() => {
+            let last_failure = &connections.last_failure;
+            let mut guard = match self.check_out(&primary, pool, last_failure, end).await {
+                Ok(Some(guard)) => guard,
+                Ok(None) => continue,
+                Err(_) if last_failure.get().is_none() => {
                     let why = "every connection for such writes waits for replicas";
                     return Err(Error::NotDurable(why.to_owned()));
                 }
-                Err(why) => return Err(self.no_connection(why.as_ref())),
+                Err(error) => return Err(self.no_connection(error.as_ref())),
             };
             if guard.is_broken() || !self.is_sure(end).await? {
                 continue;

@@ -106,6 +106,11 @@ impl Primary {
         *self.is_over.borrow()
     }
 
+    /// Whether the other nodes of the cluster can't reach it.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
     fn leave(&self, how: Leave) {
         let states = {
             let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,6 +148,11 @@ impl Table {
     }
 }
 
+/// Returns the position of this very entry.
+fn position(primaries: &[Arc<Primary>], entry: &Arc<Primary>) -> Option<usize> {
+    primaries.iter().position(|held| Arc::ptr_eq(held, entry))
+}
+
 impl Primaries {
     /// Returns a table in which one server will hold everything.
     pub fn of_everything() -> Self {
@@ -171,11 +181,7 @@ impl Primaries {
 
     /// Whether `primary` still holds something.
     pub fn has(&self, primary: &Arc<Primary>) -> bool {
-        let table = self.0.borrow();
-        table
-            .primaries
-            .iter()
-            .any(|held| Arc::ptr_eq(held, primary))
+        position(&self.0.borrow().primaries, primary).is_some()
     }
 
     /// Makes the server at `address` the primary of everything. Returns whether it wasn't so before.
@@ -206,11 +212,7 @@ impl Primaries {
                 return false;
             }
             let next = table.entry(address);
-            let position = table
-                .primaries
-                .iter()
-                .position(|held| Arc::ptr_eq(held, &next));
-            let position = position.unwrap_or_else(|| {
+            let position = position(&table.primaries, &next).unwrap_or_else(|| {
                 table.primaries.push(next);
                 table.primaries.len() - 1
             });
@@ -231,7 +233,7 @@ impl Primaries {
             let mut is_changed = false;
             for (at, claim) in claims.iter().enumerate() {
                 let entry = table.entry(&claim.address);
-                if !table.primaries.iter().any(|held| Arc::ptr_eq(held, &entry)) {
+                if position(&table.primaries, &entry).is_none() {
                     new.push(claim.address.clone());
                 }
                 let had_failed = entry.has_failed.swap(claim.has_failed, Ordering::Relaxed);
@@ -242,13 +244,8 @@ impl Primaries {
                     slots[range].fill(u16::try_from(at).unwrap_or(UNASSIGNED));
                 }
             }
-            let held = |primary: &Arc<Primary>| primaries.iter().any(|p| Arc::ptr_eq(p, primary));
-            gone = table
-                .primaries
-                .iter()
-                .filter(|p| !held(p))
-                .cloned()
-                .collect();
+            let is_gone = |held: &&Arc<Primary>| position(&primaries, held).is_none();
+            gone = table.primaries.iter().filter(is_gone).cloned().collect();
             is_changed |=
                 !gone.is_empty() || !new.is_empty() || table.slots.as_ref() != Some(&slots);
             table.primaries = primaries;
@@ -269,13 +266,6 @@ impl Primaries {
         };
         // The sender lives as long as `self`.
         _ = self.0.subscribe().wait_for(is_other).await;
-    }
-}
-
-impl Primary {
-    /// Whether the other nodes of the cluster can't reach it.
-    pub fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::Relaxed)
     }
 }
 

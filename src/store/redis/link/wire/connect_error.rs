@@ -22,6 +22,15 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
+    /// Returns what was found. If a setting is wrong, its name comes first, as `spelling` has it.
+    #[must_use]
+    pub fn explain(&self, spelling: fn(AtFault) -> &'static str) -> String {
+        match self.at_fault {
+            Some(at_fault) => format!("{}: {self}", spelling(at_fault)),
+            None => self.to_string(),
+        }
+    }
+
     /// Returns an error that may pass.
     pub fn passing(found: impl Into<String>) -> Self {
         Self {
