@@ -66,6 +66,7 @@ fn code_and_reason(error: &Error) -> (Code, &'static str) {
         Error::RowUnreadable(_) => (Code::DataLoss, "ROW_UNREADABLE"),
         Error::IndexUnreadable => (Code::DataLoss, "INDEX_UNREADABLE"),
         Error::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+        Error::OutcomeUnknown(_) => (Code::Unavailable, "OUTCOME_UNKNOWN"),
         Error::NotDurable(_) => (Code::Unavailable, "NOT_DURABLE"),
         Error::Migrating => (Code::Unavailable, "MIGRATING"),
         Error::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
