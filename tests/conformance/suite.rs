@@ -89,6 +89,7 @@ macro_rules! every_case {
                 carry_sees_a_source_that_changed_between,
                 carry_under_a_precondition_never_drops_a_token,
                 carry_racing_logins_keeps_the_last_token,
+                carry_gives_up_on_a_row_that_keeps_changing,
             }
             conditions {
                 compare_and_set_loses_no_update,
