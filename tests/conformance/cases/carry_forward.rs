@@ -177,13 +177,11 @@ pub async fn carry_prefers_a_token_that_has_not_expired<B: Backend>(backend: B) 
         ..row("u", token)
     };
     let target = key("s", "p");
-    broker.put(&target, &ending("over", -5, 60)).await;
+    let over = ending("over", -5, 60);
+    broker.put(&target, &over).await;
     assert_eq!(kept(&broker, &target, &silent("u")).await, "refresh-over");
     let stored = broker.read(&target).await.unwrap().row;
-    assert_eq!(
-        stored.refresh_expires_at,
-        ending("over", -5, 60).refresh_expires_at
-    );
+    assert_eq!(stored.refresh_expires_at, over.refresh_expires_at);
 
     // Another one that is over as well doesn't come before the row's own, nor before one that isn't.
     broker
