@@ -6,7 +6,7 @@ use redis::{ErrorKind, RedisError};
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMessage};
 
 use super::{AtFault, Connector, TlsPart};
-use crate::store::redis::{Address, Password};
+use crate::store::redis::{Address, Password, Spelling};
 
 /// Why there is no connection. The text names servers, files and settings, but never a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,9 +24,9 @@ pub struct ConnectError {
 impl ConnectError {
     /// Returns what was found. If a setting is wrong, its name comes first, as `spelling` has it.
     #[must_use]
-    pub fn explain(&self, spelling: fn(AtFault) -> &'static str) -> String {
+    pub fn explain(&self, spelling: &Spelling) -> String {
         match self.at_fault {
-            Some(at_fault) => format!("{}: {self}", spelling(at_fault)),
+            Some(at_fault) => format!("{}: {self}", spelling.name(at_fault)),
             None => self.to_string(),
         }
     }
