@@ -50,7 +50,7 @@ mod tests {
             ("127.0.0.1", "no port"),
             ("", "no port"),
             ("::1:50051", "brackets"),
-            ("[::1]", "brackets"),
+            ("[::1]", "port from 0"),
             ("127.0.0.1:grpc", "port from 0"),
             ("127.0.0.1:70000", "port from 0"),
             (":50051", "no address"),
