@@ -22,7 +22,7 @@ pub use self::{
     error::Error,
     memory::MemoryStore,
     observed::{Figures, Observed, Observer, Operation, Tally},
-    repeat::until_known,
+    repeat::{Attempts, until_known},
 };
 use crate::{
     error::Unreadable,
@@ -42,6 +42,10 @@ pub trait Store: Send + Sync + 'static {
     const NAME: &'static str;
 
     /// Writes a whole row if its conditions hold: the row, the session index and the user index in one step.
+    ///
+    /// If the row already has the version of `put`, this write has been done before. Unless its condition is
+    /// [`Condition::Always`], it then answers [`PutOutcome::Written`] and changes nothing. A caller whose answer was
+    /// lost can find out in this way.
     ///
     /// # Errors
     /// Returns an [`Error`], as every other method does.
@@ -152,7 +156,8 @@ pub enum PutOutcome {
     Exists,
     /// Nothing was written: the row has another version, or there is none.
     VersionMismatch,
-    /// Nothing was written: the row of [`Put::source`] has another version, or there is none.
+    /// Nothing was written: the conditions on the row hold, but the row of [`Put::source`] has another version, or
+    /// there is none.
     SourceChanged,
     /// Nothing was written: the session already has [`Put::max_providers`] rows.
     TooManyProviders,
