@@ -132,6 +132,7 @@ impl Settings {
             refresh_lifetime: read.tokens.refresh_lifetime,
             rotating_providers: read.tokens.rotating_provider,
             patience: redis.patience(),
+            persistence: Rules::PERSISTENCE,
         };
         Ok(Config {
             listen: read.listen.listen,

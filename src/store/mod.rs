@@ -5,6 +5,8 @@
 //! ([`PutOutcome`], [`Error`]), and [`crate::tokens`] decides what they mean to a caller. Each method is one
 //! atomic step, except those that process all rows of a user. These document what they guarantee instead.
 //!
+//! [`Outstanding`] counts the requests of a call that the backend hasn't answered.
+//!
 //! [`Observed`] is a decorator: it implements the traits that the store behind it implements. Every store must
 //! keep the invariants of the guarantees, section 3.2. `tests/conformance` checks that, and `tests/redis` checks
 //! those that only Redis can break.
@@ -12,6 +14,7 @@
 mod error;
 mod memory;
 mod observed;
+mod outstanding;
 pub mod redis;
 mod repeat;
 mod shared;
@@ -22,6 +25,7 @@ pub use self::{
     error::Error,
     memory::MemoryStore,
     observed::{Figures, Observed, Observer, Operation, Tally},
+    outstanding::Outstanding,
     repeat::{Attempts, until_known},
 };
 use crate::{
