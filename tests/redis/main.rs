@@ -9,6 +9,7 @@ use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
 mod answers;
 mod atomicity;
+mod backup;
 mod cluster;
 mod corrupt;
 mod credentials;
