@@ -18,10 +18,12 @@ mod indexes;
 mod interrupted;
 mod layout;
 mod lifetimes;
+mod listing;
 mod memory;
 mod monitor;
 mod null_rows;
 mod outages;
+mod readable;
 mod refusals;
 mod rewrites;
 
