@@ -13,6 +13,7 @@ mod cluster;
 mod corrupt;
 mod credentials;
 mod durability;
+mod endpoints;
 mod foreign;
 mod indexes;
 mod interrupted;

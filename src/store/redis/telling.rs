@@ -8,12 +8,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use redis::Value;
 use tokio::time::sleep;
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 use super::{
     RedisStore,
     keyspace::Keyspace,
-    link::{Effect, reply},
+    link::Effect,
     row::Label,
     scripts::{Script, sha1_hex},
 };
@@ -27,9 +27,16 @@ const CALLS: usize = 16;
 /// How long to wait before a row is read yet again, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 2..20;
 
-/// What a script was told, by key.
-#[derive(Debug, Default)]
-struct Told(BTreeMap<Vec<u8>, [Vec<u8>; 3]>);
+/// A key and the bytes of its value, of which a script has to be told.
+type Question<'a> = (&'a [u8], &'a [u8]);
+
+/// What a script was told for one write or one look, by key.
+#[derive(Default)]
+pub(super) struct Told {
+    told: BTreeMap<Vec<u8>, [Vec<u8>; 3]>,
+    /// How often the script asked.
+    asked: usize,
+}
 
 impl RedisStore {
     /// Calls a script that writes, and tells it what it asks. The answers are appended to `args`.
@@ -43,52 +50,72 @@ impl RedisStore {
         args: &[&[u8]],
     ) -> Result<Value, Error> {
         let mut told = Told::default();
-        for call in 0..CALLS {
-            if call > 1 {
+        loop {
+            if told.asked > 1 {
                 sleep(Duration::from_millis(rand::random_range(PAUSE))).await;
             }
             let args: Vec<_> = args.iter().copied().chain(told.args()).collect();
             let answer = self.link.call(script, keys, &args, Effect::Writes).await?;
-            match questions(answer)? {
-                Ok(questions) => told.answer(&self.keys, questions),
-                Err(answer) => return Ok(answer),
+            if let Some(answer) = told.tell(&self.keys, answer)? {
+                return Ok(answer);
             }
         }
-        Err(Error::unavailable("other software keeps changing a row"))
     }
 }
 
-/// Returns the keys and bytes that a script asks about, or its answer if it asks nothing.
-fn questions(answer: Value) -> Result<Result<Vec<(Vec<u8>, Zeroizing<Vec<u8>>)>, Value>, Error> {
-    let asks = matches!(&answer, Value::Array(items)
-        if matches!(items.first(), Some(Value::BulkString(word)) if word == b"tell"));
-    if !asks {
-        return Ok(Err(answer));
+/// Returns what a script asks, or `None` if it asks nothing.
+fn questions(answer: &Value) -> Result<Option<Vec<Question<'_>>>, Error> {
+    let Value::Array(items) = answer else {
+        return Ok(None);
+    };
+    let Some((Value::BulkString(word), items)) = items.split_first() else {
+        return Ok(None);
+    };
+    if word != b"tell" {
+        return Ok(None);
     }
-    let mut items = reply::list(answer)?.into_iter().skip(1);
-    let mut questions = Vec::new();
-    while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
-        let bytes = reply::bytes(bytes)?.unwrap_or_default();
-        questions.push((
-            reply::bytes(key)?.unwrap_or_default(),
-            Zeroizing::new(bytes),
-        ));
+    let pairs = items.chunks(2).map(|pair| match pair {
+        [Value::BulkString(key), Value::BulkString(bytes)] => Ok((&**key, &**bytes)),
+        _ => Err(Error::unavailable("a script asks nothing that is known")),
+    });
+    pairs.collect::<Result<_, _>>().map(Some)
+}
+
+/// Wipes the rows that a script asked about.
+fn wipe(answer: Value) {
+    let Value::Array(items) = answer else { return };
+    for item in items {
+        if let Value::BulkString(mut bytes) = item {
+            bytes.zeroize();
+        }
     }
-    Ok(Ok(questions))
 }
 
 impl Told {
     /// Returns what scripts take: key, SHA-1 of the bytes, version, user, for each key.
-    fn args(&self) -> impl Iterator<Item = &[u8]> {
-        let all = self.0.iter();
+    pub(super) fn args(&self) -> impl Iterator<Item = &[u8]> {
+        let all = self.told.iter();
         all.flat_map(|(key, told)| std::iter::once(key).chain(told).map(Vec::as_slice))
     }
 
-    fn answer(&mut self, keys: &Keyspace, questions: Vec<(Vec<u8>, Zeroizing<Vec<u8>>)>) {
-        for (key, bytes) in questions {
-            let told = answer(keys, &key, &bytes);
-            self.0.insert(key, told);
+    /// Returns the script's answer. Returns `None` if the script asks: it has to be called again with [`Told::args`].
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] if the script has asked too often.
+    pub(super) fn tell(&mut self, keys: &Keyspace, answer: Value) -> Result<Option<Value>, Error> {
+        let Some(questions) = questions(&answer)? else {
+            return Ok(Some(answer));
+        };
+        self.asked += 1;
+        if self.asked == CALLS {
+            return Err(Error::unavailable("other software keeps changing a row"));
         }
+        for (key, bytes) in questions {
+            self.told
+                .insert(key.to_vec(), self::answer(keys, key, bytes));
+        }
+        wipe(answer);
+        Ok(None)
     }
 }
 

@@ -1,5 +1,5 @@
--- Deletes those of the given rows that belong to a user, and those of which that can't be told, each whole: nothing
--- leaves the user's index and stays readable (I3). Removes all given keys from the index. Rows of the older layout,
+-- Deletes those of the given rows that belong to a user, and those of which that can't be told, each whole (I3).
+-- Removes all given keys from the user's index: what stays is another user's. Rows of the older layout,
 -- which has one row per session, may be among them.
 --
 -- KEYS  1 user index, 2 key of the grace period, 3... rows

@@ -9,7 +9,7 @@ local index, prefix, own = KEYS[1], ARGV[1], ARGV[2]
 local grace, rows, deleted, foreign = redis.call('EXISTS', KEYS[2]) == 1, {}, 0, 0
 -- Everything that may end the script comes before the first write.
 for _, member in ipairs(redis.call('SMEMBERS', index)) do
-  if is_row(member, own) then
+  if is_row_of(member, own) then
     local row = look(member)
     if row then ensure_indexes_local(row, index, prefix) end
     rows[member] = row or false

@@ -31,7 +31,7 @@ if index then redis.call('SCARD', index) end
 if not old and rows >= most then
   local own, alive = string.sub(key, 1, #key - #string.match(key, '[^:]*$')), 0
   for _, member in ipairs(redis.call('SMEMBERS', session_index)) do
-    if is_row(member, own) and exists(member) then alive = alive + 1 end
+    if is_row_of(member, own) and exists(member) then alive = alive + 1 end
   end
   if #untold > 1 then return untold end
   if alive >= most then return 'full' end
