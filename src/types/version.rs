@@ -28,7 +28,7 @@ impl Version {
     }
 
     /// Returns the version of a row whose writer stored none: the first 52 bits of the SHA-1 of its bytes, or
-    /// 1 if they are 0. The Lua scripts derive the same number with `redis.sha1hex`.
+    /// 1 if they are 0.
     #[must_use]
     pub fn derived_from(row: &[u8]) -> Self {
         let digest = Sha1::digest(row);
