@@ -9,6 +9,7 @@ use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
 mod answers;
 mod atomicity;
+mod backup;
 mod cluster;
 mod corrupt;
 mod credentials;
@@ -19,12 +20,15 @@ mod indexes;
 mod interrupted;
 mod layout;
 mod lifetimes;
+mod listing;
 mod memory;
 mod monitor;
 mod null_rows;
 mod outages;
+mod readable;
 mod refusals;
 mod rewrites;
+mod sizing;
 
 /// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {

@@ -9,6 +9,7 @@
 //!   [`check`](maintenance::check) verifies what is there.
 
 mod identities;
+mod index_position;
 pub mod keyspace;
 mod link;
 pub mod maintenance;
@@ -18,10 +19,11 @@ mod process;
 pub mod row;
 mod rows;
 mod scripts;
+mod telling;
 mod user_rows;
 
 pub use self::{
     link::wire::{AtFault, ConnectError, Peer, TlsPart},
-    options::{Access, Address, Deployment, Durability, Password, RedisOptions, Tls},
+    options::{Access, Address, Deployment, Durability, Password, RedisOptions, Spelling, Tls},
     process::{Redis, RedisStore},
 };
