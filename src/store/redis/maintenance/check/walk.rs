@@ -17,6 +17,7 @@ use crate::{
         Error,
         redis::{
             keyspace::Keyspace,
+            link::topology::ServerSet,
             maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan},
         },
     },
@@ -46,9 +47,9 @@ pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Resu
     let begun = Instant::now();
     let mut rounds = Rounds::new(&check.link);
     loop {
-        rounds.begin().await?;
+        let server_set = rounds.begin().await?;
         report.begin_round();
-        let outcome = once(check, &mut report, begun, progress).await;
+        let outcome = once(check, server_set, &mut report, begun, progress).await;
         if rounds.end(outcome).await?.is_some() {
             return finish(check, report, begun).await;
         }
@@ -66,12 +67,13 @@ async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Rep
 /// Checks all keys once.
 async fn once(
     check: &Check,
+    server_set: ServerSet,
     report: &mut Report,
     begun: Instant,
     progress: &dyn Progress<CheckProgress>,
 ) -> Result<(), Error> {
     let mut now = CheckProgress::default();
-    let mut scan = Scan::new(&check.link, check.keys.pattern());
+    let mut scan = Scan::new(&check.link, server_set, check.keys.pattern());
     loop {
         let page_begun = Instant::now();
         let Some(page) = scan.page().await? else {
@@ -79,9 +81,13 @@ async fn once(
         };
         now.walked.scanned += page.len() as u64;
         let (rows, indexes) = sorted(check, page, report);
-        let works = batches(rows)
-            .map(|rows| Box::pin(check.rows(rows)) as BoxFuture<'_, _>)
-            .chain(batches(indexes).map(|some| Box::pin(check.indexes(some)) as BoxFuture<'_, _>));
+        let mut works: Vec<BoxFuture<'_, _>> = Vec::new();
+        for rows in batches(rows) {
+            works.push(Box::pin(check.rows(rows)));
+        }
+        for indexes in batches(indexes) {
+            works.push(Box::pin(check.indexes(indexes)));
+        }
         let mut works = stream::iter(works).buffer_unordered(WINDOW);
         while let Some(batch) = works.try_next().await? {
             report.add(batch);

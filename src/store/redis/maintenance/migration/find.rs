@@ -8,7 +8,7 @@ use crate::{
         Error,
         redis::{
             keyspace::Keyspace,
-            link::Link,
+            link::{Link, topology::ServerSet},
             maintenance::{grace, scan::Scan, seen::Seen},
         },
     },
@@ -97,13 +97,14 @@ pub struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// A search under `mapping`. Begins the grace period, if `grace_start` is [`GraceStart::AtOnce`]. Changes
+    /// A search on `server_set` under `mapping`. Begins the grace period, if `grace_start` is [`GraceStart::AtOnce`]. Changes
     /// nothing in Redis unless `apply`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn new(
         link: &'a Link,
+        server_set: ServerSet,
         keys: &'a Keyspace,
         mapping: &LegacyMapping,
         grace_start: GraceStart,
@@ -113,7 +114,7 @@ impl<'a> Finder<'a> {
             link,
             keys,
             older: OlderKeys::new(keys, mapping),
-            scan: Scan::new(link, keys.pattern()),
+            scan: Scan::new(link, server_set, keys.pattern()),
             seen: Seen::default(),
             candidates: Vec::new(),
             without_id: Vec::new(),
