@@ -14,7 +14,10 @@ use crate::{
     config::Config,
     store::redis::{
         RedisStore,
-        maintenance::migration::{Migration, Report, progress},
+        maintenance::{
+            migration::{Migration, Report, progress},
+            tenants::TenantsWithData,
+        },
     },
 };
 
@@ -80,6 +83,14 @@ async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Resu
     };
     progress.end();
     migration.leases_given_up().await;
+    if report.as_ref().is_ok_and(|report| report.is_empty)
+        && let Ok(others) = TenantsWithData::beside(store).await
+    {
+        let tenant = &config.tenant;
+        complain(&format!(
+            "tenant: {tenant} holds no data; in this Redis {others}"
+        ));
+    }
     report
 }
 

@@ -18,7 +18,7 @@ use crate::{
         redis::{
             keyspace::Keyspace,
             link::topology::ServerSet,
-            maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan},
+            maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan, tenants},
         },
     },
     types::RowKey,
@@ -37,13 +37,15 @@ enum Role {
     Index(Index),
     /// A row of the older layout, which a migration will move.
     Legacy,
+    /// A record of the brokers' own.
+    Record,
     /// Anything else, which isn't checked.
     Other,
 }
 
 /// Checks all keys of the tenant, and again if servers changed meanwhile.
 pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Result<Report, Error> {
-    let mut report = Report::new(check.repair, check.listed);
+    let mut report = Report::new(check.keys.tenant(), check.repair, check.listed);
     let begun = Instant::now();
     let mut rounds = Rounds::new(&check.link);
     loop {
@@ -58,6 +60,9 @@ pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Resu
 
 async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Report, Error> {
     report.grace_period = grace::is_open(&check.link, &check.keys).await?;
+    if report.is_empty() {
+        report.tenants_with_data = Some(tenants::with_data(&check.link).await?);
+    }
     report.seconds = begun.elapsed().as_secs_f64();
     report.sort();
     report.log();
@@ -116,6 +121,7 @@ fn sorted(
             Role::Row(row) => rows.push(row),
             Role::Index(index) => indexes.push(index),
             Role::Legacy => batch.counts.legacy_rows += 1,
+            Role::Record => batch.counts.records += 1,
             Role::Other => batch.counts.other_keys += 1,
         }
     }
@@ -128,6 +134,9 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
     let Ok(key) = String::from_utf8(key) else {
         return Role::Other;
     };
+    if key.starts_with(&keys.records()) {
+        return Role::Record;
+    }
     if let Some(RowKey { session, provider }) = keys.parse_row(&key) {
         return Role::Row(ExpectedRow {
             session_index: keys.session_index(&session),

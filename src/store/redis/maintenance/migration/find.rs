@@ -78,6 +78,8 @@ pub struct Batch {
     pub done: f64,
     /// Whether the tenant is in its grace period.
     pub grace_period: bool,
+    /// Whether any data of the tenant was found so far.
+    pub has_data: bool,
 }
 
 /// Looks at every key of the tenant once.
@@ -92,6 +94,7 @@ pub struct Finder<'a> {
     without_id: Vec<KeyWithoutId>,
     scanned: u64,
     grace_period: bool,
+    has_data: bool,
     grace_start: GraceStart,
     apply: bool,
 }
@@ -120,6 +123,7 @@ impl<'a> Finder<'a> {
             without_id: Vec::new(),
             scanned: 0,
             grace_period: grace::is_open(link, keys).await?,
+            has_data: false,
             grace_start,
             apply,
         };
@@ -149,14 +153,16 @@ impl<'a> Finder<'a> {
             scanned: self.scanned,
             done: self.scan.done(),
             grace_period: self.grace_period,
+            has_data: self.has_data,
         }))
     }
 
     async fn look_at(&mut self, key: &[u8]) -> Result<(), Error> {
         self.scanned += 1;
         // The period begins before anything is migrated, because the writes that follow depend on it.
+        self.has_data = self.has_data || self.older.is_data(key);
         let may_begin = self.grace_start == GraceStart::WithData && !self.grace_period;
-        if may_begin && self.older.is_data(key) {
+        if may_begin && self.has_data {
             self.begin_grace_period().await?;
         }
         let Some(found) = self.older.find(key) else {

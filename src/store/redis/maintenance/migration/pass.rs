@@ -163,6 +163,7 @@ impl<'a> Pass<'a> {
 /// Notes what became of a batch.
 fn note(report: &mut Report, batch: &Batch, outcomes: &Settled) {
     report.grace_period |= batch.grace_period;
+    report.is_empty &= !batch.has_data;
     for found in &batch.without_id {
         let outcome = Outcome::Failed(Reason::KeyIsNoId);
         report.note(found.is_row, &found.key, &outcome);
