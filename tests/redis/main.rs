@@ -13,6 +13,7 @@ mod cluster;
 mod corrupt;
 mod credentials;
 mod durability;
+mod endpoints;
 mod foreign;
 mod indexes;
 mod interrupted;
@@ -24,6 +25,7 @@ mod null_rows;
 mod outages;
 mod refusals;
 mod rewrites;
+mod sizing;
 
 /// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {

@@ -16,7 +16,7 @@ use super::{
     topology::Primary,
     wire::{ConnectError, Connection, ErrorClass},
 };
-use crate::store::Error;
+use crate::store::{Error, outstanding::counted};
 
 /// How long to wait before a request is sent again, in milliseconds. The pause doubles each time, so that
 /// many callers don't overload a server that is recovering.
@@ -67,7 +67,11 @@ impl Link {
                 && effect == Effect::Reads
                 && !request.runs_scripts()
             {
-                let connection = self.topology().connect_importing(address).await.ok();
+                let connection = self
+                    .topology()
+                    .connect_importing(&primary, address)
+                    .await
+                    .ok();
                 importing = connection.map(|connection| (primary, connection));
             }
             // Every shared connection may have ended, and each is found by one failed request. No pause is
@@ -215,7 +219,7 @@ impl Link {
             guard.set_busy(true);
             let then = Some(replicas.wait());
             let connection = &mut *guard;
-            let answer = request.send(&mut Channel { connection, then }).await;
+            let answer = counted(request.send(&mut Channel { connection, then })).await;
             guard.set_busy(false);
             drop(guard);
             return Ok((Arc::clone(&primary), answer));
@@ -225,5 +229,5 @@ impl Link {
 
 async fn send(mut connection: Connection, request: Request<'_>) -> RedisResult<Vec<Value>> {
     let (connection, then) = (&mut connection, None);
-    request.send(&mut Channel { connection, then }).await
+    counted(request.send(&mut Channel { connection, then })).await
 }
