@@ -172,8 +172,9 @@ impl Link {
             .connect_to(&server.address, self.shared.sizes.timeout)
             .await;
         let (connection, facts) = connected.map_err(|error| self.no_connection(Some(&error)))?;
-        if facts.run_id != server.run_id {
-            return Err(Error::unavailable("a server was restarted meanwhile"));
+        if facts.run_id != server.run_id || facts.replication_id != server.replication_id {
+            let why = "a server was restarted or replaced meanwhile";
+            return Err(Error::unavailable(why));
         }
         Ok(connection)
     }
