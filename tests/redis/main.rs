@@ -21,8 +21,10 @@ mod layout;
 mod lifetimes;
 mod memory;
 mod monitor;
+mod moving_name;
 mod null_rows;
 mod outages;
+mod readiness;
 mod refusals;
 mod rewrites;
 

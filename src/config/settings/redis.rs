@@ -33,6 +33,8 @@ settings! {
         redis_url: RedisUrl = Syntax::trimmed("URL", RedisUrl::parse)
             .default("redis://127.0.0.1:6379")
             .secret_if(redis_url::has_password, Self::redis_password_file);
+        /// The Redis user, if the URL names none; if unset, the user `default`
+        redis_username: Option<String> = text("USER").optional();
         /// The Redis password; only in the environment or the file
         redis_password: Option<Password> = password().optional().secret(Self::redis_password_file);
         /// A file that holds the Redis password; read again at every connect

@@ -8,6 +8,7 @@
 //! - [`maintenance`] goes through all keys. [`migration`](maintenance::migration) brings in older data, and
 //!   [`check`](maintenance::check) verifies what is there.
 
+mod eviction;
 mod identities;
 pub mod keyspace;
 mod link;
@@ -15,6 +16,7 @@ pub mod maintenance;
 mod options;
 mod probe;
 mod process;
+mod readiness;
 pub mod row;
 mod rows;
 mod scripts;

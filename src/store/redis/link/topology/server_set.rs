@@ -44,7 +44,7 @@ impl Topology {
                 let holders = cluster.holders(slot).await?;
                 (holders.primaries, Some(holders.holder), holders.is_moving)
             }
-            Watch::Fixed | Watch::Sentinels(_) => {
+            Watch::Name(_) | Watch::Sentinels(_) => {
                 let primary = self.primary(slot).await?;
                 (vec![primary.address.clone()], None, false)
             }

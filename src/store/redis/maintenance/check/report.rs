@@ -29,6 +29,8 @@ pub struct Report {
     pub looked_again: u64,
     /// Whether other software may still write to the tenant (guarantees, section 5, M7).
     pub grace_period: bool,
+    /// The policy by which Redis may evict keys (`maxmemory-policy`), if it isn't `noeviction`.
+    pub eviction: Option<String>,
     /// How many seconds the check took.
     pub seconds: f64,
     #[serde(skip)]

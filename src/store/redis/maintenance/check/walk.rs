@@ -16,6 +16,7 @@ use crate::{
     store::{
         Error,
         redis::{
+            eviction,
             keyspace::Keyspace,
             maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan},
         },
@@ -57,6 +58,7 @@ pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Resu
 
 async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Report, Error> {
     report.grace_period = grace::is_open(&check.link, &check.keys).await?;
+    report.eviction = eviction::policy(&check.link).await?;
     report.seconds = begun.elapsed().as_secs_f64();
     report.sort();
     report.log();
