@@ -115,6 +115,11 @@ impl ConnectError {
                     "{address} knows no SELECT: the command is renamed, and the URL names a database"
                 ),
             ),
+            // The client keeps the text of a refused SELECT, and not its code.
+            Some("ERR") if text(error).contains("has no permissions") => Self::of(
+                AtFault::Url,
+                format!("{address}: the user may not log in: {}", text(error)),
+            ),
             // Redis' text continues with the command's arguments. A password is among them.
             Some("ERR") if text(error).contains("unknown command") => Self::of(
                 AtFault::Url,
