@@ -30,10 +30,10 @@
 //!
 //! # The way of one `Store`
 //!
-//! 1. `server/` accepts the connection, within the limit on connections. tonic decodes the message, within the
-//!    limit on its size.
-//! 2. `rpc/` makes a call of it: it is admitted (or refused as `OVERLOADED` or `MIGRATING`), gets its deadline, and
-//!    is observed.
+//! 1. `server/` accepts the connection, within the limit on connections, and serves it with hyper.
+//! 2. `rpc/` makes a call of the request when its headers are there: it is admitted (or refused as `OVERLOADED` or
+//!    `MIGRATING`), gets its deadline, and is observed. tonic decodes the message, within the limits on its size and on
+//!    the bytes in flight.
 //! 3. The request is taken apart into typed ids and secrets. Everything that is wrong with it is answered in one
 //!    `BadRequest`.
 //! 4. [`tokens`] checks sizes, looks for a refresh token to carry forward, works out how long the row lives, draws
@@ -42,7 +42,8 @@
 //!    primary. The script checks the conditions and changes row, session index and user index in one atomic
 //!    step. Where writes have to be durable, `WAIT` follows on the same connection.
 //! 6. The store says what happened. [`tokens`] decides what an outcome means, `store/error.rs` maps a failure,
-//!    and `rpc/status.rs` gives an error its code, reason and details.
+//!    and `rpc/status.rs` gives an error its code, reason and details. The call is in flight until its answer has left
+//!    the process.
 //!
 //! If the process dies before the script was sent, nothing has happened; if it dies later, either nothing has or all
 //! of it, never a part. A caller that got no answer can't know which.
@@ -53,12 +54,12 @@
 //! |---|---|
 //! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it means that nothing was done. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A line in `docs/guarantees.md`, section 2.5, and in the proto; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
 //! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
-//! | an RPC | the proto; a method in `rpc/token_broker/mod.rs`, with its `request.rs` and `response.rs`; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`; `docs/guarantees.md`, section 2.1. A message prints nothing unless `proto/harmless.rs` names it |
+//! | an RPC | the proto; a method in `rpc/token_broker/mod.rs` and its name in `METHODS` there, with its `request.rs` and `response.rs`; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`; `docs/guarantees.md`, section 2.1. A message prints nothing unless `proto/harmless.rs` names it |
 //! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory.rs`, `store/redis/rows.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
-//! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; a line in `server/assemble.rs` and a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
-//! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (HTTP/2, calls), `server/connections.rs` (TCP) and `server/run.rs` (the end) |
+//! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
+//! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
 //! | a metric of the store | `Figures` in `store/observed.rs`, which counts and times each operation already; it is made in `server/assemble.rs` and read in `server/run.rs`, which logs a sum at the end. Nothing exports metrics yet: that will be a file in `server/` |
-//! | a metric of calls | counters in `FrontDoor` in `rpc/call.rs`, which every admitted or refused call of `TokenBroker` passes; what tonic refuses before that is in `rpc/refusal.rs` |
+//! | a metric of calls | counters in `FrontDoor` in `rpc/door.rs`, which every call of `TokenBroker` passes; what tonic refuses after that is in `rpc/refusal.rs` |
 //! | a decorator | a file in `store/`, such as `observed.rs`, with the traits of the store that it wraps; put around the store in `server/assemble.rs` |
 //! | a backend | a file or folder in `store/` with all traits of `store/mod.rs`; its harness in `tests/conformance/backend.rs` and a line in `tests/conformance/main.rs`; an arm in `server/assemble.rs`, and its name in `config/settings/storage.rs` |
 //! | a Redis topology | a `Deployment` in `store/redis/options.rs`, made in `config/redis_url.rs` and `config/redis.rs`; a `Mode` in `store/redis/link/topology/servers.rs`; what tells its primaries: a file in `store/redis/link/topology/`, asked by `store/redis/link/topology/mod.rs`. It tells `primaries.rs`, where a primary is followed when the *address* changes; `server_set.rs` tells migration and check which servers to walk. Its settings in `config/settings/redis.rs`; one that is found wrong is an `AtFault` in `store/redis/link/wire/at_fault.rs`, spelled in `config/at_fault.rs`. Servers in `testkit/`, a line each in `tests/conformance/shared_servers.rs` and `main.rs`; `docs/redis.md` |
@@ -69,8 +70,8 @@
 //! | a damage for `check` of a row or an index | a `FindingKind` in `store/redis/maintenance/check/finding.rs`; what can be told from a row's bytes in `rows.rs`; its places in indexes in `check_row.lua`; an index's members in `check_index.lua` and `indexes.rs`; how a line relates it to an index in `text.rs`; planted in `tests/check/damage.rs`; `docs/check.md`. `--repair` mends indexes, in those scripts, and never changes a row |
 //! | a damage for `check` of another sort of key | first teach the walk its name: `store/redis/keyspace/parse.rs` and `store/redis/maintenance/check/walk.rs`; then a script that judges it, a file beside `rows.rs` that the walk calls, and a count in `report.rs` and `text.rs`; then a `FindingKind` as above |
 //! | a limit on what a tenant stores | the number in `Limits` in `tokens/limits.rs`, which is part of a tenant's `Rules` in `tokens/mod.rs`; its setting in `config/settings/tokens.rs`, handed on in `config/mod.rs`. What has to hold under concurrency is checked in the store's atomic step: the number of providers goes along in `Put` |
-//! | a second tenant with rules or limits of its own | one `Tokens` is one tenant: its store, and its `Rules` with their `Limits`, so that [`tokens`] and [`store`] need no change. What knows one tenant today: settings are flat (`config/file.rs` and `config/written.rs` have no table for a tenant, `config/settings/storage.rs` and `tokens.rs` its name and limits, `config/mod.rs` one `Rules`); `server/assemble.rs` makes one `Tokens`, `server/prepare.rs` migrates one, `server/run.rs` follows the health and figures of one; `FrontDoor` in `rpc/call.rs` gives each call its tenant, `rpc/token_broker/mod.rs` holds the `Tokens`; `cli/redis.rs` opens the one for `migrate` and `check` |
-//! | a limit on calls | how many: `rpc/admission.rs`; how long: `rpc/deadline.rs`; how large, and how many streams: `server/assemble.rs`; connections: `server/connections.rs` |
+//! | a second tenant with rules or limits of its own | one `Tokens` is one tenant: its store, and its `Rules` with their `Limits`, so that [`tokens`] and [`store`] need no change. What knows one tenant today: settings are flat (`config/file.rs` and `config/written.rs` have no table for a tenant, `config/settings/storage.rs` and `tokens.rs` its name and limits, `config/mod.rs` one `Rules`); `server/assemble.rs` makes one `Tokens`, `server/prepare.rs` migrates one, `server/run.rs` follows the health and figures of one; `FrontDoor` in `rpc/door.rs` gives each call its tenant, `rpc/token_broker/mod.rs` holds the `Tokens`; `cli/redis.rs` opens the one for `migrate` and `check` |
+//! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/assemble.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
 //! | a helper for tests | `testkit/`, which has tests of its own |
 //!
 //! # Where what comes next has its place

@@ -130,6 +130,19 @@ where
     })
 }
 
+/// Parses a span of time that may be zero.
+pub(super) fn span_or_none() -> Syntax<Duration> {
+    let span = span();
+    Syntax::trimmed("SPAN", move |text| {
+        let is_zero = humantime::parse_duration(text).is_ok_and(|span| span.is_zero());
+        if is_zero {
+            Ok(Duration::ZERO)
+        } else {
+            (span.parse)(text)
+        }
+    })
+}
+
 /// Parses a span of time.
 pub(super) fn span() -> Syntax<Duration> {
     const SPANS: RangeInclusive<Duration> =

@@ -2,8 +2,6 @@
 
 use std::{io, net::SocketAddr};
 
-use tonic::transport;
-
 use crate::{config::explain, store::redis::ConnectError};
 
 /// Why a broker ended before it was told to end.
@@ -26,9 +24,6 @@ pub enum ServeError {
          the broker without them"
     )]
     Unmigrated(usize),
-    /// The transport failed.
-    #[error("can't serve: {0}")]
-    Transport(#[from] transport::Error),
     /// Reflection can't be assembled.
     #[error("can't serve reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

@@ -142,6 +142,9 @@ impl State {
 
     fn put(&mut self, put: &Put<'_>) -> PutOutcome {
         let replaced = self.version(put.key);
+        if put.condition != Condition::Always && replaced == Some(put.version) {
+            return PutOutcome::Written;
+        }
         match put.condition {
             Condition::Absent if replaced.is_some() => return PutOutcome::Exists,
             Condition::Version(version) if replaced != Some(version) => {

@@ -5,6 +5,8 @@
 //! ([`PutOutcome`], [`Error`]), and [`crate::tokens`] decides what they mean to a caller. Each method is one
 //! atomic step, except those that process all rows of a user. These document what they guarantee instead.
 //!
+//! [`Outstanding`] counts the requests of a call that the backend hasn't answered.
+//!
 //! [`Observed`] is a decorator: it implements the traits that the store behind it implements. Every store must
 //! keep the invariants of the guarantees, section 3.2. `tests/conformance` checks that, and `tests/redis` checks
 //! those that only Redis can break.
@@ -12,6 +14,7 @@
 mod error;
 mod memory;
 mod observed;
+mod outstanding;
 pub mod redis;
 mod repeat;
 mod shared;
@@ -22,7 +25,8 @@ pub use self::{
     error::Error,
     memory::MemoryStore,
     observed::{Figures, Observed, Observer, Operation, Tally},
-    repeat::until_known,
+    outstanding::Outstanding,
+    repeat::{Attempts, until_known},
 };
 use crate::{
     error::Unreadable,
@@ -42,6 +46,10 @@ pub trait Store: Send + Sync + 'static {
     const NAME: &'static str;
 
     /// Writes a whole row if its conditions hold: the row, the session index and the user index in one step.
+    ///
+    /// If the row already has the version of `put`, this write has been done before. Unless its condition is
+    /// [`Condition::Always`], it then answers [`PutOutcome::Written`] and changes nothing. A caller whose answer was
+    /// lost can find out in this way.
     ///
     /// # Errors
     /// Returns an [`Error`], as every other method does.
@@ -152,7 +160,8 @@ pub enum PutOutcome {
     Exists,
     /// Nothing was written: the row has another version, or there is none.
     VersionMismatch,
-    /// Nothing was written: the row of [`Put::source`] has another version, or there is none.
+    /// Nothing was written: the conditions on the row hold, but the row of [`Put::source`] has another version, or
+    /// there is none.
     SourceChanged,
     /// Nothing was written: the session already has [`Put::max_providers`] rows.
     TooManyProviders,

@@ -7,11 +7,17 @@ use std::{
 
 use token_broker::{
     error::Unreadable,
-    store::{Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Put, PutOutcome, Store},
+    store::{
+        Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Put, PutOutcome,
+        Store,
+    },
     types::{ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
 
-use super::{Flaw, NaiveBackend, state::State};
+use super::{
+    Flaw, NaiveBackend,
+    state::{Kept, State},
+};
 
 /// One broker's handle to the data.
 pub struct NaiveStore {
@@ -68,6 +74,10 @@ impl Store for NaiveStore {
         let flaw = self.flaw();
         let mut state = self.data.state().await;
         let old = state.rows.get(&flaw.row_key(put.key)).cloned();
+        let is_done = old.as_ref().and_then(Kept::version) == Some(put.version);
+        if put.condition != Condition::Always && is_done {
+            return Ok(PutOutcome::Written);
+        }
         if let Some(old) = old.as_ref().filter(|_| flaw == Flaw::ChangesBeforeRefusing) {
             state.unindex(flaw, old);
         }
@@ -86,6 +96,12 @@ impl Store for NaiveStore {
         state.write(flaw, &put);
         state = self.data.gap(Flaw::StoresInTwoSteps, state).await;
         state.index(flaw, &put);
+        if flaw == Flaw::WritesTwice {
+            state = self.data.gap(flaw, state).await;
+            self.remove(&mut state, put.key);
+            state.write(flaw, &put);
+            state.index(flaw, &put);
+        }
         self.cache.lock().unwrap().remove(put.key);
         Ok(PutOutcome::Written)
     }
@@ -136,6 +152,10 @@ impl Store for NaiveStore {
         state.rows.remove(&flaw.row_key(key));
         state = self.data.gap(Flaw::DeletesInTwoSteps, state).await;
         state.unindex(flaw, &kept);
+        state = self.data.gap(Flaw::DeletesTwice, state).await;
+        if flaw == Flaw::DeletesTwice {
+            self.remove(&mut state, key);
+        }
         self.cache.lock().unwrap().remove(key);
         Ok(DeleteOutcome::Deleted)
     }

@@ -16,7 +16,7 @@ use super::{
     topology::Primary,
     wire::{ConnectError, Connection, ErrorClass},
 };
-use crate::store::Error;
+use crate::store::{Error, outstanding::counted};
 
 /// How long to wait before a request is sent again, in milliseconds. The pause doubles each time, so that
 /// many callers don't overload a server that is recovering.
@@ -219,7 +219,7 @@ impl Link {
             guard.set_busy(true);
             let then = Some(replicas.wait());
             let connection = &mut *guard;
-            let answer = request.send(&mut Channel { connection, then }).await;
+            let answer = counted(request.send(&mut Channel { connection, then })).await;
             guard.set_busy(false);
             drop(guard);
             return Ok((Arc::clone(&primary), answer));
@@ -229,5 +229,5 @@ impl Link {
 
 async fn send(mut connection: Connection, request: Request<'_>) -> RedisResult<Vec<Value>> {
     let (connection, then) = (&mut connection, None);
-    request.send(&mut Channel { connection, then }).await
+    counted(request.send(&mut Channel { connection, then })).await
 }
