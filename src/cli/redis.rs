@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{FAILED, USAGE, complain, report::ReportArgs, runtime};
 use crate::{
-    config::{self, Backend, Config},
+    config::{Backend, Config},
     store::{
         Error,
         redis::{Redis, RedisStore},
@@ -54,7 +54,7 @@ fn on_redis<T>(
     runtime.block_on(async {
         let store = Redis::new(config.redis.clone()).tenant(&config.tenant);
         store.probe().await.map_err(|error| match error.at_fault {
-            Some(_) => (USAGE, config::explain(&error)),
+            Some(_) => (USAGE, store.explain(&error)),
             None => (FAILED, format!("Redis can't be reached: {error}")),
         })?;
         work(store, config)

@@ -36,7 +36,8 @@ impl<S: FullStore> Server<S> {
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let address = listener.local_addr().ok().map(tracing::field::display);
-        tracing::info!(address, backend = S::NAME, tenant = %self.tenant, "serving");
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(version, address, backend = S::NAME, tenant = %self.tenant, "serving");
         self.health.begin().await;
         let entrance = self.entrance()?;
         let mut connections = Connections::default();

@@ -10,7 +10,7 @@ use super::Error;
 /// don't overload a store that is recovering, or keep each other from a row.
 const PAUSE: std::ops::Range<u64> = 5..15;
 /// How often the pause is doubled at most.
-const LONGEST: u32 = 4;
+const LONGEST: u32 = 2;
 
 /// Attempts that are bounded in time, with a pause before each but the first.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ mod tests {
         };
         let outcome = until_known(PATIENCE, ready(unknown()), again, |_| true).await;
         assert!(matches!(outcome, Err(Error::Unknown(_))));
-        assert!((5..=30).contains(&attempts), "{attempts} in a second");
+        assert!((15..=80).contains(&attempts), "{attempts} in a second");
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,9 +41,15 @@ pub struct Rules {
     pub refresh_lifetime: Duration,
     /// Providers that rotate refresh tokens. Two sessions must not hold the same token of such a provider.
     pub rotating_providers: HashSet<ProviderName>,
-    /// How long a call tries to find out what became of a write whose answer was lost, and how long it tries to carry
-    /// a refresh token forward to a row that other callers keep changing.
+    /// How long a call tries to find out what became of a write whose answer was lost.
     pub patience: Duration,
+    /// How long a call tries to carry a refresh token forward while other callers keep changing the row.
+    pub persistence: Duration,
+}
+
+impl Rules {
+    /// The usual [`Rules::persistence`]. It lets a login through a crowd of others on the same row.
+    pub const PERSISTENCE: Duration = Duration::from_secs(5);
 }
 
 /// The tokens of one tenant, with the operations of the `TokenBroker` service (guarantees, section 2.1).

@@ -60,7 +60,7 @@ impl<S: Store> Tokens<S> {
 
         let requested_expiry = row.refresh_expires_at;
         // An attempt fails only because another caller's write succeeded.
-        let mut attempts = Attempts::within(self.rules.patience);
+        let mut attempts = Attempts::within(self.rules.persistence);
         loop {
             let Source {
                 token,

@@ -41,6 +41,7 @@ pub fn rules(tenant: Tenant) -> Rules {
         refresh_lifetime: 30 * DAY,
         rotating_providers: HashSet::from([rows::provider("rotating")]),
         patience: Duration::from_secs(1),
+        persistence: Rules::PERSISTENCE,
     }
 }
 

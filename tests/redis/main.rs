@@ -27,6 +27,7 @@ mod outages;
 mod readiness;
 mod refusals;
 mod rewrites;
+mod sizing;
 
 /// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {

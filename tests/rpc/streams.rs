@@ -168,6 +168,8 @@ async fn a_call_in_flight_is_waited_for_when_streams_have_ended() {
         &redis.url(),
         "--redis-timeout",
         "20s",
+        "--call-timeout",
+        "20s",
         "--max-calls",
         "1",
         "--shutdown-grace",

@@ -24,6 +24,6 @@ mod user_rows;
 
 pub use self::{
     link::wire::{AtFault, ConnectError, Peer, TlsPart},
-    options::{Access, Address, Deployment, Durability, Password, RedisOptions, Tls},
+    options::{Access, Address, Deployment, Durability, Password, RedisOptions, Spelling, Tls},
     process::{Redis, RedisStore},
 };

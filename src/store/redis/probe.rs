@@ -64,6 +64,13 @@ impl RedisStore {
         }
     }
 
+    /// Explains why there is no connection. The text begins with the name of the setting that is wrong, if one
+    /// is.
+    #[must_use]
+    pub fn explain(&self, error: &ConnectError) -> String {
+        error.explain(&self.redis.options().spelling)
+    }
+
     /// Warns if writes will wait for replicas in vain, or if the primary accepts writes without any replica.
     fn warn_of_replicas(&self, facts: &Facts) {
         let Durability::Replicated { replicas, .. } = self.redis.options().durability else {

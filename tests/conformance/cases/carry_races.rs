@@ -136,7 +136,7 @@ pub async fn carry_gives_up_on_a_row_that_keeps_changing<B: Backend>(backend: B)
         times: AtomicUsize::new(0),
     };
     let rules = Rules {
-        patience: Duration::from_millis(300),
+        persistence: Duration::from_millis(300),
         ..rules(backend.tenant())
     };
     let broker = Broker::new(Observed::new(backend.store(), rewriter), rules);

@@ -26,10 +26,10 @@ use self::{
     exclusive::Replicas,
     request::Request,
     topology::{Server, ServerSet, Topology},
-    wire::{AtFault, ConnectError, Connection, Connector, ErrorClass, Peer, code},
+    wire::{ConnectError, Connection, Connector, ErrorClass, Peer, code},
 };
 use super::{
-    Durability, RedisOptions,
+    Durability, RedisOptions, Spelling,
     scripts::{Call, Script},
 };
 use crate::store::Error;
@@ -53,7 +53,7 @@ struct Shared {
     topology: Topology,
     sizes: Sizes,
     replicas: Option<Replicas>,
-    spelling: fn(AtFault) -> &'static str,
+    spelling: Spelling,
 }
 
 impl Link {
@@ -85,7 +85,7 @@ impl Link {
             topology: Topology::new(options.deployment.clone(), connector),
             sizes,
             replicas: Replicas::of(options.durability),
-            spelling: options.spelling,
+            spelling: options.spelling.clone(),
         };
         Self {
             shared: Arc::new(shared),
@@ -231,7 +231,7 @@ impl Link {
         let Some(error) = error else {
             return Error::unavailable("no connection to Redis: no answer in time");
         };
-        let reason = error.explain(self.shared.spelling);
+        let reason = error.explain(&self.shared.spelling);
         Error::unavailable(format!("no connection to Redis: {reason}"))
     }
 

@@ -7,6 +7,7 @@ mod diagnose;
 mod dial;
 mod error_class;
 mod tls;
+mod tls_error;
 
 use std::{
     io,

@@ -2,6 +2,8 @@
 //! what was found, and contains no secret.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod servers;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -380,7 +382,7 @@ fn tls_is_set_up_wrongly() {
         &settings,
         &none,
         "redis-tls-cert",
-        "wants another certificate",
+        "wants a certificate of the broker",
     );
     let others = [
         ("redis-tls-cert", Some(other.as_str())),
@@ -390,7 +392,7 @@ fn tls_is_set_up_wrongly() {
         &settings,
         &others,
         "redis-tls-cert",
-        "wants another certificate",
+        "doesn't accept the broker's certificate",
     );
     ends(
         &settings,
@@ -435,6 +437,32 @@ fn settings_do_not_fit_each_other() {
     ] {
         ends(&base, &[(setting, Some(value))], setting, found);
     }
+}
+
+/// The setting that holds the password is at fault, whichever it is.
+#[test]
+fn a_wrong_password_in_the_url_is_the_urls_fault() {
+    let refused = "refuses the user or the password";
+    let launch = Launch::default().lines(["requirepass right"]);
+    let server = launch.login("default", "right").start();
+    let url = format!("redis://:hunter2@127.0.0.1:{}", server.port());
+    ends(&[], &[("redis-url", Some(&url))], "redis-url", refused);
+
+    let output = broker_process::program()
+        .args(["--listen", "127.0.0.1:0"])
+        .env("TOKEN_BROKER_REDIS_URL", &url)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("token-broker: TOKEN_BROKER_REDIS_URL: "),
+        "{said}"
+    );
+    assert!(
+        said.contains(refused) && !said.contains("hunter2"),
+        "{said}"
+    );
 }
 
 /// The other commands that use Redis print the same message.
