@@ -74,6 +74,7 @@ impl Settings {
             read.sentinel,
             &read.link,
             &read.durability,
+            read.server.max_calls,
             &mut problems,
         );
         problems.none_or_all()?;

@@ -9,6 +9,7 @@ use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
 mod answers;
 mod atomicity;
+mod big_answers;
 mod cluster;
 mod corrupt;
 mod credentials;
@@ -22,8 +23,10 @@ mod memory;
 mod monitor;
 mod null_rows;
 mod outages;
+mod reconnecting;
 mod refusals;
 mod rewrites;
+mod silence;
 
 /// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {
