@@ -8,8 +8,11 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 #[path = "src/proto/harmless.rs"]
 mod harmless;
 
-/// The proto files, one per gRPC service.
-const PROTOS: [&str; 1] = ["tokenbroker/v1/token_broker.proto"];
+/// The proto files: one per gRPC service, and what the services share.
+const PROTOS: [&str; 2] = [
+    "tokenbroker/v1/error_reason.proto",
+    "tokenbroker/v1/token_broker.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

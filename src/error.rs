@@ -3,7 +3,7 @@
 //! Each error has two texts. `Display` is what the caller may see. It never contains a token, a session id or
 //! a key (guarantees, section 2.5). [`Error::operator_detail`] is for the log.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// A field of a request that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,12 +14,64 @@ pub struct FieldViolation {
     pub description: String,
 }
 
+/// The violations of a request: the first few, and how many there are. A request may have thousands, and an
+/// error that lists them all is too large for clients to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Violations {
+    first: Vec<FieldViolation>,
+    total: usize,
+}
+
+impl Violations {
+    /// How many violations are kept.
+    pub const KEPT: usize = 8;
+    /// How many violations are in the text.
+    const DESCRIBED: usize = 3;
+
+    /// Adds a violation, or only counts it if there are [`Violations::KEPT`] already.
+    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        self.total += 1;
+        if self.first.len() < Self::KEPT {
+            self.first.push(FieldViolation {
+                field: field.into(),
+                description: description.into(),
+            });
+        }
+    }
+
+    /// Returns the first violations, at most [`Violations::KEPT`].
+    #[must_use]
+    pub fn first(&self) -> &[FieldViolation] {
+        &self.first
+    }
+
+    /// Returns how many violations there are, with those that are not kept.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+}
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let described = self.first.iter().take(Self::DESCRIBED);
+        for (at, FieldViolation { field, description }) in described.enumerate() {
+            let separator = if at == 0 { "" } else { "; " };
+            write!(f, "{separator}{field}: {description}")?;
+        }
+        match self.total.saturating_sub(Self::DESCRIBED) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
 /// Why a call fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request is malformed; each violation names a field.
-    #[error("{}", describe(.0))]
-    Invalid(Vec<FieldViolation>),
+    #[error("{0}")]
+    Invalid(Violations),
     /// The session has no row at the provider.
     #[error("there is no row for this session and provider")]
     RowNotFound,
@@ -88,10 +140,9 @@ pub struct StoreFailure(pub String);
 impl Error {
     /// Returns an [`Error::Invalid`] with one violation.
     pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldViolation {
-            field: field.into(),
-            description: description.into(),
-        }])
+        let mut violations = Violations::default();
+        violations.add(field, description);
+        Self::Invalid(violations)
     }
 
     /// Returns what the operator needs to know in addition to the message, and the caller must not see.
@@ -136,12 +187,4 @@ impl Error {
             | Self::DeadlineExceeded => None,
         }
     }
-}
-
-fn describe(violations: &[FieldViolation]) -> String {
-    let described: Vec<String> = violations
-        .iter()
-        .map(|v| format!("{}: {}", v.field, v.description))
-        .collect();
-    described.join("; ")
 }

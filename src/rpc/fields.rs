@@ -3,20 +3,17 @@
 use prost_types::Timestamp;
 
 use crate::{
-    error::{Error, FieldViolation},
+    error::{Error, Violations},
     types::{IdError, ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
 
 /// Collects violations. A method that parses a field returns `None` if it added a violation.
 #[derive(Default)]
-pub(super) struct Fields(Vec<FieldViolation>);
+pub(super) struct Fields(Violations);
 
 impl Fields {
     pub(super) fn reject(&mut self, field: &str, description: impl Into<String>) {
-        self.0.push(FieldViolation {
-            field: field.to_owned(),
-            description: description.into(),
-        });
+        self.0.add(field, description);
     }
 
     pub(super) fn note<T>(&mut self, field: &str, parsed: Result<T, IdError>) -> Option<T> {
@@ -92,7 +89,7 @@ impl Fields {
     /// violation.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Error> {
         match value {
-            Some(value) if self.0.is_empty() => Ok(value),
+            Some(value) if self.0.total() == 0 => Ok(value),
             _ => Err(Error::Invalid(self.0)),
         }
     }

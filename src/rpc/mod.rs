@@ -8,7 +8,8 @@
 //! server streams when the broker is [`Stopping`].
 //!
 //! `fields` collects the violations of a request. Only `status` knows how errors look on the wire.
-//! `refusal` gives the same form to the errors of calls that tonic refuses before a handler runs.
+//! `refusal` gives the same form to the errors of calls that tonic refuses before a handler runs, and
+//! [`ShortMessagesLayer`] shortens what tonic says in the others.
 
 pub mod admission;
 mod call;
@@ -16,6 +17,7 @@ pub mod deadline;
 mod fields;
 mod observe;
 mod refusal;
+mod short_message;
 mod status;
 mod stopping;
 mod stream_body;
@@ -25,6 +27,7 @@ mod token_broker;
 pub use admission::Admission;
 pub use call::{Call, FrontDoor};
 pub use refusal::RefusalLayer;
+pub use short_message::ShortMessagesLayer;
 pub use stopping::Stopping;
 pub use streams::StreamsLayer;
 pub use token_broker::TokenBrokerService;

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use tonic::{Code, Status, body::Body, codegen::Service};
 use tower::Layer;
 
-use super::status;
+use super::{short_message::shorten, status};
 use crate::error::Error;
 
 /// Gives the promised form to the errors of calls that tonic refuses.
@@ -59,9 +59,9 @@ where
     }
 }
 
-/// Translates tonic's errors, and returns any other response unchanged. Handlers add details to each
-/// status, and tonic adds none, which tells the two apart.
-fn translated(response: Response<Body>, limit: usize) -> Response<Body> {
+/// Translates tonic's errors, and shortens the message of one that has no translation. Returns any other
+/// response unchanged. Handlers add details to each status, and tonic adds none, which tells the two apart.
+fn translated(mut response: Response<Body>, limit: usize) -> Response<Body> {
     let headers = response.headers();
     if !headers.contains_key(Status::GRPC_STATUS)
         || headers.contains_key(Status::GRPC_STATUS_DETAILS)
@@ -74,7 +74,10 @@ fn translated(response: Response<Body>, limit: usize) -> Response<Body> {
     let error = match refusal.code() {
         Code::OutOfRange => too_large(refusal.message(), limit),
         Code::Internal => undecodable(refusal.message()),
-        _ => return response,
+        _ => {
+            shorten(response.headers_mut());
+            return response;
+        }
     };
     status::from_error(&error).into_http()
 }

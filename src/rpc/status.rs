@@ -1,34 +1,63 @@
 //! How errors look on the wire (guarantees, section 2.5).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::error::Error;
+use crate::{error::Error, proto::v1::ErrorReason};
 
 /// The domain of every [`ErrorInfo`](tonic_types::ErrorInfo).
 const DOMAIN: &str = "tokenbroker.v1";
 
+/// What the names in [`ErrorReason`] begin with. Reasons on the wire don't.
+const REASON_PREFIX: &str = "ERROR_REASON_";
+
+/// The header that tells gRPC's own retries when to repeat a call. They don't know `RetryInfo`.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 /// Returns the status of an error: its code, its message, and the details that clients act on.
+///
+/// A status is small, because clients and proxies drop errors that don't fit into a few KiB: its texts are
+/// the broker's own, and [`Violations`](crate::error::Violations) bounds how many there are.
 pub(super) fn from_error(error: &Error) -> Status {
-    let (code, reason) = code_and_reason(error);
-    let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, HashMap::new());
+    let (code, _) = code_and_reason(error);
+    let (mut details, mut metadata) = (ErrorDetails::new(), HashMap::new());
     if let Error::Invalid(violations) = error {
-        for violation in violations {
+        for violation in violations.first() {
             details.add_bad_request_violation(&violation.field, &violation.description);
         }
+        metadata.insert("violations".to_owned(), violations.total().to_string());
     }
-    if let Some(delay) = error.retry_after() {
+    details.set_error_info(reason(error), DOMAIN, metadata);
+    let delay = error.retry_after().map(spread);
+    if let Some(delay) = delay {
         details.set_retry_info(Some(delay));
     }
-    Status::with_error_details(code, error.to_string(), details)
+    Status::with_error_details_and_metadata(code, error.to_string(), details, pushback(delay))
 }
 
-/// Returns the stable reason of an error, for the log.
+/// Lengthens a delay by up to a half, at random. Clients that were refused at the same moment then don't all
+/// come back at the same moment: gRPC waits for exactly as long as it is told.
+fn spread(delay: Duration) -> Duration {
+    let longest = delay.as_millis() * 3 / 2;
+    let chosen = rand::random_range(delay.as_millis()..=longest);
+    Duration::from_millis(u64::try_from(chosen).unwrap_or(u64::MAX))
+}
+
+/// Returns the header for a `delay`. Without one the header forbids to repeat the call, also to clients that
+/// repeat every call with this code.
+fn pushback(delay: Option<Duration>) -> MetadataMap {
+    let millis = delay.and_then(|delay| i64::try_from(delay.as_millis()).ok());
+    let mut metadata = MetadataMap::new();
+    metadata.insert(PUSHBACK, millis.unwrap_or(-1).into());
+    metadata
+}
+
+/// Returns the stable reason of an error.
 pub(super) fn reason(error: &Error) -> &'static str {
-    code_and_reason(error).1
+    let name = code_and_reason(error).1.as_str_name();
+    name.strip_prefix(REASON_PREFIX).unwrap_or(name)
 }
 
 /// Returns the code of an error as the gRPC specification spells it.
@@ -54,29 +83,68 @@ pub(super) fn code_name(error: &Error) -> &'static str {
     }
 }
 
-fn code_and_reason(error: &Error) -> (Code, &'static str) {
+fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
     match error {
-        Error::Invalid(_) => (Code::InvalidArgument, "INVALID_FIELD"),
-        Error::RowNotFound | Error::UserRowNotFound => (Code::NotFound, "ROW_NOT_FOUND"),
-        Error::RowExists => (Code::AlreadyExists, "ROW_EXISTS"),
-        Error::VersionMismatch => (Code::FailedPrecondition, "VERSION_MISMATCH"),
-        Error::BindingMismatch => (Code::PermissionDenied, "BINDING_MISMATCH"),
-        Error::TooLarge { .. } => (Code::ResourceExhausted, "TOO_LARGE"),
-        Error::TooManyProviders { .. } => (Code::ResourceExhausted, "TOO_MANY_PROVIDERS"),
-        Error::RowUnreadable(_) => (Code::DataLoss, "ROW_UNREADABLE"),
-        Error::IndexUnreadable => (Code::DataLoss, "INDEX_UNREADABLE"),
-        Error::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
-        Error::NotDurable(_) => (Code::Unavailable, "NOT_DURABLE"),
-        Error::Migrating => (Code::Unavailable, "MIGRATING"),
-        Error::Overloaded => (Code::ResourceExhausted, "OVERLOADED"),
-        Error::DeadlineExceeded => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        Error::Invalid(_) => (Code::InvalidArgument, ErrorReason::InvalidField),
+        Error::RowNotFound | Error::UserRowNotFound => (Code::NotFound, ErrorReason::RowNotFound),
+        Error::RowExists => (Code::AlreadyExists, ErrorReason::RowExists),
+        Error::VersionMismatch => (Code::FailedPrecondition, ErrorReason::VersionMismatch),
+        Error::BindingMismatch => (Code::PermissionDenied, ErrorReason::BindingMismatch),
+        Error::TooLarge { .. } => (Code::ResourceExhausted, ErrorReason::TooLarge),
+        Error::TooManyProviders { .. } => (Code::ResourceExhausted, ErrorReason::TooManyProviders),
+        Error::RowUnreadable(_) => (Code::DataLoss, ErrorReason::RowUnreadable),
+        Error::IndexUnreadable => (Code::DataLoss, ErrorReason::IndexUnreadable),
+        Error::StoreUnavailable(_) => (Code::Unavailable, ErrorReason::StoreUnavailable),
+        Error::NotDurable(_) => (Code::Unavailable, ErrorReason::NotDurable),
+        Error::Migrating => (Code::Unavailable, ErrorReason::Migrating),
+        Error::Overloaded => (Code::ResourceExhausted, ErrorReason::Overloaded),
+        Error::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
     use super::*;
-    use crate::error::StoreFailure;
+    use crate::{
+        error::{StoreFailure, Unreadable, Violations},
+        proto::v1::FILE_DESCRIPTOR_SET,
+    };
+
+    /// Returns an error of the variant after that of `error`, so that the compiler asks for each new variant.
+    fn next(error: &Error) -> Option<Error> {
+        let failure = || StoreFailure(String::new());
+        Some(match error {
+            Error::Invalid(_) => Error::RowNotFound,
+            Error::RowNotFound => Error::UserRowNotFound,
+            Error::UserRowNotFound => Error::RowExists,
+            Error::RowExists => Error::VersionMismatch,
+            Error::VersionMismatch => Error::BindingMismatch,
+            Error::BindingMismatch => Error::TooLarge {
+                what: "the row",
+                size: 2,
+                limit: 1,
+            },
+            Error::TooLarge { .. } => Error::TooManyProviders { limit: 64 },
+            Error::TooManyProviders { .. } => Error::RowUnreadable(Unreadable(String::new())),
+            Error::RowUnreadable(_) => Error::IndexUnreadable,
+            Error::IndexUnreadable => Error::StoreUnavailable(failure()),
+            Error::StoreUnavailable(_) => Error::NotDurable(failure()),
+            Error::NotDurable(_) => Error::Migrating,
+            Error::Migrating => Error::Overloaded,
+            Error::Overloaded => Error::DeadlineExceeded,
+            Error::DeadlineExceeded => return None,
+        })
+    }
+
+    fn every_error() -> impl Iterator<Item = Error> {
+        let first = Error::Invalid(Violations::default());
+        std::iter::successors(Some(first), next)
+    }
 
     #[test]
     fn a_status_has_details_for_clients_and_none_of_the_operators() {
@@ -97,5 +165,97 @@ mod tests {
         let status = from_error(&Error::StoreUnavailable(StoreFailure("NOAUTH".to_owned())));
         assert_eq!(status.message(), "the store is unavailable");
         assert!(status.get_error_details().retry_info().is_some());
+    }
+
+    #[test]
+    fn callers_that_were_refused_together_do_not_all_return_together() {
+        let delays: BTreeSet<_> = (0..50)
+            .map(|_| {
+                let status = from_error(&Error::Overloaded);
+                let retry = status.get_error_details().retry_info().cloned();
+                let delay = retry.unwrap().retry_delay.unwrap();
+                let told = status.metadata().get(PUSHBACK).unwrap();
+                assert_eq!(told.to_str().unwrap(), delay.as_millis().to_string());
+                delay
+            })
+            .collect();
+        let after = Error::Overloaded.retry_after().unwrap();
+        assert!(delays.len() > 10, "{delays:?}");
+        assert!(
+            delays
+                .iter()
+                .all(|delay| (after..=after * 3 / 2).contains(delay))
+        );
+    }
+
+    /// The proto lists the reasons, each with its code. It lists all that the broker gives, and no other.
+    #[test]
+    fn the_proto_lists_the_reasons_that_the_broker_gives() {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let (mut listed, mut comments) = (Vec::new(), BTreeMap::new());
+        for file in set.file.iter().filter(|file| file.package() == DOMAIN) {
+            let Some(at) = file
+                .enum_type
+                .iter()
+                .position(|e| e.name() == "ErrorReason")
+            else {
+                continue;
+            };
+            let locations = &file.source_code_info.as_ref().unwrap().location;
+            for (number, value) in file.enum_type[at].value.iter().enumerate() {
+                // The path of a value in the descriptor: `enum_type` is field 5, and `value` is field 2.
+                let path = [5, at, 2, number].map(|step| i32::try_from(step).unwrap());
+                let comment = locations.iter().find(|location| location.path == path);
+                let name = value.name().strip_prefix(REASON_PREFIX).unwrap().to_owned();
+                comments.insert(
+                    name.clone(),
+                    comment.unwrap().leading_comments().trim().to_owned(),
+                );
+                listed.push(name);
+            }
+        }
+        assert_eq!(listed.remove(0), "UNSPECIFIED");
+        let given: BTreeSet<_> = every_error()
+            .map(|error| reason(&error).to_owned())
+            .collect();
+        assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), given);
+        for error in every_error() {
+            let begins = format!("{}: ", code_name(&error));
+            let comment = &comments[reason(&error)];
+            assert!(
+                comment.starts_with(&begins),
+                "{}: {comment}",
+                reason(&error)
+            );
+        }
+    }
+
+    /// The page has a line for each reason: reason, code, and whether to repeat the call.
+    #[test]
+    fn the_page_of_errors_has_each_reason() {
+        let page = include_str!("../../docs/errors.md");
+        let lines = page.lines().filter(|line| line.starts_with("| `"));
+        let told: BTreeSet<Vec<_>> = lines
+            .map(|line| line.split('|').map(str::trim).skip(1).take(3).collect())
+            .collect();
+        let expected: Vec<_> = every_error()
+            .map(|error| {
+                let repeat = if error.retry_after().is_some() {
+                    "yes"
+                } else {
+                    "no"
+                };
+                [reason(&error), code_name(&error)]
+                    .map(|word| format!("`{word}`"))
+                    .into_iter()
+                    .chain([repeat.to_owned()])
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let expected = expected
+            .iter()
+            .map(|line| line.iter().map(String::as_str).collect())
+            .collect();
+        assert_eq!(told, expected);
     }
 }

@@ -9,7 +9,10 @@ use super::{ServeError, health::Health, prepare, run};
 use crate::{
     config::{self, Config, ServerOptions},
     proto::{self, v1},
-    rpc::{Admission, FrontDoor, RefusalLayer, Stopping, StreamsLayer, TokenBrokerService},
+    rpc::{
+        Admission, FrontDoor, RefusalLayer, ShortMessagesLayer, Stopping, StreamsLayer,
+        TokenBrokerService,
+    },
     store::{
         Figures, FullStore, MemoryStore, Observed,
         redis::{Redis, maintenance::migration::Migration},
@@ -111,9 +114,9 @@ impl<S: FullStore> Server<S> {
             .max_concurrent_streams(1024)
             .layer(streams(self.stopping.clone())?)
             .add_service(refusals.named_layer(broker))
-            .add_service(self.health.service())
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?))
+            .add_service(ShortMessagesLayer.named_layer(self.health.service()))
+            .add_service(ShortMessagesLayer.named_layer(reflection().build_v1()?))
+            .add_service(ShortMessagesLayer.named_layer(reflection().build_v1alpha()?)))
     }
 }
 

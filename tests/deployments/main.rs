@@ -4,5 +4,6 @@
 
 mod bounds;
 mod hang;
+mod names;
 mod rights;
 mod tenants;

@@ -147,7 +147,7 @@ async fn a_life(tenant: &RedisTenant, starts: &[RedisTenant]) -> Result<(), Stri
 const CALM: Duration = Duration::from_secs(15);
 
 /// The rights that only a cluster needs. Databases don't exist in a cluster.
-const OF_CLUSTERS: [&str; 2] = ["+asking", "+cluster|nodes"];
+const OF_CLUSTERS: [&str; 3] = ["+asking", "+cluster|slots", "+cluster|nodes"];
 
 #[tokio::test]
 async fn each_right_of_the_broker_is_needed() {

@@ -65,3 +65,37 @@ async fn small_reads_go_past_big_ones_whose_callers_left() {
     assert!(longest < SMALL, "{longest:?}, {calls} calls");
     assert!(broker.rows_of(&session("full")).await.len() == 64);
 }
+
+/// Callers who leave don't make room for others: Redis never has more to do at once than it answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_read_whose_caller_left_counts_until_redis_has_answered() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let store = tenant.store_with(Duration::from_secs(5));
+    let asked = session("s");
+    store.get_session(&asked).await.unwrap();
+    server.ask::<()>(&["CONFIG", "RESETSTAT"]).unwrap();
+
+    server.pause();
+    let mut callers = JoinSet::new();
+    for _ in 0..200 {
+        let (store, asked) = (store.clone(), asked.clone());
+        callers.spawn(async move {
+            let call = store.get_session(&asked);
+            tokio::time::timeout(Duration::from_millis(20), call).await
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        assert!(caller.unwrap().is_err(), "a paused Redis answers nothing");
+    }
+    server.resume();
+    // This one waits until the others are answered.
+    store.get_session(&asked).await.unwrap();
+    let stats: String = server.ask(&["INFO", "commandstats"]).unwrap();
+    let (_, calls) = stats.split_once("cmdstat_evalsha:calls=").unwrap();
+    let calls: u32 = calls.split(',').next().unwrap().parse().unwrap();
+    assert!(
+        (2..=9).contains(&calls),
+        "{calls} of 201 reads reached Redis"
+    );
+}

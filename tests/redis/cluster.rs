@@ -1,11 +1,18 @@
 //! Tests that every call stays in one slot on a Redis Cluster: no call is answered `CROSSSLOT`.
 
-use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until};
+use testkit::{
+    launch::Launch, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until,
+};
 use token_broker::types::Row;
 
 /// Starts a cluster of one node, which owns all slots. It checks the slots of every command.
 pub async fn cluster() -> RedisServer {
-    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    one_node(Launch::default()).await
+}
+
+/// Starts a cluster of one node that is configured in this way.
+pub async fn one_node(launch: Launch) -> RedisServer {
+    let server = launch.lines(["cluster-enabled yes"]).start();
     let mut raw = server.raw();
     let mut slots = redis::cmd("CLUSTER");
     slots.arg("ADDSLOTS").arg((0..16_384).collect::<Vec<u32>>());

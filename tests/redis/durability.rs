@@ -261,3 +261,38 @@ async fn writes_that_wait_for_replicas_starve_no_read() {
     assert!(reads > 20, "{reads}");
     assert!(refused_at_once > 100, "{refused_at_once}");
 }
+
+/// Callers who give up on a write leave its connection to it. None is opened for the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_gives_up_costs_no_connection() {
+    let (primary, replica) = pair(Program::Usual).await;
+    let tenant = replicated(&primary, "1s").with("durability-connections", "4");
+    let broker = tenant.broker();
+    broker.put(&key("s", "p"), &row("u", "at")).await;
+    let opened = || {
+        let stats: String = primary.ask(&["INFO", "stats"]).unwrap();
+        let (_, count) = stats.split_once("total_connections_received:").unwrap();
+        count.lines().next().unwrap().parse::<u32>().unwrap()
+    };
+    let before = opened();
+    replica.pause();
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let broker = broker.clone();
+        callers.spawn(async move {
+            for _ in 0..10 {
+                let (key, row) = (key("s", "p"), row("u", "at"));
+                let call = broker.store(request(&key, &row));
+                _ = tokio::time::timeout(Duration::from_millis(100), call).await;
+            }
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller.unwrap();
+    }
+    // The four for such writes, and those of this test.
+    let opened = opened() - before;
+    assert!(opened <= 4 + 1, "{opened}");
+    replica.resume();
+    broker.put(&key("s", "p"), &row("u", "at")).await;
+}

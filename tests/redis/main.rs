@@ -14,6 +14,7 @@ mod cluster;
 mod corrupt;
 mod credentials;
 mod durability;
+mod endpoints;
 mod foreign;
 mod indexes;
 mod interrupted;

@@ -15,4 +15,5 @@ mod serving;
 mod sizes;
 mod streams;
 mod table;
+mod trailers;
 mod undecodable;

@@ -2,10 +2,22 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use tonic::{Code, Response, Status};
+use tonic::{Code, Response, Status, codegen::http::HeaderMap};
 use tonic_types::StatusExt;
 
 use crate::serving::SECRET;
+
+/// How large an error may be, all headers and trailers together, as [`size_of`] counts them. Clients and
+/// proxies accept 4 KiB and more.
+pub const LARGEST_ERROR: usize = 3 * 1024;
+
+/// Returns the size of headers as HTTP/2 counts it: 32 bytes for each, and its name and value.
+pub fn size_of(headers: &HeaderMap) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32);
+    sizes.sum()
+}
 
 /// The content of a refusal.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,8 +29,9 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
-/// Parses a refusal, and checks what is true of all of them: the domain of the reason, and that
-/// neither the message nor a detail repeats a secret.
+/// Parses a refusal, and checks what is true of all of them: the domain of the reason, that neither the
+/// message nor a detail repeats a secret, that clients can read it, and that gRPC's own retries are told the
+/// same as callers that read `RetryInfo`.
 #[track_caller]
 pub fn refusal<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
     let status = answer.expect_err("this call should be refused");
@@ -36,6 +49,19 @@ pub fn refusal<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
     for violation in violations.iter().flatten() {
         assert!(!violation.description.is_empty(), "{violation:?}");
     }
+    let mut headers = HeaderMap::new();
+    status.add_header(&mut headers).expect("headers");
+    let size = size_of(&headers);
+    assert!(size <= LARGEST_ERROR, "{size} bytes: {status:?}");
+    let retry_after = details.retry_info().and_then(|retry| retry.retry_delay);
+    let pushback = status.metadata().get("grpc-retry-pushback-ms");
+    let pushback = pushback.unwrap_or_else(|| panic!("no pushback: {status:?}"));
+    let expected = retry_after.map_or("-1".to_owned(), |delay| delay.as_millis().to_string());
+    assert_eq!(
+        pushback.as_encoded_bytes(),
+        expected.as_bytes(),
+        "{status:?}"
+    );
     Refusal {
         code: status.code(),
         reason: info.reason.clone(),
@@ -44,7 +70,7 @@ pub fn refusal<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
             .flatten()
             .map(|violation| violation.field)
             .collect(),
-        retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        retry_after,
     }
 }
 

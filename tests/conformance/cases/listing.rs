@@ -166,7 +166,9 @@ pub async fn a_forged_page_token_is_refused<B: Backend>(backend: B) {
 
 async fn refused<S: Store>(broker: &Broker<S>, name: &str, token: &str) {
     match broker.list_user_sessions(&user(name), 1, Some(token)).await {
-        Err(Error::Invalid(fields)) => assert_eq!(fields[0].field, "page_token"),
+        Err(Error::Invalid(violations)) => {
+            assert_eq!(violations.first()[0].field, "page_token");
+        }
         other => panic!("{token:?} was good for {name}: {other:?}"),
     }
 }

@@ -13,11 +13,11 @@ from tokenbroker.v1 import token_broker_pb2_grpc as api_grpc
 class Client:
     """`client.Get(session_id="s", provider="github")`, and so on for each RPC.
 
-    The channel has no options, so what works here works with gRPC's defaults.
+    Unless a test needs options, the channel has none, so what works here works with gRPC's defaults.
     """
 
-    def __init__(self, address: str):
-        self.channel = grpc.insecure_channel(address)
+    def __init__(self, address: str, options=None):
+        self.channel = grpc.insecure_channel(address, options)
         self._stub = api_grpc.TokenBrokerStub(self.channel)
 
     def __getattr__(self, rpc: str):

@@ -21,7 +21,7 @@ use super::{
     exclusive::{self, Manager},
     lane::Lane,
     topology::{Primary, Servers},
-    watch::{Finding, give_up, watch},
+    watch::{Finding, watch},
     wire::{ConnectError, Connection},
 };
 
@@ -190,13 +190,12 @@ impl Dial {
 
     /// Watches a connection until it has to be replaced.
     pub async fn watched(&self, connection: &Connection) {
-        if watch(connection).await == Finding::Silent {
-            give_up(Arc::clone(connection.state()), self.timeout);
-            if let Some(primary) = self.primary.upgrade() {
-                let address = &primary.address;
-                tracing::warn!(%address, "Redis doesn't answer over a connection, which is replaced");
-                (self.silence.0)(&primary);
-            }
+        if watch(connection).await == Finding::Silent
+            && let Some(primary) = self.primary.upgrade()
+        {
+            let address = &primary.address;
+            tracing::warn!(%address, "Redis doesn't answer over a connection, which is replaced");
+            (self.silence.0)(&primary);
         }
     }
 

@@ -15,16 +15,10 @@ use bb8_redis::bb8::{ManageConnection, NopErrorSink, Pool, PooledConnection, Run
 use redis::{Cmd, Value};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
     time::{Instant, timeout_at},
 };
 
-use super::{
-    connections::Dial,
-    lane::Lane,
-    reply,
-    wire::{ConnectError, Connection},
-};
+use super::{connections::Dial, lane::Lane, reply, watch::Watched, wire::ConnectError};
 use crate::store::{Error, redis::Durability};
 
 /// What writes wait for, and how many may wait.
@@ -92,15 +86,7 @@ impl Replicas {
     }
 }
 
-/// A connection that one caller holds alone, and its watch.
-#[derive(Debug)]
-pub struct Watched {
-    /// The connection.
-    pub connection: Connection,
-    _watch: JoinSet<()>,
-}
-
-/// Makes such connections.
+/// Makes connections that one caller holds alone.
 #[derive(Debug)]
 pub struct Manager {
     dial: Dial,
@@ -168,7 +154,11 @@ impl ManageConnection for Manager {
                 false => dial.last_failure().map(Err),
             };
             let error = match connected {
-                Some(Ok(connection)) => return Ok(self.watched(connection)),
+                Some(Ok(connection)) => {
+                    let watched = connection.clone();
+                    let watch = async move { dial.watched(&watched).await };
+                    return Ok(Watched::new(connection, watch));
+                }
                 Some(Err(error)) => error,
                 None => ConnectError::passing("another server became the primary"),
             };
@@ -189,17 +179,5 @@ impl ManageConnection for Manager {
 
     fn has_broken(&self, watched: &mut Watched) -> bool {
         watched.connection.is_broken()
-    }
-}
-
-impl Manager {
-    fn watched(&self, connection: Connection) -> Watched {
-        let mut watch = JoinSet::new();
-        let (dial, watched) = (self.dial.clone(), connection.clone());
-        watch.spawn(async move { dial.watched(&watched).await });
-        Watched {
-            connection,
-            _watch: watch,
-        }
     }
 }

@@ -71,7 +71,11 @@ impl Link {
                 && effect == Effect::Reads
                 && !request.runs_scripts()
             {
-                let connection = self.topology().connect_importing(address).await.ok();
+                let connection = self
+                    .topology()
+                    .connect_importing(&primary, address)
+                    .await
+                    .ok();
                 importing = connection.map(|connection| (primary, connection));
             }
             // Every shared connection may have ended, and each is found by one failed request. No pause is

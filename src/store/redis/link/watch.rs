@@ -5,11 +5,14 @@
 //! byte that comes shows that the connection works, also a part of a large answer, or the answer to an earlier
 //! request.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
-use super::wire::{Connection, ConnectionState};
+use super::wire::Connection;
 
 /// Into how many parts the time for an answer is divided. After one part without a byte the server is asked; it is
 /// found silent within two parts more than the time for an answer.
@@ -26,8 +29,42 @@ pub enum Finding {
     Silent,
 }
 
-/// Watches a connection until it has to be replaced.
+/// A connection together with its watch, which ends with it.
+#[derive(Debug)]
+pub struct Watched {
+    /// The connection.
+    pub connection: Connection,
+    _watch: JoinSet<()>,
+}
+
+impl Watched {
+    /// Returns `connection`, watched by a task that runs `watch`.
+    pub fn new(connection: Connection, watch: impl Future<Output = ()> + Send + 'static) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(watch);
+        Self {
+            connection,
+            _watch: task,
+        }
+    }
+}
+
+/// Watches a connection until it has to be replaced. One that is silent is given up: it gets no new requests, and ends
+/// when those who wait have waited for as long as an answer may take.
 pub async fn watch(connection: &Connection) -> Finding {
+    let finding = look(connection).await;
+    if finding == Finding::Silent {
+        let (state, timeout) = (Arc::clone(connection.state()), connection.timeout());
+        state.retire();
+        tokio::spawn(async move {
+            sleep(timeout).await;
+            state.end();
+        });
+    }
+    finding
+}
+
+async fn look(connection: &Connection) -> Finding {
     let life = connection.state().life();
     let part = (connection.timeout() / PARTS).max(Duration::from_millis(1));
     loop {
@@ -72,14 +109,4 @@ async fn asked(connection: &Connection, part: Duration) -> Option<Finding> {
         life.doubt(false);
     }
     finding
-}
-
-/// Gives up a silent connection. It gets no new requests. Whoever still waits for an answer may get it, as long as
-/// an answer may take; then the connection ends.
-pub fn give_up(state: Arc<ConnectionState>, timeout: Duration) {
-    state.retire();
-    tokio::spawn(async move {
-        sleep(timeout).await;
-        state.end();
-    });
 }

@@ -19,14 +19,19 @@ use tokio::{
 
 use super::{
     Primary,
+    endpoints::Endpoints,
     facts::refusal,
-    nodes::{self, Node},
+    nodes::{self, Node, Told},
     primaries::{Leave, Primaries},
+    roster::Roster,
     servers::{Doubt, open},
 };
 use crate::store::redis::{
     Address,
-    link::wire::{AtFault, ConnectError, Connection, Connector},
+    link::{
+        watch::{Watched, watch},
+        wire::{AtFault, ConnectError, Connection, Connector},
+    },
 };
 
 /// Describes a server that isn't a node of a cluster.
@@ -37,6 +42,8 @@ const NO_HOLDER: &str = "no node holds the tenant's slot";
 
 /// How long to wait for other nodes after the first answer, because they may know more.
 const FIRST: Duration = Duration::from_millis(100);
+/// How long to wait for each further answer as long as it isn't known which cluster most of the seeds belong to.
+const MOST: Duration = Duration::from_millis(500);
 
 /// A cluster, and the task that asks its nodes when the primaries are in doubt.
 #[derive(Debug)]
@@ -44,17 +51,16 @@ pub struct Cluster {
     nodes: Arc<Nodes>,
     /// Runs from the first use on.
     task: OnceLock<JoinSet<()>>,
-    importing: Mutex<HashMap<Address, Connection>>,
+    importing: Mutex<HashMap<Address, Watched>>,
 }
 
 /// The nodes of a cluster, and what they have said.
 #[derive(Debug)]
 struct Nodes {
-    seeds: Vec<Address>,
     connector: Connector,
     primaries: Primaries,
     doubt: Doubt,
-    known: Mutex<BTreeSet<Address>>,
+    roster: Mutex<Roster>,
     /// The primaries that another server may have followed. The nodes are asked about each until the given
     /// time.
     suspects: Mutex<Vec<(Arc<Primary>, Instant)>>,
@@ -89,8 +95,7 @@ impl Cluster {
         doubt: Doubt,
     ) -> Self {
         let nodes = Nodes {
-            known: Mutex::new(seeds.iter().cloned().collect()),
-            seeds,
+            roster: Mutex::new(Roster::new(seeds)),
             connector,
             primaries,
             doubt,
@@ -116,6 +121,8 @@ impl Cluster {
         if let Some(primary) = self.nodes.primaries.usable(slot) {
             return Ok(primary);
         }
+        // The task asks too, in case this caller leaves before the nodes have answered.
+        self.nodes.doubt.raise();
         let looked = self.nodes.look().await;
         let found = looked.and_then(|()| self.nodes.holder(slot));
         *lock(&self.nodes.last_failure) = found.as_ref().err().cloned();
@@ -127,8 +134,9 @@ impl Cluster {
         lock(&self.nodes.last_failure).clone()
     }
 
-    /// Takes note that a node said that `slot` is now at `address`.
-    pub(super) fn moved(&self, slot: u16, address: &Address) {
+    /// Takes note that `primary` said that `slot` is now at `address`.
+    pub(super) fn moved(&self, slot: u16, primary: &Primary, address: &Address) {
+        let address = &self.nodes.in_use(at_host_of(&primary.address, address));
         if self.nodes.primaries.move_slot(slot, address) {
             tracing::info!(%address, slot, "another node of the cluster holds a tenant's keys");
         }
@@ -152,14 +160,25 @@ impl Cluster {
         self.nodes.doubt.raise();
     }
 
-    /// Returns a connection to the node that a slot is moving to. All callers share it.
-    pub(super) async fn importing(&self, address: &Address) -> Result<Connection, ConnectError> {
-        let open_already = lock(&self.importing).get(address).cloned();
+    /// Returns a connection to the node that a slot is moving to, as `primary` said. All callers share it.
+    pub(super) async fn importing(
+        &self,
+        primary: &Primary,
+        address: &Address,
+    ) -> Result<Connection, ConnectError> {
+        let address = &at_host_of(&primary.address, address);
+        let open_already = lock(&self.importing)
+            .get(address)
+            .map(|watched| watched.connection.clone());
         if let Some(connection) = open_already.filter(|connection| !connection.is_broken()) {
             return Ok(connection);
         }
         let connection = open(&self.nodes.connector, address).await?;
-        lock(&self.importing).insert(address.clone(), connection.clone());
+        let watched = connection.clone();
+        let watched = Watched::new(connection.clone(), async move {
+            watch(&watched).await;
+        });
+        lock(&self.importing).insert(address.clone(), watched);
         Ok(connection)
     }
 
@@ -175,7 +194,7 @@ impl Cluster {
         }
         // Only the holder itself says that the slot is moving.
         let told = nodes_of(&self.nodes.connector, &holder.address).await?;
-        let itself = told.iter().find(|node| node.id == holder.id);
+        let itself = told.nodes.iter().find(|node| node.id == holder.id);
         let primaries: BTreeSet<_> = nodes
             .iter()
             .filter(|node| node.is_primary && !node.has_failed)
@@ -238,22 +257,63 @@ impl Nodes {
         asked.map(drop)
     }
 
+    /// Returns the address at which the broker uses the node at `address`. They differ if they are two spellings of
+    /// one address.
+    fn in_use(&self, address: Address) -> Address {
+        let mut roster = lock(&self.roster);
+        roster.add(&address);
+        let held = roster
+            .id(&address)
+            .map(|id| self.primaries.held().remove(id));
+        held.flatten().unwrap_or(address)
+    }
+
     /// Asks all nodes and updates the primaries. Returns the answers as one list.
     async fn ask(&self) -> Result<Vec<Node>, ConnectError> {
-        let asked: Vec<_> = lock(&self.known).iter().cloned().collect();
+        let told = self.answers().await?;
+        let nodes = nodes::merge(&told, &self.primaries.held());
+        lock(&self.roster).update(&told, &nodes);
+        // A node that merely gave its slots away still answers earlier requests. A node that failed may not.
+        let leave = |primary: &Primary| {
+            let is_it = |node: &Node| match primary.id() {
+                Some(id) => node.id == id,
+                None => node.address == primary.address,
+            };
+            let is_well = |node: &Node| is_it(node) && node.is_primary && !node.has_failed;
+            match nodes.iter().any(is_well) {
+                true => Leave::WhenAnswered,
+                false => Leave::Now,
+            }
+        };
+        for address in self.primaries.replace(&nodes::claims(&nodes), leave) {
+            tracing::info!(%address, "this node of the cluster is a primary");
+        }
+        Ok(nodes)
+    }
+
+    /// Asks all nodes. Returns the answers that count.
+    async fn answers(&self) -> Result<Vec<Told>, ConnectError> {
+        let (asked, quorum) = {
+            let roster = lock(&self.roster);
+            (roster.addresses(), roster.quorum())
+        };
         let mut answers: FuturesUnordered<_> = asked
             .iter()
             .map(|address| nodes_of(&self.connector, address))
             .collect();
         let (mut told, mut failure) = (Vec::new(), None::<ConnectError>);
         loop {
-            let next = match told.is_empty() {
-                true => answers.next().await,
-                false => timeout(FIRST, answers.next()).await.unwrap_or_default(),
+            let wait = match told.len() {
+                0 => Duration::MAX,
+                few if few < quorum => MOST,
+                _ => FIRST,
             };
-            match next {
+            match timeout(wait, answers.next()).await.unwrap_or_default() {
                 None => break,
-                Some(Ok(nodes)) => told.push(nodes),
+                Some(Ok(answer)) => match self.is_member(&answer) {
+                    true => told.push(answer),
+                    false => failure = Some(self.stranger(&answer.asked)),
+                },
                 Some(Err(error)) => {
                     if failure
                         .as_ref()
@@ -267,27 +327,38 @@ impl Nodes {
         if told.is_empty() {
             return Err(failure.unwrap_or_else(|| ConnectError::passing("no node answers")));
         }
-        let nodes = nodes::merge(told);
-        // Nodes that have left the cluster are forgotten. The seeds never are.
-        *lock(&self.known) = nodes
-            .iter()
-            .map(|node| &node.address)
-            .chain(&self.seeds)
-            .cloned()
-            .collect();
-        // A node that merely gave its slots away still answers earlier requests. A node that failed may not.
-        let leave = |address: &Address| {
-            let is_well =
-                |node: &Node| node.address == *address && node.is_primary && !node.has_failed;
-            match nodes.iter().any(is_well) {
-                true => Leave::WhenAnswered,
-                false => Leave::Now,
-            }
-        };
-        for address in self.primaries.replace(&nodes::claims(&nodes), leave) {
-            tracing::info!(%address, "this node of the cluster is a primary");
+        let (told, others) = lock(&self.roster).of_one_cluster(told);
+        for other in others {
+            self.stranger(&other.asked);
         }
-        Ok(nodes)
+        Ok(told)
+    }
+
+    fn is_member(&self, told: &Told) -> bool {
+        let is_named = self.primaries.is_unasked(&told.asked);
+        lock(&self.roster).is_member(told, is_named)
+    }
+
+    /// Warns of a server that belongs to another cluster, once. Returns the reason why its answer doesn't count.
+    fn stranger(&self, address: &Address) -> ConnectError {
+        if lock(&self.roster).is_new_stranger(address) {
+            tracing::warn!(
+                %address,
+                "this node belongs to another cluster, and its answers don't count: it knows no primary of the \
+                 cluster that the broker uses"
+            );
+        }
+        ConnectError::passing(format!("{address} belongs to another cluster"))
+    }
+}
+
+/// Returns `address`, at the host of the server that named it if it has none.
+fn at_host_of(server: &Address, address: &Address) -> Address {
+    match (server, address) {
+        (Address::Tcp(host, _), Address::Tcp(named, port)) if named.is_empty() => {
+            Address::Tcp(host.clone(), *port)
+        }
+        _ => address.clone(),
     }
 }
 
@@ -300,22 +371,32 @@ fn failed(address: &Address) -> ConnectError {
 }
 
 /// Returns what the node at `address` knows about all nodes.
-async fn nodes_of(connector: &Connector, address: &Address) -> Result<Vec<Node>, ConnectError> {
+async fn nodes_of(connector: &Connector, address: &Address) -> Result<Told, ConnectError> {
     let mut connection = open(connector, address).await?;
-    let mut cmd = redis::cmd("CLUSTER");
-    cmd.arg("NODES");
-    let answers = connection.send_all(vec![cmd]).await;
+    let cmds = ["SLOTS", "NODES"].map(|what| {
+        let mut cmd = redis::cmd("CLUSTER");
+        cmd.arg(what);
+        cmd
+    });
+    let answers = connection.send_all(cmds.into()).await;
     let gone = |_| ConnectError::passing(format!("{address}: the connection ended"));
-    let answer = answers.map_err(gone)?.pop().unwrap_or(Value::Nil);
-    if let Value::ServerError(error) = &answer {
-        let text = error.details().unwrap_or_default();
-        return Err(if text.contains("cluster support disabled") {
-            ConnectError::of(AtFault::Url, format!("{address} {NO_NODE}"))
-        } else {
-            refusal(address, error)
-        });
-    }
-    let text = String::from_redis_value(answer)
+    let mut answers = answers.map_err(gone)?.into_iter();
+    let mut next = || match answers.next() {
+        Some(Value::ServerError(error)) => {
+            let text = error.details().unwrap_or_default();
+            Err(if text.contains("cluster support disabled") {
+                ConnectError::of(AtFault::Url, format!("{address} {NO_NODE}"))
+            } else {
+                refusal(address, &error)
+            })
+        }
+        answer => Ok(answer.unwrap_or(Value::Nil)),
+    };
+    let (slots, nodes) = (next()?, next()?);
+    let text = String::from_redis_value(nodes)
         .map_err(|_| ConnectError::passing(format!("{address} gave no known answer")))?;
-    Ok(nodes::parse(&text, address))
+    Ok(Told {
+        asked: address.clone(),
+        nodes: nodes::parse(&text, &Endpoints::read(slots, address)),
+    })
 }

@@ -7,9 +7,11 @@
 //! sentinels report it (`sentinel`). In a cluster the nodes report it when a call fails (`cluster`).
 
 mod cluster;
+mod endpoints;
 mod facts;
 mod nodes;
 mod primaries;
+mod roster;
 mod sentinel;
 mod server_set;
 mod servers;
@@ -129,13 +131,17 @@ impl Topology {
         }
     }
 
-    /// Returns a connection to the node that a slot is moving to.
+    /// Returns a connection to the node that a slot is moving to, as `primary` said.
     ///
     /// # Errors
     /// Returns a [`ConnectError`].
-    pub async fn connect_importing(&self, address: &Address) -> Result<Connection, ConnectError> {
+    pub async fn connect_importing(
+        &self,
+        primary: &Primary,
+        address: &Address,
+    ) -> Result<Connection, ConnectError> {
         match &self.watch {
-            Watch::Nodes(cluster) => Ok(cluster.importing(address).await?.asking()),
+            Watch::Nodes(cluster) => Ok(cluster.importing(primary, address).await?.asking()),
             _ => Err(ConnectError::passing(
                 "no cluster, and yet a slot that moves",
             )),
@@ -149,7 +155,7 @@ impl Topology {
             return;
         };
         match class {
-            ErrorClass::Moved(Some(address)) => cluster.moved(slot, address),
+            ErrorClass::Moved(Some(address)) => cluster.moved(slot, primary, address),
             ErrorClass::Moved(None)
             | ErrorClass::Demoted
             | ErrorClass::Passing

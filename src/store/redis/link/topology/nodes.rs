@@ -2,8 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::primaries::Claim;
+use super::{endpoints::Endpoints, primaries::Claim, roster::reached};
 use crate::store::redis::Address;
+
+/// What one node answered.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The address at which it was asked.
+    pub asked: Address,
+    /// What it knows about the nodes, itself included.
+    pub nodes: Vec<Node>,
+}
 
 /// A node of a cluster, as another node sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,25 +44,51 @@ impl Node {
     }
 }
 
-/// Returns the nodes in an answer of the node at `asked`. Leaves out nodes whose address is unknown.
-pub fn parse(answer: &str, asked: &Address) -> Vec<Node> {
+impl Told {
+    /// Returns the id of the node that answered.
+    pub fn speaker(&self) -> Option<&str> {
+        let itself = self.nodes.iter().find(|node| node.is_itself);
+        itself.map(|node| node.id.as_str())
+    }
+
+    /// Whether this node and the other one know each other.
+    pub fn knows(&self, other: &Self) -> bool {
+        let has = |told: &Self, id| told.nodes.iter().any(|node| Some(&*node.id) == id);
+        has(self, other.speaker()) && has(other, self.speaker())
+    }
+}
+
+/// Returns the nodes in an answer to CLUSTER NODES. `endpoints` come from the same node. Leaves out nodes whose
+/// address is unknown.
+pub fn parse(answer: &str, endpoints: &Endpoints) -> Vec<Node> {
     answer
         .lines()
-        .filter_map(|line| node(line, asked))
+        .filter_map(|line| node(line, endpoints))
         .collect()
 }
 
 /// Merges the answers of several nodes. If answers about a node differ, the one with the newest epoch counts.
 /// Each slot belongs to the primary with the newest epoch among those that claim it.
-pub fn merge(told: Vec<Vec<Node>>) -> Vec<Node> {
-    let mut newest = HashMap::<String, Node>::new();
-    for node in told.into_iter().flatten() {
-        let known = newest.get(&node.id);
-        if known.is_none_or(|known| rank(known) < rank(&node)) {
-            newest.insert(node.id.clone(), node);
+///
+/// `held` are the addresses at which the broker uses nodes, by their ids. A node that can still be reached there keeps
+/// this address, because the others may only be other spellings of it.
+pub fn merge(told: &[Told], held: &HashMap<String, Address>) -> Vec<Node> {
+    let mut newest = HashMap::<&str, &Node>::new();
+    for node in told.iter().flat_map(|told| &told.nodes) {
+        let known = newest.get(&*node.id);
+        if known.is_none_or(|known| rank(known) < rank(node)) {
+            newest.insert(&node.id, node);
         }
     }
-    let mut nodes: Vec<_> = newest.into_values().collect();
+    let reached = reached(told);
+    let mut nodes: Vec<_> = newest.into_values().cloned().collect();
+    for node in &mut nodes {
+        let is_held = |at: &&&Address| held.get(&node.id) == Some(**at);
+        let addresses = reached.get(&*node.id).into_iter().flatten();
+        if let Some(&address) = addresses.into_iter().find(is_held) {
+            node.address = address.clone();
+        }
+    }
     // Nodes with a newer epoch come first and take their slots from those that come later.
     nodes.sort_by(|a, b| (b.epoch, &a.id).cmp(&(a.epoch, &b.id)));
     let mut taken = vec![false; 1 << 14];
@@ -102,6 +137,7 @@ pub fn claims(nodes: &[Node]) -> Vec<Claim> {
         .iter()
         .filter(|node| node.is_primary && !node.slots.is_empty());
     let claim = |node: &Node| Claim {
+        id: node.id.clone(),
         address: node.address.clone(),
         has_failed: node.has_failed,
         slots: node.slots.clone(),
@@ -109,8 +145,8 @@ pub fn claims(nodes: &[Node]) -> Vec<Claim> {
     holders.map(claim).collect()
 }
 
-/// Parses a line `<id> <ip:port@bus[,hostname]> <flags> <primary> <ping> <pong> <epoch> <link> <slot>...`.
-fn node(line: &str, asked: &Address) -> Option<Node> {
+/// Parses a line `<id> <ip:port@bus[,hostname[,more=...]]> <flags> <primary> <ping> <pong> <epoch> <link> <slot>...`.
+fn node(line: &str, endpoints: &Endpoints) -> Option<Node> {
     let mut fields = line.split(' ');
     let id = fields.next()?.to_owned();
     let place = fields.next()?;
@@ -120,12 +156,9 @@ fn node(line: &str, asked: &Address) -> Option<Node> {
     if has("noaddr") || has("handshake") {
         return None;
     }
-    let (host, port) = place.split('@').next()?.rsplit_once(':')?;
-    let host = match (host, asked) {
-        // The node doesn't know its own address yet.
-        ("", Address::Tcp(asked, _)) => asked,
-        (host, _) => host,
-    };
+    let (ip, port) = place.split('@').next()?.rsplit_once(':')?;
+    let hostname = place.split(',').nth(1).unwrap_or_default();
+    let address = endpoints.address(&id, ip, port.parse().ok()?, hostname);
     let (mut slots, mut moving) = (Vec::new(), Vec::new());
     for field in fields.skip(1) {
         if let Some(inner) = field.strip_prefix('[') {
@@ -142,7 +175,7 @@ fn node(line: &str, asked: &Address) -> Option<Node> {
     }
     Some(Node {
         id,
-        address: Address::Tcp(host.to_owned(), port.parse().ok()?),
+        address,
         is_primary: has("master"),
         has_failed: has("fail"),
         is_itself: has("myself"),
@@ -164,7 +197,7 @@ mod tests {
 292f8b ::1:30003@31003 master,fail - 0 1426238318243 3 connected 10923 [5->-07c37d]
 6ec239 127.0.0.1:30005@31005 handshake - 0 0 0 connected
 ";
-        let nodes = parse(answer, &Address::Tcp("asked".into(), 1));
+        let nodes = parse(answer, &endpoints("asked"));
         assert_eq!(nodes.len(), 3);
         assert!(!nodes[0].is_primary && nodes[0].slots.is_empty());
         let me = &nodes[1];
@@ -175,8 +208,23 @@ mod tests {
         assert_eq!(nodes[2].address, Address::Tcp("::1".into(), 30003));
     }
 
-    fn told(answer: &str) -> Vec<Node> {
-        parse(answer, &Address::Tcp("asked".into(), 1))
+    fn endpoints(asked: &str) -> Endpoints {
+        Endpoints::read(redis::Value::Nil, &Address::Tcp(asked.into(), 1))
+    }
+
+    fn told(answer: &str) -> Told {
+        told_at("asked", answer)
+    }
+
+    fn told_at(host: &str, answer: &str) -> Told {
+        Told {
+            asked: Address::Tcp(host.to_owned(), 1),
+            nodes: parse(answer, &endpoints(host)),
+        }
+    }
+
+    fn merged<const N: usize>(answers: [&str; N]) -> Vec<Node> {
+        merge(&answers.map(told), &HashMap::new())
     }
 
     fn held(nodes: &[Node]) -> Vec<(String, Vec<(u16, u16)>)> {
@@ -202,16 +250,16 @@ mod tests {
             ("1.1.1.1:3".to_owned(), vec![(10, 20)]),
         ];
         for order in [[stale, fresh], [fresh, stale]] {
-            let nodes = merge(order.map(told).into());
+            let nodes = merged(order);
             assert_eq!(held(&nodes), expected);
         }
     }
 
     #[test]
     fn a_primary_that_failed_keeps_its_slots_until_another_takes_them() {
-        let nodes = merge(vec![told(
+        let nodes = merged([
             "a 1.1.1.1:1@2 master,fail - 0 0 1 connected 0-8\nb 1.1.1.1:2@2 slave a 0 0 1 connected",
-        )]);
+        ]);
         let claims = claims(&nodes);
         assert_eq!(claims.len(), 1);
         assert!(claims[0].has_failed);
@@ -222,8 +270,34 @@ mod tests {
         let others = "a 1.1.1.1:1@2 master - 0 0 1 connected 0-8";
         let itself = "a 1.1.1.1:9@2 myself,master - 0 0 1 connected 0-8";
         for order in [[others, itself], [itself, others]] {
-            let nodes = merge(order.map(told).into());
+            let nodes = merged(order);
             assert_eq!(held(&nodes), [("1.1.1.1:9".to_owned(), vec![(0, 8)])]);
         }
+    }
+
+    #[test]
+    fn two_spellings_of_a_node_do_not_take_turns() {
+        // Each answer gives the node the host at which it was asked.
+        let answer = "a :1@2 myself,master - 0 0 1 connected 0-8";
+        let answers = ["localhost", "127.0.0.1"].map(|host| told_at(host, answer));
+        for current in ["localhost", "127.0.0.1"] {
+            let address = Address::Tcp(current.to_owned(), 1);
+            let held = HashMap::from([("a".to_owned(), address.clone())]);
+            let mut answers = answers.clone();
+            for _ in 0..2 {
+                answers.reverse();
+                let nodes = merge(&answers, &held);
+                assert_eq!((nodes.len(), &nodes[0].address), (1, &address));
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_gone_from_its_address_is_followed() {
+        let answer = "a 1.1.1.1:9@2 myself,master - 0 0 1 connected 0-8";
+        let elsewhere = Address::Tcp("1.1.1.1".to_owned(), 1);
+        let held = HashMap::from([("a".to_owned(), elsewhere)]);
+        let nodes = merge(&[told_at("1.1.1.2", answer)], &held);
+        assert_eq!(nodes[0].address, Address::Tcp("1.1.1.1".to_owned(), 9));
     }
 }

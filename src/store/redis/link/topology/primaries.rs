@@ -3,9 +3,12 @@
 //! There is one table for the whole process. With a single server and with Sentinel, one server is the
 //! primary of everything. In a cluster, each slot has its own primary.
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError, Weak,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -27,6 +30,8 @@ pub struct Primary {
     pub address: Address,
     /// Differs each time that the server becomes the primary.
     pub term: u64,
+    /// The id of the node of a cluster, once it is known.
+    id: OnceLock<String>,
     /// The pools of connections to it. They are made when they are first used.
     pub connections: OnceLock<Connections>,
     /// The connections that have to end when the server is no longer the primary.
@@ -63,6 +68,8 @@ struct Table {
 /// A server of a cluster and the slots that it holds, by the first and the last of each range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
+    /// The node's id.
+    pub id: String,
     /// The server's address.
     pub address: Address,
     /// Whether the other nodes can't reach it.
@@ -76,6 +83,7 @@ impl Primary {
         Self {
             address,
             term,
+            id: OnceLock::new(),
             connections: OnceLock::new(),
             states: Mutex::default(),
             is_over: watch::Sender::new(false),
@@ -106,6 +114,11 @@ impl Primary {
         *self.is_over.borrow()
     }
 
+    /// Returns the id of the node, if this is a node of a cluster and its id is known.
+    pub fn id(&self) -> Option<&str> {
+        self.id.get().map(String::as_str)
+    }
+
     /// Whether the other nodes of the cluster can't reach it.
     pub fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
@@ -134,17 +147,24 @@ impl Table {
         }
     }
 
-    /// Returns the entry for the server at `address`, or a new entry if it has none.
-    fn entry(&mut self, address: &Address) -> Arc<Primary> {
-        let known = self
-            .primaries
-            .iter()
-            .find(|known| known.address == *address);
-        if let Some(known) = known {
-            return Arc::clone(known);
+    /// Returns the entry for the server at `address`, or a new entry if it has none. A server whose id is another one
+    /// is another server.
+    fn entry(&mut self, address: &Address, id: Option<&str>) -> Arc<Primary> {
+        let is_same = |known: &&Arc<Primary>| {
+            let differs = known.id().zip(id).is_some_and(|(known, id)| known != id);
+            known.address == *address && !differs
+        };
+        let entry = match self.primaries.iter().find(is_same) {
+            Some(known) => Arc::clone(known),
+            None => {
+                self.terms += 1;
+                Arc::new(Primary::new(address.clone(), self.terms))
+            }
+        };
+        if let Some(id) = id {
+            entry.id.get_or_init(|| id.to_owned());
         }
-        self.terms += 1;
-        Arc::new(Primary::new(address.clone(), self.terms))
+        entry
     }
 }
 
@@ -184,6 +204,21 @@ impl Primaries {
         position(&self.0.borrow().primaries, primary).is_some()
     }
 
+    /// Returns the addresses of the nodes whose ids are known.
+    pub fn held(&self) -> HashMap<String, Address> {
+        let table = self.0.borrow();
+        let held = table.primaries.iter();
+        held.filter_map(|held| Some((held.id()?.to_owned(), held.address.clone())))
+            .collect()
+    }
+
+    /// Whether `address` is that of a primary that another node named, and that hasn't been asked yet.
+    pub fn is_unasked(&self, address: &Address) -> bool {
+        let table = self.0.borrow();
+        let mut held = table.primaries.iter();
+        held.any(|held| held.address == *address && held.id().is_none())
+    }
+
     /// Makes the server at `address` the primary of everything. Returns whether it wasn't so before.
     pub fn switch(&self, address: &Address) -> bool {
         let mut last = None;
@@ -191,7 +226,7 @@ impl Primaries {
             if table.holder(0).is_some_and(|held| held.address == *address) {
                 return false;
             }
-            let next = table.entry(address);
+            let next = table.entry(address, None);
             last = table.primaries.pop();
             table.primaries = vec![next];
             true
@@ -221,7 +256,7 @@ impl Primaries {
             {
                 return false;
             }
-            let next = table.entry(address);
+            let next = table.entry(address, None);
             let position = position(&table.primaries, &next).unwrap_or_else(|| {
                 table.primaries.push(next);
                 table.primaries.len() - 1
@@ -235,14 +270,14 @@ impl Primaries {
 
     /// Replaces the table of a cluster's slots by `claims`. `leave` says what becomes of the connections to a
     /// server that holds nothing any more. Returns the servers that are new.
-    pub fn replace(&self, claims: &[Claim], leave: impl Fn(&Address) -> Leave) -> Vec<Address> {
+    pub fn replace(&self, claims: &[Claim], leave: impl Fn(&Primary) -> Leave) -> Vec<Address> {
         let (mut gone, mut new) = (Vec::new(), Vec::new());
         self.0.send_if_modified(|table| {
             let mut slots = vec![UNASSIGNED; SLOTS].into_boxed_slice();
             let mut primaries = Vec::with_capacity(claims.len());
             let mut is_changed = false;
             for (at, claim) in claims.iter().enumerate() {
-                let entry = table.entry(&claim.address);
+                let entry = table.entry(&claim.address, Some(&claim.id));
                 if position(&table.primaries, &entry).is_none() {
                     new.push(claim.address.clone());
                 }
@@ -263,7 +298,7 @@ impl Primaries {
             is_changed
         });
         for primary in gone {
-            primary.leave(leave(&primary.address));
+            primary.leave(leave(&primary));
         }
         new
     }
@@ -289,6 +324,7 @@ mod tests {
 
     fn claim(host: &str, slots: (u16, u16)) -> Claim {
         Claim {
+            id: host.to_owned(),
             address: address(host),
             has_failed: false,
             slots: vec![slots],

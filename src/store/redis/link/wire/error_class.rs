@@ -9,7 +9,8 @@ use crate::store::redis::Address;
 pub enum ErrorClass {
     /// Nothing was done: the server is a replica, and another server is the primary.
     Demoted,
-    /// Nothing was done: the slot belongs to another node, for good.
+    /// Nothing was done: the slot belongs to another node, for good. An empty host is that of the server that
+    /// answered.
     Moved(Option<Address>),
     /// Nothing was done: the slot is moving to another node, and the keys are already there.
     Ask(Option<Address>),
@@ -83,10 +84,15 @@ pub fn code(error: &RedisError) -> Option<&str> {
     Some(inner.map_or(code, |(_, code)| code))
 }
 
+/// Returns the node that the answer names. Returns `None` if the node has no name yet (`?`): the nodes know its
+/// address.
 fn redirection(error: &RedisError) -> Option<Address> {
     let (node, _slot) = error.redirect_node()?;
     let (host, port) = node.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host == "?" {
+        return None;
+    }
     Some(Address::Tcp(host.to_owned(), port.parse().ok()?))
 }
 
@@ -179,6 +185,15 @@ mod tests {
                 "ASK 3999 ::1:6381",
                 ErrorClass::Ask(Some(Address::Tcp("::1".to_owned(), 6381))),
             ),
+            (
+                "MOVED 3999 redis-1.internal:6381",
+                ErrorClass::Moved(Some(Address::Tcp("redis-1.internal".to_owned(), 6381))),
+            ),
+            (
+                "MOVED 3999 :6381",
+                ErrorClass::Moved(Some(Address::Tcp(String::new(), 6381))),
+            ),
+            ("MOVED 3999 ?:6381", ErrorClass::Moved(None)),
             ("MOVED 3999 nowhere", ErrorClass::Moved(None)),
         ] {
             let class = ErrorClass::of(&error(text));
