@@ -156,7 +156,12 @@ impl ManageConnection for Manager {
             let error = match connected {
                 Some(Ok(connection)) => {
                     let watched = connection.clone();
-                    let watch = async move { dial.watched(&watched).await };
+                    let watch = async move {
+                        // One caller holds it, who needs another one.
+                        if dial.watched(&watched).await == Finding::Silent {
+                            watched.state().end();
+                        }
+                    };
                     return Ok(Watched::new(connection, watch));
                 }
                 Some(Err(error)) => error,
