@@ -8,11 +8,13 @@
 
 mod connections;
 mod exclusive;
+mod lane;
 pub mod reply;
 mod request;
 mod retry;
 pub mod topology;
 mod values;
+mod watch;
 pub mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -54,6 +56,12 @@ struct Shared {
     sizes: Sizes,
     replicas: Option<Replicas>,
     spelling: Spelling,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.topology.close();
+    }
 }
 
 impl Link {
