@@ -89,11 +89,11 @@ impl<S: Store> Tokens<S> {
                     && stored.row.upstream_subject.as_ref() == Some(subject)
                     && stored.row.usable_refresh_token().is_some();
                 let is_live = stored.row.refresh_token_is_live(now);
-                let is_later = |(_, best): &(_, StoredRow)| {
-                    let best_is_live = best.row.refresh_token_is_live(now);
-                    is_live > best_is_live
-                        || is_live == best_is_live && expires_later(&stored, best)
-                };
+                let is_later =
+                    |(_, best): &(_, StoredRow)| match best.row.refresh_token_is_live(now) {
+                        best_is_live if best_is_live == is_live => expires_later(&stored, best),
+                        best_is_live => !best_is_live,
+                    };
                 if is_usable && latest.as_ref().is_none_or(is_later) {
                     latest = Some((other, stored));
                 }

@@ -8,6 +8,7 @@
 //! - [`maintenance`] goes through all keys. [`migration`](maintenance::migration) brings in older data, and
 //!   [`check`](maintenance::check) verifies what is there.
 
+mod eviction;
 mod identities;
 mod index_position;
 pub mod keyspace;
@@ -16,6 +17,7 @@ pub mod maintenance;
 mod options;
 mod probe;
 mod process;
+mod readiness;
 pub mod row;
 mod rows;
 mod scripts;

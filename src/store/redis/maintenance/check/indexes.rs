@@ -119,6 +119,7 @@ impl Check {
             return Ok(BEGIN.to_vec());
         }
         batch.counts.members += reply::parse::<u64>(told.next().unwrap_or(Value::Int(0)))?;
+        batch.counts.others_rows += reply::parse::<u64>(told.next().unwrap_or(Value::Int(0)))?;
         while let (Some(fault), Some(member)) = (told.next(), told.next()) {
             let fault: String = reply::parse(fault)?;
             let member: Vec<u8> = reply::parse(member)?;
