@@ -328,9 +328,15 @@ async fn check_judges_rows_as_they_are_read() {
         (r#"{"access_token":"at","user_id":"v","x":NaN}"#, false),
     ] {
         let (tenant, broker, _) = planted(text.as_bytes()).await;
+        // A row in another spelling is looked at too.
+        let (index, odd) = (tenant.key("user:upstream:u"), tenant.key("upstream:s:a b"));
+        tenant.run::<()>(&["SET", &odd, text]);
+        tenant.run::<()>(&["SADD", &index, &odd]);
         let check = Check::new(broker.backend()).repairing(true);
         check.run(&Silent).await.unwrap();
         let indexes = ["user:upstream:u", "user:upstream:v"].map(|index| is_member(&tenant, index));
         assert_eq!(indexes, [!is_moved, is_moved], "{text}");
+        let odd_is_left: bool = tenant.run(&["SISMEMBER", &index, &odd]);
+        assert_eq!(odd_is_left, !is_moved, "{text}");
     }
 }

@@ -17,10 +17,7 @@ use super::{
     row::Label,
     scripts::{Script, sha1_hex},
 };
-use crate::{
-    store::Error,
-    types::{UserId, Version},
-};
+use crate::store::Error;
 
 /// How often a script is called for one write. It asks again only if other software has written a row meanwhile.
 const CALLS: usize = 16;
@@ -33,7 +30,7 @@ type Question<'a> = (&'a [u8], &'a [u8]);
 /// What a script was told for one write or one look, by key.
 #[derive(Default)]
 pub(super) struct Told {
-    told: BTreeMap<Vec<u8>, [Vec<u8>; 3]>,
+    told: BTreeMap<Vec<u8>, [Vec<u8>; 4]>,
     /// How often the script asked.
     asked: usize,
 }
@@ -92,7 +89,7 @@ fn wipe(answer: Value) {
 }
 
 impl Told {
-    /// Returns what scripts take: key, SHA-1 of the bytes, version, user, for each key.
+    /// Returns what scripts take for each key, as `listen` in `lib.lua` has it.
     pub(super) fn args(&self) -> impl Iterator<Item = &[u8]> {
         let all = self.told.iter();
         all.flat_map(|(key, told)| std::iter::once(key).chain(told).map(Vec::as_slice))
@@ -120,26 +117,16 @@ impl Told {
 }
 
 /// Returns what a script is told of the value of `key`.
-fn answer(keys: &Keyspace, key: &[u8], bytes: &[u8]) -> [Vec<u8>; 3] {
+fn answer(keys: &Keyspace, key: &[u8], bytes: &[u8]) -> [Vec<u8>; 4] {
     let name = std::str::from_utf8(key).unwrap_or_default();
     let row = keys.parse_row(name);
-    let is_older = keys.parse_legacy_row(name).is_some() || name.starts_with(&keys.identities());
-    if row.is_none() && !is_older {
-        return [b"foreign".to_vec(), Vec::new(), Vec::new()];
-    }
     let label = Label::of(bytes, row.as_ref().map(|row| &row.provider));
-    let version = label.version.map(Version::number);
+    let version = label.version.map(|version| version.number().to_string());
     [
-        sha1_hex(bytes).into_bytes(),
-        version
-            .map(|number| number.to_string())
-            .unwrap_or_default()
-            .into_bytes(),
-        label
-            .user
-            .as_ref()
-            .map_or("", UserId::as_str)
-            .as_bytes()
-            .to_vec(),
+        sha1_hex(bytes),
+        version.unwrap_or_default(),
+        label.user.map(String::from).unwrap_or_default(),
+        row.map(|_| "1".to_owned()).unwrap_or_default(),
     ]
+    .map(String::into_bytes)
 }

@@ -54,11 +54,14 @@ end
 -- nothing and returns `untold`.
 local told, untold = {}, { 'tell' }
 
--- Takes what the caller told: from this argument on key, SHA-1 of the bytes, version and user of each row. The
--- version is '' if the row can't be read, and the user '' if it has none or that can't be told. Instead of the
--- SHA-1 'foreign' says that the key is none of the broker's.
+-- Takes what the caller told: from this argument on key, SHA-1 of the bytes, version, user and '1' of each row. The
+-- version is '' if the row can't be read, and the user '' if it has none or that can't be told. The '1' is missing if
+-- the key isn't spelled as the broker spells it.
 local function listen(first)
-  for i = first, #ARGV, 4 do told[ARGV[i]] = { sha = ARGV[i + 1], version = ARGV[i + 2], user = ARGV[i + 3] } end
+  for i = first, #ARGV, 5 do
+    local sha, version, user, is_ours = unpack(ARGV, i + 1, i + 4)
+    told[ARGV[i]] = { sha = sha, version = version, user = user, is_ours = is_ours == '1' }
+  end
 end
 
 local function ask(key)
@@ -93,7 +96,7 @@ local function is_row_of(member, own)
   if not starts_with(member, own) then return false end
   if string.find(member, '^[!-$&-9;-z|~]+$', #own + 1) then return true end
   if not told[member] then ask(member) end
-  return told[member] and told[member].sha ~= 'foreign'
+  return told[member] and told[member].is_ours
 end
 
 local function user_index(prefix, row)
