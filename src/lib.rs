@@ -45,6 +45,8 @@
 //!    and `rpc/status.rs` gives an error its code, reason and details. The call is in flight until its answer has left
 //!    the process.
 //!
+//! If the answer is lost, [`tokens`] looks for the version that it drew (`store/repeat.rs`), and never writes twice.
+//!
 //! If the process dies before the script was sent, nothing has happened; if it dies later, either nothing has or all
 //! of it, never a part. A caller that got no answer can't know which.
 //!
@@ -52,7 +54,7 @@
 //!
 //! | thing | place |
 //! |---|---|
-//! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it means that nothing was done. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
+//! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it tells what became of a write whose answer was lost. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
 //! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
 //! | an RPC | the proto; a method in `rpc/token_broker/mod.rs` and its name in `METHODS` there, with its `request.rs` and `response.rs`; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`; `docs/guarantees.md`, section 2.1. A message prints nothing unless `proto/harmless.rs` names it |
 //! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory.rs`, `store/redis/rows.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |

@@ -62,7 +62,7 @@ async fn every_damage_is_named_and_every_line_says_what_to_do() {
         let meaning = text.lines().nth(at + 1).unwrap();
         assert!(meaning.ends_with(remedy), "{meaning}");
     }
-    assert!(text.contains("Left over: 5 (no damage"), "{text}");
+    assert!(text.contains("Left over: 6 (no damage"), "{text}");
     let text = repair(&tenant).await.to_string();
     assert!(text.contains("Damage: 21, of which 5 not mended"), "{text}");
     assert!(text.contains("; mended\n"));

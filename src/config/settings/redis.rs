@@ -88,7 +88,8 @@ settings! {
     /// The connections to Redis, and how long to wait for it.
     #[derive(Debug)]
     pub(in crate::config) struct LinkSettings in "Redis" {
-        /// Number of connections to Redis; all callers share each of them
+        /// Number of connections to Redis; all callers share each of them. There are half as many
+        /// more, for large answers
         redis_connections: u32 = number(1..=64).default("2");
         /// How long connecting to Redis may take, and how long a call waits for a connection
         redis_connect_timeout: Duration = span_from(SHORTEST).default("1s");

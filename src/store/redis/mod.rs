@@ -10,6 +10,7 @@
 
 mod eviction;
 mod identities;
+mod index_position;
 pub mod keyspace;
 mod link;
 pub mod maintenance;
@@ -20,6 +21,7 @@ mod readiness;
 pub mod row;
 mod rows;
 mod scripts;
+mod telling;
 mod user_rows;
 
 pub use self::{

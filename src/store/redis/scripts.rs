@@ -49,8 +49,10 @@ scripts! {
     migrate_row: "maintenance/migrate_row.lua",
     /// Copies an identity to its provider's logical name.
     migrate_identity: "maintenance/migrate_identity.lua",
-    /// Renews a lease, or releases it.
+    /// Renews, marks or releases a lease.
     keep_lease: "maintenance/keep_lease.lua",
+    /// Notes that the migration is complete.
+    complete: "maintenance/complete.lua",
     /// Sets the expiry of a user's index again.
     expire_index: "maintenance/expire_index.lua",
     /// Checks that a row is in its indexes.

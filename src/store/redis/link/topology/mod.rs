@@ -165,7 +165,7 @@ impl Topology {
             | ErrorClass::Demoted
             | ErrorClass::Passing
             | ErrorClass::Ended => cluster.suspect(primary, Duration::ZERO),
-            ErrorClass::Silent => cluster.suspect(primary, SILENCE),
+            ErrorClass::Silent => self.silent(primary),
             _ => {}
         }
     }
@@ -176,6 +176,20 @@ impl Topology {
         if let Watch::Name(name) = &self.watch {
             name.suspect();
         }
+    }
+
+    /// Takes note that the server of `primary` is silent or can't be connected to.
+    pub fn silent(&self, primary: &Arc<Primary>) {
+        if let Watch::Nodes(cluster) = &self.watch {
+            // Longer than the next attempt to connect takes, which may be silent too.
+            let attempt = self.servers.connect_timeout() + Duration::from_secs(1);
+            cluster.suspect(primary, SILENCE.max(attempt));
+        }
+    }
+
+    /// Leaves all servers, for good. Their connections end.
+    pub fn close(&self) {
+        self.primaries.close();
     }
 
     /// Whether the known primaries are surely right, or were so at most [`votes::STALENESS`] ago.

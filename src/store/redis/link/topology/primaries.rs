@@ -254,6 +254,16 @@ impl Primaries {
         }
     }
 
+    /// Leaves all servers, for good.
+    pub fn close(&self) {
+        let mut left = Vec::new();
+        self.0
+            .send_modify(|table| left = std::mem::take(&mut table.primaries));
+        for primary in left {
+            primary.leave(Leave::Now);
+        }
+    }
+
     /// Makes the server at `address` the primary of `slot`. Returns whether it wasn't so before.
     pub fn move_slot(&self, slot: u16, address: &Address) -> bool {
         self.0.send_if_modified(|table| {

@@ -198,6 +198,7 @@ async fn listen(
         Ok(opened) => opened,
         Err(error) => return error,
     };
+    sentinel.handle.set_response_timeout(connector.timeout);
     for channel in CHANNELS {
         if let Err(error) = sentinel.handle.subscribe(channel).await {
             let code = error.code().unwrap_or("nothing");

@@ -1,14 +1,7 @@
 //! Connecting to the servers that hold data.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use redis::{PushInfo, PushKind};
 use tokio::sync::Notify;
 
 use super::{Facts, Primary, cluster};
@@ -160,14 +153,6 @@ pub(super) async fn open(
     connector: &Connector,
     address: &Address,
 ) -> Result<Connection, ConnectError> {
-    let broken = Arc::<AtomicBool>::default();
-    let ended = Arc::clone(&broken);
-    let opened = connector
-        .open(address, move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                ended.store(true, Ordering::Relaxed);
-            }
-        })
-        .await?;
-    Ok(Connection::new(opened.handle, opened.driver, broken))
+    let opened = connector.open(address, |_| {}).await?;
+    Ok(Connection::new(opened, connector.timeout))
 }

@@ -39,7 +39,7 @@ impl Connector {
         let wrong =
             |TlsProblem { part, found }| ConnectError::of(AtFault::Tls(self.peer, part), found);
         let (config, name) = (
-            tls.load().map_err(wrong)?,
+            tls.read().await.map_err(wrong)?,
             tls.name_for(host).map_err(wrong)?,
         );
         let stream = TlsConnector::from(config).connect(name, stream).await;

@@ -6,6 +6,9 @@ mod connection;
 mod diagnose;
 mod dial;
 mod error_class;
+mod files;
+mod finished;
+mod life;
 mod tls;
 mod tls_error;
 
@@ -20,7 +23,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
     aio::MultiplexedConnection,
 };
 use tokio::{
@@ -35,7 +38,10 @@ pub use self::{
     connect_error::ConnectError,
     connection::{Connection, ConnectionState},
     error_class::{ErrorClass, code, is_impossible},
+    life::Life,
 };
+use life::Heard;
+
 use crate::store::redis::{Access, Address, Password};
 
 /// Connects to servers of one kind and logs in to them.
@@ -53,8 +59,10 @@ pub struct Connector {
 
 /// A connection that was just made, and the task that drives it.
 pub struct Opened {
-    /// The handle that sends commands.
+    /// The handle that sends commands. It waits for answers as long as they take.
     pub handle: MultiplexedConnection,
+    /// What is known about the connection apart from its answers.
+    pub life: Arc<Life>,
     /// Ends the connection at once, even if callers wait for answers.
     pub driver: AbortHandle,
 }
@@ -72,7 +80,7 @@ impl Connector {
     ) -> Result<Opened, ConnectError> {
         let on_push = Arc::new(on_push);
         let opening = async {
-            let info = self.login()?;
+            let info = self.login().await?;
             match address {
                 Address::Unix(path) => {
                     let stream = dial::unix(address, path).await?;
@@ -139,9 +147,14 @@ impl Connector {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Opened, ConnectError> {
+        let life = Arc::<Life>::default();
+        let (stream, ends) = (Heard::new(stream, Arc::clone(&life)), Arc::clone(&life));
         let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(self.timeout))
+            .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    ends.end();
+                }
                 on_push(push);
                 Ok::<(), std::convert::Infallible>(())
             });
@@ -149,11 +162,15 @@ impl Connector {
             .await
             .map_err(|error| ConnectError::at_login(self, address, &error))?;
         let driver = tokio::spawn(driver).abort_handle();
-        Ok(Opened { handle, driver })
+        Ok(Opened {
+            handle,
+            life,
+            driver,
+        })
     }
 
     /// Returns the user, the password and the database.
-    fn login(&self) -> Result<RedisConnectionInfo, ConnectError> {
+    async fn login(&self) -> Result<RedisConnectionInfo, ConnectError> {
         // Only with RESP3 does the client report that a connection has ended.
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
@@ -173,7 +190,10 @@ impl Connector {
                     let found = format!("{} can't be read: {error}", path.display());
                     ConnectError::of(AtFault::PasswordFile(self.peer), found)
                 };
-                let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+                let file = path.clone();
+                let read = files::aside(move || std::fs::read_to_string(file).map(Zeroizing::new));
+                let none = || Err(io::ErrorKind::WouldBlock.into());
+                let text = read.await.unwrap_or_else(none).map_err(unreadable)?;
                 info = info.set_password(text.trim_end_matches(['\r', '\n']));
             }
         }
@@ -229,7 +249,7 @@ mod tests {
             timeout: Duration::from_secs(10),
         };
         let address = Address::Tcp("redis".to_owned(), 1);
-        let info = connector.login().unwrap();
+        let info = connector.login().await.unwrap();
         let opening = connector.open_one(&address, &info, addresses, Arc::new(|_| {}));
         timeout(connector.connect_timeout, opening).await.unwrap()
     }
