@@ -12,13 +12,15 @@ use testkit::{
     waiting::until,
 };
 use token_broker::proto::v1::GetRequest;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 /// How long the broker may take to serve from the new server.
 const PROMPT: Duration = Duration::from_secs(2);
+/// How long the test waits for what may take as long as it likes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Returns a name that leads to `server`.
 fn name(server: &RedisServer) -> Link {
@@ -62,7 +64,10 @@ async fn a_name_that_moves_is_followed_by_reads_alone() {
     let mut health = HealthClient::new(broker.connect().await);
     let watched = health.watch(HealthCheckRequest::default()).await;
     let mut states = watched.unwrap().into_inner();
-    let mut next = async || states.message().await.unwrap().unwrap().status();
+    let mut next = async || {
+        let state = timeout(PATIENCE, states.message()).await;
+        state.expect("another state").unwrap().unwrap().status()
+    };
     assert_eq!(next().await, ServingStatus::Serving);
 
     // The name moves a while after the failover.
