@@ -38,12 +38,24 @@ pub(super) fn options(
     spelling: Spelling,
     problems: &mut Problems,
 ) -> RedisOptions {
+    let username = redis.redis_username.clone();
     let (url, peer) = redis.apart();
     let RedisUrl {
         mut deployment,
         mut access,
         password,
     } = url;
+    if username.is_some() {
+        if access.username.is_some() {
+            let both = "the URL names a user too, and only one may be set";
+            problems.add_together(
+                RedisSettings::redis_username,
+                &[RedisSettings::redis_url],
+                both,
+            );
+        }
+        access.username = username;
+    }
     access.password = peer.password(password, problems);
     access.tls = peer.tls(access.tls, "a URL that begins with rediss", problems);
     match &mut deployment {

@@ -1,4 +1,4 @@
-//! What a row takes of Redis' memory, as `docs/operations.md` says.
+//! What a row takes of Redis' memory, as `docs/upkeep.md` says.
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
 use token_broker::types::Row;

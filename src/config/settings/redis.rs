@@ -40,6 +40,8 @@ settings! {
                 redis_url::without_password,
                 Self::redis_password_file,
             );
+        /// The Redis user, if the URL names none; if unset, the user `default`
+        redis_username: Option<String> = text("USER").optional();
         /// The Redis password; only in the environment or the file
         redis_password: Option<Password> = password().optional().secret(Self::redis_password_file);
         /// A file that holds the Redis password; read again at every connect

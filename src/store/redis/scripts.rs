@@ -43,6 +43,8 @@ scripts! {
     delete_identities: "delete_identities.lua",
     /// Deletes a user record.
     delete_user: "delete_user.lua",
+    /// Tries the commands that the scripts need.
+    probe: "probe.lua",
     /// Moves a row of the older layout, or drops it.
     migrate_row: "maintenance/migrate_row.lua",
     /// Copies an identity to its provider's logical name.
@@ -67,7 +69,9 @@ pub struct Script {
 }
 
 impl Script {
-    fn new(source: &'static str) -> Self {
+    /// Returns a script with this source.
+    #[must_use]
+    pub fn new(source: &'static str) -> Self {
         Self {
             source,
             sha: sha1_hex(source.as_bytes()),

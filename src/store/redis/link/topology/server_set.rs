@@ -55,7 +55,7 @@ impl Topology {
                     term,
                 )
             }
-            Watch::Fixed | Watch::Sentinels(_) => {
+            Watch::Name(_) | Watch::Sentinels(_) => {
                 let primary = self.primary(slot).await?;
                 (vec![primary.address.clone()], None, false, primary.term)
             }

@@ -27,6 +27,7 @@ pub struct ConnectionState {
     broken: Arc<AtomicBool>,
     timeouts: AtomicU32,
     busy: AtomicBool,
+    is_replica: AtomicBool,
     driver: AbortHandle,
 }
 
@@ -41,6 +42,7 @@ impl Connection {
             broken,
             timeouts: AtomicU32::new(0),
             busy: AtomicBool::new(false),
+            is_replica: AtomicBool::new(false),
             driver,
         });
         Self {
@@ -154,6 +156,12 @@ impl ConnectionState {
         self.broken.store(true, Ordering::Relaxed);
     }
 
+    /// Takes note that the connection leads to a replica, and is meant to. It isn't replaced because the server
+    /// refuses a write.
+    pub fn set_replica(&self) {
+        self.is_replica.store(true, Ordering::Relaxed);
+    }
+
     fn note(&self, error: Option<&RedisError>) {
         let Some(error) = error else {
             if self.timeouts.load(Ordering::Relaxed) > 0 {
@@ -163,8 +171,10 @@ impl ConnectionState {
         };
         let broken = match ErrorClass::of(error) {
             ErrorClass::Silent => self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS,
-            // The server was demoted, or wants another password.
-            ErrorClass::Demoted | ErrorClass::Unauthenticated | ErrorClass::Ended => true,
+            // The server was demoted.
+            ErrorClass::Demoted => !self.is_replica.load(Ordering::Relaxed),
+            // The server wants another password, or there is no connection any more.
+            ErrorClass::Unauthenticated | ErrorClass::Ended => true,
             _ => false,
         };
         if broken {

@@ -34,6 +34,8 @@ pub struct Report {
     /// The tenants of this Redis that hold data, if the checked one holds none: its name may be wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenants_with_data: Option<TenantsWithData>,
+    /// The policy by which Redis may evict keys (`maxmemory-policy`), if it isn't `noeviction`.
+    pub eviction: Option<String>,
     /// How many seconds the check took.
     pub seconds: f64,
     #[serde(skip)]

@@ -42,6 +42,13 @@ pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if report.grace_period {
         writeln!(f, "Grace period: open, other software may write")?;
     }
+    if let Some(policy) = &report.eviction {
+        writeln!(
+            f,
+            "Eviction: {policy}; when its memory is full, this Redis removes rows and indexes that are needed: set \
+             maxmemory-policy to noeviction"
+        )?;
+    }
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use crate::{
     store::{
         Error,
         redis::{
+            eviction,
             keyspace::Keyspace,
             link::topology::ServerSet,
             maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan, tenants},
@@ -63,6 +64,7 @@ async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Rep
     if report.is_empty() {
         report.tenants_with_data = Some(tenants::with_data(&check.link).await?);
     }
+    report.eviction = eviction::policy(&check.link).await?;
     report.seconds = begun.elapsed().as_secs_f64();
     report.sort();
     report.log();

@@ -3,7 +3,8 @@
 --
 -- KEYS  1 index
 -- ARGV  1 prefix of the tenant, 2 sort of index: 'session', 'user' or 'identities', 3 how the JSON of a member names
---       the user of the index, or '', 4 cursor, 5 about how many members, 6 '1' to remove them, '' to only look
+--       the user of the index, or '', 4 cursor, 5 about how many members, 6 '1' to remove them, '' to only look, 7...
+--       what the caller was asked to tell. The script may ask instead of answering
 -- Returns { next cursor, number of members looked at, number of them that are rows in another spelling, fault, member,
 -- ... }. The faults are 'dangling' (the key doesn't exist), 'owner' (the key belongs to another user), 'session' (the
 -- row belongs to another session), 'foreign' (the key is outside of the tenant, or is neither a row nor an identity)
@@ -12,6 +13,7 @@
 local index, prefix, sort, spelling, cursor = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rows = prefix .. 'upstream:'
 local session = string.sub(index, #rows + #'idx:' + 1)
+listen(7)
 if not is_set(index) then return { 'type' } end
 
 -- Whether a part of a key is spelled as `encode` spells it.
@@ -21,18 +23,16 @@ local function is_spelled(part)
   return encode(id) == part or part == '%69dx'
 end
 
--- Whether the value of `member` belongs to the user of this index. A value that can't be decoded counts as
--- the user's.
+-- Whether the value of `member` belongs to the user of this index, or may do.
 local function is_own(member, family)
   local bytes = read(member)
   if not bytes or (spelling ~= '' and string.find(bytes, spelling, 1, true)) then return true end
-  local ok, value = pcall(cjson.decode, bytes)
-  if not ok or type(value) ~= 'table' then return true end
-  local user = value.user_id
-  if type(user) ~= 'string' or user == '' then return false end
+  local value = look(member)
+  if not value or is_anyones(value) then return true end
+  if value.user == '' then return false end
   -- Other software doesn't encode ids.
   local head = prefix .. family
-  return head .. encode(user) == index or head .. user == index
+  return head .. encode(value.user) == index or head .. value.user == index
 end
 
 -- Whether `member` holds what may be a row: a JSON object, or `null`.
@@ -78,6 +78,7 @@ for _, member in ipairs(page[2]) do
     if fault == 'dangling' then dangling = dangling + 1 end
   end
 end
+if #untold > 1 then return untold end
 if ARGV[6] == '1' then
   for i = 5, #report, 2 do redis.call('SREM', index, report[i]) end
 end
