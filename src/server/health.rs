@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long to wait before the store is asked again, after it hasn't answered.
 const SECOND_LOOK: Duration = Duration::from_millis(75);
 /// How long the store may take to answer a look.
-const PATIENCE: Duration = Duration::from_millis(650);
+const PATIENCE: Duration = Duration::from_millis(600);
 /// How many looks in a row have to fail before the broker is NOT_SERVING. A single slow answer doesn't take all
 /// brokers out at once.
 const FAILURES: u32 = 2;

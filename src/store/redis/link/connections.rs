@@ -189,14 +189,16 @@ impl Dial {
     }
 
     /// Watches a connection until it has to be replaced.
-    pub async fn watched(&self, connection: &Connection) {
-        if watch(connection).await == Finding::Silent
+    pub async fn watched(&self, connection: &Connection) -> Finding {
+        let finding = watch(connection).await;
+        if finding == Finding::Silent
             && let Some(primary) = self.primary.upgrade()
         {
             let address = &primary.address;
             tracing::warn!(%address, "Redis doesn't answer over a connection, which is replaced");
             (self.silence.0)(&primary);
         }
+        finding
     }
 
     /// Waits before the next attempt, after this many failures before `error`. Ends when another attempt to connect to

@@ -18,7 +18,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{connections::Dial, lane::Lane, reply, watch::Watched, wire::ConnectError};
+use super::{
+    connections::Dial,
+    lane::Lane,
+    reply,
+    watch::{Finding, Watched},
+    wire::ConnectError,
+};
 use crate::store::{Error, redis::Durability};
 
 /// What writes wait for, and how many may wait.
@@ -156,7 +162,12 @@ impl ManageConnection for Manager {
             let error = match connected {
                 Some(Ok(connection)) => {
                     let watched = connection.clone();
-                    let watch = async move { dial.watched(&watched).await };
+                    let watch = async move {
+                        // One caller holds it, who needs another one.
+                        if dial.watched(&watched).await == Finding::Silent {
+                            watched.state().end();
+                        }
+                    };
                     return Ok(Watched::new(connection, watch));
                 }
                 Some(Err(error)) => error,
