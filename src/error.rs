@@ -110,9 +110,13 @@ pub enum Error {
     /// `token-broker check` names the key.
     #[error("an index of the session or user can't be read")]
     IndexUnreadable,
-    /// The store can't be reached, refuses to work, or didn't answer. A write may have been applied.
+    /// The store can't be reached, refuses to work, or didn't answer a read. The call is safe to retry.
     #[error("the store is unavailable")]
     StoreUnavailable(StoreFailure),
+    /// The answer to a write was lost. The write may have been applied. It wasn't repeated, because that could undo
+    /// what another caller wrote since. The caller has to read, and then decide.
+    #[error("the answer to the write was lost: it may have been applied")]
+    OutcomeUnknown(StoreFailure),
     /// A write isn't on as many replicas as required. It may be lost. The call is safe to retry.
     #[error("the write is not on as many replicas as it has to be")]
     NotDurable(StoreFailure),
@@ -149,7 +153,9 @@ impl Error {
     #[must_use]
     pub fn operator_detail(&self) -> Option<&str> {
         match self {
-            Self::StoreUnavailable(failure) | Self::NotDurable(failure) => Some(&failure.0),
+            Self::StoreUnavailable(failure)
+            | Self::OutcomeUnknown(failure)
+            | Self::NotDurable(failure) => Some(&failure.0),
             Self::RowUnreadable(unreadable) => Some(&unreadable.0),
             Self::Invalid(_)
             | Self::RowNotFound
@@ -166,8 +172,8 @@ impl Error {
         }
     }
 
-    /// Returns how long the caller should wait before it repeats the call. Returns `None` if repeating is
-    /// useless.
+    /// Returns how long the caller should wait before it repeats the call. Returns `None` if repeating it
+    /// unseen is useless, or could do harm.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -184,6 +190,7 @@ impl Error {
             | Self::TooManyProviders { .. }
             | Self::RowUnreadable(_)
             | Self::IndexUnreadable
+            | Self::OutcomeUnknown(_)
             | Self::DeadlineExceeded => None,
         }
     }

@@ -11,9 +11,15 @@ mod reference;
 mod report;
 mod serve;
 
-use std::{ffi::OsString, io, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io,
+    path::PathBuf,
+    process::ExitCode,
+};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::config::{self, Config, Problem, Settings};
@@ -44,13 +50,13 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Configured,
+    serve: serve::ServeArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve gRPC (the default if no command is given)
-    Serve(Box<Configured>),
+    Serve(Box<serve::ServeArgs>),
     /// Migrate the data of older software without serving, or end its grace period
     Migrate(Box<migrate::MigrateArgs>),
     /// Verify the data in Redis while brokers serve it, and mend it; exit code 3 if damage is left
@@ -73,13 +79,13 @@ struct Configured {
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::try_parse_from(args).unwrap_or_else(|error| error.exit());
     let code = match cli.command {
-        None => configured(cli.serve, serve::run),
-        Some(Command::Serve(args)) => configured(*args, serve::run),
-        Some(Command::Migrate(args)) => configured(args.configured.clone(), |config| {
-            migrate::run(&args, config)
-        }),
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Migrate(args)) => {
+            configured(&args.configured, |config| migrate::run(&args, config))
+        }
         Some(Command::Check(args)) => {
-            configured(args.configured.clone(), |config| check::run(&args, config))
+            configured(&args.configured, |config| check::run(&args, config))
         }
         Some(Command::Health(args)) => health::run(&args),
     };
@@ -87,32 +93,66 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Resolves the configuration and calls `then` with it, or prints every problem with it.
-fn configured(args: Configured, then: impl FnOnce(Config) -> u8) -> u8 {
-    match resolve(args) {
-        Ok(config) => {
-            log::init(config.log);
-            then(config)
-        }
-        Err(problems) => {
-            for problem in problems {
-                complain(&format!("{problem}"));
-            }
-            complain("see token-broker --help");
-            USAGE
-        }
+fn configured(args: &Configured, then: impl FnOnce(Config) -> u8) -> u8 {
+    let unknown = unknown_variables();
+    let config = match args.settings().and_then(Settings::resolve) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems, &unknown),
+    };
+    log::init(config.log);
+    for Problem {
+        setting, message, ..
+    } in unknown.iter().chain(&config.warnings)
+    {
+        tracing::warn!("{setting}: {message}");
+    }
+    then(config)
+}
+
+/// Prints every problem with the configuration, and returns the exit code. `warnings` may tell why there is
+/// one.
+fn refuse(problems: &[Problem], warnings: &[Problem]) -> u8 {
+    for problem in problems {
+        complain(&problem.to_string());
+    }
+    warn(warnings);
+    complain("see token-broker --help");
+    USAGE
+}
+
+/// Prints warnings, where there is no log.
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        complain(&format!("warning: {warning}"));
     }
 }
 
-fn resolve(args: Configured) -> Result<Config, Vec<Problem>> {
-    let exposed = args.settings.exposed_secrets();
-    if !exposed.is_empty() {
-        return Err(exposed);
-    }
-    let file = match &args.config {
-        Some(path) => config::read(path).map_err(|problem| vec![problem])?,
-        None => Settings::default(),
+/// Returns a warning for each variable of the environment that is meant for the program and has no effect.
+fn unknown_variables() -> Vec<Problem> {
+    let program = Cli::command();
+    let commands = program.get_subcommands();
+    let known = commands.flat_map(|command| command.get_arguments().filter_map(Arg::get_env));
+    let known: Vec<_> = known.filter_map(OsStr::to_str).collect();
+    let text = |(name, value): (OsString, OsString)| {
+        Some((
+            name.into_string().ok()?,
+            value.to_string_lossy().into_owned(),
+        ))
     };
-    args.settings.or(file).resolve()
+    config::unknown_variables(env::vars_os().filter_map(text), known)
+}
+
+impl Configured {
+    /// Returns the settings from all sources, or a problem for each secret on the command line.
+    fn settings(&self) -> Result<Settings, Vec<Problem>> {
+        let settings = self.settings.clone();
+        let exposed = settings.exposed_secrets();
+        if !exposed.is_empty() {
+            return Err(exposed);
+        }
+        let file = self.config.as_deref().map(config::read);
+        Ok(settings.or(file.unwrap_or_default()))
+    }
 }
 
 fn runtime() -> io::Result<Runtime> {
@@ -132,8 +172,6 @@ fn complain(message: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -153,7 +191,8 @@ mod tests {
             ),
         ] {
             let args = ["token-broker".into(), format!("--{setting}={secret}")];
-            let problems = resolve(Cli::try_parse_from(args).unwrap().serve).unwrap_err();
+            let serve = Cli::try_parse_from(args).unwrap().serve;
+            let problems = serve.configured.settings().unwrap_err();
             assert_eq!((problems.len(), &*problems[0].setting), (1, setting));
             let told = problems[0].to_string();
             assert!(told.contains(&format!("set {instead}, ")), "{told}");

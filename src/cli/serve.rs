@@ -1,13 +1,61 @@
 //! `token-broker serve`: serves gRPC.
 
-use super::{DONE, FAILED, REFUSED, USAGE, complain, runtime};
+use std::io::{self, Write};
+
+use clap::Args;
+
+use super::{
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, configured, refuse, runtime,
+    unknown_variables, warn,
+};
 use crate::{
     config::Config,
     server::{self, ServeError},
 };
 
-/// Serves until SIGTERM or SIGINT, and returns the exit code.
-pub(super) fn run(config: Config) -> u8 {
+/// The options of `serve`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ServeArgs {
+    /// Check the settings and the files that they name, print what came out without secrets, and exit.
+    /// Connects to nothing
+    #[arg(long)]
+    check_config: bool,
+    #[command(flatten)]
+    pub(super) configured: Configured,
+}
+
+/// Serves until SIGTERM or SIGINT, or checks the configuration. Returns the exit code.
+pub(super) fn run(args: &ServeArgs) -> u8 {
+    if args.check_config {
+        check_config(&args.configured)
+    } else {
+        configured(&args.configured, serve)
+    }
+}
+
+fn check_config(args: &Configured) -> u8 {
+    let unknown = unknown_variables();
+    let resolved = args.settings().and_then(|settings| {
+        let config = settings.clone().resolve()?;
+        Ok((settings.listed(&config), config.warnings))
+    });
+    match resolved {
+        Ok((list, warnings)) => {
+            warn(&unknown);
+            warn(&warnings);
+            match io::stdout().write_all(list.as_bytes()) {
+                Ok(()) => DONE,
+                Err(error) => {
+                    complain(&format!("can't print the configuration: {error}"));
+                    FAILED
+                }
+            }
+        }
+        Err(problems) => refuse(&problems, &unknown),
+    }
+}
+
+fn serve(config: Config) -> u8 {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {

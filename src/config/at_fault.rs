@@ -1,10 +1,28 @@
 //! The name of the setting that a connection to Redis found at fault.
 
-use super::settings::{RedisSettings, SentinelSettings};
-use crate::store::redis::{AtFault, ConnectError, Peer, TlsPart};
+use super::{
+    settings::{RedisSettings, SentinelSettings},
+    written::Settings,
+};
+use crate::store::redis::{AtFault, Peer, Spelling, TlsPart};
+
+/// Returns the names of the settings as the operator gave them. A password that is in the URL is the URL's
+/// fault.
+pub(super) fn spelling(written: &Settings) -> Spelling {
+    let written = written.without_texts();
+    Spelling::new(move |at_fault| {
+        let in_url = at_fault == AtFault::Password(Peer::Server)
+            && !written.is_set(RedisSettings::redis_password);
+        written.given_as(if in_url {
+            RedisSettings::redis_url
+        } else {
+            setting(at_fault)
+        })
+    })
+}
 
 /// Returns the name of the setting.
-pub(super) fn setting(at_fault: AtFault) -> &'static str {
+fn setting(at_fault: AtFault) -> &'static str {
     match at_fault {
         AtFault::Url => RedisSettings::redis_url,
         AtFault::Password(Peer::Server) => RedisSettings::redis_password,
@@ -26,11 +44,4 @@ pub(super) fn setting(at_fault: AtFault) -> &'static str {
         AtFault::SentinelUsername => SentinelSettings::redis_sentinel_username,
         AtFault::SentinelTls => SentinelSettings::redis_sentinel_tls,
     }
-}
-
-/// Explains why there is no connection. The text begins with the name of the setting that is wrong, if
-/// one is.
-#[must_use]
-pub fn explain(error: &ConnectError) -> String {
-    error.explain(setting)
 }

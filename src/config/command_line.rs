@@ -7,7 +7,7 @@ use clap::{
 use super::{
     settings::{Setting, all},
     value::Form,
-    written::Settings,
+    written::{Settings, Source},
 };
 
 impl Args for Settings {
@@ -24,11 +24,12 @@ impl FromArgMatches for Settings {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let mut settings = Self::default();
         for Setting { name, .. } in all() {
+            let source = match matches.value_source(name) {
+                Some(ValueSource::CommandLine) => Source::Flag,
+                _ => Source::Variable,
+            };
             if let Some(texts) = matches.get_many::<String>(name) {
-                settings.set(name, texts.cloned().collect());
-            }
-            if matches.value_source(name) == Some(ValueSource::CommandLine) {
-                settings.note_on_command_line(name);
+                settings.set(name, texts.cloned().collect(), source);
             }
         }
         Ok(settings)
@@ -51,7 +52,8 @@ fn argument(setting: &Setting) -> Arg {
         .env(setting.variable())
         .value_name(style.value_name)
         .help(help)
-        .hide_env_values(style.secrecy.is_some());
+        // Any variable may hold a secret by mistake.
+        .hide_env_values(true);
     let argument = match style.heading {
         Some(heading) => argument.help_heading(heading),
         None => argument,

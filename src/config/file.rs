@@ -1,124 +1,170 @@
 //! The configuration file.
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::LazyLock};
+use std::path::Path;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error, MapAccess, Visitor},
+use toml::{
+    Spanned,
+    de::{DeArray, DeTable, DeValue},
 };
 
 use super::{
+    nearest::{did_you_mean, nearest},
     problem::Problem,
     settings::{Setting, all, named},
     value::Form,
-    written::Settings,
+    written::{Settings, Source},
 };
 
-/// Reads a TOML file whose keys are the names of settings.
-///
-/// # Errors
-/// Returns a [`Problem`] of the setting `config`, which names the file and the line.
-pub fn read(path: &Path) -> Result<Settings, Problem> {
-    let problem = |message| Problem::new("config", message);
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| problem(format!("{} can't be read: {error}", path.display())))?;
-    toml::from_str(&text).map_err(|error| {
-        // The error's own text would quote the line, which may hold a password.
-        let line = error
-            .span()
-            .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        problem(format!(
-            "{}, line {line}: {}",
-            path.display(),
-            error.message()
-        ))
-    })
-}
+/// The name of the setting that names the file.
+const CONFIG: &str = "config";
 
-impl<'de> Deserialize<'de> for Settings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(SettingsVisitor)
-    }
-}
-
-struct SettingsVisitor;
-
-impl<'de> Visitor<'de> for SettingsVisitor {
-    type Value = Settings;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table whose keys are the names of settings")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Settings, A::Error> {
-        let mut settings = Settings::default();
-        while let Some(setting) = map.next_key_seed(Key)? {
-            settings.set(setting.name, map.next_value_seed(setting.style.form)?);
+/// Reads a TOML file whose keys are the names of settings. [`Settings::resolve`] reports the mistakes in it,
+/// each with the file and the line.
+#[must_use]
+pub fn read(path: &Path) -> Settings {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Settings::from_toml(&text, &name),
+        Err(error) => {
+            let mut settings = Settings::default();
+            settings.add_problem(Problem::new(
+                CONFIG,
+                format!("{name} can't be read: {error}"),
+            ));
+            settings
         }
-        Ok(settings)
     }
 }
 
-/// Reads a key, which must be the name of a setting. The key itself fails if it is unknown, so that the
-/// error has the key's line.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = &'static Setting;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        static NAMES: LazyLock<Vec<&str>> =
-            LazyLock::new(|| all().iter().map(|setting| setting.name).collect());
-        let name = String::deserialize(deserializer)?;
-        named(&name).ok_or_else(|| D::Error::unknown_field(&name, &NAMES))
-    }
-}
-
-/// Reads the texts of a setting that has this form.
-impl<'de> DeserializeSeed<'de> for Form {
-    type Value = Vec<String>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        Ok(match self {
-            Self::Single | Self::Switch => vec![Scalar::deserialize(deserializer)?.into()],
-            Self::List => {
-                let list = Vec::<Scalar>::deserialize(deserializer)?;
-                list.into_iter().map(String::from).collect()
+impl Settings {
+    /// Makes settings from the text of a TOML file, which messages call `name`. No message quotes a value.
+    #[must_use]
+    pub fn from_toml(text: &str, name: &str) -> Self {
+        let file = File { text, name };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut settings = Self::default();
+        // What follows a mistake of syntax may be misread.
+        if let Some(error) = errors.first() {
+            // The error's own text would quote the line, which may hold a password.
+            let at = error.span().map_or(0, |span| span.start);
+            let message = format!("{}: {}", file.place(at), error.message());
+            settings.add_problem(Problem::new(CONFIG, message));
+            return settings;
+        }
+        let mut entries: Vec<_> = table.get_ref().iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in entries {
+            match file.setting(key, value) {
+                Ok((setting, texts)) => settings.set(setting.name, texts, Source::File),
+                Err(problem) => settings.add_problem(problem),
             }
-            Self::Pairs => match Pairs::deserialize(deserializer)? {
-                Pairs::List(list) => list,
-                Pairs::Table(table) => {
-                    let pairs = table.into_iter();
-                    pairs.map(|(from, to)| format!("{from}={to}")).collect()
-                }
-            },
-        })
+        }
+        settings
     }
 }
 
-/// A text, a number or a boolean.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Integer(i64),
-    Boolean(bool),
+/// The text of a file, and what messages call the file.
+struct File<'a> {
+    text: &'a str,
+    name: &'a str,
 }
 
-impl From<Scalar> for String {
-    fn from(scalar: Scalar) -> Self {
-        match scalar {
-            Scalar::Text(text) => text,
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Boolean(truth) => truth.to_string(),
+impl File<'_> {
+    /// Returns the file and the line for a message.
+    fn place(&self, at: usize) -> String {
+        let line = self.text[..at].matches('\n').count() + 1;
+        format!("{}, line {line}", self.name)
+    }
+
+    fn setting(
+        &self,
+        key: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(&'static Setting, Vec<String>), Problem> {
+        let (name, place) = (key.get_ref().as_ref(), self.place(key.span().start));
+        let Some(setting) = named(name) else {
+            let message = format!("{place}: {name} is not a setting{}", hint(name, value));
+            return Err(Problem::new(CONFIG, message));
+        };
+        let texts = texts(setting.style.form, value.get_ref())
+            .map_err(|wrong| Problem::new(name, format!("{wrong} ({place})")))?;
+        Ok((setting, texts))
+    }
+}
+
+/// Returns what may have been meant by a key that is no setting.
+fn hint(name: &str, value: &Spanned<DeValue<'_>>) -> String {
+    if let DeValue::Table(table) = value.get_ref() {
+        let within = table
+            .keys()
+            .find_map(|key| named(&format!("{name}-{}", key.get_ref())));
+        return within.map_or_else(
+            || "; settings are not grouped in tables".to_owned(),
+            |setting| {
+                let meant = setting.name;
+                format!(
+                    "; settings are not grouped in tables: write {meant} = ... above all tables"
+                )
+            },
+        );
+    }
+    did_you_mean(nearest(name, all().iter().map(|setting| setting.name)))
+}
+
+/// Returns the texts of a setting that has this form, or what is wrong with the value.
+fn texts(form: Form, value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    match (form, value) {
+        (Form::List | Form::Pairs, DeValue::Array(list)) => items(list),
+        (Form::Pairs, DeValue::Table(table)) => pairs(table),
+        (form, value) => {
+            let text = scalar(value).ok_or_else(|| {
+                let (wanted, found) = (wanted(form), value.type_str());
+                format!("must be {wanted}, and is of the type {found}")
+            })?;
+            Ok(form.texts(text))
         }
     }
 }
 
-/// Pairs of names, written as a list of `a=b` or as a table.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Pairs {
-    List(Vec<String>),
-    Table(BTreeMap<String, String>),
+fn wanted(form: Form) -> &'static str {
+    match form {
+        Form::Single | Form::Switch => "a text, a whole number or a boolean",
+        Form::List => "a list of texts",
+        Form::Pairs => "a table, or a list of texts",
+    }
+}
+
+fn items(list: &DeArray<'_>) -> Result<Vec<String>, String> {
+    let items = list.iter().map(|item| scalar(item.get_ref()));
+    items
+        .collect::<Option<_>>()
+        .ok_or_else(|| "must be a list of texts".to_owned())
+}
+
+fn pairs(table: &DeTable<'_>) -> Result<Vec<String>, String> {
+    let pairs = table.iter().map(|(from, to)| {
+        let from = from.get_ref();
+        if named(from).is_some() {
+            return Err(format!(
+                "has an entry {from}, which is a setting: a key below the head of a table belongs to the \
+                 table, so write {from} above it"
+            ));
+        }
+        let to = to.get_ref().as_str();
+        to.map(|to| format!("{from}={to}"))
+            .ok_or_else(|| "must be a table of texts".to_owned())
+    });
+    pairs.collect()
+}
+
+/// Returns the text of a value that is one text, whole number or boolean.
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.clone().into_owned()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .map(|number| number.to_string()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
 }

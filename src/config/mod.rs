@@ -5,11 +5,16 @@
 //!
 //! Each setting is declared once, in the file of its subject in `settings/`. `written.rs` holds the
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
-//! and `syntax.rs` parse them.
+//! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
+//! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
+//! out.
 
+pub mod address;
 mod at_fault;
 mod command_line;
 mod file;
+mod listed;
+mod nearest;
 mod problem;
 mod redis;
 mod redis_url;
@@ -17,17 +22,19 @@ mod settings;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod together;
 mod value;
+mod variables;
 mod written;
 
 use std::net::SocketAddr;
 
-use self::settings::{Reader, Subjects};
+use self::settings::{ListenSettings, Reader, Subject, Subjects};
 pub use self::{
-    at_fault::explain,
     file::read,
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
+    variables::unknown_variables,
     written::Settings,
 };
 use crate::{
@@ -55,29 +62,66 @@ pub struct Config {
     pub server: ServerOptions,
     /// How to log.
     pub log: LogSettings,
+    /// What the operator should know about these settings, although the broker can work with them.
+    pub warnings: Vec<Problem>,
 }
 
 impl Settings {
+    /// Returns the address that a broker with these settings serves on. Looks at no other setting.
+    ///
+    /// # Errors
+    /// Returns every [`Problem`] that keeps the address from being known.
+    pub fn listens_on(&self) -> Result<SocketAddr, Vec<Problem>> {
+        let mut reader = Reader::new(self);
+        let listen = ListenSettings::read(&mut reader);
+        let mut problems = reader.problems.take();
+        problems.retain(|problem| problem.setting == ListenSettings::listen);
+        if !self.is_set(ListenSettings::listen) {
+            problems.extend_from_slice(self.problems());
+        }
+        if problems.is_empty() {
+            Ok(listen.listen)
+        } else {
+            Err(problems)
+        }
+    }
+
     /// Checks all settings and turns them into a configuration.
     ///
     /// # Errors
     /// Returns every [`Problem`] that was found.
     pub fn resolve(self) -> Result<Config, Vec<Problem>> {
+        let named = |problems: Vec<Problem>| -> Result<(), Vec<Problem>> {
+            let named: Vec<_> = problems
+                .into_iter()
+                .map(|problem| self.named(problem))
+                .collect();
+            if named.is_empty() { Ok(()) } else { Err(named) }
+        };
         let mut reader = Reader::new(&self);
+        reader.problems.extend(self.problems());
         let read = Subjects::read(&mut reader);
         let mut problems = reader.problems;
+        if !self.problems().is_empty() {
+            // What is missing because of a mistake would be a second, false one.
+            named(problems.take())?;
+        }
 
+        let backend = together::backend(&self, &read);
+        together::check(&self, &read, backend, &mut problems);
         read.listen.check(&mut problems);
         read.server.check(&read.limits, &mut problems);
+        let warnings = together::warnings(&read);
         let redis = redis::options(
             read.redis,
             read.sentinel,
             &read.link,
             &read.durability,
+            at_fault::spelling(&self),
             read.server.max_calls,
             &mut problems,
         );
-        problems.none_or_all()?;
+        named(problems.take())?;
 
         let rules = Rules {
             tenant: read.storage.tenant.clone(),
@@ -89,16 +133,18 @@ impl Settings {
             refresh_lifetime: read.tokens.refresh_lifetime,
             rotating_providers: read.tokens.rotating_provider,
             patience: redis.patience(),
+            persistence: Rules::PERSISTENCE,
         };
         Ok(Config {
             listen: read.listen.listen,
-            backend: read.storage.backend,
+            backend,
             tenant: read.storage.tenant,
             redis,
             migration: read.migration,
             rules,
             server: read.server,
             log: read.log,
+            warnings,
         })
     }
 }

@@ -1,12 +1,16 @@
 //! Problems with settings.
 
+use std::fmt;
+
 /// A problem with a setting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The name of the setting.
     pub setting: String,
-    /// What is wrong and what would be right. Never contains the value of a secret.
+    /// The name as the operator gave it: the flag, the variable or the key. `None` if that isn't known.
+    pub given_as: Option<String>,
+    /// What is wrong and what would be right. Never quotes a value, which may be a secret in the wrong
+    /// place.
     pub message: String,
 }
 
@@ -15,10 +19,20 @@ impl Problem {
     pub(super) fn new(setting: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             setting: setting.into(),
+            given_as: None,
             message: message.into(),
         }
     }
 }
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.given_as.as_ref().unwrap_or(&self.setting);
+        write!(f, "{name}: {}", self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 /// The problems that were found so far.
 #[derive(Debug, Default)]
@@ -30,12 +44,26 @@ impl Problems {
         self.0.push(Problem::new(setting, message));
     }
 
-    /// Returns all problems as an error, or `Ok` if there are none.
-    pub fn none_or_all(self) -> Result<(), Vec<Problem>> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(self.0)
+    /// Adds a problem of `setting` together with `others`, unless there is one with any of them already. Without
+    /// that one, this one may be false.
+    pub fn add_together(&mut self, setting: &str, others: &[&str], message: impl Into<String>) {
+        if !self.concern(setting) && !others.iter().any(|other| self.concern(other)) {
+            self.add(setting, message);
         }
+    }
+
+    /// Whether there is a problem with the setting.
+    pub fn concern(&self, setting: &str) -> bool {
+        self.0.iter().any(|problem| problem.setting == setting)
+    }
+
+    /// Adds problems that were found elsewhere.
+    pub fn extend(&mut self, problems: &[Problem]) {
+        self.0.extend_from_slice(problems);
+    }
+
+    /// Returns all problems, and leaves none.
+    pub fn take(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.0)
     }
 }

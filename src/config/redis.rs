@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
 use super::{
-    at_fault,
     problem::Problems,
     redis_url::RedisUrl,
     settings::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
 };
 use crate::{
-    store::redis::{Access, Deployment, Durability, Password, RedisOptions, Tls, TlsPart},
+    store::redis::{
+        Access, Deployment, Durability, Password, RedisOptions, Spelling, Tls, TlsPart,
+    },
     types::Secret,
 };
 
@@ -32,15 +35,28 @@ pub(super) fn options(
     sentinel: SentinelSettings,
     link: &LinkSettings,
     durability: &DurabilitySettings,
+    spelling: Spelling,
     max_calls: usize,
     problems: &mut Problems,
 ) -> RedisOptions {
+    let username = redis.redis_username.clone();
     let (url, peer) = redis.apart();
     let RedisUrl {
         mut deployment,
         mut access,
         password,
     } = url;
+    if username.is_some() {
+        if access.username.is_some() {
+            let both = "the URL names a user too, and only one may be set";
+            problems.add_together(
+                RedisSettings::redis_username,
+                &[RedisSettings::redis_url],
+                both,
+            );
+        }
+        access.username = username;
+    }
     access.password = peer.password(password, problems);
     access.tls = peer.tls(access.tls, "a URL that begins with rediss", problems);
     match &mut deployment {
@@ -57,7 +73,7 @@ pub(super) fn options(
         timeout: link.redis_timeout,
         failover_wait: link.redis_failover_wait,
         durability: durability.resolve(max_calls),
-        spelling: at_fault::setting,
+        spelling,
     }
 }
 
@@ -90,7 +106,7 @@ impl SentinelSettings {
         access.tls = peer.tls(base, Self::redis_sentinel_tls, problems);
     }
 
-    /// Adds a problem if one of these settings is set although there are no sentinels.
+    /// Adds a problem for each of these settings that is set although there are no sentinels.
     fn refuse(self, problems: &mut Problems) {
         let over_tls = self.redis_sentinel_tls.is_some();
         let (username, peer) = self.apart();
@@ -104,10 +120,11 @@ impl SentinelSettings {
             is_set(&peer.key),
             is_set(&peer.server_name),
         ];
-        if let Some((name, _)) = set.iter().find(|(_, is_set)| *is_set) {
+        for (name, _) in set.iter().filter(|(_, is_set)| *is_set) {
             let url = RedisSettings::redis_url;
-            problems.add(
+            problems.add_together(
                 name,
+                &[url],
                 format!("has no effect: {url} names no sentinels, as redis+sentinel://... does"),
             );
         }
@@ -163,8 +180,18 @@ impl Peer {
         if fixed != Password::None {
             problems.add(name, "another password is set too, and only one may be set");
         }
-        if let Err(error) = std::fs::read(path) {
-            problems.add(name, format!("can't be read: {error}"));
+        match std::fs::read(path).map(Zeroizing::new) {
+            Err(error) => problems.add(
+                name,
+                format!(
+                    "can't be read: {error}; it must be the path of a file that holds the password"
+                ),
+            ),
+            Ok(bytes) => {
+                if let Some(wrong) = what_is_wrong_with(&bytes) {
+                    problems.add(name, wrong);
+                }
+            }
         }
         Password::File(path.clone())
     }
@@ -179,8 +206,9 @@ impl Peer {
                 is_set(&self.key),
                 is_set(&self.server_name),
             ];
-            if let Some((name, _)) = set.iter().find(|(_, is_set)| *is_set) {
-                problems.add(name, format!("has no effect without TLS: it needs {needs}"));
+            for (name, _) in set.iter().filter(|(_, is_set)| *is_set) {
+                let message = format!("has no effect without TLS: it needs {needs}");
+                problems.add_together(name, &[RedisSettings::redis_url], message);
             }
             return None;
         };
@@ -212,6 +240,21 @@ impl Peer {
             TlsPart::ServerName => self.server_name.0,
         }
     }
+}
+
+/// Returns why a file that holds these bytes can't be one that holds a password.
+fn what_is_wrong_with(file: &[u8]) -> Option<&'static str> {
+    let Ok(text) = str::from_utf8(file) else {
+        return Some("names a file that is not UTF-8");
+    };
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Some("names an empty file");
+    }
+    // Redis would say only that the password is wrong.
+    password
+        .contains('\n')
+        .then_some("names a file of several lines; it must hold the password and nothing else")
 }
 
 fn is_set<T>((name, value): &Named<T>) -> (&'static str, bool) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
+use super::value::HIDDEN;
 use crate::{
     store::redis::{Access, Address, Deployment, Tls},
     types::Secret,
@@ -31,6 +32,28 @@ pub(super) struct RedisUrl {
 /// Returns whether a URL has a password, or `false` if the URL can't be parsed.
 pub(super) fn has_password(url: &str) -> bool {
     RedisUrl::parse(url.trim()).is_ok_and(|url| url.password.is_some())
+}
+
+/// Returns a valid URL with its password hidden.
+pub(super) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.trim().split_once("://") else {
+        return HIDDEN.to_owned();
+    };
+    if let Some((path, query)) = rest.split_once('?') {
+        let shown = query.split('&').map(|part| match part.split_once('=') {
+            Some(("password", _)) => format!("password={HIDDEN}"),
+            _ => part.to_owned(),
+        });
+        let shown: Vec<_> = shown.collect();
+        return format!("{scheme}://{path}?{}", shown.join("&"));
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    let shown = authority.rsplit_once('@').and_then(|(login, hosts)| {
+        let (user, _) = login.split_once(':')?;
+        let path = &rest[authority.len()..];
+        Some(format!("{scheme}://{user}:{HIDDEN}@{hosts}{path}"))
+    });
+    shown.unwrap_or_else(|| url.to_owned())
 }
 
 /// The parts of a URL after its scheme.
@@ -77,6 +100,15 @@ impl RedisUrl {
 
 impl<'a> Authority<'a> {
     fn parse(rest: &'a str) -> Result<Self, &'static str> {
+        // Without encoding, these characters of a password end it.
+        if let Some((before, _)) = rest.rsplit_once('@')
+            && before.contains(['/', '?', '#'])
+        {
+            return Err(
+                "has a / or ? or # before the @: in a user or a password write %2F, %3F or %23, or set \
+                 redis-password-file instead",
+            );
+        }
         if rest.contains(['?', '#']) {
             return Err("has a query or a fragment");
         }

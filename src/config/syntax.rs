@@ -7,12 +7,16 @@ use std::{
     fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration,
 };
 
-use super::value::{Form, Style, Value};
+use super::{
+    address,
+    value::{Form, Style, Value},
+};
 
 /// Parses one text, or says what is wrong with it.
 type Parse<T> = Box<dyn Fn(&str) -> Result<T, String>>;
 
-/// A parser of one text. Its error messages never quote a secret.
+/// A parser of one text. Its error messages never quote the text: it may be a secret that was meant for
+/// another setting.
 pub(super) struct Syntax<T> {
     form: Form,
     value_name: &'static str,
@@ -68,29 +72,34 @@ impl<T: 'static> Syntax<T> {
     }
 }
 
-/// Accepts any text.
+/// Accepts any text but the empty one.
 pub(super) fn text(value_name: &'static str) -> Syntax<String> {
-    Syntax::verbatim(value_name, |text| Ok(text.to_owned()))
+    Syntax::verbatim(value_name, move |text| match text {
+        "" => Err(format!("must be {value_name}, or unset")),
+        text => Ok(text.to_owned()),
+    })
 }
 
 /// Accepts the path of a file.
 pub(super) fn file() -> Syntax<PathBuf> {
-    Syntax::verbatim("FILE", |path| Ok(PathBuf::from(path)))
+    Syntax::verbatim("FILE", |path| match path {
+        "" => Err("must be the path of a file, or unset".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    })
 }
 
-/// Parses a type that implements [`FromStr`].
+/// Parses a type that implements [`FromStr`]. Its errors must not quote the text.
 pub(super) fn parsed<T: FromStr<Err: Display> + 'static>(value_name: &'static str) -> Syntax<T> {
     Syntax::trimmed(value_name, |text| {
-        text.parse().map_err(|error| format!("{text:?} {error}"))
+        text.parse().map_err(|error: T::Err| error.to_string())
     })
 }
 
 /// Parses an address and a port.
 pub(super) fn address() -> Syntax<SocketAddr> {
     Syntax::trimmed("ADDR:PORT", |text| {
-        text.parse().map_err(|_| {
-            format!("{text:?} is not an address and port, like 127.0.0.1:50051 or [::1]:50051")
-        })
+        text.parse()
+            .map_err(|_| address::what_is_wrong(text).to_owned())
     })
 }
 
@@ -111,7 +120,7 @@ pub(super) fn choice<T: Copy + 'static>(
         let chosen = choices.iter().find(|(word, _)| *word == text);
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-            format!("{text:?} is not one of {}", words.join(", "))
+            format!("must be one of {}", words.join(", "))
         })
     })
 }
@@ -125,21 +134,40 @@ where
         let number = text.parse().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| {
             let (least, most) = (range.start(), range.end());
-            format!("{text:?} is not a whole number from {least} to {most}")
+            format!("must be a whole number from {least} to {most}")
         })
     })
 }
 
-/// Parses a span of time.
+/// Parses a span of time that may be zero.
+pub(super) fn span_or_none() -> Syntax<Duration> {
+    let span = span();
+    Syntax::trimmed("SPAN", move |text| {
+        let is_zero = humantime::parse_duration(text).is_ok_and(|span| span.is_zero());
+        if is_zero {
+            Ok(Duration::ZERO)
+        } else {
+            (span.parse)(text)
+        }
+    })
+}
+
+/// Parses a span of time of at least a millisecond.
 pub(super) fn span() -> Syntax<Duration> {
-    const SPANS: RangeInclusive<Duration> =
-        Duration::from_millis(1)..=Duration::from_secs(100 * 366 * 86_400);
-    Syntax::trimmed("SPAN", |text| {
+    span_from(Duration::from_millis(1))
+}
+
+/// Parses a span of time that is at least `least`.
+pub(super) fn span_from(least: Duration) -> Syntax<Duration> {
+    const MOST: Duration = Duration::from_secs(100 * 366 * 86_400);
+    Syntax::trimmed("SPAN", move |text| {
         let span = humantime::parse_duration(text).ok();
-        span.filter(|span| SPANS.contains(span)).ok_or_else(|| {
-            format!(
-                "{text:?} is not a span of time from 1ms to 100 years, like 500ms, 10s or 30days"
-            )
-        })
+        span.filter(|span| (least..=MOST).contains(span))
+            .ok_or_else(|| {
+                let least = humantime::format_duration(least);
+                format!(
+                    "must be a span of time from {least} to 100 years, like 500ms, 10s or 30days"
+                )
+            })
     })
 }

@@ -1,9 +1,12 @@
 use std::{fs, time::Duration};
 
-use super::{Settings, read};
+use super::{Settings, read, written::Source};
+
+mod secrets;
+mod together;
 
 fn from_toml(text: &str) -> Settings {
-    toml::from_str(text).unwrap()
+    Settings::from_toml(text, "broker.toml")
 }
 
 fn problems(text: &str) -> Vec<String> {
@@ -20,6 +23,7 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
         listen = "0.0.0.0:1"
         rotating-provider = ["okta", "slack"]
         refresh-lifetime = "90days"
+        redis-url = "redis://redis"
         [legacy-provider]
         oidc = "corp-okta"
         oauth2 = "github"
@@ -34,11 +38,18 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
         Duration::from_secs(90 * 86_400)
     );
     assert_eq!(config.migration.legacy_provider.pairs().count(), 2);
-    let list = from_toml(r#"legacy-provider = ["oidc=corp-okta", "oauth2=github"]"#);
-    assert_eq!(
-        list.resolve().unwrap().migration.legacy_provider,
-        config.migration.legacy_provider
-    );
+    for list in [
+        r#"["oidc=corp-okta", "oauth2=github"]"#,
+        r#""oidc=corp-okta,oauth2=github""#,
+    ] {
+        let list = from_toml(&format!("backend = \"redis\"\nlegacy-provider = {list}"));
+        assert_eq!(
+            list.resolve().unwrap().migration.legacy_provider,
+            config.migration.legacy_provider
+        );
+    }
+    let one = from_toml("rotating-provider = \"okta\"").resolve().unwrap();
+    assert_eq!(one.rules.rotating_providers.len(), 1);
 }
 
 #[test]
@@ -113,16 +124,103 @@ fn a_mistake_in_the_file_is_reported_by_line_without_quoting_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("broker.toml");
     fs::write(&path, "listen = \"127.0.0.1:0\"\nredis-url = hunter2\n").unwrap();
-    let told = read(&path).unwrap_err().to_string();
+    let told = read(&path).resolve().unwrap_err()[0].to_string();
     assert!(
         told.contains("line 2") && !told.contains("hunter2"),
         "{told}"
     );
-    fs::write(&path, "\nlissten = 1\n").unwrap();
-    let told = read(&path).unwrap_err().to_string();
+}
+
+#[test]
+fn all_unknown_keys_are_told_at_once_with_the_nearest_name() {
+    let told = problems(
+        r#"
+        lissten = 1
+        redis_url = "redis://:hunter2@a"
+        call-timeout = "never"
+        colour = "red"
+        [redis]
+        url = "redis://:hunter2@a"
+        [server]
+        port = 1
+        "#,
+    );
+    let config = "config: broker.toml, line";
+    assert_eq!(
+        told,
+        [
+            &*format!("{config} 2: lissten is not a setting; did you mean listen?"),
+            &format!("{config} 3: redis_url is not a setting; did you mean redis-url?"),
+            &format!("{config} 5: colour is not a setting"),
+            &format!(
+                "{config} 6: redis is not a setting; settings are not grouped in tables: write \
+                 redis-url = ... above all tables"
+            ),
+            &format!("{config} 8: server is not a setting; settings are not grouped in tables"),
+            "call-timeout: must be a span of time from 10ms to 100 years, like 500ms, 10s or 30days",
+        ]
+    );
+}
+
+#[test]
+fn a_value_of_another_type_is_told_with_its_setting() {
+    for (line, told) in [
+        (
+            "max-calls = 1.5",
+            "max-calls: must be a text, a whole number or a boolean",
+        ),
+        (
+            "redis-url = [\"a\"]",
+            "redis-url: must be a text, a whole number or a boolean",
+        ),
+        (
+            "tenant = 1979-05-27",
+            "tenant: must be a text, a whole number or a boolean",
+        ),
+        (
+            "rotating-provider = { okta = true }",
+            "rotating-provider: must be a list of texts",
+        ),
+        (
+            "rotating-provider = [[\"okta\"]]",
+            "rotating-provider: must be a list of texts",
+        ),
+        (
+            "legacy-provider = { oidc = 1 }",
+            "legacy-provider: must be a table of texts",
+        ),
+    ] {
+        let problems = problems(line);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(told), "{problems:?}");
+        assert!(
+            problems[0].ends_with("(broker.toml, line 1)"),
+            "{problems:?}"
+        );
+    }
+    let told =
+        problems("backend = \"redis\"\n[legacy-provider]\noidc = \"okta\"\nlog-level = \"debug\"");
+    assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told.contains("line 2") && told.contains("lissten"),
-        "{told}"
+        told[0].starts_with("legacy-provider: has an entry log-level, which is a setting"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_problem_names_its_setting_by_the_way_it_was_given() {
+    let mut settings = from_toml("call-timeout = 1");
+    settings.set("max-calls", vec!["many".to_owned()], Source::Flag);
+    settings.set("redis-url", vec!["a".to_owned()], Source::Variable);
+    let problems = settings.resolve().unwrap_err();
+    let mut names: Vec<_> = problems
+        .iter()
+        .filter_map(|problem| problem.given_as.as_deref())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["--max-calls", "TOKEN_BROKER_REDIS_URL", "call-timeout"]
     );
 }
 

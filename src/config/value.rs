@@ -2,6 +2,9 @@
 
 use std::fmt::Display;
 
+/// What is shown in place of a secret.
+pub(super) const HIDDEN: &str = "(hidden)";
+
 /// The form of a value on the command line, in the environment and in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -15,12 +18,29 @@ pub(super) enum Form {
     Pairs,
 }
 
+impl Form {
+    /// Whether the setting may have several texts.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::List | Self::Pairs)
+    }
+
+    /// Splits one text into the texts of a setting. Those of a list are separated by commas.
+    pub fn texts(self, text: String) -> Vec<String> {
+        match self.is_list() {
+            false => vec![text],
+            true => text.split(',').map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// The mark of a setting whose value may be a secret. A secret is refused on the command line, and the
 /// help never shows the value of its environment variable.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Secrecy {
     /// Returns whether a text contains a secret.
     pub is_secret: fn(&str) -> bool,
+    /// Returns a text without its secret.
+    pub hide: fn(&str) -> String,
     /// The setting to use instead.
     pub instead: &'static str,
 }
@@ -49,7 +69,8 @@ pub(super) struct Value<T> {
 }
 
 impl<T: 'static> Value<T> {
-    /// Returns a list. `add` parses one text and adds it to the value. The default is the empty list.
+    /// Returns a list. `add` parses one text and adds it to the value. Its errors must not quote the text.
+    /// The default is the empty list.
     pub fn list<E: Display>(
         form: Form,
         value_name: &'static str,
@@ -60,9 +81,12 @@ impl<T: 'static> Value<T> {
     {
         let read = move |texts: &[String]| {
             let (mut value, mut wrong) = (T::default(), Vec::new());
-            for text in texts {
+            for (at, text) in texts.iter().enumerate() {
                 if let Err(error) = add(&mut value, text) {
-                    wrong.push(format!("{text:?} {error}"));
+                    wrong.push(match texts.len() {
+                        1 => error.to_string(),
+                        _ => format!("entry {} {error}", at + 1),
+                    });
                 }
             }
             if wrong.is_empty() {
@@ -91,12 +115,22 @@ impl<T: 'static> Value<T> {
 
     /// Marks the value as a secret. The operator should use the setting `instead`.
     pub fn secret(self, instead: &'static str) -> Self {
-        self.secret_if(|_| true, instead)
+        self.secret_if(|_| true, |_| HIDDEN.to_owned(), instead)
     }
 
-    /// Marks the value as a secret if `is_secret` returns `true` for its text. See [`Value::secret`].
-    pub fn secret_if(mut self, is_secret: fn(&str) -> bool, instead: &'static str) -> Self {
-        self.style.secrecy = Some(Secrecy { is_secret, instead });
+    /// Marks the value as a secret if `is_secret` returns `true` for its text. `hide` returns a text without
+    /// its secret. See [`Value::secret`].
+    pub fn secret_if(
+        mut self,
+        is_secret: fn(&str) -> bool,
+        hide: fn(&str) -> String,
+        instead: &'static str,
+    ) -> Self {
+        self.style.secrecy = Some(Secrecy {
+            is_secret,
+            hide,
+            instead,
+        });
         self
     }
 }

@@ -1,22 +1,36 @@
 //! Settings as the operator writes them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
-use super::{
-    problem::Problem,
-    settings,
-    value::{Form, Secrecy},
-};
+use super::{problem::Problem, settings, value::Secrecy};
 
 /// The settings from one or several sources, as texts. [`Settings::resolve`] checks all of them at
 /// once.
 #[derive(Clone, Default)]
 pub struct Settings {
-    texts: BTreeMap<&'static str, Vec<String>>,
-    on_command_line: BTreeSet<&'static str>,
+    written: BTreeMap<&'static str, Written>,
+    /// What is wrong with a source itself, such as an unknown key in the file.
+    problems: Vec<Problem>,
+}
+
+/// A setting as it was written.
+#[derive(Clone)]
+struct Written {
+    texts: Vec<String>,
+    source: Source,
+}
+
+/// Where a setting was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// On the command line.
+    Flag,
+    /// In the environment.
+    Variable,
+    /// In the configuration file.
+    File,
+    /// By a program that uses this library.
+    Program,
 }
 
 impl Settings {
@@ -32,12 +46,8 @@ impl Settings {
         for (name, text) in pairs {
             let unknown = || Problem::new(name, "is not a setting");
             let setting = settings::named(name).ok_or_else(unknown)?;
-            let text = text.into();
-            let texts = match setting.style.form {
-                Form::Single | Form::Switch => vec![text],
-                Form::List | Form::Pairs => text.split(',').map(str::to_owned).collect(),
-            };
-            settings.set(setting.name, texts);
+            let texts = setting.style.form.texts(text.into());
+            settings.set(setting.name, texts, Source::Program);
         }
         Ok(settings)
     }
@@ -45,14 +55,10 @@ impl Settings {
     /// Adds the settings of `other` that aren't set here.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
-        for (name, texts) in other.texts {
-            if !self.texts.contains_key(name) {
-                self.texts.insert(name, texts);
-                if other.on_command_line.contains(name) {
-                    self.on_command_line.insert(name);
-                }
-            }
+        for (name, written) in other.written {
+            self.written.entry(name).or_insert(written);
         }
+        self.problems.extend(other.problems);
         self
     }
 
@@ -60,8 +66,10 @@ impl Settings {
     #[must_use]
     pub fn exposed_secrets(&self) -> Vec<Problem> {
         let secrets = settings::all().iter().filter_map(|setting| {
-            let Secrecy { is_secret, instead } = setting.style.secrecy?;
-            let exposed = self.on_command_line.contains(setting.name)
+            let Secrecy {
+                is_secret, instead, ..
+            } = setting.style.secrecy?;
+            let exposed = self.source(setting.name) == Some(Source::Flag)
                 && self.get(setting.name).iter().any(|text| is_secret(text));
             exposed.then(|| {
                 let variable = setting.variable();
@@ -69,7 +77,7 @@ impl Settings {
                     "a password must not be on the command line, where every user of the machine can \
                      read it; set {instead}, or put it into {variable} or the configuration file"
                 );
-                Problem::new(setting.name, message)
+                self.named(Problem::new(setting.name, message))
             })
         });
         secrets.collect()
@@ -77,23 +85,65 @@ impl Settings {
 
     /// Returns the texts of a setting: none if it is unset, and one if it isn't a list.
     pub(super) fn get(&self, name: &str) -> &[String] {
-        self.texts.get(name).map_or(&[], Vec::as_slice)
+        self.written.get(name).map_or(&[], |written| &written.texts)
+    }
+
+    /// Returns where a setting was written, or `None` if it is unset.
+    pub(super) fn source(&self, name: &str) -> Option<Source> {
+        self.written.get(name).map(|written| written.source)
+    }
+
+    /// Whether a setting is set.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.written.contains_key(name)
     }
 
     /// Sets the texts of a setting.
-    pub(super) fn set(&mut self, name: &'static str, texts: Vec<String>) {
-        self.texts.insert(name, texts);
+    pub(super) fn set(&mut self, name: &'static str, texts: Vec<String>, source: Source) {
+        self.written.insert(name, Written { texts, source });
     }
 
-    /// Records that a setting was given on the command line.
-    pub(super) fn note_on_command_line(&mut self, name: &'static str) {
-        self.on_command_line.insert(name);
+    /// Adds what is wrong with a source.
+    pub(super) fn add_problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Returns what is wrong with the sources.
+    pub(super) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Returns only which settings are set, and where: without the texts, which may be secrets.
+    pub(super) fn without_texts(&self) -> Self {
+        let mut bare = Self::default();
+        for (name, written) in &self.written {
+            bare.set(name, Vec::new(), written.source);
+        }
+        bare
+    }
+
+    /// Returns the name of a setting as the operator gave it: `--redis-url`, `TOKEN_BROKER_REDIS_URL`, or
+    /// `redis-url` if it is in the file or unset.
+    pub(super) fn given_as(&self, name: &str) -> String {
+        match (self.source(name), settings::named(name)) {
+            (Some(Source::Flag), _) => format!("--{name}"),
+            (Some(Source::Variable), Some(setting)) => setting.variable(),
+            _ => name.to_owned(),
+        }
+    }
+
+    /// Adds the name that the operator gave the setting to a problem.
+    pub(super) fn named(&self, problem: Problem) -> Problem {
+        Problem {
+            given_as: Some(self.given_as(&problem.setting)),
+            ..problem
+        }
     }
 }
 
 /// Prints the names of the settings that are set, but not their texts, which may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.texts.keys()).finish()
+        f.debug_set().entries(self.written.keys()).finish()
     }
 }

@@ -2,32 +2,42 @@
 //! the domain, and the outcome into a response. This module has no other logic, and doesn't know
 //! Redis.
 //!
-//! A unary call passes through the [`FrontDoor`], which makes a [`Call`] of it. [`admission`] gives
-//! the call a place among the calls in flight, [`deadline`] bounds it, and `observe` writes its log
-//! line. Each of the three can be used separately, for calls that aren't unary. [`StreamsLayer`] ends
-//! server streams when the broker is [`Stopping`].
+//! A unary call passes through the [`FrontDoor`], a layer around the service, which makes a [`Call`] of it.
+//! [`admission`] gives the call a place among the calls in flight, [`deadline`] bounds it, and `observe`
+//! writes its log line. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
+//! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
+//! of clients that don't read, and [`StreamsLayer`] ends server streams when the broker is [`Stopping`].
 //!
 //! `fields` collects the violations of a request. Only `status` knows how errors look on the wire.
 //! `refusal` gives the same form to the errors of calls that tonic refuses before a handler runs, and
 //! [`ShortMessagesLayer`] shortens what tonic says in the others.
 
 pub mod admission;
+mod answer;
 mod call;
 pub mod deadline;
+mod door;
 mod fields;
 mod observe;
 mod refusal;
+mod request_body;
 mod short_message;
+mod side_door;
 mod status;
 mod stopping;
 mod stream_body;
+mod stream_limit;
 mod streams;
 mod token_broker;
+mod work;
 
-pub use admission::Admission;
-pub use call::{Call, FrontDoor};
+pub use admission::{Admission, CallLimits};
+pub use call::Call;
+pub use door::FrontDoor;
 pub use refusal::RefusalLayer;
 pub use short_message::ShortMessagesLayer;
+pub use side_door::SideDoor;
 pub use stopping::Stopping;
-pub use streams::StreamsLayer;
-pub use token_broker::TokenBrokerService;
+pub use stream_limit::Limited;
+pub use streams::{Streams, StreamsLayer};
+pub use token_broker::{METHODS, TokenBrokerService};

@@ -22,7 +22,7 @@ impl Stopping {
     }
 
     /// Waits until the signal is given. Returns at once if it has been given already.
-    pub fn begun(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn begun(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut signal = self.0.subscribe();
         async move {
             // An error means that no sender is left, and thus that the broker is gone.

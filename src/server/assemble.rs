@@ -2,22 +2,25 @@
 
 use std::{future::pending, sync::Arc};
 
-use tonic::{service::LayerExt, transport};
-use tower::layer::util::{Identity, Stack};
+use tonic::{
+    codec::CompressionEncoding::Gzip,
+    service::{LayerExt, Routes},
+};
+use tower::Layer;
 
-use super::{ServeError, health::Health, prepare, run};
+use super::{ServeError, connection::Entrance, descriptors, health::Health, prepare, run, signals};
 use crate::{
     config::{self, Config, ServerOptions},
     proto::{self, v1},
     rpc::{
-        Admission, FrontDoor, RefusalLayer, ShortMessagesLayer, Stopping, StreamsLayer,
-        TokenBrokerService,
+        Admission, CallLimits, FrontDoor, METHODS, RefusalLayer, ShortMessagesLayer, SideDoor,
+        Stopping, StreamsLayer, TokenBrokerService,
     },
     store::{
         Figures, FullStore, MemoryStore, Observed,
         redis::{Redis, maintenance::migration::Migration},
     },
-    tokens::{Rules, Tokens},
+    tokens::{Limits, Rules, Tokens},
     types::Tenant,
 };
 
@@ -35,13 +38,20 @@ const REFLECTION: [&[u8]; 2] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
+/// How large a message to health or reflection may be, in bytes.
+const ASIDE_BYTES: usize = 16 * 1024;
+/// How many streams of reflection may be open.
+const REFLECTION_STREAMS: usize = 64;
+
 /// Runs the broker that `config` describes, until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Returns a [`ServeError`] if the broker ended for another reason.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let listener = run::listen(config.listen).await?;
-    let stop = run::terminated()?;
+    let stop = signals::terminated()?;
+    let connections = &mut config.server.max_connections;
+    *connections = descriptors::connections_that_fit(*connections);
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
@@ -58,7 +68,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
                 prepare::migrate(&migration, config.migration.allow_unmigrated).await
             };
             let stragglers = migration.watch_stragglers(config.migration.legacy_sweep_interval);
-            server.run(listener, ready, stragglers, stop).await
+            let ended = server.run(listener, ready, stragglers, stop).await;
+            migration.leases_given_up().await;
+            ended
         }
     }
 }
@@ -74,55 +86,83 @@ pub struct Server<S> {
     pub(super) health: Health,
 }
 
-/// The services, and the layers around all of them.
-pub(super) type Router = transport::server::Router<Stack<StreamsLayer, Identity>>;
-
 impl<S: FullStore> Server<S> {
     /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant.
     #[must_use]
     pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
         let tenant = rules.tenant.clone();
+        let limits = CallLimits {
+            calls: options.max_calls,
+            bytes: options.max_bytes_in_flight,
+            largest: options.max_message_bytes.max(largest_answer(&rules.limits)),
+        };
         let store = Observed::new(store, Figures::default());
         Self {
             tenant,
             tokens: Arc::new(Tokens::new(store, rules)),
             options,
-            admission: Admission::new(options.max_calls),
+            admission: Admission::new(limits),
             stopping: Stopping::new(),
             health: Health::new(),
         }
     }
 
-    pub(super) fn router(&self) -> Result<Router, tonic_reflection::server::Error> {
+    pub(super) fn entrance(&self) -> Result<Entrance, tonic_reflection::server::Error> {
         let options = self.options;
         let door = FrontDoor::new(
+            (v1::token_broker_server::SERVICE_NAME, METHODS),
             self.admission.clone(),
             self.tenant.clone(),
             options.call_timeout,
+            options.max_message_bytes,
         );
-        let broker = TokenBrokerService::new(Arc::clone(&self.tokens), door);
+        let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
+            .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(usize::MAX);
         let refusals = RefusalLayer {
             message_limit: options.max_message_bytes,
         };
-        Ok(transport::Server::builder()
-            .http2_keepalive_interval(Some(options.keepalive_interval))
-            .http2_keepalive_timeout(Some(options.keepalive_interval))
-            .http2_max_header_list_size(16 * 1024)
-            .max_concurrent_streams(1024)
-            .layer(streams(self.stopping.clone())?)
-            .add_service(refusals.named_layer(broker))
-            .add_service(ShortMessagesLayer.named_layer(self.health.service()))
-            .add_service(ShortMessagesLayer.named_layer(reflection().build_v1()?))
-            .add_service(ShortMessagesLayer.named_layer(reflection().build_v1alpha()?)))
+        let streaming = proto::streaming_methods(&[&DESCRIPTORS[..], &REFLECTION].concat())?;
+        let side_door = |streams| {
+            let (admission, streaming) = (self.admission.clone(), streaming.clone());
+            SideDoor::new(admission, streaming, streams, options.call_timeout)
+        };
+        // Each connection may watch the health.
+        let probes = side_door(options.max_connections);
+        let tools = side_door(REFLECTION_STREAMS);
+        let health = self
+            .health
+            .service()
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let reflection_v1 = reflection()
+            .build_v1()?
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let reflection_v1alpha = reflection()
+            .build_v1alpha()?
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let services = Routes::new(door.named_layer(refusals.named_layer(broker)))
+            .add_service(probes.named_layer(ShortMessagesLayer.named_layer(health)))
+            .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1)))
+            .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1alpha)))
+            .prepare();
+        Ok(Entrance {
+            services: StreamsLayer::new(streaming, self.stopping.clone()).layer(services),
+            admission: self.admission.clone(),
+            options,
+        })
     }
 }
 
-fn streams(stopping: Stopping) -> Result<StreamsLayer, tonic_reflection::server::Error> {
-    let methods = proto::streaming_methods(&[&DESCRIPTORS[..], &REFLECTION].concat())?;
-    Ok(StreamsLayer::new(methods, stopping))
+/// Returns about how large an answer with all rows of a session may be, in bytes.
+fn largest_answer(limits: &Limits) -> usize {
+    // An entry also has two names of its provider, a version and times.
+    let entry = limits.row_bytes.saturating_add(2048);
+    limits.providers.saturating_mul(entry)
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -1,130 +1,100 @@
-//! Accepts connections. Limits how many are open, and how long a connection may be silent.
+//! Accepts connections, and limits how many are open.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
-use futures_util::stream::{self, Stream};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
 };
-use tokio_io_timeout::TimeoutStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::config::ServerOptions;
+use super::connection::Entrance;
+use crate::rpc::Stopping;
 
 /// How long to wait after accepting a connection failed, for example because no file descriptor was
 /// left.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often the log tells that connections can't be accepted.
+const TELL: Duration = Duration::from_secs(60);
+/// How long connections without calls have to say goodbye when the broker stops.
+const GOODBYE: Duration = Duration::from_millis(500);
 
-/// Returns the connections to `listener`. A connection that is silent for the idle timeout is closed.
-/// HTTP/2 pings keep live connections from being silent, so a silent connection is half open or never
-/// spoke HTTP/2.
-pub(super) fn accept(
-    listener: TcpListener,
-    options: ServerOptions,
-) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Arc::new(Semaphore::new(options.max_connections));
-    stream::unfold((listener, places), move |(listener, places)| async move {
-        // The semaphore is never closed.
-        let place = Arc::clone(&places).acquire_owned().await.ok()?;
+/// The open connections.
+#[derive(Default)]
+pub(super) struct Connections(JoinSet<()>);
+
+impl Connections {
+    /// Accepts connections and serves them, until `stopping` is signalled. Then nothing listens any more.
+    pub async fn accept(
+        &mut self,
+        listener: TcpListener,
+        entrance: &Entrance,
+        stopping: &Stopping,
+    ) {
+        let places = Arc::new(Semaphore::new(entrance.options.max_connections));
+        let mut trouble = Trouble::default();
+        let accepting = async {
+            loop {
+                // The semaphore is never closed.
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                    return;
+                };
+                let stream = trouble.accept(&listener).await;
+                let serving = entrance.serve(stream, stopping);
+                while self.0.try_join_next().is_some() {}
+                self.0.spawn(async {
+                    serving.await;
+                    drop(place);
+                });
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = stopping.begun() => {}
+        }
+    }
+
+    /// Waits until all connections are closed, but not beyond `end`. Once `drained` is done, no call is left
+    /// to wait for: what is still open a moment later belongs to a client that doesn't read, or is silent.
+    ///
+    /// Returns whether `drained` was done in time.
+    pub async fn end(mut self, drained: impl Future<Output = ()>, end: Instant) -> bool {
+        if timeout_at(end, drained).await.is_err() {
+            return false;
+        }
+        let closed = async { while self.0.join_next().await.is_some() {} };
+        timeout_at(end.min(Instant::now() + GOODBYE), closed)
+            .await
+            .ok();
+        true
+    }
+}
+
+/// What keeps connections from being accepted.
+#[derive(Default)]
+struct Trouble {
+    told: Option<Instant>,
+    failures: u64,
+}
+
+impl Trouble {
+    async fn accept(&mut self, listener: &TcpListener) -> TcpStream {
         loop {
             match listener.accept().await {
-                Ok((stream, remote)) => {
-                    let connection = Connection::new(stream, remote, place, options.idle_timeout);
-                    return Some((Ok(connection), (listener, places)));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Ok((stream, _)) => return stream,
+                Err(error) => self.note(&error),
             }
-        }
-    })
-}
-
-/// An accepted connection and its place among the connections that may be open.
-pub(super) struct Connection {
-    stream: Pin<Box<TimeoutStream<TcpStream>>>,
-    remote: SocketAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn new(
-        stream: TcpStream,
-        remote: SocketAddr,
-        place: OwnedSemaphorePermit,
-        idle: Duration,
-    ) -> Self {
-        // A small response must not wait for the client's acknowledgement of earlier ones. If this
-        // fails, the socket is broken, and its first use fails too.
-        stream.set_nodelay(true).ok();
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_read_timeout(Some(idle));
-        stream.set_write_timeout(Some(idle));
-        Self {
-            stream: Box::pin(stream),
-            remote,
-            _place: place,
+            sleep(PAUSE).await;
         }
     }
-}
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        TcpConnectInfo {
-            local_addr: self.stream.get_ref().local_addr().ok(),
-            remote_addr: Some(self.remote),
+    fn note(&mut self, error: &io::Error) {
+        self.failures += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TELL) {
+            return;
         }
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        tracing::warn!(%error, failures = self.failures, "can't accept connections");
+        (self.told, self.failures) = (Some(Instant::now()), 0);
     }
 }

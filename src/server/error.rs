@@ -2,10 +2,6 @@
 
 use std::{io, net::SocketAddr};
 
-use tonic::transport;
-
-use crate::{config::explain, store::redis::ConnectError};
-
 /// Why a broker ended before it was told to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -15,9 +11,10 @@ pub enum ServeError {
     /// The broker can't wait for the signals that tell it to end.
     #[error("can't wait for signals: {0}")]
     Signals(#[source] io::Error),
-    /// A setting doesn't fit the Redis that the broker found. No call was served.
-    #[error("{}", explain(.0))]
-    Misconfigured(ConnectError),
+    /// A setting doesn't fit the Redis that the broker found. The text begins with its name. No call was
+    /// served.
+    #[error("{0}")]
+    Misconfigured(String),
     /// Rows can't be migrated, and `allow-unmigrated` isn't set (guarantees, section 5, M6). No call
     /// was served.
     #[error(
@@ -26,9 +23,6 @@ pub enum ServeError {
          the broker without them"
     )]
     Unmigrated(usize),
-    /// The transport failed.
-    #[error("can't serve: {0}")]
-    Transport(#[from] transport::Error),
     /// Reflection can't be assembled.
     #[error("can't serve reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

@@ -23,7 +23,9 @@ pub(super) async fn probe(store: &RedisStore) -> Result<(), ServeError> {
     loop {
         let error = match store.probe().await {
             Ok(()) => return Ok(()),
-            Err(error) if error.at_fault.is_some() => return Err(ServeError::Misconfigured(error)),
+            Err(error) if error.at_fault.is_some() => {
+                return Err(ServeError::Misconfigured(store.explain(&error)));
+            }
             Err(error) => error,
         };
         if last.as_ref() != Some(&error) {

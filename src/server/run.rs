@@ -4,12 +4,10 @@ use std::{future::Future, net::SocketAddr};
 
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep},
 };
 
-use super::{ServeError, Server, connections};
+use super::{ServeError, Server, connections::Connections};
 use crate::store::FullStore;
 
 /// Listens on `address`. Warns if it isn't a loopback address.
@@ -22,20 +20,6 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeErro
         );
     }
     Ok(listener)
-}
-
-/// Returns a future that completes when SIGTERM or SIGINT arrives. From this call on, these signals
-/// don't kill the process.
-pub(super) fn terminated() -> Result<impl Future<Output = ()>, ServeError> {
-    let on = |kind| signal(kind).map_err(ServeError::Signals);
-    let (mut terminate, mut interrupt) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 impl<S: FullStore> Server<S> {
@@ -52,39 +36,39 @@ impl<S: FullStore> Server<S> {
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let address = listener.local_addr().ok().map(tracing::field::display);
-        tracing::info!(address, backend = S::NAME, tenant = %self.tenant, "serving");
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(version, address, backend = S::NAME, tenant = %self.tenant, "serving");
         self.health.begin().await;
-        let (end, ended) = oneshot::channel::<()>();
-        let incoming = connections::accept(listener, self.options);
-        let serving = self
-            .router()?
-            .serve_with_incoming_shutdown(incoming, async {
-                ended.await.ok();
-            });
-        tokio::pin!(serving, stop);
-
-        let watching = async {
+        let entrance = self.entrance()?;
+        let mut connections = Connections::default();
+        let serving = Box::pin(connections.accept(listener, &entrance, &self.stopping));
+        // In boxes, because the types of the futures are too deep for the compiler otherwise.
+        let watching = Box::pin(async {
             prepare.await?;
             self.admission.open();
             let (never, ()) = tokio::join!(self.health.follow(self.tokens.backend()), alongside);
             match never {}
+        });
+        let told_to_stop = async {
+            tokio::select! {
+                () = stop => {}
+                watched = watching => return watched,
+            }
+            tracing::info!(calls = self.admission.in_flight(), "stopping");
+            // Clients that watch the health learn of the end before their streams end.
+            self.health.stop().await;
+            sleep(self.options.shutdown_delay).await;
+            Ok::<(), ServeError>(())
         };
         tokio::select! {
-            () = &mut stop => {}
-            served = &mut serving => return served.map_err(ServeError::Transport),
-            watched = watching => return watched,
+            told = told_to_stop => told?,
+            () = serving => {}
         }
 
-        let grace = Instant::now() + self.options.shutdown_grace;
-        tracing::info!(calls = self.admission.in_flight(), "stopping");
-        // Clients that watch the health learn of the end before their streams end.
-        self.health.stop().await;
         self.stopping.begin();
-        end.send(()).ok();
-        let drained = async { tokio::join!(serving, self.admission.drain()).0 };
-        match timeout_at(grace, drained).await {
-            Ok(served) => served?,
-            Err(_) => tracing::warn!("shutdown-grace is over: calls in flight are cut off"),
+        let end = Instant::now() + self.options.shutdown_grace;
+        if !connections.end(self.admission.drained(), end).await {
+            tracing::warn!("shutdown-grace is over: calls in flight are cut off");
         }
         let store = self.tokens.backend().observer().total();
         tracing::info!(

@@ -41,9 +41,8 @@ impl Error {
 impl From<Error> for error::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error::Unavailable(detail) | Error::Unknown(detail) => {
-                Self::StoreUnavailable(StoreFailure(detail))
-            }
+            Error::Unavailable(detail) => Self::StoreUnavailable(StoreFailure(detail)),
+            Error::Unknown(detail) => Self::OutcomeUnknown(StoreFailure(detail)),
             Error::NotDurable(detail) => Self::NotDurable(StoreFailure(detail)),
             Error::WrongType => Self::IndexUnreadable,
         }

@@ -5,6 +5,8 @@
 //! ([`PutOutcome`], [`Error`]), and [`crate::tokens`] decides what they mean to a caller. Each method is one
 //! atomic step, except those that process all rows of a user. These document what they guarantee instead.
 //!
+//! [`Outstanding`] counts the requests of a call that the backend hasn't answered.
+//!
 //! [`Observed`] is a decorator: it implements the traits that the store behind it implements. Every store must
 //! keep the invariants of the guarantees, section 3.2. `tests/conformance` checks that, and `tests/redis` checks
 //! those that only Redis can break.
@@ -12,6 +14,7 @@
 mod error;
 mod memory;
 mod observed;
+mod outstanding;
 pub mod redis;
 mod repeat;
 mod shared;
@@ -22,7 +25,8 @@ pub use self::{
     error::Error,
     memory::MemoryStore,
     observed::{Figures, Observed, Observer, Operation, Tally},
-    repeat::until_known,
+    outstanding::Outstanding,
+    repeat::{Attempts, until_known},
 };
 use crate::{
     error::Unreadable,
@@ -43,6 +47,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes a whole row if its conditions hold: the row, the session index and the user index in one step.
     ///
+    /// If the row already has the version of `put`, this write has been done before. Unless its condition is
+    /// [`Condition::Always`], it then answers [`PutOutcome::Written`] and changes nothing. A caller whose answer was
+    /// lost can find out in this way.
+    ///
     /// # Errors
     /// Returns an [`Error`], as every other method does.
     fn put(&self, put: Put<'_>) -> impl Future<Output = Result<PutOutcome, Error>> + Send;
@@ -62,9 +70,20 @@ pub trait Store: Send + Sync + 'static {
         keys: &[RowKey],
     ) -> impl Future<Output = Result<Vec<Option<Decoded>>, Error>> + Send;
 
-    /// Returns the keys of the user's rows. All rows that exist during the whole call are among them. Some of
-    /// the keys may belong to rows that don't exist any more, or are no longer the user's.
-    fn user_rows(&self, user: &UserId) -> impl Future<Output = Result<Vec<RowKey>, Error>> + Send;
+    /// Returns the keys of at most `at_most` of the user's rows, from `position` on. `None` is the beginning. There
+    /// may be fewer keys, or none, although more rows follow. What this costs depends on `at_most` and not on how
+    /// many rows the user has.
+    ///
+    /// Who calls this from the beginning until nothing follows gets the key of each row that exists all that time.
+    /// A key may come twice if rows were stored or deleted, or if another server took over meanwhile. Some of the
+    /// keys may belong to rows that don't exist any more, or are no longer the user's. A position that isn't one
+    /// of this store's counts as the beginning.
+    fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> impl Future<Output = Result<UserRowKeys, Error>> + Send;
 
     /// Deletes one row. If `version` is given, deletes the row only if it has this version.
     fn delete(
@@ -112,6 +131,34 @@ pub trait FullStore: Store + Identities + Health {}
 
 impl<S: Store + Identities + Health> FullStore for S {}
 
+/// A position among the rows of a user. Only the store that made it knows what it means. It tells nobody else
+/// anything about the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(Vec<u8>);
+
+impl Position {
+    /// Returns the position that consists of these bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The keys of some of a user's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserRowKeys {
+    /// The keys.
+    pub keys: Vec<RowKey>,
+    /// Where the rest begins. `None` if nothing follows.
+    pub next: Option<Position>,
+}
+
 /// A write and its conditions.
 #[derive(Clone, Copy, Debug)]
 pub struct Put<'a> {
@@ -152,7 +199,8 @@ pub enum PutOutcome {
     Exists,
     /// Nothing was written: the row has another version, or there is none.
     VersionMismatch,
-    /// Nothing was written: the row of [`Put::source`] has another version, or there is none.
+    /// Nothing was written: the conditions on the row hold, but the row of [`Put::source`] has another version, or
+    /// there is none.
     SourceChanged,
     /// Nothing was written: the session already has [`Put::max_providers`] rows.
     TooManyProviders,

@@ -1,4 +1,4 @@
-//! Repeating a write whose answer was lost.
+//! Finding out what became of a write whose answer was lost, and how often anything is tried again.
 
 use std::time::Duration;
 
@@ -6,35 +6,75 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Error;
 
-/// How long to wait before a write is repeated, in milliseconds.
+/// How long to wait before the next attempt, in milliseconds. The pause doubles each time, so that many callers
+/// don't overload a store that is recovering, or keep each other from a row.
 const PAUSE: std::ops::Range<u64> = 5..15;
+/// How often the pause is doubled at most.
+const LONGEST: u32 = 2;
 
-/// Calls `write`, and repeats it for `patience` as long as its outcome is unknown.
+/// Attempts that are bounded in time, with a pause before each but the first.
+#[derive(Debug)]
+pub struct Attempts {
+    end: Instant,
+    failed: u32,
+}
+
+impl Attempts {
+    /// Returns attempts that begin within `patience` from now.
+    #[must_use]
+    pub fn within(patience: Duration) -> Self {
+        Self {
+            end: Instant::now() + patience,
+            failed: 0,
+        }
+    }
+
+    /// Pauses after an attempt that failed. Returns whether there is time for another one.
+    pub async fn another(&mut self) -> bool {
+        if Instant::now() >= self.end {
+            return false;
+        }
+        let pause = rand::random_range(PAUSE) << self.failed.min(LONGEST);
+        self.failed += 1;
+        sleep(Duration::from_millis(pause)).await;
+        true
+    }
+}
+
+/// Waits for `write`. If its outcome is unknown, calls `again` for `patience` to find out.
 ///
-/// Use this only for a write that is harmless when it is applied twice, whatever other callers write in
-/// between. A store can't know which writes are harmless, so its callers decide.
+/// `again` has to be harmless whatever other callers wrote since `write`: a write that can succeed only once,
+/// or one that changes nothing. A store can't know which writes are harmless, so its callers decide.
+///
+/// `tells` says whether an answer of `again` also tells what became of `write`. Most answers don't. A version that
+/// isn't there any more, for example, was replaced by `write` or by another caller.
 ///
 /// # Errors
-/// Returns the errors of `write`. After an attempt of unknown outcome, an attempt that does nothing,
-/// [`Error::Unavailable`] or [`Error::WrongType`], becomes [`Error::Unknown`] too: it says nothing about the first
-/// attempt.
+/// Returns the errors of `write`. Once the outcome of `write` is unknown, returns [`Error::Unknown`] for every
+/// answer of `again` that doesn't tell, and if there is none in time.
 pub async fn until_known<T, F: Future<Output = Result<T, Error>>>(
     patience: Duration,
-    mut write: impl FnMut() -> F,
+    write: impl Future<Output = Result<T, Error>>,
+    mut again: impl FnMut() -> F,
+    tells: impl Fn(&T) -> bool,
 ) -> Result<T, Error> {
-    let end = Instant::now() + patience;
-    let mut lost = match write().await {
+    let mut attempts = Attempts::within(patience);
+    let mut lost = match write.await {
         Err(Error::Unknown(detail)) => detail,
         outcome => return outcome,
     };
-    while Instant::now() < end {
-        sleep(Duration::from_millis(rand::random_range(PAUSE))).await;
-        match timeout_at(end, write()).await {
-            Ok(Err(Error::Unknown(detail) | Error::Unavailable(detail))) => lost = detail,
-            Ok(Err(error @ Error::WrongType)) => {
-                return Err(Error::Unknown(error.detail().to_owned()));
+    while attempts.another().await {
+        match timeout_at(attempts.end, again()).await {
+            Ok(Ok(outcome)) if tells(&outcome) => return Ok(outcome),
+            Ok(Ok(_)) => {
+                lost = format!("{lost}; what is stored now doesn't tell");
+                break;
             }
-            Ok(outcome @ (Ok(_) | Err(Error::NotDurable(_)))) => return outcome,
+            Ok(Err(Error::Unknown(detail) | Error::Unavailable(detail))) => lost = detail,
+            Ok(Err(error @ (Error::NotDurable(_) | Error::WrongType))) => {
+                error.detail().clone_into(&mut lost);
+                break;
+            }
             Err(_) => break,
         }
     }
@@ -50,16 +90,20 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Returns the outcome and the number of attempts, where the attempts have these answers. The last answer comes
+    /// again and again. An even number tells what became of the first attempt.
     async fn outcome_of(answers: &[Result<u8, Error>]) -> (Result<u8, Error>, usize) {
         let mut answers: VecDeque<_> = answers.iter().cloned().collect();
-        let count = answers.len();
-        let outcome = until_known(Duration::from_secs(1), || {
+        let (count, first) = (answers.len(), answers.pop_front().unwrap());
+        let again = || {
             ready(match answers.len() {
                 1 => answers[0].clone(),
-                _ => answers.pop_front().unwrap_or(Ok(0)),
+                _ => answers.pop_front().unwrap(),
             })
-        });
-        let outcome = outcome.await;
+        };
+        let outcome = until_known(PATIENCE, ready(first), again, |n| n % 2 == 0).await;
         (outcome, count - answers.len())
     }
 
@@ -68,45 +112,54 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_known_outcome_ends_it() {
+    async fn an_answer_that_tells_ends_it() {
         assert_eq!(outcome_of(&[Ok(7), Ok(8)]).await, (Ok(7), 1));
-        assert_eq!(outcome_of(&[unknown(), Ok(7), Ok(8)]).await, (Ok(7), 2));
+        let lost = outcome_of(&[unknown(), unknown(), Ok(6), Ok(8)]).await;
+        assert_eq!(lost, (Ok(6), 3));
         let not_durable = Err(Error::NotDurable("0 of 1".to_owned()));
         assert_eq!(
-            outcome_of(&[unknown(), not_durable.clone(), Ok(8)]).await.0,
+            outcome_of(&[not_durable.clone(), Ok(8)]).await.0,
             not_durable
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unavailable_store_settles_only_an_attempt_of_its_own() {
-        let gone = Err(Error::unavailable("no connection"));
-        assert_eq!(outcome_of(&[gone.clone(), Ok(7)]).await.0, gone);
-        let refused = outcome_of(&[unknown(), Err(Error::WrongType), Ok(8)]).await;
-        assert!(
-            matches!(refused, (Err(Error::Unknown(_)), 2)),
-            "{refused:?}"
-        );
-        let started = Instant::now();
-        let (outcome, _) = outcome_of(&[unknown(), gone]).await;
-        assert_eq!(outcome, Err(Error::Unknown("no connection".to_owned())));
-        assert!(started.elapsed() <= Duration::from_millis(1_020));
+    async fn an_answer_that_does_not_tell_leaves_the_outcome_unknown() {
+        let not_durable = Err(Error::NotDurable("0 of 1".to_owned()));
+        for silent in [Ok(7), not_durable, Err(Error::WrongType)] {
+            let outcome = outcome_of(&[unknown(), silent.clone(), Ok(8)]).await;
+            let unknown = matches!(outcome, (Err(Error::Unknown(_)), 2));
+            assert!(unknown, "{silent:?}: {outcome:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_repetition_that_hangs_is_cut_off() {
+    async fn an_unavailable_store_settles_only_an_attempt_of_its_own() {
+        let gone = Err(Error::unavailable("no connection"));
+        assert_eq!(outcome_of(&[gone.clone(), Ok(8)]).await.0, gone);
         let started = Instant::now();
-        let mut first = true;
-        let outcome: Result<u8, Error> = until_known(Duration::from_secs(1), || {
-            let is_first = std::mem::take(&mut first);
-            async move {
-                match is_first {
-                    true => unknown(),
-                    false => pending().await,
-                }
-            }
-        })
-        .await;
+        let (outcome, _) = outcome_of(&[unknown(), gone]).await;
+        assert_eq!(outcome, Err(Error::Unknown("no connection".to_owned())));
+        assert!(started.elapsed() <= PATIENCE + Duration::from_millis(250));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_paced() {
+        let mut attempts = 0;
+        let again = || {
+            attempts += 1;
+            ready(unknown())
+        };
+        let outcome = until_known(PATIENCE, ready(unknown()), again, |_| true).await;
+        assert!(matches!(outcome, Err(Error::Unknown(_))));
+        assert!((15..=80).contains(&attempts), "{attempts} in a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_is_cut_off() {
+        let started = Instant::now();
+        let outcome: Result<u8, Error> =
+            until_known(PATIENCE, ready(unknown()), pending, |_| true).await;
         assert!(matches!(outcome, Err(Error::Unknown(_))));
         assert!(started.elapsed() <= Duration::from_millis(1_020));
     }

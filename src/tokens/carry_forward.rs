@@ -21,9 +21,16 @@ pub(super) struct Source {
 
 impl<S: Store> Tokens<S> {
     /// Finds the refresh token for `row`, which is about to be stored under `key`. Takes the token of the
-    /// replaced row. If that has none, takes the token of the latest row of the same user, provider and
-    /// subject.
-    pub(super) async fn refresh_token_for(&self, key: &RowKey, row: &Row) -> Result<Source, Error> {
+    /// replaced row. If that has none, or it has expired at `now`, takes the token of the latest row of the same
+    /// user, provider and subject. A token that has expired is only taken if no other is known.
+    ///
+    /// Finds none if `row` doesn't name a user: nothing would tell whose token it is.
+    pub(super) async fn refresh_token_for(
+        &self,
+        key: &RowKey,
+        row: &Row,
+        now: UnixTime,
+    ) -> Result<Source, Error> {
         let (replaced, condition) = match self.store.get(key).await? {
             None => (None, Condition::Absent),
             Some(Ok(stored)) => {
@@ -33,30 +40,31 @@ impl<S: Store> Tokens<S> {
             // A row that can't be read has no token to carry forward, and no version to compare with.
             Some(Err(_)) => (None, Condition::Always),
         };
-        if let Some(old) = replaced
-            && old.usable_refresh_token().is_some()
-            && old.user_id == row.user_id
-            && old.upstream_subject == row.upstream_subject
-        {
-            return Ok(Source {
-                token: old.refresh_token,
-                token_expires_at: old.refresh_expires_at,
-                condition,
-                other: None,
-            });
+        let own = replaced.filter(|old| {
+            old.usable_refresh_token().is_some()
+                && old.user_id.is_some()
+                && old.user_id == row.user_id
+                && old.upstream_subject == row.upstream_subject
+        });
+        let own_is_live = |own: &Row| own.refresh_token_is_live(now);
+        if let Some(own) = own.as_ref().filter(|own| own_is_live(own)) {
+            return Ok(Source::new(own, condition, None));
         }
-        let latest = self.latest_with_refresh_token(key, row).await?;
-        Ok(
-            latest.map_or(Source::none(condition), |(source, stored)| Source {
-                token: stored.row.refresh_token,
-                token_expires_at: stored.row.refresh_expires_at,
-                condition,
-                other: Some((source, stored.version)),
-            }),
-        )
+        let latest = self.latest_with_refresh_token(key, row, now).await?;
+        Ok(match (latest, own) {
+            (Some((_, other)), Some(own)) if !other.row.refresh_token_is_live(now) => {
+                Source::new(&own, condition, None)
+            }
+            (Some((source, stored)), _) => {
+                Source::new(&stored.row, condition, Some((source, stored.version)))
+            }
+            (None, Some(own)) => Source::new(&own, condition, None),
+            (None, None) => Source::new(&Row::default(), condition, None),
+        })
     }
 
-    /// Returns the user's latest row in another session that has a usable refresh token.
+    /// Returns the user's latest row in another session that has a usable refresh token. A token that hasn't expired
+    /// at `now` comes before one that has.
     ///
     /// Returns `None` if the provider rotates refresh tokens, because two rows must not redeem the same one.
     /// Also returns `None` if `row` doesn't name a user and a subject.
@@ -64,6 +72,7 @@ impl<S: Store> Tokens<S> {
         &self,
         key: &RowKey,
         row: &Row,
+        now: UnixTime,
     ) -> Result<Option<(RowKey, StoredRow)>, Error> {
         let (Some(user), Some(subject)) = (&row.user_id, &row.upstream_subject) else {
             return Ok(None);
@@ -71,18 +80,22 @@ impl<S: Store> Tokens<S> {
         if self.rules.rotating_providers.contains(&key.provider) {
             return Ok(None);
         }
-        let mut keys = self.store.user_rows(user).await?;
-        keys.retain(|other| other.provider == key.provider && other != key);
         let mut latest = None::<(RowKey, StoredRow)>;
-        let mut rows = UserRows::new(&self.store, user, &keys);
-        while let Some(chunk) = rows.next(usize::MAX).await? {
+        let mut rows = UserRows::new(&self.store, user, &key.provider);
+        while let Some(chunk) = rows.next().await? {
             for (other, decoded) in chunk {
                 let Ok(stored) = decoded else { continue };
-                let is_usable = stored.row.upstream_subject.as_ref() == Some(subject)
+                let is_usable = other != *key
+                    && stored.row.upstream_subject.as_ref() == Some(subject)
                     && stored.row.usable_refresh_token().is_some();
-                let is_later = |(_, best): &(_, StoredRow)| expires_later(&stored, best);
+                let is_live = stored.row.refresh_token_is_live(now);
+                let is_later =
+                    |(_, best): &(_, StoredRow)| match best.row.refresh_token_is_live(now) {
+                        best_is_live if best_is_live == is_live => expires_later(&stored, best),
+                        best_is_live => !best_is_live,
+                    };
                 if is_usable && latest.as_ref().is_none_or(is_later) {
-                    latest = Some((other.clone(), stored));
+                    latest = Some((other, stored));
                 }
             }
         }
@@ -91,12 +104,13 @@ impl<S: Store> Tokens<S> {
 }
 
 impl Source {
-    fn none(condition: Condition) -> Self {
+    /// Returns the refresh token of `row`, if it has one. `other` is set if `row` belongs to another session.
+    fn new(row: &Row, condition: Condition, other: Option<(RowKey, Version)>) -> Self {
         Self {
-            token: None,
-            token_expires_at: None,
+            token: row.refresh_token.clone(),
+            token_expires_at: row.refresh_expires_at,
             condition,
-            other: None,
+            other,
         }
     }
 }

@@ -41,8 +41,15 @@ pub struct Rules {
     pub refresh_lifetime: Duration,
     /// Providers that rotate refresh tokens. Two sessions must not hold the same token of such a provider.
     pub rotating_providers: HashSet<ProviderName>,
-    /// How long a write of unknown outcome is repeated, if repeating it is harmless.
+    /// How long a call tries to find out what became of a write whose answer was lost.
     pub patience: Duration,
+    /// How long a call tries to carry a refresh token forward while other callers keep changing the row.
+    pub persistence: Duration,
+}
+
+impl Rules {
+    /// The usual [`Rules::persistence`]. It lets a login through a crowd of others on the same row.
+    pub const PERSISTENCE: Duration = Duration::from_secs(5);
 }
 
 /// The tokens of one tenant, with the operations of the `TokenBroker` service (guarantees, section 2.1).
@@ -122,12 +129,17 @@ impl<S: Store> Tokens<S> {
     /// Deletes one row. Returns whether there was one.
     ///
     /// # Errors
-    /// Returns [`Error::VersionMismatch`] if the row has another version than `version`.
+    /// Returns [`Error::VersionMismatch`] if the row has another version than `version`, and
+    /// [`Error::OutcomeUnknown`].
     pub async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<bool, Error> {
         let delete = || self.store.delete(key, version);
         let outcome = match version {
-            // A version never comes back. A second delete finds no row of this version.
-            Some(_) => until_known(self.rules.patience, delete).await?,
+            // A version never comes back, so that only one attempt can find it. If a later attempt doesn't, the
+            // first one may have deleted the row, or another caller changed it.
+            Some(_) => {
+                let tells = |outcome: &DeleteOutcome| *outcome == DeleteOutcome::Deleted;
+                until_known(self.rules.patience, delete(), delete, tells).await?
+            }
             // A second delete would also remove a row that another caller stored in between.
             None => delete().await?,
         };
@@ -156,11 +168,9 @@ impl<S: Store> Tokens<S> {
         user: &UserId,
         provider: &ProviderName,
     ) -> Result<StoredRow, Error> {
-        let mut keys = self.store.user_rows(user).await?;
-        keys.retain(|key| key.provider == *provider);
         let (mut latest, mut unreadable) = (None::<StoredRow>, None);
-        let mut rows = UserRows::new(&self.store, user, &keys);
-        while let Some(chunk) = rows.next(usize::MAX).await? {
+        let mut rows = UserRows::new(&self.store, user, provider);
+        while let Some(chunk) = rows.next().await? {
             for (_, decoded) in chunk {
                 match decoded {
                     Ok(stored)

@@ -3,7 +3,7 @@
 use super::{Tokens, carry_forward::Source, lifetime};
 use crate::{
     error::Error,
-    store::{Condition, Put, PutOutcome, Store, until_known},
+    store::{self, Attempts, Condition, Put, PutOutcome, Store, until_known},
     types::{Row, RowKey, UnixTime, Version},
 };
 
@@ -34,7 +34,8 @@ impl<S: Store> Tokens<S> {
     ///
     /// # Errors
     /// Returns [`Error::RowExists`], [`Error::VersionMismatch`], [`Error::TooLarge`] or
-    /// [`Error::TooManyProviders`].
+    /// [`Error::TooManyProviders`]. Returns [`Error::OutcomeUnknown`] if the answer to the write was lost, and what is
+    /// stored afterwards doesn't tell what became of it.
     pub async fn store(&self, request: StoreTokens) -> Result<Version, Error> {
         let StoreTokens {
             key,
@@ -58,15 +59,15 @@ impl<S: Store> Tokens<S> {
         }
 
         let requested_expiry = row.refresh_expires_at;
-        // An attempt fails only because another caller's write succeeded. The deadline of the call ends the
-        // loop.
+        // An attempt fails only because another caller's write succeeded.
+        let mut attempts = Attempts::within(self.rules.persistence);
         loop {
             let Source {
                 token,
                 token_expires_at,
                 condition: unchanged,
                 other,
-            } = self.refresh_token_for(&key, &row).await?;
+            } = self.refresh_token_for(&key, &row, now).await?;
             let condition = match (condition, unchanged) {
                 // The caller's precondition fails here if it didn't hold when the row was read. It could hold
                 // again at the write, but the written row would then lack the token that it should keep.
@@ -84,16 +85,23 @@ impl<S: Store> Tokens<S> {
             let other = other.as_ref().map(|(key, version)| (key, *version));
             match self.put(&key, &row, now, condition, other).await? {
                 Ok(version) => return Ok(version),
-                // A row that was read has changed since. If the caller set a precondition, only a change of
-                // the source row is worth another attempt.
+                // A row that was read has changed since, and nothing was written. If the caller set a precondition,
+                // only a change of the source row is worth another attempt.
                 Err(PutOutcome::SourceChanged) => {}
                 Err(PutOutcome::Exists | PutOutcome::VersionMismatch) if precondition.is_none() => {
                 }
                 Err(outcome) => return Err(self.refusal(outcome)),
             }
+            if !attempts.another().await {
+                return Err(store::Error::unavailable("a row changed before each attempt").into());
+            }
         }
     }
 
+    /// Writes the row once, or not at all. The inner error is a condition that doesn't hold: nothing was written.
+    ///
+    /// If the answer is lost, this looks for the version that it drew. The row has it if the write was done, unless
+    /// another caller wrote or deleted the row since. In that case the outcome stays unknown.
     async fn put(
         &self,
         key: &RowKey,
@@ -112,17 +120,32 @@ impl<S: Store> Tokens<S> {
             source,
             max_providers: self.rules.limits.providers,
         };
-        let write = || self.store.put(put);
-        let outcome = match condition {
-            // A second write finds either its own version, which the store recognizes, or another version.
-            Condition::Version(_) => until_known(self.rules.patience, write).await?,
-            // A second write could bring back a row that another caller deleted in between.
-            Condition::Always | Condition::Absent => write().await?,
+        let again = match condition {
+            // A version never comes back, so that only one attempt can replace it.
+            Condition::Version(_) => put,
+            // A second write could bring back a row that another caller deleted in between. On this condition the
+            // store only looks.
+            Condition::Always | Condition::Absent => Put {
+                condition: Condition::Version(version),
+                source: None,
+                ..put
+            },
         };
-        Ok(match outcome {
-            PutOutcome::Written => Ok(version),
-            refused => Err(refused),
-        })
+        let tells = |outcome: &PutOutcome| match outcome {
+            PutOutcome::Written => true,
+            // The row still has the version that this write replaces, and the source will never have its version
+            // again: no attempt was or will be done.
+            PutOutcome::SourceChanged => true,
+            PutOutcome::Exists | PutOutcome::VersionMismatch | PutOutcome::TooManyProviders => {
+                false
+            }
+        };
+        let again = || self.store.put(again);
+        let write = self.store.put(put);
+        match until_known(self.rules.patience, write, again, tells).await? {
+            PutOutcome::Written => Ok(Ok(version)),
+            refused => Ok(Err(refused)),
+        }
     }
 
     fn refusal(&self, outcome: PutOutcome) -> Error {

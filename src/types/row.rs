@@ -76,6 +76,12 @@ impl Row {
             .filter(|_| self.reauth.is_none())
     }
 
+    /// Whether the refresh token hasn't expired at `now`, as far as is known.
+    #[must_use]
+    pub fn refresh_token_is_live(&self, now: UnixTime) -> bool {
+        self.refresh_expires_at.is_none_or(|at| at > now)
+    }
+
     /// Returns the size that is compared with the limit on a row: the bytes of all texts in it, and two more
     /// for each scope. A row in a gRPC message is at most 1.5 KiB larger, mostly because of the provider's
     /// name.

@@ -17,6 +17,7 @@ mod suite;
 mod backend;
 mod cases;
 mod dice;
+mod forgetful;
 mod meddled;
 mod naive;
 mod run;

@@ -56,6 +56,7 @@ macro_rules! every_case {
                 a_page_has_a_size,
                 a_listing_survives_changes_between_pages,
                 a_forged_page_token_is_refused,
+                a_page_token_names_no_session,
             }
             lifetime {
                 a_row_that_died_is_gone_for_every_reader,
@@ -77,7 +78,8 @@ macro_rules! every_case {
                 carry_keeps_the_end_of_the_token,
                 carry_falls_back_to_the_latest_row,
                 carry_never_crosses_users_or_subjects,
-                carry_between_unbound_rows_stays_in_place,
+                carry_needs_a_user,
+                carry_prefers_a_token_that_has_not_expired,
                 carry_never_takes_a_token_of_no_use,
                 carry_never_copies_a_rotating_token,
                 carry_obeys_a_precondition,
@@ -88,6 +90,7 @@ macro_rules! every_case {
                 carry_sees_a_source_that_changed_between,
                 carry_under_a_precondition_never_drops_a_token,
                 carry_racing_logins_keeps_the_last_token,
+                carry_gives_up_on_a_row_that_keeps_changing,
             }
             conditions {
                 compare_and_set_loses_no_update,
@@ -114,6 +117,16 @@ macro_rules! every_case {
                 i3_delete_user_spares_rows_that_change_hands_meanwhile,
                 i4_a_refresh_racing_a_delete_or_a_login_loses,
                 i7_a_write_is_readable_through_every_broker_at_once,
+            }
+            lost_answers {
+                i7_a_store_that_was_done_undoes_nothing_that_came_after_it,
+                i7_a_store_that_was_done_is_recognized,
+                i7_a_store_that_was_not_done_is_repeated_only_on_a_version,
+                i7_a_store_whose_source_changed_begins_anew,
+                i7_a_delete_of_a_version_is_done_once,
+                i7_a_delete_spares_what_was_stored_after_it,
+                i7_a_write_is_done_once_however_often_it_is_sent,
+                i7_no_write_is_applied_twice,
             }
             ids {
                 i6_different_pairs_never_share_a_row,

@@ -6,8 +6,8 @@ use std::{panic, sync::Once, thread};
 
 use crate::{
     cases::{
-        carry_races::*, conditions::*, delete::*, ids::*, invariants::*, lifetime::*, races::*,
-        read::*, store::*, users::*,
+        carry_races::*, conditions::*, delete::*, ids::*, invariants::*, lifetime::*,
+        lost_answers::*, races::*, read::*, store::*, users::*,
     },
     naive::{Flaw, NaiveBackend},
     run::{QUIET, panic_message},
@@ -57,6 +57,8 @@ teeth! {
     counted_versions_twice: CountsVersions, no_version_comes_twice;
     write_onto_nothing: WritesOntoNothing, i4_a_refresh_never_undoes_what_came_after_it;
     changed_source: IgnoresTheSource, carry_sees_a_source_that_changed_between;
+    written_twice: WritesTwice, i7_no_write_is_applied_twice;
+    deleted_twice: DeletesTwice, i7_no_write_is_applied_twice;
     changed_and_refused: ChangesBeforeRefusing, a_refused_write_changes_nothing;
 
     merged_rows: MergesRows, store_replaces_the_row_whole;

@@ -1,11 +1,13 @@
 """Tests that a mistake in the configuration ends the program with exit code 2 and the name of the setting."""
 
+import json
+import re
 import subprocess
 
 import pytest
 
 from support.broker import running
-from support.paths import broker_binary
+from support.paths import ROOT, broker_binary
 from support.processes import clean_environment
 from support.redis import Redis
 
@@ -79,7 +81,7 @@ def test_all_mistakes_are_reported_at_once(tmp_path):
         "serve", "--listen", "0.0.0.0:0", "--config", str(file), env={"TOKEN_BROKER_SHUTDOWN_GRACE": "soon"}
     )
     assert done.returncode == 2
-    for name in ("listen", "tenant", "shutdown-grace"):
+    for name in ("--listen: ", "tenant: ", "TOKEN_BROKER_SHUTDOWN_GRACE: "):
         assert name in done.stderr
 
 
@@ -117,4 +119,76 @@ def test_help_and_version_are_not_mistakes():
     assert help_text.returncode == 0
     for name in ("serve", "migrate", "check", "health", "--listen", "--redis-url", "TOKEN_BROKER_REDIS_URL"):
         assert name in help_text.stdout + run("serve", "--help").stdout
-    assert run("--version").stdout.startswith("token-broker ")
+    assert run("--version").stdout == f"token-broker {version()}\n"
+
+
+def version() -> str:
+    """Returns the version in the workspace's manifest."""
+    manifest = (ROOT / "Cargo.toml").read_text()
+    return re.search(r'^version = "(.+)"$', manifest, re.MULTILINE).group(1)
+
+
+def test_the_line_that_says_serving_has_the_version():
+    with running() as broker:
+        (line,) = [line for line in broker.log if '"serving"' in line]
+        assert json.loads(line)["fields"]["version"] == version()
+
+
+def test_a_variable_that_names_no_setting_is_warned_of():
+    env = {
+        "TOKEN_BROKER_LISTEM": "hunter2",
+        "TOKEN_BROKER_PORT": "tcp://10.0.0.7:50051",
+        "TOKEN_BROKER_SERVICE_HOST": "10.0.0.7",
+    }
+    told = "TOKEN_BROKER_LISTEM: is the variable of no setting; did you mean TOKEN_BROKER_LISTEN?"
+    with running(env=env) as broker:
+        warnings = [line for line in broker.log if "of no setting" in line]
+        assert len(warnings) == 1 and told in warnings[0] and "hunter2" not in warnings[0]
+    done = run("--check-config", "--max-calls", "0", env=env)
+    assert done.returncode == 2
+    assert f"warning: {told}" in done.stderr and "--max-calls: " in done.stderr
+
+
+def test_the_configuration_is_checked_without_a_start(tmp_path):
+    password = tmp_path / "password"
+    password.write_text("hunter2\n")
+    file = tmp_path / "broker.toml"
+    file.write_text(f'redis-password-file = "{password}"\nmax-providers = 1000\n')
+    env = {"TOKEN_BROKER_REDIS_URL": "redis://user@nowhere.invalid/3"}
+    arguments = ("--check-config", "--config", str(file), "--redis-timeout", "2s")
+    for command in ([], ["serve"]):
+        done = run(*command, *arguments, env=env)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        for line in (
+            'backend = "redis"  # because redis-url is set',
+            'redis-url = "redis://user@nowhere.invalid/3"  # TOKEN_BROKER_REDIS_URL',
+            f'redis-password-file = "{password}"  # file',
+            'redis-timeout = "2s"  # --redis-timeout',
+            'call-timeout = "10s"  # default',
+        ):
+            assert line in lines, done.stdout
+        assert "warning: max-row-bytes: " in done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+    password.unlink()
+    done = run(*arguments, env=env)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "redis-password-file: can't be read" in done.stderr
+
+
+SECRET = "S3cr3t/S3cr3t@S3cr3t"
+
+
+def test_no_output_quotes_what_was_set_in_the_wrong_place():
+    flags = re.findall(r"^ +--([a-z-]+)", run("--help").stdout, re.MULTILINE)
+    settings = [flag for flag in flags if flag not in ("check-config", "config", "help", "version")]
+    assert len(settings) > 30
+    for setting in settings:
+        variable = "TOKEN_BROKER_" + setting.upper().replace("-", "_")
+        if setting in ("rotating-provider", "redis-sentinel-username", "redis-password", "redis-sentinel-password"):
+            continue  # What is set there is right.
+        for arguments, env in ((["--help"], {variable: SECRET}), (["--check-config"], {variable: SECRET})):
+            done = run(*arguments, env=env)
+            assert "S3cr3t" not in done.stdout + done.stderr, (setting, arguments)
+    for arguments in (["--no-such-flag=" + SECRET], ["health", "--addr", SECRET]):
+        assert "S3cr3t" not in run(*arguments).stderr

@@ -9,7 +9,8 @@ from support.in_flight import ROW, call_in_flight
 
 
 def test_a_call_too_many_is_refused_at_once_and_is_safe_to_repeat(redis):
-    with call_in_flight(redis, "--max-calls", "1", "--redis-timeout", "20s") as (broker, proxy, call):
+    arguments = ("--max-calls", "1", "--redis-timeout", "20s", "--call-timeout", "20s")
+    with call_in_flight(redis, *arguments) as (broker, proxy, call):
         start = time.monotonic()
         refused = assert_refused(
             broker.client.Get, StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", session_id="s", provider="p"

@@ -47,7 +47,7 @@ def test_a_call_in_flight_finishes(redis):
 
 def test_a_call_that_never_ends_is_given_up_after_the_grace_period(redis):
     # The store's own timeout for a call is longer than the grace period here.
-    arguments = ("--shutdown-grace", "1s", "--redis-timeout", "20s")
+    arguments = ("--shutdown-grace", "1s", "--redis-timeout", "20s", "--call-timeout", "20s")
     with call_in_flight(redis, *arguments) as (broker, _, call):
         start = time.monotonic()
         broker.process.send_signal(signal.SIGTERM)

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    history::{Fit, History, Losses, Misfit, Read, Switch, Write, check, losses},
-    load::{Answer, Call, Calls, DEADLINE},
+    history::{Fit, History, Losses, Misfit, Read, Switch, Write, check, is_done_twice, losses},
+    load::{Answer, Call, Calls},
     rows::RowName,
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) unknown: usize,
     pub(crate) failed_reads: usize,
     pub(crate) losses: Losses,
+    /// The number of rows in which a write took effect again after another one, or a refresh token came back.
+    pub(crate) twice: usize,
     pub(crate) reads: Fit,
     /// The histories that no course explains.
     pub(crate) misfits: Vec<String>,
@@ -88,7 +90,7 @@ impl Outcome {
                 .or_default() += 1;
         }
         self.longest_call = self.longest_call.max(call.took());
-        if call.took() > DEADLINE + SLACK {
+        if call.took() > call.deadline + SLACK {
             self.overdue
                 .push(format!("{} took {:?}", call.name, call.took()));
         }
@@ -114,6 +116,7 @@ impl Outcome {
     fn judge(&mut self, history: &History) {
         let losses = losses(history);
         self.losses.add(losses);
+        self.twice += usize::from(is_done_twice(history, BOUND));
         match check(history, BOUND) {
             Ok(fit) => self.reads.add(fit),
             Err(Misfit(why)) => self.misfits.push(why),
@@ -128,6 +131,7 @@ impl Outcome {
         self.unknown += other.unknown;
         self.failed_reads += other.failed_reads;
         self.losses.add(other.losses);
+        self.twice += other.twice;
         self.reads.add(other.reads);
         self.misfits.extend(other.misfits);
         self.overdue.extend(other.overdue);
@@ -180,14 +184,15 @@ fn histories<'a>(
                 });
             }
         }
-        for (row, value) in &call.reads {
+        for (row, shown) in &call.reads {
             // Before the first write there is nothing to read. Otherwise the row would be another round's.
             let Some(history) = histories.get_mut(row) else {
-                assert_eq!(*value, None, "{row:?} was never written");
+                assert_eq!(shown.value, None, "{row:?} was never written");
                 continue;
             };
             let read = Read {
-                value: *value,
+                value: shown.value,
+                refresh: shown.refresh,
                 called,
                 returned,
                 note: note.clone(),

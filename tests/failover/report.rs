@@ -8,12 +8,13 @@ use crate::{outcome::Outcome, series};
 pub(crate) fn line(outcome: &Outcome) -> String {
     let Outcome { losses, reads, .. } = outcome;
     format!(
-        "{} writes acknowledged, {} without an answer, {} lost, {} undone, {} reads stale (up to {}), \
+        "{} writes acknowledged, {} without an answer, {} lost, {} undone, {} twice, {} reads stale (up to {}), \
          {} taken back; switch after {}, reads {}, writes {}; {} misfits; {:?}",
         outcome.acknowledged,
         outcome.unknown,
         losses.lost,
         losses.undone,
+        outcome.twice,
         reads.stale,
         millis(reads.longest),
         reads.taken_back,
@@ -55,6 +56,7 @@ fn losses(lines: &[(String, Outcome)]) -> String {
         "without an answer",
         "**acknowledged writes lost**",
         "**deletions undone**",
+        "**applied twice**",
         "reads of a demoted primary",
         "the longest after the switch",
         "reads of what was taken back",
@@ -63,13 +65,14 @@ fn losses(lines: &[(String, Outcome)]) -> String {
         let Outcome { losses, reads, .. } = outcome;
         _ = writeln!(
             text,
-            "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             outcome.rounds,
             outcome.calls,
             outcome.acknowledged,
             outcome.unknown,
             losses.lost,
             losses.undone,
+            outcome.twice,
             reads.stale,
             millis(reads.longest),
             reads.taken_back,

@@ -5,6 +5,13 @@ use token_broker::proto::v1::{TokenEntry, UpstreamTokens};
 
 use crate::history::Value;
 
+/// What an answer showed of a row: the number of the write that it shows, and of the one whose refresh token it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) value: Value,
+    pub(crate) refresh: Option<u64>,
+}
+
 /// The number of sessions of each user.
 pub(crate) const SESSIONS: u8 = 2;
 const PROVIDERS: [&str; 2] = ["github", "google"];
@@ -62,11 +69,16 @@ impl Round {
         format!("{} {}", self.session(row), row.provider())
     }
 
-    /// Returns the row to store. Each token contains the number of the write.
+    /// Returns the row to store. Each token contains the number of the write. A write that carries a refresh token
+    /// forward brings none.
     pub(crate) fn tokens(&self, row: RowName, number: u64) -> UpstreamTokens {
+        let refresh_token = match carries(number) {
+            true => String::new(),
+            false => format!("refresh {number}"),
+        };
         UpstreamTokens {
             access_token: format!("access {number}"),
-            refresh_token: format!("refresh {number}"),
+            refresh_token,
             user_id: self.user(row.user),
             ..UpstreamTokens::default()
         }
@@ -78,21 +90,33 @@ pub(crate) fn prefix(tenant: &str) -> String {
     format!("thv:auth:{{{tenant}}}:")
 }
 
-/// Returns the number of the write that a reader was shown.
-pub(crate) fn number(entry: &TokenEntry) -> Value {
+/// Returns whether the write with this number carries a refresh token forward.
+pub(crate) fn carries(number: u64) -> bool {
+    number.is_multiple_of(2)
+}
+
+/// Returns what a reader was shown.
+pub(crate) fn shown(entry: &TokenEntry) -> Shown {
     let tokens = entry.tokens.as_ref().unwrap();
-    number_of(&tokens.access_token, &tokens.refresh_token)
+    shown_by(&tokens.access_token, &tokens.refresh_token)
 }
 
-/// Returns the number in a row as Redis holds it.
-pub(crate) fn number_in(text: &str) -> Value {
+/// Returns what a row shows as Redis holds it.
+pub(crate) fn shown_in(text: &str) -> Shown {
     let row: serde_json::Value = serde_json::from_str(text).unwrap();
-    let token = |field: &str| row[field].as_str().unwrap();
-    number_of(token("access_token"), token("refresh_token"))
+    let token = |field: &str| row[field].as_str().unwrap_or_default();
+    shown_by(token("access_token"), token("refresh_token"))
 }
 
-fn number_of(access: &str, refresh: &str) -> Value {
-    let access = access.strip_prefix("access ");
-    assert_eq!(access, refresh.strip_prefix("refresh "), "a torn row");
-    Some(access.unwrap().parse().unwrap())
+fn shown_by(access: &str, refresh: &str) -> Shown {
+    let number = |token: &str, kind: &str| token.strip_prefix(kind)?.parse().ok();
+    let value: u64 = number(access, "access ").expect("a token of this test");
+    let refresh = number(refresh, "refresh ");
+    if !carries(value) {
+        assert_eq!(Some(value), refresh, "a torn row");
+    }
+    Shown {
+        value: Some(value),
+        refresh,
+    }
 }

@@ -53,6 +53,7 @@ pub(crate) fn assert_answers(lines: &[(String, Outcome)]) {
             // The caller's clock may be faster than the broker's.
             let documented = [
                 "STORE_UNAVAILABLE",
+                "OUTCOME_UNKNOWN",
                 "NOT_DURABLE",
                 "DeadlineExceeded",
                 "Cancelled",
@@ -71,5 +72,6 @@ pub(crate) fn assert_nothing_lost(lines: &[(String, Outcome)]) {
         let misfits = outcome.misfits.join("\n");
         assert!(misfits.is_empty(), "{fault}:\n{misfits}");
         assert_eq!(outcome.losses.all(), 0, "{fault}: {:?}", outcome.losses);
+        assert_eq!(outcome.twice, 0, "{fault}");
     }
 }

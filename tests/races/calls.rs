@@ -20,6 +20,11 @@ impl Caller {
         self.histories[&row].note(called, action);
     }
 
+    /// Records a call that may have been applied, and may still be.
+    fn note_unknown(&self, row: RowName, called: Instant, action: Action) {
+        self.histories[&row].note_unknown(called, action);
+    }
+
     /// Returns the version that was found.
     pub(crate) async fn get(&mut self, row: RowName) -> Option<u64> {
         let mut client = self.client.clone();
@@ -122,16 +127,27 @@ impl Caller {
                 self.seen.insert(row, version);
             }
             Answer::No => self.note(row, called, refusal.expect("nothing to refuse it for")),
-            Answer::Unknown => {}
+            Answer::Unknown => {
+                let stored = Action::Store {
+                    version: attempt.id(),
+                    user,
+                    condition,
+                };
+                self.note_unknown(row, called, stored);
+            }
         }
     }
 
     pub(crate) async fn delete(&mut self, row: RowName) {
         let mut client = self.client.clone();
         let (request, called) = (delete_request(row, None), Instant::now());
-        if let Answer::Ok(response) = answer(&mut self.notes, client.delete(request)).await {
-            let deleted = response.deleted == 1;
-            self.note(row, called, Action::Delete { deleted });
+        match answer(&mut self.notes, client.delete(request)).await {
+            Answer::Ok(response) => {
+                let deleted = response.deleted == 1;
+                self.note(row, called, Action::Delete { deleted });
+            }
+            Answer::No => panic!("a delete without a condition has none to fail"),
+            Answer::Unknown => self.note_unknown(row, called, Action::DeleteAny),
         }
     }
 
@@ -143,7 +159,9 @@ impl Caller {
             Answer::Ok(response) if response.deleted == 1 => Action::DeleteVersion { version },
             Answer::Ok(_) => Action::Get { version: None },
             Answer::No => mismatch(version, false),
-            Answer::Unknown => return,
+            Answer::Unknown => {
+                return self.note_unknown(row, called, Action::DeleteVersion { version });
+            }
         };
         self.note(row, called, action);
     }
@@ -159,14 +177,18 @@ impl Caller {
             version: None,
         };
         let called = Instant::now();
-        if let Answer::Ok(response) = answer(&mut self.notes, client.delete(request)).await {
-            let action = match response.deleted {
-                0 => Action::Delete { deleted: false },
-                all if all == rows.len() as u64 => Action::Delete { deleted: true },
-                _ => Action::DeleteAny,
-            };
-            for row in rows {
-                self.note(row, called, action);
+        let answer = answer(&mut self.notes, client.delete(request)).await;
+        for row in &rows {
+            match &answer {
+                Answer::Ok(response) => {
+                    let action = match response.deleted {
+                        0 => Action::Delete { deleted: false },
+                        all if all == rows.len() as u64 => Action::Delete { deleted: true },
+                        _ => Action::DeleteAny,
+                    };
+                    self.note(*row, called, action);
+                }
+                _ => self.note_unknown(*row, called, Action::DeleteAny),
             }
         }
     }
@@ -178,10 +200,12 @@ impl Caller {
             user_id: user_id(user),
         };
         let called = Instant::now();
-        if let Answer::Ok(_) = answer(&mut self.notes, client.delete_user(request)).await {
-            // It deletes no row twice. A row that is stored again meanwhile stays.
-            for row in RowName::all() {
-                self.note(row, called, Action::DeleteUser { user });
+        let answer = answer(&mut self.notes, client.delete_user(request)).await;
+        // It deletes no row twice. A row that is stored again meanwhile stays.
+        for row in RowName::all() {
+            match &answer {
+                Answer::Ok(_) => self.note(row, called, Action::DeleteUser { user }),
+                _ => self.note_unknown(row, called, Action::DeleteUser { user }),
             }
         }
     }

@@ -53,7 +53,8 @@ fn last_before(
     time: Duration,
     suits: impl Fn(&Operation) -> bool,
 ) -> Option<&Operation> {
-    let before = history.iter().filter(|op| op.returned < time && suits(op));
+    let is_before = |op: &&Operation| op.returned.is_some_and(|returned| returned < time);
+    let before = history.iter().filter(|op| is_before(op) && suits(op));
     before.max_by_key(|op| op.returned)
 }
 

@@ -52,6 +52,11 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// Returns a number that no other attempt has.
+    pub(crate) fn id(self) -> u64 {
+        u64::from(self.task) << 32 | u64::from(self.number)
+    }
+
     /// Returns the tokens to store. Rows live for ever, for weeks or for hours, by turns, so that
     /// the lifetimes of the indexes must follow.
     pub(crate) fn tokens(self) -> UpstreamTokens {

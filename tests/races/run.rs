@@ -12,6 +12,7 @@ use testkit::{
     broker_process::BrokerProcess,
     linearizability::{Operation, Recorder},
     redis_server::RedisServer,
+    resp_proxy::{Fate, RespProxy},
     snapshot::Snapshot,
 };
 use tokio::task::JoinSet;
@@ -29,6 +30,8 @@ const TASKS: u32 = 64;
 const BROKERS: usize = 2;
 /// The number of connections to each broker.
 const CONNECTIONS: usize = 4;
+/// If answers get lost, how many writes there are for each connection that ends before one, or after one.
+const ONE_IN: u32 = 400;
 
 /// The results of the run.
 pub(crate) struct Run {
@@ -46,21 +49,44 @@ pub(crate) type Versions = BTreeMap<RowName, u64>;
 /// Returns the run. The first caller starts it, and all callers wait for it.
 pub(crate) fn run() -> &'static Run {
     static RUN: OnceLock<Run> = OnceLock::new();
-    RUN.get_or_init(|| {
-        let seed = setting("RACES_SEED").unwrap_or_else(rand::random);
-        let span = Duration::from_secs(setting("RACES_SECONDS").unwrap_or(10));
-        eprintln!("RACES_SEED={seed}, for {span:?}");
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(races(seed, span))
-    })
+    RUN.get_or_init(|| start(setting("RACES_SECONDS").unwrap_or(10), false))
 }
 
-async fn races(seed: u64, span: Duration) -> Run {
+/// Returns a run in which connections to Redis end all the time, so that answers get lost.
+pub(crate) fn run_with_lost_answers() -> &'static Run {
+    static RUN: OnceLock<Run> = OnceLock::new();
+    // It takes its turn after the other run.
+    let before = run().histories.len();
+    assert!(before > 0);
+    RUN.get_or_init(|| start(setting("RACES_LOST_SECONDS").unwrap_or(3), true))
+}
+
+fn start(seconds: u64, loses_answers: bool) -> Run {
+    let seed = setting("RACES_SEED").unwrap_or_else(rand::random);
+    eprintln!("RACES_SEED={seed}, for {seconds} s");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(races(seed, Duration::from_secs(seconds), loses_answers))
+}
+
+async fn races(seed: u64, span: Duration, loses_answers: bool) -> Run {
     let redis = RedisServer::start();
+    let proxy = RespProxy::start(redis.port(), move |command| async move {
+        let is_call = command.name() == "EVALSHA";
+        match rand::random_range(0..ONE_IN) {
+            0 if is_call && loses_answers => Fate::DropBefore,
+            1 if is_call && loses_answers => Fate::DropAfter,
+            _ => Fate::Forward,
+        }
+    })
+    .await;
+    let url = match loses_answers {
+        true => format!("redis://127.0.0.1:{}", proxy.port()),
+        false => redis.url(),
+    };
     let rows = RowName::all().map(|row| (row, Recorder::default()));
     let histories: Arc<Histories> = Arc::new(rows.collect());
 
-    let brokers = start_brokers(&redis).await;
+    let brokers = start_brokers(&url).await;
     let mut notes = race(&brokers, &histories, seed, span).await;
     for broker in brokers {
         let log = broker.log();
@@ -70,7 +96,7 @@ async fn races(seed: u64, span: Duration) -> Run {
         );
     }
 
-    let brokers = start_brokers(&redis).await;
+    let brokers = start_brokers(&redis.url()).await;
     let mut reads = Vec::new();
     for (task, broker) in (TASKS..).zip(&brokers) {
         let mut caller = Caller::new(broker.client().await, &histories, task, seed);
@@ -78,7 +104,13 @@ async fn races(seed: u64, span: Duration) -> Run {
         notes.add(caller.finish());
     }
     let snapshot = Snapshot::take(&mut connect(&redis), PREFIX);
-    eprintln!("{} calls", notes.calls);
+    eprintln!("{} calls, {:#?}", notes.calls, notes.failures);
+    let contents = notes.contents.iter();
+    let versions = contents.map(|(version, attempt)| (attempt.id(), *version));
+    let versions = versions.collect();
+    for history in histories.values() {
+        history.learn(&versions);
+    }
     Run {
         histories: histories
             .iter()
@@ -115,9 +147,9 @@ async fn race(
     notes
 }
 
-async fn start_brokers(redis: &RedisServer) -> Vec<BrokerProcess> {
+async fn start_brokers(redis: &str) -> Vec<BrokerProcess> {
     let brokers: Vec<_> = (0..BROKERS)
-        .map(|_| BrokerProcess::on_redis(&redis.url()))
+        .map(|_| BrokerProcess::on_redis(redis))
         .collect();
     for broker in &brokers {
         broker.serving().await;

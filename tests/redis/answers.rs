@@ -2,24 +2,26 @@
 //! what isn't. The table is in `docs/redis.md`.
 
 use std::{
+    future::Future,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use testkit::{
-    broker::{Broker, rules},
+    broker::{Broker, request, rules},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
-    resp_proxy::{Fate, RespProxy},
+    resp_proxy::{Command, Fate, RespProxy},
     rows::*,
 };
 use token_broker::{
     store::{Condition, Error, Put, PutOutcome, Store, redis::RedisStore},
-    tokens::Precondition,
-    types::Version,
+    tokens::{Precondition, StoreTokens},
+    types::{Row, Version},
 };
 
 use crate::cluster::cluster;
@@ -44,13 +46,30 @@ async fn behind_proxy(
 ) -> ProxiedStore {
     let calls = Arc::<AtomicUsize>::default();
     let count = Arc::clone(&calls);
-    let proxy = RespProxy::start(server.port(), move |command| {
+    let (proxy, store) = behind_hook(server, tenant, move |command| {
         let number = is_call(&command.name()).then(|| count.fetch_add(1, Ordering::SeqCst) + 1);
         let meddle = number.is_some_and(|number| number <= times);
         let fate = if meddle { fate.clone() } else { Fate::Forward };
         async move { fate }
     })
     .await;
+    ProxiedStore {
+        store,
+        calls,
+        _proxy: proxy,
+    }
+}
+
+/// Returns a store behind a proxy that asks `hook` about each command.
+async fn behind_hook<F>(
+    server: &RedisServer,
+    tenant: &RedisTenant,
+    hook: impl Fn(Command) -> F + Send + Sync + 'static,
+) -> (RespProxy, RedisStore)
+where
+    F: Future<Output = Fate> + Send + 'static,
+{
+    let proxy = RespProxy::start(server.port(), hook).await;
     // The cluster must announce the proxy's address, or the store would bypass the proxy.
     let announced = [
         "CONFIG",
@@ -62,11 +81,7 @@ async fn behind_proxy(
     let store = tenant
         .at_port(proxy.port())
         .store_with(Duration::from_secs(2));
-    ProxiedStore {
-        store,
-        calls,
-        _proxy: proxy,
-    }
+    (proxy, store)
 }
 
 /// Replaces the call with a command that Redis answers with `error`.
@@ -231,7 +246,12 @@ async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twic
         );
         let deleted = behind_proxy(&server, &tenant, 1, fate.clone()).await;
         let broker = Broker::new(deleted.store.clone(), rules(tenant.name().clone()));
-        broker.delete(&key, Some(second)).await.unwrap();
+        // Only the attempt that finds the version can know that it deleted the row.
+        match (&fate, broker.delete(&key, Some(second)).await) {
+            (Fate::DropBefore, deleted) => assert!(deleted.unwrap()),
+            (_, Err(token_broker::error::Error::OutcomeUnknown(_))) => {}
+            (_, deleted) => panic!("{deleted:?}"),
+        }
         assert!(tenant.snapshot().0.is_empty(), "{fate:?}");
 
         // The store itself repeats no write, whatever its condition. It reports that the outcome is unknown.
@@ -262,5 +282,88 @@ async fn what_may_have_been_done_is_sent_again_only_where_it_cannot_be_done_twic
             1,
             "{fate:?}: sent once"
         );
+    }
+}
+
+/// What another caller does between a write whose answer is lost and the next command of the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Between {
+    Nothing,
+    Delete,
+    Login,
+}
+
+/// A carried token is written once. If the row was deleted or replaced after a write whose answer was lost, the broker
+/// neither brings the row back nor takes the newer row's token.
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_undoes_nothing_that_came_after_it() {
+    let single = RedisServer::start();
+    carries_once(&single, &RedisTenant::on(&single)).await;
+    let node = cluster().await;
+    carries_once(&node, &RedisTenant::on_cluster(&node)).await;
+}
+
+async fn carries_once(server: &RedisServer, tenant: &RedisTenant) {
+    // Counts the calls of the broker under test: 0 while it makes none.
+    let calls = Arc::<AtomicUsize>::default();
+    let meddling = Arc::<Mutex<Option<BoxFuture<'static, ()>>>>::default();
+    let (count, meddler) = (Arc::clone(&calls), Arc::clone(&meddling));
+    let hook = move |command: Command| {
+        let (count, meddler) = (Arc::clone(&count), Arc::clone(&meddler));
+        async move {
+            let is_counted = is_call(&command.name()) && count.load(Ordering::SeqCst) > 0;
+            match is_counted.then(|| count.fetch_add(1, Ordering::SeqCst)) {
+                // The first is the read, and the second the write.
+                Some(2) => return Fate::DropAfter,
+                Some(3) => {
+                    count.store(0, Ordering::SeqCst);
+                    let meddling = meddler.lock().unwrap().take();
+                    meddling.expect("something to do").await;
+                }
+                _ => {}
+            }
+            Fate::Forward
+        }
+    };
+    let (proxy, store) = behind_hook(server, tenant, hook).await;
+    let broker = Broker::new(store, rules(tenant.name().clone()));
+    let store = tenant.at_port(proxy.port()).store();
+    let other = Broker::new(store, rules(tenant.name().clone()));
+    let (key, silent) = (key("s", "p"), row("u", "silent"));
+    let silent = Row {
+        refresh_token: None,
+        ..silent
+    };
+    for (between, expected) in [
+        (Between::Nothing, Some("refresh-old")),
+        (Between::Delete, None),
+        (Between::Login, Some("refresh-new")),
+    ] {
+        other.put(&key, &row("u", "old")).await;
+        let (meddler, at) = (other.clone(), key.clone());
+        *meddling.lock().unwrap() = Some(Box::pin(async move {
+            match between {
+                Between::Nothing => {}
+                Between::Delete => _ = meddler.remove(&at).await,
+                Between::Login => _ = meddler.put(&at, &row("u", "new")).await,
+            }
+        }));
+        calls.store(1, Ordering::SeqCst);
+        let request = StoreTokens {
+            carry_forward: true,
+            ..request(&key, &silent)
+        };
+        let stored = broker.store(request).await;
+        assert_eq!(calls.load(Ordering::SeqCst), 0, "the answer was lost");
+        let left = other.read(&key).await;
+        let left = left.map(|stored| refresh_token(&stored.row).to_owned());
+        assert_eq!(left.as_deref(), expected, "{between:?}: {stored:?}");
+        match stored {
+            Ok(_) => assert_eq!(between, Between::Nothing),
+            Err(token_broker::error::Error::OutcomeUnknown(_)) => {
+                assert_ne!(between, Between::Nothing);
+            }
+            Err(error) => panic!("{between:?}: {error:?}"),
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::serving::SECRET;
 
 /// How large an error may be, all headers and trailers together, as [`size_of`] counts them. Clients and
 /// proxies accept 4 KiB and more.
-pub const LARGEST_ERROR: usize = 3 * 1024;
+pub const LARGEST_ERROR: usize = 2 * 1024;
 
 /// Returns the size of headers as HTTP/2 counts it: 32 bytes for each, and its name and value.
 pub fn size_of(headers: &HeaderMap) -> usize {

@@ -30,6 +30,10 @@ pub fn options() -> ServerOptions {
         call_timeout: Duration::from_secs(10),
         keepalive_interval: Duration::from_secs(20),
         idle_timeout: Duration::from_secs(60),
+        max_bytes_in_flight: 128 * 1024 * 1024,
+        max_connection_age: Duration::from_secs(3_600),
+        max_connection_age_grace: Duration::from_secs(30),
+        shutdown_delay: Duration::ZERO,
         shutdown_grace: Duration::from_millis(10),
     }
 }

@@ -44,6 +44,14 @@ macro_rules! settings {
             )+
         }
 
+        $(
+            impl $subject {
+                /// The heading in the help.
+                #[allow(dead_code, reason = "not every heading is asked for")]
+                pub(in $crate::config) const HEADING: &'static str = $heading;
+            }
+        )?
+
         impl $crate::config::settings::reader::Subject for $subject {
             fn read(reader: &mut $crate::config::settings::reader::Reader<'_>) -> Self {
                 let heading = None::<&str>$(.or(Some($heading)))?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::{
-        syntax::{boolean, span},
+        syntax::{boolean, span_from},
         value::{Form, Value},
     },
     store::redis::maintenance::migration::LegacyMapping,
@@ -22,6 +22,6 @@ settings! {
         allow_unmigrated: bool = boolean().default("false");
         /// How often the broker looks for rows that other software writes in the old layout, during
         /// the grace period
-        legacy_sweep_interval: Duration = span().default("30s");
+        legacy_sweep_interval: Duration = span_from(Duration::from_secs(1)).default("30s");
     }
 }

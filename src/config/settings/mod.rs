@@ -19,7 +19,6 @@ mod tokens;
 
 use std::sync::LazyLock;
 
-use self::reader::Subject;
 pub use self::{
     migration::MigrationSettings,
     process::{LogFormat, LogSettings},
@@ -27,7 +26,7 @@ pub use self::{
     storage::Backend,
 };
 pub(super) use self::{
-    reader::Reader,
+    reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
     server::ListenSettings,
     storage::StorageSettings,

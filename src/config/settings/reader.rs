@@ -4,7 +4,7 @@ use super::Setting;
 use crate::config::{problem::Problems, value::Value, written::Settings};
 
 /// A struct whose fields are settings.
-pub(super) trait Subject: Sized {
+pub(in crate::config) trait Subject: Sized {
     /// Declares and reads all settings of the subject.
     fn read(reader: &mut Reader<'_>) -> Self;
 }
@@ -48,8 +48,15 @@ impl<'a> Reader<'a> {
             help: help.trim(),
             style,
         });
-        read(self.written.get(name)).unwrap_or_else(|messages| {
+        let texts = self.written.get(name);
+        read(texts).unwrap_or_else(|messages| {
+            let is_empty = texts.iter().all(String::is_empty);
             for message in messages {
+                // A variable without a value is a common mistake.
+                let message = match is_empty {
+                    true => format!("is set to nothing: {message}"),
+                    false => message,
+                };
                 self.problems.add(name, message);
             }
             read(&[]).expect("the default is valid")

@@ -5,11 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     config::{
         redis_url::{self, RedisUrl},
-        syntax::{Syntax, boolean, choice, file, number, span, text},
+        syntax::{Syntax, boolean, choice, file, number, span_from, text},
     },
     store::redis::Password,
     types::Secret,
 };
+
+/// The shortest time that a server may have. With less, no call would succeed.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// When a write counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,13 @@ settings! {
         /// for TLS. A password is refused on the command line
         redis_url: RedisUrl = Syntax::trimmed("URL", RedisUrl::parse)
             .default("redis://127.0.0.1:6379")
-            .secret_if(redis_url::has_password, Self::redis_password_file);
+            .secret_if(
+                redis_url::has_password,
+                redis_url::without_password,
+                Self::redis_password_file,
+            );
+        /// The Redis user, if the URL names none; if unset, the user `default`
+        redis_username: Option<String> = text("USER").optional();
         /// The Redis password; only in the environment or the file
         redis_password: Option<Password> = password().optional().secret(Self::redis_password_file);
         /// A file that holds the Redis password; read again at every connect
@@ -83,11 +92,11 @@ settings! {
         /// more, for large answers
         redis_connections: u32 = number(1..=64).default("2");
         /// How long connecting to Redis may take, and how long a call waits for a connection
-        redis_connect_timeout: Duration = span().default("1s");
+        redis_connect_timeout: Duration = span_from(SHORTEST).default("1s");
         /// How long an answer from Redis may take
-        redis_timeout: Duration = span().default("1s");
+        redis_timeout: Duration = span_from(SHORTEST).default("1s");
         /// How long a call waits for a new primary, with Sentinel or Cluster
-        redis_failover_wait: Duration = span().default("3s");
+        redis_failover_wait: Duration = span_from(SHORTEST).default("3s");
     }
 }
 
@@ -102,15 +111,24 @@ settings! {
         /// `replicated`
         durability_replicas: u32 = number(1..=100).default("1");
         /// How long a write waits for the replicas
-        durability_timeout: Duration = span().default("1s");
+        durability_timeout: Duration = span_from(SHORTEST).default("1s");
         /// Number of connections for writes that wait for replicas; each carries one write at a time
         durability_connections: u32 = number(1..=1024).default("16");
     }
 }
 
-/// Reads a password. An empty text means no password.
+/// Reads a password.
 fn password() -> Syntax<Password> {
     Syntax::verbatim("PASSWORD", |text| {
-        Ok(Secret::new(text.to_owned()).map_or(Password::None, Password::Fixed))
+        // Nobody means the line break that `echo` adds, and Redis would say only that the password is wrong.
+        if text.ends_with(['\r', '\n']) {
+            return Err(
+                "ends in a line break, which would be part of the password: take it away, or use a file, \
+                 whose last line break doesn't count"
+                    .to_owned(),
+            );
+        }
+        let password = Secret::new(text.to_owned()).map(Password::Fixed);
+        password.ok_or_else(|| "must be a password, or unset".to_owned())
     })
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use super::tokens::{LARGEST, LimitSettings};
 use crate::config::{
     problem::Problems,
-    syntax::{address, boolean, number, span},
+    syntax::{address, boolean, number, span, span_from, span_or_none},
 };
 
 /// The most bytes that a request to store a row has beyond the row itself: its ids and protobuf's
@@ -32,16 +32,27 @@ settings! {
         max_message_bytes: usize = number(1..=LARGEST).default("262144");
         /// Maximum number of calls in flight; further calls are refused at once
         max_calls: usize = number(1..=1_000_000).default("1024");
+        /// Maximum size of all requests and answers in memory, in bytes; one connection may have a
+        /// quarter of it
+        max_bytes_in_flight: usize = number(1..=LARGEST).default("134217728");
         /// Maximum number of connections; further connections wait to be accepted
         max_connections: usize = number(1..=1_000_000).default("4096");
-        /// How long a call may take, even if its caller allows more
-        call_timeout: Duration = span().default("10s");
+        /// How long a call may take, even if its caller allows more. The caller then has as long again
+        /// to read the answer
+        call_timeout: Duration = span_from(Duration::from_millis(10)).default("10s");
         /// How often the broker pings a silent connection
-        keepalive_interval: Duration = span().default("20s");
+        keepalive_interval: Duration = span_from(Duration::from_secs(1)).default("20s");
         /// How long a connection may stay open without a byte from its client; answers to pings count
         idle_timeout: Duration = span().default("60s");
+        /// How old a connection may get, more or less a tenth, before its client is asked to open
+        /// another one
+        max_connection_age: Duration = span().default("1h");
+        /// How long the calls and streams on such a connection may go on
+        max_connection_age_grace: Duration = span().default("30s");
+        /// How long the broker goes on serving at shutdown, while its health says that it doesn't
+        shutdown_delay: Duration = span_or_none().default("0s").heading("Process");
         /// How long the broker waits for calls in flight at shutdown
-        shutdown_grace: Duration = span().default("10s").heading("Process");
+        shutdown_grace: Duration = span().default("10s");
     }
 }
 
@@ -49,8 +60,9 @@ impl ListenSettings {
     /// Adds a problem if the address isn't loopback, unless `insecure-allow-remote` is set.
     pub fn check(&self, problems: &mut Problems) {
         if !self.listen.ip().is_loopback() && !self.insecure_allow_remote {
-            problems.add(
+            problems.add_together(
                 Self::listen,
+                &[Self::insecure_allow_remote],
                 format!(
                     "is not a loopback address, and calls are neither encrypted nor authenticated; \
                      set {} if the network itself keeps other callers out",
@@ -66,15 +78,17 @@ impl ServerOptions {
     pub(in crate::config) fn check(&self, limits: &LimitSettings, problems: &mut Problems) {
         if self.idle_timeout <= self.keepalive_interval {
             let interval = Self::keepalive_interval;
-            problems.add(
+            problems.add_together(
                 Self::idle_timeout,
+                &[interval],
                 format!("must be longer than {interval}, or live connections would be closed"),
             );
         }
         if self.max_message_bytes < limits.max_row_bytes + FRAMING {
             let row = LimitSettings::max_row_bytes;
-            problems.add(
+            problems.add_together(
                 Self::max_message_bytes,
+                &[row],
                 format!("must be at least {row} + {FRAMING}, or full rows can't be stored"),
             );
         }

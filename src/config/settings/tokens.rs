@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use crate::{
     config::{
-        syntax::{number, span},
+        syntax::{number, span_from},
         value::{Form, Value},
     },
     types::ProviderName,
@@ -18,7 +18,7 @@ settings! {
     #[derive(Debug)]
     pub(in crate::config) struct TokenSettings in "Tokens" {
         /// How long a refresh token lives if the provider doesn't say; bounds how long rows are kept
-        refresh_lifetime: Duration = span().default("30days");
+        refresh_lifetime: Duration = span_from(Duration::from_secs(1)).default("30days");
         /// A provider that rotates refresh tokens. Its refresh tokens are never carried over from
         /// another session; repeatable
         rotating_provider: HashSet<ProviderName> = providers();

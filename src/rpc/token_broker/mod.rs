@@ -9,24 +9,37 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use self::request::{Delete, Get, GetAll, GetLatestForUser, ListUserSessions};
-use super::FrontDoor;
+use super::{
+    admission::LargeRead,
+    call::{Call, unary},
+};
 use crate::{
     proto::v1::{self, token_broker_server::TokenBroker},
     store::{Identities, Store},
     tokens::Tokens,
 };
 
-/// Serves one tenant's tokens.
+/// The methods, which all pass through the front door.
+pub const METHODS: &[&str] = &[
+    "Store",
+    "Get",
+    "GetAll",
+    "Delete",
+    "DeleteUser",
+    "GetLatestForUser",
+    "ListUserSessions",
+];
+
+/// Serves one tenant's tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct TokenBrokerService<S> {
     tokens: Arc<Tokens<S>>,
-    door: FrontDoor,
 }
 
 impl<S: Store> TokenBrokerService<S> {
-    /// Makes a service of `tokens`. Its calls pass through `door`.
-    pub fn new(tokens: Arc<Tokens<S>>, door: FrontDoor) -> Self {
-        Self { tokens, door }
+    /// Makes a service of `tokens`.
+    pub fn new(tokens: Arc<Tokens<S>>) -> Self {
+        Self { tokens }
     }
 }
 
@@ -36,92 +49,100 @@ impl<S: Store + Identities> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::StoreRequest>,
     ) -> Result<Response<v1::StoreResponse>, Status> {
-        let handle = |message| async move {
+        let handle = |call: Call, message| async move {
             let tokens = request::store(message)?;
+            if tokens.carry_forward {
+                // It may read the user's other rows.
+                call.permit.large_read(LargeRead::User).await?;
+            }
             let written = self.tokens.store(tokens).await?;
             Ok(response::store(written))
         };
-        self.door.unary("Store", request, handle).await
+        unary(request, handle).await
     }
 
     async fn get(
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
-        let handle = |message| async move {
+        let handle = |_: Call, message| async move {
             let Get { key, binding } = request::get(message)?;
             let stored = self.tokens.get(&key, &binding).await?;
             Ok(response::get(stored, key.provider))
         };
-        self.door.unary("Get", request, handle).await
+        unary(request, handle).await
     }
 
     async fn get_all(
         &self,
         request: Request<v1::GetAllRequest>,
     ) -> Result<Response<v1::GetAllResponse>, Status> {
-        let handle = |message| async move {
+        let handle = |call: Call, message| async move {
             let GetAll { session, binding } = request::get_all(message)?;
+            call.permit.large_read(LargeRead::Session).await?;
             let found = self.tokens.get_all(&session, &binding).await?;
             Ok(response::get_all(found))
         };
-        self.door.unary("GetAll", request, handle).await
+        unary(request, handle).await
     }
 
     async fn delete(
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        let handle = |message| async move {
+        let handle = |_: Call, message| async move {
             let deleted = match request::delete(message)? {
                 Delete::Row(key, version) => self.tokens.delete(&key, version).await?.into(),
                 Delete::Session(session) => self.tokens.delete_all(&session).await?,
             };
             Ok(response::delete(deleted))
         };
-        self.door.unary("Delete", request, handle).await
+        unary(request, handle).await
     }
 
     async fn delete_user(
         &self,
         request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
-        let handle = |message| async move {
+        let handle = |call: Call, message| async move {
             let user = request::delete_user(message)?;
+            call.permit.large_read(LargeRead::User).await?;
             let deleted = self.tokens.delete_user(&user).await?;
             Ok(response::delete_user(deleted))
         };
-        self.door.unary("DeleteUser", request, handle).await
+        unary(request, handle).await
     }
 
     async fn get_latest_for_user(
         &self,
         request: Request<v1::GetLatestForUserRequest>,
     ) -> Result<Response<v1::GetLatestForUserResponse>, Status> {
-        let handle = |message| async move {
+        let handle = |call: Call, message| async move {
             let GetLatestForUser { user, provider } = request::get_latest_for_user(message)?;
+            call.permit.large_read(LargeRead::User).await?;
             let stored = self.tokens.latest_for_user(&user, &provider).await?;
             Ok(response::get_latest_for_user(stored, provider))
         };
-        self.door.unary("GetLatestForUser", request, handle).await
+        unary(request, handle).await
     }
 
     async fn list_user_sessions(
         &self,
         request: Request<v1::ListUserSessionsRequest>,
     ) -> Result<Response<v1::ListUserSessionsResponse>, Status> {
-        let handle = |message| async move {
+        let handle = |call: Call, message| async move {
             let ListUserSessions {
                 user,
                 page_size,
                 page_token,
             } = request::list_user_sessions(message)?;
+            call.permit.large_read(LargeRead::User).await?;
             let page = self
                 .tokens
                 .list_user_sessions(&user, page_size, page_token.as_deref())
                 .await?;
             Ok(response::list_user_sessions(page))
         };
-        self.door.unary("ListUserSessions", request, handle).await
+        unary(request, handle).await
     }
 }

@@ -8,20 +8,24 @@
 //! - [`maintenance`] goes through all keys. [`migration`](maintenance::migration) brings in older data, and
 //!   [`check`](maintenance::check) verifies what is there.
 
+mod eviction;
 mod identities;
+mod index_position;
 pub mod keyspace;
 mod link;
 pub mod maintenance;
 mod options;
 mod probe;
 mod process;
+mod readiness;
 pub mod row;
 mod rows;
 mod scripts;
+mod telling;
 mod user_rows;
 
 pub use self::{
     link::wire::{AtFault, ConnectError, Peer, TlsPart},
-    options::{Access, Address, Deployment, Durability, Password, RedisOptions, Tls},
+    options::{Access, Address, Deployment, Durability, Password, RedisOptions, Spelling, Tls},
     process::{Redis, RedisStore},
 };

@@ -1,6 +1,6 @@
 //! What the operator decides about Redis: where it is, and how the broker uses it.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::link::wire::AtFault;
 use crate::types::Secret;
@@ -22,8 +22,31 @@ pub struct RedisOptions {
     pub failover_wait: Duration,
     /// When a write counts as done.
     pub durability: Durability,
-    /// Returns the name of a setting, for messages about a setting that is wrong.
-    pub spelling: fn(AtFault) -> &'static str,
+    /// The names of the settings, for messages about a setting that is wrong.
+    pub spelling: Spelling,
+}
+
+/// The names of the settings, as the operator knows them.
+#[derive(Clone)]
+pub struct Spelling(Arc<dyn Fn(AtFault) -> String + Send + Sync>);
+
+impl Spelling {
+    /// Makes a spelling of a function that returns a setting's name.
+    pub fn new(name: impl Fn(AtFault) -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(name))
+    }
+
+    /// Returns the name of a setting.
+    #[must_use]
+    pub fn name(&self, at_fault: AtFault) -> String {
+        (self.0)(at_fault)
+    }
+}
+
+impl fmt::Debug for Spelling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spelling")
+    }
 }
 
 /// The servers of a Redis, and how they are organized.

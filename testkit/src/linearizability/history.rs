@@ -1,6 +1,7 @@
 //! The history of one row, as its callers saw it.
 
 use std::{
+    collections::HashMap,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use std::{
 pub type State = Option<(u64, Option<u32>)>;
 
 /// What a caller did to the row, and what answer it got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// A write of this version for this user. No version is used twice.
     Store {
@@ -55,7 +56,7 @@ pub enum Action {
 }
 
 /// The condition of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// No condition.
     Always,
@@ -72,8 +73,9 @@ pub struct Operation {
     pub action: Action,
     /// When the caller made the call, measured from the start of the history.
     pub called: Duration,
-    /// When the caller got the answer.
-    pub returned: Duration,
+    /// When the caller got the answer. `None` if the outcome is unknown: the action takes effect at any
+    /// time after its call, once, or never.
+    pub returned: Option<Duration>,
 }
 
 impl Action {
@@ -170,7 +172,30 @@ impl Default for Recorder {
 impl Recorder {
     /// Records an action that was called at `called` and has just returned.
     pub fn note(&self, called: Instant, action: Action) {
-        let (called, returned) = (called.duration_since(self.start), self.start.elapsed());
+        self.push(called, action, Some(self.start.elapsed()));
+    }
+
+    /// Records an action that was called at `called` and whose outcome is unknown. If it is a write,
+    /// its version is unknown too: [`learn`](Self::learn) tells it, or it stays one that no caller saw.
+    pub fn note_unknown(&self, called: Instant, action: Action) {
+        self.push(called, action, None);
+    }
+
+    /// Sets the versions of writes of unknown outcome. `versions` maps the number that was recorded as
+    /// the version to the version that callers read.
+    pub fn learn(&self, versions: &HashMap<u64, u64>) {
+        for operation in self.operations.lock().unwrap().iter_mut() {
+            if operation.returned.is_none()
+                && let Action::Store { version, .. } = &mut operation.action
+                && let Some(read) = versions.get(version)
+            {
+                *version = *read;
+            }
+        }
+    }
+
+    fn push(&self, called: Instant, action: Action, returned: Option<Duration>) {
+        let called = called.duration_since(self.start);
         self.operations.lock().unwrap().push(Operation {
             action,
             called,

@@ -2,12 +2,17 @@
 //! given one instant between its call and its return, so that a single row in one thread would have
 //! given the same answers (Herlihy and Wing, ACM TOPLAS 12(3), 1990).
 //!
+//! An operation of unknown outcome has no return: it takes effect at any time after its call, once, or
+//! never.
+//!
 //! The checker searches the prefixes of possible orders (Wing and Gong, 1993), and remembers the
-//! ones that it has seen (Lowe, 2017). Two facts about rows keep the search short. An operation
+//! ones that it has seen (Lowe, 2017). Three facts about rows keep the search short. An operation
 //! that changes nothing can be taken as soon as it fits. A version that is gone never comes back,
-//! so every operation that needs it must have been taken before it went.
+//! so every operation that needs it must have been taken before it went. And an operation of unknown
+//! outcome can wait until another operation needs its effect (`unknown`).
 
 mod history;
+mod unknown;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,6 +20,7 @@ use std::{
 };
 
 pub use history::{Action, Condition, Operation, Recorder, State};
+use unknown::Unknown;
 
 /// The end of the longest order that the checker found.
 #[derive(Debug)]
@@ -27,6 +33,14 @@ pub struct Violation {
     pub stuck: Vec<Operation>,
 }
 
+/// An operation that has surely taken effect between two times.
+#[derive(Clone, Copy, Debug)]
+struct Sure {
+    action: Action,
+    called: Duration,
+    returned: Duration,
+}
+
 /// A set of operations that have been ordered: all before `first`, and those in `others`, which are
 /// after `first` and ascending. Operations are identified by their index in the order of their
 /// calls.
@@ -34,6 +48,8 @@ pub struct Violation {
 struct Prefix {
     first: usize,
     others: Vec<usize>,
+    /// The operations of unknown outcome that have taken effect, by their own indexes, ascending.
+    unknown: Vec<usize>,
     state: State,
 }
 
@@ -62,10 +78,24 @@ impl Prefix {
     }
 }
 
+impl From<Sure> for Operation {
+    fn from(sure: Sure) -> Self {
+        let Sure {
+            action,
+            called,
+            returned,
+        } = sure;
+        Self {
+            action,
+            called,
+            returned: Some(returned),
+        }
+    }
+}
+
 /// Checks a history that starts without a row.
 pub fn check(history: &[Operation]) -> Result<(), Violation> {
-    let mut operations = history.to_vec();
-    operations.sort_by_key(|operation| operation.called);
+    let (operations, unknown) = Unknown::split(history);
     let mut needed_by: HashMap<u64, Vec<usize>> = HashMap::new();
     for (at, operation) in operations.iter().enumerate() {
         if let Some(version) = operation.action.needs() {
@@ -77,13 +107,14 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
         return Err(Violation {
             ordered: 0,
             state: None,
-            stuck: vec![late],
+            stuck: vec![late.into()],
         });
     }
 
     let mut longest = Prefix {
         first: 0,
         others: Vec::new(),
+        unknown: Vec::new(),
         state: None,
     };
     let mut seen = HashSet::new();
@@ -99,7 +130,28 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
         if !seen.insert(prefix.clone()) {
             continue;
         }
-        for at in candidates(&operations, &prefix).into_iter().rev() {
+        let candidates = candidates(&operations, &prefix);
+        // The last one that is pushed is tried first: without operations of unknown outcome, and in
+        // the order of the calls.
+        let chains = unknown.chains(&prefix, soonest_return(&operations, &candidates));
+        for at in candidates.iter().rev() {
+            let action = operations[*at].action;
+            // A look that fits now has been taken.
+            let alone = action.apply(prefix.state);
+            for chain in &chains {
+                if let Some(after) = action.apply(chain.state)
+                    && alone != Some(after)
+                {
+                    let mut longer = prefix.clone();
+                    longer.unknown.clone_from(&chain.unknown);
+                    longer.add(*at, after);
+                    if !leaves_an_operation_behind(&needed_by, &prefix, &longer) {
+                        open.push(longer);
+                    }
+                }
+            }
+        }
+        for at in candidates.into_iter().rev() {
             let Some(state) = operations[at].action.apply(prefix.state) else {
                 continue;
             };
@@ -114,7 +166,7 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
     Err(Violation {
         ordered: longest.len(),
         state: longest.state,
-        stuck: stuck.into_iter().map(|at| operations[at]).collect(),
+        stuck: stuck.into_iter().map(|at| operations[at].into()).collect(),
     })
 }
 
@@ -122,7 +174,7 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
 /// the version had been seen, and then an operation that changed the row was called and had
 /// returned. This needs only the clock, and avoids a search through all orders of the earlier
 /// operations.
-fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
+fn late_for_its_version(operations: &[Sure]) -> Option<Sure> {
     let mut seen_by: HashMap<u64, Duration> = HashMap::new();
     for operation in operations {
         for version in operation
@@ -145,7 +197,7 @@ fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
     for (at, change) in changes.iter().enumerate().rev() {
         earliest[at] = earliest[at + 1].min(change.returned);
     }
-    let late = |operation: &&Operation| {
+    let late = |operation: &&Sure| {
         let seen = operation.action.needs().map(|version| seen_by[&version]);
         seen.is_some_and(|seen| {
             let after = changes.partition_point(|change| change.called <= seen);
@@ -157,7 +209,7 @@ fn late_for_its_version(operations: &[Operation]) -> Option<Operation> {
 
 /// Returns the operations that may come next: the ones that were called before any other remaining
 /// operation returned.
-fn candidates(operations: &[Operation], prefix: &Prefix) -> Vec<usize> {
+fn candidates(operations: &[Sure], prefix: &Prefix) -> Vec<usize> {
     let mut soonest = Duration::MAX;
     let mut candidates = Vec::new();
     for (at, operation) in operations.iter().enumerate().skip(prefix.first) {
@@ -173,7 +225,13 @@ fn candidates(operations: &[Operation], prefix: &Prefix) -> Vec<usize> {
     candidates
 }
 
-fn take_what_changes_nothing(operations: &[Operation], prefix: &mut Prefix) {
+/// Returns when the first of the candidates returned. What takes effect now was called before.
+fn soonest_return(operations: &[Sure], candidates: &[usize]) -> Duration {
+    let returned = candidates.iter().map(|at| operations[*at].returned);
+    returned.min().unwrap_or_default()
+}
+
+fn take_what_changes_nothing(operations: &[Sure], prefix: &mut Prefix) {
     loop {
         let fits = |at: &usize| operations[*at].action.only_looks_at(prefix.state);
         let Some(at) = candidates(operations, prefix).into_iter().find(fits) else {

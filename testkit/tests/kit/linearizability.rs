@@ -24,7 +24,9 @@ fn atomic_row(rng: &mut StdRng, tasks: u64, count: u64) -> Vec<Operation> {
         history.push(Operation {
             action,
             called: Duration::from_nanos((1000 + 10 * instant) - rng.random_range(1..reach)),
-            returned: Duration::from_nanos((1000 + 10 * instant) + rng.random_range(1..reach)),
+            returned: Some(Duration::from_nanos(
+                (1000 + 10 * instant) + rng.random_range(1..reach),
+            )),
         });
     }
     history
@@ -173,7 +175,7 @@ fn each_kind_of_fault_is_found() {
             .map(|(action, n)| Operation {
                 action,
                 called: Duration::from_nanos(10 * n),
-                returned: Duration::from_nanos(10 * n + 5),
+                returned: Some(Duration::from_nanos(10 * n + 5)),
             })
             .collect();
         check(&history).expect_err(fault);
@@ -188,10 +190,174 @@ fn each_kind_of_fault_is_found() {
                 })
                 .collect();
             let all_open = overlapping.iter().map(|op| Operation {
-                returned: Duration::from_secs(1),
+                returned: Some(Duration::from_secs(1)),
                 ..*op
             });
             check(&all_open.collect::<Vec<_>>()).expect(fault);
         }
     }
+}
+
+/// Forgets the answers of some operations. Each of them took effect, never does, or does so later.
+fn with_lost_answers(rng: &mut StdRng, count: u64) -> Vec<Operation> {
+    let mut state: State = None;
+    let mut versions = 0;
+    let mut late: Vec<Action> = Vec::new();
+    let mut history = Vec::new();
+    for instant in 1..=count {
+        let time = 1000 + 10 * instant;
+        let (before, after) = (rng.random_range(1..80), rng.random_range(1..80));
+        let span = |action, answered: bool| Operation {
+            action,
+            called: Duration::from_nanos(time - before),
+            returned: answered.then(|| Duration::from_nanos(time + after)),
+        };
+        // What comes late meets another row, and may be refused.
+        if !late.is_empty() && instant % 5 == 0 {
+            let action = late.remove(0);
+            state = action.apply(state).unwrap_or(state);
+            continue;
+        }
+        let action = some_action(rng, state, &mut versions);
+        let is_write = state != action.apply(state).unwrap();
+        match rng.random_range(0..100) {
+            0..3 if is_write => history.push(span(action, false)),
+            3..6 if is_write => {
+                history.push(span(action, false));
+                late.push(action);
+            }
+            6..10 if is_write => {
+                history.push(span(action, false));
+                state = action.apply(state).unwrap();
+            }
+            _ => {
+                history.push(span(action, true));
+                state = action.apply(state).unwrap();
+            }
+        }
+    }
+    history
+}
+
+#[test]
+fn what_an_atomic_row_does_is_linearizable_when_answers_are_lost() {
+    let mut rng = seeded();
+    for _ in 0..20 {
+        let history = with_lost_answers(&mut rng, 2_000);
+        let lost = history.iter().filter(|op| op.returned.is_none()).count();
+        assert!(lost > 20, "{lost}");
+        check(&history).unwrap_or_else(|violation| panic!("{violation:#?}"));
+    }
+}
+
+/// Histories of operations in sequence, with the ones whose answer was lost marked by `false`.
+#[test]
+fn an_operation_of_unknown_outcome_takes_effect_late_or_never_or_once() {
+    let always = |version| Action::Store {
+        version,
+        user: Some(1),
+        condition: Condition::Always,
+    };
+    let on = |condition| Action::Store {
+        version: 2,
+        user: Some(1),
+        condition,
+    };
+    let get = |version| (Action::Get { version }, true);
+    let gone = Action::Delete { deleted: true };
+    let first = (always(1), true);
+    let lost = (always(2), false);
+    let fits = [
+        ("never", vec![first, lost, get(Some(1)), get(Some(1))]),
+        ("late", vec![first, lost, get(Some(1)), get(Some(2))]),
+        ("unseen", vec![(always(2), false), (gone, true), get(None)]),
+        (
+            "a lost delete",
+            vec![first, (gone, false), get(Some(1)), get(None)],
+        ),
+        (
+            "a lost delete that lets another write in",
+            vec![
+                first,
+                (gone, false),
+                (on(Condition::Absent), true),
+                get(Some(2)),
+            ],
+        ),
+        (
+            "two that are needed together",
+            vec![
+                first,
+                (on(Condition::Absent), false),
+                (Action::DeleteAny, false),
+                (
+                    Action::Mismatch {
+                        expected: 1,
+                        absent_is_mismatch: false,
+                    },
+                    true,
+                ),
+            ],
+        ),
+        (
+            "written, and deleted by the user's delete",
+            vec![
+                (always(3), true),
+                (
+                    Action::Store {
+                        version: 2,
+                        user: Some(5),
+                        condition: Condition::Always,
+                    },
+                    false,
+                ),
+                (Action::DeleteUser { user: 5 }, true),
+                get(None),
+            ],
+        ),
+    ];
+    for (case, history) in fits {
+        check(&in_sequence(&history)).unwrap_or_else(|violation| panic!("{case}: {violation:#?}"));
+    }
+    let faults = [
+        (
+            "a write done twice: it brings a deleted row back",
+            vec![first, lost, get(Some(2)), (gone, true), get(Some(2))],
+        ),
+        (
+            "a write done twice: it overwrites a newer one",
+            vec![first, lost, get(Some(2)), (always(3), true), get(Some(2))],
+        ),
+        (
+            "a delete done twice",
+            vec![
+                first,
+                (gone, false),
+                get(None),
+                (always(3), true),
+                get(None),
+            ],
+        ),
+        ("before its call", vec![first, get(Some(2)), lost]),
+        (
+            "on a condition that didn't hold",
+            vec![first, (on(Condition::Version(7)), false), get(Some(2))],
+        ),
+        (
+            "a row deleted by nobody",
+            vec![first, (Action::DeleteUser { user: 2 }, false), get(None)],
+        ),
+    ];
+    for (fault, history) in faults {
+        check(&in_sequence(&history)).expect_err(fault);
+    }
+}
+
+fn in_sequence(actions: &[(Action, bool)]) -> Vec<Operation> {
+    let operation = |((action, answered), n): (&(Action, bool), u64)| Operation {
+        action: *action,
+        called: Duration::from_nanos(10 * n),
+        returned: answered.then(|| Duration::from_nanos(10 * n + 5)),
+    };
+    actions.iter().zip(1..).map(operation).collect()
 }

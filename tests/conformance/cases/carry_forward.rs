@@ -146,16 +146,55 @@ pub async fn carry_never_crosses_users_or_subjects<B: Backend>(backend: B) {
     }
 }
 
-/// Rows that name neither a user nor a subject only share a token at the same key.
-pub async fn carry_between_unbound_rows_stays_in_place<B: Backend>(backend: B) {
+/// A row that names no user keeps no token, not even that of the row that it replaces: nothing tells whose it is.
+pub async fn carry_needs_a_user<B: Backend>(backend: B) {
     let broker = backend.broker();
     let unbound = |token: &str| Row {
         refresh_token: secret(token),
         ..bare("at")
     };
-    broker.put(&key("s", "p"), &unbound("rt")).await;
-    assert_eq!(kept(&broker, &key("t", "p"), &bare("at")).await, "");
-    assert_eq!(kept(&broker, &key("s", "p"), &bare("at")).await, "rt");
+    let only_a_subject = Row {
+        upstream_subject: Subject::new("subject-of-u").ok(),
+        ..unbound("rt")
+    };
+    for theirs in [unbound("rt"), only_a_subject] {
+        let silent = Row {
+            refresh_token: None,
+            ..theirs.clone()
+        };
+        broker.put(&key("s", "p"), &theirs).await;
+        assert_eq!(kept(&broker, &key("t", "p"), &silent).await, "");
+        assert_eq!(kept(&broker, &key("s", "p"), &silent).await, "");
+    }
+}
+
+/// A token that has expired is kept only if no other one is known that hasn't. It expires as it did.
+pub async fn carry_prefers_a_token_that_has_not_expired<B: Backend>(backend: B) {
+    let broker = backend.broker();
+    let ending = |token: &str, refresh_end, access_end| Row {
+        refresh_expires_at: in_seconds(refresh_end),
+        expires_at: in_seconds(access_end),
+        ..row("u", token)
+    };
+    let target = key("s", "p");
+    let over = ending("over", -5, 60);
+    broker.put(&target, &over).await;
+    assert_eq!(kept(&broker, &target, &silent("u")).await, "refresh-over");
+    let stored = broker.read(&target).await.unwrap().row;
+    assert_eq!(stored.refresh_expires_at, over.refresh_expires_at);
+
+    // Another one that is over as well doesn't come before the row's own, nor before one that isn't.
+    broker
+        .put(&key("later", "p"), &ending("later", -5, 9_000))
+        .await;
+    assert_eq!(kept(&broker, &target, &silent("u")).await, "refresh-over");
+    broker.put(&key("live", "p"), &ending("live", 60, 30)).await;
+    assert_eq!(kept(&broker, &target, &silent("u")).await, "refresh-live");
+    let fresh = key("new", "p");
+    broker
+        .put(&key("live", "p"), &ending("unknown", 60, 40))
+        .await;
+    assert_eq!(kept(&broker, &fresh, &silent("u")).await, "refresh-live");
 }
 
 /// A token that was refused, or may have been redeemed, is never carried.

@@ -1,7 +1,11 @@
 //! Tests what happens between the read and the write of a call that carries a refresh token
 //! forward.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use testkit::{
     broker::{Broker, request, rules},
@@ -9,10 +13,11 @@ use testkit::{
 };
 use token_broker::{
     error::Error,
-    store::Operation,
-    tokens::{Precondition, StoreTokens},
+    store::{self, Observed, Observer, Operation, Store},
+    tokens::{Precondition, Rules, StoreTokens},
     types::{Row, RowKey},
 };
+use tokio::time::timeout;
 
 use crate::{backend::Backend, meddled::meddled};
 
@@ -103,6 +108,50 @@ pub async fn carry_under_a_precondition_never_drops_a_token<B: Backend>(backend:
         Ok(kept) => assert_eq!(kept, "refresh-other"),
         Err(error) => assert!(matches!(error, Error::RowExists), "{error:?}"),
     }
+}
+
+/// Another caller stores the row again after each read.
+struct Rewriter<S> {
+    other: Broker<S>,
+    key: RowKey,
+    times: AtomicUsize,
+}
+
+impl<S: Store> Observer for Rewriter<S> {
+    async fn done(&self, operation: Operation, _: Option<&store::Error>, _: Duration) {
+        if operation == Operation::Get {
+            self.times.fetch_add(1, Ordering::Relaxed);
+            self.other.put(&self.key, &row("u", "again")).await;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The row changes between each read and write. The call ends by itself, and does so without a storm of attempts.
+pub async fn carry_gives_up_on_a_row_that_keeps_changing<B: Backend>(backend: B) {
+    let key = key("s", "p");
+    let rewriter = Rewriter {
+        other: backend.broker(),
+        key: key.clone(),
+        times: AtomicUsize::new(0),
+    };
+    let rules = Rules {
+        persistence: Duration::from_millis(300),
+        ..rules(backend.tenant())
+    };
+    let broker = Broker::new(Observed::new(backend.store(), rewriter), rules);
+    let request = StoreTokens {
+        carry_forward: true,
+        ..request(&key, &silent())
+    };
+    let stored = timeout(Duration::from_secs(5), broker.store(request)).await;
+    let stored = stored.expect("the call ends by itself");
+    assert!(
+        matches!(stored, Err(Error::StoreUnavailable(_))),
+        "{stored:?}"
+    );
+    let times = broker.backend().observer().times.load(Ordering::Relaxed);
+    assert!((2..=20).contains(&times), "{times} attempts in 300 ms");
 }
 
 /// A login stores one token after the other, and other callers store rows without a refresh token

@@ -104,6 +104,7 @@ impl Model {
 
     /// Returns the refresh token that a row keeps (guarantees, section 2.1).
     fn carried(&self, key: &RowKey, new: &Row) -> Option<String> {
+        new.user_id.as_ref()?;
         let fits = |row: &&Row| {
             row.refresh_token.is_some()
                 && row.user_id == new.user_id

@@ -54,6 +54,10 @@ pub enum Flaw {
     WritesOntoNothing,
     /// The source of a carried token may change before the write.
     IgnoresTheSource,
+    /// A write is sent a second time, on whatever is there then.
+    WritesTwice,
+    /// A delete is sent a second time.
+    DeletesTwice,
     /// A refused write has already removed the row from its user's index.
     ChangesBeforeRefusing,
 

@@ -2,16 +2,23 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync,
 };
 
 use token_broker::{
     error::Unreadable,
-    store::{Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Put, PutOutcome, Store},
+    store::{
+        Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Position, Put,
+        PutOutcome, Store, UserRowKeys,
+    },
     types::{ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
 
-use super::{Flaw, NaiveBackend, state::State};
+use super::{
+    Flaw, NaiveBackend,
+    state::{Kept, State},
+};
 
 /// One broker's handle to the data.
 pub struct NaiveStore {
@@ -68,6 +75,10 @@ impl Store for NaiveStore {
         let flaw = self.flaw();
         let mut state = self.data.state().await;
         let old = state.rows.get(&flaw.row_key(put.key)).cloned();
+        let is_done = old.as_ref().and_then(Kept::version) == Some(put.version);
+        if put.condition != Condition::Always && is_done {
+            return Ok(PutOutcome::Written);
+        }
         if let Some(old) = old.as_ref().filter(|_| flaw == Flaw::ChangesBeforeRefusing) {
             state.unindex(flaw, old);
         }
@@ -86,6 +97,12 @@ impl Store for NaiveStore {
         state.write(flaw, &put);
         state = self.data.gap(Flaw::StoresInTwoSteps, state).await;
         state.index(flaw, &put);
+        if flaw == Flaw::WritesTwice {
+            state = self.data.gap(flaw, state).await;
+            self.remove(&mut state, put.key);
+            state.write(flaw, &put);
+            state.index(flaw, &put);
+        }
         self.cache.lock().unwrap().remove(put.key);
         Ok(PutOutcome::Written)
     }
@@ -136,6 +153,10 @@ impl Store for NaiveStore {
         state.rows.remove(&flaw.row_key(key));
         state = self.data.gap(Flaw::DeletesInTwoSteps, state).await;
         state.unindex(flaw, &kept);
+        state = self.data.gap(Flaw::DeletesTwice, state).await;
+        if flaw == Flaw::DeletesTwice {
+            self.remove(&mut state, key);
+        }
         self.cache.lock().unwrap().remove(key);
         Ok(DeleteOutcome::Deleted)
     }
@@ -178,12 +199,34 @@ impl Store for NaiveStore {
         Ok(rows)
     }
 
-    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
+    /// Lists the rows in the order of hashes. A position is the hash of the last row.
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
         let state = self.data.state().await;
-        let index = state.users.get(&self.flaw().user_key(user));
-        Ok(index
-            .map(|index| index.members.iter().cloned().collect())
-            .unwrap_or_default())
+        let Some(index) = state.users.get(&self.flaw().user_key(user)) else {
+            return Ok(UserRowKeys::default());
+        };
+        let hashed = |key: &RowKey| {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            hasher.finish().to_be_bytes().to_vec()
+        };
+        let mut keys: Vec<_> = index.members.iter().cloned().collect();
+        keys.sort_by_key(hashed);
+        if let Some(position) = position {
+            keys.retain(|key| *hashed(key) > *position.as_bytes());
+        }
+        let more = keys.len() > at_most;
+        keys.truncate(at_most);
+        let next = keys
+            .last()
+            .filter(|_| more)
+            .map(|key| Position::new(hashed(key)));
+        Ok(UserRowKeys { keys, next })
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {

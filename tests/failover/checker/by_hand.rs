@@ -2,7 +2,9 @@
 
 use std::{ops::Range, time::Duration};
 
-use crate::history::{Fit, History, Losses, Misfit, Read, Switch, Value, Write, check, losses};
+use crate::history::{
+    Fit, History, Losses, Misfit, Read, Switch, Value, Write, check, is_done_twice, losses,
+};
 
 const BOUND: u64 = 100;
 
@@ -46,6 +48,7 @@ impl Told {
     fn read(mut self, value: impl Into<Value>, span: Range<u64>) -> Self {
         self.0.reads.push(Read {
             value: value.into(),
+            refresh: None,
             called: ms(span.start),
             returned: ms(span.end),
             note: String::new(),
@@ -298,4 +301,30 @@ fn an_explanation_can_be_read() {
     ] {
         assert!(text.contains(part), "{part:?} isn't in:\n{text}");
     }
+}
+
+/// Writes with an even number carry a refresh token forward.
+#[test]
+fn a_refresh_token_that_was_replaced_or_deleted_does_not_come_back() {
+    let read = |told: Told, refresh: u64| {
+        let mut told = told.read(4, 70..71);
+        told.0.reads[0].refresh = Some(refresh);
+        told
+    };
+    let one = told().stored(1, 10..20);
+    read(one.clone().stored(4, 60..65), 1).fits();
+    read(one.clone().maybe_stored(4, 60..65), 1).fits();
+    read(one.clone().stored(2, 30..40).stored(4, 60..65), 1).fits();
+    read(one.clone().deleted(30..63).stored(4, 60..65), 1).fits();
+    read(one.clone().maybe_deleted(30..40).stored(4, 60..65), 1).fits();
+    read(one.clone().deleted(30..40).stored(4, 60..65), 1).misfits();
+    read(one.clone().stored(3, 30..40).stored(4, 60..65), 1).misfits();
+    read(one.clone().stored(4, 60..65), 3).misfits();
+    let switched = one.deleted(30..40).switch(45..50);
+    assert!(carried_fits(&read(switched.stored(4, 60..65), 1)));
+}
+
+/// Returns whether the history fits but for what a switch took back.
+fn carried_fits(told: &Told) -> bool {
+    !is_done_twice(&told.0, ms(BOUND))
 }

@@ -107,6 +107,7 @@ impl Simulation {
     fn read_at(&self, value: Value, called: u64, returned: u64, note: &str) -> Read {
         Read {
             value,
+            refresh: None,
             called: Duration::from_millis(called),
             returned: Duration::from_millis(returned),
             note: note.to_owned(),

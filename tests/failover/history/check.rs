@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Fit, History, Misfit, Read, Write,
+    Fit, History, Misfit, Read, Write, carried,
     course::{Course, Price},
     explain, twice,
 };
@@ -46,6 +46,7 @@ struct Search<'a> {
 /// Checks a history. A read of a demoted primary may be called up to `bound` after a switch.
 pub(crate) fn check(history: &History, bound: Duration) -> Result<Fit, Misfit> {
     twice::look(history, bound)?;
+    carried::look(history, bound)?;
     let reads = [&history.reads[..], &history.last].concat();
     let mut search = Search {
         writes: &history.writes,
@@ -75,6 +76,11 @@ pub(crate) fn check(history: &History, bound: Duration) -> Result<Fit, Misfit> {
     }
     let fits = search.courses.values().map(|price| price.fit);
     Ok(fits.min().expect("a course is left"))
+}
+
+/// Returns whether a write took effect again after another one.
+pub(crate) fn is_done_twice(history: &History, bound: Duration) -> bool {
+    twice::look(history, bound).is_err() || carried::look(history, bound).is_err()
 }
 
 /// Returns all events, in order.

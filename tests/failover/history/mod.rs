@@ -10,15 +10,17 @@
 //!   report of the new primary. At this instant writes that were not acknowledged may be taken back,
 //!   the latest first: the new primary has a prefix of the old primary's writes, which includes all
 //!   acknowledged ones;
-//! - each read sees the row as it was at some instant between its call and its return.
+//! - each read sees the row as it was at some instant between its call and its return. If the row was written with a
+//!   refresh token that was carried forward, that token was still the row's ([`carried`]).
 //!
 //! A demoted primary may have answered a read that was called no later than the documented bound after a switch. If
 //! such a read doesn't fit, the checker counts it, with its time since the switch. If any other read doesn't fit,
 //! the history is a [`Misfit`].
 //!
-//! The checker of [`testkit::linearizability`] knows neither writes without an answer nor switches. Its shortcut,
-//! that a version that is gone never comes back, doesn't hold here.
+//! The checker of [`testkit::linearizability`] knows no switches. Its shortcut, that a version that is gone never comes
+//! back, doesn't hold here.
 
+mod carried;
 mod check;
 mod course;
 mod explain;
@@ -27,7 +29,7 @@ mod twice;
 
 use std::time::Duration;
 
-pub(crate) use check::check;
+pub(crate) use check::{check, is_done_twice};
 pub(crate) use losses::{Losses, losses};
 
 /// The value of a row: the number of the write that it shows, or no row.
@@ -50,6 +52,8 @@ pub(crate) struct Write {
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
     pub(crate) value: Value,
+    /// The number of the write that brought the row's refresh token.
+    pub(crate) refresh: Option<u64>,
     pub(crate) called: Duration,
     pub(crate) returned: Duration,
     /// The broker that was asked, for an explanation.

@@ -1,7 +1,7 @@
-//! Checks that a write without an answer doesn't take effect twice. Such a write may take effect
-//! late. But once its value has been seen and then overwritten by an acknowledged write, it mustn't
-//! be seen again. The check skips cases with a switch in between, which may have taken the
-//! overwriting back, and it covers only stores, because one deletion looks like another.
+//! Checks that a write doesn't take effect twice. A write without an answer may take effect late. But once its value has
+//! been seen and then overwritten by an acknowledged write, no write may show it again. The check skips cases with a
+//! switch in between, which may have taken the overwriting back, and it covers only stores, because one deletion looks
+//! like another.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) fn look(history: &History, bound: Duration) -> Result<(), Misfit> {
         switches.all(|switch| to < switch.begun || switch.seen + bound < from)
     };
     for write in &history.writes {
-        if write.acknowledged || write.value.is_none() {
+        if write.value.is_none() {
             continue;
         }
         let mut seen: Vec<_> = reads().filter(|read| read.value == write.value).collect();
@@ -29,7 +29,7 @@ pub(super) fn look(history: &History, bound: Duration) -> Result<(), Misfit> {
                 && steady(first.called, again.returned)
             {
                 return Err(Misfit(format!(
-                    "{}: a write without an answer was done twice: {write:?}\n  seen {first:?}\n  \
+                    "{}: a write was done twice: {write:?}\n  seen {first:?}\n  \
                      overwritten {over:?}\n  seen again {again:?}",
                     history.row
                 )));

@@ -11,11 +11,11 @@ use tonic_types::StatusExt;
 use super::Shared;
 use crate::{
     history::Value,
-    rows::{self, RowName},
+    rows::{self, RowName, Shown},
 };
 
-/// The deadline of every call.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+/// The deadline of half of the callers, and of the other half.
+const DEADLINES: [Duration; 2] = [Duration::from_secs(2), Duration::from_millis(300)];
 /// After this time a call counts as one that never ends.
 const NEVER: Duration = Duration::from_secs(20);
 
@@ -40,7 +40,9 @@ pub(crate) struct Call {
     /// The value after the call of each row that it writes.
     pub(crate) writes: Vec<(RowName, Value)>,
     /// The values that the answer showed, if there was an answer.
-    pub(crate) reads: Vec<(RowName, Value)>,
+    pub(crate) reads: Vec<(RowName, Shown)>,
+    /// How long the caller waited at most.
+    pub(crate) deadline: Duration,
 }
 
 impl Call {
@@ -53,7 +55,8 @@ impl Call {
             returned: super::now(),
             answer: Answer::Done,
             writes: Vec::new(),
-            reads: vec![(row, text.and_then(rows::number_in))],
+            reads: vec![(row, text.map(rows::shown_in).unwrap_or_default())],
+            deadline: DEADLINES[0],
         }
     }
 
@@ -70,10 +73,16 @@ impl Call {
     }
 }
 
+/// Returns the deadline of the calls of a caller.
+pub(super) fn deadline_of(caller: usize) -> Duration {
+    DEADLINES[caller % DEADLINES.len()]
+}
+
 /// The call to make.
 pub(super) struct PlannedCall {
     pub(super) name: &'static str,
     pub(super) broker: usize,
+    pub(super) deadline: Duration,
     pub(super) writes: Vec<(RowName, Value)>,
 }
 
@@ -85,12 +94,12 @@ impl PlannedCall {
         shared: &Shared,
         request: Q,
         send: impl FnOnce(Request<Q>) -> F,
-        shown: impl FnOnce(Option<A>) -> Vec<(RowName, Value)>,
+        shown: impl FnOnce(Option<A>) -> Vec<(RowName, Shown)>,
     ) where
         F: Future<Output = Result<Response<A>, Status>>,
     {
         let mut request = Request::new(request);
-        request.set_timeout(DEADLINE);
+        request.set_timeout(self.deadline);
         let called = super::now();
         let ended = tokio::time::timeout(NEVER, send(request)).await;
         let returned = super::now();
@@ -108,6 +117,7 @@ impl PlannedCall {
             answer,
             writes: self.writes,
             reads,
+            deadline: self.deadline,
         });
     }
 }

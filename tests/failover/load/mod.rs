@@ -1,5 +1,6 @@
-//! A steady load. Each writer writes one user's rows for a while, then another user's. Readers read the same rows.
-//! All of them use all brokers.
+//! A steady load. Two writers write one user's rows for a while, then another user's. Readers read the same rows.
+//! All of them use all brokers. Half of the writers and half of the readers have a deadline of 2 s, the others one of
+//! 300 ms.
 //!
 //! Writers must move on to other users: if a row is written again after a switch, it no longer shows a loss.
 
@@ -22,11 +23,13 @@ use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-pub(crate) use call::{Answer, Call, DEADLINE};
+use call::deadline_of;
+pub(crate) use call::{Answer, Call};
 
 use crate::rows::{Round, RowName};
 
-const WRITERS: u32 = 6;
+/// The number of pairs of writers. Both writers of a pair write the rows of the same user.
+const PAIRS: u32 = 3;
 /// The number of readers of each broker.
 const READERS: usize = 3;
 /// How long a caller pauses between two calls, on average.
@@ -38,7 +41,7 @@ pub(crate) struct Shared {
     clients: Vec<TokenBrokerClient<Channel>>,
     calls: Mutex<Vec<Call>>,
     numbers: AtomicU64,
-    /// The number of users that each writer has finished.
+    /// The number of users that each pair has finished.
     done: Vec<AtomicU32>,
     over: AtomicBool,
 }
@@ -61,16 +64,20 @@ impl Load {
             clients,
             calls: Mutex::default(),
             numbers: AtomicU64::new(1),
-            done: (0..WRITERS).map(|_| AtomicU32::new(0)).collect(),
+            done: (0..PAIRS).map(|_| AtomicU32::new(0)).collect(),
             over: AtomicBool::new(false),
         });
         let mut callers = JoinSet::new();
-        for writer in 0..WRITERS {
-            callers.spawn(writer::run(Arc::clone(&shared), writer));
+        for pair in 0..PAIRS {
+            for writer in 0..2 {
+                let deadline = deadline_of(writer);
+                callers.spawn(writer::run(Arc::clone(&shared), pair, deadline));
+            }
         }
         for broker in 0..brokers.len() {
-            for _ in 0..READERS {
-                callers.spawn(reader::run(Arc::clone(&shared), broker));
+            for reader in 0..READERS {
+                let deadline = deadline_of(broker + reader);
+                callers.spawn(reader::run(Arc::clone(&shared), broker, deadline));
             }
         }
         Self { shared, callers }
@@ -138,7 +145,7 @@ impl Calls {
     pub(crate) async fn read_all(&self) -> Vec<Call> {
         for broker in 0..self.shared.clients.len() {
             for row in self.rows() {
-                reader::get(&self.shared, broker, row).await;
+                reader::get(&self.shared, broker, row, deadline_of(0)).await;
             }
         }
         std::mem::take(&mut *self.shared.calls.lock().unwrap())

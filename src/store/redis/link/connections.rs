@@ -89,7 +89,9 @@ pub struct Dial {
 
 /// What is called when the server of a primary is silent or can't be connected to.
 #[derive(Clone)]
-pub struct OnSilence(Arc<dyn Fn(&Arc<Primary>) + Send + Sync>);
+pub struct OnSilence(Arc<Call>);
+
+type Call = dyn Fn(&Arc<Primary>) + Send + Sync;
 
 /// Why the last attempt to connect failed, for callers that wait for a connection in vain.
 #[derive(Clone, Debug, Default)]

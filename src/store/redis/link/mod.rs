@@ -28,10 +28,10 @@ use self::{
     exclusive::Replicas,
     request::Request,
     topology::{Server, ServerSet, Topology},
-    wire::{AtFault, ConnectError, Connection, Connector, ErrorClass, Peer, code},
+    wire::{ConnectError, Connection, Connector, ErrorClass, Peer, code},
 };
 use super::{
-    Durability, RedisOptions,
+    Durability, RedisOptions, Spelling,
     scripts::{Call, Script},
 };
 use crate::store::Error;
@@ -55,7 +55,7 @@ struct Shared {
     topology: Topology,
     sizes: Sizes,
     replicas: Option<Replicas>,
-    spelling: fn(AtFault) -> &'static str,
+    spelling: Spelling,
 }
 
 impl Drop for Shared {
@@ -93,7 +93,7 @@ impl Link {
             topology: Topology::new(options.deployment.clone(), connector),
             sizes,
             replicas: Replicas::of(options.durability),
-            spelling: options.spelling,
+            spelling: options.spelling.clone(),
         };
         Self {
             shared: Arc::new(shared),
@@ -180,8 +180,9 @@ impl Link {
             .connect_to(&server.address, self.shared.sizes.timeout)
             .await;
         let (connection, facts) = connected.map_err(|error| self.no_connection(Some(&error)))?;
-        if facts.run_id != server.run_id {
-            return Err(Error::unavailable("a server was restarted meanwhile"));
+        if facts.run_id != server.run_id || facts.replication_id != server.replication_id {
+            let why = "a server was restarted or replaced meanwhile";
+            return Err(Error::unavailable(why));
         }
         Ok(connection)
     }
@@ -239,7 +240,7 @@ impl Link {
         let Some(error) = error else {
             return Error::unavailable("no connection to Redis: no answer in time");
         };
-        let reason = error.explain(self.shared.spelling);
+        let reason = error.explain(&self.shared.spelling);
         Error::unavailable(format!("no connection to Redis: {reason}"))
     }
 

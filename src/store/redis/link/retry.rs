@@ -16,7 +16,7 @@ use super::{
     topology::Primary,
     wire::{Connection, ErrorClass},
 };
-use crate::store::Error;
+use crate::store::{Error, outstanding::counted};
 
 /// How long to wait before a request is sent again, in milliseconds. The pause doubles each time, so that
 /// many callers don't overload a server that is recovering.
@@ -227,7 +227,7 @@ impl Link {
             let connection = watched.connection.clone();
             let held = (watched, turn);
             let mut channel = Channel::new(connection, held, Some(replicas.wait()));
-            let answer = request.send(&mut channel).await;
+            let answer = counted(request.send(&mut channel)).await;
             return Ok((primary, answer));
         }
     }
@@ -238,7 +238,5 @@ async fn send<H: Send + 'static>(
     held: H,
     request: Request<'_>,
 ) -> RedisResult<Vec<Value>> {
-    request
-        .send(&mut Channel::new(connection, held, None))
-        .await
+    counted(request.send(&mut Channel::new(connection, held, None))).await
 }

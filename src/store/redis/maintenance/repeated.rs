@@ -18,7 +18,8 @@ use crate::store::{
 /// # Errors
 /// Returns the errors of [`Link::write`].
 pub async fn write(link: &Link, cmd: &Cmd) -> Result<Value, Error> {
-    until_known(link.patience(), || link.write(cmd)).await
+    let write = || link.write(cmd);
+    until_known(link.patience(), write(), write, |_| true).await
 }
 
 /// Calls a script.
@@ -32,7 +33,7 @@ pub async fn call(
     args: &[&[u8]],
 ) -> Result<Value, Error> {
     let call = || link.call(script, keys, args, Effect::Writes);
-    until_known(link.patience(), call).await
+    until_known(link.patience(), call(), call, |_| true).await
 }
 
 /// Calls scripts, all at once.
@@ -45,5 +46,5 @@ pub async fn call_each(
     effect: Effect,
 ) -> Result<Vec<Value>, Error> {
     let call = || link.call_each(calls, effect);
-    until_known(link.patience(), call).await
+    until_known(link.patience(), call(), call, |_| true).await
 }

@@ -237,6 +237,23 @@ impl Primaries {
         switched
     }
 
+    /// Begins a new term of the server that holds everything. The connections of the last term get no new requests.
+    pub fn renew(&self) {
+        let mut last = None;
+        self.0.send_modify(|table| {
+            let Some(held) = table.primaries.pop() else {
+                return;
+            };
+            table.terms += 1;
+            let next = Primary::new(held.address.clone(), table.terms);
+            table.primaries = vec![Arc::new(next)];
+            last = Some(held);
+        });
+        if let Some(last) = last {
+            last.leave(Leave::WhenAnswered);
+        }
+    }
+
     /// Leaves all servers, for good.
     pub fn close(&self) {
         let mut left = Vec::new();

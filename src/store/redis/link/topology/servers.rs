@@ -94,9 +94,14 @@ impl Servers {
         const FOLLOWED: &str = "another server became the primary";
         let connecting = async {
             let (connection, facts) = self.connect_to(&primary.address, timeout).await?;
-            if facts.role != "master" && self.mode.fails_over() {
-                let address = &primary.address;
-                return Err(ConnectError::passing(format!("{address} is a replica")));
+            if facts.role != "master" {
+                if self.mode.fails_over() {
+                    let address = &primary.address;
+                    return Err(ConnectError::passing(format!("{address} is a replica")));
+                }
+                // The only server there is. Reads work.
+                connection.state().set_replica();
+                self.doubt.raise();
             }
             if primary.adopt(connection.state()) {
                 Ok((connection, facts))
@@ -106,7 +111,7 @@ impl Servers {
         };
         tokio::select! {
             connected = connecting => {
-                if connected.is_err() {
+                if connected.is_err() && self.mode.fails_over() {
                     self.doubt.raise();
                 }
                 connected

@@ -3,10 +3,10 @@
 use std::{error::Error, io};
 
 use redis::{ErrorKind, RedisError};
-use tokio_rustls::rustls::{self, AlertDescription, CertificateError, InvalidMessage};
+use tokio_rustls::rustls;
 
-use super::{AtFault, Connector, TlsPart};
-use crate::store::redis::{Address, Password};
+use super::{AtFault, Connector};
+use crate::store::redis::{Address, Password, Spelling};
 
 /// Why there is no connection. The text names servers, files and settings, but never a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,9 +24,9 @@ pub struct ConnectError {
 impl ConnectError {
     /// Returns what was found. If a setting is wrong, its name comes first, as `spelling` has it.
     #[must_use]
-    pub fn explain(&self, spelling: fn(AtFault) -> &'static str) -> String {
+    pub fn explain(&self, spelling: &Spelling) -> String {
         match self.at_fault {
-            Some(at_fault) => format!("{}: {self}", spelling(at_fault)),
+            Some(at_fault) => format!("{}: {self}", spelling.name(at_fault)),
             None => self.to_string(),
         }
     }
@@ -86,7 +86,12 @@ impl ConnectError {
     pub(super) fn at_login(connector: &Connector, address: &Address, error: &RedisError) -> Self {
         match error.code() {
             Some("WRONGPASS") => {
-                let found = "refuses the user or the password";
+                let found = match (&connector.access.password, &connector.access.username) {
+                    (Password::None, Some(_)) => {
+                        "asks for a password of this user, and none is set, or the user is disabled"
+                    }
+                    _ => "refuses the user or the password, or the user is disabled",
+                };
                 Self::of(connector.password_setting(), format!("{address} {found}"))
             }
             Some("NOAUTH") => {
@@ -104,6 +109,17 @@ impl ConnectError {
                 AtFault::Url,
                 format!("{address} has no database {}", connector.access.database),
             ),
+            Some("ERR") if is_unknown(error, "SELECT") => Self::of(
+                AtFault::Url,
+                format!(
+                    "{address} knows no SELECT: the command is renamed, and the URL names a database"
+                ),
+            ),
+            // The client keeps the text of a refused SELECT, and not its code.
+            Some("ERR") if text(error).contains("has no permissions") => Self::of(
+                AtFault::Url,
+                format!("{address}: the user may not log in: {}", text(error)),
+            ),
             // Redis' text continues with the command's arguments. A password is among them.
             Some("ERR") if text(error).contains("unknown command") => Self::of(
                 AtFault::Url,
@@ -116,6 +132,17 @@ impl ConnectError {
                 format!("{address} has no password, and one is set"),
             ),
             Some("NOPROTO") => Self::of(AtFault::Url, format!("{address} speaks no RESP3")),
+            Some("DENIED") => Self::of(
+                AtFault::Url,
+                format!(
+                    "{address} is in protected mode: it has no password, and accepts only connections from its \
+                     own machine; set a password there (requirepass, or an ACL user) and here"
+                ),
+            ),
+            Some("ERR") if text(error).contains("max number of clients") => Self::passing(format!(
+                "{address} has as many connections as it allows (maxclients)"
+            )),
+            Some("LOADING") => Self::passing(format!("{address} is still loading its data")),
             Some(code) => Self::passing(format!("{address} answered {code}")),
             None if error.kind() == ErrorKind::RESP3NotSupported => {
                 Self::of(AtFault::Url, format!("{address} is older than Redis 6.2"))
@@ -128,52 +155,17 @@ impl ConnectError {
             None => Self::silence(format!("{address}: the connection ended at the login")),
         }
     }
-
-    fn of_tls(connector: &Connector, address: &Address, error: &rustls::Error) -> Self {
-        let tls = |part| AtFault::Tls(connector.peer, part);
-        match error {
-            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Self::of(
-                connector.tls_setting(),
-                format!("{address} speaks no TLS, and the settings ask for it"),
-            ),
-            rustls::Error::InvalidCertificate(error) => match error {
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => Self::of(
-                    tls(TlsPart::ServerName),
-                    format!("the certificate of {address} is for another name: {error}"),
-                ),
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::of(
-                    tls(TlsPart::Authorities),
-                    format!(
-                        "no authority that is trusted vouches for the certificate of {address}"
-                    ),
-                ),
-                _ => Self::of(
-                    tls(TlsPart::Authorities),
-                    format!("the certificate of {address}: {error}"),
-                ),
-            },
-            rustls::Error::AlertReceived(alert) => match alert {
-                AlertDescription::CertificateRequired
-                | AlertDescription::BadCertificate
-                | AlertDescription::UnknownCA
-                | AlertDescription::CertificateExpired
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::UnsupportedCertificate
-                | AlertDescription::HandshakeFailure => Self::of(
-                    tls(TlsPart::Certificate),
-                    format!("{address} wants another certificate of the broker: {alert:?}"),
-                ),
-                _ => Self::of(AtFault::Url, format!("{address} refuses TLS: {alert:?}")),
-            },
-            _ => Self::of(AtFault::Url, format!("{address}: TLS fails: {error}")),
-        }
-    }
 }
 
 /// Returns what Redis says after the code. An answer to a login contains no keys.
 fn text(error: &RedisError) -> &str {
     error.detail().unwrap_or_default()
+}
+
+/// Whether the server doesn't know `command`. Redis quotes its name.
+fn is_unknown(error: &RedisError, command: &str) -> bool {
+    let name = text(error).strip_prefix("unknown command ");
+    name.is_some_and(|name| name.trim_start_matches(['\'', '`']).starts_with(command))
 }
 
 /// Returns the TLS error that caused `error`.

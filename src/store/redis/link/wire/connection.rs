@@ -1,6 +1,13 @@
 //! A connection over which any number of callers can send at once.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::{task::AbortHandle, time::timeout};
@@ -21,6 +28,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct ConnectionState {
     life: Arc<Life>,
+    is_replica: AtomicBool,
     driver: AbortHandle,
 }
 
@@ -29,6 +37,7 @@ impl Connection {
     pub fn new(opened: Opened, timeout: Duration) -> Self {
         let state = ConnectionState {
             life: opened.life,
+            is_replica: AtomicBool::new(false),
             driver: opened.driver,
         };
         Self {
@@ -168,12 +177,25 @@ impl ConnectionState {
         self.life.end();
     }
 
+    /// Takes note that the connection leads to a replica, and is meant to. It isn't replaced because the server
+    /// refuses a write.
+    pub fn set_replica(&self) {
+        self.is_replica.store(true, Ordering::Relaxed);
+    }
+
     fn note(&self, error: Option<&RedisError>) {
-        // The server was demoted, or wants another password. A connection that is silent is found by its watch.
-        if let Some(error) = error
-            && let ErrorClass::Demoted | ErrorClass::Unauthenticated | ErrorClass::Ended =
-                ErrorClass::of(error)
-        {
+        let Some(error) = error else {
+            return;
+        };
+        let is_over = match ErrorClass::of(error) {
+            // The server was demoted.
+            ErrorClass::Demoted => !self.is_replica.load(Ordering::Relaxed),
+            // The server wants another password, or there is no connection any more.
+            ErrorClass::Unauthenticated | ErrorClass::Ended => true,
+            // A connection that is silent is found by its watch.
+            _ => false,
+        };
+        if is_over {
             self.life.end();
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio_rustls::rustls::{
-    ClientConfig, RootCertStore,
+    self, ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
@@ -70,9 +70,9 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
                 let (chain, key) = (certificates(TlsPart::Certificate, cert)?, private_key(key)?);
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    TlsProblem::new(TlsPart::Certificate, format!("can't be used: {error}"))
-                })?
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| unfit(&error))?
             }
         };
         Ok(Arc::new(config))
@@ -83,13 +83,20 @@ impl Tls {
     /// # Errors
     /// Returns a [`TlsProblem`] if this is neither a host name nor an IP address.
     pub(super) fn name_for(&self, host: &str) -> Result<ServerName<'static>, TlsProblem> {
-        parse_name(self.server_name.as_deref().unwrap_or(host))
+        if let Some(name) = &self.server_name {
+            return parse_name(name);
+        }
+        parse_name(host).map_err(|problem| TlsProblem {
+            found: "no certificate can name the host that the broker connects to: set the name"
+                .to_owned(),
+            ..problem
+        })
     }
 }
 
 fn parse_name(name: &str) -> Result<ServerName<'static>, TlsProblem> {
     ServerName::try_from(name.to_owned())
-        .map_err(|_| TlsProblem::new(TlsPart::ServerName, format!("{name:?} is no host name")))
+        .map_err(|_| TlsProblem::new(TlsPart::ServerName, "is no host name"))
 }
 
 /// Returns the system's authorities. They are read only once, because that takes many milliseconds.
@@ -107,7 +114,10 @@ fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsProblem> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(TlsPart::Authorities, path)? {
         roots.add(certificate).map_err(|error| {
-            TlsProblem::new(TlsPart::Authorities, format!("{}: {error}", path.display()))
+            TlsProblem::new(
+                TlsPart::Authorities,
+                format!("the file holds an unusable certificate: {error}"),
+            )
         })?;
     }
     Ok(Arc::new(roots))
@@ -118,25 +128,54 @@ fn certificates(part: TlsPart, path: &Path) -> Result<Vec<CertificateDer<'static
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(TlsProblem::new(
-            part,
-            format!("{} holds no certificate in PEM", path.display()),
-        )),
+        _ => {
+            let instead = instead(&pem);
+            let found = format!("the file holds no certificate in PEM{instead}");
+            Err(TlsProblem::new(part, found))
+        }
+    }
+}
+
+/// Returns the end of a message that says what a file holds instead, if it can be told.
+fn instead(pem: &[u8]) -> &'static str {
+    let holds = |mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
+    if holds(b"ENCRYPTED") {
+        ": its key is encrypted, and the broker needs one that isn't"
+    } else if holds(b"PRIVATE KEY-----") {
+        ": it holds a private key"
+    } else if holds(b"-----BEGIN CERTIFICATE-----") {
+        ": it holds a certificate"
+    } else if pem.starts_with(&[0x30]) {
+        ": it seems to be in DER"
+    } else {
+        ""
+    }
+}
+
+/// Returns the problem with a certificate and a key that can be read, and not used together.
+fn unfit(error: &rustls::Error) -> TlsProblem {
+    match error {
+        rustls::Error::InconsistentKeys(_) => {
+            TlsProblem::new(TlsPart::Key, "the key isn't that of the certificate")
+        }
+        _ => TlsProblem::new(
+            TlsPart::Certificate,
+            format!("the certificate or its key can't be used: {error}"),
+        ),
     }
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     let pem = zeroize::Zeroizing::new(read(TlsPart::Key, path)?);
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-        TlsProblem::new(
-            TlsPart::Key,
-            format!("{} holds no private key in PEM", path.display()),
-        )
+        let found = format!("the file holds no private key in PEM{}", instead(&pem));
+        TlsProblem::new(TlsPart::Key, found)
     })
 }
 
 fn read(part: TlsPart, path: &Path) -> Result<Vec<u8>, TlsProblem> {
     fs::read(path).map_err(|error: io::Error| {
-        TlsProblem::new(part, format!("{} can't be read: {error}", path.display()))
+        // The path isn't quoted: it may be what the file should hold.
+        TlsProblem::new(part, format!("the file can't be read: {error}"))
     })
 }

@@ -1,0 +1,324 @@
+//! Admission of calls. It limits how many calls are in flight and how many bytes they hold, in the process
+//! and on each connection, and refuses all calls before the broker is ready.
+//!
+//! A call is admitted when its headers have arrived, before its message is read. Its [`Permit`] lasts until
+//! the store has answered, and until the answer has left the process or its stream is gone.
+
+mod bound;
+mod leaving;
+mod permit;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
+
+pub use self::permit::Permit;
+use self::{
+    bound::{Bound, Taken},
+    leaving::Leaving,
+};
+use crate::error::Error;
+
+/// How long a call waits for a place among the large reads.
+const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
+/// How many calls of the process may be at a large read of one kind.
+const LARGE_READS: usize = 16;
+/// How many calls of one connection may do so.
+const LARGE_READS_OF_A_CONNECTION: usize = 8;
+/// One connection may have one part in so many of the calls in flight...
+const PART_OF_CALLS: usize = 8;
+/// ...but this many in any case, if the process may have as many. HTTP/2 recommends no fewer.
+const CALLS_OF_A_CONNECTION: usize = 100;
+/// One connection may have one part in so many of the bytes in flight.
+const PART_OF_BYTES: usize = 4;
+/// How many calls of one connection may be in flight to the services beside the broker's own.
+const ASIDE: usize = 16;
+
+/// The limits of all calls together.
+#[derive(Clone, Copy, Debug)]
+pub struct CallLimits {
+    /// How many may be in flight.
+    pub calls: usize,
+    /// How many bytes their requests and answers may have.
+    pub bytes: usize,
+    /// How many bytes one call may have in any case.
+    pub largest: usize,
+}
+
+/// A read of many rows at once. Each kind has places of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LargeRead {
+    /// The rows of a session.
+    Session,
+    /// The rows of a user.
+    User,
+}
+
+/// The places for each kind of [`LargeRead`].
+type LargeReads = [Arc<Semaphore>; 2];
+
+/// Admits calls. Clones share their state.
+#[derive(Clone, Debug)]
+pub struct Admission(Arc<All>);
+
+/// What all connections share.
+#[derive(Debug)]
+struct All {
+    limits: CallLimits,
+    calls: Arc<Bound>,
+    bytes: Arc<Bound>,
+    large_reads: LargeReads,
+    migrating: AtomicBool,
+}
+
+/// One connection's share of what calls may use.
+#[derive(Debug)]
+pub struct Share {
+    all: Arc<All>,
+    calls: Arc<Bound>,
+    bytes: Arc<Bound>,
+    large_reads: LargeReads,
+    aside: Arc<Bound>,
+    leaving: Leaving,
+}
+
+/// The places for calls to a service beside the broker's own. They aren't among the calls in flight, and a
+/// shutdown doesn't wait for them.
+#[derive(Debug)]
+pub struct SidePlaces(Arc<Bound>);
+
+/// The place of a call to a service beside the broker's own.
+#[derive(Debug)]
+pub struct Aside {
+    _places: [Taken; 2],
+}
+
+impl SidePlaces {
+    /// Makes places for `most` calls at once.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self(Bound::new(most))
+    }
+}
+
+impl CallLimits {
+    /// Returns how many calls one connection may have in flight.
+    #[must_use]
+    pub fn calls_of_a_connection(&self) -> usize {
+        let part = self.calls / PART_OF_CALLS;
+        part.max(CALLS_OF_A_CONNECTION).min(self.calls)
+    }
+
+    fn bytes_of_a_connection(&self) -> usize {
+        (self.bytes / PART_OF_BYTES).max(self.largest)
+    }
+}
+
+impl Admission {
+    /// Makes an admission of calls within `limits`. It refuses all calls as [`Error::Migrating`] until
+    /// [`Admission::open`].
+    #[must_use]
+    pub fn new(limits: CallLimits) -> Self {
+        Self(Arc::new(All {
+            limits,
+            calls: Bound::new(limits.calls),
+            bytes: Bound::new(limits.bytes.max(limits.largest)),
+            large_reads: places_for_large_reads(LARGE_READS),
+            migrating: AtomicBool::new(true),
+        }))
+    }
+
+    /// Starts to admit calls.
+    pub fn open(&self) {
+        self.0.migrating.store(false, Ordering::Release);
+    }
+
+    /// Returns the limits.
+    #[must_use]
+    pub fn limits(&self) -> CallLimits {
+        self.0.limits
+    }
+
+    /// Returns the share of a new connection.
+    #[must_use]
+    pub fn share(&self) -> Arc<Share> {
+        let limits = &self.0.limits;
+        Arc::new(Share {
+            all: Arc::clone(&self.0),
+            calls: Bound::new(limits.calls_of_a_connection()),
+            bytes: Bound::new(limits.bytes_of_a_connection()),
+            large_reads: places_for_large_reads(LARGE_READS_OF_A_CONNECTION),
+            aside: Bound::new(ASIDE),
+            leaving: Leaving::default(),
+        })
+    }
+
+    /// Returns how many calls are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.0.calls.used()
+    }
+
+    /// Waits until no call is in flight.
+    pub async fn drained(&self) {
+        self.0.calls.unused().await;
+    }
+}
+
+impl Share {
+    /// Admits a call of this connection, or refuses it at once.
+    ///
+    /// # Errors
+    /// Returns [`Error::Migrating`] before [`Admission::open`], and [`Error::Overloaded`] while the
+    /// maximum number of calls is in flight.
+    pub fn admit(self: &Arc<Self>) -> Result<Arc<Permit>, Error> {
+        if self.all.migrating.load(Ordering::Acquire) {
+            return Err(Error::Migrating);
+        }
+        let places = taken(&self.calls, &self.all.calls, 1)?;
+        let bytes = taken(&self.bytes, &self.all.bytes, 0)?;
+        Ok(Arc::new(Permit::new(places, bytes, Arc::clone(self))))
+    }
+
+    /// Admits a call to a service beside the broker's own, or refuses it at once.
+    ///
+    /// # Errors
+    /// Returns [`Error::Overloaded`].
+    pub fn admit_aside(&self, places: &SidePlaces) -> Result<Aside, Error> {
+        let _places = taken(&self.aside, &places.0, 1)?;
+        Ok(Aside { _places })
+    }
+
+    /// Returns whether an answer has been leaving since the last call but one of this method.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.leaving.next_generation()
+    }
+}
+
+fn places_for_large_reads(places: usize) -> LargeReads {
+    [(); 2].map(|()| Arc::new(Semaphore::new(places)))
+}
+
+fn taken(own: &Arc<Bound>, all: &Arc<Bound>, amount: usize) -> Result<[Taken; 2], Error> {
+    let own = own.take(amount).ok_or(Error::Overloaded)?;
+    let all = all.take(amount).ok_or(Error::Overloaded)?;
+    Ok([own, all])
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    fn open(calls: usize) -> Admission {
+        let admission = Admission::new(CallLimits {
+            calls,
+            bytes: 64 * KIB,
+            largest: KIB,
+        });
+        admission.open();
+        admission
+    }
+
+    fn is_overloaded<T>(outcome: &Result<T, Error>) -> bool {
+        matches!(outcome, Err(Error::Overloaded))
+    }
+
+    #[test]
+    fn one_call_too_many_is_refused_until_a_place_is_free() {
+        let admission = open(1);
+        let permit = admission.share().admit().unwrap();
+        assert_eq!(admission.in_flight(), 1);
+        assert!(is_overloaded(&admission.share().admit()));
+        drop(permit);
+        assert_eq!(admission.in_flight(), 0);
+        assert!(admission.share().admit().is_ok());
+    }
+
+    #[test]
+    fn a_connection_gets_a_part_of_the_places() {
+        let admission = open(200);
+        let greedy = admission.share();
+        let permits: Vec<_> = (0..100).map(|_| greedy.admit().unwrap()).collect();
+        assert!(is_overloaded(&greedy.admit()));
+        assert!(admission.share().admit().is_ok());
+        drop(permits);
+        assert!(greedy.admit().is_ok());
+    }
+
+    #[test]
+    fn nothing_is_admitted_while_migrating() {
+        let limits = open(1).limits();
+        let admitted = Admission::new(limits).share().admit();
+        assert!(matches!(admitted, Err(Error::Migrating)));
+    }
+
+    #[test]
+    fn a_drain_waits_for_whatever_holds_a_share_in_a_permit() {
+        let admission = open(2);
+        let permit = admission.share().admit().unwrap();
+        let answer = Arc::clone(&permit);
+        let mut drained = Box::pin(admission.drained());
+        assert!(drained.as_mut().now_or_never().is_none());
+        drop(permit);
+        assert!(drained.as_mut().now_or_never().is_none());
+        drop(answer);
+        assert!(drained.now_or_never().is_some());
+    }
+
+    #[test]
+    fn bytes_are_bounded_in_the_process_and_on_each_connection() {
+        let admission = open(100);
+        let shares: Vec<_> = (0..5).map(|_| admission.share()).collect();
+        let first = shares[0].admit().unwrap();
+        first.hold(10 * KIB).unwrap();
+        assert!(is_overloaded(&first.hold(7 * KIB)));
+        first.hold(6 * KIB).unwrap();
+        let others: Vec<_> = shares[1..4].iter().map(|s| s.admit().unwrap()).collect();
+        for other in &others {
+            other.hold(16 * KIB).unwrap();
+        }
+        let last = shares[4].admit().unwrap();
+        assert!(is_overloaded(&last.hold(1)));
+        // The request is gone, and the answer is smaller.
+        first.answered(KIB).unwrap();
+        last.hold(15 * KIB).unwrap();
+        assert!(is_overloaded(&first.answered(2 * KIB)));
+        drop((first, others));
+        last.hold(KIB).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_reads_wait_for_each_other() {
+        let admission = open(100);
+        let share = admission.share();
+        let permits: Vec<_> = (0..9).map(|_| share.admit().unwrap()).collect();
+        for permit in &permits[..8] {
+            permit.large_read(LargeRead::Session).await.unwrap();
+        }
+        assert!(is_overloaded(
+            &permits[8].large_read(LargeRead::Session).await
+        ));
+        let mut waiting = Box::pin(permits[8].large_read(LargeRead::Session));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        permits[0].answered(KIB).unwrap();
+        waiting.await.unwrap();
+        admission
+            .share()
+            .admit()
+            .unwrap()
+            .large_read(LargeRead::Session)
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,121 @@
+//! What a call holds while it is in flight.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken};
+use crate::error::Error;
+
+/// A call's place among the calls in flight, and the bytes that it holds.
+///
+/// Whatever works for the call, or holds its request or its answer, has a share in the permit. The place is
+/// free when the last of them is gone.
+#[derive(Debug)]
+#[must_use = "the call is in flight for as long as its permit is held"]
+pub struct Permit {
+    /// Among the calls of the connection and of the process.
+    _places: [Taken; 2],
+    connection: Arc<Share>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Of the bytes of the connection and of the process.
+    bytes: [Taken; 2],
+    /// Places among the large reads of the connection and of the process.
+    _reading: Option<[OwnedSemaphorePermit; 2]>,
+    /// When the answer began to leave.
+    leaving_since: Option<usize>,
+}
+
+impl Permit {
+    pub(super) fn new(places: [Taken; 2], bytes: [Taken; 2], connection: Arc<Share>) -> Self {
+        Self {
+            _places: places,
+            connection,
+            held: Mutex::new(Held {
+                bytes,
+                _reading: None,
+                leaving_since: None,
+            }),
+        }
+    }
+
+    /// Adds `more` bytes to what the call holds.
+    ///
+    /// # Errors
+    /// Returns [`Error::Overloaded`] if that is more than the connection or the process may hold.
+    pub fn hold(&self, more: usize) -> Result<(), Error> {
+        self.held().grow(more)
+    }
+
+    /// Waits for a place among the calls that read many rows at once. The call keeps the place until the
+    /// size of its answer is known.
+    ///
+    /// # Errors
+    /// Returns [`Error::Overloaded`] if no place becomes free in time.
+    pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
+        let places = async {
+            let connection = Arc::clone(&self.connection.large_reads[of as usize]);
+            let process = Arc::clone(&self.connection.all.large_reads[of as usize]);
+            let connection = connection.acquire_owned().await.ok()?;
+            Some([connection, process.acquire_owned().await.ok()?])
+        };
+        match timeout(WAIT_FOR_LARGE_READS, places).await {
+            Ok(Some(places)) => {
+                self.held()._reading = Some(places);
+                Ok(())
+            }
+            // The semaphores are never closed.
+            Ok(None) | Err(_) => Err(Error::Overloaded),
+        }
+    }
+
+    /// Takes note that the call is answered. From now on it holds the bytes of its answer only.
+    ///
+    /// # Errors
+    /// Returns [`Error::Overloaded`] if the connection or the process may not hold that much.
+    pub fn answered(&self, answer: usize) -> Result<(), Error> {
+        let mut held = self.held();
+        held._reading = None;
+        let before = held.bytes[0].amount();
+        if answer > before {
+            held.grow(answer - before)?;
+        }
+        for bytes in &mut held.bytes {
+            bytes.shrink(answer);
+        }
+        held.leaving_since = Some(self.connection.leaving.begin());
+        Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn grow(&mut self, more: usize) -> Result<(), Error> {
+        let [connection, process] = &mut self.bytes;
+        let before = connection.amount();
+        if !connection.grow(more) {
+            return Err(Error::Overloaded);
+        }
+        if !process.grow(more) {
+            connection.shrink(before);
+            return Err(Error::Overloaded);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let since = self.held().leaving_since;
+        if let Some(generation) = since {
+            self.connection.leaving.end(generation);
+        }
+    }
+}
