@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{
-    Configured, DONE, REFUSED, complain,
+    Configured, DONE, FAILED, REFUSED, complain,
     redis::{Words, report_of},
     report::ReportArgs,
 };
@@ -68,6 +68,13 @@ async fn check(args: &CheckArgs, store: &RedisStore) -> Result<Report, Error> {
 
 /// Tells the operator what is left to do, and returns the exit code.
 fn verdict(report: &Report) -> u8 {
+    if report.is_misnamed() {
+        complain(&format!(
+            "tenant: nothing is stored under {}; see the report for the tenants that hold data",
+            report.tenant
+        ));
+        return FAILED;
+    }
     let (unmended, mendable) = (report.unmended(), report.mendable());
     if unmended == 0 {
         return DONE;

@@ -1,6 +1,9 @@
 //! `token-broker migrate`: migrates the data of older software without serving.
 
+use std::io;
+
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Configured, DONE, REFUSED, complain,
@@ -9,11 +12,11 @@ use super::{
 };
 use crate::{
     config::Config,
-    store::{
-        Error,
-        redis::{
-            RedisStore,
-            maintenance::migration::{Migration, Report, progress},
+    store::redis::{
+        RedisStore,
+        maintenance::{
+            migration::{Migration, Report, progress},
+            tenants::TenantsWithData,
         },
     },
 };
@@ -56,18 +59,50 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     if refused { REFUSED } else { DONE }
 }
 
-async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Result<Report, Error> {
+/// Migrates. On SIGTERM or SIGINT it stops wherever it is, and gives its lease up.
+///
+/// # Errors
+/// Returns what went wrong, for the operator.
+async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Result<Report, String> {
+    let interrupted = interrupted().map_err(|error| format!("can't listen to signals: {error}"))?;
     let migration = Migration::new(store, config.migration.legacy_provider);
     let progress = progress::on_stderr();
-    let report = if args.dry_run {
-        migration.dry_run(progress.as_ref()).await
-    } else if args.finish {
-        migration
-            .finish(config.migration.allow_unmigrated, progress.as_ref())
-            .await
-    } else {
-        migration.run(progress.as_ref()).await
+    let migrating = async {
+        if args.dry_run {
+            migration.dry_run(progress.as_ref()).await
+        } else if args.finish {
+            let allow_unmigrated = config.migration.allow_unmigrated;
+            migration.finish(allow_unmigrated, progress.as_ref()).await
+        } else {
+            migration.run(progress.as_ref()).await
+        }
+    };
+    let report = tokio::select! {
+        report = migrating => report.map_err(|error| error.to_string()),
+        () = interrupted => Err("interrupted".to_owned()),
     };
     progress.end();
+    migration.leases_given_up().await;
+    if report.as_ref().is_ok_and(|report| report.is_empty)
+        && let Ok(others) = TenantsWithData::beside(store).await
+    {
+        let tenant = &config.tenant;
+        complain(&format!(
+            "tenant: {tenant} holds no data; in this Redis {others}"
+        ));
+    }
     report
+}
+
+/// Returns a future that completes when SIGTERM or SIGINT arrives. From this call on, these signals don't kill the
+/// process.
+fn interrupted() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

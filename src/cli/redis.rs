@@ -7,10 +7,7 @@ use serde::Serialize;
 use super::{FAILED, USAGE, complain, report::ReportArgs, runtime};
 use crate::{
     config::{Backend, Config},
-    store::{
-        Error,
-        redis::{Redis, RedisStore},
-    },
+    store::redis::{Redis, RedisStore},
 };
 
 /// The parts of an error message that differ from command to command.
@@ -26,11 +23,11 @@ pub(super) struct Words {
 ///
 /// # Errors
 /// Returns the exit code of the failure, after printing what went wrong on stderr.
-pub(super) fn report_of<T: Display + Serialize>(
+pub(super) fn report_of<T: Display + Serialize, E: Display>(
     config: Config,
     report: ReportArgs,
     words: &Words,
-    work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, Error>,
+    work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, E>,
 ) -> Result<T, u8> {
     let done = on_redis(config, words, work).and_then(|done| match report.print(&done) {
         Ok(()) => Ok(done),
@@ -42,10 +39,10 @@ pub(super) fn report_of<T: Display + Serialize>(
     })
 }
 
-fn on_redis<T>(
+fn on_redis<T, E: Display>(
     config: Config,
     words: &Words,
-    work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, Error>,
+    work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, E>,
 ) -> Result<T, (u8, String)> {
     if config.backend != Backend::Redis {
         return Err((USAGE, format!("backend: must be redis, {}", words.no_redis)));

@@ -118,6 +118,7 @@ impl Settings {
             &read.link,
             &read.durability,
             at_fault::spelling(&self),
+            read.server.max_calls,
             &mut problems,
         );
         named(problems.take())?;

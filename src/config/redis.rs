@@ -36,14 +36,27 @@ pub(super) fn options(
     link: &LinkSettings,
     durability: &DurabilitySettings,
     spelling: Spelling,
+    max_calls: usize,
     problems: &mut Problems,
 ) -> RedisOptions {
+    let username = redis.redis_username.clone();
     let (url, peer) = redis.apart();
     let RedisUrl {
         mut deployment,
         mut access,
         password,
     } = url;
+    if username.is_some() {
+        if access.username.is_some() {
+            let both = "the URL names a user too, and only one may be set";
+            problems.add_together(
+                RedisSettings::redis_username,
+                &[RedisSettings::redis_url],
+                both,
+            );
+        }
+        access.username = username;
+    }
     access.password = peer.password(password, problems);
     access.tls = peer.tls(access.tls, "a URL that begins with rediss", problems);
     match &mut deployment {
@@ -59,7 +72,7 @@ pub(super) fn options(
         connect_timeout: link.redis_connect_timeout,
         timeout: link.redis_timeout,
         failover_wait: link.redis_failover_wait,
-        durability: durability.resolve(),
+        durability: durability.resolve(max_calls),
         spelling,
     }
 }
@@ -137,13 +150,15 @@ impl SentinelSettings {
 }
 
 impl DurabilitySettings {
-    fn resolve(&self) -> Durability {
+    fn resolve(&self, max_calls: usize) -> Durability {
         match self.durability {
             WriteIsDone::OnThePrimary => Durability::Primary,
             WriteIsDone::OnReplicas => Durability::Replicated {
                 replicas: self.durability_replicas,
                 timeout: self.durability_timeout,
                 connections: self.durability_connections,
+                // The other half of the calls is for reads.
+                waiting: max_calls.div_ceil(2),
             },
         }
     }

@@ -68,7 +68,9 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 prepare::migrate(&migration, config.migration.allow_unmigrated).await
             };
             let stragglers = migration.watch_stragglers(config.migration.legacy_sweep_interval);
-            server.run(listener, ready, stragglers, stop).await
+            let ended = server.run(listener, ready, stragglers, stop).await;
+            migration.leases_given_up().await;
+            ended
         }
     }
 }

@@ -18,11 +18,16 @@ pub const LIVENESS: &str = "liveness";
 /// only set once the others have theirs.
 const FOLLOWING: [&str; 2] = [SERVICE_NAME, ""];
 
-/// How long to wait before the store is asked again. The broker notices an outage, or its end, within
-/// twice this pause plus the store's own timeout.
+/// How long to wait before the store is asked again, after it has answered. Each pause is up to a quarter shorter,
+/// so that brokers don't ask all at once.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long the store may take to answer before it counts as unreachable.
-const PATIENCE: Duration = Duration::from_millis(750);
+/// How long to wait before the store is asked again, after it hasn't answered.
+const SECOND_LOOK: Duration = Duration::from_millis(75);
+/// How long the store may take to answer a look.
+const PATIENCE: Duration = Duration::from_millis(600);
+/// How many looks in a row have to fail before the broker is NOT_SERVING. A single slow answer doesn't take all
+/// brokers out at once.
+const FAILURES: u32 = 2;
 
 /// The state of the health service.
 #[derive(Clone, Debug)]
@@ -45,29 +50,33 @@ impl Health {
             .await;
     }
 
-    /// Follows the state of the store for ever.
+    /// Follows the state of the store for ever: up with the first look that succeeds, down with the second in a row
+    /// that fails.
     pub(super) async fn follow(&self, store: &impl StoreHealth) -> Infallible {
-        let mut last = None;
+        let mut looks = Looks::default();
         loop {
             let works = match tokio::time::timeout(PATIENCE, store.ready()).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(error.detail().to_owned()),
                 Err(_) => Err("no answer in time".to_owned()),
             };
-            if last != Some(works.is_ok()) {
-                last = Some(works.is_ok());
+            if let Some(serves) = looks.note(works.is_ok()) {
                 match &works {
                     Ok(()) => tracing::info!("the store is reachable: SERVING"),
                     Err(reason) => tracing::warn!(reason, "the store is not usable: NOT_SERVING"),
                 }
-                let status = if works.is_ok() {
+                let status = if serves {
                     ServingStatus::Serving
                 } else {
                     ServingStatus::NotServing
                 };
                 self.set(status).await;
             }
-            tokio::time::sleep(PAUSE).await;
+            let pause = match works {
+                Ok(()) => PAUSE.mul_f64(rand::random_range(0.75..1.0)),
+                Err(_) => SECOND_LOOK,
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -80,5 +89,136 @@ impl Health {
         for service in FOLLOWING {
             self.0.set_service_status(service, status).await;
         }
+    }
+}
+
+/// What the looks at the store have shown.
+#[derive(Debug, Default)]
+struct Looks {
+    /// Whether the broker serves. `None` before that is known.
+    serves: Option<bool>,
+    /// How many looks in a row have failed.
+    failures: u32,
+}
+
+impl Looks {
+    /// Takes note of a look. Returns whether the broker serves, if that has changed.
+    fn note(&mut self, works: bool) -> Option<bool> {
+        self.failures = if works { 0 } else { self.failures + 1 };
+        let serves = match (works, self.serves) {
+            (true, _) => true,
+            (false, Some(true)) if self.failures < FAILURES => true,
+            (false, _) => false,
+        };
+        (self.serves.replace(serves) != Some(serves)).then_some(serves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        future::pending,
+        sync::{Mutex, PoisonError},
+    };
+
+    use tokio::time::Instant;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+    use super::*;
+    use crate::store::Error;
+
+    /// A store that answers each look as it is told, and then never again.
+    struct Told(Mutex<VecDeque<Answer>>);
+
+    #[derive(Clone, Copy)]
+    enum Answer {
+        Works,
+        Fails,
+        Hangs,
+    }
+
+    impl StoreHealth for Told {
+        async fn ready(&self) -> Result<(), Error> {
+            let answer = {
+                let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                answers.pop_front()
+            };
+            match answer {
+                Some(Answer::Works) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    Ok(())
+                }
+                Some(Answer::Fails) => Err(Error::unavailable("told so")),
+                Some(Answer::Hangs) | None => pending().await,
+            }
+        }
+    }
+
+    /// Returns what a watcher sees during these looks, and how long after the start.
+    async fn seen(answers: &[Answer]) -> Vec<(ServingStatus, Duration)> {
+        let health = Health::new();
+        health.begin().await;
+        let mut watch = HealthClient::new(health.service())
+            .watch(HealthCheckRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        let store = Told(Mutex::new(answers.iter().copied().collect()));
+        let (begun, mut seen) = (Instant::now(), Vec::new());
+        let watching = async {
+            while let Some(told) = watch.message().await.unwrap() {
+                let status = match told.status {
+                    1 => ServingStatus::Serving,
+                    _ => ServingStatus::NotServing,
+                };
+                seen.push((status, begun.elapsed()));
+            }
+        };
+        let span = Duration::from_secs(3);
+        _ = tokio::time::timeout(span, async {
+            tokio::join!(health.follow(&store), watching)
+        })
+        .await;
+        seen
+    }
+
+    fn statuses(seen: &[(ServingStatus, Duration)]) -> Vec<ServingStatus> {
+        seen.iter().map(|(status, _)| *status).collect()
+    }
+
+    use Answer::{Fails, Hangs, Works};
+    use ServingStatus::{NotServing, Serving};
+
+    #[tokio::test(start_paused = true)]
+    async fn one_look_that_fails_or_hangs_changes_nothing() {
+        let looks = [Works, Fails, Works, Hangs, Works, Fails, Works, Works];
+        let seen = seen(&[&looks[..], &[Works; 9]].concat()).await;
+        assert_eq!(statuses(&seen[..2]), [NotServing, Serving]);
+        let down = seen.get(2).map_or(Duration::MAX, |(_, after)| *after);
+        assert!(down > Duration::from_millis(2_500), "{seen:?}");
+    }
+
+    /// A store that hangs from one look on is noticed within 2 s, and its return within 1 s.
+    #[tokio::test(start_paused = true)]
+    async fn down_with_the_second_look_and_up_with_the_first() {
+        let seen = seen(&[Works, Hangs, Hangs, Works]).await;
+        assert_eq!(
+            statuses(&seen[..4]),
+            [NotServing, Serving, NotServing, Serving]
+        );
+        let [up, down, again] = [1, 2, 3].map(|at: usize| seen[at].1);
+        assert!(
+            down - up <= PAUSE + 2 * PATIENCE + SECOND_LOOK + SECOND_LOOK,
+            "{seen:?}"
+        );
+        assert!(down - up < Duration::from_secs(2), "{seen:?}");
+        assert!(again - down < Duration::from_millis(200), "{seen:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_served_before_the_first_look_succeeds() {
+        let seen = seen(&[Fails, Fails, Fails, Works]).await;
+        assert_eq!(statuses(&seen[..2]), [NotServing, Serving]);
     }
 }

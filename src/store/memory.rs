@@ -3,15 +3,15 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::time::Instant;
 
 use super::{
-    Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Put,
-    PutOutcome, Store,
+    Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Position, Put,
+    PutOutcome, Store, UserRowKeys,
 };
 use crate::types::{ProviderName, RowKey, SessionId, StoredRow, UserId, Version};
 
@@ -24,13 +24,25 @@ pub struct MemoryStore(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    sessions: HashMap<SessionId, BTreeMap<ProviderName, StoredRow>>,
-    users: HashMap<UserId, BTreeSet<RowKey>>,
+    sessions: HashMap<SessionId, BTreeMap<ProviderName, Kept>>,
+    /// The rows of each user by their numbers.
+    users: HashMap<UserId, BTreeMap<u64, RowKey>>,
+    /// The last number that was given to a row.
+    last_number: u64,
+    /// Tells the positions of this store from those of another one. It is drawn with the first row.
+    id: u64,
     /// The number of rows.
     rows: usize,
     /// When rows expire, the earliest first. An entry is stale if its row was replaced or deleted: the
     /// version that it names doesn't exist any more. Stale entries are ignored.
     expirations: BinaryHeap<Reverse<Expiration>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    stored: StoredRow,
+    /// The place of the row among the rows of its user. It keeps it when it is stored again.
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -104,39 +116,55 @@ impl State {
     }
 
     fn row(&self, key: &RowKey) -> Option<&StoredRow> {
-        self.sessions.get(&key.session)?.get(&key.provider)
+        let kept = self.sessions.get(&key.session)?.get(&key.provider)?;
+        Some(&kept.stored)
     }
 
     fn version(&self, key: &RowKey) -> Option<Version> {
         self.row(key).map(|stored| stored.version)
     }
 
-    fn remove(&mut self, key: &RowKey) -> bool {
-        let Some(session) = self.sessions.get_mut(&key.session) else {
-            return false;
-        };
-        let Some(stored) = session.remove(&key.provider) else {
-            return false;
-        };
+    fn remove(&mut self, key: &RowKey) -> Option<Kept> {
+        let session = self.sessions.get_mut(&key.session)?;
+        let kept = session.remove(&key.provider)?;
         if session.is_empty() {
             self.sessions.remove(&key.session);
         }
         self.rows -= 1;
-        if let Some(user) = &stored.row.user_id
+        if let Some(user) = &kept.stored.row.user_id
             && let Some(keys) = self.users.get_mut(user)
         {
-            keys.remove(key);
+            keys.remove(&kept.number);
             if keys.is_empty() {
                 self.users.remove(user);
             }
         }
-        true
+        Some(kept)
+    }
+
+    fn next_number(&mut self) -> u64 {
+        if self.id == 0 {
+            self.id = rand::random();
+        }
+        self.last_number += 1;
+        self.last_number
+    }
+
+    /// Returns the number at which a listing continues.
+    fn start(&self, position: Option<&Position>) -> u64 {
+        let number = position.and_then(|position| {
+            let bytes: &[u8; 16] = position.as_bytes().try_into().ok()?;
+            let (id, number) = bytes.split_at(8);
+            let is_own = id == self.id.to_be_bytes();
+            is_own.then_some(u64::from_be_bytes(number.try_into().ok()?))
+        });
+        number.unwrap_or(0)
     }
 
     /// Removes the rows of `keys`. Returns how many there were.
     fn remove_all<'a>(&mut self, keys: impl IntoIterator<Item = &'a RowKey>) -> u64 {
         keys.into_iter()
-            .map(|key| u64::from(self.remove(key)))
+            .map(|key| u64::from(self.remove(key).is_some()))
             .sum()
     }
 
@@ -162,7 +190,10 @@ impl State {
             return PutOutcome::TooManyProviders;
         }
 
-        self.remove(put.key);
+        let replaced = self.remove(put.key);
+        let number = replaced
+            .filter(|kept| kept.stored.row.user_id == put.row.user_id)
+            .map_or_else(|| self.next_number(), |kept| kept.number);
         if let Some(span) = put.keep_for {
             let (at, version) = (Instant::now() + span, put.version);
             self.expirations.push(Reverse(Expiration {
@@ -175,14 +206,14 @@ impl State {
             self.users
                 .entry(user.clone())
                 .or_default()
-                .insert(put.key.clone());
+                .insert(number, put.key.clone());
         }
         let stored = StoredRow {
             row: put.row.clone(),
             version: put.version,
         };
         let session = self.sessions.entry(put.key.session.clone()).or_default();
-        session.insert(put.key.provider.clone(), stored);
+        session.insert(put.key.provider.clone(), Kept { stored, number });
         self.rows += 1;
         self.compact();
         PutOutcome::Written
@@ -207,7 +238,7 @@ impl Store for MemoryStore {
         let state = self.state();
         let rows = state.sessions.get(session).into_iter().flatten();
         Ok(rows
-            .map(|(provider, row)| (provider.clone(), Ok(row.clone())))
+            .map(|(provider, kept)| (provider.clone(), Ok(kept.stored.clone())))
             .collect())
     }
 
@@ -241,18 +272,26 @@ impl Store for MemoryStore {
     async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
         let mut state = self.state();
         let keys = state.users.get(user).cloned().unwrap_or_default();
-        Ok(state.remove_all(&keys))
+        Ok(state.remove_all(keys.values()))
     }
 
-    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
         let state = self.state();
-        Ok(state
-            .users
-            .get(user)
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect())
+        let Some(rows) = state.users.get(user) else {
+            return Ok(UserRowKeys::default());
+        };
+        let mut rest = rows.range(state.start(position)..);
+        let keys = rest.by_ref().take(at_most).map(|(_, key)| key.clone());
+        let keys = keys.collect();
+        let next = rest.next().map(|(number, _)| {
+            Position::new([state.id.to_be_bytes(), number.to_be_bytes()].concat())
+        });
+        Ok(UserRowKeys { keys, next })
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {

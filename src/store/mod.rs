@@ -70,9 +70,20 @@ pub trait Store: Send + Sync + 'static {
         keys: &[RowKey],
     ) -> impl Future<Output = Result<Vec<Option<Decoded>>, Error>> + Send;
 
-    /// Returns the keys of the user's rows. All rows that exist during the whole call are among them. Some of
-    /// the keys may belong to rows that don't exist any more, or are no longer the user's.
-    fn user_rows(&self, user: &UserId) -> impl Future<Output = Result<Vec<RowKey>, Error>> + Send;
+    /// Returns the keys of at most `at_most` of the user's rows, from `position` on. `None` is the beginning. There
+    /// may be fewer keys, or none, although more rows follow. What this costs depends on `at_most` and not on how
+    /// many rows the user has.
+    ///
+    /// Who calls this from the beginning until nothing follows gets the key of each row that exists all that time.
+    /// A key may come twice if rows were stored or deleted, or if another server took over meanwhile. Some of the
+    /// keys may belong to rows that don't exist any more, or are no longer the user's. A position that isn't one
+    /// of this store's counts as the beginning.
+    fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> impl Future<Output = Result<UserRowKeys, Error>> + Send;
 
     /// Deletes one row. If `version` is given, deletes the row only if it has this version.
     fn delete(
@@ -119,6 +130,34 @@ pub trait Health: Send + Sync + 'static {
 pub trait FullStore: Store + Identities + Health {}
 
 impl<S: Store + Identities + Health> FullStore for S {}
+
+/// A position among the rows of a user. Only the store that made it knows what it means. It tells nobody else
+/// anything about the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(Vec<u8>);
+
+impl Position {
+    /// Returns the position that consists of these bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The keys of some of a user's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserRowKeys {
+    /// The keys.
+    pub keys: Vec<RowKey>,
+    /// Where the rest begins. `None` if nothing follows.
+    pub next: Option<Position>,
+}
 
 /// A write and its conditions.
 #[derive(Clone, Copy, Debug)]

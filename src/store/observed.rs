@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Put, PutOutcome, Store,
+    Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Position, Put,
+    PutOutcome, Store, UserRowKeys,
 };
 use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
 
@@ -102,8 +103,13 @@ impl<S: Store, O: Observer> Store for Observed<S, O> {
         self.observe(Operation::GetMany, call).await
     }
 
-    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
-        let call = self.inner.user_rows(user);
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
+        let call = self.inner.user_rows(user, position, at_most);
         self.observe(Operation::UserRows, call).await
     }
 
@@ -248,7 +254,7 @@ mod tests {
         for _ in 0..3 {
             store.get_session(&session).await.unwrap();
         }
-        drop(store.user_rows(&UserId::new("u").unwrap()));
+        drop(store.user_rows(&UserId::new("u").unwrap(), None, 1));
         let figures = store.observer();
         assert_eq!(figures.tally(Operation::GetSession).ended, 3);
         assert_eq!(figures.tally(Operation::GetSession).failed, 0);

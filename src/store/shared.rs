@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Put, PutOutcome, Store,
+    Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Position, Put,
+    PutOutcome, Store, UserRowKeys,
 };
 use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
 
@@ -29,8 +30,13 @@ impl<S: Store> Store for Arc<S> {
         S::get_many(self, keys).await
     }
 
-    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
-        S::user_rows(self, user).await
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
+        S::user_rows(self, user, position, at_most).await
     }
 
     async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {

@@ -80,23 +80,22 @@ impl<S: Store> Tokens<S> {
         if self.rules.rotating_providers.contains(&key.provider) {
             return Ok(None);
         }
-        let mut keys = self.store.user_rows(user).await?;
-        keys.retain(|other| other.provider == key.provider && other != key);
         let mut latest = None::<(RowKey, StoredRow)>;
-        let mut rows = UserRows::new(&self.store, user, &keys);
-        while let Some(chunk) = rows.next(usize::MAX).await? {
+        let mut rows = UserRows::new(&self.store, user, &key.provider);
+        while let Some(chunk) = rows.next().await? {
             for (other, decoded) in chunk {
                 let Ok(stored) = decoded else { continue };
-                let is_usable = stored.row.upstream_subject.as_ref() == Some(subject)
+                let is_usable = other != *key
+                    && stored.row.upstream_subject.as_ref() == Some(subject)
                     && stored.row.usable_refresh_token().is_some();
                 let is_live = stored.row.refresh_token_is_live(now);
-                let is_later = |(_, best): &(_, StoredRow)| {
-                    let best_is_live = best.row.refresh_token_is_live(now);
-                    is_live > best_is_live
-                        || is_live == best_is_live && expires_later(&stored, best)
-                };
+                let is_later =
+                    |(_, best): &(_, StoredRow)| match best.row.refresh_token_is_live(now) {
+                        best_is_live if best_is_live == is_live => expires_later(&stored, best),
+                        best_is_live => !best_is_live,
+                    };
                 if is_usable && latest.as_ref().is_none_or(is_later) {
-                    latest = Some((other.clone(), stored));
+                    latest = Some((other, stored));
                 }
             }
         }

@@ -1,6 +1,11 @@
 //! Listing a user's rows page by page, without their tokens.
 
-use super::{Tokens, UserRows, log_unreadable, page_token};
+use std::collections::HashSet;
+
+use super::{
+    Tokens, log_unreadable, page_token,
+    user_rows::{CHUNK, own_rows},
+};
 use crate::{
     error::Error,
     store::Store,
@@ -28,7 +33,7 @@ pub struct UserSession {
 /// One page of a listing of a user's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The rows, ordered by session and provider.
+    /// The rows, in no particular order.
     pub sessions: Vec<UserSession>,
     /// The page token of the next page. `None` on the last page.
     pub next: Option<String>,
@@ -36,7 +41,10 @@ pub struct Page {
 
 impl<S: Store> Tokens<S> {
     /// Lists at most `page_size` rows of a user, beginning after `page_token`. A `page_size` of 0 stands for
-    /// 100, and one above 1,000 for 1,000.
+    /// 100, and one above 1,000 for 1,000. The last page may be empty.
+    ///
+    /// The pages together have each row that is there all the time. A row may come twice if others are stored or
+    /// deleted, or another server takes over, between two pages.
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] if `page_token` isn't one of this user's.
@@ -52,35 +60,40 @@ impl<S: Store> Tokens<S> {
             page_size.min(MAX_PAGE)
         };
         let tenant = &self.rules.tenant;
-        let after = page_token
+        let mut position = page_token
             .map(|token| page_token::decode(token, tenant, user))
             .transpose()?;
 
-        let mut keys = self.store.user_rows(user).await?;
-        keys.sort_unstable();
-        keys.dedup();
-        let start = after.map_or(0, |after| keys.partition_point(|key| *key <= after));
-        let mut rows = UserRows::new(&self.store, user, &keys[start..]);
-        let mut page = Page::default();
-        while page.sessions.len() < size
-            && let Some(chunk) = rows.next(size - page.sessions.len()).await?
-        {
-            for (key, decoded) in chunk {
-                match decoded {
-                    Ok(stored) => page.sessions.push(UserSession {
-                        key: key.clone(),
-                        client_id: stored.row.client_id.clone(),
-                        expires_at: stored.row.expires_at,
-                        updated_at: stored.row.updated_at,
-                    }),
-                    Err(unreadable) => log_unreadable(&key.provider, &unreadable),
+        let (mut page, mut listed) = (Page::default(), HashSet::new());
+        loop {
+            let missing = size - page.sessions.len();
+            let found = self
+                .store
+                .user_rows(user, position.as_ref(), missing)
+                .await?;
+            let mut keys = found.keys;
+            keys.retain(|key| listed.insert(key.clone()));
+            while !keys.is_empty() {
+                let rest = keys.split_off(keys.len().min(CHUNK));
+                for (key, decoded) in own_rows(&self.store, user, keys).await? {
+                    match decoded {
+                        Ok(stored) => page.sessions.push(UserSession {
+                            key,
+                            client_id: stored.row.client_id,
+                            expires_at: stored.row.expires_at,
+                            updated_at: stored.row.updated_at,
+                        }),
+                        Err(unreadable) => log_unreadable(&key.provider, &unreadable),
+                    }
                 }
+                keys = rest;
+            }
+            position = found.next;
+            if position.is_none() || page.sessions.len() >= size {
+                break;
             }
         }
-        if !rows.is_exhausted() {
-            let last = page.sessions.last();
-            page.next = last.map(|last| page_token::encode(&last.key, tenant, user));
-        }
+        page.next = position.map(|position| page_token::encode(&position, tenant, user));
         Ok(page)
     }
 }

@@ -168,11 +168,9 @@ impl<S: Store> Tokens<S> {
         user: &UserId,
         provider: &ProviderName,
     ) -> Result<StoredRow, Error> {
-        let mut keys = self.store.user_rows(user).await?;
-        keys.retain(|key| key.provider == *provider);
         let (mut latest, mut unreadable) = (None::<StoredRow>, None);
-        let mut rows = UserRows::new(&self.store, user, &keys);
-        while let Some(chunk) = rows.next(usize::MAX).await? {
+        let mut rows = UserRows::new(&self.store, user, provider);
+        while let Some(chunk) = rows.next().await? {
             for (_, decoded) in chunk {
                 match decoded {
                     Ok(stored)

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// The name of one auth server's isolated data, written `namespace:name`.
 ///
 /// Each part matches `[a-z0-9]([a-z0-9.-]*[a-z0-9])?` and has at most 253 bytes (guarantees, section 1).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tenant(String);
 
 /// Why a string is not a tenant.

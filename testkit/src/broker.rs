@@ -132,7 +132,7 @@ impl<S: Store> Broker<S> {
         self.delete(key, None).await.unwrap()
     }
 
-    /// Returns all rows that the listing of a user shows, over all pages.
+    /// Returns all rows that the listing of a user shows, over all pages, in the order of their keys.
     pub async fn listed(&self, user: &UserId) -> Vec<RowKey> {
         let mut keys = Vec::new();
         let mut next = None;
@@ -142,6 +142,7 @@ impl<S: Store> Broker<S> {
             keys.extend(page.sessions.into_iter().map(|session| session.key));
             next = page.next;
             if next.is_none() {
+                keys.sort_unstable();
                 return keys;
             }
         }

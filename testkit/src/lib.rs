@@ -10,6 +10,7 @@ pub mod cluster;
 mod cluster_nodes;
 pub mod deployment;
 pub mod failover;
+pub mod half_open;
 pub mod launch;
 pub mod linearizability;
 pub mod link;

@@ -150,10 +150,17 @@ pub const DAMAGES: &[Damage] = &[
     },
     Damage {
         name: "misspelled-row-in-a-session",
-        kind: FindingKind::ForeignMember,
+        kind: FindingKind::DanglingMember,
         key: "@upstream:%61:p",
         index: "@upstream:idx:$a",
         commands: "SADD @upstream:idx:$a @upstream:%61:p",
+    },
+    Damage {
+        name: "misspelled-no-row-at-a-user",
+        kind: FindingKind::ForeignMember,
+        key: "@upstream:%61$:p",
+        index: "@user:upstream:$u",
+        commands: "HSET @upstream:%61$:p a b\nSADD @user:upstream:$u @upstream:%61$:p",
     },
     Damage {
         name: "no-identity-in-the-set-of-identities",

@@ -7,6 +7,7 @@
 //! | all of them are mended under load, and no healthy row is touched | `repair` |
 //! | a healthy tenant under load is healthy: `CHECK_ROWS` says how large | `healthy` |
 //! | what other software leaves behind isn't damage | `others` |
+//! | a tenant without data: its name may be wrong | `misnamed` |
 //! | writes and crashes between the steps of a check | `races` |
 //! | a slot of a cluster moves during a check | `moving` |
 //! | a check that isn't atomic would report false damage; the audit notices unmended damage | `teeth` |
@@ -20,6 +21,7 @@
 mod damage;
 mod healthy;
 mod load;
+mod misnamed;
 mod moving;
 mod others;
 mod planted;

@@ -78,6 +78,56 @@ async fn a_plainly_spelled_user() {
     assert_eq!(found(&look(&tenant).await), [due]);
 }
 
+/// Other software doesn't encode ids. Its rows are none of the broker's, and a repair leaves them in its indexes.
+#[tokio::test]
+async fn rows_that_other_software_spells_in_its_own_way_stay_where_they_are() {
+    let tenant = tenant();
+    let odd = [
+        "a:b", "a:b:c", "50%", "%61", "x y", "{z}", "a\u{1f}b", ":", "s",
+    ];
+    for session in odd {
+        for provider in ["p q", "p:q", "%"] {
+            let row = tenant.key(&format!("upstream:{session}:{provider}"));
+            let json = r#"{"provider_id":"p","access_token":"x","user_id":"u:1"}"#;
+            tenant.run::<()>(&["SET", &row, json]);
+            for index in ["user:upstream:u:1", "user:upstream:u%3A1"] {
+                tenant.run::<()>(&["SADD", &tenant.key(index), &row]);
+            }
+            let index = tenant.key(&format!("upstream:idx:{session}"));
+            tenant.run::<()>(&["SADD", &index, &row]);
+        }
+    }
+    let null = tenant.key("upstream:n:u:l");
+    tenant.run::<()>(&["SET", &null, "null"]);
+    tenant.run::<()>(&["SADD", &tenant.key("upstream:idx:n"), &null]);
+    let before = tenant.snapshot();
+    for report in [look(&tenant).await, repair(&tenant).await] {
+        assert_eq!(found(&report), [], "{report}");
+        assert!(report.counts.others_rows > 2 * 24, "{report}");
+    }
+    assert!(tenant.snapshot() == before);
+
+    // What is gone is gone, whoever wrote it. What is another session's or user's is that, too.
+    tenant.run::<()>(&["DEL", &null]);
+    let (session, user) = (tenant.key("upstream:idx:s"), tenant.key("user:upstream:v"));
+    let row = tenant.key("upstream:a:b:p q");
+    for index in [&session, &user] {
+        tenant.run::<()>(&["SADD", index, &row]);
+    }
+    let report = repair(&tenant).await;
+    let index = tenant.key("upstream:idx:n");
+    assert_eq!(
+        found(&report),
+        [
+            (FindingKind::RowOfAnotherSession, &*row, Some(&*session)),
+            (FindingKind::RowOfAnotherUser, &row, Some(&user)),
+            (FindingKind::IndexWithoutRows, &index, None),
+        ]
+    );
+    assert_eq!(report.mended(), 3);
+    assert_eq!(found(&look(&tenant).await), []);
+}
+
 /// Expired rows leave members behind. The report counts them, but not as damage.
 #[tokio::test]
 async fn rows_that_expired() {

@@ -1,6 +1,6 @@
 //! Tests the report that the operator reads.
 
-use testkit::rows::*;
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
 use token_broker::store::redis::maintenance::{check::Check, progress::Silent};
 
 use crate::{damage::DAMAGES, look, repair, tenant};
@@ -22,6 +22,20 @@ async fn the_report_of_a_sound_tenant_is_short() {
         "Damage: none",
     ];
     assert_eq!(lines[1..], rest);
+}
+
+/// A Redis that may evict keys breaks what the check verifies, sooner or later.
+#[tokio::test]
+async fn a_redis_that_may_evict_is_named() {
+    let server = RedisServer::start_with(&["--maxmemory-policy", "volatile-lru"]);
+    let report = look(&RedisTenant::on(&server)).await;
+    assert_eq!(report.eviction.as_deref(), Some("volatile-lru"));
+    let text = report.to_string();
+    let line = text.lines().find(|line| line.starts_with("Eviction: "));
+    assert!(
+        line.is_some_and(|line| line.contains("volatile-lru")),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -48,7 +62,7 @@ async fn every_damage_is_named_and_every_line_says_what_to_do() {
         let meaning = text.lines().nth(at + 1).unwrap();
         assert!(meaning.ends_with(remedy), "{meaning}");
     }
-    assert!(text.contains("Left over: 5 (no damage"), "{text}");
+    assert!(text.contains("Left over: 6 (no damage"), "{text}");
     let text = repair(&tenant).await.to_string();
     assert!(text.contains("Damage: 21, of which 5 not mended"), "{text}");
     assert!(text.contains("; mended\n"));

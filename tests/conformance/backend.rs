@@ -85,7 +85,8 @@ impl Backend for MemoryBackend {
     }
 
     async fn user_index_size(&self, user: &UserId) -> usize {
-        self.0.user_rows(user).await.unwrap().len()
+        let rows = self.0.user_rows(user, None, usize::MAX).await.unwrap();
+        rows.keys.len()
     }
 
     /// The rows are Rust values and need no decoding.

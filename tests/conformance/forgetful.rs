@@ -10,7 +10,10 @@ use std::{
 };
 
 use token_broker::{
-    store::{Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Put, PutOutcome, Store},
+    store::{
+        Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Position, Put, PutOutcome,
+        Store, UserRowKeys,
+    },
     types::{ProviderName, RowKey, SessionId, UserId, Version},
 };
 use tokio::time::sleep;
@@ -151,8 +154,13 @@ impl<S: Store> Store for Forgetful<S> {
         self.inner.get_many(keys).await
     }
 
-    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
-        self.inner.user_rows(user).await
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
+        self.inner.user_rows(user, position, at_most).await
     }
 
     async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {

@@ -56,6 +56,7 @@ macro_rules! every_case {
                 a_page_has_a_size,
                 a_listing_survives_changes_between_pages,
                 a_forged_page_token_is_refused,
+                a_page_token_names_no_session,
             }
             lifetime {
                 a_row_that_died_is_gone_for_every_reader,

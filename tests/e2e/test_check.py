@@ -100,6 +100,30 @@ def test_a_list_has_a_length(served):
     assert "and 5 more" in done.stdout
 
 
+def test_a_tenant_that_is_not_there(served):
+    redis, _ = served
+    done = check(redis, "--tenant", "prod:typo")
+    assert done.returncode == 1
+    assert "tenant: nothing is stored under prod:typo" in done.stderr
+    assert "In this Redis these do: default:default" in done.stdout
+    report = json.loads(check(redis, "--tenant", "prod:typo", "--report", "json").stdout)
+    assert report["tenants_with_data"] == {"names": ["default:default"], "are_all": True}
+
+    # Nothing is to be migrated there, which is no failure. But the operator may have meant another one.
+    for more in (["--dry-run"], [], ["--finish"]):
+        options = ["--backend", "redis", "--redis-url", redis.url, "--tenant", "prod:typo"]
+        done = run("migrate", *options, *more)
+        assert done.returncode == 0
+        assert "tenant: prod:typo holds no data; in this Redis these do: default:default" in done.stderr
+    # From now on the tenant is known: it is merely empty.
+    assert check(redis, "--tenant", "prod:typo").returncode == 0
+
+    redis.command("FLUSHALL")
+    done = check(redis)
+    assert done.returncode == 0, "a new Redis, in which nobody has anything yet"
+    assert "In this Redis no tenant does" in done.stdout
+
+
 def test_bad_usage_and_a_redis_that_is_not_there(redis):
     assert run("check").returncode == 2, "the default backend keeps nothing"
     assert run("check", "--backend", "redis", "--report", "xml").returncode == 2

@@ -10,6 +10,7 @@ mod cluster;
 mod fault;
 mod half_moved;
 mod history;
+mod listing;
 mod load;
 mod outcome;
 mod report;

@@ -72,10 +72,13 @@ impl Round {
     /// Returns the row to store. Each token contains the number of the write. A write that carries a refresh token
     /// forward brings none.
     pub(crate) fn tokens(&self, row: RowName, number: u64) -> UpstreamTokens {
-        let own = !carries(number);
+        let refresh_token = match carries(number) {
+            true => String::new(),
+            false => format!("refresh {number}"),
+        };
         UpstreamTokens {
             access_token: format!("access {number}"),
-            refresh_token: own.then(|| format!("refresh {number}")).unwrap_or_default(),
+            refresh_token,
             user_id: self.user(row.user),
             ..UpstreamTokens::default()
         }
@@ -89,7 +92,7 @@ pub(crate) fn prefix(tenant: &str) -> String {
 
 /// Returns whether the write with this number carries a refresh token forward.
 pub(crate) fn carries(number: u64) -> bool {
-    number % 2 == 0
+    number.is_multiple_of(2)
 }
 
 /// Returns what a reader was shown.

@@ -76,8 +76,9 @@ async fn die(tenant: &OldTenant, at: usize, fate: Fate) -> bool {
         .migration_at(proxy.port(), MAPPING)
         .run(&Silent)
         .await;
-    assert_eq!(run.is_err(), proxy.was_cut());
-    run.is_ok()
+    // If only the last command is lost, which gives up the lease, the work is done.
+    assert!(run.is_ok() || proxy.was_cut());
+    !proxy.was_cut()
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 //! | M5 idempotent, many replicas, continues after a crash | `replicas`, `crash`, `process` |
 //! | M6 what can't be migrated | `failures` |
 //! | M7 the record, the grace period, stragglers | `start`, `grace`, `stragglers` |
+//! | M7 every server, although servers change | `moving`, `there_and_back` |
 //! | M8 dry run and progress | `dry_run` |
 //!
 //! `foreign` tests that nothing else is touched. `teeth` tests that these tests notice damage. `speed` measures the
@@ -40,3 +41,4 @@ mod speed;
 mod start;
 mod stragglers;
 mod teeth;
+mod there_and_back;

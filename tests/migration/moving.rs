@@ -57,8 +57,8 @@ async fn migrate_under(
     report
 }
 
-/// Plants rows of the older layout, each with its member in the user's set.
-fn plant(tenant: &RedisTenant) {
+/// Plants rows of the older layout, each with its member in the user's set. Waits until `replicas` have them.
+pub fn plant(tenant: &RedisTenant, replicas: u32) {
     let mut rows = redis::pipe();
     for number in 0..ROWS {
         let key = tenant.key(&format!("upstream:s{number}"));
@@ -73,11 +73,12 @@ fn plant(tenant: &RedisTenant) {
     let mut raw = tenant.raw();
     rows.exec(&mut raw).unwrap();
     // A replica that takes over must have the rows.
-    redis::cmd("WAIT").arg(1).arg(5_000).exec(&mut raw).unwrap();
+    let wait = redis::cmd("WAIT").arg(replicas).arg(5_000).clone();
+    wait.exec(&mut raw).unwrap();
 }
 
 /// Checks that all data is in its place, and that no old data is left.
-fn is_migrated(tenant: &RedisTenant) {
+pub fn is_migrated(tenant: &RedisTenant) {
     let snapshot = tenant.snapshot();
     for number in 0..ROWS {
         let row = snapshot.text(&tenant.key(&format!("upstream:s{number}:okta")));
@@ -117,7 +118,7 @@ async fn m7_a_slot_moves_under_a_migration() {
     let cluster = Cluster::start(&cluster::Options::default());
     cluster.settled().await;
     let (tenant, first, last) = tenant_of_the_last(&cluster);
-    plant(&tenant);
+    plant(&tenant, 1);
     let slot = slot_of(tenant.name());
     let begun = |now: &MigrationProgress| now.migrated > 0;
     let report = migrate_under(&tenant, begun, || cluster.move_slot(slot, last, first)).await;
@@ -131,7 +132,7 @@ async fn m7_the_primary_of_a_slot_dies_under_a_migration() {
     let cluster = Cluster::start(&cluster::Options::default());
     cluster.settled().await;
     let (tenant, _, last) = tenant_of_the_last(&cluster);
-    plant(&tenant);
+    plant(&tenant, 1);
     let begun = |now: &MigrationProgress| now.migrated > 0;
     migrate_under(&tenant, begun, || cluster.nodes[last].kill()).await;
     assert_ne!(cluster.owner_of(slot_of(tenant.name())), Some(last));
@@ -143,7 +144,7 @@ async fn m7_a_primary_dies_under_a_migration() {
     let sentinels = Sentinels::start(&sentinel::Options::default());
     sentinels.settled().await;
     let tenant = RedisTenant::on(&sentinels);
-    plant(&tenant);
+    plant(&tenant, 1);
     let primary = sentinels.primary().unwrap();
     let begun = |now: &MigrationProgress| now.migrated > 0;
     migrate_under(&tenant, begun, || sentinels.servers[primary].kill()).await;

@@ -4,10 +4,12 @@
 use std::{
     process::{Command, Output, Stdio},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
-use testkit::broker_process::program;
+use testkit::broker_process::{BrokerProcess, program};
 use testkit::resp_proxy::{Fate, RespProxy};
+use testkit::waiting::until;
 use tokio::sync::Notify;
 
 use crate::{
@@ -109,6 +111,140 @@ async fn m5_killed_at_every_step() {
     for count in 0..=ROWS.len() {
         assert!(survived.contains(&count), "no kill left {count} migrated");
     }
+}
+
+/// What ends the program in the middle of a migration.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM, as Kubernetes sends it.
+    Terminate,
+    /// SIGINT, as Ctrl-C sends it.
+    Interrupt,
+}
+
+/// The program ends while it waits for Redis to move a row. Returns its exit code, and how long the next run took
+/// from then on.
+async fn taken_over(end: End, serve: bool) -> (Option<i32>, Duration) {
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    let reached = Arc::new(Notify::new());
+    let reaches = Arc::clone(&reached);
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
+        let moves = command.args.iter().any(|arg| arg.ends_with(b":okta"));
+        let reaches = Arc::clone(&reaches);
+        async move {
+            if moves && command.name().starts_with("EVAL") {
+                reaches.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Fate::Forward
+        }
+    })
+    .await;
+    let mut command = migrate(proxy.port(), &[]);
+    if serve {
+        let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let args = args
+            .into_iter()
+            .filter(|arg| arg != "--report" && arg != "json");
+        command = program();
+        command.arg("serve").args(args.skip(1));
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    let started = Instant::now();
+    let child = command
+        .args(["--redis-timeout", "10s", "--call-timeout", "20s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child = child.expect("the program runs");
+    reached.notified().await;
+    // The lease is renewed before its third is over, so it is young now.
+    assert!(started.elapsed() < Duration::from_secs(15));
+    let ended = Instant::now();
+    match end {
+        End::Kill => child.kill().unwrap(),
+        End::Terminate | End::Interrupt => {
+            let name = if matches!(end, End::Terminate) {
+                "TERM"
+            } else {
+                "INT"
+            };
+            let kill = format!("kill -{name} {}", child.id());
+            let sent = Command::new("sh").args(["-c", &kill]).status();
+            assert!(sent.unwrap().success(), "{kill}");
+        }
+    }
+    let code = tokio::task::spawn_blocking(move || child.wait().unwrap().code());
+    let code = code.await.unwrap();
+    let next = output(migrate(tenant.redis.port(), &[])).await;
+    assert_eq!(next.status.code(), Some(0));
+    assert_eq!(report(&next)["failed"], serde_json::json!([]));
+    (code, ended.elapsed())
+}
+
+/// A broker that is killed keeps the others waiting for 5 s at most. One that ends otherwise doesn't, whatever it was
+/// doing.
+#[tokio::test]
+async fn m5_how_long_the_next_waits_for_one_that_ended() {
+    let (killed, terminated, interrupted, server) = tokio::join!(
+        taken_over(End::Kill, false),
+        taken_over(End::Terminate, false),
+        taken_over(End::Interrupt, false),
+        taken_over(End::Terminate, true),
+    );
+    println!("taken over after: {killed:?} {terminated:?} {interrupted:?} {server:?}");
+    let seconds = Duration::from_secs;
+    assert!((seconds(3)..seconds(8)).contains(&killed.1), "{killed:?}");
+    assert_eq!(terminated.0, Some(1), "it failed");
+    assert_eq!(interrupted.0, Some(1), "it failed");
+    assert_eq!(server.0, Some(0), "it was stopped");
+    for (_, waited) in [terminated, interrupted, server] {
+        assert!(waited < seconds(3), "{waited:?}");
+    }
+}
+
+/// Without a grace period nobody misses the sweeps that fail while Redis is away.
+#[tokio::test]
+async fn only_in_the_grace_period_a_sweep_that_fails_is_warned_of() {
+    let tenant = OldTenant::new().await;
+    let url = tenant.redis.url();
+    let start = |name: &str, more: &[&str]| {
+        let args = ["--backend", "redis", "--redis-url", &url, "--tenant", name];
+        let quick = ["--legacy-sweep-interval", "1s", "--log-level", "debug"];
+        BrokerProcess::start(&[&args[..], &quick, more].concat())
+    };
+    let (with, without) = (
+        start("ns:with", &["--legacy-provider", "oidc=okta"]),
+        start("ns:without", &[]),
+    );
+    with.serving().await;
+    without.serving().await;
+    let told = |broker: &BrokerProcess| -> Vec<String> {
+        let log = broker.log();
+        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines = lines.filter(|line: &serde_json::Value| {
+            line["fields"]["message"] == "could not look for older data"
+        });
+        lines
+            .map(|line| line["level"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // The first sweep has told the brokers whether there is a grace period.
+    until("a sweep was made", async || {
+        tenant.exists("thv:auth:{ns:with}:broker:sweep:lease").await
+    })
+    .await;
+    tenant.redis.kill();
+    until("sweeps fail", async || {
+        told(&with).len() > 3 && told(&without).len() > 3
+    })
+    .await;
+    let warnings = told(&with).iter().filter(|level| *level == "WARN").count();
+    assert!((1..=2).contains(&warnings), "once a reason: {warnings}");
+    assert!(told(&without).iter().all(|level| level == "DEBUG"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use token_broker::store::redis::maintenance::migration::{
     Report,
     progress::{MigrationProgress, Progress, Silent},
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{sync::OnceCell, task::JoinSet, time::Instant};
 
 use crate::{
     old_tenant::{OldTenant, P, old_json},
@@ -139,18 +139,22 @@ async fn m5_a_leader_that_stalls_gives_way() {
     let tenant = Arc::new(OldTenant::new().await);
     seed(&tenant).await;
     let (port, inner) = (tenant.redis.port(), Arc::clone(&tenant));
-    let stalled = Arc::new(AtomicUsize::new(0));
+    // From its first SCAN on, nothing of it reaches Redis until another replica has had the lease for a while.
+    let (stalls, goes_on) = (Arc::<AtomicBool>::default(), Arc::new(OnceCell::new()));
     let proxy = RespProxy::start(port, move |command| {
-        let stalls = command.name() == "SCAN" && stalled.fetch_add(1, Ordering::SeqCst) == 0;
-        let tenant = Arc::clone(&inner);
+        let begins = command.name() == "SCAN";
+        let stalls = stalls.fetch_or(begins, Ordering::SeqCst) || begins;
+        let (tenant, goes_on) = (Arc::clone(&inner), Arc::clone(&goes_on));
         async move {
             if stalls {
-                let lease = format!("{P}broker:migration:lease");
-                while tenant.exists(&lease).await {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                // From now on another replica has the lease for a while.
-                tenant.set_for(&lease, "another", 700).await;
+                let stall = async || {
+                    let lease = format!("{P}broker:migration:lease");
+                    while tenant.exists(&lease).await {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    tenant.set_for(&lease, "another", 700).await;
+                };
+                goes_on.get_or_init(stall).await;
             }
             Fate::Forward
         }
@@ -184,4 +188,63 @@ async fn m5_a_second_run_changes_nothing() {
     let record = format!("{P}broker:migration").into_bytes();
     after.0.remove(&record);
     before.assert_still_holds(&after);
+}
+
+/// Redis takes longer for a single step than the lease lives. The leader keeps the lease all the same.
+#[tokio::test]
+async fn m5_a_step_may_take_longer_than_the_lease() {
+    let tenant = OldTenant::new().await;
+    seed(&tenant).await;
+    let lease = Duration::from_millis(300);
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| async move {
+        if command.name() == "SCAN" {
+            tokio::time::sleep(lease * 3).await;
+        }
+        Fate::Forward
+    })
+    .await;
+    let slow = tenant.migration_at(proxy.port(), MAPPING).with_lease(lease);
+    let waits = Waits::default();
+    let waiting = tenant.migration(MAPPING).with_lease(lease);
+    let (done, other) = tokio::join!(slow.ensure_migrated(&Silent), async {
+        while !tenant.exists(&format!("{P}broker:migration:lease")).await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        waiting.ensure_migrated(&waits).await
+    });
+    assert!(done.unwrap().expect("its own report").is_complete());
+    assert_eq!(other.unwrap(), None, "the other one found it done");
+    assert_eq!(waits.0.load(Ordering::SeqCst), 1);
+}
+
+/// Right before the leader notes that all is done, a server takes over that lacks its last writes: a row is as it was,
+/// and so is the lease. Then nothing is noted before that row is migrated too.
+#[tokio::test]
+async fn m7_nothing_is_noted_on_data_that_lacks_what_was_migrated() {
+    let tenant = Arc::new(OldTenant::new().await);
+    seed(&tenant).await;
+    let inner = Arc::clone(&tenant);
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
+        let is_note = ["SET", "EVAL", "EVALSHA"].contains(&&*command.name())
+            && command.args.iter().any(|arg| arg.ends_with(b":migration"));
+        let tenant = Arc::clone(&inner);
+        async move {
+            if is_note && !tenant.exists("taken over").await {
+                tenant.set("taken over", "1").await;
+                let json = old_json("oidc", "u", "lost");
+                tenant.old_row("lost", &json, "u", None).await;
+                let lease = format!("{P}broker:migration:lease");
+                let holder = tenant.get(&lease).await.expect("the leader holds it");
+                tenant.set_for(&lease, &holder[..32], 5_000).await;
+            }
+            Fate::Forward
+        }
+    })
+    .await;
+    let migration = tenant.migration_at(proxy.port(), MAPPING);
+    migration.finish(false, &Silent).await.unwrap();
+    assert!(tenant.exists("taken over").await);
+    assert!(!tenant.exists(&format!("{P}upstream:lost")).await);
+    assert!(tenant.exists(&format!("{P}upstream:lost:okta")).await);
+    assert!(!tenant.exists(&format!("{P}broker:grace")).await);
 }

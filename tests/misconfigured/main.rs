@@ -244,6 +244,89 @@ fn a_user_may_not_do_what_it_must() {
     }
 }
 
+/// Without a password, a user logs in all the same, and has its own rights and not those of the default user.
+#[test]
+fn a_user_without_a_password_is_wrong() {
+    let (server, sentinels) = (secured().settings(), sentinels().settings());
+    let asks = "asks for a password of this user, and none is set";
+    let none = [("redis-password", None)];
+    ends(&server, &none, "redis-password-file", asks);
+    let none = [("redis-sentinel-password", None)];
+    ends(&sentinels, &none, "redis-sentinel-password-file", asks);
+
+    let users = [
+        "user default on nopass ~* &* +@all",
+        "user limited on nopass ~* +@all -eval",
+        "user secret on >hunter2 ~* +@all",
+    ];
+    let launch = Launch::default()
+        .file("users.acl", users.join("\n") + "\n")
+        .lines(["aclfile {dir}/users.acl"]);
+    let server = launch.start();
+    let (plain, limited) = (server.url(), server.url().replace("//", "//limited@"));
+    let url = [("redis-url", Some(limited.as_str()))];
+    ends(&[], &url, "redis-url", "permission");
+    let beside = [
+        ("redis-url", Some(plain.as_str())),
+        ("redis-username", Some("limited")),
+    ];
+    ends(&[], &beside, "redis-url", "permission");
+    let both = [("redis-url", Some(limited.as_str())), beside[1]];
+    ends(&[], &both, "redis-username", "only one may be set");
+    let secret = [beside[0], ("redis-username", Some("secret"))];
+    ends(&[], &secret, "redis-password-file", asks);
+    let unknown = [beside[0], ("redis-username", Some("nobody"))];
+    ends(&[], &unknown, "redis-password-file", asks);
+}
+
+/// Each command that the broker needs may be renamed, or forbidden.
+#[test]
+fn a_command_is_missing() {
+    let starts = |commands: &'static [&'static str]| {
+        thread::spawn(move || {
+            commands.iter().for_each(|command| lacks(command));
+        })
+    };
+    let halves = [
+        starts(&["EVAL", "EVALSHA", "SCAN", "SELECT", "WAIT", "SSCAN"]),
+        starts(&["SET", "SADD", "SREM", "DEL", "PEXPIRE", "TYPE", "MGET"]),
+    ];
+    halves.into_iter().for_each(|half| half.join().unwrap());
+    for command in ["SELECT", "SET", "INFO", "ROLE"] {
+        forbids(command);
+    }
+}
+
+/// The command is renamed.
+fn lacks(command: &str) {
+    let renamed = format!("rename-command {command} \"\"");
+    let server = Launch::default().lines([renamed]).start();
+    let url = format!("redis://127.0.0.1:{}/1", server.port());
+    let changes = [
+        ("redis-url", Some(url.as_str())),
+        ("durability", Some("replicated")),
+    ];
+    ends(&[], &changes, "redis-url", command);
+}
+
+/// The user may not run the command.
+fn forbids(command: &str) {
+    let user = format!("user limited on nopass ~* &* +@all -{command}");
+    let server = Launch::default()
+        .file("users.acl", format!("{user}\n"))
+        .lines(["aclfile {dir}/users.acl"])
+        .start();
+    let url = format!("redis://limited@127.0.0.1:{}/1", server.port());
+    let told = command.to_lowercase();
+    let (code, said) = start("serve", &[], &[("redis-url", Some(&url))]);
+    assert_eq!(code, 2, "{command}: {said}");
+    let said = said.to_lowercase();
+    assert!(
+        said.contains("redis-url: ") && said.contains(&told),
+        "{command}: {said}"
+    );
+}
+
 #[test]
 fn tls_is_set_up_wrongly() {
     let settings = secured().settings();

@@ -15,6 +15,7 @@ use testkit::{
 };
 use token_broker::{
     error::Error,
+    proto::v1 as pb,
     store::{Identities, Store},
     tokens::Binding,
 };
@@ -197,4 +198,101 @@ async fn the_start_warns_of_what_is_missing() {
     let broker = waiting_broker(&primary);
     broker.serving().await;
     assert!(!broker.log().contains("replicas"), "{}", broker.log());
+}
+
+/// No replica confirms anything, and durable writes come faster than they are given up. Reads have places left, and
+/// the writes too many are refused at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_that_wait_for_replicas_starve_no_read() {
+    let (primary, replica) = pair(Program::Usual).await;
+    let url = format!("--redis-url={}", primary.url());
+    let broker = BrokerProcess::start(&[
+        "--backend=redis",
+        &url,
+        "--durability=replicated",
+        "--max-calls=64",
+    ]);
+    broker.serving().await;
+    let mut client = broker.client().await;
+    let store = |session: &str| pb::StoreRequest {
+        session_id: session.to_owned(),
+        provider: "p".to_owned(),
+        tokens: Some(pb::UpstreamTokens {
+            access_token: "at".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    client.store(store("s")).await.unwrap();
+    replica.pause();
+
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..100 {
+        let mut client = client.clone();
+        let request = store(&format!("s{writer}"));
+        writers.spawn(async move {
+            let begun = Instant::now();
+            let mut refused_at_once = 0;
+            while begun.elapsed() < Duration::from_secs(2) {
+                let asked = Instant::now();
+                let status = client.store(request.clone()).await.unwrap_err();
+                assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+                refused_at_once += usize::from(asked.elapsed() < Duration::from_millis(500));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            refused_at_once
+        });
+    }
+    let (mut reads, mut refused_at_once) = (0, 0);
+    while !writers.is_empty() {
+        let get = pb::GetRequest {
+            session_id: "s".to_owned(),
+            provider: "p".to_owned(),
+            ..Default::default()
+        };
+        client.get(get).await.unwrap();
+        reads += 1;
+        if let Ok(Some(writer)) =
+            tokio::time::timeout(Duration::from_millis(5), writers.join_next()).await
+        {
+            refused_at_once += writer.unwrap();
+        }
+    }
+    assert!(reads > 20, "{reads}");
+    assert!(refused_at_once > 100, "{refused_at_once}");
+}
+
+/// Callers who give up on a write leave its connection to it. None is opened for the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_gives_up_costs_no_connection() {
+    let (primary, replica) = pair(Program::Usual).await;
+    let tenant = replicated(&primary, "1s").with("durability-connections", "4");
+    let broker = tenant.broker();
+    broker.put(&key("s", "p"), &row("u", "at")).await;
+    let opened = || {
+        let stats: String = primary.ask(&["INFO", "stats"]).unwrap();
+        let (_, count) = stats.split_once("total_connections_received:").unwrap();
+        count.lines().next().unwrap().parse::<u32>().unwrap()
+    };
+    let before = opened();
+    replica.pause();
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let broker = broker.clone();
+        callers.spawn(async move {
+            for _ in 0..10 {
+                let (key, row) = (key("s", "p"), row("u", "at"));
+                let call = broker.store(request(&key, &row));
+                _ = tokio::time::timeout(Duration::from_millis(100), call).await;
+            }
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller.unwrap();
+    }
+    // The four for such writes, and those of this test.
+    let opened = opened() - before;
+    assert!(opened <= 4 + 1, "{opened}");
+    replica.resume();
+    broker.put(&key("s", "p"), &row("u", "at")).await;
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use testkit::{
+    broker::request,
     launch::{Launch, Program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
@@ -40,23 +41,26 @@ fn disturb(server: &RedisServer) {
 /// unreachable for clients.
 #[tokio::test]
 async fn the_preferred_endpoint_of_a_node_counts() {
-    for program in [Program::Usual, Program::Valkey] {
-        for preferred in ["hostname", "unknown-endpoint"] {
-            let server = one_node(Launch::new(program).lines([
-                NOWHERE.to_owned(),
-                "cluster-announce-hostname localhost".to_owned(),
-                format!("cluster-preferred-endpoint-type {preferred}"),
-            ]))
-            .await;
-            let tenant = tenant(&server, &[&at("127.0.0.1", &server)]);
-            let broker = tenant.broker();
-            let stored = broker
-                .store(testkit::broker::request(&key("s", "p"), &row("u", "at")))
-                .await;
-            stored.unwrap_or_else(|error| panic!("{program:?} {preferred}: {error:?}"));
-            assert!(broker.read(&key("s", "p")).await.is_some());
-        }
-    }
+    use Program::{Usual, Valkey};
+    tokio::join!(
+        is_used(Usual, "hostname"),
+        is_used(Usual, "unknown-endpoint"),
+        is_used(Valkey, "hostname"),
+        is_used(Valkey, "unknown-endpoint"),
+    );
+}
+
+async fn is_used(program: Program, preferred: &str) {
+    let server = one_node(Launch::new(program).lines([
+        NOWHERE.to_owned(),
+        "cluster-announce-hostname localhost".to_owned(),
+        format!("cluster-preferred-endpoint-type {preferred}"),
+    ]))
+    .await;
+    let broker = tenant(&server, &[&at("127.0.0.1", &server)]).broker();
+    let stored = broker.store(request(&key("s", "p"), &row("u", "at"))).await;
+    stored.unwrap_or_else(|error| panic!("{program:?} {preferred}: {error:?}"));
+    assert!(broker.read(&key("s", "p")).await.is_some());
 }
 
 /// A node that doesn't name the host of the slot's new node means its own host.
@@ -140,7 +144,7 @@ fn make_another_cluster(server: &RedisServer) {
 /// A seed may belong to another cluster by now. Its epochs say nothing about the broker's cluster.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seed_of_another_cluster_is_not_believed() {
-    let (ours, stranger) = (cluster().await, cluster().await);
+    let (ours, stranger) = tokio::join!(cluster(), cluster());
     make_another_cluster(&stranger);
     let seeds = [at("127.0.0.1", &ours), at("127.0.0.1", &stranger)];
     let tenant = tenant(&ours, &[&seeds[0], &seeds[1]]);

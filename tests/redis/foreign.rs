@@ -161,3 +161,54 @@ async fn i10_own_keys_that_are_no_rows_stay() {
         );
     }
 }
+
+/// A member that isn't spelled as a row of the session is none to `Delete` either, nor to the limit on providers.
+#[tokio::test]
+async fn i10_what_get_all_ignores_delete_all_leaves() {
+    let tenant = crate::tenant();
+    let broker = tenant.broker();
+    for number in 0..63 {
+        let key = key("s", &format!("p{number}"));
+        broker.put(&key, &row("u", "at")).await;
+    }
+    broker.put(&key("s", "a b"), &row("u", "at")).await;
+    broker.remove(&key("s", "p0")).await;
+    let foreign: Vec<_> = [&b""[..], b"%61", b"a:b", b"a b", b"\xff", b"{"]
+        .into_iter()
+        .map(|rest| [tenant.key("upstream:s:").as_bytes(), rest].concat())
+        .collect();
+    let index = tenant.key("upstream:idx:s");
+    for member in &foreign {
+        let mut raw = tenant.raw();
+        let (mut set, mut add) = (redis::cmd("SET"), redis::cmd("SADD"));
+        set.arg(member).arg(r#"{"access_token":"at"}"#);
+        set.exec(&mut raw).unwrap();
+        add.arg(&index).arg(member).exec(&mut raw).unwrap();
+    }
+    assert_eq!(broker.rows_of(&session("s")).await.len(), 63);
+    broker.put(&key("s", "p0"), &row("u", "at")).await;
+    let full = broker
+        .store(testkit::broker::request(&key("s", "p63"), &row("u", "at")))
+        .await;
+    assert!(full.is_err(), "{full:?}");
+
+    let counted = broker.backend().foreign_members();
+    assert_eq!(broker.delete_all(&session("s")).await.unwrap(), 64);
+    assert!(broker.backend().foreign_members() > counted, "I10: counted");
+    assert!(broker.rows_of(&session("s")).await.is_empty());
+    let mut left = tenant.snapshot();
+    let testkit::snapshot::Content::Set(members) = &left.get(&index).unwrap().content else {
+        panic!("I10: the index");
+    };
+    assert!(
+        members
+            .iter()
+            .eq(foreign.iter().collect::<std::collections::BTreeSet<_>>())
+    );
+    left.0.retain(|key, _| foreign.contains(key));
+    assert_eq!(
+        left.0.len(),
+        foreign.len(),
+        "I10: a foreign key was deleted"
+    );
+}

@@ -44,10 +44,11 @@ async fn a_row_with_all_fields() {
     broker.put(&key, &row).await;
     let stored = broker.read(&key).await.unwrap();
     let expected = concat!(
-        r#"{"provider_id":"corp-okta","access_token":"at \"1\" \\ é \u0001","#,
+        r#"{"version":V,"user_id":"u-1","#,
+        r#""provider_id":"corp-okta","access_token":"at \"1\" \\ é \u0001","#,
         r#""refresh_token":"rt","id_token":"it","expires_at":4000000000,"#,
-        r#""session_expires_at":4000000001,"user_id":"u-1","upstream_subject":"auth0|7","#,
-        r#""client_id":"client","version":V,"updated_at":T,"token_type":"DPoP","#,
+        r#""session_expires_at":4000000001,"upstream_subject":"auth0|7","#,
+        r#""client_id":"client","updated_at":T,"token_type":"DPoP","#,
         r#""scopes":["openid","repo:read"],"refresh_expires_at":4000000002}"#,
     );
     assert_eq!(
@@ -64,9 +65,9 @@ async fn a_row_with_one_field() {
     broker.put(&key, &bare("at")).await;
     let stored = broker.read(&key).await.unwrap();
     let expected = concat!(
-        r#"{"provider_id":"p","access_token":"at","refresh_token":"","id_token":"","#,
-        r#""expires_at":0,"session_expires_at":0,"user_id":"","upstream_subject":"","#,
-        r#""client_id":"","version":V,"updated_at":T}"#,
+        r#"{"version":V,"user_id":"","provider_id":"p","access_token":"at","#,
+        r#""refresh_token":"","id_token":"","expires_at":0,"session_expires_at":0,"#,
+        r#""upstream_subject":"","client_id":"","updated_at":T}"#,
     );
     assert_eq!(text(&tenant, "upstream:s:p", &stored), expected);
 }

@@ -10,6 +10,7 @@ use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 mod answers;
 mod atomicity;
 mod backup;
+mod big_answers;
 mod cluster;
 mod corrupt;
 mod credentials;
@@ -20,12 +21,18 @@ mod indexes;
 mod interrupted;
 mod layout;
 mod lifetimes;
+mod listing;
 mod memory;
 mod monitor;
+mod moving_name;
 mod null_rows;
 mod outages;
+mod readable;
+mod readiness;
+mod reconnecting;
 mod refusals;
 mod rewrites;
+mod silence;
 mod sizing;
 
 /// Returns a new tenant on the Redis that the tests share.

@@ -1,7 +1,17 @@
 //! Tests each error reason of this service (guarantees, section 2.5), with its code and details. `refusal` checks
 //! each time that no error repeats a secret.
 
-use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use testkit::{
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    resp_proxy::{Fate, RespProxy},
+    waiting::until,
+};
 use token_broker::{
     proto::v1::{self, delete_request::Target, precondition::Condition},
     store::MemoryStore,
@@ -195,4 +205,43 @@ async fn store_unavailable() {
         async move { client.store(store("s", "p")).await.is_ok() }
     })
     .await;
+}
+
+/// The answer to a write is lost, and another caller may have written since: no client repeats the call by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn outcome_unknown() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let serving = Serving::redis(&tenant, options()).await;
+    let mut direct = serving.client().await;
+    let delete = || v1::DeleteRequest {
+        session_id: session("s"),
+        target: Some(Target::Provider("p".to_owned())),
+        version: None,
+    };
+    // Redis knows the scripts from here on.
+    direct.store(store("s", "p")).await.unwrap();
+    direct.delete(delete()).await.unwrap();
+    direct.store(store("s", "p")).await.unwrap();
+    let losing = Arc::<AtomicBool>::default();
+    let loses = Arc::clone(&losing);
+    let proxy = RespProxy::start(server.port(), move |command| {
+        let lost = command.name() == "EVALSHA" && loses.swap(false, Ordering::SeqCst);
+        async move { if lost { Fate::DropAfter } else { Fate::Forward } }
+    })
+    .await;
+    let serving = Serving::redis(&tenant.at_port(proxy.port()), options()).await;
+    let mut client = serving.client().await;
+
+    losing.store(true, Ordering::SeqCst);
+    let unknown = client.delete(delete()).await;
+    refused(unknown, Code::Unavailable, "OUTCOME_UNKNOWN");
+    let gone = direct.get(get("s", "p")).await;
+    refused(gone, Code::NotFound, "ROW_NOT_FOUND");
+
+    // A write that is found done is OK.
+    losing.store(true, Ordering::SeqCst);
+    let stored = client.store(store("s", "p")).await.unwrap().into_inner();
+    let read = direct.get(get("s", "p")).await.unwrap().into_inner();
+    assert_eq!(read.entry.unwrap().version, stored.version);
 }

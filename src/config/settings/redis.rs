@@ -40,6 +40,8 @@ settings! {
                 redis_url::without_password,
                 Self::redis_password_file,
             );
+        /// The Redis user, if the URL names none; if unset, the user `default`
+        redis_username: Option<String> = text("USER").optional();
         /// The Redis password; only in the environment or the file
         redis_password: Option<Password> = password().optional().secret(Self::redis_password_file);
         /// A file that holds the Redis password; read again at every connect
@@ -86,7 +88,8 @@ settings! {
     /// The connections to Redis, and how long to wait for it.
     #[derive(Debug)]
     pub(in crate::config) struct LinkSettings in "Redis" {
-        /// Number of connections to Redis; all callers share each of them
+        /// Number of connections to Redis; all callers share each of them. There are half as many
+        /// more, for large answers
         redis_connections: u32 = number(1..=64).default("2");
         /// How long connecting to Redis may take, and how long a call waits for a connection
         redis_connect_timeout: Duration = span_from(SHORTEST).default("1s");

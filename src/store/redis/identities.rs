@@ -17,7 +17,7 @@ impl Identities for RedisStore {
         let set = self.keys.user_identities(user);
         let (own, id) = (self.keys.identities(), user.as_str().as_bytes());
         let count = self
-            .delete_members(&own, &scripts.delete_identities, &[&set], &[id])
+            .delete_members(&own, |_| true, &scripts.delete_identities, &[&set], &[id])
             .await?;
 
         let record = self.keys.user(user);

@@ -8,16 +8,20 @@
 //! - [`maintenance`] goes through all keys. [`migration`](maintenance::migration) brings in older data, and
 //!   [`check`](maintenance::check) verifies what is there.
 
+mod eviction;
 mod identities;
+mod index_position;
 pub mod keyspace;
 mod link;
 pub mod maintenance;
 mod options;
 mod probe;
 mod process;
+mod readiness;
 pub mod row;
 mod rows;
 mod scripts;
+mod telling;
 mod user_rows;
 
 pub use self::{

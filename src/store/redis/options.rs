@@ -128,6 +128,8 @@ pub enum Durability {
         timeout: Duration,
         /// How many connections each primary gets for such writes. Each carries one write at a time.
         connections: u32,
+        /// How many such writes there may be at once. Most of them wait for a connection. More are refused.
+        waiting: usize,
     },
 }
 

@@ -1,11 +1,18 @@
 //! A check before the broker serves anything: do the settings fit the servers?
 
-use redis::Value;
+use redis::{Cmd, FromRedisValue, RedisError, ServerError, Value};
 
-use super::{AtFault, ConnectError, Durability, RedisStore, link::topology::Facts};
+use super::{
+    Address, AtFault, ConnectError, Durability, RedisStore, eviction,
+    link::{
+        topology::Facts,
+        wire::{ErrorClass, code, is_impossible},
+    },
+};
 
 impl RedisStore {
-    /// Connects once, and checks that the settings fit the server.
+    /// Connects once, and checks that the settings fit the server and that the server lets the broker do what it has
+    /// to.
     ///
     /// # Errors
     /// Returns a [`ConnectError`]. If it names a setting, trying again doesn't help.
@@ -13,35 +20,47 @@ impl RedisStore {
         let (mut connection, facts, address) = self.link.connect().await?;
         self.warn_of_replicas(&facts);
 
-        // Every call needs these permissions.
-        let script = &self.redis.scripts().index_page;
-        let key = self.keys.grace();
-        let mut exists = redis::cmd("EXISTS");
-        exists.arg(&key);
-        let mut cmds = vec![
-            exists,
-            script.by_source(&[&self.keys.probe()], &[b"", b"0", b"1"]),
+        let gone = |_| ConnectError::passing(format!("{address}: the connection ended"));
+        let cmds = self.needed(&facts);
+        let names = cmds.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let cmds = cmds.into_iter().map(|(_, cmd)| cmd).collect();
+        let answers = connection.send_all(cmds).await.map_err(gone)?;
+        for (name, answer) in names.into_iter().zip(answers) {
+            match answer {
+                Value::ServerError(error) => judge(&address, name, error)?,
+                answer if name == "EVAL" => judge_script(&address, answer)?,
+                _ => {}
+            }
+        }
+        self.warn_of_eviction().await;
+        Ok(())
+    }
+
+    /// Returns the commands that every call needs, each with its name. The first one tries those that scripts need.
+    fn needed(&self, facts: &Facts) -> Vec<(&'static str, Cmd)> {
+        let (scripts, key) = (self.redis.scripts(), self.keys.probe());
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(0).arg("MATCH").arg(&key).arg("COUNT").arg(1);
+        let mut needed = vec![
+            ("EVAL", scripts.probe.by_source(&[&key], &[])),
+            ("EVALSHA", scripts.probe.by_hash(&[&key], &[])),
+            ("SCAN", scan),
         ];
         if facts.role == "master" && self.redis.is_replicated() {
             let mut wait = redis::cmd("WAIT");
-            cmds.push(wait.arg(0).arg(1).take());
+            needed.push(("WAIT", wait.arg(0).arg(1).take()));
         }
-        let gone = |_| ConnectError::passing(format!("{address}: the connection ended"));
-        let answers = connection.send_all(cmds).await.map_err(gone)?;
-        let refusal = answers.iter().find_map(|answer| match answer {
-            Value::ServerError(error) if error.code() == "NOPERM" => Some(error),
-            _ => None,
-        });
-        match refusal {
-            // The text may name a key. These keys contain no session id, so it may be shown.
-            Some(error) => Err(ConnectError::of(
-                AtFault::Url,
-                format!(
-                    "{address}: the user lacks permissions: {}",
-                    error.details().unwrap_or_default()
-                ),
-            )),
-            None => Ok(()),
+        needed
+    }
+
+    /// Warns if Redis may evict rows.
+    async fn warn_of_eviction(&self) {
+        if let Ok(Some(policy)) = eviction::policy(&self.link).await {
+            tracing::warn!(
+                policy,
+                "maxmemory-policy must be noeviction: when its memory is full, this Redis removes rows that users \
+                 still need, and indexes without which a session's tokens aren't found and DeleteUser leaves some"
+            );
         }
     }
 
@@ -76,4 +95,41 @@ impl RedisStore {
             );
         }
     }
+}
+
+/// Returns an error if `name` can't be run at all. The text of Redis' answer may go on with the arguments.
+fn judge(address: &Address, name: &str, error: ServerError) -> Result<(), ConnectError> {
+    let error = RedisError::from(error);
+    match code(&error) {
+        Some(code @ ("ERR" | "NOPERM")) => {
+            let text = error.detail().unwrap_or_default();
+            Err(refused(address, name, &format!("{code} {text}")))
+        }
+        _ => match ErrorClass::of(&error) {
+            ErrorClass::Passing | ErrorClass::Moved(_) | ErrorClass::Ask(_) => {
+                let code = error.code().unwrap_or_default();
+                Err(ConnectError::passing(format!(
+                    "{address} answered {code} to {name}"
+                )))
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Returns an error if one of the commands that scripts need can't be run at all.
+fn judge_script(address: &Address, answer: Value) -> Result<(), ConnectError> {
+    let failed = Vec::<(String, String)>::from_redis_value(answer).unwrap_or_default();
+    let impossible = failed.iter().find(|(_, error)| is_impossible(error));
+    impossible.map_or(Ok(()), |(name, error)| Err(refused(address, name, error)))
+}
+
+fn refused(address: &Address, name: &str, error: &str) -> ConnectError {
+    // Redis continues with the arguments of a command that it doesn't know.
+    let error = error.split(", with args").next().unwrap_or_default();
+    let found = match error.contains("NOPERM") || error.contains("permission") {
+        true => format!("{address}: the user lacks permissions for {name}: {error}"),
+        false => format!("{address} refuses {name}, which the broker needs: {error}"),
+    };
+    ConnectError::of(AtFault::Url, found)
 }

@@ -15,6 +15,7 @@ use super::{
     RedisOptions,
     keyspace::Keyspace,
     link::{Link, reply},
+    readiness,
     scripts::Scripts,
 };
 use crate::{
@@ -31,7 +32,7 @@ struct Inner {
     link: Link,
     scripts: Scripts,
     options: RedisOptions,
-    /// The slots of all tenants. Each comes with the name of a key in it.
+    /// The slots of all tenants. Each comes with the name of a key in it that never holds anything.
     slots: Mutex<BTreeMap<u16, String>>,
 }
 
@@ -61,7 +62,7 @@ impl Redis {
     pub fn tenant(&self, tenant: &Tenant) -> RedisStore {
         let keys = Keyspace::new(tenant);
         let slot = keys.slot();
-        self.slots().entry(slot).or_insert_with(|| keys.grace());
+        self.slots().entry(slot).or_insert_with(|| keys.probe());
         RedisStore {
             redis: self.clone(),
             link: self.0.link.to(slot),
@@ -111,16 +112,14 @@ async fn is_ready(link: &Link, key: &str) -> Result<(), Error> {
         .next()
         .unwrap_or(Value::Nil);
     match reply::parse::<String>(role)?.as_str() {
-        "master" if link.topology().is_cluster() => {
-            // Only a command with a key shows whether the cluster works for this slot.
-            let mut exists = redis::cmd("EXISTS");
-            exists.arg(key);
-            link.read(&exists).await.map(drop)
+        // Only a command with a key shows whether a cluster works for this slot.
+        "master" => readiness::writes_work(link, key).await,
+        _ => {
+            link.topology().note_replica();
+            Err(Error::unavailable(
+                "Redis is a replica and accepts no writes",
+            ))
         }
-        "master" => Ok(()),
-        _ => Err(Error::unavailable(
-            "Redis is a replica and accepts no writes",
-        )),
     }
 }
 

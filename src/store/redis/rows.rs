@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     error::Unreadable,
-    store::{Condition, Decoded, DeleteOutcome, Error, Put, PutOutcome, Store},
+    store::{
+        Condition, Decoded, DeleteOutcome, Error, Position, Put, PutOutcome, Store, UserRowKeys,
+    },
     types::{ProviderName, RowKey, SessionId, UserId, Version},
 };
 
@@ -42,8 +44,7 @@ impl Store for RedisStore {
             Condition::Version(version) => decimal(version),
         };
         let answer = self
-            .link
-            .call(
+            .call_telling(
                 &self.redis.scripts().put,
                 &keys,
                 &[
@@ -60,7 +61,6 @@ impl Store for RedisStore {
                     decimal(put.version).as_bytes(),
                     self.durable_flag(),
                 ],
-                Effect::Writes,
             )
             .await?;
         match reply::parse::<String>(answer)?.as_str() {
@@ -132,7 +132,7 @@ impl Store for RedisStore {
         let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
         let args = [prefix, version.as_bytes(), durable];
         let script = &self.redis.scripts().delete;
-        let answer = self.link.call(script, &keys, &args, Effect::Writes).await?;
+        let answer = self.call_telling(script, &keys, &args).await?;
         match reply::parse::<String>(answer)?.as_str() {
             "deleted" => Ok(DeleteOutcome::Deleted),
             "absent" => Ok(DeleteOutcome::Absent),
@@ -150,29 +150,23 @@ impl Store for RedisStore {
         let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
         let args = [prefix, own.as_bytes(), durable];
         let script = &self.redis.scripts().delete_session;
-        reply::parse(self.link.call(script, &keys, &args, Effect::Writes).await?)
+        let answer = self.call_telling(script, &keys, &args).await?;
+        let (deleted, foreign) = reply::parse(answer)?;
+        self.note_foreign(foreign);
+        Ok(deleted)
     }
 
     async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
         self.delete_user_rows_in_batches(user).await
     }
 
-    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
-        let index = self.keys.user_index(user);
-        let (members, mut foreign) = self.index_members(&index, &self.keys.rows()).await?;
-        let known = members.len() as u64;
-        // Rows of the older layout can't be read yet, but they aren't foreign either.
-        let rows: Vec<_> = members
-            .iter()
-            .filter_map(|key| self.keys.parse_row(key))
-            .collect();
-        let legacy = members
-            .iter()
-            .filter(|key| self.keys.parse_legacy_row(key).is_some())
-            .count();
-        foreign += known - rows.len() as u64 - legacy as u64;
-        self.note_foreign(foreign);
-        Ok(rows)
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
+        self.user_row_keys(user, position, at_most).await
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {

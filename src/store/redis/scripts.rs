@@ -43,12 +43,16 @@ scripts! {
     delete_identities: "delete_identities.lua",
     /// Deletes a user record.
     delete_user: "delete_user.lua",
+    /// Tries the commands that the scripts need.
+    probe: "probe.lua",
     /// Moves a row of the older layout, or drops it.
     migrate_row: "maintenance/migrate_row.lua",
     /// Copies an identity to its provider's logical name.
     migrate_identity: "maintenance/migrate_identity.lua",
-    /// Renews a lease, or releases it.
+    /// Renews, marks or releases a lease.
     keep_lease: "maintenance/keep_lease.lua",
+    /// Notes that the migration is complete.
+    complete: "maintenance/complete.lua",
     /// Sets the expiry of a user's index again.
     expire_index: "maintenance/expire_index.lua",
     /// Checks that a row is in its indexes.
@@ -65,7 +69,9 @@ pub struct Script {
 }
 
 impl Script {
-    fn new(source: &'static str) -> Self {
+    /// Returns a script with this source.
+    #[must_use]
+    pub fn new(source: &'static str) -> Self {
         Self {
             source,
             sha: sha1_hex(source.as_bytes()),

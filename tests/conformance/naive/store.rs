@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync,
 };
 
 use token_broker::{
     error::Unreadable,
     store::{
-        Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Put, PutOutcome,
-        Store,
+        Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Position, Put,
+        PutOutcome, Store, UserRowKeys,
     },
     types::{ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
@@ -198,12 +199,34 @@ impl Store for NaiveStore {
         Ok(rows)
     }
 
-    async fn user_rows(&self, user: &UserId) -> Result<Vec<RowKey>, Error> {
+    /// Lists the rows in the order of hashes. A position is the hash of the last row.
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
         let state = self.data.state().await;
-        let index = state.users.get(&self.flaw().user_key(user));
-        Ok(index
-            .map(|index| index.members.iter().cloned().collect())
-            .unwrap_or_default())
+        let Some(index) = state.users.get(&self.flaw().user_key(user)) else {
+            return Ok(UserRowKeys::default());
+        };
+        let hashed = |key: &RowKey| {
+            let mut hasher = DefaultHasher::new();
+            key.hash(&mut hasher);
+            hasher.finish().to_be_bytes().to_vec()
+        };
+        let mut keys: Vec<_> = index.members.iter().cloned().collect();
+        keys.sort_by_key(hashed);
+        if let Some(position) = position {
+            keys.retain(|key| *hashed(key) > *position.as_bytes());
+        }
+        let more = keys.len() > at_most;
+        keys.truncate(at_most);
+        let next = keys
+            .last()
+            .filter(|_| more)
+            .map(|key| Position::new(hashed(key)));
+        Ok(UserRowKeys { keys, next })
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {

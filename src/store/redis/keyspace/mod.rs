@@ -9,6 +9,13 @@ mod spelling;
 use self::spelling::{encode, encode_session};
 use crate::types::{RowKey, SessionId, Tenant, UserId};
 
+/// What all keys of all tenants begin with, before the tenant's name.
+const ALL: &str = "thv:auth:{";
+/// What follows the tenant's name.
+const TAG_END: &str = "}:";
+/// What follows the tenant's prefix in the keys of the broker's own records.
+const RECORDS: &str = "broker:";
+
 /// The keys of one tenant.
 #[derive(Clone, Debug)]
 pub struct Keyspace {
@@ -20,7 +27,7 @@ impl Keyspace {
     #[must_use]
     pub fn new(tenant: &Tenant) -> Self {
         Self {
-            prefix: format!("thv:auth:{{{tenant}}}:"),
+            prefix: format!("{ALL}{tenant}{TAG_END}"),
         }
     }
 
@@ -31,15 +38,25 @@ impl Keyspace {
         &self.prefix
     }
 
+    /// Returns the tenant's name.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        self.prefix
+            .trim_start_matches(ALL)
+            .trim_end_matches(TAG_END)
+    }
+
+    /// Returns the pattern with which SCAN finds the keys of all tenants.
+    #[must_use]
+    pub fn pattern_of_all() -> String {
+        format!("{ALL}*{TAG_END}*")
+    }
+
     /// Returns the Redis Cluster slot of all keys: the CRC-16 of what is between the braces.
     #[must_use]
     pub fn slot(&self) -> u16 {
         const SLOTS: u16 = 16_384;
-        let tag = self
-            .prefix
-            .trim_start_matches("thv:auth:{")
-            .trim_end_matches("}:");
-        crc::Crc::<u16>::new(&crc::CRC_16_XMODEM).checksum(tag.as_bytes()) % SLOTS
+        crc::Crc::<u16>::new(&crc::CRC_16_XMODEM).checksum(self.tenant().as_bytes()) % SLOTS
     }
 
     /// Returns what the keys of rows and session indexes begin with.
@@ -101,7 +118,7 @@ impl Keyspace {
     /// Returns what the keys of the broker's own records begin with. No key of toolhive begins so.
     #[must_use]
     pub fn records(&self) -> String {
-        format!("{}broker:", self.prefix)
+        format!("{}{RECORDS}", self.prefix)
     }
 
     /// Returns a key that never holds anything.

@@ -4,10 +4,10 @@
 //! accepted, so that each row has one key.
 
 use super::{
-    Keyspace,
+    ALL, Keyspace, RECORDS, TAG_END,
     spelling::{decode, encode, is_plain},
 };
-use crate::types::{ProviderName, RowKey, SessionId, UserId};
+use crate::types::{ProviderName, RowKey, SessionId, Tenant, UserId};
 
 impl Keyspace {
     /// Returns the row whose key is `key`. Returns `None` for any other key, and for a spelling that
@@ -68,6 +68,21 @@ impl Keyspace {
     pub fn parse_user(spelled: &str) -> Option<UserId> {
         let user = UserId::from_stored(decode(spelled)?)?;
         (encode(user.as_str()) == spelled).then_some(user)
+    }
+
+    /// Returns the tenant to whose data `key` belongs. Returns `None` for other keys, and for a broker's own records: a
+    /// broker that was given a wrong name leaves some behind.
+    #[must_use]
+    pub fn tenant_with_data(key: &[u8]) -> Option<Tenant> {
+        let rest = key.strip_prefix(ALL.as_bytes())?;
+        let end = rest
+            .windows(TAG_END.len())
+            .position(|part| part == TAG_END.as_bytes())?;
+        let (tenant, rest) = (&rest[..end], &rest[end + TAG_END.len()..]);
+        if rest.starts_with(RECORDS.as_bytes()) {
+            return None;
+        }
+        str::from_utf8(tenant).ok()?.parse().ok()
     }
 
     /// Returns the session whose row is at `key` in the older layout, which has one row per session. Such a

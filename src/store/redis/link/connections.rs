@@ -1,36 +1,66 @@
-//! The connections to one primary. All callers share a few of them. Others are held by one caller at a time.
+//! The connections to one primary, and what keeps them open. All callers share some of them. Others are held by one
+//! caller at a time.
+//!
+//! Each shared connection has a task. It connects, watches the connection, and connects again, however many callers
+//! wait. After failures it pauses, longer each time, so that many brokers don't overload a server that comes back.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use bb8_redis::bb8::{ManageConnection, NopErrorSink, Pool, PooledConnection, RunError};
-use tokio::time::{Instant, sleep, timeout_at};
+use bb8_redis::bb8::Pool;
+use tokio::{
+    sync::watch::{Receiver, Sender},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use super::{
+    exclusive::{self, Manager},
+    lane::Lane,
     topology::{Primary, Servers},
+    watch::{Finding, watch},
     wire::{ConnectError, Connection},
 };
 
-/// How long to wait before the next attempt if a setting is wrong: the operator may be replacing a file.
-const SETTING: Duration = Duration::from_millis(250);
+/// How many requests for small answers each connection carries at once. More than a broker has calls in flight, so
+/// that it matters only where callers leave before they are answered.
+const SMALL_PLACES: usize = 2048;
+/// How many requests for large answers each connection carries at once. While Redis works on one connection's
+/// requests, all others wait.
+const LARGE_PLACES: usize = 8;
 
-/// The pools of connections to one primary.
+/// How long to wait after the first failure to connect, in milliseconds. The pause doubles each time.
+const PAUSE: std::ops::Range<u64> = 20..60;
+/// How often the pause is doubled at most. The longest pause is short enough for a broker to be back within a second
+/// of its server.
+const LONGEST: u32 = 3;
+/// How long to wait at least if a setting is wrong: the operator may be replacing a file.
+const SETTING: Duration = Duration::from_millis(250);
+/// A connection that ended sooner than this counts as a failure.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// The connections to one primary.
 #[derive(Debug)]
 pub struct Connections {
-    /// The connections that all callers share.
-    pub shared: Pool<Manager>,
+    /// The connections for writes, and for reads with a small answer.
+    pub small: Arc<Lane>,
+    /// The connections for reads whose answer may be large.
+    pub large: Arc<Lane>,
     /// The connections that one caller holds alone, for a write that waits for replicas.
     pub exclusive: Option<Pool<Manager>>,
     /// Why the last attempt to connect failed.
     pub last_failure: LastFailure,
+    /// Keep the shared connections open until they are dropped.
+    _keepers: JoinSet<()>,
 }
 
 /// How many connections a primary gets, and how long callers wait for them.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// How many connections all callers share.
+    /// How many connections all callers share. There are half as many more for large answers.
     pub shared: u32,
     /// How many connections there are for writes that wait for replicas. 0 if no write waits.
     pub exclusive: u32,
@@ -42,128 +72,185 @@ pub struct Sizes {
     pub patience: Duration,
 }
 
-/// Makes the connections to a server as long as it is the primary.
-#[derive(Debug)]
-pub struct Manager {
+/// Connects to a server as long as it is the primary.
+#[derive(Clone, Debug)]
+pub struct Dial {
     servers: Servers,
-    /// Weak, because the primary owns the pool that owns this.
+    /// Weak, because the primary owns its connections.
     primary: Weak<Primary>,
+    /// How long an answer may take.
     timeout: Duration,
-    /// How long one call of `connect` keeps trying: longer than any caller waits. If it gave up earlier, the pool
-    /// would back off, and be late to notice that the server is back.
-    patience: Duration,
     last_failure: LastFailure,
+    silence: OnSilence,
+    /// Tells all that wait for the next attempt when one has succeeded.
+    success: Sender<()>,
+    succeeded: Receiver<()>,
 }
+
+/// What is called when the server of a primary is silent or can't be connected to.
+#[derive(Clone)]
+pub struct OnSilence(Arc<Call>);
+
+type Call = dyn Fn(&Arc<Primary>) + Send + Sync;
 
 /// Why the last attempt to connect failed, for callers that wait for a connection in vain.
 #[derive(Clone, Debug, Default)]
 pub struct LastFailure(Arc<Mutex<Option<ConnectError>>>);
 
 impl Connections {
-    /// Returns pools that connect to `primary` in the background.
+    /// Connects to `primary` in the background.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime.
-    pub fn new(servers: &Servers, primary: &Arc<Primary>, sizes: Sizes) -> Self {
-        let last_failure = LastFailure::default();
-        let manager = |timeout| Manager {
+    pub fn new(
+        servers: &Servers,
+        primary: &Arc<Primary>,
+        sizes: Sizes,
+        silence: OnSilence,
+    ) -> Self {
+        let success = Sender::default();
+        let dial = Dial {
             servers: servers.clone(),
             primary: Arc::downgrade(primary),
-            timeout,
-            patience: sizes.patience + Duration::from_secs(1),
-            last_failure: last_failure.clone(),
+            timeout: sizes.timeout,
+            last_failure: LastFailure::default(),
+            silence,
+            succeeded: success.subscribe(),
+            success,
         };
+        let small = Arc::new(Lane::new(sizes.shared, SMALL_PLACES));
+        let large = Arc::new(Lane::new(sizes.shared.div_ceil(2), LARGE_PLACES));
+        let mut keepers = JoinSet::new();
+        for lane in [&small, &large] {
+            for at in 0..lane.size() {
+                keepers.spawn(keep(Arc::clone(lane), at, dial.clone()));
+            }
+        }
         let exclusive = (sizes.exclusive > 0).then(|| {
-            let manager = manager(sizes.exclusive_timeout);
-            pool(manager, sizes.exclusive, 0, sizes.patience)
+            let timeout = sizes.exclusive_timeout;
+            let dial = Dial {
+                timeout,
+                ..dial.clone()
+            };
+            exclusive::pool(dial, Arc::clone(&small), sizes.exclusive, sizes.patience)
         });
         Self {
-            shared: pool(
-                manager(sizes.timeout),
-                sizes.shared,
-                sizes.shared,
-                sizes.patience,
-            ),
+            small,
+            large,
             exclusive,
-            last_failure,
+            last_failure: dial.last_failure,
+            _keepers: keepers,
         }
     }
 }
 
-/// Takes a connection out of `pool`. Waits for one until `end`.
-///
-/// # Errors
-/// Returns the reason why there is none, if it is known.
-pub async fn checked_out<'p>(
-    pool: &'p Pool<Manager>,
-    last_failure: &LastFailure,
-    end: Instant,
-) -> Result<PooledConnection<'p, Manager>, Option<ConnectError>> {
-    loop {
-        match timeout_at(end, pool.get()).await {
-            Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(RunError::User(error))) => return Err(Some(error)),
-            // The pool itself waits as long as a call may take.
-            Ok(Err(RunError::TimedOut)) if Instant::now() < end => {}
-            Ok(Err(RunError::TimedOut)) | Err(_) => return Err(last_failure.get()),
-        }
-    }
-}
-
-/// Returns a pool that doesn't test connections before use and doesn't close idle or old ones.
-fn pool(manager: Manager, size: u32, idle: u32, wait: Duration) -> Pool<Manager> {
-    Pool::builder()
-        .max_size(size)
-        .min_idle(idle)
-        .connection_timeout(wait)
-        .test_on_check_out(false)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .error_sink(Box::new(NopErrorSink))
-        .build_unchecked(manager)
-}
-
-impl ManageConnection for Manager {
-    type Connection = Connection;
-    type Error = ConnectError;
-
-    async fn connect(&self) -> Result<Connection, ConnectError> {
-        let end = Instant::now() + self.patience;
-        loop {
-            let Some(primary) = self.primary.upgrade() else {
-                return Err(ConnectError::passing("another server became the primary"));
-            };
-            let error = match self.servers.connect(&primary, self.timeout).await {
-                Ok((connection, _)) => {
-                    self.last_failure.set(None);
-                    return Ok(connection);
-                }
-                Err(error) => error,
-            };
-            self.last_failure.set(Some(error.clone()));
-            if Instant::now() > end || primary.is_over() {
-                return Err(error);
+/// Keeps a connection of `lane` open as long as the server is the primary.
+async fn keep(lane: Arc<Lane>, at: usize, mut dial: Dial) {
+    let mut failures = 0;
+    while let Some(connected) = dial.connect().await {
+        let begun = Instant::now();
+        let error = match connected {
+            Ok(connection) => {
+                lane.set(at, Some(connection.clone()));
+                dial.watched(&connection).await;
+                lane.set(at, None);
+                None
             }
-            let pause = match error.at_fault {
-                Some(_) => SETTING,
-                None => Duration::from_millis(rand::random_range(20..60)),
-            };
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = primary.over() => return Err(error),
+            Err(error) => Some(error),
+        };
+        match error.is_none() && begun.elapsed() > SHORT {
+            true => failures = 0,
+            false => {
+                dial.pause(failures, error.as_ref()).await;
+                failures += 1;
             }
         }
     }
+}
 
-    async fn is_valid(&self, connection: &mut Connection) -> Result<(), ConnectError> {
-        let answer = connection.send(&redis::cmd("PING")).await;
-        answer
-            .map(drop)
-            .map_err(|_| ConnectError::passing("no answer to PING"))
+impl Dial {
+    /// Tries once to connect. Returns `None` if the server isn't the primary any more.
+    pub async fn connect(&mut self) -> Option<Result<Connection, ConnectError>> {
+        self.succeeded.mark_unchanged();
+        let primary = self
+            .primary
+            .upgrade()
+            .filter(|primary| !primary.is_over())?;
+        let connected = self.servers.connect(&primary, self.timeout).await;
+        match &connected {
+            Ok(_) => {
+                self.last_failure.set(None);
+                self.success.send_replace(());
+            }
+            Err(error) => {
+                self.last_failure.set(Some(error.clone()));
+                (self.silence.0)(&primary);
+            }
+        }
+        Some(connected.map(|(connection, _)| connection))
     }
 
-    fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.is_broken() || connection.is_busy()
+    /// Watches a connection until it has to be replaced.
+    pub async fn watched(&self, connection: &Connection) -> Finding {
+        let finding = watch(connection).await;
+        if finding == Finding::Silent
+            && let Some(primary) = self.primary.upgrade()
+        {
+            let address = &primary.address;
+            tracing::warn!(%address, "Redis doesn't answer over a connection, which is replaced");
+            (self.silence.0)(&primary);
+        }
+        finding
+    }
+
+    /// Waits before the next attempt, after this many failures before `error`. Ends when another attempt to connect to
+    /// the server has succeeded, or the server isn't the primary any more.
+    pub async fn pause(&mut self, failures: u32, error: Option<&ConnectError>) {
+        let pause = Duration::from_millis(rand::random_range(PAUSE) << failures.min(LONGEST));
+        let pause = match error.and_then(|error| error.at_fault) {
+            Some(_) => pause.max(SETTING),
+            None => pause,
+        };
+        let Some(primary) = self.primary.upgrade() else {
+            return;
+        };
+        let succeeded = async {
+            match error {
+                Some(_) => drop(self.succeeded.changed().await),
+                // It is this connection that succeeded, and ended soon.
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = succeeded => {}
+            () = primary.over() => {}
+        }
+    }
+
+    /// Waits until the server isn't the primary any more.
+    pub async fn over(&self) {
+        if let Some(primary) = self.primary.upgrade() {
+            primary.over().await;
+        }
+    }
+
+    /// Returns why the last attempt to connect failed.
+    pub fn last_failure(&self) -> Option<ConnectError> {
+        self.last_failure.get()
+    }
+}
+
+impl OnSilence {
+    /// Returns what calls `call`.
+    pub fn new(call: impl Fn(&Arc<Primary>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(call))
+    }
+}
+
+impl fmt::Debug for OnSilence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnSilence")
     }
 }
 

@@ -8,11 +8,13 @@
 
 mod connections;
 mod exclusive;
+mod lane;
 pub mod reply;
 mod request;
 mod retry;
 pub mod topology;
 mod values;
+mod watch;
 pub mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -54,6 +56,12 @@ struct Shared {
     sizes: Sizes,
     replicas: Option<Replicas>,
     spelling: Spelling,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.topology.close();
+    }
 }
 
 impl Link {
@@ -172,8 +180,9 @@ impl Link {
             .connect_to(&server.address, self.shared.sizes.timeout)
             .await;
         let (connection, facts) = connected.map_err(|error| self.no_connection(Some(&error)))?;
-        if facts.run_id != server.run_id {
-            return Err(Error::unavailable("a server was restarted meanwhile"));
+        if facts.run_id != server.run_id || facts.replication_id != server.replication_id {
+            let why = "a server was restarted or replaced meanwhile";
+            return Err(Error::unavailable(why));
         }
         Ok(connection)
     }

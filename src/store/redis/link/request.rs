@@ -31,22 +31,33 @@ pub enum Request<'a> {
     Calls(&'a [Call<'a>]),
 }
 
-/// A connection, and a command that follows each request.
-pub struct Channel<'a> {
-    /// The connection.
-    pub connection: &'a mut Connection,
+/// A connection, what a request over it holds, and a command that follows each request.
+pub struct Channel<H> {
+    connection: Connection,
+    /// What is held until Redis has answered, also if the caller leaves earlier.
+    held: Option<H>,
     /// The command that follows each request. Its answer comes last.
-    pub then: Option<Cmd>,
+    then: Option<Cmd>,
+}
+
+/// How large the answer to a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// As large as a row, or smaller.
+    Small,
+    /// As large as many rows or a long index. Such answers have connections of their own, so that small ones don't
+    /// queue behind them.
+    Large,
 }
 
 impl Request<'_> {
     /// Sends the request once. Returns one answer, or one for each command or call, and then the answer to
     /// the command that follows.
-    pub async fn send(self, channel: &mut Channel<'_>) -> RedisResult<Vec<Value>> {
+    pub async fn send<H: Send + 'static>(
+        self,
+        channel: &mut Channel<H>,
+    ) -> RedisResult<Vec<Value>> {
         match self {
-            Self::Cmd(cmd) if channel.then.is_none() => {
-                Ok(vec![channel.connection.send(cmd).await?])
-            }
             Self::Cmd(cmd) => channel.one(cmd.clone()).await,
             Self::Script(script, keys, args) => {
                 match channel.one(script.by_hash(keys, args)).await {
@@ -88,6 +99,15 @@ impl Request<'_> {
         matches!(self, Self::Script(..) | Self::Calls(_))
     }
 
+    /// Returns how large the answer may be. A script that reads, and several commands at once, may read many rows.
+    pub fn answer(&self, effect: Effect) -> Answer {
+        match (effect, self) {
+            (Effect::Writes, _) => Answer::Small,
+            (Effect::Reads, Self::Cmd(cmd)) if !reads_many(cmd) => Answer::Small,
+            (Effect::Reads, _) => Answer::Large,
+        }
+    }
+
     /// Returns one part of the request, so that it can be sent again alone.
     pub fn part(&self, at: usize) -> Option<Request<'_>> {
         match self {
@@ -101,20 +121,36 @@ impl Request<'_> {
     }
 }
 
-impl Channel<'_> {
-    async fn one(&mut self, cmd: Cmd) -> RedisResult<Vec<Value>> {
-        if self.then.is_none() {
-            return Ok(vec![self.connection.send(&cmd).await?]);
+impl<H: Send + 'static> Channel<H> {
+    /// Returns a channel over `connection`. Each request over it holds `held`, and is followed by `then`.
+    pub fn new(connection: Connection, held: H, then: Option<Cmd>) -> Self {
+        Self {
+            connection,
+            held: Some(held),
+            then,
         }
+    }
+
+    async fn one(&mut self, cmd: Cmd) -> RedisResult<Vec<Value>> {
         let mut answers = self.all(vec![cmd]).await?;
-        answers[0] = std::mem::take(&mut answers[0]).extract_error()?;
+        if let Some(answer) = answers.first_mut() {
+            *answer = std::mem::take(answer).extract_error()?;
+        }
         Ok(answers)
     }
 
     async fn all(&mut self, mut cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         cmds.extend(self.then.clone());
-        self.connection.send_all(cmds).await
+        // It comes back with an answer, and only then is anything else sent.
+        let held = self.held.take();
+        let (answers, held) = self.connection.send_holding(cmds, held).await;
+        self.held = held.flatten();
+        answers
     }
+}
+
+fn reads_many(cmd: &Cmd) -> bool {
+    cmd.args_iter().next() == Some(redis::Arg::Simple(b"MGET"))
 }
 
 fn is_unknown_script(answer: &Value) -> bool {

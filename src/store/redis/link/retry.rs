@@ -2,19 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bb8_redis::bb8::{Pool, PooledConnection};
 use redis::{RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Link,
-    connections::{Connections, LastFailure, Manager, checked_out},
+    connections::{Connections, OnSilence},
     detail,
-    exclusive::Replicas,
+    exclusive::{Replicas, checked_out},
     failure,
-    request::{Channel, Effect, Request},
+    lane::{NoPlace, Place},
+    request::{Answer, Channel, Effect, Request},
     topology::Primary,
-    wire::{ConnectError, Connection, ErrorClass},
+    wire::{Connection, ErrorClass},
 };
 use crate::store::{Error, outstanding::counted};
 
@@ -37,16 +37,20 @@ impl Link {
         request: Request<'_>,
     ) -> Result<Vec<Value>, Error> {
         let end = Instant::now() + self.patience;
-        let replicas = self.shared.replicas.filter(|_| effect == Effect::Writes);
+        let replicas = self.shared.replicas.as_ref();
+        let replicas = replicas.filter(|_| effect == Effect::Writes);
         let mut importing = None;
         let mut tries = 0;
         loop {
             let (primary, answer) = match (replicas, importing.take()) {
                 (Some(replicas), _) => self.send_exclusively(replicas, request, end).await?,
-                (None, Some((primary, connection))) => (primary, send(connection, request).await),
+                (None, Some((primary, connection))) => {
+                    (primary, send(connection, (), request).await)
+                }
                 (None, None) => {
-                    let (primary, connection) = self.connection(end).await?;
-                    (primary, send(connection, request).await)
+                    let answer = request.answer(effect);
+                    let (primary, connection, place) = self.connection(answer, end).await?;
+                    (primary, send(connection, place, request).await)
                 }
             };
             let error = match (answer, replicas) {
@@ -121,52 +125,48 @@ impl Link {
 
     fn connections<'p>(&self, primary: &'p Arc<Primary>) -> &'p Connections {
         primary.connections.get_or_init(|| {
+            let shared = Arc::downgrade(&self.shared);
+            let silence = OnSilence::new(move |primary| {
+                if let Some(shared) = shared.upgrade() {
+                    shared.topology.silent(primary);
+                }
+            });
             let servers = self.topology().servers();
-            Connections::new(servers, primary, self.shared.sizes)
+            Connections::new(servers, primary, self.shared.sizes, silence)
         })
     }
 
-    /// Takes a connection to `primary` out of one of its pools. Returns `None` if another server took over
-    /// before there was one.
-    async fn check_out<'p>(
+    /// Takes a place on a connection that callers share. Returns also the primary that it leads to.
+    async fn connection(
         &self,
-        primary: &Arc<Primary>,
-        pool: &'p Pool<Manager>,
-        last_failure: &LastFailure,
+        answer: Answer,
         end: Instant,
-    ) -> Result<Option<PooledConnection<'p, Manager>>, Option<ConnectError>> {
-        let checked_out = tokio::select! {
-            biased;
-            checked_out = checked_out(pool, last_failure, end) => checked_out,
-            () = self.topology().changed(self.slot, primary) => return Ok(None),
-        };
-        match checked_out {
-            Ok(connection) => Ok(Some(connection)),
-            Err(_) if primary.is_over() && Instant::now() < end => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Returns a connection that callers share, and the primary that it leads to.
-    async fn connection(&self, end: Instant) -> Result<(Arc<Primary>, Connection), Error> {
+    ) -> Result<(Arc<Primary>, Connection, Place), Error> {
         loop {
             let primary = self.primary(end).await?;
             let connections = self.connections(&primary);
-            let (pool, last_failure) = (&connections.shared, &connections.last_failure);
-            let checked_out = self.check_out(&primary, pool, last_failure, end).await;
-            let Some(guard) = checked_out.map_err(|error| self.no_connection(error.as_ref()))?
-            else {
-                continue;
+            let lane = match answer {
+                Answer::Small => &connections.small,
+                Answer::Large => &connections.large,
             };
-            // The pool calls `has_broken` only when a guard is returned. A connection that broke while it was
-            // idle is found here, and is replaced when the guard is dropped.
-            if guard.is_broken() {
-                continue;
-            }
-            let connection = guard.clone();
-            drop(guard);
+            let place = tokio::select! {
+                biased;
+                place = lane.place(end) => place,
+                () = self.topology().changed(self.slot, &primary) => continue,
+            };
+            let (connection, place) = match place {
+                Ok(found) => found,
+                Err(_) if primary.is_over() && Instant::now() < end => continue,
+                Err(NoPlace::Full) => {
+                    return Err(Error::unavailable("Redis has too many requests to answer"));
+                }
+                Err(NoPlace::Unconnected) => {
+                    let why = connections.last_failure.get();
+                    return Err(self.no_connection(why.as_ref()));
+                }
+            };
             if self.is_sure(end).await? {
-                return Ok((Arc::clone(&primary), connection));
+                return Ok((primary, connection, place));
             }
         }
     }
@@ -193,41 +193,50 @@ impl Link {
     /// Sends a request over a connection that it holds alone, followed by the WAIT for replicas.
     async fn send_exclusively(
         &self,
-        replicas: Replicas,
+        replicas: &Replicas,
         request: Request<'_>,
         end: Instant,
     ) -> Result<(Arc<Primary>, RedisResult<Vec<Value>>), Error> {
+        let turn = replicas.turn()?;
         loop {
             let primary = self.primary(end).await?;
             let connections = self.connections(&primary);
             let Some(pool) = &connections.exclusive else {
                 return Err(Error::unavailable("no connections for writes that wait"));
             };
-            let last_failure = &connections.last_failure;
-            let mut guard = match self.check_out(&primary, pool, last_failure, end).await {
-                Ok(Some(guard)) => guard,
-                Ok(None) => continue,
-                Err(_) if last_failure.get().is_none() => {
-                    let why = "every connection for such writes waits for replicas";
-                    return Err(Error::NotDurable(why.to_owned()));
-                }
-                Err(error) => return Err(self.no_connection(error.as_ref())),
+            let checked_out = tokio::select! {
+                biased;
+                checked_out = checked_out(pool, end) => checked_out,
+                () = self.topology().changed(self.slot, &primary) => continue,
             };
-            if guard.is_broken() || !self.is_sure(end).await? {
+            let watched = match checked_out {
+                Ok(watched) => watched,
+                Err(_) if primary.is_over() && Instant::now() < end => continue,
+                Err(error) => {
+                    let Some(error) = error.or_else(|| connections.last_failure.get()) else {
+                        let why = "every connection for such writes waits for replicas";
+                        return Err(Error::unavailable(why));
+                    };
+                    return Err(self.no_connection(Some(&error)));
+                }
+            };
+            // The pool finds a connection that broke while it was idle only when it is given back.
+            if watched.connection.is_broken() || !self.is_sure(end).await? {
                 continue;
             }
-            guard.set_busy(true);
-            let then = Some(replicas.wait());
-            let connection = &mut *guard;
-            let answer = counted(request.send(&mut Channel { connection, then })).await;
-            guard.set_busy(false);
-            drop(guard);
-            return Ok((Arc::clone(&primary), answer));
+            let connection = watched.connection.clone();
+            let held = (watched, turn);
+            let mut channel = Channel::new(connection, held, Some(replicas.wait()));
+            let answer = counted(request.send(&mut channel)).await;
+            return Ok((primary, answer));
         }
     }
 }
 
-async fn send(mut connection: Connection, request: Request<'_>) -> RedisResult<Vec<Value>> {
-    let (connection, then) = (&mut connection, None);
-    counted(request.send(&mut Channel { connection, then })).await
+async fn send<H: Send + 'static>(
+    connection: Connection,
+    held: H,
+    request: Request<'_>,
+) -> RedisResult<Vec<Value>> {
+    counted(request.send(&mut Channel::new(connection, held, None))).await
 }

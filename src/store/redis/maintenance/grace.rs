@@ -30,10 +30,3 @@ pub async fn begin(link: &Link, keys: &Keyspace) -> Result<(), Error> {
         .arg("NX");
     repeated::write(link, &set).await.map(drop)
 }
-
-/// Ends the grace period.
-pub async fn end(link: &Link, keys: &Keyspace) -> Result<(), Error> {
-    let mut del = redis::cmd("DEL");
-    del.arg(keys.grace());
-    repeated::write(link, &del).await.map(drop)
-}

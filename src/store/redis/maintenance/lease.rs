@@ -1,11 +1,18 @@
 //! A lease in Redis: the broker that holds it works, and the others wait.
 //!
-//! A lease spares work and keeps reports clear. It protects nothing: two brokers that work at once do no
-//! damage, because each step checks what it changes.
+//! A lease spares work and keeps reports clear. Two brokers that work at once do no damage, because each step checks
+//! what it changes.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
 
 use crate::store::{
     Error,
@@ -16,76 +23,160 @@ use crate::store::{
     },
 };
 
-/// A lease that this process holds, unless the process stalled until the lease ran out. A lease that is
-/// dropped runs out.
+/// How long giving up a lease may take. If it takes longer, the lease runs out.
+const GIVING_UP: Duration = Duration::from_secs(1);
+
+/// A lease that this process holds, unless the process stalled until the lease ran out.
+///
+/// A lease that is dropped is given up in the background, whatever the process was doing under it. [`GivenUp`] tells
+/// when that is done. If the process is killed, the lease runs out.
 #[derive(Debug)]
-pub struct Lease<'a> {
-    link: &'a Link,
-    scripts: &'a Scripts,
+pub struct Lease {
+    link: Link,
+    scripts: Scripts,
     key: String,
+    /// The value of the key begins with it. Random.
     holder: String,
     ttl: Duration,
-    renewed: Instant,
+    given_up: GivenUp,
+    /// Whether dropping the lease gives it up.
+    is_held: bool,
 }
 
-impl<'a> Lease<'a> {
+/// The leases that were dropped and are being given up. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct GivenUp(Arc<Mutex<JoinSet<()>>>);
+
+impl Lease {
     /// Takes the lease `key` for `ttl`. Returns `None` while another broker holds it.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`], as for the other methods.
     pub async fn take(
-        link: &'a Link,
-        scripts: &'a Scripts,
+        link: &Link,
+        scripts: &Scripts,
         key: String,
         ttl: Duration,
+        given_up: &GivenUp,
     ) -> Result<Option<Self>, Error> {
-        let holder = format!("{:032x}", rand::random::<u128>());
-        let renewed = Instant::now();
+        // From here on the lease may be held, even if the answer never arrives.
+        let mut lease = Self {
+            link: link.clone(),
+            scripts: scripts.clone(),
+            key,
+            holder: format!("{:032x}", rand::random::<u128>()),
+            ttl,
+            given_up: given_up.clone(),
+            is_held: true,
+        };
         let mut set = redis::cmd("SET");
-        set.arg(&key)
-            .arg(&holder)
+        set.arg(&lease.key)
+            .arg(&lease.holder)
             .arg("NX")
             .arg("PX")
             .arg(millis(ttl));
-        let taken = link.write(&set).await? == redis::Value::Okay;
-        Ok(taken.then_some(Self {
-            link,
-            scripts,
-            key,
-            holder,
-            ttl,
-            renewed,
-        }))
+        lease.is_held = link.write(&set).await? == redis::Value::Okay;
+        Ok(lease.is_held.then_some(lease))
     }
 
-    /// Keeps the lease. Returns `false` if another broker holds it now. To be called often: Redis is asked
-    /// only once a third of the lease is over.
-    pub async fn keep(&mut self) -> Result<bool, Error> {
-        if self.renewed.elapsed() < self.ttl / 3 {
-            return Ok(true);
+    /// Does `work` and keeps the lease meanwhile, however long a single step takes. Returns `None`, in the middle of
+    /// the work, once another broker holds the lease.
+    pub async fn during<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.lost() => None,
         }
-        let now = Instant::now();
-        let kept = self.set(self.ttl).await?;
-        self.renewed = now;
-        Ok(kept)
     }
 
-    /// Gives the lease up.
-    pub async fn release(self) -> Result<(), Error> {
-        self.set(Duration::ZERO).await.map(drop)
+    /// Renews the lease three times in its life. Returns when another broker holds it.
+    async fn lost(&self) {
+        loop {
+            sleep_until(Instant::now() + self.ttl / 3).await;
+            // If Redis can't be asked, the work can't go on either, and fails by itself.
+            if let Ok(false) = self.set(self.ttl, "").await {
+                return;
+            }
+        }
+    }
+
+    /// Marks the lease as that of this very moment, and returns the mark. A script that finds the mark in the lease
+    /// runs on data that holds everything that was written before this call, whichever server that is: replicas get
+    /// all writes in their order. Returns `None` if another broker holds the lease.
+    pub async fn mark(&self) -> Result<Option<String>, Error> {
+        let mark = format!("{}:{:032x}", self.holder, rand::random::<u128>());
+        let is_held = self.set(self.ttl, &mark).await?;
+        Ok(is_held.then_some(mark))
+    }
+
+    /// Returns the key of the lease.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Gives the lease up, and waits until that is done. If it takes too long, the lease runs out.
+    pub async fn give_up(mut self) {
+        _ = timeout(GIVING_UP, self.set(Duration::ZERO, "")).await;
+        self.is_held = false;
     }
 
     /// Stops using the lease, but keeps all other brokers from taking it for `rest`.
-    pub async fn leave_for(self, rest: Duration) -> Result<(), Error> {
-        self.set(rest).await.map(drop)
+    pub async fn leave_for(mut self, rest: Duration) -> Result<(), Error> {
+        self.set(rest, "").await?;
+        self.is_held = false;
+        Ok(())
     }
 
-    async fn set(&self, ttl: Duration) -> Result<bool, Error> {
+    /// Stops using the lease, and lets it run out.
+    pub fn run_out(mut self) {
+        self.is_held = false;
+    }
+
+    async fn set(&self, ttl: Duration, mark: &str) -> Result<bool, Error> {
         let ttl = millis(ttl).to_string();
-        let args = [self.holder.as_bytes(), ttl.as_bytes()];
-        let answer =
-            repeated::call(self.link, &self.scripts.keep_lease, &[&self.key], &args).await?;
+        let args = [self.holder.as_bytes(), ttl.as_bytes(), mark.as_bytes()];
+        let script = &self.scripts.keep_lease;
+        let answer = repeated::call(&self.link, script, &[&self.key], &args).await?;
         reply::parse(answer)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_held {
+            return;
+        }
+        let lease = Self {
+            link: self.link.clone(),
+            scripts: self.scripts.clone(),
+            key: std::mem::take(&mut self.key),
+            holder: std::mem::take(&mut self.holder),
+            given_up: self.given_up.clone(),
+            ttl: self.ttl,
+            is_held: false,
+        };
+        self.given_up.add(async move { lease.give_up().await });
+    }
+}
+
+impl GivenUp {
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, giving_up: impl Future<Output = ()> + Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let mut tasks = self.tasks();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(giving_up, &runtime);
+    }
+
+    /// Waits until all leases that were dropped are given up, for about a second at most. To be called before the
+    /// process ends.
+    pub async fn done(&self) {
+        let tasks = std::mem::take(&mut *self.tasks());
+        tasks.join_all().await;
     }
 }
 

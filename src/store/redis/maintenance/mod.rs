@@ -7,6 +7,7 @@
 //! - `scan` walks over the keys. `rounds` has a walk repeated when servers changed meanwhile, and `seen` notices the
 //!   keys that a walk finds twice.
 //! - [`progress`] tells a person how far the work is.
+//! - [`tenants`] names those that hold data, for an operator who named one that holds none.
 //! - `lease` lets one broker work while the others wait.
 //! - `grace` is the grace period, in which other software may still write to the tenant.
 
@@ -19,3 +20,4 @@ mod repeated;
 mod rounds;
 mod scan;
 mod seen;
+pub mod tenants;

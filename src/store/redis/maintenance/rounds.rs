@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Rounds of a walk over all keys.
 ///
-/// A round has to be repeated if servers changed meanwhile. A server that took over may lack keys or changes.
-/// Keys may have moved to a server that the walk had finished with.
+/// A round has to be repeated if servers changed meanwhile. A server that took over may lack keys or changes, and one
+/// that comes back has the data of the server that it followed. Keys may have moved to a server that the walk had
+/// finished with.
 #[derive(Debug)]
 pub struct Rounds<'a> {
     link: &'a Link,
@@ -35,25 +36,26 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Begins a round.
+    /// Begins a round. Returns the servers that it has to cover.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`], also if there were too many rounds.
-    pub async fn begin(&mut self) -> Result<(), Error> {
+    pub async fn begin(&mut self) -> Result<ServerSet, Error> {
         self.left = self.left.checked_sub(1).ok_or_else(|| {
             Error::unavailable(
                 "the servers of Redis keep changing, or a slot stays on its way between two",
             )
         })?;
-        self.before = Some(self.link.server_set().await?);
-        Ok(())
+        let before = self.link.server_set().await?;
+        self.before = Some(before.clone());
+        Ok(before)
     }
 
     /// Ends a round that came to `outcome`. Returns the servers that the round covered, or `None` if there
     /// has to be another round.
     ///
     /// # Errors
-    /// The error in `outcome`, if no other server can take over.
+    /// The error in `outcome`, if no other server can take over and the server is the one that it was.
     pub async fn end(&mut self, outcome: Result<(), Error>) -> Result<Option<ServerSet>, Error> {
         match outcome {
             Ok(()) => {
@@ -63,12 +65,20 @@ impl<'a> Rounds<'a> {
                 }
                 tracing::info!("servers changed meanwhile: looking again");
             }
-            Err(error) if !self.link.topology().fails_over() => return Err(error),
             Err(error) => {
+                if !self.link.topology().fails_over() && !self.has_changed().await {
+                    return Err(error);
+                }
                 tracing::warn!(reason = error.detail(), "looking again: {error}");
             }
         }
         sleep(PAUSE).await;
         Ok(None)
+    }
+
+    /// Whether the servers surely aren't those of the beginning.
+    async fn has_changed(&self) -> bool {
+        let now = self.link.server_set().await;
+        now.is_ok_and(|now| self.before.as_ref() != Some(&now))
     }
 }

@@ -16,13 +16,13 @@ const COUNT: usize = 1_000;
 
 /// A walk over the keys that match a pattern, on every server that may hold keys of the tenant.
 ///
-/// It finds each key that exists from its beginning to its end, unless the [`ServerSet`] changes meanwhile.
+/// It finds each key that exists from its beginning to its end, unless another [`ServerSet`] holds the keys then.
 /// It may find a key more than once.
 #[derive(Debug)]
 pub struct Scan<'a> {
     link: &'a Link,
     pattern: String,
-    server_set: Option<ServerSet>,
+    server_set: ServerSet,
     /// How many servers the walk has finished with.
     servers: usize,
     /// The walk's own connection, because a cursor means nothing to another server.
@@ -32,12 +32,12 @@ pub struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Returns a walk over the keys that match `pattern`. It hasn't begun.
-    pub fn new(link: &'a Link, pattern: String) -> Self {
+    /// Returns a walk over the keys on `server_set` that match `pattern`. It hasn't begun.
+    pub fn new(link: &'a Link, server_set: ServerSet, pattern: String) -> Self {
         Self {
             link,
             pattern,
-            server_set: None,
+            server_set,
             servers: 0,
             connection: None,
             cursor: 0,
@@ -48,19 +48,9 @@ impl<'a> Scan<'a> {
     /// Returns the next keys, or `None` at the end.
     ///
     /// # Errors
-    /// Returns [`Error::Unavailable`], also if a server was replaced since the beginning.
+    /// Returns [`Error::Unavailable`], also if a server was restarted or replaced since the beginning.
     pub async fn page(&mut self) -> Result<Option<Vec<Vec<u8>>>, Error> {
-        let server_set = match self.server_set.take() {
-            Some(server_set) => server_set,
-            None => self.link.server_set().await?,
-        };
-        let page = self.page_of(&server_set).await;
-        self.server_set = Some(server_set);
-        page
-    }
-
-    async fn page_of(&mut self, server_set: &ServerSet) -> Result<Option<Vec<Vec<u8>>>, Error> {
-        let Some(server) = server_set.servers.get(self.servers) else {
+        let Some(server) = self.server_set.servers.get(self.servers) else {
             return Ok(None);
         };
         let mut connection = match self.connection.take() {
@@ -100,10 +90,7 @@ impl<'a> Scan<'a> {
     /// is done, whatever else the database holds. On a server that counts in another way the estimate is
     /// wrong.
     pub fn done(&self) -> f64 {
-        let all = self
-            .server_set
-            .as_ref()
-            .map_or(1, |server_set| server_set.servers.len());
+        let all = self.server_set.servers.len();
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (done, all) = (
             self.servers as f64 + self.cursor.reverse_bits() as f64 / 2f64.powi(64),

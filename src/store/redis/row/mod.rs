@@ -1,14 +1,17 @@
-//! The JSON of a row (guarantees, section 3): toolhive's fields, then the broker's own. Toolhive ignores the
-//! broker's fields, and drops them when it rewrites a row.
+//! The JSON of a row (guarantees, section 3): its version and its user, then toolhive's other fields, then the
+//! broker's own. Toolhive ignores the broker's fields, and drops them when it rewrites a row.
 //!
-//! `write` encodes a row, and `read` decodes one. [`rewrite`] changes single fields of a row and leaves all
-//! others as they are, including those that this version doesn't know.
+//! `write` encodes a row, and `read` decodes one. `label` tells what writes have to know of a row that they
+//! replace or remove. [`rewrite`] changes single fields of a row and leaves all others as they are, including
+//! those that this version doesn't know.
 
+mod label;
 mod read;
 pub mod rewrite;
 mod write;
 
 pub use self::{
+    label::Label,
     read::{decode, decode_slice},
     write::encode,
 };
@@ -46,10 +49,9 @@ mod tests {
         let json = encode(&row, &provider(), Version::from_number(7).unwrap()).unwrap();
         assert_eq!(
             std::str::from_utf8(&json).unwrap(),
-            r#"{"provider_id":"github","access_token":"at","refresh_token":"","id_token":"","#
-                .to_owned()
-                + r#""expires_at":1700000000,"session_expires_at":0,"user_id":"u","#
-                + r#""upstream_subject":"","client_id":"","version":7}"#
+            r#"{"version":7,"user_id":"u","provider_id":"github","access_token":"at","#.to_owned()
+                + r#""refresh_token":"","id_token":"","expires_at":1700000000,"#
+                + r#""session_expires_at":0,"upstream_subject":"","client_id":""}"#
         );
         assert_eq!(
             decoded(std::str::from_utf8(&json).unwrap()).unwrap().row,

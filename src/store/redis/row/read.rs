@@ -50,10 +50,11 @@ pub fn decode(value: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
 
 /// Decodes as [`decode`] does, but doesn't wipe the bytes. The caller has to do that.
 pub fn decode_slice(value: &[u8], provider: &ProviderName) -> Option<Decoded> {
-    (value != NULL).then(|| decode_row(value, provider))
+    (value != NULL).then(|| decode_row(value, Some(provider)))
 }
 
-fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
+/// Decodes a row. If its key tells no provider, `provider` is `None`.
+pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decoded {
     // serde would also accept an array that holds the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Unreadable("a JSON array".to_owned()));
@@ -72,7 +73,7 @@ fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
         ))
     })?;
     let named = read.provider_id.unwrap_or_default();
-    if !named.is_empty() && named != provider.as_str() {
+    if !named.is_empty() && provider.is_some_and(|provider| named != provider.as_str()) {
         return Err(Unreadable(
             "provider_id is not the provider in the key".to_owned(),
         ));
@@ -106,7 +107,7 @@ fn decode_row(bytes: &[u8], provider: &ProviderName) -> Decoded {
     })
 }
 
-/// Reads a version as the scripts do. In Lua every number is a double.
+/// Reads a version. Other software may spell it as a fraction, such as `5.0`.
 fn version(value: &serde_json::Value) -> Option<Version> {
     let number = value
         .as_f64()

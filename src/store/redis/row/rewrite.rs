@@ -54,13 +54,15 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the object with another `provider_id`, and with the fields in `last`. `provider_id` keeps its
-    /// position, or comes first if the object had none. The fields in `last` come last.
+    /// position, or comes first if the object had none. The fields in `last` come last. With a `version` the
+    /// object becomes a row of the broker's: `version` and `user_id` come before everything else.
     ///
     /// # Errors
     /// No object causes one.
     pub fn rewrite(
         &self,
         provider_id: &str,
+        version: Option<u64>,
         last: &[(&str, u64)],
     ) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
         let size: usize = self
@@ -69,17 +71,25 @@ impl<'a> Fields<'a> {
             .map(|(name, value)| name.len() + value.get().len() + 4)
             .sum();
         // The buffer is large enough: one that grows would leave its old memory unwiped.
-        let room = size + 6 * provider_id.len() + 40 * last.len() + 64;
+        let room = size + 6 * provider_id.len() + 40 * last.len() + 128;
         let mut json = Zeroizing::new(Vec::with_capacity(room));
         let mut serializer = serde_json::Serializer::new(&mut *json);
         let mut object = serializer.serialize_map(None)?;
+        if let Some(version) = version {
+            object.serialize_entry("version", &version)?;
+            match self.0.iter().find(|(name, _)| name == "user_id") {
+                Some((name, user)) => object.serialize_entry(name, user)?,
+                None => object.serialize_entry("user_id", "")?,
+            }
+        }
+        let in_head = |name: &str| version.is_some() && matches!(name, "version" | "user_id");
         if !self.0.iter().any(|(name, _)| name == "provider_id") {
             object.serialize_entry("provider_id", provider_id)?;
         }
         for (name, value) in &self.0 {
             if name == "provider_id" {
                 object.serialize_entry(name, provider_id)?;
-            } else if !last.iter().any(|(set, _)| set == name) {
+            } else if !in_head(name) && !last.iter().any(|(set, _)| set == name) {
                 object.serialize_entry(name, value)?;
             }
         }
@@ -121,7 +131,7 @@ mod tests {
 
     fn rewritten(json: &str) -> String {
         let fields = Fields::parse(json.as_bytes()).unwrap();
-        let bytes = fields.rewrite("okta", &[("version", 7)]).unwrap();
+        let bytes = fields.rewrite("okta", Some(7), &[("mark", 8)]).unwrap();
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
@@ -131,17 +141,30 @@ mod tests {
             rewritten(
                 r#"{"a":1.0,"provider_id":"oidc","n":12345678901234567890123,"e":[],"o":{"x": "\u00fc"}}"#
             ),
-            r#"{"a":1.0,"provider_id":"okta","n":12345678901234567890123,"e":[],"o":{"x": "\u00fc"},"version":7}"#
+            r#"{"version":7,"user_id":"","a":1.0,"provider_id":"okta","n":12345678901234567890123,"e":[],"o":{"x": "\u00fc"},"mark":8}"#
+        );
+    }
+
+    #[test]
+    fn without_a_version_nothing_else_moves() {
+        let fields = Fields::parse(br#"{"provider_id":"oidc","user_id":"u","version":1}"#).unwrap();
+        let bytes = fields.rewrite("okta", None, &[]).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&bytes).unwrap(),
+            r#"{"provider_id":"okta","user_id":"u","version":1}"#
         );
     }
 
     #[test]
     fn a_field_that_is_set_is_there_once() {
         assert_eq!(
-            rewritten(r#"{"version":"x","a":null}"#),
-            r#"{"provider_id":"okta","a":null,"version":7}"#
+            rewritten(r#"{"version":"x","a":null,"user_id":"\u0075","mark":1}"#),
+            r#"{"version":7,"user_id":"\u0075","provider_id":"okta","a":null,"mark":8}"#
         );
-        assert_eq!(rewritten("{}"), r#"{"provider_id":"okta","version":7}"#);
+        assert_eq!(
+            rewritten("{}"),
+            r#"{"version":7,"user_id":"","provider_id":"okta","mark":8}"#
+        );
     }
 
     #[test]

@@ -7,19 +7,19 @@ use crate::types::{
     ClientId, ProviderName, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
 };
 
-/// The fields of a row in the order in which they are written.
+/// The fields of a row in the order in which they are written. The first two are the row's head (`label.rs`).
 #[derive(Serialize)]
 struct Written<'a> {
+    version: u64,
+    user_id: &'a str,
     provider_id: &'a str,
     access_token: &'a str,
     refresh_token: &'a str,
     id_token: &'a str,
     expires_at: i64,
     session_expires_at: i64,
-    user_id: &'a str,
     upstream_subject: &'a str,
     client_id: &'a str,
-    version: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<i64>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -46,16 +46,16 @@ pub fn encode(
     }
     let seconds = |time: Option<UnixTime>| time.map(UnixTime::seconds);
     let written = Written {
+        version: version.number(),
+        user_id: row.user_id.as_ref().map_or("", UserId::as_str),
         provider_id: provider.as_str(),
         access_token: text(row.access_token.as_ref()),
         refresh_token: text(row.refresh_token.as_ref()),
         id_token: text(row.id_token.as_ref()),
         expires_at: seconds(row.expires_at).unwrap_or(0),
         session_expires_at: seconds(row.session_expires_at).unwrap_or(0),
-        user_id: row.user_id.as_ref().map_or("", UserId::as_str),
         upstream_subject: row.upstream_subject.as_ref().map_or("", Subject::as_str),
         client_id: row.client_id.as_ref().map_or("", ClientId::as_str),
-        version: version.number(),
         updated_at: seconds(row.updated_at),
         token_type: &row.token_type,
         scopes: &row.scopes,

@@ -1,11 +1,13 @@
--- What the scripts share. This file is put in front of each of them. Rows are decoded only to look at a field
--- and never encoded again, because cjson doesn't reproduce what it read.
+-- What the scripts share. This file is put in front of each of them. No script decodes JSON: its parser and the
+-- broker's would disagree about what can be read. A script reads the head of a row, and is told the rest.
 
 -- How many random members of an index one write looks at, to remove those whose row is gone. Each write adds
 -- one member at most, so that in the long run at most a quarter of an index is dead.
 local PROBES = 4
 -- The largest index whose expiry is recomputed from its members.
 local RECOUNT = 128
+-- The largest head of a row in bytes, as in label.rs.
+local HEAD = 553
 
 -- Returns the spelling of an id in a key, as keyspace/spelling.rs does.
 local function encode(id)
@@ -48,30 +50,55 @@ local function exists(key)
   return length ~= 4 or redis.call('GET', key) ~= 'null'
 end
 
-local function fields(bytes)
-  local ok, row = pcall(cjson.decode, bytes)
-  if ok and type(row) == 'table' then return row end
-  return {}
+-- What the caller told, by key, and what it has to tell. As long as anything is left to tell, a script writes
+-- nothing and returns `untold`.
+local told, untold = {}, { 'tell' }
+
+-- Takes what the caller told: from this argument on key, SHA-1 of the bytes, version and user of each row. The
+-- version is '' if the row can't be read, and the user '' if it has none or that can't be told. Instead of the
+-- SHA-1 'foreign' says that the key is none of the broker's.
+local function listen(first)
+  for i = first, #ARGV, 4 do told[ARGV[i]] = { sha = ARGV[i + 1], version = ARGV[i + 2], user = ARGV[i + 3] } end
 end
 
--- Returns the version of a row in decimal. If the writer stored none, that is the first 52 bits of the SHA-1
--- of the row, as in version.rs.
-local function version_of(bytes, row)
-  local version = row.version
-  if type(version) == 'number' and version >= 1 and version < 9007199254740992
-      and version == math.floor(version) then
-    return string.format('%.0f', version)
+local function ask(key)
+  untold[#untold + 1] = key
+  untold[#untold + 1] = typed(redis.pcall('GET', key)) or ''
+end
+
+-- Returns { version, user } of a row, both as `listen` has them, or nil if there is no row or the value is `null`.
+-- A row whose head isn't spelled as the broker spells it has to be told.
+local function look(key)
+  local head = typed(redis.pcall('GETRANGE', key, 0, HEAD - 1))
+  if head == nil then return { version = '', user = '' } end
+  if head == 'null' or head == '' and redis.call('EXISTS', key) == 0 then return nil end
+  local version, user = string.match(head, '^{"version":([1-9]%d*),"user_id":"([ !#-[%]^-~]*)"[,}]')
+  if version and #version <= 16 and tonumber(version) < 9007199254740992 then
+    return { version = version, user = user }
   end
-  local derived = tonumber(string.sub(redis.sha1hex(bytes), 1, 13), 16)
-  return string.format('%.0f', math.max(derived, 1))
+  local row = told[key]
+  if row and row.sha == redis.sha1hex(redis.call('GET', key)) then return row end
+  ask(key)
+  return { version = '', user = '' }
+end
+
+-- Whether it can't be told whose a row is.
+local function is_anyones(row)
+  return row.version == '' and row.user == ''
+end
+
+-- Whether `member` is spelled as a row of the session whose rows begin with `own`. `GetAll` sees no other member. A
+-- spelling that isn't plain has to be told.
+local function is_row_of(member, own)
+  if not starts_with(member, own) then return false end
+  if string.find(member, '^[!-$&-9;-z|~]+$', #own + 1) then return true end
+  if not told[member] then ask(member) end
+  return told[member] and told[member].sha ~= 'foreign'
 end
 
 local function user_index(prefix, row)
-  local user = row.user_id
-  if type(user) == 'string' and user ~= '' then
-    return prefix .. 'user:upstream:' .. encode(user)
-  end
-  return nil
+  if row.user == '' then return nil end
+  return prefix .. 'user:upstream:' .. encode(row.user)
 end
 
 -- Sets the expiry of an index that has none, unless a member needs the index to stay (I5). Removes the
@@ -148,18 +175,18 @@ local function is_set(key)
 end
 
 -- Ends the script if an index of an existing row may be moving to another node.
-local function ensure_indexes_local(bytes, session_index, prefix)
+local function ensure_indexes_local(row, session_index, prefix)
   ensure_local(session_index)
-  local index = user_index(prefix, fields(bytes))
+  local index = user_index(prefix, row)
   if index then ensure_local(index) end
 end
 
 -- Removes an existing row and its members in both indexes (I1, I2). `ensure_indexes_local` must be called
 -- before.
-local function remove(key, bytes, session_index, prefix, grace)
+local function remove(key, row, session_index, prefix, grace)
   redis.call('DEL', key)
   index_remove(session_index, key, prefix, false)
-  local index = user_index(prefix, fields(bytes))
+  local index = user_index(prefix, row)
   if index then index_remove(index, key, prefix, grace) end
 end
 

@@ -5,40 +5,39 @@
 --       (only with a source version)
 -- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition: 'always', 'absent' or
 --       a version, 5 source version or '', 6 how many rows the session may have, 7 '1' with a user, 8 version of the
---       row, 9 '1' if the caller waits for replicas
--- Returns 'written', 'exists', 'mismatch', 'source' or 'full'. Unless the condition is 'always', also returns
+--       row, 9 '1' if the caller waits for replicas, 10... what the caller was asked to tell
+-- Returns 'written', 'exists', 'mismatch', 'source' or 'full', or asks. Unless the condition is 'always', also returns
 -- 'written' if the key already holds this version, so that a caller whose answer was lost can call again.
+listen(10)
 local key, session_index, prefix = KEYS[1], KEYS[2], ARGV[1]
 local ttl, condition, source, most = tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
 local index = ARGV[7] == '1' and KEYS[4] or nil
 
-local old = read(key)
-local old_fields = old and fields(old)
-if condition ~= 'always' and old and version_of(old, old_fields) == ARGV[8] then
+local old, source_row = look(key), source ~= '' and look(KEYS[#KEYS])
+if #untold > 1 then return untold end
+if condition ~= 'always' and old and old.version == ARGV[8] then
   fence(ARGV[9], prefix)
   return 'written'
 end
 if condition == 'absent' then
   if old then return 'exists' end
 elseif condition ~= 'always' then
-  if not old or version_of(old, old_fields) ~= condition then return 'mismatch' end
+  if not old or old.version ~= condition then return 'mismatch' end
 end
-if source ~= '' then
-  local bytes = read(KEYS[#KEYS])
-  if not bytes or version_of(bytes, fields(bytes)) ~= source then return 'source' end
-end
+if source ~= '' and not (source_row and source_row.version == source) then return 'source' end
 -- SCARD fails if an index isn't a set. Nothing has been written yet.
 local rows = redis.call('SCARD', session_index)
 if index then redis.call('SCARD', index) end
 if not old and rows >= most then
   local own, alive = string.sub(key, 1, #key - #string.match(key, '[^:]*$')), 0
   for _, member in ipairs(redis.call('SMEMBERS', session_index)) do
-    if starts_with(member, own) and exists(member) then alive = alive + 1 end
+    if is_row_of(member, own) and exists(member) then alive = alive + 1 end
   end
+  if #untold > 1 then return untold end
   if alive >= most then return 'full' end
 end
 
-local old_index = old and user_index(prefix, old_fields)
+local old_index = old and user_index(prefix, old)
 if old_index and old_index ~= index then ensure_local(old_index) end
 
 -- This is the write that Redis refuses when it is out of memory. It comes first, so that nothing is written

@@ -28,7 +28,10 @@ use super::{
 };
 use crate::store::redis::{
     Address,
-    link::wire::{AtFault, ConnectError, Connection, Connector},
+    link::{
+        watch::{Watched, watch},
+        wire::{AtFault, ConnectError, Connection, Connector},
+    },
 };
 
 /// Describes a server that isn't a node of a cluster.
@@ -48,7 +51,7 @@ pub struct Cluster {
     nodes: Arc<Nodes>,
     /// Runs from the first use on.
     task: OnceLock<JoinSet<()>>,
-    importing: Mutex<HashMap<Address, Connection>>,
+    importing: Mutex<HashMap<Address, Watched>>,
 }
 
 /// The nodes of a cluster, and what they have said.
@@ -118,6 +121,8 @@ impl Cluster {
         if let Some(primary) = self.nodes.primaries.usable(slot) {
             return Ok(primary);
         }
+        // The task asks too, in case this caller leaves before the nodes have answered.
+        self.nodes.doubt.raise();
         let looked = self.nodes.look().await;
         let found = looked.and_then(|()| self.nodes.holder(slot));
         *lock(&self.nodes.last_failure) = found.as_ref().err().cloned();
@@ -162,12 +167,18 @@ impl Cluster {
         address: &Address,
     ) -> Result<Connection, ConnectError> {
         let address = &at_host_of(&primary.address, address);
-        let open_already = lock(&self.importing).get(address).cloned();
+        let open_already = lock(&self.importing)
+            .get(address)
+            .map(|watched| watched.connection.clone());
         if let Some(connection) = open_already.filter(|connection| !connection.is_broken()) {
             return Ok(connection);
         }
         let connection = open(&self.nodes.connector, address).await?;
-        lock(&self.importing).insert(address.clone(), connection.clone());
+        let watched = connection.clone();
+        let watched = Watched::new(connection.clone(), async move {
+            watch(&watched).await;
+        });
+        lock(&self.importing).insert(address.clone(), watched);
         Ok(connection)
     }
 

@@ -18,6 +18,9 @@ pub struct Facts {
     pub mode: String,
     /// The id of the process. It differs after each start.
     pub run_id: String,
+    /// The id of the history of the data. A replica has the id of its primary. A server has a new one each time that
+    /// it becomes a primary.
+    pub replication_id: String,
     /// How many replicas are connected.
     pub replicas: u32,
     /// The major version of Redis that the server is compatible with.
@@ -58,6 +61,10 @@ impl Facts {
                 .or_else(|| field("server_mode"))
                 .unwrap_or_default(),
             run_id: field("run_id").unwrap_or_default(),
+            replication_id: replication
+                .get("master_replid")
+                .cloned()
+                .unwrap_or_default(),
             version: field("redis_version")
                 .and_then(|version| version.split('.').next()?.parse().ok())
                 .unwrap_or(0),

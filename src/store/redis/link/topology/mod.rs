@@ -4,21 +4,24 @@
 //! All keys of a tenant are in one hash slot, so a tenant has one primary at a time, even in a cluster. The
 //! topology belongs to the process and serves every slot: [`Topology::primary`] finds the primary of any
 //! slot. When another server takes over, the connections to the last one end at once. With Sentinel the
-//! sentinels report it (`sentinel`). In a cluster the nodes report it when a call fails (`cluster`).
+//! sentinels report it (`sentinel`). In a cluster the nodes report it when a call fails (`cluster`). The name of a
+//! single server may move to another one (`name`).
 
 mod cluster;
 mod endpoints;
 mod facts;
+mod name;
 mod nodes;
 mod primaries;
 mod roster;
 mod sentinel;
 mod server_set;
 mod servers;
+mod votes;
 
 use std::{sync::Arc, time::Duration};
 
-use self::{cluster::Cluster, sentinel::Sentinels};
+use self::{cluster::Cluster, name::Name, sentinel::Sentinels};
 pub use self::{
     facts::Facts,
     primaries::Primary,
@@ -45,8 +48,8 @@ pub struct Topology {
 /// What reports which servers are the primaries.
 #[derive(Debug)]
 enum Watch {
-    /// Nothing: there is one server, and it stays the primary.
-    Fixed,
+    /// The name of the only server.
+    Name(Box<Name>),
     Sentinels(Box<Sentinels>),
     Nodes(Arc<Cluster>),
 }
@@ -61,10 +64,11 @@ impl Topology {
             Mode::Cluster => Primaries::of_slots(),
             Mode::Standalone | Mode::Sentinel => Primaries::of_everything(),
         };
+        let servers = Servers::new(connector.clone(), mode, doubt.clone());
         let watch = match deployment {
             Deployment::Standalone(address) => {
-                primaries.switch(&address);
-                Watch::Fixed
+                let name = Name::new(address, servers.clone(), primaries.clone(), doubt);
+                Watch::Name(Box::new(name))
             }
             Deployment::Sentinel {
                 sentinels,
@@ -74,19 +78,18 @@ impl Topology {
                 let connector = Connector {
                     access,
                     peer: Peer::Sentinel,
-                    ..connector.clone()
+                    ..connector
                 };
                 let sentinels = Sentinels::new(sentinels, master, connector, primaries.clone());
                 Watch::Sentinels(Box::new(sentinels))
             }
             Deployment::Cluster { seeds } => {
-                let cluster =
-                    Cluster::new(seeds, connector.clone(), primaries.clone(), doubt.clone());
+                let cluster = Cluster::new(seeds, connector, primaries.clone(), doubt);
                 Watch::Nodes(Arc::new(cluster))
             }
         };
         Self {
-            servers: Servers::new(connector, mode, doubt),
+            servers,
             primaries,
             watch,
         }
@@ -103,7 +106,7 @@ impl Topology {
     /// Returns a [`ConnectError`] if no primary is known.
     pub async fn primary(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
         match &self.watch {
-            Watch::Fixed => {}
+            Watch::Name(name) => name.follow(),
             // The sentinels are waited for only until they have named the first primary.
             Watch::Sentinels(sentinels) if self.primaries.of(slot).is_none() => {
                 sentinels.primary(self.servers.connect_timeout()).await?;
@@ -125,7 +128,7 @@ impl Topology {
     /// Returns why no primary is known, for callers that waited for one in vain.
     pub fn trouble(&self) -> Option<ConnectError> {
         match &self.watch {
-            Watch::Fixed => None,
+            Watch::Name(_) => None,
             Watch::Sentinels(sentinels) => Some(sentinels.why_unknown()),
             Watch::Nodes(cluster) => cluster.last_failure(),
         }
@@ -151,8 +154,10 @@ impl Topology {
     /// Takes note that a request about `slot`, which was sent to `primary`, failed with an error of this
     /// class.
     pub fn note(&self, slot: u16, primary: &Arc<Primary>, class: &ErrorClass) {
-        let Watch::Nodes(cluster) = &self.watch else {
-            return;
+        let cluster = match &self.watch {
+            Watch::Nodes(cluster) => cluster,
+            Watch::Name(_) if *class == ErrorClass::Demoted => return self.note_replica(),
+            Watch::Name(_) | Watch::Sentinels(_) => return,
         };
         match class {
             ErrorClass::Moved(Some(address)) => cluster.moved(slot, primary, address),
@@ -160,17 +165,39 @@ impl Topology {
             | ErrorClass::Demoted
             | ErrorClass::Passing
             | ErrorClass::Ended => cluster.suspect(primary, Duration::ZERO),
-            ErrorClass::Silent => cluster.suspect(primary, SILENCE),
+            ErrorClass::Silent => self.silent(primary),
             _ => {}
         }
     }
 
-    /// Whether the known primaries are surely right, or were so at most [`sentinel::STALENESS`] ago.
+    /// Takes note that a server said that it is a replica. The name of a single server may lead to another one by
+    /// now.
+    pub fn note_replica(&self) {
+        if let Watch::Name(name) = &self.watch {
+            name.suspect();
+        }
+    }
+
+    /// Takes note that the server of `primary` is silent or can't be connected to.
+    pub fn silent(&self, primary: &Arc<Primary>) {
+        if let Watch::Nodes(cluster) = &self.watch {
+            // Longer than the next attempt to connect takes, which may be silent too.
+            let attempt = self.servers.connect_timeout() + Duration::from_secs(1);
+            cluster.suspect(primary, SILENCE.max(attempt));
+        }
+    }
+
+    /// Leaves all servers, for good. Their connections end.
+    pub fn close(&self) {
+        self.primaries.close();
+    }
+
+    /// Whether the known primaries are surely right, or were so at most [`votes::STALENESS`] ago.
     #[must_use]
     pub fn is_confirmed(&self) -> bool {
         match &self.watch {
             // A primary of a cluster stops by itself when it can't reach the majority any more.
-            Watch::Fixed | Watch::Nodes(_) => true,
+            Watch::Name(_) | Watch::Nodes(_) => true,
             Watch::Sentinels(sentinels) => sentinels.is_confirmed(),
         }
     }

@@ -237,6 +237,33 @@ impl Primaries {
         switched
     }
 
+    /// Begins a new term of the server that holds everything. The connections of the last term get no new requests.
+    pub fn renew(&self) {
+        let mut last = None;
+        self.0.send_modify(|table| {
+            let Some(held) = table.primaries.pop() else {
+                return;
+            };
+            table.terms += 1;
+            let next = Primary::new(held.address.clone(), table.terms);
+            table.primaries = vec![Arc::new(next)];
+            last = Some(held);
+        });
+        if let Some(last) = last {
+            last.leave(Leave::WhenAnswered);
+        }
+    }
+
+    /// Leaves all servers, for good.
+    pub fn close(&self) {
+        let mut left = Vec::new();
+        self.0
+            .send_modify(|table| left = std::mem::take(&mut table.primaries));
+        for primary in left {
+            primary.leave(Leave::Now);
+        }
+    }
+
     /// Makes the server at `address` the primary of `slot`. Returns whether it wasn't so before.
     pub fn move_slot(&self, slot: u16, address: &Address) -> bool {
         self.0.send_if_modified(|table| {

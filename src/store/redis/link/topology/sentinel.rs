@@ -20,7 +20,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{facts::refusal, primaries::Primaries};
+use super::{
+    facts::refusal,
+    primaries::Primaries,
+    votes::{STALENESS, Votes, Word},
+};
 use crate::store::redis::{
     Address,
     link::wire::{AtFault, ConnectError, Connector, Opened},
@@ -32,10 +36,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long to wait for other sentinels after the first answer, because they may know more.
 const FIRST: Duration = Duration::from_millis(300);
-/// How long an answer of a sentinel counts. If no majority has named the primary for this time, another
-/// server may have followed it.
-pub const STALENESS: Duration = Duration::from_secs(2);
-
 /// Any slot, because the primary holds all of them.
 const ANY: u16 = 0;
 
@@ -57,24 +57,10 @@ pub struct Sentinels {
 struct Board {
     master: String,
     primaries: Primaries,
-    heard: Mutex<Heard>,
+    votes: Mutex<Votes>,
     /// Until when a majority confirms the primary, in milliseconds since `begun`.
     confirmed_until: AtomicU64,
     begun: Instant,
-}
-
-#[derive(Debug)]
-struct Heard {
-    words: Vec<Option<Word>>,
-    failures: Vec<Option<ConnectError>>,
-    first: Option<Instant>,
-}
-
-#[derive(Clone, Debug)]
-struct Word {
-    address: Address,
-    epoch: u64,
-    at: Instant,
 }
 
 impl Sentinels {
@@ -84,15 +70,10 @@ impl Sentinels {
         connector: Connector,
         primaries: Primaries,
     ) -> Self {
-        let heard = Mutex::new(Heard {
-            words: vec![None; addresses.len()],
-            failures: vec![None; addresses.len()],
-            first: None,
-        });
         let board = Board {
             master,
             primaries,
-            heard,
+            votes: Mutex::new(Votes::of(addresses.len())),
             confirmed_until: AtomicU64::new(0),
             begun: Instant::now(),
         };
@@ -130,42 +111,35 @@ impl Sentinels {
 }
 
 impl Board {
-    fn heard(&self) -> std::sync::MutexGuard<'_, Heard> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn votes(&self) -> std::sync::MutexGuard<'_, Votes> {
+        self.votes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of the answer of the sentinel `at`.
     fn note(&self, at: usize, said: Result<Word, ConnectError>) {
-        let mut heard = self.heard();
+        let mut votes = self.votes();
         let word = match said {
             Ok(word) => word,
             Err(error) => {
-                heard.failures[at] = Some(error);
+                votes.failures[at] = Some(error);
                 return;
             }
         };
-        let first = *heard.first.get_or_insert(word.at);
-        heard.words[at] = Some(word);
-        heard.failures[at] = None;
+        let first = *votes.first.get_or_insert(word.at);
+        votes.words[at] = Some(word);
+        votes.failures[at] = None;
 
-        let majority = heard.majority();
-        let words = || heard.words.iter().flatten();
         let current = self
             .primaries
             .of(ANY)
             .map(|primary| primary.address.clone());
-        let Some(newest) = heard.newest(current.as_ref()) else {
+        let Some(newest) = votes.newest(current.as_ref()) else {
             return;
         };
-        if current.is_none() && words().count() < majority && first.elapsed() < FIRST {
+        if current.is_none() && votes.count() < votes.majority() && first.elapsed() < FIRST {
             return;
         }
-        let mut times: Vec<_> = words()
-            .filter(|word| word.address == newest.address)
-            .map(|word| word.at)
-            .collect();
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        if let Some(confirmed) = times.get(majority - 1) {
+        if let Some(confirmed) = votes.confirmed(&newest) {
             let until = confirmed.saturating_duration_since(self.begun) + STALENESS;
             self.confirmed_until.store(millis(until), Ordering::Relaxed);
         }
@@ -178,11 +152,11 @@ impl Board {
     /// Returns why no primary is known. Names a wrong setting only if most sentinels do. A single sentinel
     /// may just have been started, or not be set up yet.
     fn why_unknown(&self) -> ConnectError {
-        let heard = self.heard();
-        let failures: Vec<_> = heard.failures.iter().flatten().collect();
+        let votes = self.votes();
+        let failures: Vec<_> = votes.failures.iter().flatten().collect();
         let mut blaming = failures.iter().filter(|failure| failure.at_fault.is_some());
         if let Some(failure) = blaming.clone().next()
-            && blaming.by_ref().count() >= heard.majority()
+            && blaming.by_ref().count() >= votes.majority()
         {
             return (*failure).clone();
         }
@@ -194,30 +168,6 @@ impl Board {
             true => "no sentinel answers".to_owned(),
             false => found.join("; "),
         })
-    }
-}
-
-impl Heard {
-    fn majority(&self) -> usize {
-        self.words.len() / 2 + 1
-    }
-
-    /// Returns the answer that counts: the one with the newest epoch. Of several with this epoch, one that
-    /// names the `current` primary counts.
-    ///
-    /// If a majority has answered lately, the other sentinels are left out, because their answers may be out
-    /// of date.
-    fn newest(&self, current: Option<&Address>) -> Option<Word> {
-        let fresh = |word: &&Word| word.at.elapsed() < STALENESS;
-        let all: Vec<_> = self.words.iter().flatten().collect();
-        let fresh: Vec<_> = all.iter().copied().filter(fresh).collect();
-        let words = if fresh.len() >= self.majority() {
-            fresh
-        } else {
-            all
-        };
-        let rank = |word: &&Word| (word.epoch, Some(&word.address) == current, word.at);
-        words.into_iter().max_by_key(rank).cloned()
     }
 }
 
@@ -248,6 +198,7 @@ async fn listen(
         Ok(opened) => opened,
         Err(error) => return error,
     };
+    sentinel.handle.set_response_timeout(connector.timeout);
     for channel in CHANNELS {
         if let Err(error) = sentinel.handle.subscribe(channel).await {
             let code = error.code().unwrap_or("nothing");
@@ -279,12 +230,15 @@ async fn ask(sentinel: &mut Opened, address: &Address, master: &str) -> Result<W
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(master);
     pipeline.cmd("SENTINEL").arg("MASTER").arg(master);
+    pipeline.cmd("SENTINEL").arg("MYID");
     let at = Instant::now();
-    let answers = sentinel.handle.send_packed_commands(&pipeline, 0, 2).await;
+    let answers = sentinel.handle.send_packed_commands(&pipeline, 0, 3).await;
     let gone = |_| ConnectError::passing(format!("{address}: the connection ended"));
     let mut answers = answers.map_err(gone)?.into_iter();
-    let (place, state) = (answers.next(), answers.next());
-    for answer in [&place, &state] {
+    let (place, state, voter) = (answers.next(), answers.next(), answers.next());
+    // What only poses as a sentinel may have no id. It has a vote all the same.
+    let voter = voter.filter(|voter| !is_unknown(voter));
+    for answer in [&place, &state, &voter] {
         if let Some(Value::ServerError(error)) = answer {
             let text = error.details().unwrap_or_default();
             return Err(if text.contains("No such master") {
@@ -307,10 +261,17 @@ async fn ask(sentinel: &mut Opened, address: &Address, master: &str) -> Result<W
         .get("config-epoch")
         .and_then(|epoch| epoch.parse().ok());
     Ok(Word {
+        voter: String::from_redis_value(voter.unwrap_or(Value::Nil)).unwrap_or_default(),
+        run_id: state.get("runid").cloned().unwrap_or_default(),
         address: Address::Tcp(host, port),
         epoch: epoch.ok_or_else(odd)?,
         at,
     })
+}
+
+/// Whether the answer says that there is no such command.
+fn is_unknown(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.code() == "ERR")
 }
 
 fn unknown(address: &Address, master: &str) -> ConnectError {
@@ -326,53 +287,7 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn word(host: &str, epoch: u64, age: Duration) -> Option<Word> {
-        let address = Address::Tcp(host.to_owned(), 6379);
-        let at = Instant::now() - age;
-        Some(Word { address, epoch, at })
-    }
-
-    /// Returns the address that counts of three answers if `current` was the primary.
-    fn counts(words: [Option<Word>; 3], current: Option<&str>) -> String {
-        let heard = Heard {
-            words: words.into(),
-            failures: vec![None; 3],
-            first: None,
-        };
-        let current = current.map(|host| Address::Tcp(host.to_owned(), 6379));
-        heard.newest(current.as_ref()).unwrap().address.to_string()
-    }
-
     const NOW: Duration = Duration::ZERO;
-    const LONG_AGO: Duration = Duration::from_secs(3_600);
-
-    #[test]
-    fn the_newest_epoch_counts() {
-        let words = [word("a", 1, NOW), word("b", 2, NOW), word("a", 1, NOW)];
-        assert_eq!(counts(words, Some("a")), "b:6379");
-    }
-
-    #[test]
-    fn who_fell_silent_is_not_believed_for_ever() {
-        // Two sentinels were set up again, which restarts their epochs, while the third was away.
-        let words = [word("b", 0, NOW), word("b", 0, NOW), word("a", 7, LONG_AGO)];
-        assert_eq!(counts(words, Some("a")), "b:6379");
-        let words = [word("b", 0, NOW), None, word("a", 7, LONG_AGO)];
-        assert_eq!(counts(words, Some("a")), "a:6379", "one is no majority");
-    }
-
-    #[test]
-    fn two_spellings_of_one_epoch_do_not_take_turns() {
-        let words = || {
-            [
-                word("a", 1, LONG_AGO / 3_600),
-                word("b", 1, NOW),
-                word("a", 1, NOW),
-            ]
-        };
-        assert_eq!(counts(words(), Some("a")), "a:6379");
-        assert_eq!(counts(words(), Some("b")), "b:6379");
-    }
 
     #[tokio::test]
     async fn one_sentinel_that_is_not_set_up_ends_nothing() {

@@ -9,13 +9,15 @@ use crate::store::redis::{Address, link::wire::ConnectError};
 /// The servers that may hold keys of a tenant.
 ///
 /// If two sets are equal and neither is moving, no server failed over, was restarted or gave the slot away
-/// between them. So no key was missed.
+/// between them, not even if it came back afterwards. So no key was missed, and what this process wrote is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSet {
     /// The servers.
     pub servers: Vec<Server>,
     /// The server of a cluster that the slot belongs to, and its epoch.
     holder: Option<(Address, u64)>,
+    /// The term of the primary to which this process sends requests about the slot.
+    term: u64,
     /// Whether keys are moving from one server to another.
     pub is_moving: bool,
 }
@@ -27,6 +29,9 @@ pub struct Server {
     pub address: Address,
     /// The id of the process. It differs after each start, and a cursor of SCAN is invalid then.
     pub run_id: String,
+    /// The id of the history of the server's data. It differs each time that the server becomes a primary, also if it
+    /// was one before: meanwhile it took over another server's data.
+    pub replication_id: String,
 }
 
 impl Topology {
@@ -39,14 +44,20 @@ impl Topology {
         slot: u16,
         timeout: Duration,
     ) -> Result<ServerSet, ConnectError> {
-        let (addresses, holder, is_moving) = match &self.watch {
+        let (addresses, holder, is_moving, term) = match &self.watch {
             Watch::Nodes(cluster) => {
                 let holders = cluster.holders(slot).await?;
-                (holders.primaries, Some(holders.holder), holders.is_moving)
+                let term = self.primary(slot).await?.term;
+                (
+                    holders.primaries,
+                    Some(holders.holder),
+                    holders.is_moving,
+                    term,
+                )
             }
-            Watch::Fixed | Watch::Sentinels(_) => {
+            Watch::Name(_) | Watch::Sentinels(_) => {
                 let primary = self.primary(slot).await?;
-                (vec![primary.address.clone()], None, false)
+                (vec![primary.address.clone()], None, false, primary.term)
             }
         };
         let mut servers = Vec::with_capacity(addresses.len());
@@ -55,12 +66,16 @@ impl Topology {
             if facts.role != "master" && self.fails_over() {
                 return Err(ConnectError::passing(format!("{address} is a replica")));
             }
-            let run_id = facts.run_id;
-            servers.push(Server { address, run_id });
+            servers.push(Server {
+                address,
+                run_id: facts.run_id,
+                replication_id: facts.replication_id,
+            });
         }
         Ok(ServerSet {
             servers,
             holder,
+            term,
             is_moving,
         })
     }

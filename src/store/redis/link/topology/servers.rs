@@ -1,14 +1,7 @@
 //! Connecting to the servers that hold data.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use redis::{PushInfo, PushKind};
 use tokio::sync::Notify;
 
 use super::{Facts, Primary, cluster};
@@ -101,9 +94,14 @@ impl Servers {
         const FOLLOWED: &str = "another server became the primary";
         let connecting = async {
             let (connection, facts) = self.connect_to(&primary.address, timeout).await?;
-            if facts.role != "master" && self.mode.fails_over() {
-                let address = &primary.address;
-                return Err(ConnectError::passing(format!("{address} is a replica")));
+            if facts.role != "master" {
+                if self.mode.fails_over() {
+                    let address = &primary.address;
+                    return Err(ConnectError::passing(format!("{address} is a replica")));
+                }
+                // The only server there is. Reads work.
+                connection.state().set_replica();
+                self.doubt.raise();
             }
             if primary.adopt(connection.state()) {
                 Ok((connection, facts))
@@ -113,7 +111,7 @@ impl Servers {
         };
         tokio::select! {
             connected = connecting => {
-                if connected.is_err() {
+                if connected.is_err() && self.mode.fails_over() {
                     self.doubt.raise();
                 }
                 connected
@@ -155,14 +153,6 @@ pub(super) async fn open(
     connector: &Connector,
     address: &Address,
 ) -> Result<Connection, ConnectError> {
-    let broken = Arc::<AtomicBool>::default();
-    let ended = Arc::clone(&broken);
-    let opened = connector
-        .open(address, move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                ended.store(true, Ordering::Relaxed);
-            }
-        })
-        .await?;
-    Ok(Connection::new(opened.handle, opened.driver, broken))
+    let opened = connector.open(address, |_| {}).await?;
+    Ok(Connection::new(opened, connector.timeout))
 }

@@ -86,7 +86,12 @@ impl ConnectError {
     pub(super) fn at_login(connector: &Connector, address: &Address, error: &RedisError) -> Self {
         match error.code() {
             Some("WRONGPASS") => {
-                let found = "refuses the user or the password, or the user is disabled";
+                let found = match (&connector.access.password, &connector.access.username) {
+                    (Password::None, Some(_)) => {
+                        "asks for a password of this user, and none is set, or the user is disabled"
+                    }
+                    _ => "refuses the user or the password, or the user is disabled",
+                };
                 Self::of(connector.password_setting(), format!("{address} {found}"))
             }
             Some("NOAUTH") => {
@@ -103,6 +108,17 @@ impl ConnectError {
             Some("ERR") if text(error).contains("DB index") => Self::of(
                 AtFault::Url,
                 format!("{address} has no database {}", connector.access.database),
+            ),
+            Some("ERR") if is_unknown(error, "SELECT") => Self::of(
+                AtFault::Url,
+                format!(
+                    "{address} knows no SELECT: the command is renamed, and the URL names a database"
+                ),
+            ),
+            // The client keeps the text of a refused SELECT, and not its code.
+            Some("ERR") if text(error).contains("has no permissions") => Self::of(
+                AtFault::Url,
+                format!("{address}: the user may not log in: {}", text(error)),
             ),
             // Redis' text continues with the command's arguments. A password is among them.
             Some("ERR") if text(error).contains("unknown command") => Self::of(
@@ -144,6 +160,12 @@ impl ConnectError {
 /// Returns what Redis says after the code. An answer to a login contains no keys.
 fn text(error: &RedisError) -> &str {
     error.detail().unwrap_or_default()
+}
+
+/// Whether the server doesn't know `command`. Redis quotes its name.
+fn is_unknown(error: &RedisError, command: &str) -> bool {
+    let name = text(error).strip_prefix("unknown command ");
+    name.is_some_and(|name| name.trim_start_matches(['\'', '`']).starts_with(command))
 }
 
 /// Returns the TLS error that caused `error`.

@@ -1,51 +1,49 @@
 //! A connection over which any number of callers can send at once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
-use tokio::task::AbortHandle;
+use tokio::{task::AbortHandle, time::timeout};
 
-use super::error_class::ErrorClass;
-
-/// How many timeouts in a row a connection may have before it is replaced. It may be half open.
-const MAX_TIMEOUTS: u32 = 3;
+use super::{Opened, error_class::ErrorClass, finished::Finished, life::Life};
 
 /// A connection. Clones share it. It ends when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Connection {
     handle: MultiplexedConnection,
     state: Arc<ConnectionState>,
+    /// How long an answer may take.
+    timeout: Duration,
     asking: bool,
 }
 
 /// The state of a connection, and the handle that ends it.
 #[derive(Debug)]
 pub struct ConnectionState {
-    broken: Arc<AtomicBool>,
-    timeouts: AtomicU32,
-    busy: AtomicBool,
+    life: Arc<Life>,
+    is_replica: AtomicBool,
     driver: AbortHandle,
 }
 
 impl Connection {
-    /// Returns a connection that counts as broken once `broken` is set.
-    pub fn new(
-        handle: MultiplexedConnection,
-        driver: AbortHandle,
-        broken: Arc<AtomicBool>,
-    ) -> Self {
-        let state = Arc::new(ConnectionState {
-            broken,
-            timeouts: AtomicU32::new(0),
-            busy: AtomicBool::new(false),
-            driver,
-        });
+    /// Returns a connection whose answers may take `timeout`.
+    pub fn new(opened: Opened, timeout: Duration) -> Self {
+        let state = ConnectionState {
+            life: opened.life,
+            is_replica: AtomicBool::new(false),
+            driver: opened.driver,
+        };
         Self {
-            handle,
-            state,
+            handle: opened.handle,
+            state: Arc::new(state),
+            timeout,
             asking: false,
         }
     }
@@ -53,19 +51,12 @@ impl Connection {
     /// Whether the connection has to be replaced: it ended, or its server can't be used.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.state.broken.load(Ordering::Relaxed)
+        self.state.life.is_over()
     }
 
-    /// Says whether a caller that holds the connection alone is waiting for an answer. If the caller is
-    /// dropped while it waits, the connection stays busy and can't be used again.
-    pub fn set_busy(&self, busy: bool) {
-        self.state.busy.store(busy, Ordering::Relaxed);
-    }
-
-    /// Whether a caller that held the connection alone was dropped before it got its answer.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.state.busy.load(Ordering::Relaxed)
+    /// Returns how long an answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Returns the state, which the clones share.
@@ -87,21 +78,9 @@ impl Connection {
     /// # Errors
     /// Returns the error that Redis or the connection gave. The connection takes note of it.
     pub async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        if self.asking {
-            let answers = self.send_all(vec![cmd.clone()]).await?;
-            return answers
-                .into_iter()
-                .next()
-                .unwrap_or(Value::Nil)
-                .extract_error();
-        }
-        let answer = self
-            .handle
-            .send_packed_command(cmd)
-            .await
-            .and_then(Value::extract_error);
-        self.state.note(answer.as_ref().err());
-        answer
+        let answers = self.send_all(vec![cmd.clone()]).await?;
+        let answer = answers.into_iter().next();
+        answer.unwrap_or(Value::Nil).extract_error()
     }
 
     /// Sends commands, all at once and with no other command between them. If one fails, its error is in the
@@ -111,6 +90,50 @@ impl Connection {
     /// Returns the error that the connection gave. The connection takes note of it, and of the first error
     /// that Redis gave.
     pub async fn send_all(&mut self, cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        let answers = timeout(self.timeout, self.clone().answers(cmds)).await;
+        answers.unwrap_or_else(|_| Err(silence()))
+    }
+
+    /// Sends commands like [`Connection::send_all`]. What is `held` is held until Redis has answered or the
+    /// connection has ended, even if the caller leaves earlier. It is given back with the answers, and not if
+    /// they don't come in time.
+    pub async fn send_holding<H: Send + 'static>(
+        &self,
+        cmds: Vec<Cmd>,
+        held: H,
+    ) -> (RedisResult<Vec<Value>>, Option<H>) {
+        let connection = self.clone();
+        let exchange = Finished::new(async move { (connection.answers(cmds).await, held) });
+        match timeout(self.timeout, exchange).await {
+            Ok((answers, held)) => (answers, Some(held)),
+            Err(_) => (Err(silence()), None),
+        }
+    }
+
+    /// Sends commands, and waits for the answers however long that takes.
+    pub async fn answers(mut self, cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        let answers = match <[Cmd; 1]>::try_from(cmds) {
+            Ok([cmd]) if !self.asking => {
+                let answer = self.handle.send_packed_command(&cmd).await;
+                answer.map(|answer| vec![answer])
+            }
+            Ok(cmd) => self.pipeline(cmd.into()).await,
+            Err(cmds) => self.pipeline(cmds).await,
+        };
+        match &answers {
+            Ok(answers) => {
+                let error = answers.iter().find_map(|answer| match answer {
+                    Value::ServerError(error) => Some(RedisError::from(error.clone())),
+                    _ => None,
+                });
+                self.state.note(error.as_ref());
+            }
+            Err(error) => self.state.note(Some(error)),
+        }
+        answers
+    }
+
+    async fn pipeline(&mut self, cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for cmd in cmds {
             if self.asking {
@@ -127,48 +150,53 @@ impl Connection {
                 is_answer
             });
         }
-        match &answers {
-            Ok(answers) => {
-                let error = answers.iter().find_map(|answer| match answer {
-                    Value::ServerError(error) => Some(RedisError::from(error.clone())),
-                    _ => None,
-                });
-                self.state.note(error.as_ref());
-            }
-            Err(error) => self.state.note(Some(error)),
-        }
         answers
     }
 }
 
+/// Returns the error for an answer that didn't come in time.
+fn silence() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
+}
+
 impl ConnectionState {
+    /// Returns what is known about the connection apart from its answers.
+    pub fn life(&self) -> &Arc<Life> {
+        &self.life
+    }
+
     /// Ends the connection now. Callers that wait for an answer get an error.
     pub fn end(&self) {
-        self.broken.store(true, Ordering::Relaxed);
+        self.life.end();
         self.driver.abort();
     }
 
     /// Makes the connection count as broken, so that it gets no new requests. Callers that wait for an answer
     /// may still get it.
     pub fn retire(&self) {
-        self.broken.store(true, Ordering::Relaxed);
+        self.life.end();
+    }
+
+    /// Takes note that the connection leads to a replica, and is meant to. It isn't replaced because the server
+    /// refuses a write.
+    pub fn set_replica(&self) {
+        self.is_replica.store(true, Ordering::Relaxed);
     }
 
     fn note(&self, error: Option<&RedisError>) {
         let Some(error) = error else {
-            if self.timeouts.load(Ordering::Relaxed) > 0 {
-                self.timeouts.store(0, Ordering::Relaxed);
-            }
             return;
         };
-        let broken = match ErrorClass::of(error) {
-            ErrorClass::Silent => self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS,
-            // The server was demoted, or wants another password.
-            ErrorClass::Demoted | ErrorClass::Unauthenticated | ErrorClass::Ended => true,
+        let is_over = match ErrorClass::of(error) {
+            // The server was demoted.
+            ErrorClass::Demoted => !self.is_replica.load(Ordering::Relaxed),
+            // The server wants another password, or there is no connection any more.
+            ErrorClass::Unauthenticated | ErrorClass::Ended => true,
+            // A connection that is silent is found by its watch.
             _ => false,
         };
-        if broken {
-            self.broken.store(true, Ordering::Relaxed);
+        if is_over {
+            self.life.end();
         }
     }
 }

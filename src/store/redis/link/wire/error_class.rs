@@ -73,6 +73,12 @@ impl ErrorClass {
     }
 }
 
+/// Whether a command that failed in a script with this error fails in any state of the server: it is forbidden, or
+/// doesn't exist.
+pub fn is_impossible(text: &str) -> bool {
+    !IN_SCRIPT.iter().any(|(mark, _)| text.contains(mark))
+}
+
 /// Returns the error code that Redis answered. Returns `None` if the error isn't an answer.
 pub fn code(error: &RedisError) -> Option<&str> {
     let code = error.code()?;

@@ -6,13 +6,24 @@ mod connection;
 mod diagnose;
 mod dial;
 mod error_class;
+mod files;
+mod finished;
+mod life;
 mod tls;
 mod tls_error;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{
-    AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo,
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
     aio::MultiplexedConnection,
 };
 use tokio::{
@@ -26,8 +37,11 @@ pub use self::{
     at_fault::{AtFault, Peer, TlsPart},
     connect_error::ConnectError,
     connection::{Connection, ConnectionState},
-    error_class::{ErrorClass, code},
+    error_class::{ErrorClass, code, is_impossible},
+    life::Life,
 };
+use life::Heard;
+
 use crate::store::redis::{Access, Address, Password};
 
 /// Connects to servers of one kind and logs in to them.
@@ -45,8 +59,10 @@ pub struct Connector {
 
 /// A connection that was just made, and the task that drives it.
 pub struct Opened {
-    /// The handle that sends commands.
+    /// The handle that sends commands. It waits for answers as long as they take.
     pub handle: MultiplexedConnection,
+    /// What is known about the connection apart from its answers.
+    pub life: Arc<Life>,
     /// Ends the connection at once, even if callers wait for answers.
     pub driver: AbortHandle,
 }
@@ -62,12 +78,19 @@ impl Connector {
         address: &Address,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Opened, ConnectError> {
+        let on_push = Arc::new(on_push);
         let opening = async {
-            let info = self.login()?;
-            match self.dial(address).await? {
-                dial::Stream::Tcp(stream) => self.log_in(address, &info, stream, on_push).await,
-                dial::Stream::Tls(stream) => self.log_in(address, &info, *stream, on_push).await,
-                dial::Stream::Unix(stream) => self.log_in(address, &info, stream, on_push).await,
+            let info = self.login().await?;
+            match address {
+                Address::Unix(path) => {
+                    let stream = dial::unix(address, path).await?;
+                    let on_push = move |push| on_push(push);
+                    self.log_in(address, &info, stream, on_push).await
+                }
+                Address::Tcp(host, port) => {
+                    let addresses = dial::resolve(address, host, *port).await?;
+                    self.open_one(address, &info, addresses, on_push).await
+                }
             }
         };
         let error = match timeout(self.connect_timeout, opening).await {
@@ -79,6 +102,44 @@ impl Connector {
         Err(self.explain(address, error).await)
     }
 
+    /// Connects to the first of these addresses that answers, and logs in.
+    async fn open_one(
+        &self,
+        address: &Address,
+        info: &RedisConnectionInfo,
+        addresses: Vec<SocketAddr>,
+        on_push: Arc<impl Fn(PushInfo) + Send + Sync + 'static>,
+    ) -> Result<Opened, ConnectError> {
+        let host = match address {
+            Address::Tcp(host, _) => host.as_str(),
+            Address::Unix(_) => "",
+        };
+        let attempt = async |at| {
+            // What an attempt that lost the race has to say is nobody's affair.
+            let won = Arc::<AtomicBool>::default();
+            let (is_won, on_push) = (Arc::clone(&won), Arc::clone(&on_push));
+            let on_push = move |push| {
+                if is_won.load(Ordering::Relaxed) {
+                    on_push(push);
+                }
+            };
+            let opened = match self.dial(address, host, at).await? {
+                dial::Stream::Plain(stream) => self.log_in(address, info, stream, on_push).await?,
+                dial::Stream::Tls(stream) => self.log_in(address, info, *stream, on_push).await?,
+            };
+            won.store(true, Ordering::Relaxed);
+            Ok(opened)
+        };
+        let raced = dial::race(addresses, self.connect_timeout, attempt).await;
+        raced.map_err(|errors: Vec<ConnectError>| {
+            let telling = errors.iter().find(|error| error.at_fault.is_some());
+            let error = telling.or(errors.first()).cloned();
+            error.unwrap_or_else(|| {
+                ConnectError::passing(format!("{address}: the host has no address"))
+            })
+        })
+    }
+
     async fn log_in(
         &self,
         address: &Address,
@@ -86,9 +147,14 @@ impl Connector {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Opened, ConnectError> {
+        let life = Arc::<Life>::default();
+        let (stream, ends) = (Heard::new(stream, Arc::clone(&life)), Arc::clone(&life));
         let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(self.timeout))
+            .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    ends.end();
+                }
                 on_push(push);
                 Ok::<(), std::convert::Infallible>(())
             });
@@ -96,11 +162,15 @@ impl Connector {
             .await
             .map_err(|error| ConnectError::at_login(self, address, &error))?;
         let driver = tokio::spawn(driver).abort_handle();
-        Ok(Opened { handle, driver })
+        Ok(Opened {
+            handle,
+            life,
+            driver,
+        })
     }
 
     /// Returns the user, the password and the database.
-    fn login(&self) -> Result<RedisConnectionInfo, ConnectError> {
+    async fn login(&self) -> Result<RedisConnectionInfo, ConnectError> {
         // Only with RESP3 does the client report that a connection has ended.
         let mut info = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
@@ -110,6 +180,9 @@ impl Connector {
             info = info.set_username(name);
         }
         match &self.access.password {
+            // A user without a password logs in with an empty one. Without it, the client wouldn't log in, and
+            // would have the rights of the default user.
+            Password::None if self.access.username.is_some() => info = info.set_password(""),
             Password::None => {}
             Password::Fixed(password) => info = info.set_password(password.expose()),
             Password::File(path) => {
@@ -117,7 +190,10 @@ impl Connector {
                     let found = format!("{} can't be read: {error}", path.display());
                     ConnectError::of(AtFault::PasswordFile(self.peer), found)
                 };
-                let text = Zeroizing::new(std::fs::read_to_string(path).map_err(unreadable)?);
+                let file = path.clone();
+                let read = files::aside(move || std::fs::read_to_string(file).map(Zeroizing::new));
+                let none = || Err(io::ErrorKind::WouldBlock.into());
+                let text = read.await.unwrap_or_else(none).map_err(unreadable)?;
                 info = info.set_password(text.trim_end_matches(['\r', '\n']));
             }
         }
@@ -138,5 +214,68 @@ impl Connector {
             Password::None | Password::File(_) => AtFault::PasswordFile(self.peer),
             Password::Fixed(_) => AtFault::Password(self.peer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// Answers the login of one client.
+    async fn welcome(listener: TcpListener) {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut login = [0; 1_024];
+        assert!(client.read(&mut login).await.unwrap() > 0);
+        client.write_all(b"%0\r\n").await.unwrap();
+        _ = client.read(&mut login).await;
+    }
+
+    async fn open(addresses: Vec<SocketAddr>) -> Result<Opened, ConnectError> {
+        let connector = Connector {
+            access: Access::default(),
+            peer: Peer::Server,
+            connect_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+        };
+        let address = Address::Tcp("redis".to_owned(), 1);
+        let info = connector.login().await.unwrap();
+        let opening = connector.open_one(&address, &info, addresses, Arc::new(|_| {}));
+        timeout(connector.connect_timeout, opening).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_does_not_hide_the_next() {
+        // The kernel accepts the connection, and nobody answers. So does a server that hangs.
+        let (_silent, first) = listener().await;
+        let (_also_silent, second) = listener().await;
+        let (good, third) = listener().await;
+        tokio::spawn(welcome(good));
+        assert!(open(vec![first, second, third]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_does_not_hide_the_next() {
+        let (gone, first) = listener().await;
+        drop(gone);
+        let (good, second) = listener().await;
+        tokio::spawn(welcome(good));
+        assert!(open(vec![first, second]).await.is_ok());
+        let refused = open(vec![first, first]).await.err().unwrap();
+        assert_eq!(refused.found, "redis:1: connection refused");
+        assert_eq!(
+            open(Vec::new()).await.err().unwrap().found,
+            "redis:1: the host has no address"
+        );
     }
 }

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use super::TlsPart;
+use super::{TlsPart, files};
 use crate::store::redis::Tls;
 
 /// A file or a name that can't be used.
@@ -32,6 +32,23 @@ impl TlsProblem {
 }
 
 impl Tls {
+    /// Reads the files, on another thread.
+    ///
+    /// # Errors
+    /// Returns the first [`TlsProblem`].
+    pub(super) async fn read(&self) -> Result<Arc<ClientConfig>, TlsProblem> {
+        let tls = self.clone();
+        let unread = || {
+            Err(TlsProblem::new(
+                TlsPart::Authorities,
+                "no thread to read files",
+            ))
+        };
+        files::aside(move || tls.load())
+            .await
+            .unwrap_or_else(unread)
+    }
+
     /// Reads the files.
     ///
     /// # Errors

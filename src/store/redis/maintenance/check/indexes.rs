@@ -5,7 +5,7 @@ use redis::Value;
 use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::store::{
     Error,
-    redis::{link::reply, maintenance::repeated, scripts::Call},
+    redis::{link::reply, maintenance::repeated, scripts::Call, telling::Told},
 };
 
 /// About how many members one script looks at. With rows of 2 KiB that takes a third of a millisecond of Redis' time.
@@ -59,20 +59,24 @@ impl Check {
         }
         let mut open: Vec<_> = indexes
             .into_iter()
-            .map(|index| (index, BEGIN.to_vec()))
+            .map(|index| (index, BEGIN.to_vec(), Told::default()))
             .collect();
         while !open.is_empty() {
             let calls: Vec<_> = open
                 .iter()
-                .map(|(index, at)| self.page(index, at))
+                .map(|(index, at, told)| self.page(index, at, told))
                 .collect();
             let answers = repeated::call_each(&self.link, &calls, self.effect()).await?;
             drop(calls);
             let mut rest = Vec::new();
-            for ((index, _), answer) in open.into_iter().zip(answers) {
+            for ((index, at, mut told), answer) in open.into_iter().zip(answers) {
+                let Some(answer) = told.tell(&self.keys, answer)? else {
+                    rest.push((index, at, told));
+                    continue;
+                };
                 let next = self.note(&index, answer, &mut batch)?;
                 if next != BEGIN {
-                    rest.push((index, next));
+                    rest.push((index, next, Told::default()));
                 }
             }
             open = rest;
@@ -81,19 +85,22 @@ impl Check {
     }
 
     /// The call of the script that looks at a page of an index.
-    fn page<'a>(&'a self, index: &'a Index, cursor: &'a [u8]) -> Call<'a> {
+    fn page<'a>(&'a self, index: &'a Index, cursor: &'a [u8], told: &'a Told) -> Call<'a> {
         let mend: &[u8] = if self.repair { b"1" } else { b"" };
         Call {
             script: &self.scripts.check_index,
             keys: vec![&index.key],
-            args: vec![
+            args: [
                 self.keys.prefix().as_bytes(),
                 index.kind.name().as_bytes(),
                 index.spelling.as_bytes(),
                 cursor,
                 PAGE,
                 mend,
-            ],
+            ]
+            .into_iter()
+            .chain(told.args())
+            .collect(),
         }
     }
 
@@ -112,6 +119,7 @@ impl Check {
             return Ok(BEGIN.to_vec());
         }
         batch.counts.members += reply::parse::<u64>(told.next().unwrap_or(Value::Int(0)))?;
+        batch.counts.others_rows += reply::parse::<u64>(told.next().unwrap_or(Value::Int(0)))?;
         while let (Some(fault), Some(member)) = (told.next(), told.next()) {
             let fault: String = reply::parse(fault)?;
             let member: Vec<u8> = reply::parse(member)?;

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use super::{Finding, FindingKind, Severity};
-use crate::store::redis::maintenance::seen::Seen;
+use crate::store::redis::maintenance::{seen::Seen, tenants::TenantsWithData};
 
 /// What a check found, and what it mended.
 ///
 /// A report names keys, and a key holds a session's id. It is for the operator who asked, never for a log.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// The tenant's name.
+    pub tenant: String,
     /// Whether the check mended what it could.
     pub repair: bool,
     /// What was looked at.
@@ -29,6 +31,11 @@ pub struct Report {
     pub looked_again: u64,
     /// Whether other software may still write to the tenant (guarantees, section 5, M7).
     pub grace_period: bool,
+    /// The tenants of this Redis that hold data, if the checked one holds none: its name may be wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants_with_data: Option<TenantsWithData>,
+    /// The policy by which Redis may evict keys (`maxmemory-policy`), if it isn't `noeviction`.
+    pub eviction: Option<String>,
     /// How many seconds the check took.
     pub seconds: f64,
     #[serde(skip)]
@@ -66,6 +73,11 @@ pub struct Counts {
     pub identity_sets: u64,
     /// Members of all of these.
     pub members: u64,
+    /// Those of the members that are rows in another spelling than the broker's. Other software owns them, and a
+    /// repair leaves them alone.
+    pub others_rows: u64,
+    /// The brokers' own records.
+    pub records: u64,
     /// Other keys, such as user records. They aren't looked at.
     pub other_keys: u64,
     /// Rows of which nothing can be said, because they changed each time that they were looked at.
@@ -91,6 +103,8 @@ impl Counts {
             user_indexes,
             identity_sets,
             members,
+            others_rows,
+            records,
             other_keys,
             unsettled,
         } = other;
@@ -102,14 +116,17 @@ impl Counts {
         self.user_indexes += user_indexes;
         self.identity_sets += identity_sets;
         self.members += members;
+        self.others_rows += others_rows;
+        self.records += records;
         self.other_keys += other_keys;
         self.unsettled += unsettled;
     }
 }
 
 impl Report {
-    pub(super) fn new(repair: bool, listed: usize) -> Self {
+    pub(super) fn new(tenant: &str, repair: bool, listed: usize) -> Self {
         Self {
+            tenant: tenant.to_owned(),
             repair,
             listed,
             ..Self::default()
@@ -121,7 +138,7 @@ impl Report {
         if self.repair {
             self.counts = Counts::default();
         } else {
-            *self = Self::new(false, self.listed);
+            *self = Self::new(&self.tenant, false, self.listed);
         }
     }
 
@@ -144,6 +161,20 @@ impl Report {
                 Severity::Leftover => self.leftovers.push(finding),
             }
         }
+    }
+
+    /// Whether the tenant holds no data, but at most the brokers' own records.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.keys == self.counts.records
+    }
+
+    /// Whether the tenant's name is probably wrong: no software has ever used it in this Redis, and other tenants hold
+    /// data.
+    #[must_use]
+    pub fn is_misnamed(&self) -> bool {
+        let others = self.tenants_with_data.as_ref();
+        self.counts.keys == 0 && others.is_some_and(|others| !others.names.is_empty())
     }
 
     /// Returns how much damage was found.
@@ -195,6 +226,10 @@ impl Report {
             seconds = self.seconds,
             "checked the tenant's data"
         );
+        if let Some(others) = &self.tenants_with_data {
+            let others = tracing::field::display(others);
+            tracing::warn!(tenant = self.tenant, %others, "the tenant holds no data");
+        }
         for (kind, sum) in self.sums(Severity::Damage) {
             let (kind, Sum { found, mended }) = (kind.name(), sum);
             tracing::warn!(kind, found, mended, "damaged data");

@@ -7,7 +7,12 @@ use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::{
     store::{
         Error,
-        redis::{link::reply, maintenance::repeated, row, scripts::Call},
+        redis::{
+            link::reply,
+            maintenance::repeated,
+            row,
+            scripts::{Call, sha1_hex},
+        },
     },
     types::{ProviderName, UserId},
 };
@@ -25,11 +30,9 @@ pub struct ExpectedRow {
     pub session_index: String,
 }
 
-/// What is read of a row to learn where it belongs.
+/// What is read of a row that can't be decoded.
 #[derive(Default, Deserialize)]
 struct Named {
-    #[serde(default)]
-    user_id: Option<serde_json::Value>,
     #[serde(default)]
     provider_id: Option<serde_json::Value>,
 }
@@ -37,8 +40,9 @@ struct Named {
 /// A row that was read, and where it belongs.
 struct ReadRow {
     expected: ExpectedRow,
-    user: String,
+    user: Option<UserId>,
     user_index: Option<String>,
+    sha: String,
 }
 
 impl Check {
@@ -92,7 +96,12 @@ impl Check {
         Call {
             script: &self.scripts.check_row,
             keys,
-            args: vec![self.keys.prefix().as_bytes(), row.user.as_bytes(), mend],
+            args: vec![
+                self.keys.prefix().as_bytes(),
+                row.user.as_ref().map_or("", UserId::as_str).as_bytes(),
+                mend,
+                row.sha.as_bytes(),
+            ],
         }
     }
 
@@ -115,13 +124,18 @@ impl Check {
                 batch.counts.null_rows += 1;
                 continue;
             };
-            let named = Named::read(&bytes);
             if decoded.is_err() {
-                let kind = named.fault(&expected.provider);
+                let kind = Named::read(&bytes).fault(&expected.provider);
                 let finding = Finding::of(kind, &expected.row, false);
                 batch.findings.push(finding);
             }
-            rows.push(self.read_row(expected, &named));
+            let user = row::Label::of(&bytes, Some(&expected.provider)).user;
+            rows.push(ReadRow {
+                user_index: user.as_ref().map(|user| self.keys.user_index(user)),
+                user,
+                sha: sha1_hex(&bytes),
+                expected,
+            });
         }
         let keys = no_string
             .iter()
@@ -139,20 +153,10 @@ impl Check {
         }
         Ok(rows)
     }
-
-    fn read_row(&self, expected: ExpectedRow, named: &Named) -> ReadRow {
-        let user = named.user();
-        let id = UserId::from_stored(user.clone());
-        ReadRow {
-            expected,
-            user_index: id.map(|id| self.keys.user_index(&id)),
-            user,
-        }
-    }
 }
 
 impl Named {
-    /// Reads a row as the scripts do. A row that isn't an object names no user and no provider.
+    /// A row that isn't an object names no provider.
     fn read(bytes: &[u8]) -> Self {
         if bytes.trim_ascii_start().first() != Some(&b'{') {
             return Self::default();
@@ -169,11 +173,6 @@ impl Named {
             }
             _ => FindingKind::UnreadableRow,
         }
-    }
-
-    fn user(&self) -> String {
-        let user = self.user_id.as_ref().and_then(|user| user.as_str());
-        user.unwrap_or_default().to_owned()
     }
 }
 

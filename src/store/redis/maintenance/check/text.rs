@@ -11,6 +11,13 @@ const LEFTOVERS: usize = 5;
 /// Writes `report`.
 pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     looked_at(report, f)?;
+    if let Some(others) = &report.tenants_with_data {
+        writeln!(
+            f,
+            "The tenant {} holds no data. In this Redis {others}",
+            report.tenant
+        )?;
+    }
     match (report.damaged(), report.unmended()) {
         (0, _) => writeln!(f, "Damage: none")?,
         (damaged, 0) => writeln!(f, "Damage: {damaged}, all mended")?,
@@ -35,6 +42,13 @@ pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if report.grace_period {
         writeln!(f, "Grace period: open, other software may write")?;
     }
+    if let Some(policy) = &report.eviction {
+        writeln!(
+            f,
+            "Eviction: {policy}; when its memory is full, this Redis removes rows and indexes that are needed: set \
+             maxmemory-policy to noeviction"
+        )?;
+    }
     Ok(())
 }
 
@@ -57,6 +71,10 @@ fn looked_at(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (counts.user_indexes, "indexes of users"),
         (counts.identity_sets, "users' sets of identities"),
         (counts.members, "members of indexes and sets"),
+        (
+            counts.others_rows,
+            "of these are rows that other software spells in its own way, left alone",
+        ),
         (counts.null_rows, "rows that are null, which are none"),
         (
             counts.legacy_rows,
@@ -66,6 +84,7 @@ fn looked_at(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             counts.unsettled,
             "rows that kept changing, of which nothing can be said",
         ),
+        (counts.records, "records of the brokers' own"),
         (counts.other_keys, "other keys, not looked at"),
     ] {
         if count > 0 {

@@ -16,8 +16,10 @@ use crate::{
     store::{
         Error,
         redis::{
+            eviction,
             keyspace::Keyspace,
-            maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan},
+            link::topology::ServerSet,
+            maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan, tenants},
         },
     },
     types::RowKey,
@@ -36,19 +38,21 @@ enum Role {
     Index(Index),
     /// A row of the older layout, which a migration will move.
     Legacy,
+    /// A record of the brokers' own.
+    Record,
     /// Anything else, which isn't checked.
     Other,
 }
 
 /// Checks all keys of the tenant, and again if servers changed meanwhile.
 pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Result<Report, Error> {
-    let mut report = Report::new(check.repair, check.listed);
+    let mut report = Report::new(check.keys.tenant(), check.repair, check.listed);
     let begun = Instant::now();
     let mut rounds = Rounds::new(&check.link);
     loop {
-        rounds.begin().await?;
+        let server_set = rounds.begin().await?;
         report.begin_round();
-        let outcome = once(check, &mut report, begun, progress).await;
+        let outcome = once(check, server_set, &mut report, begun, progress).await;
         if rounds.end(outcome).await?.is_some() {
             return finish(check, report, begun).await;
         }
@@ -57,6 +61,10 @@ pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Resu
 
 async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Report, Error> {
     report.grace_period = grace::is_open(&check.link, &check.keys).await?;
+    if report.is_empty() {
+        report.tenants_with_data = Some(tenants::with_data(&check.link).await?);
+    }
+    report.eviction = eviction::policy(&check.link).await?;
     report.seconds = begun.elapsed().as_secs_f64();
     report.sort();
     report.log();
@@ -66,12 +74,13 @@ async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Rep
 /// Checks all keys once.
 async fn once(
     check: &Check,
+    server_set: ServerSet,
     report: &mut Report,
     begun: Instant,
     progress: &dyn Progress<CheckProgress>,
 ) -> Result<(), Error> {
     let mut now = CheckProgress::default();
-    let mut scan = Scan::new(&check.link, check.keys.pattern());
+    let mut scan = Scan::new(&check.link, server_set, check.keys.pattern());
     loop {
         let page_begun = Instant::now();
         let Some(page) = scan.page().await? else {
@@ -79,9 +88,13 @@ async fn once(
         };
         now.walked.scanned += page.len() as u64;
         let (rows, indexes) = sorted(check, page, report);
-        let works = batches(rows)
-            .map(|rows| Box::pin(check.rows(rows)) as BoxFuture<'_, _>)
-            .chain(batches(indexes).map(|some| Box::pin(check.indexes(some)) as BoxFuture<'_, _>));
+        let mut works: Vec<BoxFuture<'_, _>> = Vec::new();
+        for rows in batches(rows) {
+            works.push(Box::pin(check.rows(rows)));
+        }
+        for indexes in batches(indexes) {
+            works.push(Box::pin(check.indexes(indexes)));
+        }
         let mut works = stream::iter(works).buffer_unordered(WINDOW);
         while let Some(batch) = works.try_next().await? {
             report.add(batch);
@@ -110,6 +123,7 @@ fn sorted(
             Role::Row(row) => rows.push(row),
             Role::Index(index) => indexes.push(index),
             Role::Legacy => batch.counts.legacy_rows += 1,
+            Role::Record => batch.counts.records += 1,
             Role::Other => batch.counts.other_keys += 1,
         }
     }
@@ -122,6 +136,9 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
     let Ok(key) = String::from_utf8(key) else {
         return Role::Other;
     };
+    if key.starts_with(&keys.records()) {
+        return Role::Record;
+    }
     if let Some(RowKey { session, provider }) = keys.parse_row(&key) {
         return Role::Row(ExpectedRow {
             session_index: keys.session_index(&session),

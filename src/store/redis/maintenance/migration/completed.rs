@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LegacyMapping;
+use super::{LegacyMapping, Migration};
 use crate::{
     store::{
         Error,
         redis::{
             keyspace::Keyspace,
             link::{Link, reply},
-            maintenance::repeated,
+            maintenance::{lease::Lease, repeated},
         },
     },
     types::UnixTime,
@@ -59,25 +59,26 @@ impl CompletedMigration {
         }))
     }
 
-    /// Has Redis remember this migration instead of an earlier one.
+    /// Has Redis remember this migration instead of an earlier one, and ends the grace period with it if `finish`.
+    /// Returns `false`, and changes nothing, if `lease` lost its `mark`: another broker holds it, or a server took over
+    /// that lacks some of what was migrated.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn write(&self, link: &Link, keys: &Keyspace) -> Result<(), Error> {
+    pub async fn write(
+        &self,
+        migration: &Migration,
+        lease: &Lease,
+        mark: &str,
+        finish: bool,
+    ) -> Result<bool, Error> {
         let json = serde_json::to_vec(self)
             .map_err(|_| Error::unavailable("the record can't be written as JSON"))?;
-        let mut set = redis::cmd("SET");
-        set.arg(keys.migration()).arg(json);
-        repeated::write(link, &set).await.map(drop)
-    }
-
-    /// Has Redis forget the migration, so that the next start migrates again.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    pub async fn forget(link: &Link, keys: &Keyspace) -> Result<(), Error> {
-        let mut del = redis::cmd("DEL");
-        del.arg(keys.migration());
-        repeated::write(link, &del).await.map(drop)
+        let Migration { link, keys, .. } = migration;
+        let keys = [lease.key(), &keys.migration(), &keys.grace()];
+        let finish: &[u8] = if finish { b"1" } else { b"" };
+        let args = [mark.as_bytes(), &json, finish];
+        let script = &migration.scripts.complete;
+        reply::parse(repeated::call(link, script, &keys, &args).await?)
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         Error,
         redis::{
             keyspace::Keyspace,
-            link::Link,
+            link::{Link, topology::ServerSet},
             maintenance::{grace, scan::Scan, seen::Seen},
         },
     },
@@ -78,6 +78,8 @@ pub struct Batch {
     pub done: f64,
     /// Whether the tenant is in its grace period.
     pub grace_period: bool,
+    /// Whether any data of the tenant was found so far.
+    pub has_data: bool,
 }
 
 /// Looks at every key of the tenant once.
@@ -92,18 +94,20 @@ pub struct Finder<'a> {
     without_id: Vec<KeyWithoutId>,
     scanned: u64,
     grace_period: bool,
+    has_data: bool,
     grace_start: GraceStart,
     apply: bool,
 }
 
 impl<'a> Finder<'a> {
-    /// A search under `mapping`. Begins the grace period, if `grace_start` is [`GraceStart::AtOnce`]. Changes
+    /// A search on `server_set` under `mapping`. Begins the grace period, if `grace_start` is [`GraceStart::AtOnce`]. Changes
     /// nothing in Redis unless `apply`.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn new(
         link: &'a Link,
+        server_set: ServerSet,
         keys: &'a Keyspace,
         mapping: &LegacyMapping,
         grace_start: GraceStart,
@@ -113,12 +117,13 @@ impl<'a> Finder<'a> {
             link,
             keys,
             older: OlderKeys::new(keys, mapping),
-            scan: Scan::new(link, keys.pattern()),
+            scan: Scan::new(link, server_set, keys.pattern()),
             seen: Seen::default(),
             candidates: Vec::new(),
             without_id: Vec::new(),
             scanned: 0,
             grace_period: grace::is_open(link, keys).await?,
+            has_data: false,
             grace_start,
             apply,
         };
@@ -148,14 +153,16 @@ impl<'a> Finder<'a> {
             scanned: self.scanned,
             done: self.scan.done(),
             grace_period: self.grace_period,
+            has_data: self.has_data,
         }))
     }
 
     async fn look_at(&mut self, key: &[u8]) -> Result<(), Error> {
         self.scanned += 1;
         // The period begins before anything is migrated, because the writes that follow depend on it.
+        self.has_data = self.has_data || self.older.is_data(key);
         let may_begin = self.grace_start == GraceStart::WithData && !self.grace_period;
-        if may_begin && self.older.is_data(key) {
+        if may_begin && self.has_data {
             self.begin_grace_period().await?;
         }
         let Some(found) = self.older.find(key) else {

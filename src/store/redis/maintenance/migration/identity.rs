@@ -59,7 +59,7 @@ pub fn rewrite(key: &IdentityKey, legacy: &[u8]) -> Result<Copied, Outcome> {
     let user = stored.user_id.and_then(UserId::from_stored);
     let user = user.ok_or(Outcome::Failed(Reason::NoUser))?;
     let json = fields
-        .rewrite(key.provider.as_str(), &[])
+        .rewrite(key.provider.as_str(), None, &[])
         .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
     Ok(Copied { json, user })
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::store::{
     Error,
     redis::{
-        link::Effect,
-        maintenance::{grace, lease::Lease, repeated, scan::Scan},
+        link::{Effect, topology::ServerSet},
+        maintenance::{lease::Lease, repeated, rounds::Rounds, scan::Scan},
         scripts::Call,
     },
 };
@@ -32,6 +32,15 @@ pub enum Purpose {
     },
 }
 
+/// What came of working under the lease.
+enum Worked {
+    /// All is done.
+    Done(Report),
+    /// Everything has to be looked at again, because another broker took the lease, or another server took over. The
+    /// report tells what was changed until then, as far as that is known.
+    Again(Option<Report>),
+}
+
 impl Migration {
     /// Waits for the lease, and works.
     pub(super) async fn lead(
@@ -40,13 +49,15 @@ impl Migration {
         progress: &dyn Progress<MigrationProgress>,
     ) -> Result<Report, Error> {
         let mut waits = false;
+        let mut earlier = None;
         loop {
             let Some(lease) = self.try_lease().await? else {
                 wait(&mut waits, progress).await;
                 continue;
             };
-            if let Some(report) = self.work(lease, purpose, progress).await? {
-                return Ok(report);
+            match self.work(lease, purpose, earlier, progress).await? {
+                Worked::Done(report) => return Ok(report),
+                Worked::Again(report) => earlier = report,
             }
         }
     }
@@ -57,6 +68,7 @@ impl Migration {
         progress: &dyn Progress<MigrationProgress>,
     ) -> Result<Option<Report>, Error> {
         let mut waits = false;
+        let mut earlier = None;
         loop {
             if self.is_covered().await? {
                 return Ok(None);
@@ -67,59 +79,69 @@ impl Migration {
             };
             // Another broker may have completed the migration before this one took the lease.
             if self.is_covered().await? {
-                lease.release().await?;
+                lease.give_up().await;
                 return Ok(None);
             }
-            if let Some(report) = self.work(lease, Purpose::Migrate, progress).await? {
-                return Ok(Some(report));
+            let worked = self.work(lease, Purpose::Migrate, earlier, progress);
+            match worked.await? {
+                Worked::Done(report) => return Ok(Some(report)),
+                Worked::Again(report) => earlier = report,
             }
         }
     }
 
-    /// Works under the lease. Returns `None` if everything has to be done again, because another broker took the
-    /// lease, or another server took over.
+    /// Works under the lease, and gives it up. The report tells what was changed `earlier`, too.
     async fn work(
         &self,
-        mut lease: Lease<'_>,
+        lease: Lease,
         purpose: Purpose,
+        earlier: Option<Report>,
         progress: &dyn Progress<MigrationProgress>,
-    ) -> Result<Option<Report>, Error> {
+    ) -> Result<Worked, Error> {
+        let work = self.work_under(&lease, purpose, earlier.as_ref(), progress);
+        let worked = lease.during(work).await;
+        lease.give_up().await;
+        worked.unwrap_or(Ok(Worked::Again(earlier)))
+    }
+
+    async fn work_under(
+        &self,
+        lease: &Lease,
+        purpose: Purpose,
+        earlier: Option<&Report>,
+        progress: &dyn Progress<MigrationProgress>,
+    ) -> Result<Worked, Error> {
         let completed = CompletedMigration::read(&self.link, &self.keys).await?;
         let pass = Pass::new(self, completed.as_ref(), true);
-        let found = match pass.run(Some(&mut lease), progress).await {
-            Ok(found) => found,
-            Err(error) => {
-                // Where Redis still answers, the other brokers needn't wait for the lease to run out.
-                _ = lease.release().await;
-                return Err(error);
-            }
-        };
-        let Some((mut report, server_set)) = found else {
-            return Ok(None);
-        };
+        let (mut report, server_set) = pass.run(progress).await?;
+        if let Some(earlier) = earlier {
+            report = report.after(earlier);
+        }
         let finish = match purpose {
             Purpose::Migrate => false,
             Purpose::Finish { allow_unmigrated } => allow_unmigrated || report.is_complete(),
         };
         if finish || report.is_complete() {
+            let Some(mark) = lease.mark().await? else {
+                return Ok(Worked::Again(Some(report)));
+            };
+            // A server that took over before the mark was set may lack some of what was migrated. One that takes
+            // over later lacks the mark too.
+            if self.link.server_set().await? != server_set {
+                return Ok(Worked::Again(Some(report)));
+            }
             let was_finished = completed.is_some_and(|c| c.finished && c.covers(&pass.mapping));
             let completed = CompletedMigration::new(&pass.mapping, finish || was_finished);
-            completed.write(&self.link, &self.keys).await?;
-            // A server that took over before this was written may lack some of what was migrated.
-            if self.link.server_set().await? != server_set {
-                CompletedMigration::forget(&self.link, &self.keys).await?;
-                lease.release().await?;
-                return Ok(None);
+            if !completed.write(self, lease, &mark, finish).await? {
+                return Ok(Worked::Again(Some(report)));
             }
         }
         if finish {
-            grace::end(&self.link, &self.keys).await?;
             self.expire_indexes().await?;
             report.grace_period = false;
         }
         report.log();
-        lease.release().await?;
-        Ok(Some(report))
+        Ok(Worked::Done(report))
     }
 
     /// Whether a completed migration leaves nothing to do.
@@ -128,15 +150,29 @@ impl Migration {
         Ok(completed.is_some_and(|completed| completed.covers(&self.mapping)))
     }
 
-    async fn try_lease(&self) -> Result<Option<Lease<'_>>, Error> {
-        let key = self.keys.migration_lease();
-        Lease::take(&self.link, &self.scripts, key, self.lease).await
+    async fn try_lease(&self) -> Result<Option<Lease>, Error> {
+        self.take_lease(self.keys.migration_lease()).await
+    }
+
+    pub(super) async fn take_lease(&self, key: String) -> Result<Option<Lease>, Error> {
+        Lease::take(&self.link, &self.scripts, key, self.lease, &self.given_up).await
     }
 
     /// Gives the users' indexes an expiry again. In the grace period they have none.
     async fn expire_indexes(&self) -> Result<(), Error> {
+        let mut rounds = Rounds::new(&self.link);
+        loop {
+            let server_set = rounds.begin().await?;
+            let outcome = self.expire_indexes_on(server_set).await;
+            if rounds.end(outcome).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn expire_indexes_on(&self, server_set: ServerSet) -> Result<(), Error> {
         let grace = self.keys.grace();
-        let mut scan = Scan::new(&self.link, self.keys.user_index_pattern());
+        let mut scan = Scan::new(&self.link, server_set, self.keys.user_index_pattern());
         while let Some(page) = scan.page().await? {
             let indexes = page.iter().filter_map(|key| str::from_utf8(key).ok());
             let calls: Vec<_> = indexes

@@ -40,14 +40,17 @@ use self::{
 };
 use crate::store::{
     Error,
-    redis::{RedisStore, keyspace::Keyspace, link::Link, scripts::Scripts},
+    redis::{
+        RedisStore, keyspace::Keyspace, link::Link, maintenance::lease::GivenUp, scripts::Scripts,
+    },
 };
 
 /// How long each request waits for a new primary. A failover must not end a long pass.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a broker that died keeps the others from taking over.
-const LEASE: Duration = Duration::from_secs(10);
+/// How long a broker that was killed keeps the others from taking over. A broker that ends otherwise gives its lease
+/// up.
+const LEASE: Duration = Duration::from_secs(5);
 
 /// Brings in a tenant's older data.
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub struct Migration {
     scripts: Scripts,
     mapping: LegacyMapping,
     lease: Duration,
+    given_up: GivenUp,
 }
 
 impl Migration {
@@ -70,14 +74,21 @@ impl Migration {
             scripts: store.redis.scripts().clone(),
             mapping,
             lease: LEASE,
+            given_up: GivenUp::default(),
         }
     }
 
-    /// Sets how long a broker that died keeps the others from taking over. 10 s by default.
+    /// Sets how long a broker that was killed keeps the others from taking over. 5 s by default.
     #[must_use]
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
+    }
+
+    /// Waits until the leases of work that was dropped are given up, for about a second at most. To be called before
+    /// the process ends, so that the other brokers needn't wait for a lease to run out.
+    pub async fn leases_given_up(&self) {
+        self.given_up.done().await;
     }
 
     /// Waits until this broker or another has migrated the older data. To be called before anything is served.
@@ -129,9 +140,7 @@ impl Migration {
     ) -> Result<Report, Error> {
         let completed = CompletedMigration::read(&self.link, &self.keys).await?;
         let pass = Pass::new(self, completed.as_ref(), false);
-        match pass.run(None, progress).await? {
-            Some((report, _)) => Ok(report),
-            None => Err(Error::unavailable("the dry run was interrupted")),
-        }
+        let (report, _) = pass.run(progress).await?;
+        Ok(report)
     }
 }

@@ -15,10 +15,7 @@ use super::{
 };
 use crate::store::{
     Error,
-    redis::{
-        link::topology::ServerSet,
-        maintenance::{lease::Lease, rounds::Rounds},
-    },
+    redis::{link::topology::ServerSet, maintenance::rounds::Rounds},
 };
 
 /// The longest time that one batch is assumed to take of Redis.
@@ -77,47 +74,40 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Goes through all keys, and again if servers changed meanwhile (see [`Rounds`]). Returns `None` if the lease
-    /// was lost meanwhile.
+    /// Goes through all keys, and again if servers changed meanwhile (see [`Rounds`]). It is safe to drop the future at
+    /// any point.
     ///
     /// # Errors
     /// [`Error::Unavailable`]. What was done until then stays done.
-    pub async fn run(
-        &self,
-        mut lease: Option<&mut Lease<'_>>,
-        progress: &dyn Progress<MigrationProgress>,
-    ) -> Result<Option<Findings>, Error> {
+    pub async fn run(&self, progress: &dyn Progress<MigrationProgress>) -> Result<Findings, Error> {
         let mut rounds = Rounds::new(&self.migration.link);
         let mut earlier = None::<Report>;
         loop {
-            rounds.begin().await?;
+            let server_set = rounds.begin().await?;
             let mut report = Report::new(&self.mapping, !self.apply);
-            let outcome = self.once(&mut report, lease.as_deref_mut(), progress).await;
+            let outcome = self.once(server_set, &mut report, progress).await;
             // The report tells what an earlier round changed, although this round looked at it again.
             if let Some(earlier) = earlier.take() {
                 report = report.after(&earlier);
             }
-            if matches!(outcome, Ok(false)) {
-                return Ok(None);
-            }
-            if let Some(server_set) = rounds.end(outcome.map(drop)).await? {
-                return Ok(Some((report, server_set)));
+            if let Some(server_set) = rounds.end(outcome).await? {
+                return Ok((report, server_set));
             }
             earlier = Some(report);
         }
     }
 
-    /// Goes through all keys once, and notes what becomes of each. Returns `false` if the lease was lost meanwhile.
+    /// Goes through all keys on `server_set` once, and notes what becomes of each.
     async fn once(
         &self,
+        server_set: ServerSet,
         report: &mut Report,
-        mut lease: Option<&mut Lease<'_>>,
         progress: &dyn Progress<MigrationProgress>,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let begun = Instant::now();
         let Migration { link, keys, .. } = self.migration;
         let (mapping, apply) = (&self.mapping, self.apply);
-        let finder = Finder::new(link, keys, mapping, self.grace_start, apply).await?;
+        let finder = Finder::new(link, server_set, keys, mapping, self.grace_start, apply).await?;
         let settler = Settler {
             migration: self.migration,
             mapping,
@@ -153,39 +143,19 @@ impl<'a> Pass<'a> {
             walked.elapsed = begun.elapsed();
             now.count(report);
             progress.update(&now);
-            if !self.rest(working.elapsed(), lease.as_deref_mut()).await? {
-                return Ok(false);
-            }
+            self.rest(working.elapsed()).await;
         }
         progress.end();
         report.sort();
-        Ok(true)
+        Ok(())
     }
 
-    /// Rests after work that took `worked`, as long as the pace asks for, and keeps the lease meanwhile. Returns
-    /// `false` if the lease is lost.
-    async fn rest(
-        &self,
-        worked: Duration,
-        mut lease: Option<&mut Lease<'_>>,
-    ) -> Result<bool, Error> {
-        let mut rest = match self.pace {
-            Pace::Full => Duration::ZERO,
+    /// Rests after work that took `worked`, as long as the pace asks for.
+    async fn rest(&self, worked: Duration) {
+        match self.pace {
+            Pace::Full => {}
             // A batch that took longer waited for a new primary, and didn't take Redis' time.
-            Pace::OneIn(parts) => worked.min(LONGEST) * (parts - 1),
-        };
-        loop {
-            if let Some(lease) = lease.as_deref_mut()
-                && !lease.keep().await?
-            {
-                return Ok(false);
-            }
-            if rest.is_zero() {
-                return Ok(true);
-            }
-            let nap = rest.min(Duration::from_secs(1));
-            sleep(nap).await;
-            rest -= nap;
+            Pace::OneIn(parts) => sleep(worked.min(LONGEST) * (parts - 1)).await,
         }
     }
 }
@@ -193,6 +163,7 @@ impl<'a> Pass<'a> {
 /// Notes what became of a batch.
 fn note(report: &mut Report, batch: &Batch, outcomes: &Settled) {
     report.grace_period |= batch.grace_period;
+    report.is_empty &= !batch.has_data;
     for found in &batch.without_id {
         let outcome = Outcome::Failed(Reason::KeyIsNoId);
         report.note(found.is_row, &found.key, &outcome);

@@ -125,6 +125,8 @@ pub struct Report {
     pub left_alone: Vec<Entry>,
     /// Whether other software may still write to the tenant (M7).
     pub grace_period: bool,
+    /// Whether the tenant holds no data.
+    pub is_empty: bool,
 }
 
 /// How many pieces came to each outcome.
@@ -185,6 +187,7 @@ impl Report {
         Self {
             dry_run,
             mapping: mapping.clone(),
+            is_empty: true,
             ..Self::default()
         }
     }

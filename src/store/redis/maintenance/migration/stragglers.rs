@@ -12,10 +12,7 @@ use super::{
     progress::Silent,
     report::Report,
 };
-use crate::store::{
-    Error,
-    redis::maintenance::{grace, lease::Lease},
-};
+use crate::store::{Error, redis::maintenance::grace};
 
 /// A sweep takes one part in this many of Redis' time.
 pub const SHARE: u32 = 20;
@@ -29,10 +26,21 @@ impl Migration {
     /// 19 times as long, so a pass of 24 s covers about half a million keys.
     pub async fn watch_stragglers(&self, every: Duration) {
         let mut failed = 0;
+        let mut last = None;
+        // Whether somebody misses what is not done while Redis can't be asked.
+        let mut is_grace = false;
         loop {
             // Random, so that the brokers don't all ask at once. Short, so that a sweep follows the last one soon.
             sleep(every.mul_f64(rand::random_range(0.15..0.25))).await;
-            match self.sweep(every).await {
+            let swept = match grace::is_open(&self.link, &self.keys).await {
+                Ok(is_open) => {
+                    is_grace = is_open;
+                    self.sweep(every).await
+                }
+                Err(error) => Err(error),
+            };
+            let error = swept.as_ref().err().map(|error| error.detail().to_owned());
+            match swept {
                 Ok(Some(report)) => {
                     let now = report.rows.failed + report.identities.failed;
                     let changed = report.rows.changed() + report.identities.changed();
@@ -42,11 +50,16 @@ impl Migration {
                     failed = now;
                 }
                 Ok(None) => {}
-                Err(error) => {
-                    let reason = error.detail();
+                Err(_) if is_grace && error != last => {
+                    let reason = error.as_deref();
                     tracing::warn!(reason, "could not look for older data");
                 }
+                Err(_) => {
+                    let reason = error.as_deref();
+                    tracing::debug!(reason, "could not look for older data");
+                }
             }
+            last = error;
         }
     }
 
@@ -60,29 +73,40 @@ impl Migration {
         if !grace::is_open(&self.link, &self.keys).await? {
             return Ok(None);
         }
-        let lease = self.keys.sweep_lease();
-        let lease = Lease::take(&self.link, &self.scripts, lease, self.lease).await?;
-        let Some(mut lease) = lease else {
+        let Some(lease) = self.take_lease(self.keys.sweep_lease()).await? else {
             return Ok(None);
         };
+        match lease.during(self.look()).await {
+            Some(Ok(report)) => {
+                let rest = every.saturating_sub(begun.elapsed());
+                lease.leave_for(rest).await?;
+                Ok(report)
+            }
+            // Nobody tries again before the lease runs out, because it would fail in the same way.
+            Some(Err(error)) => {
+                lease.run_out();
+                Err(error)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Looks for stragglers, under the lease. Returns `None` if nothing is mapped.
+    async fn look(&self) -> Result<Option<Report>, Error> {
         // The last completed mapping counts, even where this broker is still configured with an earlier one.
         let completed = CompletedMigration::read(&self.link, &self.keys).await?;
         let mapping = completed.map_or_else(|| self.mapping.clone(), |last| last.mapping);
-        let mut report = None;
-        if !mapping.is_empty() {
-            let pass = Pass {
-                migration: self,
-                mapping,
-                apply: true,
-                grace_start: GraceStart::Never,
-                pace: Pace::OneIn(SHARE),
-            };
-            let found = pass.run(Some(&mut lease), &Silent).await?;
-            report = found.map(|(report, _)| report);
+        if mapping.is_empty() {
+            return Ok(None);
         }
-        lease
-            .leave_for(every.saturating_sub(begun.elapsed()))
-            .await?;
-        Ok(report)
+        let pass = Pass {
+            migration: self,
+            mapping,
+            apply: true,
+            grace_start: GraceStart::Never,
+            pace: Pace::OneIn(SHARE),
+        };
+        let (report, _) = pass.run(&Silent).await?;
+        Ok(Some(report))
     }
 }

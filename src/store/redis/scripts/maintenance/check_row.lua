@@ -2,7 +2,8 @@
 -- what is wrong (I1, I2). The report is true of one instant. The row itself is never changed.
 --
 -- KEYS  1 row, 2 session index, 3 key of the grace period, 4 user index (only with a user)
--- ARGV  1 prefix of the tenant, 2 the user that the caller saw in the row, or '', 3 '1' to repair, '' to only look
+-- ARGV  1 prefix of the tenant, 2 the user that the caller saw in the row, or '', 3 '1' to repair, '' to only look,
+--       4 SHA-1 of the row that the caller saw
 -- Returns { index, fault, ... }: an index is 'session' or 'user', a fault 'missing' or 'early'. If an index isn't a
 -- set, that is a fault of the index, and this script doesn't report it. Returns { 'changed' } if the row is gone or
 -- now names another user.
@@ -32,11 +33,9 @@ end
 if #faulty == 0 then return {} end
 
 -- The row may have changed since the caller read it.
-local bytes = read(key)
-if not bytes then return { 'changed' } end
-local named = fields(bytes).user_id
-if type(named) ~= 'string' then named = '' end
-if named ~= user then return { 'changed' } end
+told[key] = { sha = ARGV[4], version = '', user = user }
+local row = look(key)
+if #untold > 1 or not row or row.user ~= user then return { 'changed' } end
 
 local report = {}
 local grace = redis.call('EXISTS', KEYS[3]) == 1

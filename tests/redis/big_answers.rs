@@ -1,0 +1,101 @@
+//! Tests that big answers don't stand in the way of small ones, also when their callers have left.
+
+use std::time::{Duration, Instant};
+
+use testkit::{
+    broker::{Broker, rules},
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    rows::*,
+};
+use token_broker::{store::Store, tokens::Binding};
+use tokio::task::JoinSet;
+
+/// How many reads of a full session begin in a second.
+const PER_SECOND: u32 = 320;
+/// The longest that a small read may take meanwhile, on a machine under load.
+const SMALL: Duration = Duration::from_millis(400);
+
+/// Callers ask for full sessions and leave at once. Redis does that work as slowly as it can, and other callers'
+/// small reads go past it.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_reads_go_past_big_ones_whose_callers_left() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let broker = Broker::new(
+        tenant.store_with(Duration::from_secs(1)),
+        rules(tenant.name().clone()),
+    );
+    let large = "x".repeat(28 << 10);
+    for provider in 0..64 {
+        let mut row = row("u", &large);
+        row.refresh_token = secret(&large);
+        broker
+            .put(&key("full", &format!("p{provider}")), &row)
+            .await;
+    }
+    broker.put(&key("small", "p"), &row("u", "at")).await;
+
+    let flooding = tokio::spawn({
+        let broker = broker.clone();
+        async move {
+            let mut calls = JoinSet::new();
+            let mut tick = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
+            for _ in 0..2 * PER_SECOND {
+                tick.tick().await;
+                let broker = broker.clone();
+                calls.spawn(async move {
+                    let session = session("full");
+                    let call = broker.backend().get_session(&session);
+                    _ = tokio::time::timeout(Duration::from_millis(2), call).await;
+                });
+            }
+        }
+    });
+    let (mut longest, mut calls) = (Duration::ZERO, 0);
+    while !flooding.is_finished() {
+        let begun = Instant::now();
+        let small = broker.get(&key("small", "p"), &Binding::default()).await;
+        assert!(small.is_ok(), "{small:?} after {calls} calls");
+        longest = longest.max(begun.elapsed());
+        calls += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    eprintln!("{calls} small reads, the longest took {longest:?}");
+    assert!(longest < SMALL, "{longest:?}, {calls} calls");
+    assert!(broker.rows_of(&session("full")).await.len() == 64);
+}
+
+/// Callers who leave don't make room for others: Redis never has more to do at once than it answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_read_whose_caller_left_counts_until_redis_has_answered() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let store = tenant.store_with(Duration::from_secs(5));
+    let asked = session("s");
+    store.get_session(&asked).await.unwrap();
+    server.ask::<()>(&["CONFIG", "RESETSTAT"]).unwrap();
+
+    server.pause();
+    let mut callers = JoinSet::new();
+    for _ in 0..200 {
+        let (store, asked) = (store.clone(), asked.clone());
+        callers.spawn(async move {
+            let call = store.get_session(&asked);
+            tokio::time::timeout(Duration::from_millis(20), call).await
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        assert!(caller.unwrap().is_err(), "a paused Redis answers nothing");
+    }
+    server.resume();
+    // This one waits until the others are answered.
+    store.get_session(&asked).await.unwrap();
+    let stats: String = server.ask(&["INFO", "commandstats"]).unwrap();
+    let (_, calls) = stats.split_once("cmdstat_evalsha:calls=").unwrap();
+    let calls: u32 = calls.split(',').next().unwrap().parse().unwrap();
+    assert!(
+        (2..=9).contains(&calls),
+        "{calls} of 201 reads reached Redis"
+    );
+}

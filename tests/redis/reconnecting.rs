@@ -1,0 +1,90 @@
+//! Tests how the broker connects again: not too often, not once more for each caller, and without blocking the
+//! threads that serve.
+
+use std::{
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
+use token_broker::store::{Health, Store};
+use tokio::{net::TcpListener, task::JoinSet};
+
+/// How often a broker may dial a server that is away for two seconds: three connections, each after pauses that
+/// grow to a fraction of a second.
+const MOST_DIALS: usize = 60;
+
+/// A server that is gone, as a load balancer shows it: it takes connections and ends them.
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_to_connect_are_paced_however_many_callers_wait() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let dials = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&dials);
+    let _accepting = tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(connection);
+        }
+    });
+    let server = RedisServer::shared();
+    for durability in ["primary", "replicated"] {
+        let tenant = RedisTenant::on(server)
+            .with("redis-url", &url)
+            .with("durability", durability);
+        let store = tenant.store_with(Duration::from_secs(1));
+        let mut callers = JoinSet::new();
+        for _ in 0..100 {
+            let store = store.clone();
+            callers.spawn(async move {
+                loop {
+                    _ = tokio::time::timeout(Duration::from_millis(100), async {
+                        _ = store.get(&key("s", "p")).await;
+                        store.delete(&key("s", "p"), None).await
+                    })
+                    .await;
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        dials.store(0, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let dialled = dials.load(Ordering::SeqCst);
+        assert!(dialled > 3, "{durability}: it keeps trying: {dialled}");
+        assert!(dialled < MOST_DIALS, "{durability}: {dialled}");
+    }
+}
+
+/// The file system with the password hangs. Only connecting waits for it, and no thread that serves.
+#[test]
+fn a_password_file_that_hangs_blocks_no_thread_that_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("password");
+    // The settings are checked before anything connects.
+    std::fs::write(&pipe, "").unwrap();
+    let tenant =
+        RedisTenant::on(RedisServer::shared()).with("redis-password-file", pipe.to_str().unwrap());
+    let store = tenant.store_with(Duration::from_millis(300));
+    std::fs::remove_file(&pipe).unwrap();
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let failed = runtime.block_on(async move { store.ready().await });
+        runtime.shutdown_background();
+        done.send(failed.is_err()).unwrap();
+    });
+    let ended = is_done.recv_timeout(Duration::from_secs(10));
+    assert_eq!(ended, Ok(true), "the thread is blocked");
+    // Whoever still reads the file is let go.
+    std::fs::write(&pipe, "").unwrap();
+}

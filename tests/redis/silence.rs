@@ -1,0 +1,108 @@
+//! Tests connections over which nothing comes any more, although they are open. The broker notices however short
+//! its callers' deadlines are, and so does health.
+
+use std::time::{Duration, Instant};
+
+use testkit::{
+    broker::{Broker, rules},
+    broker_process::BrokerProcess,
+    half_open::HalfOpen,
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    rows::*,
+};
+use token_broker::{store::FullStore, tokens::Binding};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+/// `redis-timeout` and a quarter of it, and the delay that a machine under load may add.
+const NOTICED: Duration = Duration::from_millis(1_250 + 1_250);
+/// How many calls in a row have to succeed.
+const CALM: u32 = 40;
+
+/// Calls `Get` again and again, each with this deadline, until no call fails any more.
+async fn served_again<S: FullStore>(broker: &Broker<S>, deadline: Duration) {
+    let (key, all) = (key("s", "p"), Binding::default());
+    let mut succeeded = 0;
+    while succeeded < CALM {
+        match tokio::time::timeout(deadline, broker.get(&key, &all)).await {
+            Ok(Ok(_)) => succeeded += 1,
+            _ => succeeded = 0,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn a_caller_survives(server: &RedisServer, deadline: Duration) {
+    let tenant = RedisTenant::on(server);
+    let proxy = HalfOpen::start(server.port()).await;
+    let store = tenant
+        .at_port(proxy.port())
+        .store_with(Duration::from_secs(1));
+    let broker = Broker::new(store, rules(tenant.name().clone()));
+    broker.put(&key("s", "p"), &row("u", "at")).await;
+    served_again(&broker, deadline).await;
+
+    let frozen = proxy.freeze(usize::MAX);
+    assert!(frozen > 0);
+    let begun = Instant::now();
+    let again = tokio::time::timeout(NOTICED, served_again(&broker, deadline));
+    let in_time = again.await.is_ok();
+    assert!(in_time, "not within {NOTICED:?} with {deadline:?}");
+    eprintln!("{deadline:?}: served again after {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_connections_are_replaced_whatever_the_deadlines_of_callers() {
+    let server = RedisServer::start();
+    tokio::join!(
+        a_caller_survives(&server, Duration::from_millis(200)),
+        a_caller_survives(&server, Duration::from_millis(500)),
+        a_caller_survives(&server, Duration::from_secs(5)),
+    );
+}
+
+/// One of the connections is half open. The others work, so the broker stays SERVING all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn health_does_not_flap_because_of_one_half_open_connection() {
+    let server = RedisServer::start();
+    let proxy = HalfOpen::start(server.port()).await;
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let broker = BrokerProcess::on_redis(&url);
+    let mut health = HealthClient::new(broker.connect().await);
+    let watch = health.watch(HealthCheckRequest::default()).await;
+    let mut watch = watch.unwrap().into_inner();
+    while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+    // The start has connections of its own, which have ended by now.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(proxy.freeze(1), 1);
+    let change = tokio::time::timeout(Duration::from_secs(4), watch.message()).await;
+    assert!(change.is_err(), "{change:?}; {}", broker.log());
+}
+
+/// A server that works for long before it answers isn't taken for a dead one: what was sent to it before is
+/// answered, over the same connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_keeps_its_connections() {
+    let server = RedisServer::start();
+    let proxy = HalfOpen::start(server.port()).await;
+    let tenant = RedisTenant::on(&server).at_port(proxy.port());
+    let broker = Broker::new(
+        tenant.store_with(Duration::from_secs(2)),
+        rules(tenant.name().clone()),
+    );
+    broker.put(&key("s", "p"), &row("u", "at")).await;
+    served_again(&broker, Duration::from_secs(2)).await;
+    let before = proxy.accepted();
+    server.pause();
+    let call = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.get(&key("s", "p"), &Binding::default()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    server.resume();
+    assert!(call.await.unwrap().is_ok());
+    served_again(&broker, Duration::from_secs(2)).await;
+    assert_eq!(proxy.accepted(), before, "no connection was replaced");
+}
