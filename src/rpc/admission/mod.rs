@@ -5,6 +5,7 @@
 //! the store has answered, and until the answer has left the process or its stream is gone.
 
 mod bound;
+mod expected;
 mod leaving;
 mod permit;
 
@@ -21,19 +22,23 @@ use tokio::sync::Semaphore;
 pub use self::permit::Permit;
 use self::{
     bound::{Bound, Taken},
+    expected::Expected,
     leaving::Leaving,
 };
 use crate::error::Error;
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
-/// How many calls of the process may be at a large read of one kind.
+/// How many places there are for large reads of one kind.
 const LARGE_READS: usize = 16;
-/// How many calls of one connection may do so.
+/// How many of them one connection may have. A read that is expected to be as large as a session may be
+/// takes all of these.
 const LARGE_READS_OF_A_CONNECTION: usize = 8;
+/// A large read takes a place for each so many bytes of its answer, as far as that is known.
+const BYTES_OF_A_PLACE: usize = 256 * 1024;
 /// One connection may have one part in so many of the calls in flight...
 const PART_OF_CALLS: usize = 8;
-/// ...but this many in any case, if the process may have as many. HTTP/2 recommends no fewer.
+/// ...but this many in any case, unless that is more than half of all.
 const CALLS_OF_A_CONNECTION: usize = 100;
 /// One connection may have one part in so many of the bytes in flight.
 const PART_OF_BYTES: usize = 4;
@@ -84,6 +89,7 @@ pub struct Share {
     calls: Arc<Bound>,
     bytes: Arc<Bound>,
     large_reads: LargeReads,
+    expected: Expected,
     aside: Arc<Bound>,
     leaving: Leaving,
 }
@@ -111,8 +117,15 @@ impl CallLimits {
     /// Returns how many calls one connection may have in flight.
     #[must_use]
     pub fn calls_of_a_connection(&self) -> usize {
-        let part = self.calls / PART_OF_CALLS;
-        part.max(CALLS_OF_A_CONNECTION).min(self.calls)
+        let (part, half) = (self.calls / PART_OF_CALLS, self.calls / 2);
+        part.max(CALLS_OF_A_CONNECTION).min(half).max(1)
+    }
+
+    /// Returns how many streams one connection may have open. HTTP/2 recommends no fewer than 100. There may
+    /// be more than calls, so that a call too many is refused and doesn't wait on the client's side.
+    #[must_use]
+    pub fn streams_of_a_connection(&self) -> usize {
+        self.calls_of_a_connection().max(CALLS_OF_A_CONNECTION)
     }
 
     fn bytes_of_a_connection(&self) -> usize {
@@ -154,6 +167,7 @@ impl Admission {
             calls: Bound::new(limits.calls_of_a_connection()),
             bytes: Bound::new(limits.bytes_of_a_connection()),
             large_reads: places_for_large_reads(LARGE_READS_OF_A_CONNECTION),
+            expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
         })
@@ -247,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_connection_gets_a_part_of_the_places() {
-        let admission = open(200);
+        let admission = open(300);
         let greedy = admission.share();
         let permits: Vec<_> = (0..100).map(|_| greedy.admit().unwrap()).collect();
         assert!(is_overloaded(&greedy.admit()));
@@ -296,6 +310,26 @@ mod tests {
         assert!(is_overloaded(&first.answered(2 * KIB)));
         drop((first, others));
         last.hold(KIB).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_much_reads_it_one_after_the_other() {
+        let admission = Admission::new(CallLimits {
+            calls: 100,
+            bytes: 64 * KIB * KIB,
+            largest: KIB,
+        });
+        admission.open();
+        let greedy = admission.share();
+        let permits: Vec<_> = (0..3).map(|_| greedy.admit().unwrap()).collect();
+        permits[0].large_read(LargeRead::Session).await.unwrap();
+        permits[0].answered(4 * KIB * KIB).unwrap();
+        permits[1].large_read(LargeRead::Session).await.unwrap();
+        assert!(is_overloaded(
+            &permits[2].large_read(LargeRead::Session).await
+        ));
+        let modest = admission.share().admit().unwrap();
+        modest.large_read(LargeRead::Session).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

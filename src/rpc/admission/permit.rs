@@ -25,7 +25,7 @@ struct Held {
     /// Of the bytes of the connection and of the process.
     bytes: [Taken; 2],
     /// Places among the large reads of the connection and of the process.
-    _reading: Option<[OwnedSemaphorePermit; 2]>,
+    reading: Option<[OwnedSemaphorePermit; 2]>,
     /// When the answer began to leave.
     leaving_since: Option<usize>,
 }
@@ -37,7 +37,7 @@ impl Permit {
             connection,
             held: Mutex::new(Held {
                 bytes,
-                _reading: None,
+                reading: None,
                 leaving_since: None,
             }),
         }
@@ -51,21 +51,22 @@ impl Permit {
         self.held().grow(more)
     }
 
-    /// Waits for a place among the calls that read many rows at once. The call keeps the place until the
-    /// size of its answer is known.
+    /// Waits for places among the calls that read many rows at once. The call keeps them until the size of
+    /// its answer is known.
     ///
     /// # Errors
     /// Returns [`Error::Overloaded`] if no place becomes free in time.
     pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
+        let count = u32::try_from(self.connection.expected.places()).unwrap_or(1);
         let places = async {
             let connection = Arc::clone(&self.connection.large_reads[of as usize]);
             let process = Arc::clone(&self.connection.all.large_reads[of as usize]);
-            let connection = connection.acquire_owned().await.ok()?;
-            Some([connection, process.acquire_owned().await.ok()?])
+            let connection = connection.acquire_many_owned(count).await.ok()?;
+            Some([connection, process.acquire_many_owned(count).await.ok()?])
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {
-                self.held()._reading = Some(places);
+                self.held().reading = Some(places);
                 Ok(())
             }
             // The semaphores are never closed.
@@ -79,7 +80,9 @@ impl Permit {
     /// Returns [`Error::Overloaded`] if the connection or the process may not hold that much.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
-        held._reading = None;
+        if held.reading.take().is_some() {
+            self.connection.expected.note(answer);
+        }
         let before = held.bytes[0].amount();
         if answer > before {
             held.grow(answer - before)?;
