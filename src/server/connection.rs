@@ -86,7 +86,7 @@ impl Entrance {
             info: stream.connect_info(),
         };
         let share = Arc::clone(&service.share);
-        let streams = self.admission.limits().streams_of_a_connection();
+        let streams = self.admission.limits().calls_of_a_connection();
         let socket = Socket::new(stream, options.call_timeout, options.idle_timeout);
         let connection = http2::Builder::new(Tasks)
             .timer(TokioTimer::new())

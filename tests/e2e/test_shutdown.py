@@ -83,5 +83,13 @@ def test_a_hangup_does_not_end_it():
     with running("--backend", "memory") as broker:
         broker.client.Store(**ROW, tokens={"access_token": "at-1"})
         broker.process.send_signal(signal.SIGHUP)
-        eventually("the log says what a hangup does", lambda: "SIGHUP" in broker.log(), within=2)
+        eventually("the log says what a hangup does", lambda: any("SIGHUP" in line for line in broker.log), within=2)
         assert broker.client.Get(**ROW).entry.tokens.access_token == "at-1"
+
+
+def test_a_client_notices_nothing_when_its_connections_are_replaced():
+    with running("--backend", "memory", "--max-connection-age", "100ms") as broker:
+        broker.client.Store(**ROW, tokens={"access_token": "at-1"})
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            assert broker.client.Get(**ROW).entry.tokens.access_token == "at-1"

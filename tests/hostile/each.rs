@@ -13,7 +13,7 @@ const MOST: usize = 200;
 async fn costs_little(name: &str) {
     let seconds = env::var("HOSTILE_SECONDS").map_or(1, |seconds| seconds.parse().unwrap());
     let (name, attack) = named(name);
-    let target = Target::start(&[]).await;
+    let target = Target::start_alone(&[]).await;
     let before = target.memory();
     let attacking = tokio::spawn(attack(target.address()));
     let seen = honest::calls(&target, 100, Duration::from_secs(seconds)).await;

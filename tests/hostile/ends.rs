@@ -72,17 +72,3 @@ async fn old_connections_are_asked_to_go_away() {
     until("the watch is cut off", || async { raw.is_closed() }).await;
     assert!(opened.elapsed() >= Duration::from_millis(1_590));
 }
-
-/// A client of gRPC notices nothing when its connections are replaced.
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_go_on_while_connections_are_replaced() {
-    let broker = BrokerProcess::start(&["--backend", "memory", "--max-connection-age", "100ms"]);
-    broker.serving().await;
-    let mut client = broker.client().await;
-    let row = crate::target::store(SMALL, "p", 10);
-    client.store(row).await.unwrap();
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(1) {
-        client.get(get(SMALL, "p")).await.unwrap();
-    }
-}

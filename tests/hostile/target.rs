@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use testkit::{broker_process::BrokerProcess, redis_server::RedisServer};
 use token_broker::proto::v1;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::memory;
 
@@ -14,14 +15,32 @@ pub const SMALL: &str = "small";
 
 const KIB: usize = 1024;
 
+/// A target that others are at work beside, or one that has the machine for itself.
+enum Machine {
+    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    Own(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
+
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
 pub struct Target {
     pub broker: BrokerProcess,
     pub redis: RedisServer,
+    _machine: Machine,
 }
 
 impl Target {
     /// Starts a broker with these arguments. It has [`FULL`] and [`SMALL`].
     pub async fn start(args: &[&str]) -> Self {
+        Self::on(Machine::Shared(MACHINE.read().await), args).await
+    }
+
+    /// Like [`start`](Self::start), when no other target of this process is at work.
+    pub async fn start_alone(args: &[&str]) -> Self {
+        Self::on(Machine::Own(MACHINE.write().await), args).await
+    }
+
+    async fn on(machine: Machine, args: &[&str]) -> Self {
         let redis = RedisServer::start();
         let url = format!("redis://127.0.0.1:{}", redis.port());
         let mut all = vec!["--backend", "redis", "--redis-url", &url];
@@ -41,7 +60,11 @@ impl Target {
                 .await
                 .unwrap();
         }
-        Self { broker, redis }
+        Self {
+            broker,
+            redis,
+            _machine: machine,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{BYTES_OF_A_PLACE, LARGE_READS_OF_A_CONNECTION};
+/// To read so many bytes takes milliseconds of a core, and of Redis.
+const HUGE: usize = 512 * 1024;
 
 /// The size of the answers that a connection's large reads had lately. A client that read much once is
 /// expected to do so again for a while.
@@ -17,10 +18,9 @@ impl Expected {
             .store(answer.max(before - before / 8), Ordering::Relaxed);
     }
 
-    /// Returns how many places the next large read takes.
-    pub fn places(&self) -> usize {
-        let places = self.0.load(Ordering::Relaxed) / BYTES_OF_A_PLACE;
-        places.clamp(1, LARGE_READS_OF_A_CONNECTION)
+    /// Whether the next answer is expected to be so large that it keeps others waiting.
+    pub fn is_huge(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > HUGE
     }
 }
 
@@ -31,14 +31,13 @@ mod tests {
     #[test]
     fn a_large_answer_is_remembered_for_a_while() {
         let expected = Expected::default();
-        assert_eq!(expected.places(), 1);
+        assert!(!expected.is_huge());
         expected.note(4 * 1024 * 1024);
-        assert_eq!(expected.places(), 8);
         expected.note(1_000);
-        assert_eq!(expected.places(), 8);
+        assert!(expected.is_huge());
         for _ in 0..30 {
             expected.note(1_000);
         }
-        assert_eq!(expected.places(), 1);
+        assert!(!expected.is_huge());
     }
 }

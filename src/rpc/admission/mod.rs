@@ -29,16 +29,16 @@ use crate::error::Error;
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
-/// How many places there are for large reads of one kind.
+/// How many large reads of one kind there may be at once...
 const LARGE_READS: usize = 16;
-/// How many of them one connection may have. A read that is expected to be as large as a session may be
-/// takes all of these.
+/// ...and on one connection...
 const LARGE_READS_OF_A_CONNECTION: usize = 8;
-/// A large read takes a place for each so many bytes of its answer, as far as that is known.
-const BYTES_OF_A_PLACE: usize = 256 * 1024;
+/// ...but on a connection whose large reads are huge, one at a time. In the process, half of the cores may
+/// be at them.
+const HUGE_READS_OF_A_CONNECTION: usize = 1;
 /// One connection may have one part in so many of the calls in flight...
 const PART_OF_CALLS: usize = 8;
-/// ...but this many in any case, unless that is more than half of all.
+/// ...but this many in any case, as far as that is fair.
 const CALLS_OF_A_CONNECTION: usize = 100;
 /// One connection may have one part in so many of the bytes in flight.
 const PART_OF_BYTES: usize = 4;
@@ -65,8 +65,15 @@ pub enum LargeRead {
     User,
 }
 
-/// The places for each kind of [`LargeRead`].
-type LargeReads = [Arc<Semaphore>; 2];
+impl LargeRead {
+    /// Returns which of the places such a read takes.
+    fn places(self, is_huge: bool) -> usize {
+        2 * usize::from(is_huge) + self as usize
+    }
+}
+
+/// The places for each kind of [`LargeRead`], and for the same kinds where reads are huge.
+type LargeReads = [Arc<Semaphore>; 4];
 
 /// Admits calls. Clones share their state.
 #[derive(Clone, Debug)]
@@ -114,18 +121,10 @@ impl SidePlaces {
 }
 
 impl CallLimits {
-    /// Returns how many calls one connection may have in flight.
+    /// Returns how many calls one connection may have in flight. HTTP/2 recommends no fewer than 100.
     #[must_use]
     pub fn calls_of_a_connection(&self) -> usize {
-        let (part, half) = (self.calls / PART_OF_CALLS, self.calls / 2);
-        part.max(CALLS_OF_A_CONNECTION).min(half).max(1)
-    }
-
-    /// Returns how many streams one connection may have open. HTTP/2 recommends no fewer than 100. There may
-    /// be more than calls, so that a call too many is refused and doesn't wait on the client's side.
-    #[must_use]
-    pub fn streams_of_a_connection(&self) -> usize {
-        self.calls_of_a_connection().max(CALLS_OF_A_CONNECTION)
+        (self.calls / PART_OF_CALLS).max(CALLS_OF_A_CONNECTION)
     }
 
     fn bytes_of_a_connection(&self) -> usize {
@@ -138,11 +137,12 @@ impl Admission {
     /// [`Admission::open`].
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(All {
             limits,
             calls: Bound::new(limits.calls),
             bytes: Bound::new(limits.bytes.max(limits.largest)),
-            large_reads: places_for_large_reads(LARGE_READS),
+            large_reads: places_for_large_reads(LARGE_READS, (cores / 2).max(1)),
             migrating: AtomicBool::new(true),
         }))
     }
@@ -166,7 +166,10 @@ impl Admission {
             all: Arc::clone(&self.0),
             calls: Bound::new(limits.calls_of_a_connection()),
             bytes: Bound::new(limits.bytes_of_a_connection()),
-            large_reads: places_for_large_reads(LARGE_READS_OF_A_CONNECTION),
+            large_reads: places_for_large_reads(
+                LARGE_READS_OF_A_CONNECTION,
+                HUGE_READS_OF_A_CONNECTION,
+            ),
             expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
@@ -195,6 +198,9 @@ impl Share {
         if self.all.migrating.load(Ordering::Acquire) {
             return Err(Error::Migrating);
         }
+        if !is_fair(&self.calls, &self.all.calls, 1) {
+            return Err(Error::Overloaded);
+        }
         let places = taken(&self.calls, &self.all.calls, 1)?;
         let bytes = taken(&self.bytes, &self.all.bytes, 0)?;
         Ok(Arc::new(Permit::new(places, bytes, Arc::clone(self))))
@@ -216,8 +222,14 @@ impl Share {
     }
 }
 
-fn places_for_large_reads(places: usize) -> LargeReads {
-    [(); 2].map(|()| Arc::new(Semaphore::new(places)))
+fn places_for_large_reads(large: usize, huge: usize) -> LargeReads {
+    [large, large, huge, huge].map(|places| Arc::new(Semaphore::new(places)))
+}
+
+/// Whether a connection may have `more`. No connection may have more than what is left for all others, so
+/// that a few greedy ones can't take everything: there is always something left for the next.
+fn is_fair(connection: &Bound, process: &Bound, more: usize) -> bool {
+    connection.used().saturating_add(more) <= process.free()
 }
 
 fn taken(own: &Arc<Bound>, all: &Arc<Bound>, amount: usize) -> Result<[Taken; 2], Error> {
@@ -261,13 +273,26 @@ mod tests {
 
     #[test]
     fn a_connection_gets_a_part_of_the_places() {
-        let admission = open(300);
+        let admission = open(1_000);
         let greedy = admission.share();
-        let permits: Vec<_> = (0..100).map(|_| greedy.admit().unwrap()).collect();
+        let permits: Vec<_> = (0..125).map(|_| greedy.admit().unwrap()).collect();
         assert!(is_overloaded(&greedy.admit()));
         assert!(admission.share().admit().is_ok());
         drop(permits);
         assert!(greedy.admit().is_ok());
+    }
+
+    #[test]
+    fn greedy_connections_leave_something_for_the_next() {
+        let admission = open(64);
+        let mut permits = Vec::new();
+        for left in [32, 16, 8, 4, 2, 1] {
+            let greedy = admission.share();
+            while let Ok(permit) = greedy.admit() {
+                permits.push(permit);
+            }
+            assert_eq!(64 - admission.in_flight(), left);
+        }
     }
 
     #[test]
@@ -299,17 +324,17 @@ mod tests {
         assert!(is_overloaded(&first.hold(7 * KIB)));
         first.hold(6 * KIB).unwrap();
         let others: Vec<_> = shares[1..4].iter().map(|s| s.admit().unwrap()).collect();
-        for other in &others {
-            other.hold(16 * KIB).unwrap();
+        for (other, fair) in others.iter().zip([16, 16, 8]) {
+            other.hold(fair * KIB).unwrap();
+            assert!(is_overloaded(&other.hold(KIB)));
         }
         let last = shares[4].admit().unwrap();
-        assert!(is_overloaded(&last.hold(1)));
+        assert!(is_overloaded(&last.hold(9 * KIB)));
         // The request is gone, and the answer is smaller.
         first.answered(KIB).unwrap();
-        last.hold(15 * KIB).unwrap();
-        assert!(is_overloaded(&first.answered(2 * KIB)));
+        last.hold(9 * KIB).unwrap();
         drop((first, others));
-        last.hold(KIB).unwrap();
+        last.hold(7 * KIB).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken};
+use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken, is_fair};
 use crate::error::Error;
 
 /// A call's place among the calls in flight, and the bytes that it holds.
@@ -51,18 +51,18 @@ impl Permit {
         self.held().grow(more)
     }
 
-    /// Waits for places among the calls that read many rows at once. The call keeps them until the size of
+    /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
     /// its answer is known.
     ///
     /// # Errors
     /// Returns [`Error::Overloaded`] if no place becomes free in time.
     pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
-        let count = u32::try_from(self.connection.expected.places()).unwrap_or(1);
+        let kind = of.places(self.connection.expected.is_huge());
         let places = async {
-            let connection = Arc::clone(&self.connection.large_reads[of as usize]);
-            let process = Arc::clone(&self.connection.all.large_reads[of as usize]);
-            let connection = connection.acquire_many_owned(count).await.ok()?;
-            Some([connection, process.acquire_many_owned(count).await.ok()?])
+            let connection = Arc::clone(&self.connection.large_reads[kind]);
+            let process = Arc::clone(&self.connection.all.large_reads[kind]);
+            let connection = connection.acquire_owned().await.ok()?;
+            Some([connection, process.acquire_owned().await.ok()?])
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {
@@ -103,7 +103,7 @@ impl Held {
     fn grow(&mut self, more: usize) -> Result<(), Error> {
         let [connection, process] = &mut self.bytes;
         let before = connection.amount();
-        if !connection.grow(more) {
+        if !is_fair(connection.whole(), process.whole(), more) || !connection.grow(more) {
             return Err(Error::Overloaded);
         }
         if !process.grow(more) {
