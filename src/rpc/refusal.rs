@@ -73,6 +73,8 @@ fn translated(mut response: Response<Body>, limit: usize) -> Response<Body> {
     };
     let error = match refusal.code() {
         Code::OutOfRange => too_large(refusal.message(), limit),
+        // The message was compressed. How large it would have become isn't known.
+        Code::ResourceExhausted => too_large("", limit),
         Code::Internal => undecodable(refusal.message()),
         _ => {
             shorten(response.headers_mut());

@@ -46,7 +46,23 @@ impl BrokerProcess {
     /// Starts a broker with these arguments, and waits until it listens. The address and the log
     /// settings are added to the arguments.
     pub fn start(args: &[&str]) -> Self {
-        let mut child = program()
+        Self::run(program(), args)
+    }
+
+    /// Starts a broker that may have this many file descriptors open.
+    pub fn start_with_descriptors(most: u32, args: &[&str]) -> Self {
+        let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        let plain = program();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &limited]).arg(plain.get_program());
+        for (name, _) in plain.get_envs() {
+            shell.env_remove(name);
+        }
+        Self::run(shell, args)
+    }
+
+    fn run(mut program: Command, args: &[&str]) -> Self {
+        let mut child = program
             .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(args)
             .stdin(Stdio::null())

@@ -63,3 +63,33 @@ def test_a_watch_learns_of_it_and_does_not_hold_it_up():
         broker.process.send_signal(signal.SIGTERM)
         assert next(watch) == "NOT_SERVING"
         assert exit_code(broker, within=3) == 0
+
+
+def test_it_serves_during_the_shutdown_delay_while_health_sends_clients_away():
+    with running("--backend", "memory", "--shutdown-delay", "1s") as broker:
+        broker.client.Store(**ROW, tokens={"access_token": "at-1"})
+        watch = broker.watch_health(TOKEN_BROKER)
+        assert next(watch) == "SERVING"
+        start = time.monotonic()
+        broker.process.send_signal(signal.SIGTERM)
+        assert next(watch) == "NOT_SERVING"
+        assert not refuses_connections(broker.address)
+        assert broker.client.Get(**ROW).entry.tokens.access_token == "at-1"
+        assert exit_code(broker, within=4) == 0
+        assert time.monotonic() - start >= 1
+
+
+def test_a_hangup_does_not_end_it():
+    with running("--backend", "memory") as broker:
+        broker.client.Store(**ROW, tokens={"access_token": "at-1"})
+        broker.process.send_signal(signal.SIGHUP)
+        eventually("the log says what a hangup does", lambda: any("SIGHUP" in line for line in broker.log), within=2)
+        assert broker.client.Get(**ROW).entry.tokens.access_token == "at-1"
+
+
+def test_a_client_notices_nothing_when_its_connections_are_replaced():
+    with running("--backend", "memory", "--max-connection-age", "100ms") as broker:
+        broker.client.Store(**ROW, tokens={"access_token": "at-1"})
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            assert broker.client.Get(**ROW).entry.tokens.access_token == "at-1"

@@ -39,6 +39,11 @@ impl Bound {
         self.used.load(Ordering::Acquire)
     }
 
+    /// Returns how much can still be taken.
+    pub fn free(&self) -> usize {
+        self.most - self.used()
+    }
+
     /// Waits until nothing is in use.
     pub async fn unused(&self) {
         loop {
@@ -86,6 +91,11 @@ impl Taken {
     /// Returns the size of the part.
     pub fn amount(&self) -> usize {
         self.amount
+    }
+
+    /// Returns what the part belongs to.
+    pub fn whole(&self) -> &Bound {
+        &self.of
     }
 }
 

@@ -5,6 +5,7 @@
 //! the store has answered, and until the answer has left the process or its stream is gone.
 
 mod bound;
+mod expected;
 mod leaving;
 mod permit;
 
@@ -21,19 +22,23 @@ use tokio::sync::Semaphore;
 pub use self::permit::Permit;
 use self::{
     bound::{Bound, Taken},
+    expected::Expected,
     leaving::Leaving,
 };
 use crate::error::Error;
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
-/// How many calls of the process may be at a large read of one kind.
+/// How many large reads of one kind there may be at once...
 const LARGE_READS: usize = 16;
-/// How many calls of one connection may do so.
+/// ...and on one connection...
 const LARGE_READS_OF_A_CONNECTION: usize = 8;
+/// ...but on a connection whose large reads are huge, one at a time. In the process, half of the cores may
+/// be at them.
+const HUGE_READS_OF_A_CONNECTION: usize = 1;
 /// One connection may have one part in so many of the calls in flight...
 const PART_OF_CALLS: usize = 8;
-/// ...but this many in any case, if the process may have as many. HTTP/2 recommends no fewer.
+/// ...but this many in any case, as far as that is fair.
 const CALLS_OF_A_CONNECTION: usize = 100;
 /// One connection may have one part in so many of the bytes in flight.
 const PART_OF_BYTES: usize = 4;
@@ -60,8 +65,15 @@ pub enum LargeRead {
     User,
 }
 
-/// The places for each kind of [`LargeRead`].
-type LargeReads = [Arc<Semaphore>; 2];
+impl LargeRead {
+    /// Returns which of the places such a read takes.
+    fn places(self, is_huge: bool) -> usize {
+        2 * usize::from(is_huge) + self as usize
+    }
+}
+
+/// The places for each kind of [`LargeRead`], and for the same kinds where reads are huge.
+type LargeReads = [Arc<Semaphore>; 4];
 
 /// Admits calls. Clones share their state.
 #[derive(Clone, Debug)]
@@ -84,6 +96,7 @@ pub struct Share {
     calls: Arc<Bound>,
     bytes: Arc<Bound>,
     large_reads: LargeReads,
+    expected: Expected,
     aside: Arc<Bound>,
     leaving: Leaving,
 }
@@ -108,11 +121,10 @@ impl SidePlaces {
 }
 
 impl CallLimits {
-    /// Returns how many calls one connection may have in flight.
+    /// Returns how many calls one connection may have in flight. HTTP/2 recommends no fewer than 100.
     #[must_use]
     pub fn calls_of_a_connection(&self) -> usize {
-        let part = self.calls / PART_OF_CALLS;
-        part.max(CALLS_OF_A_CONNECTION).min(self.calls)
+        (self.calls / PART_OF_CALLS).max(CALLS_OF_A_CONNECTION)
     }
 
     fn bytes_of_a_connection(&self) -> usize {
@@ -125,11 +137,12 @@ impl Admission {
     /// [`Admission::open`].
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(All {
             limits,
             calls: Bound::new(limits.calls),
             bytes: Bound::new(limits.bytes.max(limits.largest)),
-            large_reads: places_for_large_reads(LARGE_READS),
+            large_reads: places_for_large_reads(LARGE_READS, (cores / 2).max(1)),
             migrating: AtomicBool::new(true),
         }))
     }
@@ -153,7 +166,11 @@ impl Admission {
             all: Arc::clone(&self.0),
             calls: Bound::new(limits.calls_of_a_connection()),
             bytes: Bound::new(limits.bytes_of_a_connection()),
-            large_reads: places_for_large_reads(LARGE_READS_OF_A_CONNECTION),
+            large_reads: places_for_large_reads(
+                LARGE_READS_OF_A_CONNECTION,
+                HUGE_READS_OF_A_CONNECTION,
+            ),
+            expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
         })
@@ -181,6 +198,9 @@ impl Share {
         if self.all.migrating.load(Ordering::Acquire) {
             return Err(Error::Migrating);
         }
+        if !is_fair(&self.calls, &self.all.calls, 1) {
+            return Err(Error::Overloaded);
+        }
         let places = taken(&self.calls, &self.all.calls, 1)?;
         let bytes = taken(&self.bytes, &self.all.bytes, 0)?;
         Ok(Arc::new(Permit::new(places, bytes, Arc::clone(self))))
@@ -202,8 +222,14 @@ impl Share {
     }
 }
 
-fn places_for_large_reads(places: usize) -> LargeReads {
-    [(); 2].map(|()| Arc::new(Semaphore::new(places)))
+fn places_for_large_reads(large: usize, huge: usize) -> LargeReads {
+    [large, large, huge, huge].map(|places| Arc::new(Semaphore::new(places)))
+}
+
+/// Whether a connection may have `more`. No connection may have more than what is left for all others, so
+/// that a few greedy ones can't take everything: there is always something left for the next.
+fn is_fair(connection: &Bound, process: &Bound, more: usize) -> bool {
+    connection.used().saturating_add(more) <= process.free()
 }
 
 fn taken(own: &Arc<Bound>, all: &Arc<Bound>, amount: usize) -> Result<[Taken; 2], Error> {
@@ -247,13 +273,26 @@ mod tests {
 
     #[test]
     fn a_connection_gets_a_part_of_the_places() {
-        let admission = open(200);
+        let admission = open(1_000);
         let greedy = admission.share();
-        let permits: Vec<_> = (0..100).map(|_| greedy.admit().unwrap()).collect();
+        let permits: Vec<_> = (0..125).map(|_| greedy.admit().unwrap()).collect();
         assert!(is_overloaded(&greedy.admit()));
         assert!(admission.share().admit().is_ok());
         drop(permits);
         assert!(greedy.admit().is_ok());
+    }
+
+    #[test]
+    fn greedy_connections_leave_something_for_the_next() {
+        let admission = open(64);
+        let mut permits = Vec::new();
+        for left in [32, 16, 8, 4, 2, 1] {
+            let greedy = admission.share();
+            while let Ok(permit) = greedy.admit() {
+                permits.push(permit);
+            }
+            assert_eq!(64 - admission.in_flight(), left);
+        }
     }
 
     #[test]
@@ -285,17 +324,37 @@ mod tests {
         assert!(is_overloaded(&first.hold(7 * KIB)));
         first.hold(6 * KIB).unwrap();
         let others: Vec<_> = shares[1..4].iter().map(|s| s.admit().unwrap()).collect();
-        for other in &others {
-            other.hold(16 * KIB).unwrap();
+        for (other, fair) in others.iter().zip([16, 16, 8]) {
+            other.hold(fair * KIB).unwrap();
+            assert!(is_overloaded(&other.hold(KIB)));
         }
         let last = shares[4].admit().unwrap();
-        assert!(is_overloaded(&last.hold(1)));
+        assert!(is_overloaded(&last.hold(9 * KIB)));
         // The request is gone, and the answer is smaller.
         first.answered(KIB).unwrap();
-        last.hold(15 * KIB).unwrap();
-        assert!(is_overloaded(&first.answered(2 * KIB)));
+        last.hold(9 * KIB).unwrap();
         drop((first, others));
-        last.hold(KIB).unwrap();
+        last.hold(7 * KIB).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_much_reads_it_one_after_the_other() {
+        let admission = Admission::new(CallLimits {
+            calls: 100,
+            bytes: 64 * KIB * KIB,
+            largest: KIB,
+        });
+        admission.open();
+        let greedy = admission.share();
+        let permits: Vec<_> = (0..3).map(|_| greedy.admit().unwrap()).collect();
+        permits[0].large_read(LargeRead::Session).await.unwrap();
+        permits[0].answered(4 * KIB * KIB).unwrap();
+        permits[1].large_read(LargeRead::Session).await.unwrap();
+        assert!(is_overloaded(
+            &permits[2].large_read(LargeRead::Session).await
+        ));
+        let modest = admission.share().admit().unwrap();
+        modest.large_read(LargeRead::Session).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

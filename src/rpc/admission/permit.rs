@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken};
+use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken, is_fair};
 use crate::error::Error;
 
 /// A call's place among the calls in flight, and the bytes that it holds.
@@ -25,7 +25,7 @@ struct Held {
     /// Of the bytes of the connection and of the process.
     bytes: [Taken; 2],
     /// Places among the large reads of the connection and of the process.
-    _reading: Option<[OwnedSemaphorePermit; 2]>,
+    reading: Option<[OwnedSemaphorePermit; 2]>,
     /// When the answer began to leave.
     leaving_since: Option<usize>,
 }
@@ -37,7 +37,7 @@ impl Permit {
             connection,
             held: Mutex::new(Held {
                 bytes,
-                _reading: None,
+                reading: None,
                 leaving_since: None,
             }),
         }
@@ -51,21 +51,22 @@ impl Permit {
         self.held().grow(more)
     }
 
-    /// Waits for a place among the calls that read many rows at once. The call keeps the place until the
-    /// size of its answer is known.
+    /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
+    /// its answer is known.
     ///
     /// # Errors
     /// Returns [`Error::Overloaded`] if no place becomes free in time.
     pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
+        let kind = of.places(self.connection.expected.is_huge());
         let places = async {
-            let connection = Arc::clone(&self.connection.large_reads[of as usize]);
-            let process = Arc::clone(&self.connection.all.large_reads[of as usize]);
+            let connection = Arc::clone(&self.connection.large_reads[kind]);
+            let process = Arc::clone(&self.connection.all.large_reads[kind]);
             let connection = connection.acquire_owned().await.ok()?;
             Some([connection, process.acquire_owned().await.ok()?])
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {
-                self.held()._reading = Some(places);
+                self.held().reading = Some(places);
                 Ok(())
             }
             // The semaphores are never closed.
@@ -79,7 +80,9 @@ impl Permit {
     /// Returns [`Error::Overloaded`] if the connection or the process may not hold that much.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
-        held._reading = None;
+        if held.reading.take().is_some() {
+            self.connection.expected.note(answer);
+        }
         let before = held.bytes[0].amount();
         if answer > before {
             held.grow(answer - before)?;
@@ -100,7 +103,7 @@ impl Held {
     fn grow(&mut self, more: usize) -> Result<(), Error> {
         let [connection, process] = &mut self.bytes;
         let before = connection.amount();
-        if !connection.grow(more) {
+        if !is_fair(connection.whole(), process.whole(), more) || !connection.grow(more) {
             return Err(Error::Overloaded);
         }
         if !process.grow(more) {

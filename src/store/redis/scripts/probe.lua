@@ -8,7 +8,8 @@ for _, command in ipairs({
   { 'SRANDMEMBER', key, 1 }, { 'SSCAN', key, 0 }, { 'SREM', key, 'x' },
   -- A key that can't be deleted ends by itself.
   { 'SET', key, '1' }, { 'PERSIST', key }, { 'PEXPIRE', key, 1000 },
-  { 'GET', key }, { 'MGET', key }, { 'STRLEN', key }, { 'EXISTS', key }, { 'TYPE', key }, { 'PTTL', key },
+  { 'GET', key }, { 'GETRANGE', key, 0, 0 }, { 'MGET', key }, { 'STRLEN', key }, { 'EXISTS', key }, { 'TYPE', key },
+  { 'PTTL', key },
   { 'DEL', key },
 }) do
   local answer = redis.pcall(unpack(command))

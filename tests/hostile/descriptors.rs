@@ -1,0 +1,51 @@
+//! Tests a broker with few file descriptors.
+
+use std::time::Duration;
+
+use testkit::{broker_process::BrokerProcess, redis_server::RedisServer, waiting::until};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    memory,
+    target::{SMALL, get, store},
+};
+
+/// The start says that fewer connections fit than are wanted. However many clients connect, the broker finds a
+/// descriptor for Redis, and the log isn't full of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_do_not_use_up_the_descriptors() {
+    let redis = RedisServer::start();
+    let url = format!("redis://127.0.0.1:{}", redis.port());
+    let args = ["--backend", "redis", "--redis-url", &url];
+    let broker = BrokerProcess::start_with_descriptors(100, &args);
+    broker.serving().await;
+    let log = broker.log();
+    assert!(log.contains("only 50 of 4096 connections fit"), "{log}");
+    let mut client = broker.client().await;
+    client.store(store(SMALL, "p1", 10)).await.unwrap();
+
+    let mut others = Vec::new();
+    for _ in 0..200 {
+        let connecting = timeout(Duration::from_secs(5), TcpStream::connect(broker.address()));
+        if let Ok(Ok(stream)) = connecting.await {
+            others.push(stream);
+        }
+    }
+    until("all places are taken", || async {
+        memory::descriptors(broker.pid()) > 50
+    })
+    .await;
+    redis.kill();
+    redis.restart();
+    until("the broker is connected to Redis again", || {
+        let mut client = client.clone();
+        async move {
+            client.store(store(SMALL, "p1", 10)).await.is_ok()
+                && client.get(get(SMALL, "p1")).await.is_ok()
+        }
+    })
+    .await;
+    let complaints = broker.log().matches("can't accept").count();
+    assert!(complaints <= 1, "{}", broker.log());
+    drop(others);
+}

@@ -1,0 +1,16 @@
+//! Tests that hostile and slow clients cost bounded memory and bounded work (guarantees, section 2.5), and that
+//! others are served meanwhile. Each test runs the program in a process of its own, whose memory is measured.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod answers;
+mod attacks;
+mod descriptors;
+mod each;
+mod ends;
+mod honest;
+mod memory;
+mod minute;
+mod raw;
+mod requests;
+mod resets;
+mod target;

@@ -1,0 +1,27 @@
+//! How much memory a process has.
+
+use std::fs;
+
+const MIB: usize = 1024;
+
+/// Returns how much memory the process has, in MiB.
+pub fn resident(pid: u32) -> usize {
+    status(pid, "VmRSS:")
+}
+
+/// Returns how much memory the process had at most, in MiB.
+pub fn peak(pid: u32) -> usize {
+    status(pid, "VmHWM:")
+}
+
+/// Returns how many file descriptors the process has open.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+fn status(pid: u32, name: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.unwrap().split_whitespace().next().unwrap();
+    number.parse::<usize>().unwrap() / MIB
+}

@@ -1,0 +1,113 @@
+//! The broker that is attacked, with a Redis of its own.
+
+use std::net::SocketAddr;
+
+use testkit::{broker_process::BrokerProcess, redis_server::RedisServer};
+use token_broker::proto::v1;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::memory;
+
+/// The session that has as many rows as it may have, each as large as it may be: 3.8 MiB.
+pub const FULL: &str = "full";
+/// A session with a few small rows.
+pub const SMALL: &str = "small";
+
+const KIB: usize = 1024;
+
+/// A target that others are at work beside, or one that has the machine for itself.
+enum Machine {
+    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>),
+    Own(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'static, ()>),
+}
+
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+pub struct Target {
+    pub broker: BrokerProcess,
+    pub redis: RedisServer,
+    _machine: Machine,
+}
+
+impl Target {
+    /// Starts a broker with these arguments. It has [`FULL`] and [`SMALL`].
+    pub async fn start(args: &[&str]) -> Self {
+        Self::on(Machine::Shared(MACHINE.read().await), args).await
+    }
+
+    /// Like [`start`](Self::start), when no other target of this process is at work.
+    pub async fn start_alone(args: &[&str]) -> Self {
+        Self::on(Machine::Own(MACHINE.write().await), args).await
+    }
+
+    async fn on(machine: Machine, args: &[&str]) -> Self {
+        let redis = RedisServer::start();
+        let url = format!("redis://127.0.0.1:{}", redis.port());
+        let mut all = vec!["--backend", "redis", "--redis-url", &url];
+        all.extend(args);
+        let broker = BrokerProcess::start(&all);
+        broker.serving().await;
+        let mut client = broker.client().await;
+        for number in 0..64 {
+            client
+                .store(store(FULL, &format!("p{number}"), 30 * KIB - 100))
+                .await
+                .unwrap();
+        }
+        for number in 0..3 {
+            client
+                .store(store(SMALL, &format!("p{number}"), 600))
+                .await
+                .unwrap();
+        }
+        Self {
+            broker,
+            redis,
+            _machine: machine,
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.broker.address()
+    }
+
+    /// Returns how much memory the broker has, in MiB.
+    pub fn memory(&self) -> usize {
+        memory::resident(self.broker.pid())
+    }
+
+    /// Returns how much memory the broker had at most, in MiB.
+    pub fn peak(&self) -> usize {
+        memory::peak(self.broker.pid())
+    }
+}
+
+/// Returns a request that stores a row with two tokens of `bytes` each.
+pub fn store(session: &str, provider: &str, bytes: usize) -> v1::StoreRequest {
+    v1::StoreRequest {
+        session_id: session.to_owned(),
+        provider: provider.to_owned(),
+        tokens: Some(v1::UpstreamTokens {
+            access_token: "a".repeat(bytes),
+            refresh_token: "r".repeat(bytes),
+            user_id: session.to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+pub fn get(session: &str, provider: &str) -> v1::GetRequest {
+    v1::GetRequest {
+        session_id: session.to_owned(),
+        provider: provider.to_owned(),
+        binding: None,
+    }
+}
+
+pub fn get_all(session: &str) -> v1::GetAllRequest {
+    v1::GetAllRequest {
+        session_id: session.to_owned(),
+        binding: None,
+    }
+}
