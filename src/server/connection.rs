@@ -94,6 +94,9 @@ impl Entrance {
             .keep_alive_timeout(options.keepalive_interval)
             .max_header_list_size(HEADERS)
             .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
+            // All callers of a process share a connection, and all may give up at once when the broker was slow. Only a
+            // client that resets more than that attacks.
+            .max_pending_accept_reset_streams(streams)
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .max_send_buf_size(SEND_BUFFER)
@@ -114,7 +117,8 @@ impl Entrance {
                 tokio::select! {
                     served = connection.as_mut() => {
                         if let Err(error) = served {
-                            tracing::debug!(%error, "a connection failed");
+                            let reason = std::error::Error::source(&error).map(tracing::field::display);
+                            tracing::debug!(%error, reason, "a connection failed");
                         }
                         return;
                     }

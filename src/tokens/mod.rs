@@ -26,7 +26,7 @@ use user_rows::UserRows;
 
 use crate::{
     error::{Error, Unreadable},
-    store::{DeleteOutcome, Identities, Store, until_known},
+    store::{DeleteOutcome, Error as StoreError, Identities, Store, until_known},
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
 
@@ -197,13 +197,24 @@ impl<S: Store + Identities> Tokens<S> {
     /// Returns an error if the store fails. What was deleted before stays deleted. A second call deletes the
     /// rest.
     pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
-        let rows = self.store.delete_user_rows(user).await?;
-        let identities = self.store.delete_user(user).await?;
+        let rows = self.store.delete_user_rows(user).await;
+        let rows = rows.map_err(interrupted)?;
+        let identities = self.store.delete_user(user).await;
+        let identities = identities.map_err(interrupted)?;
         Ok(DeletedUser {
             rows,
             identities: identities.count,
             existed: rows > 0 || identities.count > 0 || identities.record,
         })
+    }
+}
+
+/// A deletion of a user that was interrupted is repeated until nothing is left, whatever became of its last step. So
+/// the callers' retries may repeat it.
+fn interrupted(error: StoreError) -> Error {
+    match error {
+        StoreError::Unknown(detail) => StoreError::Unavailable(detail).into(),
+        known => known.into(),
     }
 }
 

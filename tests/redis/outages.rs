@@ -63,7 +63,10 @@ async fn calls_fail_in_time<S: FullStore>(broker: &Broker<S>) {
         let started = Instant::now();
         let failed = calls(broker).await;
         for (call, error) in &failed {
-            let unavailable = matches!(error, Some(Error::StoreUnavailable(_)));
+            let unavailable = matches!(
+                error,
+                Some(Error::StoreUnavailable(_) | Error::OutcomeUnknown(_))
+            );
             assert!(unavailable, "{call} in round {round}: {error:?}");
         }
         // One timeout to connect, and one to wait for an answer.
@@ -176,7 +179,7 @@ async fn killed_in_the_middle_of_writes() {
                     let user = format!("u{}", number % 3);
                     match broker.store(request(&key, &row(&user, "at"))).await {
                         Ok(version) => answered.push((key, version)),
-                        Err(Error::StoreUnavailable(_)) => break,
+                        Err(Error::StoreUnavailable(_) | Error::OutcomeUnknown(_)) => break,
                         Err(error) => panic!("{error:?}"),
                     }
                 }

@@ -66,7 +66,7 @@ fn a_password_file_that_hangs_blocks_no_thread_that_serves() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("password");
     // The settings are checked before anything connects.
-    std::fs::write(&pipe, "").unwrap();
+    std::fs::write(&pipe, "secret").unwrap();
     let tenant =
         RedisTenant::on(RedisServer::shared()).with("redis-password-file", pipe.to_str().unwrap());
     let store = tenant.store_with(Duration::from_millis(300));

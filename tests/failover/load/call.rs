@@ -127,7 +127,11 @@ impl PlannedCall {
 fn failure(status: &Status) -> Answer {
     let info = status.get_details_error_info();
     let reason = info.map(|info| info.reason).unwrap_or_default();
-    let text = format!("{:?} {reason}", status.code());
+    // Without a reason, the client's library made the error.
+    let text = match reason.as_str() {
+        "" => format!("{:?} {}", status.code(), status.message()),
+        _ => format!("{:?} {reason}", status.code()),
+    };
     match reason.as_str() {
         "OVERLOADED" | "MIGRATING" => Answer::Refused(text),
         _ => Answer::Unknown(text),
