@@ -27,7 +27,7 @@ async fn calls_fail_in_time<S: Store + Identities>(broker: &Broker<S>, when: &st
     let timed = async |call: &'static str, failed: Option<Error>| {
         let is_unavailable = matches!(
             failed,
-            Some(Error::StoreUnavailable(_) | Error::NotDurable(_))
+            Some(Error::StoreUnavailable(_) | Error::OutcomeUnknown(_) | Error::NotDurable(_))
         );
         assert!(is_unavailable, "{call} while {when}: {failed:?}");
         assert!(

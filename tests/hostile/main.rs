@@ -1,6 +1,10 @@
 //! Tests that hostile and slow clients cost bounded memory and bounded work (guarantees, section 2.5), and that
 //! others are served meanwhile. Each test runs the program in a process of its own, whose memory is measured.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and some print figures"
+)]
 
 mod answers;
 mod attacks;

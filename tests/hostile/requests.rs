@@ -1,21 +1,14 @@
 //! Tests requests that are slow to arrive, and compressed ones.
 
-use std::{
-    io::Write,
-    time::{Duration, Instant},
-};
+use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
-use testkit::waiting::until;
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tonic::{Code, codec::CompressionEncoding::Gzip, metadata::MetadataMap};
 use tonic_types::StatusExt;
 
-use crate::{
-    raw::{DATA, Raw, broker_path, in_grpc},
-    target::{SMALL, Target, get, store},
-};
+use crate::target::{Target, get, store};
 
 /// Returns a compressed request that stores `bytes` bytes of tokens, as gRPC frames it.
 pub fn swelling(bytes: usize) -> Vec<u8> {
@@ -27,45 +20,6 @@ pub fn swelling(bytes: usize) -> Vec<u8> {
     framed.extend(u32::try_from(packed.len()).unwrap().to_be_bytes());
     framed.extend(packed);
     framed
-}
-
-/// A request that isn't complete is a call in flight, and ends with `DEADLINE_EXCEEDED` after `call-timeout`.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "races with the call before it for the only place; needs to try again until it is in flight"]
-async fn a_half_sent_request_ends_at_the_call_timeout() {
-    let target = Target::start(&["--max-calls", "1", "--call-timeout", "700ms"]).await;
-    let began = Instant::now();
-    let mut raw = Raw::connect(target.address(), &[]).await.unwrap().reading();
-    let stream = raw.open(&broker_path("Get")).await.unwrap();
-    let request = in_grpc(&get(SMALL, "p1"));
-    raw.frame(DATA, 0, stream, &request[..request.len() - 1])
-        .await
-        .unwrap();
-    until("it is in flight", || async {
-        let read = target.broker.client().await.get(get(SMALL, "p1")).await;
-        read.is_err_and(|status| status.code() == Code::ResourceExhausted)
-    })
-    .await;
-    until("it is ended", || async { raw.ended() == 1 }).await;
-    let took = began.elapsed();
-    assert!(took >= Duration::from_millis(690), "{took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    let mut client = target.broker.client().await;
-    client.get(get(SMALL, "p1")).await.unwrap();
-}
-
-/// The whole message is there, but the client doesn't end its stream. It may send nothing else.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "its client breaks flow control, so that the connection ends; needs to send more slowly"]
-async fn a_request_that_goes_on_is_ended() {
-    let target = Target::start(&[]).await;
-    let mut raw = Raw::connect(target.address(), &[]).await.unwrap().reading();
-    let stream = raw.open(&broker_path("Get")).await.unwrap();
-    let requests = in_grpc(&get(SMALL, "p1")).repeat(600);
-    for _ in 0..300_000 / requests.len() {
-        raw.frame(DATA, 0, stream, &requests).await.unwrap();
-    }
-    until("it is ended", || async { raw.ended() == 1 }).await;
 }
 
 async fn packing(target: &Target) -> TokenBrokerClient<tonic::transport::Channel> {
