@@ -47,9 +47,10 @@ fn each_rows_history_is_linearizable_when_answers_get_lost() {
         let times = failures.filter(|(how, _)| how.contains(reason));
         times.map(|(_, times)| times).sum::<u64>()
     };
-    let (unknown, all) = (lost("OUTCOME_UNKNOWN"), lost(""));
+    // A `DeleteUser` whose answer got lost may be repeated, and says so.
+    let (unknown, repeatable) = (lost("OUTCOME_UNKNOWN"), lost("STORE_UNAVAILABLE"));
     assert!(unknown > 0, "no answer got lost");
-    assert_eq!(unknown, all, "{:#?}", run.notes.failures);
+    assert_eq!(unknown + repeatable, lost(""), "{:#?}", run.notes.failures);
     are_linearizable(&run.histories);
     assert!(run.notes.torn.is_empty(), "{}", run.notes.torn.join("\n"));
     let wrong = indexes::violations(&run.snapshot);
