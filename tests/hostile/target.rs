@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use testkit::{broker_process::BrokerProcess, redis_server::RedisServer};
 use token_broker::proto::v1;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tonic::Code;
 
 use crate::memory;
 
@@ -48,17 +49,13 @@ impl Target {
         let broker = BrokerProcess::start(&all);
         broker.serving().await;
         let mut client = broker.client().await;
-        for number in 0..64 {
-            client
-                .store(store(FULL, &format!("p{number}"), 30 * KIB - 100))
-                .await
-                .unwrap();
-        }
-        for number in 0..3 {
-            client
-                .store(store(SMALL, &format!("p{number}"), 600))
-                .await
-                .unwrap();
+        let full = (0..64).map(|number| store(FULL, &format!("p{number}"), 30 * KIB - 100));
+        let small = (0..3).map(|number| store(SMALL, &format!("p{number}"), 600));
+        for row in full.chain(small) {
+            // The call before it may still hold its place for a moment, although it is answered.
+            while let Err(refused) = client.store(row.clone()).await {
+                assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+            }
         }
         Self {
             broker,
