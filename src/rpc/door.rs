@@ -15,8 +15,7 @@ use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, admission::Share, answer, deadline::Deadline, observe, request_body::Metered,
-    status, work::Work,
+    Admission, Call, answer, deadline::Deadline, observe, request_body::Metered, status, work::Work,
 };
 use crate::{error::Error, store::Outstanding, types::Tenant};
 
@@ -71,8 +70,7 @@ impl Door {
     fn call(&self, rpc: &'static str, request: &Request<Body>) -> Result<Call, Error> {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
-        let share = request.extensions().get::<Arc<Share>>().cloned();
-        let admitted = share.unwrap_or_else(|| self.admission.share()).admit();
+        let admitted = self.admission.share_of(request.extensions()).admit();
         observe::arrived(rpc, admitted.as_ref().map(drop));
         Ok(Call {
             rpc,

@@ -25,7 +25,7 @@ use tower::Layer;
 
 use super::{
     Admission,
-    admission::{Aside, Share, SidePlaces},
+    admission::{Aside, SidePlaces},
     status, stream_limit,
 };
 use crate::error::Error;
@@ -107,8 +107,7 @@ where
         } else {
             &door.unary
         };
-        let share = request.extensions().get::<Arc<Share>>().cloned();
-        let share = share.unwrap_or_else(|| door.admission.share());
+        let share = door.admission.share_of(request.extensions());
         let Ok(place) = share.admit_aside(places) else {
             let refusal = status::from_error(&Error::Overloaded);
             return Either::Left(ready(Ok(refusal.into_http())));

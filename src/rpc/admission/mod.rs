@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use http::Extensions;
 use tokio::sync::Semaphore;
 
 pub use self::permit::Permit;
@@ -174,6 +175,14 @@ impl Admission {
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
         })
+    }
+
+    /// Returns the share of the connection that a request came over. Over no connection of the broker's own, the
+    /// request has a share to itself.
+    #[must_use]
+    pub fn share_of(&self, extensions: &Extensions) -> Arc<Share> {
+        let share = extensions.get::<Arc<Share>>().cloned();
+        share.unwrap_or_else(|| self.share())
     }
 
     /// Returns how many calls are in flight.

@@ -1,8 +1,6 @@
 //! Whether Redis may evict rows when its memory is full.
 
-use redis::FromRedisValue;
-
-use super::link::Link;
+use super::link::{Link, reply};
 use crate::store::Error;
 
 /// The policy of a Redis that evicts nothing.
@@ -15,10 +13,7 @@ const NONE: &str = "noeviction";
 pub(super) async fn policy(link: &Link) -> Result<Option<String>, Error> {
     let mut info = redis::cmd("INFO");
     info.arg("memory");
-    let answer = link.read(&info).await?;
-    let text = String::from_redis_value(answer).unwrap_or_default();
-    let mut lines = text.lines();
-    let policy = lines.find_map(|line| line.strip_prefix("maxmemory_policy:"));
-    let policy = policy.map(|policy| policy.trim().to_owned());
+    let mut memory = reply::info(link.read(&info).await?);
+    let policy = memory.remove("maxmemory_policy");
     Ok(policy.filter(|policy| policy != NONE))
 }

@@ -1,5 +1,7 @@
 //! Converting the answers of Redis to types.
 
+use std::collections::HashMap;
+
 use redis::{FromRedisValue, Value};
 
 use crate::store::Error;
@@ -35,6 +37,16 @@ pub fn bytes(value: Value) -> Result<Option<Vec<u8>>, Error> {
         Value::Nil => Ok(None),
         _ => Err(unexpected()),
     }
+}
+
+/// Returns the lines `name:value` of an answer to INFO. An answer that isn't a text has none.
+#[must_use]
+pub fn info(value: Value) -> HashMap<String, String> {
+    let text = String::from_redis_value(value).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn unexpected() -> Error {

@@ -1,12 +1,13 @@
 //! What a server says about itself.
 
-use std::collections::HashMap;
-
 use redis::{FromRedisValue, Value};
 
 use crate::store::redis::{
     Address,
-    link::wire::{AtFault, ConnectError, Connection},
+    link::{
+        reply,
+        wire::{AtFault, ConnectError, Connection},
+    },
 };
 
 /// What a server says about itself.
@@ -52,7 +53,7 @@ impl Facts {
             Value::Array(items) => items.into_iter().next().unwrap_or(Value::Nil),
             _ => Value::Nil,
         };
-        let (server, replication) = (fields(next()?), fields(next()?));
+        let (server, replication) = (reply::info(next()?), reply::info(next()?));
         let field = |name: &str| server.get(name).cloned();
         Ok(Self {
             role: String::from_redis_value(role).unwrap_or_default(),
@@ -90,13 +91,4 @@ pub fn refusal(address: &Address, error: &redis::ServerError) -> ConnectError {
         "NOPERM" | "ERR" => ConnectError::of(AtFault::Url, found),
         _ => ConnectError::passing(found),
     }
-}
-
-/// Returns the lines `name:value` of an answer to INFO.
-fn fields(answer: Value) -> HashMap<String, String> {
-    let text = String::from_redis_value(answer).unwrap_or_default();
-    let pairs = text.lines().filter_map(|line| line.split_once(':'));
-    pairs
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
 }

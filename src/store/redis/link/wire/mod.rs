@@ -31,6 +31,7 @@ use tokio::{
     task::AbortHandle,
     time::timeout,
 };
+use tokio_util::io::InspectReader;
 use zeroize::Zeroizing;
 
 pub use self::{
@@ -40,8 +41,6 @@ pub use self::{
     error_class::{ErrorClass, code, is_impossible},
     life::Life,
 };
-use life::Heard;
-
 use crate::store::redis::{Access, Address, Password};
 
 /// Connects to servers of one kind and logs in to them.
@@ -148,7 +147,12 @@ impl Connector {
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Opened, ConnectError> {
         let life = Arc::<Life>::default();
-        let (stream, ends) = (Heard::new(stream, Arc::clone(&life)), Arc::clone(&life));
+        let (hears, ends) = (Arc::clone(&life), Arc::clone(&life));
+        let stream = InspectReader::new(stream, move |bytes| {
+            if !bytes.is_empty() {
+                hears.hear();
+            }
+        });
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
