@@ -86,6 +86,32 @@ async fn a_delete_that_empties_an_index_is_whole() {
     cluster.call_off_move(moving);
 }
 
+/// A key that doesn't exist counts as moved. So Redis refuses to read a row that is only guessed to be there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_read_though_a_guess_of_its_providers_is_wrong() {
+    let _turn = TURN.lock().await;
+    let (cluster, broker) = start().await;
+    let mut client = broker.client().await;
+    client.store(stored("github")).await.unwrap();
+    let other = StoreRequest {
+        session_id: "other".to_owned(),
+        ..stored("okta")
+    };
+    client.store(other).await.unwrap();
+    for session_id in ["s", "other"] {
+        let request = GetAllRequest {
+            session_id: session_id.to_owned(),
+            binding: None,
+        };
+        client.get_all(within(LONG, request)).await.unwrap();
+    }
+    let slot = slot(&prefix(TENANT));
+    let from = cluster.owner_of(slot).unwrap();
+    let moving = cluster.begin_move(slot, from, (from + 1) % 3);
+    assert_eq!(rows(client).await, 1);
+    cluster.call_off_move(moving);
+}
+
 /// Begins to move the tenant's slot, and moves the indexes first.
 fn indexes_first(cluster: &Cluster) -> SlotMove {
     let prefix = prefix(TENANT);

@@ -32,6 +32,7 @@ mod readiness;
 mod reconnecting;
 mod refusals;
 mod rewrites;
+mod sessions;
 mod silence;
 mod sizing;
 

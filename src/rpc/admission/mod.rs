@@ -6,6 +6,7 @@
 
 mod bound;
 mod expected;
+mod large_reads;
 mod leaving;
 mod permit;
 
@@ -18,25 +19,18 @@ use std::{
 };
 
 use http::Extensions;
-use tokio::sync::Semaphore;
 
-pub use self::permit::Permit;
 use self::{
     bound::{Bound, Taken},
     expected::Expected,
+    large_reads::LargeReads,
     leaving::Leaving,
 };
+pub use self::{large_reads::LargeRead, permit::Permit};
 use crate::error::Error;
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
-/// How many large reads of one kind there may be at once...
-const LARGE_READS: usize = 16;
-/// ...and on one connection...
-const LARGE_READS_OF_A_CONNECTION: usize = 8;
-/// ...but on a connection whose large reads are huge, one at a time. In the process, half of the cores may
-/// be at them.
-const HUGE_READS_OF_A_CONNECTION: usize = 1;
 /// One connection may have one part in so many of the calls in flight...
 const PART_OF_CALLS: usize = 8;
 /// ...but this many in any case, as far as that is fair.
@@ -56,25 +50,6 @@ pub struct CallLimits {
     /// How many bytes one call may have in any case.
     pub largest: usize,
 }
-
-/// A read of many rows at once. Each kind has places of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LargeRead {
-    /// The rows of a session.
-    Session,
-    /// The rows of a user.
-    User,
-}
-
-impl LargeRead {
-    /// Returns which of the places such a read takes.
-    fn places(self, is_huge: bool) -> usize {
-        2 * usize::from(is_huge) + self as usize
-    }
-}
-
-/// The places for each kind of [`LargeRead`], and for the same kinds where reads are huge.
-type LargeReads = [Arc<Semaphore>; 4];
 
 /// Admits calls. Clones share their state.
 #[derive(Clone, Debug)]
@@ -138,12 +113,11 @@ impl Admission {
     /// [`Admission::open`].
     #[must_use]
     pub fn new(limits: CallLimits) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(All {
             limits,
             calls: Bound::new(limits.calls),
             bytes: Bound::new(limits.bytes.max(limits.largest)),
-            large_reads: places_for_large_reads(LARGE_READS, (cores / 2).max(1)),
+            large_reads: LargeReads::of_process(),
             migrating: AtomicBool::new(true),
         }))
     }
@@ -167,10 +141,7 @@ impl Admission {
             all: Arc::clone(&self.0),
             calls: Bound::new(limits.calls_of_a_connection()),
             bytes: Bound::new(limits.bytes_of_a_connection()),
-            large_reads: places_for_large_reads(
-                LARGE_READS_OF_A_CONNECTION,
-                HUGE_READS_OF_A_CONNECTION,
-            ),
+            large_reads: LargeReads::of_connection(),
             expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
@@ -229,10 +200,6 @@ impl Share {
     pub fn is_stuck(&self) -> bool {
         self.leaving.next_generation()
     }
-}
-
-fn places_for_large_reads(large: usize, huge: usize) -> LargeReads {
-    [large, large, huge, huge].map(|places| Arc::new(Semaphore::new(places)))
 }
 
 /// Whether a connection may have `more`. No connection may have more than what is left for all others, so
@@ -346,30 +313,48 @@ mod tests {
         last.hold(7 * KIB).unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn whoever_reads_much_reads_it_one_after_the_other() {
-        let admission = Admission::new(CallLimits {
-            calls: 100,
+    fn large(admission: &Admission) -> Arc<Share> {
+        admission.open();
+        admission.share()
+    }
+
+    /// Makes a large read whose answer has this many bytes.
+    async fn read(share: &Arc<Share>, answer: usize) {
+        let permit = share.admit().unwrap();
+        permit.large_read(LargeRead::Session).await.unwrap();
+        permit.answered(answer).unwrap();
+    }
+
+    fn roomy() -> Admission {
+        Admission::new(CallLimits {
+            calls: 1_000,
             bytes: 64 * KIB * KIB,
             largest: KIB,
-        });
-        admission.open();
-        let greedy = admission.share();
-        let permits: Vec<_> = (0..3).map(|_| greedy.admit().unwrap()).collect();
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_much_reads_it_one_after_the_other() {
+        let admission = roomy();
+        let greedy = large(&admission);
+        read(&greedy, 4 * KIB * KIB).await;
+        let permits: Vec<_> = (0..2).map(|_| greedy.admit().unwrap()).collect();
+        let modest = large(&admission);
+        read(&modest, KIB).await;
         permits[0].large_read(LargeRead::Session).await.unwrap();
+        assert!(is_overloaded(
+            &permits[1].large_read(LargeRead::Session).await
+        ));
+        read(&modest, KIB).await;
         permits[0].answered(4 * KIB * KIB).unwrap();
         permits[1].large_read(LargeRead::Session).await.unwrap();
-        assert!(is_overloaded(
-            &permits[2].large_read(LargeRead::Session).await
-        ));
-        let modest = admission.share().admit().unwrap();
-        modest.large_read(LargeRead::Session).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn large_reads_wait_for_each_other() {
-        let admission = open(100);
-        let share = admission.share();
+        let admission = roomy();
+        let share = large(&admission);
+        read(&share, KIB).await;
         let permits: Vec<_> = (0..9).map(|_| share.admit().unwrap()).collect();
         for permit in &permits[..8] {
             permit.large_read(LargeRead::Session).await.unwrap();
@@ -381,12 +366,8 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_none());
         permits[0].answered(KIB).unwrap();
         waiting.await.unwrap();
-        admission
-            .share()
-            .admit()
-            .unwrap()
-            .large_read(LargeRead::Session)
-            .await
-            .unwrap();
+        // The rows of users have places of their own.
+        let other = share.admit().unwrap();
+        other.large_read(LargeRead::User).await.unwrap();
     }
 }

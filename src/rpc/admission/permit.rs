@@ -57,12 +57,12 @@ impl Permit {
     /// # Errors
     /// Returns [`Error::Overloaded`] if no place becomes free in time.
     pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
-        let kind = of.places(self.connection.expected.is_huge());
+        let connection = &self.connection;
+        let size = connection.expected.size();
         let places = async {
-            let connection = Arc::clone(&self.connection.large_reads[kind]);
-            let process = Arc::clone(&self.connection.all.large_reads[kind]);
-            let connection = connection.acquire_owned().await.ok()?;
-            Some([connection, process.acquire_owned().await.ok()?])
+            let own = connection.large_reads.place(of, size).await?;
+            let all = connection.all.large_reads.place(of, size).await?;
+            Some([own, all])
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {

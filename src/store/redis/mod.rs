@@ -21,6 +21,7 @@ mod readiness;
 pub mod row;
 mod rows;
 mod scripts;
+mod session;
 mod telling;
 mod user_rows;
 

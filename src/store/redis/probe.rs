@@ -10,6 +10,9 @@ use super::{
     },
 };
 
+/// The commands of a transaction. Without them, the broker reads sessions by a script.
+const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
+
 impl RedisStore {
     /// Connects once, and checks that the settings fit the server and that the server lets the broker do what it has
     /// to.
@@ -25,12 +28,19 @@ impl RedisStore {
         let names = cmds.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         let cmds = cmds.into_iter().map(|(_, cmd)| cmd).collect();
         let answers = connection.send_all(cmds).await.map_err(gone)?;
+        let mut has_transactions = true;
         for (name, answer) in names.into_iter().zip(answers) {
             match answer {
+                Value::ServerError(_) if TRANSACTION.contains(&name) => has_transactions = false,
                 Value::ServerError(error) => judge(&address, name, error)?,
                 answer if name == "EVAL" => judge_script(&address, answer)?,
                 _ => {}
             }
+        }
+        if !has_transactions {
+            tracing::warn!(
+                "Redis refuses MULTI or EXEC: without them, the read of a session costs Redis several times as much"
+            );
         }
         self.warn_of_eviction().await;
         Ok(())
@@ -46,6 +56,7 @@ impl RedisStore {
             ("EVALSHA", scripts.probe.by_hash(&[&key], &[])),
             ("SCAN", scan),
         ];
+        needed.extend(TRANSACTION.map(|name| (name, redis::cmd(name))));
         if facts.role == "master" && self.redis.is_replicated() {
             let mut wait = redis::cmd("WAIT");
             needed.push(("WAIT", wait.arg(0).arg(1).take()));

@@ -17,6 +17,7 @@ use super::{
     link::{Link, reply},
     readiness,
     scripts::Scripts,
+    session::Likely,
 };
 use crate::{
     store::{Error, Health, redis::Durability},
@@ -42,6 +43,7 @@ pub struct RedisStore {
     pub(super) redis: Redis,
     pub(super) keys: Keyspace,
     pub(super) link: Link,
+    pub(super) likely: Arc<Likely>,
     foreign_members: Arc<AtomicU64>,
 }
 
@@ -67,6 +69,7 @@ impl Redis {
             redis: self.clone(),
             link: self.0.link.to(slot),
             keys,
+            likely: Arc::default(),
             foreign_members: Arc::default(),
         }
     }

@@ -2,13 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use redis::Value;
-
-use super::{
-    RedisStore,
-    link::{Effect, reply},
-    row,
-};
+use super::{RedisStore, link::reply, row};
 use crate::{
     error::Unreadable,
     store::{
@@ -92,37 +86,7 @@ impl Store for RedisStore {
         &self,
         session: &SessionId,
     ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
-        let index = self.keys.session_index(session);
-        let own = self.keys.session_rows(session);
-        let answer = self
-            .link
-            .call(
-                &self.redis.scripts().get_session,
-                &[&index],
-                &[own.as_bytes()],
-                Effect::Reads,
-            )
-            .await?;
-        let mut items = reply::list(answer)?.into_iter();
-        let mut foreign: u64 = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
-
-        let mut rows = BTreeMap::new();
-        while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
-            let key = reply::bytes(key)?.unwrap_or_default();
-            let provider = std::str::from_utf8(&key)
-                .ok()
-                .and_then(|key| self.keys.provider_in(&own, key));
-            let Some(provider) = provider else {
-                foreign += 1;
-                continue;
-            };
-            let bytes = reply::bytes(bytes)?.unwrap_or_default();
-            if let Some(decoded) = row::decode(bytes, &provider) {
-                rows.insert(provider, decoded);
-            }
-        }
-        self.note_foreign(foreign);
-        Ok(rows)
+        self.read_session(session).await
     }
 
     async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {

@@ -1,9 +1,11 @@
 //! Requests to Redis, and how one is sent once.
 
-use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, Value};
+use std::iter;
+
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
 use crate::store::redis::{
-    link::wire::Connection,
+    link::wire::{Connection, ErrorClass},
     scripts::{Call, Script},
 };
 
@@ -27,6 +29,9 @@ pub enum Request<'a> {
     Script(&'a Script, &'a [&'a str], &'a [&'a [u8]]),
     /// Commands that are sent all at once. If one fails, its error is in the list of answers.
     Cmds(&'a [Cmd]),
+    /// Commands that Redis carries out as of one instant, with MULTI and EXEC. If one fails, its error is in the list
+    /// of answers. The caller has another way if Redis refuses them all.
+    Transaction(&'a [Cmd]),
     /// Scripts that are called all at once. If one fails, its error is in the list of answers.
     Calls(&'a [Call<'a>]),
 }
@@ -69,6 +74,7 @@ impl Request<'_> {
                 }
             }
             Self::Cmds(cmds) => channel.all(cmds.to_vec()).await,
+            Self::Transaction(cmds) => channel.transaction(cmds).await,
             Self::Calls(calls) => {
                 let mut answers = channel
                     .all(calls.iter().map(Call::by_hash).collect())
@@ -97,6 +103,11 @@ impl Request<'_> {
     /// importing node reads a key that hasn't arrived yet, the node behaves as if the key didn't exist.
     pub fn runs_scripts(&self) -> bool {
         matches!(self, Self::Script(..) | Self::Calls(_))
+    }
+
+    /// Whether the caller has another way if Redis refuses the request.
+    pub fn is_dispensable(&self) -> bool {
+        matches!(self, Self::Transaction(_))
     }
 
     /// Returns how large the answer may be. A script that reads, and several commands at once, may read many rows.
@@ -139,6 +150,26 @@ impl<H: Send + 'static> Channel<H> {
         Ok(answers)
     }
 
+    /// Returns the answers to `cmds`, or the reason why Redis carried out none of them.
+    async fn transaction(&mut self, cmds: &[Cmd]) -> RedisResult<Vec<Value>> {
+        let [begin, end] = ["MULTI", "EXEC"].map(redis::cmd);
+        let cmds = iter::once(&begin).chain(cmds).chain(iter::once(&end));
+        let mut answers = self.all(cmds.cloned().collect()).await?;
+        let executed = answers.pop().unwrap_or(Value::Nil);
+        if let Value::Array(answers) = executed {
+            return Ok(answers);
+        }
+        let has_begun = answers.first().is_some_and(|begun| *begun == Value::Okay);
+        // EXEC tells only that a command before it was refused. That command's answer tells why.
+        let is_over = !has_begun || is_discarded(&executed);
+        let why = answers.into_iter().find(is_error).unwrap_or(executed);
+        if !is_over {
+            // All callers share the connection, and it might still collect commands for the transaction.
+            self.connection.state().end();
+        }
+        why.extract_error().map(|_| Vec::new())
+    }
+
     async fn all(&mut self, mut cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         cmds.extend(self.then.clone());
         // It comes back with an answer, and only then is anything else sent.
@@ -151,6 +182,22 @@ impl<H: Send + 'static> Channel<H> {
 
 fn reads_many(cmd: &Cmd) -> bool {
     cmd.args_iter().next() == Some(redis::Arg::Simple(b"MGET"))
+}
+
+fn is_error(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(_))
+}
+
+/// Whether this answer to EXEC says that the transaction is over.
+fn is_discarded(executed: &Value) -> bool {
+    let Value::ServerError(error) = executed else {
+        return false;
+    };
+    let error = RedisError::from(error.clone());
+    match ErrorClass::of(&error) {
+        ErrorClass::Moved(_) | ErrorClass::Ask(_) | ErrorClass::Passing => true,
+        _ => error.code() == Some("EXECABORT"),
+    }
 }
 
 fn is_unknown_script(answer: &Value) -> bool {

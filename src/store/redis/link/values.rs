@@ -1,7 +1,18 @@
 //! Reading many keys at once.
 
-use super::{Link, reply};
+use redis::Value;
+use zeroize::Zeroizing;
+
+use super::{Effect, Link, Request, reply};
 use crate::store::Error;
+
+/// A set and strings, as of one instant.
+pub struct Snapshot {
+    /// The members of the set.
+    pub members: Vec<Vec<u8>>,
+    /// The string of each key that was asked for. `None` if there is no such key.
+    pub strings: Vec<Option<Zeroizing<Vec<u8>>>>,
+}
 
 impl Link {
     /// Reads the strings that the keys hold, as of one instant. A key that doesn't hold a string gives
@@ -24,6 +35,40 @@ impl Link {
         }
         let values = reply::list(self.read(&mget).await?)?;
         values.into_iter().map(reply::bytes).collect()
+    }
+
+    /// Reads the set at `set` and the strings at `strings`, as of one instant. Returns `None` if Redis doesn't answer
+    /// that, for example because one of the keys holds another type of value or is moving to another node.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`].
+    pub async fn snapshot(&self, set: &str, strings: &[String]) -> Result<Option<Snapshot>, Error> {
+        let of = |name, keys: &[String]| redis::cmd(name).arg(keys).take();
+        // MGET gives nothing for a key that holds no string. EXISTS tells how many such keys there are.
+        let cmds = [
+            of("SMEMBERS", &[set.to_owned()]),
+            of("MGET", strings),
+            of("EXISTS", strings),
+        ];
+        let request = Request::Transaction(&cmds);
+        let answers = self.carry_out(Effect::Reads, request).await?;
+        let Ok([members, strings, existing]) = <[Value; 3]>::try_from(answers) else {
+            return Ok(None);
+        };
+        if matches!(members, Value::ServerError(_)) {
+            return Ok(None);
+        }
+        let strings: Vec<_> = reply::list(strings)?
+            .into_iter()
+            .map(|value| Ok(reply::bytes(value)?.map(Zeroizing::new)))
+            .collect::<Result<_, Error>>()?;
+        let existing: usize = reply::parse(existing)?;
+        let snapshot = Snapshot {
+            members: reply::parse(members)?,
+            strings,
+        };
+        let found = snapshot.strings.iter().flatten().count();
+        Ok((found == existing).then_some(snapshot))
     }
 
     /// Returns the types of values that the keys hold: `string`, `set`, `none` and so on.

@@ -1,0 +1,175 @@
+//! Reading all rows of a session, as of one instant.
+//!
+//! Only the session's index tells which rows there are. But a script that reads the index first is slow: Redis copies
+//! and hashes each row to hand it to the script. So the broker guesses which providers the session has, and asks for
+//! the index and these rows in one transaction. If the guess lacks a row, the script reads the session, and the next
+//! guess is better.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use redis::Value;
+use tokio::task::yield_now;
+use zeroize::Zeroizing;
+
+use super::{
+    RedisStore,
+    link::{Effect, reply},
+    row,
+};
+use crate::{
+    store::{Decoded, Error},
+    types::{ProviderName, RowKey, SessionId},
+};
+
+/// How many providers a guess has at most. To look for a row that isn't there costs Redis a fraction of a
+/// microsecond.
+const MOST_LIKELY: usize = 64;
+/// After decoding so many bytes, other calls get a turn.
+const TURN: usize = 128 * 1024;
+
+/// The providers that the sessions of a tenant had lately.
+#[derive(Debug, Default)]
+pub(super) struct Likely(RwLock<Arc<[ProviderName]>>);
+
+impl Likely {
+    /// Returns the providers that a session is likely to have.
+    fn guess(&self) -> Arc<[ProviderName]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note of the providers that a session has. They push out those that were learned first.
+    fn learn<'a>(&self, seen: impl IntoIterator<Item = &'a ProviderName>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next: Vec<_> = seen.into_iter().cloned().collect();
+        let older = known.iter().filter(|known| !next.contains(known));
+        let older: Vec<_> = older.cloned().collect();
+        next.extend(older);
+        next.truncate(MOST_LIKELY);
+        *known = next.into();
+    }
+}
+
+type Rows = BTreeMap<ProviderName, Decoded>;
+
+impl RedisStore {
+    /// Reads the rows of a session.
+    pub(super) async fn read_session(&self, session: &SessionId) -> Result<Rows, Error> {
+        if let Some(rows) = self.read_likely_rows(session).await? {
+            return Ok(rows);
+        }
+        let rows = self.read_rows_by_script(session).await?;
+        self.likely.learn(rows.keys());
+        Ok(rows)
+    }
+
+    /// Reads the rows of a session without a script. Returns `None` if that doesn't tell all of them.
+    async fn read_likely_rows(&self, session: &SessionId) -> Result<Option<Rows>, Error> {
+        let likely = self.likely.guess();
+        if likely.is_empty() {
+            return Ok(None);
+        }
+        let key_of = |provider: &ProviderName| {
+            self.keys.row(&RowKey {
+                session: session.clone(),
+                provider: provider.clone(),
+            })
+        };
+        let keys: Vec<_> = likely.iter().map(key_of).collect();
+        let index = self.keys.session_index(session);
+        let Some(snapshot) = self.link.snapshot(&index, &keys).await? else {
+            return Ok(None);
+        };
+        let values = likely.iter().zip(snapshot.strings);
+        let mut by_key: HashMap<_, _> = keys.iter().map(String::as_bytes).zip(values).collect();
+
+        let own = self.keys.session_rows(session);
+        let (mut rows, mut foreign) = (Rows::new(), 0);
+        let mut pace = Pace::default();
+        for member in &snapshot.members {
+            if !member.starts_with(own.as_bytes()) {
+                foreign += 1;
+                continue;
+            }
+            let Some((provider, bytes)) = by_key.remove(member.as_slice()) else {
+                return Ok(None);
+            };
+            let Some(bytes) = bytes else { continue };
+            if let Some(decoded) = row::decode_slice(&bytes, provider) {
+                rows.insert(provider.clone(), decoded);
+            }
+            pace.turn(bytes.len()).await;
+        }
+        self.note_foreign(foreign);
+        Ok(Some(rows))
+    }
+
+    async fn read_rows_by_script(&self, session: &SessionId) -> Result<Rows, Error> {
+        let index = self.keys.session_index(session);
+        let own = self.keys.session_rows(session);
+        let script = &self.redis.scripts().get_session;
+        let (keys, args) = ([index.as_str()], [own.as_bytes()]);
+        let answer = self.link.call(script, &keys, &args, Effect::Reads).await?;
+        let mut items = reply::list(answer)?.into_iter();
+        let mut foreign: u64 = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
+
+        let mut rows = Rows::new();
+        let mut pace = Pace::default();
+        while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
+            let key = reply::bytes(key)?.unwrap_or_default();
+            let bytes = Zeroizing::new(reply::bytes(bytes)?.unwrap_or_default());
+            let provider = std::str::from_utf8(&key)
+                .ok()
+                .and_then(|key| self.keys.provider_in(&own, key));
+            let Some(provider) = provider else {
+                foreign += 1;
+                continue;
+            };
+            if let Some(decoded) = row::decode_slice(&bytes, &provider) {
+                rows.insert(provider, decoded);
+            }
+            pace.turn(bytes.len()).await;
+        }
+        self.note_foreign(foreign);
+        Ok(rows)
+    }
+}
+
+/// Lets other calls have a turn while many rows are decoded.
+#[derive(Default)]
+struct Pace(usize);
+
+impl Pace {
+    async fn turn(&mut self, bytes: usize) {
+        self.0 += bytes;
+        if self.0 >= TURN {
+            self.0 = 0;
+            yield_now().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider(number: usize) -> ProviderName {
+        ProviderName::new(format!("p{number}")).unwrap()
+    }
+
+    #[test]
+    fn the_latest_providers_are_likely() {
+        let likely = Likely::default();
+        assert!(likely.guess().is_empty());
+        for number in 0..MOST_LIKELY + 6 {
+            likely.learn([&provider(number), &provider(0)]);
+        }
+        let guess = likely.guess();
+        assert_eq!(guess.len(), MOST_LIKELY);
+        assert!(guess.contains(&provider(0)), "it is in each session");
+        assert!(guess.contains(&provider(MOST_LIKELY + 5)));
+        assert!(!guess.contains(&provider(1)));
+    }
+}
