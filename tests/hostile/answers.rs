@@ -1,10 +1,12 @@
 //! Tests answers that their callers don't read.
 
+use std::time::{Duration, Instant};
+
 use testkit::waiting::until;
 use tonic::Code;
 
 use crate::{
-    raw::{GOAWAY, INITIAL_WINDOW_SIZE, Raw},
+    raw::{GOAWAY, INITIAL_WINDOW_SIZE, RST_STREAM, Raw},
     target::{FULL, SMALL, Target, get, get_all},
 };
 
@@ -17,6 +19,43 @@ async fn is_overloaded(target: &Target) -> bool {
             true
         }
     }
+}
+
+/// A call is in flight until its answer has left. An answer that doesn't leave is given up after
+/// `call-timeout`, and only its stream is reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_read_holds_its_place_until_it_is_given_up() {
+    let target = Target::start(&["--max-calls", "1", "--call-timeout", "500ms"]).await;
+    let raw = Raw::connect(target.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+    let mut raw = raw.unwrap().reading();
+    for method in ["GetAll", "Get"] {
+        let before = raw.count(RST_STREAM);
+        // The call before it may still hold the only place for a moment. A refused call isn't reset.
+        while raw.count(RST_STREAM) == before {
+            let (ended, asked) = (raw.ended(), Instant::now());
+            match method {
+                "GetAll" => raw.call(method, &get_all(FULL)).await.unwrap(),
+                _ => raw.call(method, &get(SMALL, "p1")).await.unwrap(),
+            };
+            let (mut refused, mut taken) = (0, 0);
+            while raw.ended() == ended {
+                match is_overloaded(&target).await {
+                    true => refused += 1,
+                    false => taken += 1,
+                }
+            }
+            if raw.count(RST_STREAM) > before {
+                assert!(asked.elapsed() >= Duration::from_millis(500), "{method}");
+                assert!(refused > taken, "{method}: {taken} others had its place");
+            }
+        }
+        until("the place is free", || async {
+            !is_overloaded(&target).await
+        })
+        .await;
+    }
+    assert!(!raw.is_closed());
+    assert_eq!(raw.received(), 0);
 }
 
 /// HTTP/2 takes a small answer whole when the client lets a byte of it through, and would keep the rest for

@@ -105,7 +105,6 @@ fn note(seen: &mut Seen, outcome: Result<(), Status>, took: Duration) {
             let reason = details.error_info().map(|info| info.reason.as_str());
             if reason == Some("OVERLOADED") {
                 seen.overloaded += 1;
-                eprintln!("DBG overloaded after {took:?} {}", status.message());
             } else {
                 let code = status.code();
                 seen.errors

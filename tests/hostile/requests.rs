@@ -1,14 +1,21 @@
 //! Tests requests that are slow to arrive, and compressed ones.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
+use testkit::waiting::until;
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tonic::{Code, codec::CompressionEncoding::Gzip, metadata::MetadataMap};
 use tonic_types::StatusExt;
 
-use crate::target::{Target, get, store};
+use crate::{
+    raw::{DATA, Raw, broker_path, in_grpc},
+    target::{SMALL, Target, get, store},
+};
 
 /// Returns a compressed request that stores `bytes` bytes of tokens, as gRPC frames it.
 pub fn swelling(bytes: usize) -> Vec<u8> {
@@ -20,6 +27,62 @@ pub fn swelling(bytes: usize) -> Vec<u8> {
     framed.extend(u32::try_from(packed.len()).unwrap().to_be_bytes());
     framed.extend(packed);
     framed
+}
+
+/// A request that isn't complete is a call in flight, and ends after `call-timeout`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_sent_request_ends_at_the_call_timeout() {
+    const TIMEOUT: Duration = Duration::from_millis(700);
+    let target = Target::start(&["--max-calls", "1", "--call-timeout", "700ms"]).await;
+    let mut raw = Raw::connect(target.address(), &[]).await.unwrap().reading();
+    let mut client = target.broker.client().await;
+    let request = in_grpc(&get(SMALL, "p1"));
+    // The call before it may still hold the only place for a moment. Then the broker refuses at once.
+    let (mut took, mut refused, mut taken) = (Duration::ZERO, 0, 0);
+    while took < TIMEOUT / 2 {
+        let (ended, began) = (raw.ended(), Instant::now());
+        let stream = raw.open(&broker_path("Get")).await.unwrap();
+        let most = &request[..request.len() - 1];
+        raw.frame(DATA, 0, stream, most).await.unwrap();
+        (refused, taken) = (0, 0);
+        while raw.ended() == ended {
+            match client.get(get(SMALL, "p1")).await {
+                Ok(_) => taken += 1,
+                Err(status) => {
+                    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+                    refused += 1;
+                }
+            }
+        }
+        took = began.elapsed();
+    }
+    // The broker may have begun to count a moment later than this test.
+    assert!((690..5_000).contains(&took.as_millis()), "{took:?}");
+    assert!(refused > taken, "{taken} others had its place");
+    until("the place is free", || {
+        let mut client = client.clone();
+        async move { client.get(get(SMALL, "p1")).await.is_ok() }
+    })
+    .await;
+}
+
+/// The whole message is there, but the client doesn't end its stream and sends more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_goes_on_is_ended() {
+    let target = Target::start(&[]).await;
+    let mut raw = Raw::connect(target.address(), &[]).await.unwrap().reading();
+    let stream = raw.open(&broker_path("Get")).await.unwrap();
+    let requests = in_grpc(&get(SMALL, "p1")).repeat(100);
+    let mut sent = 0;
+    while raw.ended() == 0 {
+        assert!(sent < 1_000_000, "the broker takes any number of messages");
+        if raw.takes(stream, sent, requests.len()) {
+            raw.frame(DATA, 0, stream, &requests).await.unwrap();
+            sent += requests.len();
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(!raw.is_closed());
 }
 
 async fn packing(target: &Target) -> TokenBrokerClient<tonic::transport::Channel> {
