@@ -6,13 +6,15 @@ use super::{
 };
 use crate::store::redis::{AtFault, Peer, Spelling, TlsPart};
 
-/// Returns the names of the settings as the operator gave them. A password that is in the URL is the URL's
-/// fault.
+/// Returns the names of the settings as the operator gave them. A user or a password in the URL is the URL's fault.
 pub(super) fn spelling(written: &Settings) -> Spelling {
     let written = written.without_texts();
     Spelling::new(move |at_fault| {
-        let in_url = at_fault == AtFault::Password(Peer::Server)
-            && !written.is_set(RedisSettings::redis_password);
+        let in_url = match at_fault {
+            AtFault::Password(Peer::Server) => !written.is_set(RedisSettings::redis_password),
+            AtFault::Username => !written.is_set(RedisSettings::redis_username),
+            _ => false,
+        };
         written.given_as(if in_url {
             RedisSettings::redis_url
         } else {
@@ -25,6 +27,7 @@ pub(super) fn spelling(written: &Settings) -> Spelling {
 fn setting(at_fault: AtFault) -> &'static str {
     match at_fault {
         AtFault::Url => RedisSettings::redis_url,
+        AtFault::Username => RedisSettings::redis_username,
         AtFault::Password(Peer::Server) => RedisSettings::redis_password,
         AtFault::Password(Peer::Sentinel) => SentinelSettings::redis_sentinel_password,
         AtFault::PasswordFile(Peer::Server) => RedisSettings::redis_password_file,

@@ -270,7 +270,7 @@ fn a_user_without_a_password_is_wrong() {
         ("redis-url", Some(plain.as_str())),
         ("redis-username", Some("limited")),
     ];
-    ends(&[], &beside, "redis-url", "permission");
+    ends(&[], &beside, "redis-username", "permission");
     let both = [("redis-url", Some(limited.as_str())), beside[1]];
     ends(&[], &both, "redis-username", "only one may be set");
     let secret = [beside[0], ("redis-username", Some("secret"))];

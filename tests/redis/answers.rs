@@ -367,3 +367,43 @@ async fn carries_once(server: &RedisServer, tenant: &RedisTenant) {
         }
     }
 }
+
+/// Redis answered something that no script answers, so that it may have done anything.
+#[tokio::test]
+async fn a_write_with_an_odd_answer_may_have_been_applied() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let odd = ["ECHO", "odd"].map(|arg| arg.as_bytes().to_vec()).to_vec();
+    let odd = behind_proxy(&server, &tenant, usize::MAX, Fate::Replace(odd)).await;
+    let unknown = |error: Error| matches!(error, Error::Unknown(_));
+    let (key, version) = (key("s", "p"), Version::random());
+    let stored = put(&odd.store, Condition::Always, version).await;
+    assert!(stored.is_err_and(unknown));
+    assert!(odd.store.delete(&key, None).await.is_err_and(unknown));
+    let session = odd.store.delete_session(&key.session).await;
+    assert!(session.is_err_and(unknown));
+}
+
+/// Two nodes may each believe that the other one has the keys of a slot that moves.
+#[tokio::test]
+async fn nodes_that_point_at_each_other_are_not_asked_without_a_pause() {
+    let server = cluster().await;
+    let tenant = RedisTenant::on_cluster(&server);
+    let port = Arc::new(AtomicUsize::new(0));
+    let calls = Arc::<AtomicUsize>::default();
+    let (own, count) = (Arc::clone(&port), Arc::clone(&calls));
+    let (proxy, store) = behind_hook(&server, &tenant, move |command| {
+        let fate = if command.name() == "GET" {
+            count.fetch_add(1, Ordering::SeqCst);
+            answer(&format!("ASK 1 127.0.0.1:{}", own.load(Ordering::SeqCst)))
+        } else {
+            Fate::Forward
+        };
+        async move { fate }
+    })
+    .await;
+    port.store(proxy.port().into(), Ordering::SeqCst);
+    assert!(store.get(&key("s", "p")).await.is_err());
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((5..200).contains(&calls), "{calls} in two seconds");
+}

@@ -46,7 +46,7 @@ settings! {
         idle_timeout: Duration = span().default("60s");
         /// How old a connection may get, more or less a tenth, before its client is asked to open
         /// another one
-        max_connection_age: Duration = span().default("1h");
+        max_connection_age: Duration = span_from(Duration::from_millis(100)).default("1h");
         /// How long the calls and streams on such a connection may go on
         max_connection_age_grace: Duration = span().default("30s");
         /// How long the broker goes on serving at shutdown, while its health says that it doesn't

@@ -26,7 +26,7 @@ impl Identities for RedisStore {
             .link
             .call(&scripts.delete_user, &[&record], &args, Effect::Writes)
             .await?;
-        let records: u64 = reply::parse(deleted)?;
+        let records: u64 = reply::of_write(deleted)?;
         Ok(DeletedIdentities {
             count,
             record: records > 0,

@@ -138,9 +138,14 @@ fn judge_script(address: &Address, answer: Value) -> Result<(), ConnectError> {
 fn refused(address: &Address, name: &str, error: &str) -> ConnectError {
     // Redis continues with the arguments of a command that it doesn't know.
     let error = error.split(", with args").next().unwrap_or_default();
-    let found = match error.contains("NOPERM") || error.contains("permission") {
-        true => format!("{address}: the user lacks permissions for {name}: {error}"),
-        false => format!("{address} refuses {name}, which the broker needs: {error}"),
-    };
-    ConnectError::of(AtFault::Url, found)
+    match error.contains("NOPERM") || error.contains("permission") {
+        true => {
+            let found = format!("{address}: the user lacks permissions for {name}: {error}");
+            ConnectError::of(AtFault::Username, found)
+        }
+        false => {
+            let found = format!("{address} refuses {name}, which the broker needs: {error}");
+            ConnectError::of(AtFault::Url, found)
+        }
+    }
 }

@@ -57,13 +57,13 @@ impl Store for RedisStore {
                 ],
             )
             .await?;
-        match reply::parse::<String>(answer)?.as_str() {
+        match reply::of_write::<String>(answer)?.as_str() {
             "written" => Ok(PutOutcome::Written),
             "exists" => Ok(PutOutcome::Exists),
             "mismatch" => Ok(PutOutcome::VersionMismatch),
             "source" => Ok(PutOutcome::SourceChanged),
             "full" => Ok(PutOutcome::TooManyProviders),
-            _ => Err(Error::unavailable("put.lua gave no known answer")),
+            _ => Err(reply::odd_outcome()),
         }
     }
 
@@ -97,11 +97,11 @@ impl Store for RedisStore {
         let args = [prefix, version.as_bytes(), durable];
         let script = &self.redis.scripts().delete;
         let answer = self.call_telling(script, &keys, &args).await?;
-        match reply::parse::<String>(answer)?.as_str() {
+        match reply::of_write::<String>(answer)?.as_str() {
             "deleted" => Ok(DeleteOutcome::Deleted),
             "absent" => Ok(DeleteOutcome::Absent),
             "mismatch" => Ok(DeleteOutcome::VersionMismatch),
-            _ => Err(Error::unavailable("delete.lua gave no known answer")),
+            _ => Err(reply::odd_outcome()),
         }
     }
 
@@ -115,7 +115,7 @@ impl Store for RedisStore {
         let args = [prefix, own.as_bytes(), durable];
         let script = &self.redis.scripts().delete_session;
         let answer = self.call_telling(script, &keys, &args).await?;
-        let (deleted, foreign) = reply::parse(answer)?;
+        let (deleted, foreign) = reply::of_write(answer)?;
         self.note_foreign(foreign);
         Ok(deleted)
     }

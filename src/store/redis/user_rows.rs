@@ -171,7 +171,7 @@ impl RedisStore {
                 let mut keys = first_keys.to_vec();
                 keys.extend(batch.iter().map(String::as_str));
                 let answer = self.call_telling(script, &keys, args).await?;
-                deleted += reply::parse::<u64>(answer)?;
+                deleted += reply::of_write::<u64>(answer)?;
             }
         }
     }

@@ -16,6 +16,19 @@ pub fn parse<T: FromRedisValue>(value: Value) -> Result<T, Error> {
     T::from_redis_value(value).map_err(|_| unexpected())
 }
 
+/// Converts the answer to a write.
+///
+/// # Errors
+/// Returns [`Error::Unknown`] if the answer has another type: Redis answered, so that it may have done anything.
+pub fn of_write<T: FromRedisValue>(value: Value) -> Result<T, Error> {
+    T::from_redis_value(value).map_err(|_| odd_outcome())
+}
+
+/// Returns the error for a write with an answer that no script gives.
+pub fn odd_outcome() -> Error {
+    Error::Unknown("Redis answered something unexpected to a write".to_owned())
+}
+
 /// Returns the items of an answer that is a list.
 ///
 /// # Errors

@@ -81,11 +81,10 @@ impl Link {
                     .ok();
                 importing = connection.map(|connection| (primary, connection));
             }
-            // Every shared connection may have ended, and each is found by one failed request. No pause is
-            // needed before the next one is tried.
-            if importing.is_none()
-                && (class != ErrorClass::Ended || tries > self.shared.sizes.shared)
-            {
+            // Every shared connection may have ended, and each is found by one failed request. Only after that many
+            // tries, and where two nodes point at each other, a pause is needed.
+            let is_found_out = importing.is_some() || class == ErrorClass::Ended;
+            if !is_found_out || tries > self.shared.sizes.shared {
                 let pause = rand::random_range(PAUSE) << tries.min(LONGEST);
                 self.pause(pause).await;
             }

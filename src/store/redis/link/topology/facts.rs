@@ -88,7 +88,8 @@ pub fn refusal(address: &Address, error: &redis::ServerError) -> ConnectError {
         error.details().unwrap_or_default()
     );
     match error.code() {
-        "NOPERM" | "ERR" => ConnectError::of(AtFault::Url, found),
+        "NOPERM" => ConnectError::of(AtFault::Username, found),
+        "ERR" => ConnectError::of(AtFault::Url, found),
         _ => ConnectError::passing(found),
     }
 }

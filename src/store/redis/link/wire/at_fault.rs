@@ -12,8 +12,10 @@ pub enum Peer {
 /// A setting that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtFault {
-    /// The URL: where Redis is, which user logs in, and whether the connection uses TLS.
+    /// The URL: where Redis is, and whether the connection uses TLS.
     Url,
+    /// The user that logs in to Redis, who lacks a right.
+    Username,
     /// A password that is in the configuration itself.
     Password(Peer),
     /// The file that holds a password.

@@ -102,7 +102,7 @@ impl ConnectError {
                 Self::of(connector.password_setting(), format!("{address} {found}"))
             }
             Some("NOPERM") => Self::of(
-                AtFault::Url,
+                connector.user_setting(),
                 format!("{address}: the user may not log in: {}", text(error)),
             ),
             Some("ERR") if text(error).contains("DB index") => Self::of(
@@ -117,7 +117,7 @@ impl ConnectError {
             ),
             // The client keeps the text of a refused SELECT, and not its code.
             Some("ERR") if text(error).contains("has no permissions") => Self::of(
-                AtFault::Url,
+                connector.user_setting(),
                 format!("{address}: the user may not log in: {}", text(error)),
             ),
             // Redis' text continues with the command's arguments. A password is among them.

@@ -212,6 +212,14 @@ impl Connector {
         }
     }
 
+    /// Returns the setting that says which user logs in.
+    fn user_setting(&self) -> AtFault {
+        match self.peer {
+            Peer::Server => AtFault::Username,
+            Peer::Sentinel => AtFault::SentinelUsername,
+        }
+    }
+
     /// Returns the setting to name if the password is wrong.
     fn password_setting(&self) -> AtFault {
         match self.access.password {
