@@ -27,6 +27,7 @@ mod monitor;
 mod moving_name;
 mod null_rows;
 mod outages;
+mod paused;
 mod readable;
 mod readiness;
 mod reconnecting;

@@ -45,14 +45,18 @@ pub struct Channel<H> {
     then: Option<Cmd>,
 }
 
-/// How large the answer to a request may be.
+/// Which connections a request goes over, so that it isn't held up by what it needn't wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// As large as a row, or smaller.
-    Small,
-    /// As large as many rows or a long index. Such answers have connections of their own, so that small ones don't
-    /// queue behind them.
-    Large,
+pub enum Traffic {
+    /// Reads whose answer is as large as a row, or smaller.
+    Reads,
+    /// Reads whose answer is as large as many rows. Small answers don't queue behind them.
+    LargeReads,
+    /// Whatever may write. Redis holds up the connection of such a request while writes are paused, as before a planned
+    /// failover, or at a shutdown that waits for replicas. Reads go on.
+    Writes,
+    /// Scripts that read. Their answer may be large, and Redis holds them up as it does writes.
+    ScriptReads,
 }
 
 impl Request<'_> {
@@ -110,12 +114,17 @@ impl Request<'_> {
         matches!(self, Self::Transaction(_))
     }
 
-    /// Returns how large the answer may be. A script that reads, and several commands at once, may read many rows.
-    pub fn answer(&self, effect: Effect) -> Answer {
+    /// Returns which connections the request goes over.
+    pub fn traffic(&self, effect: Effect) -> Traffic {
         match (effect, self) {
-            (Effect::Writes, _) => Answer::Small,
-            (Effect::Reads, Self::Cmd(cmd)) if !reads_many(cmd) => Answer::Small,
-            (Effect::Reads, _) => Answer::Large,
+            (Effect::Writes, _) => Traffic::Writes,
+            (Effect::Reads, Self::Script(..) | Self::Calls(_)) => Traffic::ScriptReads,
+            (Effect::Reads, Self::Cmds(_) | Self::Transaction(_)) => Traffic::LargeReads,
+            (Effect::Reads, Self::Cmd(cmd)) => match name(cmd) {
+                b"EVAL" | b"EVALSHA" => Traffic::Writes,
+                b"MGET" => Traffic::LargeReads,
+                _ => Traffic::Reads,
+            },
         }
     }
 
@@ -180,8 +189,11 @@ impl<H: Send + 'static> Channel<H> {
     }
 }
 
-fn reads_many(cmd: &Cmd) -> bool {
-    cmd.args_iter().next() == Some(redis::Arg::Simple(b"MGET"))
+fn name(cmd: &Cmd) -> &[u8] {
+    match cmd.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => name,
+        _ => b"",
+    }
 }
 
 fn is_error(answer: &Value) -> bool {

@@ -12,7 +12,7 @@ use super::{
     exclusive::{Replicas, checked_out},
     failure,
     lane::{NoPlace, Place},
-    request::{Answer, Channel, Effect, Request},
+    request::{Channel, Effect, Request, Traffic},
     topology::Primary,
     wire::{Connection, ErrorClass},
 };
@@ -48,8 +48,8 @@ impl Link {
                     (primary, send(connection, (), request).await)
                 }
                 (None, None) => {
-                    let answer = request.answer(effect);
-                    let (primary, connection, place) = self.connection(answer, end).await?;
+                    let traffic = request.traffic(effect);
+                    let (primary, connection, place) = self.connection(traffic, end).await?;
                     (primary, send(connection, place, request).await)
                 }
             };
@@ -67,7 +67,14 @@ impl Link {
             if request.is_dispensable() && class.is_not_applied() {
                 return Ok(Vec::new());
             }
-            if !self.helps(&class) || Instant::now() >= end {
+            // An answer that is too large for Redis' limits ends the connection, which others use too.
+            let ends_each = class == ErrorClass::Ended
+                && tries > self.shared.sizes.shared
+                && matches!(
+                    request.traffic(effect),
+                    Traffic::LargeReads | Traffic::ScriptReads
+                );
+            if ends_each || !self.helps(&class) || Instant::now() >= end {
                 return Err(failure(&error));
             }
             if let ErrorClass::Ask(Some(address)) = &class
@@ -141,16 +148,13 @@ impl Link {
     /// Takes a place on a connection that callers share. Returns also the primary that it leads to.
     async fn connection(
         &self,
-        answer: Answer,
+        traffic: Traffic,
         end: Instant,
     ) -> Result<(Arc<Primary>, Connection, Place), Error> {
         loop {
             let primary = self.primary(end).await?;
             let connections = self.connections(&primary);
-            let lane = match answer {
-                Answer::Small => &connections.small,
-                Answer::Large => &connections.large,
-            };
+            let lane = connections.lane(traffic);
             let place = tokio::select! {
                 biased;
                 place = lane.place(end) => place,
