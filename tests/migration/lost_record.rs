@@ -1,15 +1,23 @@
 //! M7: Redis loses what the brokers noted there, because it came back empty, from an older backup, or with less after a
 //! failover. Running brokers notice, and no absence counts as the end of the grace period.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use testkit::{broker_process::BrokerProcess, waiting::until};
+use testkit::{
+    broker_process::{BrokerProcess, program},
+    resp_proxy::{Fate, RespProxy},
+    waiting::{found, until},
+};
 use token_broker::{
     proto::v1,
     store::{Condition, Put, Store, redis::maintenance::migration::progress::Silent},
     types::{Row, UserId, Version},
 };
+use tokio::sync::{Notify, Semaphore};
 use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::old_tenant::{OldTenant, P, assert_kept, old_json, row_key};
 
@@ -59,6 +67,18 @@ async fn get(broker: &BrokerProcess, session: &str) -> (Code, String) {
     }
 }
 
+async fn finish(tenant: &OldTenant) {
+    let migration = tenant.migration(&[]);
+    migration.finish(false, &Silent).await.unwrap();
+}
+
+/// Returns how often brokers have looked at what they rely on, if they don't sweep.
+async fn looks(tenant: &OldTenant) -> u64 {
+    let stats: String = tenant.cmd("INFO", &["commandstats"]).await;
+    let mget = stats.split_once("cmdstat_mget:calls=").unwrap().1;
+    mget.split_once(',').unwrap().0.parse().unwrap()
+}
+
 fn warnings(broker: &BrokerProcess) -> Vec<String> {
     let log = broker.log();
     let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -79,7 +99,7 @@ async fn i3_no_users_index_ends_while_redis_holds_no_record_of_a_migration() {
     // The tenant held data before it was migrated.
     put(&tenant, "s", "u").await;
     assert_eq!(tenant.pttl(&index).await, -1);
-    tenant.migration(&[]).finish(false, &Silent).await.unwrap();
+    finish(&tenant).await;
     put(&tenant, "s", "u").await;
     assert_kept(tenant.pttl(&index).await, 60_000);
 }
@@ -126,8 +146,7 @@ async fn m7_a_backup_from_before_the_migration_is_migrated_below_running_brokers
     first.serving().await;
     let second = broker(&tenant, &[]);
     second.serving().await;
-    let migration = tenant.migration(&[]);
-    migration.finish(false, &Silent).await.unwrap();
+    finish(&tenant).await;
     tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
     for n in 0..20 {
         let (session, user) = (format!("s{n}"), format!("u{n}"));
@@ -210,4 +229,138 @@ async fn i3_a_grace_period_that_begins_late_takes_the_end_off_users_indexes() {
     assert_kept(tenant.pttl(&index).await, 60_000);
     tenant.migrate(&["oidc=okta"]).await;
     assert_eq!(tenant.pttl(&index).await, -1);
+}
+
+/// As before the first migration: a row that isn't moved yet must not look as if it weren't there.
+#[tokio::test]
+async fn m7_calls_are_refused_while_it_migrates_again() {
+    let tenant = OldTenant::new().await;
+    let (held, release) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let (holds, released) = (Arc::clone(&held), Arc::clone(&release));
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
+        let moves = command.args.iter().any(|arg| arg.ends_with(b":okta"))
+            && command.args.iter().any(|arg| arg.ends_with(b"upstream:s"));
+        let (holds, released) = (Arc::clone(&holds), Arc::clone(&released));
+        async move {
+            if moves {
+                holds.notify_one();
+                _ = released.acquire().await;
+            }
+            Fate::Forward
+        }
+    })
+    .await;
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let args = ["--backend", "redis", "--redis-url", &url, "--tenant"];
+    let more = ["ns:name", "--legacy-provider", "oidc=okta"];
+    // A sweep, which would move the row as well, comes later.
+    let late = ["--legacy-sweep-interval", "1h", "--redis-timeout", "20s"];
+    let late = [&late[..], &["--call-timeout", "30s"]].concat();
+    let broker = BrokerProcess::start(&[&args[..], &more, &late].concat());
+    broker.serving().await;
+    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
+    tenant
+        .old_row("s", &old_json("oidc", "u", "s"), "u", None)
+        .await;
+    held.notified().await;
+    assert_eq!(get(&broker, "s").await.0, Code::Unavailable);
+    let health = HealthClient::new(broker.connect().await);
+    until("health is NOT_SERVING", async || {
+        let asked = health
+            .clone()
+            .check(HealthCheckRequest::default())
+            .await
+            .unwrap();
+        asked.into_inner().status() == ServingStatus::NotServing
+    })
+    .await;
+    release.add_permits(1);
+    until("calls are served again", async || {
+        get(&broker, "s").await == (Code::Ok, "at-s".to_owned())
+    })
+    .await;
+    broker.serving().await;
+}
+
+#[tokio::test]
+async fn m6_a_running_broker_ends_if_what_came_back_cannot_be_migrated() {
+    let tenant = OldTenant::new().await;
+    let mut refuses = broker(&tenant, &["--legacy-provider", "oidc=okta"]);
+    refuses.serving().await;
+    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
+    tenant.set(&format!("{P}upstream:bad"), "{").await;
+    assert_eq!(found("an end", || refuses.exit_code()).await, 3);
+
+    tenant.cmd::<()>("DEL", &[format!("{P}upstream:bad")]).await;
+    let allows = ["--legacy-provider", "oidc=okta", "--allow-unmigrated"];
+    let allows = broker(&tenant, &allows);
+    allows.serving().await;
+    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
+    tenant.set(&format!("{P}upstream:bad"), "{").await;
+    let good = old_json("oidc", "u", "good");
+    tenant.old_row("good", &good, "u", None).await;
+    until("the others are readable", async || {
+        get(&allows, "good").await.0 == Code::Ok
+    })
+    .await;
+    assert!(tenant.exists(GRACE).await);
+}
+
+/// toolhive's newer server needs no mapping. It adds a row to an index that brokers let end.
+#[tokio::test]
+async fn i3_delete_user_finds_what_others_add_once_the_grace_period_was_begun() {
+    let tenant = OldTenant::new().await;
+    let url = tenant.redis.url();
+    let args = ["--backend", "redis", "--redis-url", &url, "--tenant"];
+    let late = ["ns:name", "--legacy-sweep-interval", "1h"];
+    let broker = BrokerProcess::start(&[&args[..], &late].concat());
+    broker.serving().await;
+    put(&tenant, "s", "u").await;
+    let (index, row) = (
+        format!("{P}user:upstream:u"),
+        format!("{P}upstream:others:okta"),
+    );
+    assert_kept(tenant.pttl(&index).await, 60_000);
+    let mut command = program();
+    command.args(["migrate", "--begin-grace"]);
+    command.args(args).arg("ns:name");
+    let done = tokio::task::spawn_blocking(move || command.output());
+    let done = done.await.unwrap().unwrap();
+    let report = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{report}");
+    assert!(report.contains("Grace period: open"), "{report}");
+    assert!(tenant.exists(GRACE).await);
+    assert_eq!(tenant.pttl(&index).await, -1);
+
+    // The broker's own row ends, and the index stays.
+    tenant
+        .cmd::<()>("PEXPIRE", &[&format!("{P}upstream:s:okta"), "1"])
+        .await;
+    tenant.set(&row, &old_json("okta", "u", "others")).await;
+    tenant.add(&format!("{P}upstream:idx:others"), &row).await;
+    tenant.add(&index, &row).await;
+    put(&tenant, "s2", "u").await;
+    assert_eq!(tenant.pttl(&index).await, -1);
+    let user_id = "u".to_owned();
+    let request = v1::DeleteUserRequest { user_id };
+    broker.client().await.delete_user(request).await.unwrap();
+    assert_eq!(get(&broker, "others").await.0, Code::NotFound);
+
+    // The running broker looks twice a second. From then on the period outlives a Redis that comes back empty.
+    let before = looks(&tenant).await;
+    until("the broker has looked", async || {
+        looks(&tenant).await > before + 1
+    })
+    .await;
+    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
+    until("the grace period begins again", async || {
+        tenant.exists(GRACE).await
+    })
+    .await;
+    until("the migration is noted again", async || {
+        tenant.exists(RECORD).await
+    })
+    .await;
+    finish(&tenant).await;
+    assert!(!tenant.exists(GRACE).await);
 }
