@@ -21,7 +21,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use clap::{
+    Arg, Args, CommandFactory, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -77,7 +80,12 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 struct Configured {
     /// A TOML file with settings under their names, as in `listen = "127.0.0.1:50051"`
-    #[arg(long, env = "TOKEN_BROKER_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_CONFIG",
+        value_name = "FILE",
+        value_parser = path()
+    )]
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
@@ -123,6 +131,11 @@ fn print(answer: &clap::Error) -> u8 {
         (false, Ok(())) => DONE,
         (false, Err(_)) => FAILED,
     }
+}
+
+/// Returns a parser of paths, which may be empty: what is wrong then is told as of any other setting.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Resolves the configuration and calls `then` with it, or prints every problem with it.
