@@ -127,6 +127,17 @@ impl Admission {
         self.0.migrating.store(false, Ordering::Release);
     }
 
+    /// Refuses all further calls as [`Error::Migrating`], until [`Admission::open`].
+    pub fn close(&self) {
+        self.0.migrating.store(true, Ordering::Release);
+    }
+
+    /// Whether calls are admitted.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.0.migrating.load(Ordering::Acquire)
+    }
+
     /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> CallLimits {
