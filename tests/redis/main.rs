@@ -19,6 +19,7 @@ mod endpoints;
 mod foreign;
 mod indexes;
 mod interrupted;
+mod late;
 mod layout;
 mod lifetimes;
 mod listing;
