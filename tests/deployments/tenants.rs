@@ -18,9 +18,9 @@ use tokio::task::JoinSet;
 
 /// The number of tenants of the process.
 const TENANTS: usize = 200;
-/// The number of connections from the process to each server that holds tenants: `redis-connections`,
-/// and half as many for large answers.
-const CONNECTIONS: usize = 2 + 1;
+/// The number of connections from the process to each server that holds tenants: `redis-connections` for reads, as
+/// many for writes, and half as many each for large reads and for scripts that read.
+const CONNECTIONS: usize = 2 + 2 + 1 + 1;
 
 /// The tenants of one process.
 struct Process(Vec<(RedisTenant, Broker<RedisStore>)>);

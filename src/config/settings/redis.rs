@@ -88,8 +88,8 @@ settings! {
     /// The connections to Redis, and how long to wait for it.
     #[derive(Debug)]
     pub(in crate::config) struct LinkSettings in "Redis" {
-        /// Number of connections to Redis; all callers share each of them. There are half as many
-        /// more, for large answers
+        /// Number of connections to Redis for reads, which all callers share; there are as many for
+        /// writes, and as many for large reads and scripts that read together
         redis_connections: u32 = number(1..=64).default("2");
         /// How long connecting to Redis may take, and how long a call waits for a connection
         redis_connect_timeout: Duration = span_from(SHORTEST).default("1s");

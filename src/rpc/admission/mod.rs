@@ -206,6 +206,12 @@ impl Share {
         Ok(Aside { _places })
     }
 
+    /// Returns how many calls of this connection are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.calls.used()
+    }
+
     /// Returns whether an answer has been leaving since the last call but one of this method.
     #[must_use]
     pub fn is_stuck(&self) -> bool {

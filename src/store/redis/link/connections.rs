@@ -2,7 +2,8 @@
 //! caller at a time.
 //!
 //! Each shared connection has a task. It connects, watches the connection, and connects again, however many callers
-//! wait. After failures it pauses, longer each time, so that many brokers don't overload a server that comes back.
+//! wait. While the server can't be connected to, one of the tasks at a time tries again. It pauses, longer each time, so
+//! that many brokers don't overload a server that comes back.
 
 use std::{
     fmt,
@@ -12,7 +13,10 @@ use std::{
 
 use bb8_redis::bb8::Pool;
 use tokio::{
-    sync::watch::{Receiver, Sender},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        watch::{Receiver, Sender},
+    },
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -20,6 +24,7 @@ use tokio::{
 use super::{
     exclusive::{self, Manager},
     lane::Lane,
+    request::Traffic,
     topology::{Primary, Servers},
     watch::{Finding, watch},
     wire::{ConnectError, Connection},
@@ -41,14 +46,20 @@ const LONGEST: u32 = 3;
 const SETTING: Duration = Duration::from_millis(250);
 /// A connection that ended sooner than this counts as a failure.
 const SHORT: Duration = Duration::from_secs(1);
+/// After how many connections that ended so soon the operator is told.
+const SHORT_LIVES: u32 = 4;
 
 /// The connections to one primary.
 #[derive(Debug)]
 pub struct Connections {
-    /// The connections for writes, and for reads with a small answer.
-    pub small: Arc<Lane>,
-    /// The connections for reads whose answer may be large.
-    pub large: Arc<Lane>,
+    /// The connections for [`Traffic::Reads`].
+    reads: Arc<Lane>,
+    /// The connections for [`Traffic::LargeReads`].
+    large_reads: Arc<Lane>,
+    /// The connections for [`Traffic::Writes`].
+    writes: Arc<Lane>,
+    /// The connections for [`Traffic::ScriptReads`].
+    script_reads: Arc<Lane>,
     /// The connections that one caller holds alone, for a write that waits for replicas.
     pub exclusive: Option<Pool<Manager>>,
     /// Why the last attempt to connect failed.
@@ -60,7 +71,8 @@ pub struct Connections {
 /// How many connections a primary gets, and how long callers wait for them.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// How many connections all callers share. There are half as many more for large answers.
+    /// How many connections all callers share for reads. There are as many for writes, and half as many each for large
+    /// reads and for scripts that read.
     pub shared: u32,
     /// How many connections there are for writes that wait for replicas. 0 if no write waits.
     pub exclusive: u32,
@@ -82,6 +94,8 @@ pub struct Dial {
     timeout: Duration,
     last_failure: LastFailure,
     silence: OnSilence,
+    /// Whoever has failed takes the turn to try again.
+    turn: Arc<Semaphore>,
     /// Tells all that wait for the next attempt when one has succeeded.
     success: Sender<()>,
     succeeded: Receiver<()>,
@@ -115,13 +129,16 @@ impl Connections {
             timeout: sizes.timeout,
             last_failure: LastFailure::default(),
             silence,
+            turn: Arc::new(Semaphore::new(1)),
             succeeded: success.subscribe(),
             success,
         };
-        let small = Arc::new(Lane::new(sizes.shared, SMALL_PLACES));
-        let large = Arc::new(Lane::new(sizes.shared.div_ceil(2), LARGE_PLACES));
+        let reads = Arc::new(Lane::new(sizes.shared, SMALL_PLACES));
+        let writes = Arc::new(Lane::new(sizes.shared, SMALL_PLACES));
+        let large = || Arc::new(Lane::new(sizes.shared.div_ceil(2), LARGE_PLACES));
+        let (large_reads, script_reads) = (large(), large());
         let mut keepers = JoinSet::new();
-        for lane in [&small, &large] {
+        for lane in [&reads, &large_reads, &writes, &script_reads] {
             for at in 0..lane.size() {
                 keepers.spawn(keep(Arc::clone(lane), at, dial.clone()));
             }
@@ -132,23 +149,37 @@ impl Connections {
                 timeout,
                 ..dial.clone()
             };
-            exclusive::pool(dial, Arc::clone(&small), sizes.exclusive, sizes.patience)
+            exclusive::pool(dial, Arc::clone(&reads), sizes.exclusive, sizes.patience)
         });
         Self {
-            small,
-            large,
+            reads,
+            large_reads,
+            writes,
+            script_reads,
             exclusive,
             last_failure: dial.last_failure,
             _keepers: keepers,
+        }
+    }
+
+    /// Returns the connections that callers share for such requests.
+    pub fn lane(&self, traffic: Traffic) -> &Lane {
+        match traffic {
+            Traffic::Reads => &self.reads,
+            Traffic::LargeReads => &self.large_reads,
+            Traffic::Writes => &self.writes,
+            Traffic::ScriptReads => &self.script_reads,
         }
     }
 }
 
 /// Keeps a connection of `lane` open as long as the server is the primary.
 async fn keep(lane: Arc<Lane>, at: usize, mut dial: Dial) {
-    let mut failures = 0;
+    let (mut failures, mut short_lives) = (0, 0);
+    let mut turn = None;
     while let Some(connected) = dial.connect().await {
         let begun = Instant::now();
+        drop(turn.take());
         let error = match connected {
             Ok(connection) => {
                 lane.set(at, Some(connection.clone()));
@@ -159,10 +190,14 @@ async fn keep(lane: Arc<Lane>, at: usize, mut dial: Dial) {
             Err(error) => Some(error),
         };
         match error.is_none() && begun.elapsed() > SHORT {
-            true => failures = 0,
+            true => (failures, short_lives) = (0, 0),
             false => {
-                dial.pause(failures, error.as_ref()).await;
+                turn = dial.pause(failures, error.as_ref()).await;
                 failures += 1;
+                short_lives += u32::from(error.is_none());
+                if short_lives == SHORT_LIVES {
+                    dial.warn_of_short_lives();
+                }
             }
         }
     }
@@ -203,16 +238,25 @@ impl Dial {
         finding
     }
 
-    /// Waits before the next attempt, after this many failures before `error`. Ends when another attempt to connect to
-    /// the server has succeeded, or the server isn't the primary any more.
-    pub async fn pause(&mut self, failures: u32, error: Option<&ConnectError>) {
+    /// Waits for the turn to try again and then for a while, after this many failures before `error`. Ends when another
+    /// attempt to connect to the server has succeeded, or the server isn't the primary any more. The turn has to be held
+    /// until the next attempt is over.
+    pub async fn pause(
+        &mut self,
+        failures: u32,
+        error: Option<&ConnectError>,
+    ) -> Option<OwnedSemaphorePermit> {
         let pause = Duration::from_millis(rand::random_range(PAUSE) << failures.min(LONGEST));
         let pause = match error.and_then(|error| error.at_fault) {
             Some(_) => pause.max(SETTING),
             None => pause,
         };
-        let Some(primary) = self.primary.upgrade() else {
-            return;
+        let primary = self.primary.upgrade()?;
+        let turn = Arc::clone(&self.turn);
+        let paused = async {
+            let turn = turn.acquire_owned().await.ok();
+            sleep(pause).await;
+            turn
         };
         let succeeded = async {
             match error {
@@ -222,10 +266,22 @@ impl Dial {
             }
         };
         tokio::select! {
-            () = sleep(pause) => {}
-            () = succeeded => {}
-            () = primary.over() => {}
+            turn = paused => turn,
+            () = succeeded => None,
+            () = primary.over() => None,
         }
+    }
+
+    fn warn_of_short_lives(&self) {
+        let Some(primary) = self.primary.upgrade() else {
+            return;
+        };
+        let address = &primary.address;
+        tracing::warn!(
+            %address,
+            "connections to Redis end soon after they are opened: is an answer larger than its \
+             client-output-buffer-limit or maxmemory-clients allows?"
+        );
     }
 
     /// Waits until the server isn't the primary any more.

@@ -4,9 +4,12 @@ use std::iter;
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
-use crate::store::redis::{
-    link::wire::{Connection, ErrorClass},
-    scripts::{Call, Script},
+use crate::store::{
+    outstanding,
+    redis::{
+        link::wire::{Connection, ErrorClass},
+        scripts::{Call, Script},
+    },
 };
 
 /// What a request does to the data.
@@ -41,18 +44,23 @@ pub struct Channel<H> {
     connection: Connection,
     /// What is held until Redis has answered, also if the caller leaves earlier.
     held: Option<H>,
+    effect: Effect,
     /// The command that follows each request. Its answer comes last.
     then: Option<Cmd>,
 }
 
-/// How large the answer to a request may be.
+/// Which connections a request goes over, so that it isn't held up by what it needn't wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// As large as a row, or smaller.
-    Small,
-    /// As large as many rows or a long index. Such answers have connections of their own, so that small ones don't
-    /// queue behind them.
-    Large,
+pub enum Traffic {
+    /// Reads whose answer is as large as a row, or smaller.
+    Reads,
+    /// Reads whose answer is as large as many rows. Small answers don't queue behind them.
+    LargeReads,
+    /// Whatever may write. Redis holds up the connection of such a request while writes are paused, as before a planned
+    /// failover, or at a shutdown that waits for replicas. Reads go on.
+    Writes,
+    /// Scripts that read. Their answer may be large, and Redis holds them up as it does writes.
+    ScriptReads,
 }
 
 impl Request<'_> {
@@ -65,10 +73,12 @@ impl Request<'_> {
         match self {
             Self::Cmd(cmd) => channel.one(cmd.clone()).await,
             Self::Script(script, keys, args) => {
-                match channel.one(script.by_hash(keys, args)).await {
+                let call = script.by_hash(&channel.latest(), keys, args);
+                match channel.one(call).await {
                     // Nothing was done. Redis was restarted, or another server took over.
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                        channel.one(script.by_source(keys, args)).await
+                        let call = script.by_source(&channel.latest(), keys, args);
+                        channel.one(call).await
                     }
                     answer => answer,
                 }
@@ -76,14 +86,18 @@ impl Request<'_> {
             Self::Cmds(cmds) => channel.all(cmds.to_vec()).await,
             Self::Transaction(cmds) => channel.transaction(cmds).await,
             Self::Calls(calls) => {
-                let mut answers = channel
-                    .all(calls.iter().map(Call::by_hash).collect())
-                    .await?;
+                let latest = channel.latest();
+                let all = calls.iter().map(|call| call.by_hash(&latest)).collect();
+                let mut answers = channel.all(all).await?;
                 let unknown: Vec<_> = (0..calls.len())
                     .filter(|&at| is_unknown_script(&answers[at]))
                     .collect();
                 if !unknown.is_empty() {
-                    let again = unknown.iter().map(|&at| calls[at].by_source()).collect();
+                    let again = {
+                        let latest = channel.latest();
+                        let unknown = unknown.iter().map(|&at| calls[at].by_source(&latest));
+                        unknown.collect()
+                    };
                     let mut again = channel.all(again).await?;
                     if again.len() > unknown.len() {
                         // The second answer to the command that follows replaces the first one.
@@ -110,12 +124,17 @@ impl Request<'_> {
         matches!(self, Self::Transaction(_))
     }
 
-    /// Returns how large the answer may be. A script that reads, and several commands at once, may read many rows.
-    pub fn answer(&self, effect: Effect) -> Answer {
+    /// Returns which connections the request goes over.
+    pub fn traffic(&self, effect: Effect) -> Traffic {
         match (effect, self) {
-            (Effect::Writes, _) => Answer::Small,
-            (Effect::Reads, Self::Cmd(cmd)) if !reads_many(cmd) => Answer::Small,
-            (Effect::Reads, _) => Answer::Large,
+            (Effect::Writes, _) => Traffic::Writes,
+            (Effect::Reads, Self::Script(..) | Self::Calls(_)) => Traffic::ScriptReads,
+            (Effect::Reads, Self::Cmds(_) | Self::Transaction(_)) => Traffic::LargeReads,
+            (Effect::Reads, Self::Cmd(cmd)) => match name(cmd) {
+                b"EVAL" | b"EVALSHA" => Traffic::Writes,
+                b"MGET" => Traffic::LargeReads,
+                _ => Traffic::Reads,
+            },
         }
     }
 
@@ -133,12 +152,22 @@ impl Request<'_> {
 }
 
 impl<H: Send + 'static> Channel<H> {
-    /// Returns a channel over `connection`. Each request over it holds `held`, and is followed by `then`.
-    pub fn new(connection: Connection, held: H, then: Option<Cmd>) -> Self {
+    /// Returns a channel over `connection`, for requests with this effect. Each of them holds `held`, and is followed
+    /// by `then`.
+    pub fn new(connection: Connection, held: H, effect: Effect, then: Option<Cmd>) -> Self {
         Self {
             connection,
             held: Some(held),
+            effect,
             then,
+        }
+    }
+
+    /// Returns the latest moment at which a script may begin, as `lib.lua` takes it. It doesn't matter for reads.
+    fn latest(&self) -> Vec<u8> {
+        match self.effect {
+            Effect::Reads => Vec::new(),
+            Effect::Writes => self.connection.latest(outstanding::end_of_call()),
         }
     }
 
@@ -180,8 +209,11 @@ impl<H: Send + 'static> Channel<H> {
     }
 }
 
-fn reads_many(cmd: &Cmd) -> bool {
-    cmd.args_iter().next() == Some(redis::Arg::Simple(b"MGET"))
+fn name(cmd: &Cmd) -> &[u8] {
+    match cmd.args_iter().next() {
+        Some(redis::Arg::Simple(name)) => name,
+        _ => b"",
+    }
 }
 
 fn is_error(answer: &Value) -> bool {

@@ -12,7 +12,7 @@ use super::{
     exclusive::{Replicas, checked_out},
     failure,
     lane::{NoPlace, Place},
-    request::{Answer, Channel, Effect, Request},
+    request::{Channel, Effect, Request, Traffic},
     topology::Primary,
     wire::{Connection, ErrorClass},
 };
@@ -36,7 +36,7 @@ impl Link {
         effect: Effect,
         request: Request<'_>,
     ) -> Result<Vec<Value>, Error> {
-        let end = Instant::now() + self.patience;
+        let mut end = Instant::now() + self.patience;
         let replicas = self.shared.replicas.as_ref();
         let replicas = replicas.filter(|_| effect == Effect::Writes);
         let mut importing = None;
@@ -45,12 +45,12 @@ impl Link {
             let (primary, answer) = match (replicas, importing.take()) {
                 (Some(replicas), _) => self.send_exclusively(replicas, request, end).await?,
                 (None, Some((primary, connection))) => {
-                    (primary, send(connection, (), request).await)
+                    (primary, send(connection, (), effect, request).await)
                 }
                 (None, None) => {
-                    let answer = request.answer(effect);
-                    let (primary, connection, place) = self.connection(answer, end).await?;
-                    (primary, send(connection, place, request).await)
+                    let traffic = request.traffic(effect);
+                    let (primary, connection, place) = self.connection(traffic, end).await?;
+                    (primary, send(connection, place, effect, request).await)
                 }
             };
             let error = match (answer, replicas) {
@@ -67,7 +67,18 @@ impl Link {
             if request.is_dispensable() && class.is_not_applied() {
                 return Ok(Vec::new());
             }
-            if !self.helps(&class) || Instant::now() >= end {
+            if tries == 1 && class == ErrorClass::Silent {
+                // The first attempt may have taken all the time.
+                end = end.max(Instant::now() + self.patience.min(self.shared.sizes.timeout));
+            }
+            // An answer that is too large for Redis' limits ends the connection, which others use too.
+            let ends_each = class == ErrorClass::Ended
+                && tries > self.shared.sizes.shared
+                && matches!(
+                    request.traffic(effect),
+                    Traffic::LargeReads | Traffic::ScriptReads
+                );
+            if ends_each || !self.helps(&class) || Instant::now() >= end {
                 return Err(failure(&error));
             }
             if let ErrorClass::Ask(Some(address)) = &class
@@ -141,16 +152,13 @@ impl Link {
     /// Takes a place on a connection that callers share. Returns also the primary that it leads to.
     async fn connection(
         &self,
-        answer: Answer,
+        traffic: Traffic,
         end: Instant,
     ) -> Result<(Arc<Primary>, Connection, Place), Error> {
         loop {
             let primary = self.primary(end).await?;
             let connections = self.connections(&primary);
-            let lane = match answer {
-                Answer::Small => &connections.small,
-                Answer::Large => &connections.large,
-            };
+            let lane = connections.lane(traffic);
             let place = tokio::select! {
                 biased;
                 place = lane.place(end) => place,
@@ -228,7 +236,8 @@ impl Link {
             }
             let connection = watched.connection.clone();
             let held = (watched, turn);
-            let mut channel = Channel::new(connection, held, Some(replicas.wait()));
+            let wait = Some(replicas.wait());
+            let mut channel = Channel::new(connection, held, Effect::Writes, wait);
             let answer = counted(request.send(&mut channel)).await;
             return Ok((primary, answer));
         }
@@ -238,7 +247,9 @@ impl Link {
 async fn send<H: Send + 'static>(
     connection: Connection,
     held: H,
+    effect: Effect,
     request: Request<'_>,
 ) -> RedisResult<Vec<Value>> {
-    counted(request.send(&mut Channel::new(connection, held, None))).await
+    let mut channel = Channel::new(connection, held, effect, None);
+    counted(request.send(&mut channel)).await
 }
