@@ -187,9 +187,7 @@ mod tests {
         let queue = Arc::new(Queue::new(20));
         let ((write, read), (tell, told)) = (sync_channel(0), channel());
         let writing = Arc::clone(&queue);
-        thread::spawn(move || {
-            writing.write_all(&mut Pipe(write), move |lost| drop(tell.send(lost)))
-        });
+        thread::spawn(move || writing.write_all(&mut Pipe(write), move |lost| _ = tell.send(lost)));
         (queue, read, told)
     }
 
