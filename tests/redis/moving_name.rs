@@ -1,9 +1,16 @@
 //! Tests a name that moves from one server to another: a managed Redis fails over, or a service in Kubernetes. New
 //! connections lead to the new server, and open ones stay where they are.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use testkit::{
+    broker::request,
     broker_process::BrokerProcess,
     link::{Cuts, Link},
     redis_server::RedisServer,
@@ -11,8 +18,13 @@ use testkit::{
     rows::*,
     waiting::until,
 };
-use token_broker::proto::v1::GetRequest;
-use tokio::{sync::watch, time::timeout};
+use token_broker::{proto::v1::GetRequest, store::Health};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::timeout,
+};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -35,6 +47,20 @@ fn demote(server: &RedisServer, primary: &RedisServer) {
     server
         .ask::<()>(&["REPLICAOF", "127.0.0.1", &port])
         .unwrap();
+}
+
+/// Returns the ids of the connections that others than the test have open.
+fn clients(server: &RedisServer) -> Vec<String> {
+    let list: String = server.ask(&["CLIENT", "LIST"]).unwrap();
+    let others = list.lines().filter(|line| !line.contains("cmd=client"));
+    others
+        .filter_map(|line| Some(line.split_once("id=")?.1.split_once(' ')?.0.to_owned()))
+        .collect()
+}
+
+/// Returns how many keys the server has.
+fn keys(server: &RedisServer) -> usize {
+    server.ask(&["DBSIZE"]).unwrap()
 }
 
 fn connections(server: &RedisServer) -> u32 {
@@ -111,7 +137,7 @@ async fn a_replica_that_stays_one_is_not_dialled_for_each_request() {
         let read = broker.get(&key("s", "p"), &Default::default()).await;
         let unavailable = matches!(read, Err(token_broker::error::Error::StoreUnavailable(_)));
         assert!(!unavailable, "{read:?}");
-        token_broker::store::Health::ready(store).await.unwrap_err();
+        store.ready().await.unwrap_err();
     }
     // The connections that were open, one look in half a second, and the test's own.
     let dialled = connections(&server) - before;
@@ -120,8 +146,112 @@ async fn a_replica_that_stays_one_is_not_dialled_for_each_request() {
     // When it is promoted, writes work through the same broker.
     server.ask::<()>(&["REPLICAOF", "NO", "ONE"]).unwrap();
     until("the broker writes again", async || {
-        let request = testkit::broker::request(&key("s", "p"), &row("u", "again"));
+        let request = request(&key("s", "p"), &row("u", "again"));
         broker.store(request).await.is_ok()
     })
     .await;
+}
+
+/// The last server doesn't know that another one took over, and goes on as a primary.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_connection_follows_a_name_all_do() {
+    let [old, new] = [RedisServer::start(), RedisServer::start()];
+    let name = name(&old);
+    let url = format!("redis://127.0.0.1:{}", name.port());
+    let tenant = RedisTenant::on(&old).with("redis-url", &url);
+    let broker = tenant.broker();
+    broker.put(&key("s", "p"), &row("u", "at")).await;
+    until("all connections are open", async || {
+        clients(&old).len() == 6
+    })
+    .await;
+
+    name.lead_to(new.port());
+    let open = clients(&old);
+    old.ask::<()>(&["CLIENT", "KILL", "ID", &open[0]]).unwrap();
+    // The health service asks all the time.
+    until("the broker follows", async || {
+        broker.backend().ready().await.is_ok() && !clients(&new).is_empty()
+    })
+    .await;
+    let followed = Instant::now();
+    until("no connection leads to the old server", async || {
+        _ = broker.backend().ready().await;
+        clients(&old).is_empty()
+    })
+    .await;
+    assert!(followed.elapsed() < PROMPT, "{:?}", followed.elapsed());
+    let before = keys(&old);
+    for id in 0..20 {
+        let key = key(&format!("t{id}"), "p");
+        broker.put(&key, &row("u", "new")).await;
+        assert!(broker.read(&key).await.is_some(), "{id}");
+    }
+    assert_eq!(keys(&old), before, "nothing more is written there");
+}
+
+/// Two primaries behind one address are a mistake of whoever set them up. The broker settles for one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_primaries_behind_one_address_are_not_used_at_once() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let ports = servers.each_ref().map(RedisServer::port);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let dials = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&dials);
+    let _balancer = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let turn = count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let server = TcpStream::connect(("127.0.0.1", ports[turn % 2])).await;
+                copy_bidirectional(&mut client, &mut server.unwrap()).await
+            });
+        }
+    });
+    let tenant = RedisTenant::on(&servers[0]).with("redis-url", &url);
+    let broker = tenant.broker();
+    let connected = || {
+        let open = servers.each_ref().map(|server| clients(server).len());
+        [[6, 0], [0, 6]].contains(&open)
+    };
+    until("all connections lead to one server", async || {
+        _ = broker.backend().ready().await;
+        connected()
+    })
+    .await;
+    let dialled = dials.load(Ordering::SeqCst);
+    assert!(dialled < 100, "{dialled}");
+    for id in 0..20 {
+        let key = key(&format!("t{id}"), "p");
+        broker.put(&key, &row("u", "at")).await;
+        assert!(broker.read(&key).await.is_some(), "{id}");
+    }
+    assert_eq!(dials.load(Ordering::SeqCst), dialled, "it stays there");
+}
+
+/// A server that was restarted is another process, and the connections to the last one are gone anyway.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_restarted_is_used_at_once() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let broker = tenant.broker();
+    broker.put(&key("s", "p"), &row("u", "at")).await;
+    for round in 0..3 {
+        server.kill();
+        server.restart();
+        let restarted = Instant::now();
+        until("the broker serves again", async || {
+            broker
+                .store(request(&key("s", "p"), &row("u", "at")))
+                .await
+                .is_ok()
+        })
+        .await;
+        let took = restarted.elapsed();
+        assert!(took < Duration::from_millis(700), "round {round}: {took:?}");
+        until("all connections are open", async || {
+            clients(&server).len() == 6
+        })
+        .await;
+    }
 }

@@ -187,7 +187,11 @@ impl Link {
     pub async fn connect_to(&self, server: &Server) -> Result<Connection, Error> {
         let servers = self.topology().servers();
         let connected = servers
-            .connect_to(&server.address, self.shared.sizes.timeout)
+            .connect_to(
+                &server.address,
+                self.shared.sizes.timeout,
+                Some(&server.run_id),
+            )
             .await;
         let (connection, facts) = connected.map_err(|error| self.no_connection(Some(&error)))?;
         if facts.run_id != server.run_id || facts.replication_id != server.replication_id {

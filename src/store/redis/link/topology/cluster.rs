@@ -22,7 +22,8 @@ use super::{
     endpoints::Endpoints,
     facts::refusal,
     nodes::{self, Node, Told},
-    primaries::{Leave, Primaries},
+    primaries::Primaries,
+    primary::Leave,
     roster::Roster,
     servers::{Doubt, open},
 };

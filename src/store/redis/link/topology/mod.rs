@@ -5,7 +5,8 @@
 //! topology belongs to the process and serves every slot: [`Topology::primary`] finds the primary of any
 //! slot. When another server takes over, the connections to the last one end at once. With Sentinel the
 //! sentinels report it (`sentinel`). In a cluster the nodes report it when a call fails (`cluster`). The name of a
-//! single server may move to another one (`name`).
+//! single server may move to another one (`name`). Whatever reports it, all connections of a term lead to one process
+//! (`primary`).
 
 mod cluster;
 mod endpoints;
@@ -13,6 +14,7 @@ mod facts;
 mod name;
 mod nodes;
 mod primaries;
+mod primary;
 mod roster;
 mod sentinel;
 mod server_set;
@@ -24,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use self::{cluster::Cluster, name::Name, sentinel::Sentinels};
 pub use self::{
     facts::Facts,
-    primaries::Primary,
+    primary::Primary,
     server_set::{Server, ServerSet},
     servers::{Mode, Servers},
 };
@@ -64,7 +66,7 @@ impl Topology {
             Mode::Cluster => Primaries::of_slots(),
             Mode::Standalone | Mode::Sentinel => Primaries::of_everything(),
         };
-        let servers = Servers::new(connector.clone(), mode, doubt.clone());
+        let servers = Servers::new(connector.clone(), mode, doubt.clone(), primaries.terms());
         let watch = match deployment {
             Deployment::Standalone(address) => {
                 let name = Name::new(address, servers.clone(), primaries.clone(), doubt);

@@ -4,6 +4,8 @@
 //! last one stay open, and lead to a replica from then on. Whoever notices that raises a doubt. Then the name is
 //! resolved again. If it leads to a primary, all connections are made anew. As long as it doesn't, they are kept,
 //! because reads work at a replica too.
+//!
+//! The last server may go on as a primary. Then the first new connection shows that the name has moved (`servers`).
 
 use std::{
     sync::{Arc, OnceLock},
@@ -14,12 +16,15 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     primaries::Primaries,
+    primary::Leave,
     servers::{Doubt, Servers},
 };
 use crate::store::redis::Address;
 
 /// How long to wait before the name is resolved again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Any slot, because the server holds all of them.
+const ANY: u16 = 0;
 
 /// The name of a single server, and the task that follows it when the server is in doubt.
 #[derive(Debug)]
@@ -80,8 +85,12 @@ impl Name {
 async fn look_when_in_doubt(look: Arc<Look>) {
     loop {
         look.doubt.raised().await;
-        if look.leads_to_a_primary().await {
-            look.primaries.renew();
+        let last = look.primaries.of(ANY);
+        if let Some(last) = last
+            && look.leads_to_a_primary().await
+            // A connection may have found out meanwhile.
+            && look.primaries.terms().renew(&last, Leave::WhenAnswered)
+        {
             let address = &look.address;
             tracing::info!(%address, "the server was a replica, and its name leads to a primary now");
         }
@@ -92,7 +101,7 @@ async fn look_when_in_doubt(look: Arc<Look>) {
 impl Look {
     async fn leads_to_a_primary(&self) -> bool {
         let timeout = self.servers.connect_timeout();
-        let found = self.servers.connect_to(&self.address, timeout).await;
+        let found = self.servers.connect_to(&self.address, timeout, None).await;
         found.is_ok_and(|(_, facts)| facts.role == "master")
     }
 }

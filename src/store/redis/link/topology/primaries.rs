@@ -5,57 +5,26 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
 };
 
 use tokio::sync::watch;
 
-use crate::store::redis::{
-    Address,
-    link::{connections::Connections, wire::ConnectionState},
-};
+use super::primary::{Leave, Primary};
+use crate::store::redis::Address;
 
 /// How many slots a Redis Cluster has.
 const SLOTS: usize = 16_384;
 /// Marks a slot that no server is known to hold.
 const UNASSIGNED: u16 = u16::MAX;
 
-/// A server that is known as the primary of some slots, and the connections to it.
-#[derive(Debug)]
-pub struct Primary {
-    /// The server's address.
-    pub address: Address,
-    /// Differs each time that the server becomes the primary.
-    pub term: u64,
-    /// The id of the node of a cluster, once it is known.
-    id: OnceLock<String>,
-    /// The pools of connections to it. They are made when they are first used.
-    pub connections: OnceLock<Connections>,
-    /// The connections that have to end when the server is no longer the primary.
-    states: Mutex<Vec<Weak<ConnectionState>>>,
-    /// Whether the server is no longer the primary.
-    is_over: watch::Sender<bool>,
-    /// Whether the other nodes of the cluster can't reach it.
-    has_failed: AtomicBool,
-}
-
-/// What becomes of the connections to a server that is no longer a primary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
-    /// The connections end at once. The server may not know that another one followed it, and may go on
-    /// answering.
-    Now,
-    /// The connections get no new requests. The server knows that another one followed it, so it may still
-    /// answer earlier requests.
-    WhenAnswered,
-}
-
 /// The table of primaries. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Primaries(Arc<watch::Sender<Table>>);
+
+/// Begins new terms. It doesn't keep the table, because the primaries in it own what connects to them.
+#[derive(Clone, Debug)]
+pub struct Terms(Weak<watch::Sender<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -76,67 +45,6 @@ pub struct Claim {
     pub has_failed: bool,
     /// The ranges of slots that it holds.
     pub slots: Vec<(u16, u16)>,
-}
-
-impl Primary {
-    fn new(address: Address, term: u64) -> Self {
-        Self {
-            address,
-            term,
-            id: OnceLock::new(),
-            connections: OnceLock::new(),
-            states: Mutex::default(),
-            is_over: watch::Sender::new(false),
-            has_failed: AtomicBool::new(false),
-        }
-    }
-
-    /// Takes over a connection, which ends when the server is no longer the primary. Returns `false` if it
-    /// already isn't.
-    pub fn adopt(&self, state: &Arc<ConnectionState>) -> bool {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        if *self.is_over.borrow() {
-            return false;
-        }
-        states.retain(|state| state.strong_count() > 0);
-        states.push(Arc::downgrade(state));
-        true
-    }
-
-    /// Waits until the server is no longer the primary.
-    pub async fn over(&self) {
-        // The sender lives as long as `self`.
-        _ = self.is_over.subscribe().wait_for(|&is_over| is_over).await;
-    }
-
-    /// Whether the server is no longer the primary.
-    pub fn is_over(&self) -> bool {
-        *self.is_over.borrow()
-    }
-
-    /// Returns the id of the node, if this is a node of a cluster and its id is known.
-    pub fn id(&self) -> Option<&str> {
-        self.id.get().map(String::as_str)
-    }
-
-    /// Whether the other nodes of the cluster can't reach it.
-    pub fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::Relaxed)
-    }
-
-    fn leave(&self, how: Leave) {
-        let states = {
-            let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-            self.is_over.send_replace(true);
-            std::mem::take(&mut *states)
-        };
-        for state in states.iter().filter_map(Weak::upgrade) {
-            match how {
-                Leave::Now => state.end(),
-                Leave::WhenAnswered => state.retire(),
-            }
-        }
-    }
 }
 
 impl Table {
@@ -162,7 +70,7 @@ impl Table {
             }
         };
         if let Some(id) = id {
-            entry.id.get_or_init(|| id.to_owned());
+            entry.set_id(id);
         }
         entry
     }
@@ -237,21 +145,9 @@ impl Primaries {
         switched
     }
 
-    /// Begins a new term of the server that holds everything. The connections of the last term get no new requests.
-    pub fn renew(&self) {
-        let mut last = None;
-        self.0.send_modify(|table| {
-            let Some(held) = table.primaries.pop() else {
-                return;
-            };
-            table.terms += 1;
-            let next = Primary::new(held.address.clone(), table.terms);
-            table.primaries = vec![Arc::new(next)];
-            last = Some(held);
-        });
-        if let Some(last) = last {
-            last.leave(Leave::WhenAnswered);
-        }
+    /// Returns what begins new terms.
+    pub fn terms(&self) -> Terms {
+        Terms(Arc::downgrade(&self.0))
     }
 
     /// Leaves all servers, for good.
@@ -298,7 +194,7 @@ impl Primaries {
                 if position(&table.primaries, &entry).is_none() {
                     new.push(claim.address.clone());
                 }
-                let had_failed = entry.has_failed.swap(claim.has_failed, Ordering::Relaxed);
+                let had_failed = entry.set_failed(claim.has_failed);
                 is_changed |= had_failed != claim.has_failed;
                 primaries.push(entry);
                 for &(first, last) in &claim.slots {
@@ -328,6 +224,31 @@ impl Primaries {
         };
         // The sender lives as long as `self`.
         _ = self.0.subscribe().wait_for(is_other).await;
+    }
+}
+
+impl Terms {
+    /// Begins a new term at the address of `last`, with the same slots. Does nothing if the term of `last` is over.
+    /// Returns whether a term has begun.
+    pub fn renew(&self, last: &Primary, leave: Leave) -> bool {
+        let Some(table) = self.0.upgrade() else {
+            return false;
+        };
+        let mut left = None;
+        table.send_if_modified(|table| {
+            let is_last = |held: &Arc<Primary>| held.term == last.term;
+            let Some(at) = table.primaries.iter().position(is_last) else {
+                return false;
+            };
+            table.terms += 1;
+            let next = Arc::new(last.again(table.terms));
+            left = Some(std::mem::replace(&mut table.primaries[at], next));
+            true
+        });
+        if let Some(left) = &left {
+            left.leave(leave);
+        }
+        left.is_some()
     }
 }
 
@@ -364,7 +285,7 @@ mod tests {
         );
         let first = primaries.of(7).unwrap();
         assert!(primaries.switch(&address("b")));
-        assert!(*first.is_over.borrow());
+        assert!(first.is_over());
         assert!(primaries.switch(&address("a")));
         let again = primaries.of(9).unwrap();
         assert_ne!(
@@ -386,15 +307,34 @@ mod tests {
         assert!(primaries.move_slot(100, &address("c")));
         assert_eq!(holder(&primaries, 100).as_deref(), Some("c:6379"));
         assert_eq!(holder(&primaries, 101).as_deref(), Some("b:6379"));
-        assert!(!*b.is_over.borrow());
+        assert!(!b.is_over());
 
         // A server that failed is not used. A server that was followed is left.
         let mut claims = [claim("a", (0, 99)), claim("c", (100, 16_383))];
         claims[0].has_failed = true;
         assert!(primaries.replace(&claims, |_| Leave::Now).is_empty());
         assert_eq!(holder(&primaries, 7), None);
-        assert!(*b.is_over.borrow() && !primaries.has(&b));
+        assert!(b.is_over() && !primaries.has(&b));
         assert_eq!(holder(&primaries, 16_383).as_deref(), Some("c:6379"));
+    }
+
+    #[test]
+    fn a_new_term_has_the_same_slots() {
+        let primaries = Primaries::of_slots();
+        let claims = [claim("a", (0, 99)), claim("b", (100, 16_383))];
+        primaries.replace(&claims, |_| Leave::Now);
+        let [a, b] = [99, 100].map(|slot| primaries.of(slot).unwrap());
+        let terms = primaries.terms();
+        assert!(terms.renew(&a, Leave::Now));
+        assert!(a.is_over() && !b.is_over());
+        let again = primaries.of(99).unwrap();
+        assert!(again.term > b.term && !again.is_over());
+        assert_eq!((&again.address, again.id()), (&a.address, a.id()));
+        assert!(Arc::ptr_eq(&primaries.of(100).unwrap(), &b));
+        assert!(!terms.renew(&a, Leave::Now), "its term is over");
+        // What the nodes say next changes nothing.
+        assert!(primaries.replace(&claims, |_| Leave::Now).is_empty());
+        assert!(Arc::ptr_eq(&primaries.of(99).unwrap(), &again));
     }
 
     #[tokio::test]

@@ -44,25 +44,26 @@ impl Topology {
         slot: u16,
         timeout: Duration,
     ) -> Result<ServerSet, ConnectError> {
-        let (addresses, holder, is_moving, term) = match &self.watch {
+        let (addresses, holder, is_moving) = match &self.watch {
             Watch::Nodes(cluster) => {
                 let holders = cluster.holders(slot).await?;
-                let term = self.primary(slot).await?.term;
-                (
-                    holders.primaries,
-                    Some(holders.holder),
-                    holders.is_moving,
-                    term,
-                )
+                (holders.primaries, Some(holders.holder), holders.is_moving)
             }
-            Watch::Name(_) | Watch::Sentinels(_) => {
-                let primary = self.primary(slot).await?;
-                (vec![primary.address.clone()], None, false, primary.term)
-            }
+            Watch::Name(_) | Watch::Sentinels(_) => (Vec::new(), None, false),
+        };
+        let primary = self.primary(slot).await?;
+        let addresses = match holder {
+            Some(_) => addresses,
+            None => vec![primary.address.clone()],
         };
         let mut servers = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let (_, facts) = self.servers.connect_to(&address, timeout).await?;
+            // Requests about the slot go to the same process.
+            let connected = match address == primary.address {
+                true => self.servers.connect(&primary, timeout).await,
+                false => self.servers.connect_to(&address, timeout, None).await,
+            };
+            let (_, facts) = connected?;
             if facts.role != "master" && self.fails_over() {
                 return Err(ConnectError::passing(format!("{address} is a replica")));
             }
@@ -75,7 +76,7 @@ impl Topology {
         Ok(ServerSet {
             servers,
             holder,
-            term,
+            term: primary.term,
             is_moving,
         })
     }

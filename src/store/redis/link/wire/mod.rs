@@ -30,7 +30,7 @@ use redis::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::AbortHandle,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::io::InspectReader;
 use zeroize::Zeroizing;
@@ -65,6 +65,8 @@ pub struct Opened {
     pub life: Arc<Life>,
     /// Ends the connection at once, even if callers wait for answers.
     pub driver: AbortHandle,
+    /// The place where the server is, if it isn't a Unix socket.
+    pub place: Option<SocketAddr>,
 }
 
 impl Connector {
@@ -78,23 +80,61 @@ impl Connector {
         address: &Address,
         on_push: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> Result<Opened, ConnectError> {
-        let on_push = Arc::new(on_push);
+        let end = Instant::now() + self.connect_timeout;
+        let places = self.places(address).await?;
+        self.open_at(address, &places, end, on_push).await
+    }
+
+    /// Returns the places where the server at `address` may be: the addresses of its host. A Unix socket has none.
+    ///
+    /// # Errors
+    /// Returns a [`ConnectError`] within the connect timeout and half a second.
+    pub async fn places(&self, address: &Address) -> Result<Vec<SocketAddr>, ConnectError> {
+        let Address::Tcp(host, port) = address else {
+            return Ok(Vec::new());
+        };
+        let resolving = dial::resolve(address, host, *port);
+        let end = Instant::now() + self.connect_timeout;
+        self.told(address, end, resolving).await
+    }
+
+    /// Connects to the server at `address` and logs in, at the first of `places` that answers. For `on_push` see
+    /// [`Connector::open`].
+    ///
+    /// # Errors
+    /// Returns a [`ConnectError`] at `end`, or half a second later.
+    pub async fn open_at(
+        &self,
+        address: &Address,
+        places: &[SocketAddr],
+        end: Instant,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Opened, ConnectError> {
         let opening = async {
             let info = self.login().await?;
             match address {
                 Address::Unix(path) => {
                     let stream = dial::unix(address, path).await?;
-                    let on_push = move |push| on_push(push);
                     self.log_in(address, &info, stream, on_push).await
                 }
-                Address::Tcp(host, port) => {
-                    let addresses = dial::resolve(address, host, *port).await?;
-                    self.open_one(address, &info, addresses, on_push).await
+                Address::Tcp(..) => {
+                    let (places, on_push) = (places.to_vec(), Arc::new(on_push));
+                    self.open_one(address, &info, places, on_push).await
                 }
             }
         };
-        let error = match timeout(self.connect_timeout, opening).await {
-            Ok(Ok(opened)) => return Ok(opened),
+        self.told(address, end, opening).await
+    }
+
+    /// Waits for what is `done` until `end`. If there is no answer, a second look may find a better reason.
+    async fn told<T>(
+        &self,
+        address: &Address,
+        end: Instant,
+        done: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let error = match timeout_at(end, done).await {
+            Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) if !error.is_silence => return Err(error),
             Ok(Err(error)) => error,
             Err(_) => ConnectError::silence(format!("{address}: no answer in time")),
@@ -128,7 +168,10 @@ impl Connector {
                 dial::Stream::Tls(stream) => self.log_in(address, info, *stream, on_push).await?,
             };
             won.store(true, Ordering::Relaxed);
-            Ok(opened)
+            Ok(Opened {
+                place: Some(at),
+                ..opened
+            })
         };
         let raced = dial::race(addresses, self.connect_timeout, attempt).await;
         raced.map_err(|errors: Vec<ConnectError>| {
@@ -171,6 +214,7 @@ impl Connector {
             handle,
             life,
             driver,
+            place: None,
         })
     }
 
@@ -235,6 +279,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
+        time::timeout,
     };
 
     use super::*;

@@ -132,3 +132,66 @@ impl CompletedMigration {
         reply::parse(repeated::call(link, script, &keys, &args).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(mapping: &str, grace_period: bool, number: u64) -> CompletedMigration {
+        let mut pairs = LegacyMapping::default();
+        if !mapping.is_empty() {
+            pairs.add(mapping).unwrap();
+        }
+        CompletedMigration::new(&pairs, false, grace_period, number - 1)
+    }
+
+    fn upholds(now: Option<CompletedMigration>, is_marked: bool, relied: &str) -> bool {
+        let relied = record(relied, true, 5);
+        let record = now;
+        Remembered { record, is_marked }.upholds(Some(&relied))
+    }
+
+    #[test]
+    fn a_later_record_counts_whatever_it_says() {
+        assert!(upholds(
+            Some(record("oidc=okta", true, 5)),
+            true,
+            "oidc=okta"
+        ));
+        assert!(upholds(
+            Some(record("oidc=entra", true, 6)),
+            true,
+            "oidc=okta"
+        ));
+        assert!(upholds(
+            Some(record("oidc=okta", false, 6)),
+            false,
+            "oidc=okta"
+        ));
+    }
+
+    #[test]
+    fn what_is_missing_or_earlier_and_says_less_does_not() {
+        assert!(!upholds(None, true, "oidc=okta"));
+        assert!(!upholds(
+            Some(record("oidc=okta", true, 6)),
+            false,
+            "oidc=okta"
+        ));
+        assert!(!upholds(
+            Some(record("oidc=okta", false, 4)),
+            true,
+            "oidc=okta"
+        ));
+        assert!(!upholds(Some(record("", true, 4)), true, "oidc=okta"));
+    }
+
+    #[test]
+    fn an_earlier_record_that_says_the_same_does() {
+        assert!(upholds(
+            Some(record("oidc=okta", true, 4)),
+            true,
+            "oidc=okta"
+        ));
+    }
+}
