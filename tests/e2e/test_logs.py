@@ -62,7 +62,10 @@ def unread():
     log = os.fdopen(read)
     try:
         lines = (json.loads(line)["fields"] for line in log)
-        yield process, next(line["address"] for line in lines if line["message"] == "serving"), log
+        address = next(line["address"] for line in lines if line["message"] == "serving")
+        # Before that, calls are refused.
+        next(line for line in lines if "SERVING" in line["message"])
+        yield process, address, log
     finally:
         kill(process)
         log.close()
