@@ -18,6 +18,12 @@ impl Deadline {
         Self(started + allowed)
     }
 
+    /// Returns the moment.
+    #[must_use]
+    pub fn moment(self) -> Instant {
+        self.0
+    }
+
     /// Returns a future that is ready at the deadline.
     pub fn sleep(self) -> Sleep {
         sleep_until(self.0)

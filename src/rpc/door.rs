@@ -72,14 +72,15 @@ impl Door {
         let peer = request.extensions().get::<TcpConnectInfo>();
         let admitted = self.admission.share_of(request.extensions()).admit();
         observe::arrived(rpc, admitted.as_ref().map(drop));
+        let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         Ok(Call {
             rpc,
             tenant: Arc::clone(&self.tenant),
             peer: peer.and_then(TcpConnectInfo::remote_addr),
             started,
-            deadline: Deadline::of_call(started, request.headers(), self.call_timeout),
+            deadline,
             permit: admitted?,
-            outstanding: Outstanding::default(),
+            outstanding: Outstanding::until(deadline.moment()),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,7 +17,7 @@ use tonic::{
 };
 use tower::Service;
 
-use super::socket::Socket;
+use super::{activity::Activity, socket::Socket};
 use crate::{
     config::ServerOptions,
     rpc::{Admission, Limited, Stopping, Streams, admission::Share},
@@ -30,6 +31,9 @@ const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 const SEND_BUFFER: usize = 128 * 1024;
 /// How much the ages of connections differ, so that clients don't all reconnect at once.
 const JITTER: std::ops::RangeInclusive<f64> = 0.9..=1.1;
+/// How long a client has to go that was asked to make room, and calls nothing. It is much more than a way to the
+/// client and back, and less than probes wait.
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// The way from a connection to the services.
 pub(super) struct Entrance {
@@ -63,22 +67,26 @@ impl hyper::service::Service<Request<Incoming>> for Connection {
 }
 
 /// Runs the tasks of a connection's streams.
-#[derive(Clone, Copy)]
-struct Tasks;
+#[derive(Clone)]
+struct Tasks(Arc<Activity>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        tokio::spawn(Limited::new(task));
+        let stream = self.0.begin();
+        tokio::spawn(async {
+            Limited::new(task).await;
+            drop(stream);
+        });
     }
 }
 
 impl Entrance {
-    /// Returns a future that serves a connection until it ends.
+    /// Returns a future that serves a connection until it ends, and what the connection is doing.
     pub fn serve(
         &self,
         stream: TcpStream,
         stopping: &Stopping,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    ) -> (impl Future<Output = ()> + Send + use<>, Arc<Activity>) {
         let options = self.options;
         let service = Connection {
             services: self.services.clone(),
@@ -86,9 +94,10 @@ impl Entrance {
             info: stream.connect_info(),
         };
         let share = Arc::clone(&service.share);
+        let activity = Activity::new(Arc::clone(&share));
         let streams = self.admission.limits().calls_of_a_connection();
         let socket = Socket::new(stream, options.call_timeout, options.idle_timeout);
-        let connection = http2::Builder::new(Tasks)
+        let connection = http2::Builder::new(Tasks(Arc::clone(&activity)))
             .timer(TokioTimer::new())
             .keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(options.keepalive_interval)
@@ -102,14 +111,16 @@ impl Entrance {
             .max_send_buf_size(SEND_BUFFER)
             .serve_connection(TokioIo::new(socket), service);
         let stopping = stopping.begun();
-        async move {
+        let doing = Arc::clone(&activity);
+        let serving = async move {
             tokio::pin!(connection);
             let age = options
                 .max_connection_age
                 .mul_f64(rand::random_range(JITTER));
             let grown_old = sleep(age);
             let end = sleep(Duration::MAX);
-            tokio::pin!(grown_old, end, stopping);
+            let leave = sleep(Duration::MAX);
+            tokio::pin!(grown_old, end, leave, stopping);
             let mut going = false;
             let mut look = interval_at(Instant::now() + options.call_timeout, options.call_timeout);
             look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -131,6 +142,23 @@ impl Entrance {
                         going = true;
                         connection.as_mut().graceful_shutdown();
                     }
+                    () = doing.asked_to_leave() => {
+                        if !going {
+                            going = true;
+                            end.as_mut().reset(Instant::now() + options.max_connection_age_grace);
+                        }
+                        leave.as_mut().reset(Instant::now() + LEAVE);
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    () = &mut leave => {
+                        // A call may just have arrived.
+                        let has_ended = connection.as_mut().now_or_never().is_some();
+                        if has_ended || doing.idle_for().is_some_and(|idle| idle >= LEAVE) {
+                            tracing::debug!("an idle connection is closed to make room");
+                            return;
+                        }
+                        leave.as_mut().reset(Instant::now() + LEAVE);
+                    }
                     () = &mut end => {
                         tracing::debug!("the calls and streams of an old connection are cut off");
                         return;
@@ -143,6 +171,7 @@ impl Entrance {
                     }
                 }
             }
-        }
+        };
+        (serving, activity)
     }
 }

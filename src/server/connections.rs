@@ -1,58 +1,97 @@
-//! Accepts connections, and limits how many are open.
+//! Accepts connections, limits how many are open, and makes room for new ones.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::connection::Entrance;
+use super::{
+    activity::{Activity, longest_idle},
+    connection::Entrance,
+};
 use crate::rpc::Stopping;
 
 /// How long to wait after accepting a connection failed, for example because no file descriptor was
 /// left.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often the log tells that connections can't be accepted.
+/// How often the log tells of the same trouble.
 const TELL: Duration = Duration::from_secs(60);
 /// How long connections without calls have to say goodbye when the broker stops.
 const GOODBYE: Duration = Duration::from_millis(500);
+/// How long a connection has to be without calls before it is asked to make room. When there are more clients than
+/// places, and all come back at once, this bounds how often each of them has to.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long to wait for room before another connection is asked to make some.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The open connections.
 #[derive(Default)]
-pub(super) struct Connections(JoinSet<()>);
+pub(super) struct Connections {
+    serving: JoinSet<()>,
+    activities: HashMap<Id, Arc<Activity>>,
+}
 
 impl Connections {
     /// Accepts connections and serves them, until `stopping` is signalled. Then nothing listens any more.
+    ///
+    /// When all places are taken, one more client is accepted, and waits. Connections without calls are asked to
+    /// leave until there is room for it.
     pub async fn accept(
         &mut self,
         listener: TcpListener,
         entrance: &Entrance,
         stopping: &Stopping,
     ) {
-        let places = Arc::new(Semaphore::new(entrance.options.max_connections));
-        let mut trouble = Trouble::default();
+        let most = entrance.options.max_connections;
+        let (mut refused, mut full) = (Trouble::default(), Trouble::default());
         let accepting = async {
             loop {
-                // The semaphore is never closed.
-                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                    return;
-                };
-                let stream = trouble.accept(&listener).await;
-                let serving = entrance.serve(stream, stopping);
-                while self.0.try_join_next().is_some() {}
-                self.0.spawn(async {
-                    serving.await;
-                    drop(place);
-                });
+                let stream = accepted(&listener, &mut refused).await;
+                self.make_room(most, &mut full).await;
+                let (serving, activity) = entrance.serve(stream, stopping);
+                let id = self.serving.spawn(serving).id();
+                self.activities.insert(id, activity);
             }
         };
         tokio::select! {
             () = accepting => {}
             () = stopping.begun() => {}
         }
+    }
+
+    /// Waits until fewer than `most` connections are open. Until then it asks those that have been idle for longest
+    /// to leave, one after the other.
+    async fn make_room(&mut self, most: usize, full: &mut Trouble) {
+        while let Some(ended) = self.serving.try_join_next_with_id() {
+            self.forget(ended);
+        }
+        if self.serving.len() < most {
+            return;
+        }
+        if let Some(times) = full.happened() {
+            let connections = self.serving.len();
+            tracing::warn!(
+                connections,
+                times,
+                "max-connections is reached: idle connections are asked to make room, and new ones wait for it"
+            );
+        }
+        while self.serving.len() >= most {
+            if let Some(idle) = longest_idle(self.activities.values(), IDLE) {
+                idle.ask_to_leave();
+            }
+            if let Ok(Some(ended)) = timeout(LOOK, self.serving.join_next_with_id()).await {
+                self.forget(ended);
+            }
+        }
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        self.activities.remove(&id);
     }
 
     /// Waits until all connections are closed, but not beyond `end`. Once `drained` is done, no call is left
@@ -63,7 +102,7 @@ impl Connections {
         if timeout_at(end, drained).await.is_err() {
             return false;
         }
-        let closed = async { while self.0.join_next().await.is_some() {} };
+        let closed = async { while self.serving.join_next().await.is_some() {} };
         timeout_at(end.min(Instant::now() + GOODBYE), closed)
             .await
             .ok();
@@ -71,30 +110,52 @@ impl Connections {
     }
 }
 
-/// What keeps connections from being accepted.
+async fn accepted(listener: &TcpListener, failures: &mut Trouble) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                if let Some(failures) = failures.happened() {
+                    tracing::warn!(%error, failures, "can't accept connections");
+                }
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Something that may happen often, and that the log tells of now and then.
 #[derive(Default)]
 struct Trouble {
     told: Option<Instant>,
-    failures: u64,
+    times: u64,
 }
 
 impl Trouble {
-    async fn accept(&mut self, listener: &TcpListener) -> TcpStream {
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => return stream,
-                Err(error) => self.note(&error),
-            }
-            sleep(PAUSE).await;
-        }
-    }
-
-    fn note(&mut self, error: &io::Error) {
-        self.failures += 1;
+    /// Takes note that it happened. Returns how often it did since the log told of it, if it is time to tell again.
+    fn happened(&mut self) -> Option<u64> {
+        self.times += 1;
         if self.told.is_some_and(|told| told.elapsed() < TELL) {
-            return;
+            return None;
         }
-        tracing::warn!(%error, failures = self.failures, "can't accept connections");
-        (self.told, self.failures) = (Some(Instant::now()), 0);
+        self.told = Some(Instant::now());
+        Some(std::mem::take(&mut self.times))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_tells_once_a_minute() {
+        let mut trouble = Trouble::default();
+        assert_eq!(trouble.happened(), Some(1));
+        assert_eq!(trouble.happened(), None);
+        advance(TELL).await;
+        assert_eq!(trouble.happened(), Some(2));
+        assert_eq!(trouble.happened(), None);
     }
 }

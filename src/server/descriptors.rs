@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many descriptors are kept for what isn't a client's connection: those to Redis, files, and the
-/// runtime's own.
+/// How many descriptors are kept for what isn't a served connection: those to Redis, files, the runtime's own, and
+/// the client that waits for room.
 const RESERVE: usize = 128;
 
 /// Raises the process's limit on descriptors as far as it may, and returns how many clients' connections fit

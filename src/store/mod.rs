@@ -121,6 +121,9 @@ pub trait Identities: Send + Sync + 'static {
     ) -> impl Future<Output = Result<DeletedIdentities, Error>> + Send;
 }
 
+/// How long [`Health::ready`] waits for the servers of a backend, so that it can say why they aren't there.
+pub const READY_WITHIN: Duration = Duration::from_millis(500);
+
 /// A backend that can say whether it works.
 pub trait Health: Send + Sync + 'static {
     /// Checks that the backend answers and accepts writes.

@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use tokio::time::Instant;
+
 tokio::task_local! {
     static CALL: Outstanding;
 }
@@ -23,9 +25,19 @@ pub struct Outstanding(Arc<State>);
 struct State {
     requests: AtomicUsize,
     abandoned: AtomicBool,
+    end: Option<Instant>,
 }
 
 impl Outstanding {
+    /// Returns no requests yet, of a call that ends at `end` at the latest.
+    #[must_use]
+    pub fn until(end: Instant) -> Self {
+        Self(Arc::new(State {
+            end: Some(end),
+            ..State::default()
+        }))
+    }
+
     /// Runs `work`, and counts its requests here. The work of tasks that it spawns isn't counted.
     pub fn of<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         CALL.scope(self.clone(), work)
@@ -47,6 +59,11 @@ impl Outstanding {
     pub fn any(&self) -> bool {
         self.0.requests.load(Ordering::Acquire) > 0
     }
+}
+
+/// Returns when the call ends at the latest for which this is run, if there is one.
+pub(super) fn end_of_call() -> Option<Instant> {
+    CALL.try_with(|call| call.0.end).ok().flatten()
 }
 
 /// Counts `request` for the call that sends it, if there is one, until it is answered. If the call was

@@ -41,7 +41,7 @@ impl Attempts {
     }
 }
 
-/// Waits for `write`. If its outcome is unknown, calls `again` for `patience` to find out.
+/// Waits for `write`. If its outcome is unknown, calls `again` for another `patience` to find out.
 ///
 /// `again` has to be harmless whatever other callers wrote since `write`: a write that can succeed only once,
 /// or one that changes nothing. A store can't know which writes are harmless, so its callers decide.
@@ -58,11 +58,11 @@ pub async fn until_known<T, F: Future<Output = Result<T, Error>>>(
     mut again: impl FnMut() -> F,
     tells: impl Fn(&T) -> bool,
 ) -> Result<T, Error> {
-    let mut attempts = Attempts::within(patience);
     let mut lost = match write.await {
         Err(Error::Unknown(detail)) => detail,
         outcome => return outcome,
     };
+    let mut attempts = Attempts::within(patience);
     while attempts.another().await {
         match timeout_at(attempts.end, again()).await {
             Ok(Ok(outcome)) if tells(&outcome) => return Ok(outcome),

@@ -20,8 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The commands that a client sends when it opens a connection.
-pub const OPENING: [&str; 6] = ["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO"];
+/// The commands that a client sends when it opens a connection, and while nothing else comes over it.
+pub const OPENING: [&str; 7] = ["HELLO", "CLIENT", "SELECT", "PING", "ROLE", "INFO", "TIME"];
 
 /// A command that is about to be forwarded.
 #[derive(Clone, Debug)]

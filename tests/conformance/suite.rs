@@ -126,6 +126,8 @@ macro_rules! every_case {
                 i7_a_delete_of_a_version_is_done_once,
                 i7_a_delete_spares_what_was_stored_after_it,
                 i7_a_write_is_done_once_however_often_it_is_sent,
+            }
+            lost_answer_races {
                 i7_no_write_is_applied_twice,
             }
             ids {

@@ -7,7 +7,7 @@ use std::{panic, sync::Once, thread};
 use crate::{
     cases::{
         carry_races::*, conditions::*, delete::*, ids::*, invariants::*, lifetime::*,
-        lost_answers::*, races::*, read::*, store::*, users::*,
+        lost_answer_races::*, races::*, read::*, store::*, users::*,
     },
     naive::{Flaw, NaiveBackend},
     run::{QUIET, panic_message},

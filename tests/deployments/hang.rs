@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use testkit::{
-    broker::{Broker, rules},
+    broker::{Broker, request, rules},
     cluster::{self, Cluster, slot},
     redis_tenant::RedisTenant,
     rows::*,
@@ -12,7 +12,10 @@ use testkit::{
     waiting::found,
 };
 use token_broker::tokens::Binding;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 /// How long after the promotion no call fails any more.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -120,4 +123,43 @@ async fn callers_of_any_patience_follow_the_sentinels_within_a_second() {
     sentinels.servers[primary].pause();
     sentinels.successor_of(primary).await;
     callers.are_served().await;
+}
+
+/// Writes that wait for replicas have connections of their own. When another server takes over, nothing spins that
+/// waits for a connection to the old primary: it would keep the threads from all other work.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_thread_is_kept_busy_when_another_server_takes_over_from_writes_that_wait() {
+    let sentinels = Sentinels::start(&sentinel::Options::default());
+    let primary = sentinels.settled().await;
+    let tenant = RedisTenant::on(&sentinels).with("durability", "replicated");
+    let broker = tenant.broker();
+    let mut callers = JoinSet::new();
+    for number in 0..24 {
+        let (broker, key) = (broker.clone(), key(&format!("s{number}"), "p"));
+        callers.spawn(async move {
+            loop {
+                let stored = broker.store(request(&key, &row("u", "at")));
+                _ = tokio::time::timeout(Duration::from_secs(2), stored).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+    let (longest, seen) = watch::channel(Duration::ZERO);
+    callers.spawn(async move {
+        loop {
+            let begun = Instant::now();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            longest.send_if_modified(|longest| {
+                let is_longer = begun.elapsed() > *longest;
+                *longest = begun.elapsed().max(*longest);
+                is_longer
+            });
+        }
+    });
+    sentinels.servers[primary].pause();
+    sentinels.successor_of(primary).await;
+    let promoted = Instant::now();
+    tokio::time::sleep_until((promoted + 3 * RECOVERY).into()).await;
+    let longest = *seen.borrow();
+    assert!(longest < RECOVERY, "a pause of 10 ms took {longest:?}");
 }

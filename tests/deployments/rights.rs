@@ -157,8 +157,9 @@ const OF_CLUSTERS: [&str; 3] = ["+asking", "+cluster|slots", "+cluster|nodes"];
 /// The rights that make reads of sessions cheap. `tests/redis/sessions.rs` has what happens without them.
 const OF_SPEED: [&str; 2] = ["+multi", "+exec"];
 
-/// The rights that only some settings need.
-const OF_STARTS: [&str; 2] = ["+select", "+wait"];
+/// The rights that only some settings need, and the one that tells how late a write may begin
+/// (`tests/redis/late.rs`).
+const OF_STARTS: [&str; 3] = ["+select", "+wait", "+time"];
 
 #[tokio::test]
 async fn each_right_of_the_broker_is_needed() {

@@ -122,6 +122,20 @@ def test_help_and_version_are_not_mistakes():
     assert run("--version").stdout == f"token-broker {version()}\n"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--check-config"]])
+def test_what_cannot_be_printed_is_no_success(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stdout=full, timeout=5)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [["--listen", "nonsense"], ["check", "--backend", "memory"]])
+def test_the_exit_code_is_the_same_where_messages_cannot_be_printed(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stderr=full, timeout=5)
+    assert done.returncode == 2
+
+
 def version() -> str:
     """Returns the version in the workspace's manifest."""
     manifest = (ROOT / "Cargo.toml").read_text()

@@ -17,4 +17,5 @@ mod minute;
 mod raw;
 mod requests;
 mod resets;
+mod room;
 mod target;

@@ -29,6 +29,7 @@ mod failures;
 mod foreign;
 mod grace;
 mod identities;
+mod lost_record;
 mod moving;
 mod newer_rows;
 mod old_tenant;

@@ -88,7 +88,8 @@ async fn blind(tenant: &OldTenant, mut command: Command) -> Fate {
         .unwrap()
         .parse()
         .unwrap();
-    for (key, sha) in [(3, 1), (4, 2)] {
+    // The first argument says how late the script may begin.
+    for (key, sha) in [(3, 2), (4, 3)] {
         const SHA: &str =
             "local v = redis.call('GET', KEYS[1]); return v and redis.sha1hex(v) or ''";
         let held = [SHA.as_bytes(), b"1", &command.args[key]];
@@ -116,7 +117,7 @@ async fn a_script_that_does_not_check_is_noticed() {
         let proxy = RespProxy::start(tenant.redis.port(), move |command| {
             let (tenant, json) = (std::sync::Arc::clone(&inner), json.clone());
             async move {
-                if command.name().starts_with("EVAL") && command.args.len() > 9 {
+                if command.name().starts_with("EVAL") && command.args.len() > 10 {
                     tenant.set(&format!("{P}{key}"), &json).await;
                 }
                 blind(&tenant, command).await

@@ -1,7 +1,7 @@
 //! I10: members of an index that lie outside of the tenant are ignored and counted. The keys that
 //! they name are never touched.
 
-use crate::monitor::Monitor;
+use crate::monitor::{Command, Monitor};
 use testkit::{
     broker::Broker, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*,
     snapshot::Snapshot,
@@ -105,7 +105,8 @@ async fn i10_foreign_members_are_ignored_and_counted() {
         broker.backend().foreign_members() > 0,
         "I10: foreign members aren't counted"
     );
-    for command in commands.iter().filter(|command| command.in_script) {
+    let with_keys = |command: &&Command| command.in_script && command.verb != "TIME";
+    for command in commands.iter().filter(with_keys) {
         let touched = &command.args[0];
         assert!(
             touched.starts_with(&tenant.prefix()),

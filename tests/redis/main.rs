@@ -21,6 +21,7 @@ mod endpoints;
 mod foreign;
 mod indexes;
 mod interrupted;
+mod late;
 mod layout;
 mod lifetimes;
 mod listing;

@@ -11,7 +11,11 @@ use testkit::{
     redis_tenant::RedisTenant,
     rows::*,
 };
-use token_broker::{store::FullStore, tokens::Binding};
+use token_broker::{
+    store::FullStore,
+    tokens::{Binding, Precondition},
+};
+use tokio::task::JoinSet;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -105,4 +109,32 @@ async fn a_slow_server_keeps_its_connections() {
     assert!(call.await.unwrap().is_ok());
     served_again(&broker, Duration::from_secs(2)).await;
     assert_eq!(proxy.accepted(), before, "no connection was replaced");
+}
+
+/// With a single server and the usual settings, the first attempt takes as long as a call waits for a connection. Whoever
+/// has more time gets another attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_over_a_silent_connection_is_sent_again() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let proxy = HalfOpen::start(server.port()).await;
+    let broker = tenant.at_port(proxy.port()).broker();
+    let (key, all) = (key("s", "p"), Binding::default());
+    let version = broker.put(&key, &row("u", "at")).await;
+    served_again(&broker, Duration::from_secs(5)).await;
+
+    assert!(proxy.freeze(usize::MAX) > 0);
+    let reads: JoinSet<_> = (0..20)
+        .map(|_| {
+            let (broker, key, all) = (broker.clone(), key.clone(), all.clone());
+            async move { broker.get(&key, &all).await.map(drop) }
+        })
+        .collect();
+    let newer = row("u", "newer");
+    let (written, read) = tokio::join!(
+        broker.put_if(&key, &newer, Precondition::Version(version)),
+        reads.join_all(),
+    );
+    assert!(written.is_ok(), "{written:?}");
+    assert!(read.iter().all(Result::is_ok), "{read:?}");
 }

@@ -35,7 +35,8 @@ settings! {
         /// Maximum size of all requests and answers in memory, in bytes; one connection may have a
         /// quarter of it
         max_bytes_in_flight: usize = number(1..=LARGEST).default("134217728");
-        /// Maximum number of connections; further connections wait to be accepted
+        /// Maximum number of connections; for further ones, connections without calls are asked to
+        /// make room
         max_connections: usize = number(1..=1_000_000).default("4096");
         /// How long a call may take, even if its caller allows more. The caller then has as long again
         /// to read the answer

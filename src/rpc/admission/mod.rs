@@ -127,6 +127,17 @@ impl Admission {
         self.0.migrating.store(false, Ordering::Release);
     }
 
+    /// Refuses all further calls as [`Error::Migrating`], until [`Admission::open`].
+    pub fn close(&self) {
+        self.0.migrating.store(true, Ordering::Release);
+    }
+
+    /// Whether calls are admitted.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.0.migrating.load(Ordering::Acquire)
+    }
+
     /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> CallLimits {
@@ -193,6 +204,12 @@ impl Share {
     pub fn admit_aside(&self, places: &SidePlaces) -> Result<Aside, Error> {
         let _places = taken(&self.aside, &places.0, 1)?;
         Ok(Aside { _places })
+    }
+
+    /// Returns how many calls of this connection are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.calls.used()
     }
 
     /// Returns whether an answer has been leaving since the last call but one of this method.

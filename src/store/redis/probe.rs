@@ -52,8 +52,8 @@ impl RedisStore {
         let mut scan = redis::cmd("SCAN");
         scan.arg(0).arg("MATCH").arg(&key).arg("COUNT").arg(1);
         let mut needed = vec![
-            ("EVAL", scripts.probe.by_source(&[&key], &[])),
-            ("EVALSHA", scripts.probe.by_hash(&[&key], &[])),
+            ("EVAL", scripts.probe.by_source(b"", &[&key], &[])),
+            ("EVALSHA", scripts.probe.by_hash(b"", &[&key], &[])),
             ("SCAN", scan),
         ];
         needed.extend(TRANSACTION.map(|name| (name, redis::cmd(name))));

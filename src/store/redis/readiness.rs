@@ -18,6 +18,8 @@ static CAN_WRITE: LazyLock<Script> =
 /// Returns [`Error::Unavailable`] if no write can work until an operator helps.
 pub(super) async fn writes_work(link: &Link, key: &str) -> Result<(), Error> {
     let keys = [key];
-    link.read(&CAN_WRITE.by_source(&keys, &[])).await?;
-    link.read(&CAN_WRITE.by_hash(&keys, &[])).await.map(drop)
+    link.read(&CAN_WRITE.by_source(b"", &keys, &[])).await?;
+    link.read(&CAN_WRITE.by_hash(b"", &keys, &[]))
+        .await
+        .map(drop)
 }

@@ -53,8 +53,8 @@ scripts! {
     keep_lease: "maintenance/keep_lease.lua",
     /// Notes that the migration is complete.
     complete: "maintenance/complete.lua",
-    /// Sets the expiry of a user's index again.
-    expire_index: "maintenance/expire_index.lua",
+    /// Gives a user's index the expiry that it has by the grace period.
+    settle_index: "maintenance/settle_index.lua",
     /// Checks that a row is in its indexes.
     check_row: "maintenance/check_row.lua",
     /// Checks the members of an index.
@@ -78,17 +78,18 @@ impl Script {
         }
     }
 
-    /// Returns the command that calls the script by its hash.
+    /// Returns the command that calls the script by its hash. `latest` is the latest moment at which it may begin, as
+    /// `lib.lua` takes it.
     #[must_use]
-    pub fn by_hash(&self, keys: &[&str], args: &[&[u8]]) -> Cmd {
-        call("EVALSHA", &self.sha, keys, args)
+    pub fn by_hash(&self, latest: &[u8], keys: &[&str], args: &[&[u8]]) -> Cmd {
+        call("EVALSHA", &self.sha, latest, keys, args)
     }
 
     /// Returns the command that sends the whole script, for a server that doesn't know the hash. Afterwards
     /// the server knows it.
     #[must_use]
-    pub fn by_source(&self, keys: &[&str], args: &[&[u8]]) -> Cmd {
-        call("EVAL", self.source, keys, args)
+    pub fn by_source(&self, latest: &[u8], keys: &[&str], args: &[&[u8]]) -> Cmd {
+        call("EVAL", self.source, latest, keys, args)
     }
 }
 
@@ -104,12 +105,12 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    pub(super) fn by_hash(&self) -> Cmd {
-        self.script.by_hash(&self.keys, &self.args)
+    pub(super) fn by_hash(&self, latest: &[u8]) -> Cmd {
+        self.script.by_hash(latest, &self.keys, &self.args)
     }
 
-    pub(super) fn by_source(&self) -> Cmd {
-        self.script.by_source(&self.keys, &self.args)
+    pub(super) fn by_source(&self, latest: &[u8]) -> Cmd {
+        self.script.by_source(latest, &self.keys, &self.args)
     }
 }
 
@@ -124,12 +125,13 @@ pub fn sha1_hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn call(verb: &str, script: &str, keys: &[&str], args: &[&[u8]]) -> Cmd {
+fn call(verb: &str, script: &str, latest: &[u8], keys: &[&str], args: &[&[u8]]) -> Cmd {
     let mut cmd = redis::cmd(verb);
     cmd.arg(script).arg(keys.len());
     for key in keys {
         cmd.arg(*key);
     }
+    cmd.arg(latest);
     for arg in args {
         cmd.arg(*arg);
     }

@@ -10,6 +10,7 @@ pub mod invariants;
 pub mod lifetime;
 pub mod limits;
 pub mod listing;
+pub mod lost_answer_races;
 pub mod lost_answers;
 pub mod model;
 pub mod races;

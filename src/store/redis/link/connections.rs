@@ -2,7 +2,8 @@
 //! caller at a time.
 //!
 //! Each shared connection has a task. It connects, watches the connection, and connects again, however many callers
-//! wait. After failures it pauses, longer each time, so that many brokers don't overload a server that comes back.
+//! wait. While the server can't be connected to, one of the tasks at a time tries again. It pauses, longer each time, so
+//! that many brokers don't overload a server that comes back.
 
 use std::{
     fmt,
@@ -12,7 +13,10 @@ use std::{
 
 use bb8_redis::bb8::Pool;
 use tokio::{
-    sync::watch::{Receiver, Sender},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        watch::{Receiver, Sender},
+    },
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -90,6 +94,8 @@ pub struct Dial {
     timeout: Duration,
     last_failure: LastFailure,
     silence: OnSilence,
+    /// Whoever has failed takes the turn to try again.
+    turn: Arc<Semaphore>,
     /// Tells all that wait for the next attempt when one has succeeded.
     success: Sender<()>,
     succeeded: Receiver<()>,
@@ -123,6 +129,7 @@ impl Connections {
             timeout: sizes.timeout,
             last_failure: LastFailure::default(),
             silence,
+            turn: Arc::new(Semaphore::new(1)),
             succeeded: success.subscribe(),
             success,
         };
@@ -169,8 +176,10 @@ impl Connections {
 /// Keeps a connection of `lane` open as long as the server is the primary.
 async fn keep(lane: Arc<Lane>, at: usize, mut dial: Dial) {
     let (mut failures, mut short_lives) = (0, 0);
+    let mut turn = None;
     while let Some(connected) = dial.connect().await {
         let begun = Instant::now();
+        drop(turn.take());
         let error = match connected {
             Ok(connection) => {
                 lane.set(at, Some(connection.clone()));
@@ -183,7 +192,7 @@ async fn keep(lane: Arc<Lane>, at: usize, mut dial: Dial) {
         match error.is_none() && begun.elapsed() > SHORT {
             true => (failures, short_lives) = (0, 0),
             false => {
-                dial.pause(failures, error.as_ref()).await;
+                turn = dial.pause(failures, error.as_ref()).await;
                 failures += 1;
                 short_lives += u32::from(error.is_none());
                 if short_lives == SHORT_LIVES {
@@ -229,16 +238,25 @@ impl Dial {
         finding
     }
 
-    /// Waits before the next attempt, after this many failures before `error`. Ends when another attempt to connect to
-    /// the server has succeeded, or the server isn't the primary any more.
-    pub async fn pause(&mut self, failures: u32, error: Option<&ConnectError>) {
+    /// Waits for the turn to try again and then for a while, after this many failures before `error`. Ends when another
+    /// attempt to connect to the server has succeeded, or the server isn't the primary any more. The turn has to be held
+    /// until the next attempt is over.
+    pub async fn pause(
+        &mut self,
+        failures: u32,
+        error: Option<&ConnectError>,
+    ) -> Option<OwnedSemaphorePermit> {
         let pause = Duration::from_millis(rand::random_range(PAUSE) << failures.min(LONGEST));
         let pause = match error.and_then(|error| error.at_fault) {
             Some(_) => pause.max(SETTING),
             None => pause,
         };
-        let Some(primary) = self.primary.upgrade() else {
-            return;
+        let primary = self.primary.upgrade()?;
+        let turn = Arc::clone(&self.turn);
+        let paused = async {
+            let turn = turn.acquire_owned().await.ok();
+            sleep(pause).await;
+            turn
         };
         let succeeded = async {
             match error {
@@ -248,9 +266,9 @@ impl Dial {
             }
         };
         tokio::select! {
-            () = sleep(pause) => {}
-            () = succeeded => {}
-            () = primary.over() => {}
+            turn = paused => turn,
+            () = succeeded => None,
+            () = primary.over() => None,
         }
     }
 

@@ -147,6 +147,7 @@ impl ManageConnection for Manager {
     async fn connect(&self) -> Result<Watched, ConnectError> {
         let end = Instant::now() + self.patience + Duration::from_secs(1);
         let (mut dial, mut failures) = (self.dial.clone(), 0);
+        let mut turn = None;
         loop {
             let up = async {
                 tokio::select! {
@@ -155,12 +156,18 @@ impl ManageConnection for Manager {
                 }
             };
             let is_up = timeout_at(end, up).await.is_ok();
-            let connected = match is_up {
-                true => dial.connect().await,
-                false => dial.last_failure().map(Err),
+            if !is_up {
+                let error = dial.last_failure();
+                return Err(error.unwrap_or_else(|| ConnectError::passing("no connection in time")));
+            }
+            // If another server is the primary now, there is nothing to wait for here.
+            let connected = dial.connect().await;
+            drop(turn.take());
+            let Some(connected) = connected else {
+                return Err(ConnectError::passing("another server became the primary"));
             };
             let error = match connected {
-                Some(Ok(connection)) => {
+                Ok(connection) => {
                     let watched = connection.clone();
                     let watch = async move {
                         // One caller holds it, who needs another one.
@@ -170,13 +177,12 @@ impl ManageConnection for Manager {
                     };
                     return Ok(Watched::new(connection, watch));
                 }
-                Some(Err(error)) => error,
-                None => ConnectError::passing("another server became the primary"),
+                Err(error) => error,
             };
-            if !is_up || Instant::now() > end {
+            if Instant::now() > end {
                 return Err(error);
             }
-            dial.pause(failures, Some(&error)).await;
+            turn = dial.pause(failures, Some(&error)).await;
             failures += 1;
         }
     }

@@ -4,9 +4,12 @@ use std::iter;
 
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
-use crate::store::redis::{
-    link::wire::{Connection, ErrorClass},
-    scripts::{Call, Script},
+use crate::store::{
+    outstanding,
+    redis::{
+        link::wire::{Connection, ErrorClass},
+        scripts::{Call, Script},
+    },
 };
 
 /// What a request does to the data.
@@ -41,6 +44,7 @@ pub struct Channel<H> {
     connection: Connection,
     /// What is held until Redis has answered, also if the caller leaves earlier.
     held: Option<H>,
+    effect: Effect,
     /// The command that follows each request. Its answer comes last.
     then: Option<Cmd>,
 }
@@ -69,10 +73,12 @@ impl Request<'_> {
         match self {
             Self::Cmd(cmd) => channel.one(cmd.clone()).await,
             Self::Script(script, keys, args) => {
-                match channel.one(script.by_hash(keys, args)).await {
+                let call = script.by_hash(&channel.latest(), keys, args);
+                match channel.one(call).await {
                     // Nothing was done. Redis was restarted, or another server took over.
                     Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                        channel.one(script.by_source(keys, args)).await
+                        let call = script.by_source(&channel.latest(), keys, args);
+                        channel.one(call).await
                     }
                     answer => answer,
                 }
@@ -80,14 +86,18 @@ impl Request<'_> {
             Self::Cmds(cmds) => channel.all(cmds.to_vec()).await,
             Self::Transaction(cmds) => channel.transaction(cmds).await,
             Self::Calls(calls) => {
-                let mut answers = channel
-                    .all(calls.iter().map(Call::by_hash).collect())
-                    .await?;
+                let latest = channel.latest();
+                let all = calls.iter().map(|call| call.by_hash(&latest)).collect();
+                let mut answers = channel.all(all).await?;
                 let unknown: Vec<_> = (0..calls.len())
                     .filter(|&at| is_unknown_script(&answers[at]))
                     .collect();
                 if !unknown.is_empty() {
-                    let again = unknown.iter().map(|&at| calls[at].by_source()).collect();
+                    let again = {
+                        let latest = channel.latest();
+                        let unknown = unknown.iter().map(|&at| calls[at].by_source(&latest));
+                        unknown.collect()
+                    };
                     let mut again = channel.all(again).await?;
                     if again.len() > unknown.len() {
                         // The second answer to the command that follows replaces the first one.
@@ -142,12 +152,22 @@ impl Request<'_> {
 }
 
 impl<H: Send + 'static> Channel<H> {
-    /// Returns a channel over `connection`. Each request over it holds `held`, and is followed by `then`.
-    pub fn new(connection: Connection, held: H, then: Option<Cmd>) -> Self {
+    /// Returns a channel over `connection`, for requests with this effect. Each of them holds `held`, and is followed
+    /// by `then`.
+    pub fn new(connection: Connection, held: H, effect: Effect, then: Option<Cmd>) -> Self {
         Self {
             connection,
             held: Some(held),
+            effect,
             then,
+        }
+    }
+
+    /// Returns the latest moment at which a script may begin, as `lib.lua` takes it. It doesn't matter for reads.
+    fn latest(&self) -> Vec<u8> {
+        match self.effect {
+            Effect::Reads => Vec::new(),
+            Effect::Writes => self.connection.latest(outstanding::end_of_call()),
         }
     }
 

@@ -36,7 +36,7 @@ impl Link {
         effect: Effect,
         request: Request<'_>,
     ) -> Result<Vec<Value>, Error> {
-        let end = Instant::now() + self.patience;
+        let mut end = Instant::now() + self.patience;
         let replicas = self.shared.replicas.as_ref();
         let replicas = replicas.filter(|_| effect == Effect::Writes);
         let mut importing = None;
@@ -45,12 +45,12 @@ impl Link {
             let (primary, answer) = match (replicas, importing.take()) {
                 (Some(replicas), _) => self.send_exclusively(replicas, request, end).await?,
                 (None, Some((primary, connection))) => {
-                    (primary, send(connection, (), request).await)
+                    (primary, send(connection, (), effect, request).await)
                 }
                 (None, None) => {
                     let traffic = request.traffic(effect);
                     let (primary, connection, place) = self.connection(traffic, end).await?;
-                    (primary, send(connection, place, request).await)
+                    (primary, send(connection, place, effect, request).await)
                 }
             };
             let error = match (answer, replicas) {
@@ -66,6 +66,10 @@ impl Link {
             }
             if request.is_dispensable() && class.is_not_applied() {
                 return Ok(Vec::new());
+            }
+            if tries == 1 && class == ErrorClass::Silent {
+                // The first attempt may have taken all the time.
+                end = end.max(Instant::now() + self.patience.min(self.shared.sizes.timeout));
             }
             // An answer that is too large for Redis' limits ends the connection, which others use too.
             let ends_each = class == ErrorClass::Ended
@@ -232,7 +236,8 @@ impl Link {
             }
             let connection = watched.connection.clone();
             let held = (watched, turn);
-            let mut channel = Channel::new(connection, held, Some(replicas.wait()));
+            let wait = Some(replicas.wait());
+            let mut channel = Channel::new(connection, held, Effect::Writes, wait);
             let answer = counted(request.send(&mut channel)).await;
             return Ok((primary, answer));
         }
@@ -242,7 +247,9 @@ impl Link {
 async fn send<H: Send + 'static>(
     connection: Connection,
     held: H,
+    effect: Effect,
     request: Request<'_>,
 ) -> RedisResult<Vec<Value>> {
-    counted(request.send(&mut Channel::new(connection, held, None))).await
+    let mut channel = Channel::new(connection, held, effect, None);
+    counted(request.send(&mut channel)).await
 }

@@ -1,9 +1,9 @@
 //! Watching a connection, whoever waits for an answer over it.
 //!
 //! A caller that leaves early learns nothing about a connection, and one that waits long learns it late. Therefore
-//! each connection has a watch of its own. When nothing has come for a while, it asks the server for its role. Any
+//! each connection has a watch of its own. When nothing has come for a while, it asks the server for the time. Any
 //! byte that comes shows that the connection works, also a part of a large answer, or the answer to an earlier
-//! request.
+//! request. The time matters, too: it tells how late a request may begin.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::wire::Connection;
+use super::wire::{Connection, Life};
 
 /// Into how many parts the time for an answer is divided. After one part without a byte the server is asked; it is
 /// found silent within two parts more than the time for an answer.
@@ -69,10 +69,11 @@ async fn look(connection: &Connection) -> Finding {
     let part = (connection.timeout() / PARTS).max(Duration::from_millis(1));
     loop {
         tokio::select! {
-            () = life.over() => return Finding::Ended,
+            () = life.over() => return over(life),
             () = sleep(part) => {}
         }
-        if !life.was_heard()
+        let is_stale = connection.state().clock().is_stale();
+        if (!life.was_heard() || is_stale)
             && let Some(finding) = asked(connection, part).await
         {
             return finding;
@@ -80,18 +81,30 @@ async fn look(connection: &Connection) -> Finding {
     }
 }
 
+fn over(life: &Life) -> Finding {
+    match life.is_silent() {
+        true => Finding::Silent,
+        false => Finding::Ended,
+    }
+}
+
 /// Asks the server, and waits until anything comes. Returns what is wrong, if something is.
 async fn asked(connection: &Connection, part: Duration) -> Option<Finding> {
     let life = connection.state().life();
-    let answer = connection.clone().answers(vec![redis::cmd("ROLE")]);
+    let answer = connection.clone().answers(vec![redis::cmd("TIME")]);
     tokio::pin!(answer);
     let mut silent = Duration::ZERO;
     let finding = loop {
         let begun = Instant::now();
         tokio::select! {
             biased;
-            () = life.over() => break Some(Finding::Ended),
-            _ = &mut answer => break None,
+            () = life.over() => break Some(over(life)),
+            answer = &mut answer => {
+                if let Some(time) = answer.ok().and_then(|mut answers| answers.pop()) {
+                    connection.state().tell_time(time);
+                }
+                break None;
+            }
             () = sleep(part) => {}
         }
         if life.was_heard() {

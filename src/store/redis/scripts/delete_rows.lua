@@ -9,7 +9,7 @@ listen(3)
 local lineage = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
 local index, prefix, user = KEYS[1], ARGV[1], ARGV[2]
-local grace = redis.call('EXISTS', KEYS[2]) == 1
+local grace = is_grace(KEYS[2], prefix)
 local rows, found = prefix .. 'upstream:', {}
 -- Everything that may end the script comes before the first write.
 for i = 3, #KEYS do

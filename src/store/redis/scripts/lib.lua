@@ -1,6 +1,16 @@
 -- What the scripts share. This file is put in front of each of them. No script decodes JSON: its parser and the
 -- broker's would disagree about what can be read. A script reads the head of a row, and is told the rest.
 
+-- A script's first argument, before those that its own comment lists: the latest time at which it may begin, in
+-- microseconds of this server's clock, or '' if it doesn't matter. A request can arrive long after the broker has given
+-- it up, and others may have written meanwhile.
+local latest = table.remove(ARGV, 1)
+if latest and latest ~= '' then
+  local time = redis.call('TIME')
+  local now = time[1] .. string.format('%06d', time[2])
+  if tonumber(now) > tonumber(latest) then return redis.error_reply('LATE ' .. now) end
+end
+
 -- How many random members of an index one write looks at, to remove those whose row is gone. Each write adds
 -- one member at most, so that in the long run at most a quarter of an index is dead.
 local PROBES = 4
@@ -102,6 +112,13 @@ end
 local function user_index(prefix, row)
   if row.user == '' then return nil end
   return prefix .. 'user:upstream:' .. encode(row.user)
+end
+
+-- Whether other software may write to the tenant (M7): its grace period is open, or there is no note of a migration,
+-- so that nobody knows. What is missing never counts as the end of the period. A script calls this before its first
+-- write, like `ensure_local`.
+local function is_grace(mark, prefix)
+  return redis.call('EXISTS', mark) == 1 or redis.call('EXISTS', prefix .. 'broker:migration') == 0
 end
 
 -- Sets the expiry of an index that has none, unless a member needs the index to stay (I5). Removes the

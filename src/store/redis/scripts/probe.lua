@@ -9,7 +9,7 @@ for _, command in ipairs({
   -- A key that can't be deleted ends by itself.
   { 'SET', key, '1' }, { 'PERSIST', key }, { 'PEXPIRE', key, 1000 },
   { 'GET', key }, { 'GETRANGE', key, 0, 0 }, { 'MGET', key }, { 'STRLEN', key }, { 'EXISTS', key }, { 'TYPE', key },
-  { 'PTTL', key },
+  { 'PTTL', key }, { 'TIME' },
   { 'DEL', key },
 }) do
   local answer = redis.pcall(unpack(command))

@@ -41,7 +41,12 @@ impl Facts {
             info.arg(section);
             info
         };
-        let cmds = vec![redis::cmd("ROLE"), info("server"), info("replication")];
+        let cmds = vec![
+            redis::cmd("ROLE"),
+            info("server"),
+            info("replication"),
+            redis::cmd("TIME"),
+        ];
         let gone = |_| ConnectError::passing(format!("{address}: the connection ended"));
         let answers = connection.send_all(cmds).await.map_err(gone)?;
         let mut answers = answers.into_iter();
@@ -54,6 +59,9 @@ impl Facts {
             _ => Value::Nil,
         };
         let (server, replication) = (reply::info(next()?), reply::info(next()?));
+        connection
+            .state()
+            .tell_time(answers.next().unwrap_or(Value::Nil));
         let field = |name: &str| server.get(name).cloned();
         Ok(Self {
             role: String::from_redis_value(role).unwrap_or_default(),

@@ -9,10 +9,15 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
-use tokio::{task::AbortHandle, time::timeout};
+use redis::{
+    Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection,
+};
+use tokio::{
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
 
-use super::{Opened, error_class::ErrorClass, finished::Finished, life::Life};
+use super::{Opened, clock::Clock, error_class::ErrorClass, finished::Finished, life::Life};
 
 /// A connection. Clones share it. It ends when the last clone is dropped.
 #[derive(Clone, Debug)]
@@ -28,6 +33,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct ConnectionState {
     life: Arc<Life>,
+    clock: Clock,
     is_replica: AtomicBool,
     driver: AbortHandle,
 }
@@ -37,6 +43,7 @@ impl Connection {
     pub fn new(opened: Opened, timeout: Duration) -> Self {
         let state = ConnectionState {
             life: opened.life,
+            clock: Clock::default(),
             is_replica: AtomicBool::new(false),
             driver: opened.driver,
         };
@@ -57,6 +64,18 @@ impl Connection {
     /// Returns how long an answer may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Returns the latest moment at which a request that is sent now may begin, in microseconds of the server's clock,
+    /// for scripts: when nobody waits for the answer any more, and at `end` at the latest. Returns nothing if the
+    /// server's clock is unknown.
+    pub fn latest(&self, end: Option<Instant>) -> Vec<u8> {
+        let given_up = Instant::now() + self.timeout;
+        let latest = end.map_or(given_up, |end| end.min(given_up));
+        let micros = self.state.clock.at(latest);
+        micros
+            .map(|micros| micros.to_string().into_bytes())
+            .unwrap_or_default()
     }
 
     /// Returns the state, which the clones share.
@@ -91,7 +110,7 @@ impl Connection {
     /// that Redis gave.
     pub async fn send_all(&mut self, cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let answers = timeout(self.timeout, self.clone().answers(cmds)).await;
-        answers.unwrap_or_else(|_| Err(silence()))
+        answers.unwrap_or_else(|_| Err(self.silence()))
     }
 
     /// Sends commands like [`Connection::send_all`]. What is `held` is held until Redis has answered or the
@@ -106,7 +125,7 @@ impl Connection {
         let exchange = Finished::new(async move { (connection.answers(cmds).await, held) });
         match timeout(self.timeout, exchange).await {
             Ok((answers, held)) => (answers, Some(held)),
-            Err(_) => (Err(silence()), None),
+            Err(_) => (Err(self.silence()), None),
         }
     }
 
@@ -133,6 +152,12 @@ impl Connection {
         answers
     }
 
+    /// Returns the error for an answer that didn't come in time.
+    fn silence(&self) -> RedisError {
+        self.state.life.waited_in_vain();
+        io::Error::from(io::ErrorKind::TimedOut).into()
+    }
+
     async fn pipeline(&mut self, cmds: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let mut pipeline = Pipeline::new();
         for cmd in cmds {
@@ -154,15 +179,23 @@ impl Connection {
     }
 }
 
-/// Returns the error for an answer that didn't come in time.
-fn silence() -> RedisError {
-    io::Error::from(io::ErrorKind::TimedOut).into()
-}
-
 impl ConnectionState {
     /// Returns what is known about the connection apart from its answers.
     pub fn life(&self) -> &Arc<Life> {
         &self.life
+    }
+
+    /// Returns what is known of the server's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Takes note of the server's answer to TIME.
+    pub fn tell_time(&self, answer: Value) {
+        if let Ok((seconds, micros)) = <(u64, u64)>::from_redis_value(answer) {
+            self.clock
+                .set(seconds.saturating_mul(1_000_000).saturating_add(micros));
+        }
     }
 
     /// Ends the connection now. Callers that wait for an answer get an error.
@@ -187,6 +220,12 @@ impl ConnectionState {
         let Some(error) = error else {
             return;
         };
+        // A script that came too late says what the server's clock says.
+        if let ("LATE", Some(now)) = (error.code().unwrap_or_default(), error.detail())
+            && let Ok(now) = now.parse()
+        {
+            self.clock.set(now);
+        }
         let is_over = match ErrorClass::of(error) {
             // The server was demoted.
             ErrorClass::Demoted => !self.is_replica.load(Ordering::Relaxed),

@@ -59,7 +59,8 @@ impl ErrorClass {
             "READONLY" | "MASTERDOWN" => Self::Demoted,
             "MOVED" => Self::Moved(redirection(error)),
             "ASK" => Self::Ask(redirection(error)),
-            "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "BUSY" => Self::Passing,
+            // `LATE` is the answer of a script of the broker's that arrived too late.
+            "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "BUSY" | "LATE" => Self::Passing,
             "NOREPLICAS" => Self::TooFewReplicas,
             "NOAUTH" | "WRONGPASS" => Self::Unauthenticated,
             "WRONGTYPE" => Self::WrongType,
@@ -160,6 +161,7 @@ mod tests {
                 ErrorClass::Passing,
             ),
             ("CLUSTERDOWN Hash slot not served", ErrorClass::Passing),
+            ("LATE 1795712203000000", ErrorClass::Passing),
             (
                 "LOADING Redis is loading the dataset in memory",
                 ErrorClass::Passing,

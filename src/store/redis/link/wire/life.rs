@@ -11,6 +11,7 @@ pub struct Life {
     over: Notify,
     heard: AtomicBool,
     is_doubtful: AtomicBool,
+    is_silent: AtomicBool,
 }
 
 impl Life {
@@ -24,6 +25,20 @@ impl Life {
         if !self.is_over.swap(true, Ordering::Relaxed) {
             self.over.notify_one();
         }
+    }
+
+    /// Takes note that a request waited in vain for as long as an answer may take. If nothing else came either, the
+    /// connection has to be replaced.
+    pub fn waited_in_vain(&self) {
+        if self.is_doubtful() {
+            self.is_silent.store(true, Ordering::Relaxed);
+            self.end();
+        }
+    }
+
+    /// Whether the connection was replaced because nothing came.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.load(Ordering::Relaxed)
     }
 
     /// Waits until the connection has to be replaced. Only one task may wait.

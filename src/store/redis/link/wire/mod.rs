@@ -1,6 +1,7 @@
 //! Making one connection to one server: from an address to a [`Connection`] that is logged in.
 
 mod at_fault;
+mod clock;
 mod connect_error;
 mod connection;
 mod diagnose;

@@ -1,0 +1,173 @@
+//! Tests a broker whose connections are all taken: those without calls make room for new ones.
+
+use std::time::Duration;
+
+use testkit::{
+    broker_process::{BrokerProcess, program},
+    waiting::until,
+};
+use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
+use tokio::{
+    net::TcpStream,
+    task::{JoinHandle, spawn_blocking},
+    time::{sleep, timeout},
+};
+use tonic::{Code, transport::Channel};
+
+use crate::{
+    raw::{DATA, END_STREAM, GOAWAY, Raw, broker_path, in_grpc},
+    target::{SMALL, get},
+};
+
+/// What the log says when there is no place for a connection.
+const FULL: &str = "max-connections is reached";
+/// Longer than a connection has to be without calls before it is asked to go, and the time that it then has.
+const LONG_IDLE: Duration = Duration::from_millis(1_800);
+
+/// How long a client waits, which the idle timeout is longer than.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Starts a broker with so many places for connections, none of which is taken.
+async fn broker(places: usize) -> BrokerProcess {
+    let places = places.to_string();
+    let args = ["--backend", "memory", "--max-connections", &places];
+    let broker = BrokerProcess::start(&[&args[..], &["--call-timeout", "15s"]].concat());
+    broker.serving().await;
+    broker
+}
+
+/// Asks for `liveness` as a probe of Kubernetes does, over a connection of its own. Returns whether it is SERVING.
+fn probe(broker: &BrokerProcess) -> JoinHandle<bool> {
+    let address = broker.address().to_string();
+    spawn_blocking(move || {
+        let mut health = program();
+        health.args(["health", "--service", "liveness", "--timeout", "10s"]);
+        health
+            .args(["--addr", &address])
+            .status()
+            .unwrap()
+            .success()
+    })
+}
+
+/// Makes a call, which must be answered.
+async fn calls(client: &mut TokenBrokerClient<Channel>) {
+    let answer = timeout(PATIENCE, client.get(get(SMALL, "p"))).await;
+    let answer = answer.expect("the call is answered in time");
+    assert_eq!(answer.unwrap_err().code(), Code::NotFound);
+}
+
+/// Clients that keep connections open without calling don't keep a probe out, and notice nothing. The log says once
+/// that all places are taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_make_room() {
+    let broker = broker(8).await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = broker.client().await;
+        calls(&mut client).await;
+        clients.push(client);
+    }
+    for _ in 0..2 {
+        assert!(probe(&broker).await.unwrap(), "{}", broker.log());
+        for client in &mut clients {
+            calls(client).await;
+        }
+    }
+    assert_eq!(broker.log().matches(FULL).count(), 1, "{}", broker.log());
+}
+
+/// Connections with calls or streams keep their places, however long a new client waits. Its turn comes when one of
+/// them is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_with_calls_are_left_alone() {
+    let broker = broker(4).await;
+    let mut busy = Vec::new();
+    for number in 0..4 {
+        let mut raw = Raw::connect(broker.address(), &[]).await.unwrap().reading();
+        let path = match number {
+            0 => "/grpc.health.v1.Health/Watch".to_owned(),
+            _ => broker_path("Get"),
+        };
+        let stream = raw.open(&path).await.unwrap();
+        if number == 0 {
+            raw.frame(DATA, END_STREAM, stream, &[0; 5]).await.unwrap();
+        }
+        busy.push((raw, stream));
+    }
+    let waiting = probe(&broker);
+    until("the log says so", || async { broker.log().contains(FULL) }).await;
+    sleep(LONG_IDLE).await;
+    for (raw, _) in &busy {
+        assert_eq!((raw.count(GOAWAY), raw.is_closed()), (0, false));
+    }
+    assert!(!waiting.is_finished());
+    let (mut done, stream) = busy.pop().unwrap();
+    let message = in_grpc(&get(SMALL, "p"));
+    done.frame(DATA, END_STREAM, stream, &message)
+        .await
+        .unwrap();
+    until("the call is answered", || async { done.ended() == 1 }).await;
+    assert!(waiting.await.unwrap(), "{}", broker.log());
+    for (raw, _) in &busy {
+        assert_eq!((raw.count(GOAWAY), raw.is_closed()), (0, false));
+    }
+    assert_eq!(broker.log().matches(FULL).count(), 1, "{}", broker.log());
+}
+
+/// Clients that say nothing, don't read, or don't go when they are asked to, are closed after a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_go_is_closed() {
+    let broker = broker(3).await;
+    let address = broker.address();
+    let silent = TcpStream::connect(address).await.unwrap();
+    let deaf = Raw::connect(address, &[]).await.unwrap();
+    let stubborn = Raw::connect(address, &[]).await.unwrap().reading();
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = broker.client().await;
+        calls(&mut client).await;
+        clients.push(client);
+    }
+    until("it is closed", || async { stubborn.is_closed() }).await;
+    assert!(stubborn.count(GOAWAY) > 0);
+    drop((silent, deaf));
+}
+
+/// A call that crosses the broker's wish is answered, also if it takes longer than those have who don't go.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_comes_as_its_connection_is_asked_to_go_is_answered() {
+    let broker = broker(1).await;
+    let mut raw = Raw::connect(broker.address(), &[]).await.unwrap().reading();
+    let waiting = probe(&broker);
+    until("it is asked to go", || async { raw.count(GOAWAY) > 0 }).await;
+    let stream = raw.open(&broker_path("Get")).await.unwrap();
+    sleep(LONG_IDLE).await;
+    assert!(!raw.is_closed());
+    let message = in_grpc(&get(SMALL, "p"));
+    raw.frame(DATA, END_STREAM, stream, &message).await.unwrap();
+    until("the call is answered", || async { raw.ended() == 1 }).await;
+    assert!(waiting.await.unwrap(), "{}", broker.log());
+    until("it is closed", || async { raw.is_closed() }).await;
+}
+
+/// More clients than places, each of which calls now and then and stays: they take turns, and no call fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_clients_than_places_take_turns() {
+    let broker = broker(4).await;
+    let mut calling = Vec::new();
+    for number in 0..6 {
+        let mut client = broker.client().await;
+        calling.push(tokio::spawn(async move {
+            for _ in 0..3 {
+                calls(&mut client).await;
+                sleep(Duration::from_millis(900 + 40 * number)).await;
+            }
+            client
+        }));
+    }
+    let mut stay = Vec::new();
+    for caller in calling {
+        stay.push(caller.await.unwrap());
+    }
+}
