@@ -87,7 +87,7 @@ pub enum Error {
     /// The row is bound to another user, client or subject.
     #[error("the row is not bound to what the caller expects")]
     BindingMismatch,
-    /// A token or a row is larger than its limit.
+    /// A token, a row or a message is larger than its limit.
     #[error("{what} is {size} bytes, the limit is {limit}")]
     TooLarge {
         /// What is too large: the path of a field, or "the row".

@@ -13,9 +13,10 @@
 //! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `store`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `store`, `error`, `types` |
-//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `types` |
+//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
+//! | [`stderr`] | the process's stderr, whose reader holds up nobody | nothing |
 //! | [`types`] | the words: ids, `Secret`, `Row`, `Version`, `Tenant` | nothing |
 //!
 //! Arrows point down this table only. `rpc` and `tokens` know the traits of `store`, and no backend: the
@@ -99,6 +100,7 @@ pub mod error;
 pub mod proto;
 pub mod rpc;
 pub mod server;
+pub mod stderr;
 pub mod store;
 pub mod tokens;
 pub mod types;

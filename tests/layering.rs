@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "tokens", "store", "error", "proto", "types",
+            "server", "config", "rpc", "tokens", "store", "error", "proto", "stderr", "types",
         ],
     ),
     (
@@ -36,9 +36,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["tokens", "store", "error", "types"]),
     ("rpc", &["tokens", "store", "error", "proto", "types"]),
     ("tokens", &["store", "error", "types"]),
-    ("store", &["error", "types"]),
+    ("store", &["error", "stderr", "types"]),
     ("error", &["types"]),
     ("proto", &[]),
+    ("stderr", &[]),
     ("types", &[]),
 ];
 

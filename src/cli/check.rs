@@ -76,8 +76,18 @@ fn verdict(report: &Report) -> u8 {
         return FAILED;
     }
     let (unmended, mendable) = (report.unmended(), report.mendable());
+    if report.unmigrated() > 0 {
+        complain(&format!(
+            "not migrated: no call finds {} rows of the older layout; start a broker, or run `token-broker migrate`",
+            report.unmigrated()
+        ));
+    }
     if unmended == 0 {
-        return DONE;
+        return if report.unmigrated() > 0 {
+            REFUSED
+        } else {
+            DONE
+        };
     }
     complain(&match (mendable, unmended - mendable) {
         (_, 0) => format!("damage: {unmended}; --repair mends it"),

@@ -39,7 +39,8 @@ pub(super) struct HealthArgs {
         long,
         env = "TOKEN_BROKER_CONFIG",
         hide_env_values = true,
-        value_name = "FILE"
+        value_name = "FILE",
+        value_parser = super::path()
     )]
     config: Option<PathBuf>,
     /// The service to ask about: empty for the broker as a whole, or `liveness`, or `tokenbroker.v1.TokenBroker`
@@ -52,9 +53,12 @@ pub(super) struct HealthArgs {
 
 /// Asks the broker for its health once, and returns the exit code.
 pub(super) fn run(args: &HealthArgs) -> u8 {
-    let Ok(timeout) = humantime::parse_duration(&args.timeout) else {
-        complain("timeout: must be a span of time, like 2s");
-        return USAGE;
+    let timeout = match config::span(&args.timeout) {
+        Ok(timeout) => timeout,
+        Err(wrong) => {
+            complain(&format!("timeout: {wrong}"));
+            return USAGE;
+        }
     };
     let addr = match args.address() {
         Ok(addr) => addr,

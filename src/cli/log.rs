@@ -5,7 +5,10 @@ use std::io::{self, IsTerminal};
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::{LogFormat, LogSettings};
+use crate::{
+    config::{LogFormat, LogSettings},
+    stderr::Stderr,
+};
 
 /// Starts logging. Does nothing if a subscriber is already set, as in a test.
 pub(super) fn init(log: LogSettings) {
@@ -17,7 +20,7 @@ pub(super) fn init(log: LogSettings) {
         Some(format) => format == LogFormat::Json,
         None => !io::stderr().is_terminal(),
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| Stderr);
     let layer = if json {
         layer.json().boxed()
     } else {

@@ -30,6 +30,10 @@ pub(super) struct MigrateArgs {
     /// Migrate what is left and end the grace period. Use it once no other software writes any more
     #[arg(long)]
     finish: bool,
+    /// Begin the grace period of a tenant that has none. Use it before other software writes to a
+    /// tenant that only brokers have written to
+    #[arg(long, conflicts_with_all = ["dry_run", "finish"])]
+    begin_grace: bool,
     #[command(flatten)]
     report: ReportArgs,
     #[command(flatten)]
@@ -73,6 +77,8 @@ async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Resu
         } else if args.finish {
             let allow_unmigrated = config.migration.allow_unmigrated;
             migration.finish(allow_unmigrated, progress.as_ref()).await
+        } else if args.begin_grace {
+            migration.begin_grace(progress.as_ref()).await
         } else {
             migration.run(progress.as_ref()).await
         }

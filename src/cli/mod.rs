@@ -14,15 +14,23 @@ mod serve;
 use std::{
     env,
     ffi::{OsStr, OsString},
-    io,
+    io::{self, Write},
+    panic,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use clap::{
+    Arg, Args, CommandFactory, Parser, Subcommand,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use tokio::runtime::Runtime;
 
-use crate::config::{self, Config, Problem, Settings};
+use crate::{
+    config::{self, Config, Problem, Settings},
+    stderr,
+};
 
 /// The command succeeded.
 const DONE: u8 = 0;
@@ -32,6 +40,9 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// The command refused to go on, to protect the data.
 const REFUSED: u8 = 3;
+
+/// How long the end of the process waits for a reader of stderr.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Keeps the upstream OAuth and OpenID Connect tokens of logged-in sessions, and hands them out over
 /// gRPC.
@@ -69,7 +80,12 @@ enum Command {
 #[derive(Args, Clone, Debug)]
 struct Configured {
     /// A TOML file with settings under their names, as in `listen = "127.0.0.1:50051"`
-    #[arg(long, env = "TOKEN_BROKER_CONFIG", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "TOKEN_BROKER_CONFIG",
+        value_name = "FILE",
+        value_parser = path()
+    )]
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
@@ -77,7 +93,13 @@ struct Configured {
 
 /// Runs the program with `args`. The first argument is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = Cli::try_parse_from(args).unwrap_or_else(|error| error.exit());
+    // The default hook would wait for the reader of stderr.
+    panic::set_hook(Box::new(|panic| stderr::print(&format!("{panic}\n"))));
+    let _written = Written;
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(answer) => return ExitCode::from(print(&answer)),
+    };
     let code = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
@@ -90,6 +112,30 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Health(args)) => health::run(&args),
     };
     ExitCode::from(code)
+}
+
+/// Waits at its end until stderr is written.
+struct Written;
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        stderr::written(LAST_LINES);
+    }
+}
+
+/// Prints what clap answers instead of a command line: the help, the version, or what is wrong. Returns the exit code.
+fn print(answer: &clap::Error) -> u8 {
+    let printed = answer.print().and_then(|()| io::stdout().flush());
+    match (answer.use_stderr(), printed) {
+        (true, _) => USAGE,
+        (false, Ok(())) => DONE,
+        (false, Err(_)) => FAILED,
+    }
+}
+
+/// Returns a parser of paths, which may be empty: what is wrong then is told as of any other setting.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// Resolves the configuration and calls `then` with it, or prints every problem with it.
@@ -162,12 +208,8 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 /// Prints a message for the operator that isn't a log line.
-#[expect(
-    clippy::print_stderr,
-    reason = "a message to the operator who started the process"
-)]
 fn complain(message: &str) {
-    eprintln!("token-broker: {message}");
+    stderr::print(&format!("token-broker: {message}\n"));
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ fn check_config(args: &Configured) -> u8 {
         Ok((list, warnings)) => {
             warn(&unknown);
             warn(&warnings);
-            match io::stdout().write_all(list.as_bytes()) {
+            let mut out = io::stdout();
+            match out.write_all(list.as_bytes()).and_then(|()| out.flush()) {
                 Ok(()) => DONE,
                 Err(error) => {
                     complain(&format!("can't print the configuration: {error}"));

@@ -23,6 +23,12 @@ const CONFIG: &str = "config";
 #[must_use]
 pub fn read(path: &Path) -> Settings {
     let name = path.display().to_string();
+    if name.is_empty() {
+        let mut settings = Settings::default();
+        let message = "is set to nothing: must be the path of a file, or unset";
+        settings.add_problem(Problem::new(CONFIG, message));
+        return settings;
+    }
     match std::fs::read_to_string(path) {
         Ok(text) => Settings::from_toml(&text, &name),
         Err(error) => {

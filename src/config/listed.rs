@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{
     Backend, Config,
     settings::{Setting, StorageSettings, all},
+    syntax::parse_span,
     value::Style,
     written::{Settings, Source},
 };
@@ -51,8 +52,22 @@ impl Settings {
             Some(Source::File) => "file".to_owned(),
             _ => self.given_as(name),
         };
+        let origin = match &texts[..] {
+            [text] if style.value_name == "SPAN" => match in_full(text) {
+                Some(span) => format!("{origin}, {span}"),
+                None => origin,
+            },
+            _ => origin,
+        };
         Some((value, origin))
     }
+}
+
+/// Returns a span of time as it was understood, if that differs from how it was written.
+fn in_full(text: &str) -> Option<String> {
+    let span = parse_span(text.trim()).ok()?;
+    let span = humantime::format_duration(span).to_string();
+    (span != text).then_some(span)
 }
 
 fn shown(style: &Style, text: &str) -> String {

@@ -16,6 +16,7 @@ mod file;
 mod listed;
 mod nearest;
 mod problem;
+mod quotes;
 mod redis;
 mod redis_url;
 mod settings;
@@ -27,7 +28,7 @@ mod value;
 mod variables;
 mod written;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use self::settings::{ListenSettings, Reader, Subject, Subjects};
 pub use self::{
@@ -64,6 +65,14 @@ pub struct Config {
     pub log: LogSettings,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
+}
+
+/// Parses a span of time that is no setting.
+///
+/// # Errors
+/// Returns what is wrong with it, without quoting it.
+pub fn span(text: &str) -> Result<Duration, String> {
+    syntax::parse_span(text).map_err(|hint| format!("must be a span of time, {hint}"))
 }
 
 impl Settings {
@@ -111,7 +120,8 @@ impl Settings {
         together::check(&self, &read, backend, &mut problems);
         read.listen.check(&mut problems);
         read.server.check(&read.limits, &mut problems);
-        let warnings = together::warnings(&read);
+        let mut warnings = together::warnings(&read);
+        warnings.extend(quotes::warnings(&self));
         let redis = redis::options(
             read.redis,
             read.sentinel,

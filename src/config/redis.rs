@@ -247,6 +247,9 @@ fn what_is_wrong_with(file: &[u8]) -> Option<&'static str> {
     let Ok(text) = str::from_utf8(file) else {
         return Some("names a file that is not UTF-8");
     };
+    if text.starts_with('\u{feff}') {
+        return Some("names a file that begins with a byte order mark: save it without one");
+    }
     let password = text.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
         return Some("names an empty file");

@@ -109,6 +109,9 @@ impl<'a> Authority<'a> {
                  redis-password-file instead",
             );
         }
+        if rest.contains("://") {
+            return Err("has two schemes");
+        }
         if rest.contains(['?', '#']) {
             return Err("has a query or a fragment");
         }
@@ -295,6 +298,8 @@ mod tests {
             ("localhost:6379", "not a URL"),
             ("http://:hunter2@redis", "scheme"),
             ("redis://", "host"),
+            ("redis+cluster://redis://h:1", "two schemes"),
+            ("redis://redis://h:1", "two schemes"),
             ("redis://a,b", "several"),
             ("redis://a:", "port"),
             ("redis://a:0", "port"),

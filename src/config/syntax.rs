@@ -143,7 +143,7 @@ where
 pub(super) fn span_or_none() -> Syntax<Duration> {
     let span = span();
     Syntax::trimmed("SPAN", move |text| {
-        let is_zero = humantime::parse_duration(text).is_ok_and(|span| span.is_zero());
+        let is_zero = parse_span(text).is_ok_and(|span| span.is_zero());
         if is_zero {
             Ok(Duration::ZERO)
         } else {
@@ -161,13 +161,32 @@ pub(super) fn span() -> Syntax<Duration> {
 pub(super) fn span_from(least: Duration) -> Syntax<Duration> {
     const MOST: Duration = Duration::from_secs(100 * 366 * 86_400);
     Syntax::trimmed("SPAN", move |text| {
-        let span = humantime::parse_duration(text).ok();
-        span.filter(|span| (least..=MOST).contains(span))
-            .ok_or_else(|| {
-                let least = humantime::format_duration(least);
-                format!(
-                    "must be a span of time from {least} to 100 years, like 500ms, 10s or 30days"
-                )
-            })
+        let span = parse_span(text).and_then(|span| {
+            Some(span)
+                .filter(|span| (least..=MOST).contains(span))
+                .ok_or(LIKE)
+        });
+        span.map_err(|hint| {
+            let least = humantime::format_duration(least);
+            format!("must be a span of time from {least} to 100 years, {hint}")
+        })
     })
+}
+
+/// The end of a message about a span of time.
+const LIKE: &str = "like 500ms, 10s or 30days";
+
+/// Parses a span of time.
+///
+/// # Errors
+/// Returns the end of a message that says how a span is written.
+pub(super) fn parse_span(text: &str) -> Result<Duration, &'static str> {
+    // An M alone is a month, which hardly anybody means.
+    let mut units = text.split(|c: char| !c.is_ascii_alphabetic());
+    if units.any(|unit| unit == "M") {
+        return Err(
+            "where M is neither minutes nor months: write m for minutes, months for months",
+        );
+    }
+    humantime::parse_duration(text).map_err(|_| LIKE)
 }

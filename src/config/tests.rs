@@ -4,6 +4,7 @@ use super::{Settings, read, written::Source};
 
 mod secrets;
 mod together;
+mod traps;
 
 fn from_toml(text: &str) -> Settings {
     Settings::from_toml(text, "broker.toml")

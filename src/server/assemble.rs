@@ -67,8 +67,14 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 prepare::probe(&store).await?;
                 prepare::migrate(&migration, config.migration.allow_unmigrated).await
             };
-            let stragglers = migration.watch_stragglers(config.migration.legacy_sweep_interval);
-            let ended = server.run(listener, ready, stragglers, stop).await;
+            let admission = server.admission.clone();
+            let staying = prepare::stay_migrated(
+                &migration,
+                &admission,
+                config.migration.legacy_sweep_interval,
+                config.migration.allow_unmigrated,
+            );
+            let ended = server.run(listener, ready, staying, stop).await;
             migration.leases_given_up().await;
             ended
         }

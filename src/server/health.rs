@@ -2,13 +2,17 @@
 
 use std::{convert::Infallible, time::Duration};
 
+use tokio::time::Instant;
 use tonic_health::{
     ServingStatus,
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
 
-use crate::{proto::v1::token_broker_server::SERVICE_NAME, store::Health as StoreHealth};
+use crate::{
+    proto::v1::token_broker_server::SERVICE_NAME,
+    store::{Health as StoreHealth, READY_WITHIN},
+};
 
 /// The name of the health service that is SERVING as long as the process runs. An orchestrator that
 /// probes it doesn't restart healthy brokers during an outage of the store.
@@ -23,11 +27,16 @@ const FOLLOWING: [&str; 2] = [SERVICE_NAME, ""];
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long to wait before the store is asked again, after it hasn't answered.
 const SECOND_LOOK: Duration = Duration::from_millis(75);
-/// How long the store may take to answer a look.
-const PATIENCE: Duration = Duration::from_millis(600);
+/// How long the store may take to answer a look. Longer than it waits for its servers, because only the store knows why
+/// they aren't there.
+const PATIENCE: Duration = READY_WITHIN.saturating_add(Duration::from_millis(100));
 /// How many looks in a row have to fail before the broker is NOT_SERVING. A single slow answer doesn't take all
 /// brokers out at once.
 const FAILURES: u32 = 2;
+/// How long to wait before another reason of the same outage is logged again. It doubles each time.
+const NEXT_REASON: Duration = Duration::from_secs(1);
+/// How long that may become.
+const NEXT_REASON_AT_MOST: Duration = Duration::from_secs(60);
 
 /// The state of the health service.
 #[derive(Clone, Debug)]
@@ -54,16 +63,20 @@ impl Health {
     /// that fails.
     pub(super) async fn follow(&self, store: &impl StoreHealth) -> Infallible {
         let mut looks = Looks::default();
+        let mut logged = Logged::first("");
         loop {
             let works = match tokio::time::timeout(PATIENCE, store.ready()).await {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(error.detail().to_owned()),
-                Err(_) => Err("no answer in time".to_owned()),
+                Err(_) => Err(format!("no answer within {PATIENCE:?}")),
             };
             if let Some(serves) = looks.note(works.is_ok()) {
                 match &works {
                     Ok(()) => tracing::info!("the store is reachable: SERVING"),
-                    Err(reason) => tracing::warn!(reason, "the store is not usable: NOT_SERVING"),
+                    Err(reason) => {
+                        tracing::warn!(reason, "the store is not usable: NOT_SERVING");
+                        logged = Logged::first(reason);
+                    }
                 }
                 let status = if serves {
                     ServingStatus::Serving
@@ -71,6 +84,11 @@ impl Health {
                     ServingStatus::NotServing
                 };
                 self.set(status).await;
+            } else if looks.serves == Some(false)
+                && let Err(reason) = &works
+                && logged.is_news(reason)
+            {
+                tracing::warn!(reason, "the store is not usable, for another reason");
             }
             let pause = match works {
                 Ok(()) => PAUSE.mul_f64(rand::random_range(0.75..1.0)),
@@ -111,6 +129,39 @@ impl Looks {
             (false, _) => false,
         };
         (self.serves.replace(serves) != Some(serves)).then_some(serves)
+    }
+}
+
+/// The reason of an outage that was logged last.
+#[derive(Debug)]
+struct Logged {
+    reason: String,
+    /// When another one may be logged.
+    next: Instant,
+    /// How long to wait after that.
+    pause: Duration,
+}
+
+impl Logged {
+    /// Returns the first reason of an outage. A better one is often known soon, so it may be logged at once.
+    fn first(reason: &str) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            next: Instant::now(),
+            pause: NEXT_REASON,
+        }
+    }
+
+    /// Whether this reason is another one and may be logged now. Then it counts as logged.
+    fn is_news(&mut self, reason: &str) -> bool {
+        let now = Instant::now();
+        if reason == self.reason || now < self.next {
+            return false;
+        }
+        reason.clone_into(&mut self.reason);
+        self.next = now + self.pause;
+        self.pause = (2 * self.pause).min(NEXT_REASON_AT_MOST);
+        true
     }
 }
 
@@ -220,5 +271,22 @@ mod tests {
     async fn nothing_is_served_before_the_first_look_succeeds() {
         let seen = seen(&[Fails, Fails, Fails, Works]).await;
         assert_eq!(statuses(&seen[..2]), [NotServing, Serving]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_reason_is_logged_at_once_and_reasons_that_alternate_ever_more_rarely() {
+        let mut logged = Logged::first("no answer");
+        assert!(!logged.is_news("no answer"));
+        assert!(logged.is_news("refused"));
+        assert!(!logged.is_news("no answer"), "too soon");
+        tokio::time::advance(NEXT_REASON).await;
+        assert!(!logged.is_news("refused"), "known");
+        assert!(logged.is_news("no answer"));
+        let mut lines = 0;
+        for second in 0..3600 {
+            lines += u32::from(logged.is_news(["refused", "no answer"][second % 2]));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert!((50..80).contains(&lines), "{lines} lines in an hour");
     }
 }

@@ -1,14 +1,22 @@
 //! The preparation of a broker on Redis, before it serves. Both steps wait for Redis without a limit, so
-//! that brokers and Redis may start in any order.
+//! that brokers and Redis may start in any order. A broker that serves prepares again when Redis has lost what it relies
+//! on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
 use super::ServeError;
-use crate::store::redis::{
-    RedisStore,
-    maintenance::migration::{Migration, progress},
+use crate::{
+    rpc::Admission,
+    store::{
+        Error, FullStore, Health,
+        redis::{
+            RedisStore,
+            maintenance::migration::{Migration, progress},
+        },
+    },
+    tokens::Tokens,
 };
 
 /// How long to wait before trying Redis again.
@@ -65,5 +73,43 @@ pub(super) async fn migrate(
             Err(ServeError::Unmigrated(report.failed.len()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Looks for the stragglers of older software for ever, and migrates again whenever Redis has lost what the broker
+/// relies on. Meanwhile `admission` refuses all calls, as before the first migration.
+///
+/// # Errors
+/// Returns [`ServeError::Unmigrated`], like [`migrate`].
+pub(super) async fn stay_migrated(
+    migration: &Migration,
+    admission: &Admission,
+    legacy_sweep_interval: Duration,
+    allow_unmigrated: bool,
+) -> Result<(), ServeError> {
+    loop {
+        tokio::select! {
+            () = migration.watch_stragglers(legacy_sweep_interval) => {}
+            () = migration.lost() => {}
+        }
+        admission.close();
+        migrate(migration, allow_unmigrated).await?;
+        admission.open();
+        tracing::info!("migrated again: calls are admitted");
+    }
+}
+
+/// A store that is ready only while calls are admitted.
+pub(super) struct WhileOpen<S> {
+    pub(super) tokens: Arc<Tokens<S>>,
+    pub(super) admission: Admission,
+}
+
+impl<S: FullStore> Health for WhileOpen<S> {
+    async fn ready(&self) -> Result<(), Error> {
+        if !self.admission.is_open() {
+            return Err(Error::unavailable("the data is being migrated again"));
+        }
+        self.tokens.backend().ready().await
     }
 }

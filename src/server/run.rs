@@ -1,13 +1,13 @@
 //! Listens, serves and stops.
 
-use std::{future::Future, net::SocketAddr};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep},
 };
 
-use super::{ServeError, Server, connections::Connections};
+use super::{ServeError, Server, connections::Connections, prepare::WhileOpen};
 use crate::store::FullStore;
 
 /// Listens on `address`. Warns if it isn't a loopback address.
@@ -24,15 +24,16 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeErro
 
 impl<S: FullStore> Server<S> {
     /// Serves on `listener` until `stop` completes, then finishes the calls in flight. Once `prepare`
-    /// has succeeded, calls are admitted, health may become SERVING, and `alongside` runs too.
+    /// has succeeded, calls are admitted, health may become SERVING, and `alongside` runs too. While `alongside` has
+    /// closed the admission of calls, health is NOT_SERVING.
     ///
     /// # Errors
-    /// Returns a [`ServeError`]. If `prepare` failed, no call was served.
+    /// Returns a [`ServeError`], also that of `alongside`. If `prepare` failed, no call was served.
     pub async fn run(
         self,
         listener: TcpListener,
         prepare: impl Future<Output = Result<(), ServeError>>,
-        alongside: impl Future<Output = ()>,
+        alongside: impl Future<Output = Result<(), ServeError>>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let address = listener.local_addr().ok().map(tracing::field::display);
@@ -46,7 +47,12 @@ impl<S: FullStore> Server<S> {
         let watching = Box::pin(async {
             prepare.await?;
             self.admission.open();
-            let (never, ()) = tokio::join!(self.health.follow(self.tokens.backend()), alongside);
+            let store = WhileOpen {
+                tokens: Arc::clone(&self.tokens),
+                admission: self.admission.clone(),
+            };
+            let following = async { Ok(self.health.follow(&store).await) };
+            let (never, ()) = tokio::try_join!(following, alongside)?;
             match never {}
         });
         let told_to_stop = async {

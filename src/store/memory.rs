@@ -10,8 +10,8 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Position, Put,
-    PutOutcome, Store, UserRowKeys,
+    Condition, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
+    Position, Put, PutOutcome, Store, UserRowKeys,
 };
 use crate::types::{ProviderName, RowKey, SessionId, StoredRow, UserId, Version};
 
@@ -269,10 +269,13 @@ impl Store for MemoryStore {
         Ok(state.remove_all(&keys))
     }
 
-    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         let mut state = self.state();
         let keys = state.users.get(user).cloned().unwrap_or_default();
-        Ok(state.remove_all(keys.values()))
+        Ok(DeletedRows {
+            count: state.remove_all(keys.values()),
+            ..DeletedRows::default()
+        })
     }
 
     async fn user_rows(

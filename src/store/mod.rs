@@ -98,16 +98,20 @@ pub trait Store: Send + Sync + 'static {
         session: &SessionId,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// Deletes all rows of a user. Returns how many there were. Each row is deleted whole, in one step, and
-    /// at most once. All rows that could be read before the call are gone when it returns.
-    fn delete_user_rows(&self, user: &UserId) -> impl Future<Output = Result<u64, Error>> + Send;
+    /// Deletes all rows of a user. Each row is deleted whole, in one step. All rows that could be read before the call
+    /// are gone when it returns, in the data of the lineage that it returns. Within one lineage each row is deleted at
+    /// most once.
+    fn delete_user_rows(
+        &self,
+        user: &UserId,
+    ) -> impl Future<Output = Result<DeletedRows, Error>> + Send;
 }
 
 /// A store of what is known about users apart from their rows: the user record, and the identities that lead
 /// to it.
 pub trait Identities: Send + Sync + 'static {
     /// Deletes the user's identities and then the user record. If a call is interrupted, the next one deletes
-    /// the rest.
+    /// the rest. All of them are gone when it returns, in the data of the lineage that it returns.
     ///
     /// # Errors
     /// Returns an [`Error`]. What was deleted before stays deleted.
@@ -116,6 +120,9 @@ pub trait Identities: Send + Sync + 'static {
         user: &UserId,
     ) -> impl Future<Output = Result<DeletedIdentities, Error>> + Send;
 }
+
+/// How long [`Health::ready`] waits for the servers of a backend, so that it can say why they aren't there.
+pub const READY_WITHIN: Duration = Duration::from_millis(500);
 
 /// A backend that can say whether it works.
 pub trait Health: Send + Sync + 'static {
@@ -217,6 +224,30 @@ pub enum DeleteOutcome {
     VersionMismatch,
 }
 
+/// Which data a store looked at or changed. As long as it stays the same, what was deleted stays deleted.
+///
+/// After a failover it is another one: the server that took over may lack the last writes. What was done before says
+/// nothing about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lineage(u64);
+
+impl Lineage {
+    /// Returns the lineage with this number.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// What [`Store::delete_user_rows`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeletedRows {
+    /// How many rows. One that a failover brought back, and that was removed again, counts twice.
+    pub count: u64,
+    /// The data in which no row is left.
+    pub lineage: Lineage,
+}
+
 /// What [`Identities::delete_user`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeletedIdentities {
@@ -224,4 +255,6 @@ pub struct DeletedIdentities {
     pub count: u64,
     /// Whether there was a user record.
     pub record: bool,
+    /// The data in which nothing is left.
+    pub lineage: Lineage,
 }

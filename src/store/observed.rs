@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Position, Put,
-    PutOutcome, Store, UserRowKeys,
+    Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities, Position,
+    Put, PutOutcome, Store, UserRowKeys,
 };
 use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
 
@@ -123,7 +123,7 @@ impl<S: Store, O: Observer> Store for Observed<S, O> {
         self.observe(Operation::DeleteSession, call).await
     }
 
-    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         let call = self.inner.delete_user_rows(user);
         self.observe(Operation::DeleteUserRows, call).await
     }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Decoded, DeleteOutcome, DeletedIdentities, Error, Health, Identities, Position, Put,
-    PutOutcome, Store, UserRowKeys,
+    Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities, Position,
+    Put, PutOutcome, Store, UserRowKeys,
 };
 use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
 
@@ -47,7 +47,7 @@ impl<S: Store> Store for Arc<S> {
         S::delete_session(self, session).await
     }
 
-    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         S::delete_user_rows(self, user).await
     }
 }

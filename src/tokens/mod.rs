@@ -30,6 +30,9 @@ use crate::{
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
 
+/// How often deleting a user begins anew because another server of the store takes over.
+const LINEAGES: usize = 16;
+
 /// The tenant and the settings of a [`Tokens`].
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -134,14 +137,14 @@ impl<S: Store> Tokens<S> {
     pub async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<bool, Error> {
         let delete = || self.store.delete(key, version);
         let outcome = match version {
-            // A version never comes back, so that only one attempt can find it. If a later attempt doesn't, the
+            // Such a version never comes back, so that only one attempt can find it. If a later attempt doesn't, the
             // first one may have deleted the row, or another caller changed it.
-            Some(_) => {
+            Some(version) if !version.may_come_back() => {
                 let tells = |outcome: &DeleteOutcome| *outcome == DeleteOutcome::Deleted;
                 until_known(self.rules.patience, delete(), delete, tells).await?
             }
             // A second delete would also remove a row that another caller stored in between.
-            None => delete().await?,
+            Some(_) | None => delete().await?,
         };
         match outcome {
             DeleteOutcome::Deleted => Ok(true),
@@ -191,21 +194,27 @@ impl<S: Store> Tokens<S> {
 
 impl<S: Store + Identities> Tokens<S> {
     /// Deletes everything that is kept about a user: first the rows, then the identities, then the user
-    /// record.
+    /// record. If another server of the store takes over meanwhile, this begins anew, because that server may lack
+    /// what was deleted before.
     ///
     /// # Errors
     /// Returns an error if the store fails. What was deleted before stays deleted. A second call deletes the
     /// rest.
     pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
-        let rows = self.store.delete_user_rows(user).await;
-        let rows = rows.map_err(interrupted)?;
-        let identities = self.store.delete_user(user).await;
-        let identities = identities.map_err(interrupted)?;
-        Ok(DeletedUser {
-            rows,
-            identities: identities.count,
-            existed: rows > 0 || identities.count > 0 || identities.record,
-        })
+        let mut all = DeletedUser::default();
+        for _ in 0..LINEAGES {
+            let rows = self.store.delete_user_rows(user).await;
+            let rows = rows.map_err(interrupted)?;
+            let identities = self.store.delete_user(user).await;
+            let identities = identities.map_err(interrupted)?;
+            all.rows += rows.count;
+            all.identities += identities.count;
+            all.existed |= rows.count > 0 || identities.count > 0 || identities.record;
+            if identities.lineage == rows.lineage {
+                return Ok(all);
+            }
+        }
+        Err(StoreError::unavailable("the servers of the store keep changing").into())
     }
 }
 

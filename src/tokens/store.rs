@@ -121,11 +121,11 @@ impl<S: Store> Tokens<S> {
             max_providers: self.rules.limits.providers,
         };
         let again = match condition {
-            // A version never comes back, so that only one attempt can replace it.
-            Condition::Version(_) => put,
-            // A second write could bring back a row that another caller deleted in between. On this condition the
-            // store only looks.
-            Condition::Always | Condition::Absent => Put {
+            // Such a version never comes back, so that only one attempt can replace it.
+            Condition::Version(replaced) if !replaced.may_come_back() => put,
+            // A second write could bring back a row that another caller deleted in between, or replace one that was
+            // written since. On this condition the store only looks.
+            Condition::Version(_) | Condition::Always | Condition::Absent => Put {
                 condition: Condition::Version(version),
                 source: None,
                 ..put
@@ -133,9 +133,11 @@ impl<S: Store> Tokens<S> {
         };
         let tells = |outcome: &PutOutcome| match outcome {
             PutOutcome::Written => true,
-            // The row still has the version that this write replaces, and the source will never have its version
-            // again: no attempt was or will be done.
-            PutOutcome::SourceChanged => true,
+            // The row still has the version that this write replaces. If the source will never have its version again,
+            // no attempt was or will be done.
+            PutOutcome::SourceChanged => {
+                source.is_some_and(|(_, version)| !version.may_come_back())
+            }
             PutOutcome::Exists | PutOutcome::VersionMismatch | PutOutcome::TooManyProviders => {
                 false
             }

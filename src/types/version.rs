@@ -9,16 +9,26 @@ use sha1::{Digest, Sha1};
 ///
 /// It is random. A counter would start over after a delete, and a caller with an old version could then
 /// overwrite a new login. The range is 1 to 2^53 - 1: Lua and JavaScript represent these numbers exactly.
+///
+/// A version that was drawn is in the upper half of the range. One that was derived from a row's bytes is in the lower
+/// half: it comes back if other software writes the same bytes again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u64);
 
 impl Version {
     const END: u64 = 1 << 53;
+    const DRAWN: u64 = 1 << 52;
 
-    /// Returns a new version. The chance that it equals a given other one is 1 in 2^53.
+    /// Returns a new version. The chance that it equals a given other one is 1 in 2^52.
     #[must_use]
     pub fn random() -> Self {
-        Self(rand::random_range(1..Self::END))
+        Self(rand::random_range(Self::DRAWN..Self::END))
+    }
+
+    /// Whether a row that lost this version may have it again. Only a version that was drawn never comes back.
+    #[must_use]
+    pub fn may_come_back(self) -> bool {
+        self.0 < Self::DRAWN
     }
 
     /// Returns the version with this number, or `None` if it is outside of the range.
@@ -64,6 +74,13 @@ mod tests {
             Version::from_number((1 << 53) - 1).map(Version::number),
             Some((1 << 53) - 1)
         );
+    }
+
+    #[test]
+    fn only_what_is_drawn_never_comes_back() {
+        assert!((0..100).all(|_| !Version::random().may_come_back()));
+        let derived = |n: u32| Version::derived_from(&n.to_be_bytes());
+        assert!((0..100).all(|n| derived(n).may_come_back()));
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl BrokerProcess {
         self.child.id()
     }
 
+    /// Returns the exit code, once the broker has ended.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap()?.code()
+    }
+
     /// Returns what the broker has logged so far.
     pub fn log(&self) -> String {
         self.log.text()

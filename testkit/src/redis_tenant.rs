@@ -26,12 +26,12 @@ pub struct RedisTenant {
 }
 
 impl RedisTenant {
-    /// Returns a new tenant with a random name.
+    /// Returns a new tenant with a random name, which is migrated already.
     pub fn on(deployment: &impl Deployment) -> Self {
-        Self::named(random_name(), deployment)
+        Self::named(random_name(), deployment).migrated()
     }
 
-    /// Returns the tenant with this name. No other test may use the same servers.
+    /// Returns the tenant with this name, which no broker has migrated. No other test may use the same servers.
     pub fn called(name: &str, deployment: &impl Deployment) -> Self {
         Self::named(name.parse().unwrap(), deployment)
     }
@@ -66,6 +66,15 @@ impl RedisTenant {
             tenant: random_name(),
             ..self.clone()
         }
+        .migrated()
+    }
+
+    /// Notes that the tenant is migrated and has no grace period, as a broker does when it first starts.
+    #[must_use]
+    pub fn migrated(self) -> Self {
+        let record = r#"{"mapping":{},"completed_at":1,"number":1}"#;
+        self.run::<()>(&["SET", &self.key("broker:migration"), record]);
+        self
     }
 
     /// Returns the same tenant, for brokers with one more setting.
@@ -132,9 +141,11 @@ impl RedisTenant {
         self.run::<()>(&["SET", &self.key(rest), text, "KEEPTTL"]);
     }
 
-    /// Returns a snapshot of everything that Redis holds of the tenant.
+    /// Returns a snapshot of everything that Redis holds of the tenant, without the record of its migration.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::take(&mut self.raw(), &self.prefix())
+        let mut snapshot = Snapshot::take(&mut self.raw(), &self.prefix());
+        snapshot.0.remove(self.key("broker:migration").as_bytes());
+        snapshot
     }
 
     /// Returns a snapshot of everything on the tenant's Redis, including other tenants.

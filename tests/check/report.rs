@@ -12,13 +12,14 @@ async fn the_report_of_a_sound_tenant_is_short() {
     let report = look(&tenant).await.to_string();
     let lines: Vec<_> = report.lines().collect();
     assert!(
-        lines[0].starts_with("Checked 3 keys in ") && lines[0].ends_with("and changed nothing")
+        lines[0].starts_with("Checked 4 keys in ") && lines[0].ends_with("and changed nothing")
     );
     let rest = [
         "  1 rows",
         "  1 indexes of sessions",
         "  1 indexes of users",
         "  2 members of indexes and sets",
+        "  1 records of the brokers' own",
         "Damage: none",
     ];
     assert_eq!(lines[1..], rest);
@@ -103,4 +104,26 @@ async fn a_list_is_bounded() {
     assert_eq!((report.damage.len(), report.not_listed), (3, 17));
     assert_eq!(report.damaged(), 20);
     assert!(report.to_string().contains("    and 17 more"), "{report}");
+}
+
+/// A backup from before the migration is sound, and no call finds what is in it.
+#[tokio::test]
+async fn rows_of_the_older_layout_without_a_migration_are_told_of() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::called("prod:auth", &server);
+    let older = r#"{"provider_id":"oidc","access_token":"at"}"#;
+    tenant.run::<()>(&["SET", &tenant.key("upstream:s"), older]);
+    let report = look(&tenant).await;
+    assert_eq!((report.is_migrated, report.unmigrated()), (false, 1));
+    let text = report.to_string();
+    let told = "until then no call finds the 1 rows of the older layout";
+    assert!(
+        text.contains("Migration: no broker has noted one") && text.contains(told),
+        "{text}"
+    );
+    // The migration takes a row that an old replica writes later.
+    let migrated = tenant.migrated();
+    let report = look(&migrated).await;
+    assert_eq!((report.is_migrated, report.unmigrated()), (true, 0));
+    assert!(!report.to_string().contains("Migration"));
 }

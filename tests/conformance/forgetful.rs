@@ -11,8 +11,8 @@ use std::{
 
 use token_broker::{
     store::{
-        Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Position, Put, PutOutcome,
-        Store, UserRowKeys,
+        Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Identities, Position, Put,
+        PutOutcome, Store, UserRowKeys,
     },
     types::{ProviderName, RowKey, SessionId, UserId, Version},
 };
@@ -175,7 +175,7 @@ impl<S: Store> Store for Forgetful<S> {
             .await
     }
 
-    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         let user = user.clone();
         self.write(|inner| async move { inner.delete_user_rows(&user).await })
             .await

@@ -122,6 +122,34 @@ def test_help_and_version_are_not_mistakes():
     assert run("--version").stdout == f"token-broker {version()}\n"
 
 
+@pytest.mark.parametrize("command", ["serve", "health"])
+def test_an_empty_variable_of_the_file_is_told_of_as_any_other(command):
+    done = run(command, env={"TOKEN_BROKER_CONFIG": ""})
+    assert done.returncode == 2
+    assert "config: is set to nothing" in done.stderr
+
+
+def test_a_system_without_authorities_is_told_of(tmp_path):
+    env = {"SSL_CERT_FILE": str(tmp_path / "none.pem"), "SSL_CERT_DIR": str(tmp_path)}
+    done = run("--check-config", env=env | {"TOKEN_BROKER_REDIS_URL": "rediss://nowhere.invalid"})
+    assert done.returncode == 2, done.stderr
+    assert "redis-tls-ca: the system has no certificate authorities" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--check-config"]])
+def test_what_cannot_be_printed_is_no_success(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stdout=full, timeout=5)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [["--listen", "nonsense"], ["check", "--backend", "memory"]])
+def test_the_exit_code_is_the_same_where_messages_cannot_be_printed(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stderr=full, timeout=5)
+    assert done.returncode == 2
+
+
 def version() -> str:
     """Returns the version in the workspace's manifest."""
     manifest = (ROOT / "Cargo.toml").read_text()

@@ -1,5 +1,9 @@
 """Tests that health follows Redis, that liveness doesn't, and that the broker is never restarted."""
 
+import json
+import socket
+import threading
+
 import pytest
 from grpc import RpcError, StatusCode
 
@@ -53,6 +57,48 @@ def test_a_hung_redis_is_noticed_and_so_is_its_return(broker, redis, record_prop
 def test_a_second_outage_is_noticed_as_well(broker, redis, record_property):
     for _ in range(2):
         assert_outage_is_noticed(broker, redis, redis.kill, redis.start, record_property)
+
+
+def reasons(broker) -> list[str]:
+    """Returns the reasons for NOT_SERVING that the log has so far."""
+    fields = [json.loads(line)["fields"] for line in list(broker.log)]
+    return [line["reason"] for line in fields if "not usable" in line["message"]]
+
+
+def await_reason(broker, part: str) -> None:
+    """Waits until the log has a reason that contains `part`."""
+    try:
+        eventually(part, lambda: any(part in told for told in reasons(broker)), within=5)
+    except AssertionError as late:
+        raise AssertionError(f"{late}, but {reasons(broker)}") from None
+
+
+def test_the_log_says_that_redis_is_down_and_then_that_something_else_is_there(broker, redis):
+    redis.kill()
+    await_reason(broker, "refused")
+    with socket.create_server(("127.0.0.1", redis.port)) as listener:
+
+        def answer():
+            try:
+                while True:
+                    connection, _ = listener.accept()
+                    connection.recv(100)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                    connection.close()
+            except OSError:
+                pass
+
+        threading.Thread(target=answer, daemon=True).start()
+        await_reason(broker, "speak Redis")
+        listener.shutdown(socket.SHUT_RDWR)
+    assert len(reasons(broker)) < 8, reasons(broker)
+
+
+def test_the_log_says_that_the_password_is_wrong_now(broker, redis):
+    redis.command("CONFIG", "SET", "requirepass", "changed")
+    redis.kill_clients("changed")
+    await_reason(broker, "redis-password")
+    assert "changed" not in "".join(broker.log)
 
 
 def test_a_call_during_an_outage_ends_by_its_deadline(broker, redis):

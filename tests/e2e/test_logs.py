@@ -1,10 +1,18 @@
 """Tests that the log says what happened, and contains no secret."""
 
+import fcntl
 import json
+import os
 import signal
+import subprocess
+from contextlib import contextmanager
+
+import pytest
 
 from support.broker import running
-from support.client import refusal
+from support.client import Client, refusal
+from support.paths import broker_binary
+from support.processes import clean_environment, kill, spawn
 
 SECRETS = {"session-secret", "at-secret", "rt-secret", "id-secret"}
 
@@ -41,3 +49,53 @@ def test_no_line_has_a_token_or_a_session_id(redis):
     assert calls, "at debug, every call has a line"
     assert not [line for line in broker.log for secret in SECRETS if secret in line]
     assert stdout == ""
+
+
+@contextmanager
+def unread():
+    """A broker whose log nobody reads once it serves. The pipe is as small as a pipe can be."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    command = [broker_binary(), "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug"]
+    process = spawn(command, env=clean_environment(), stderr=write)
+    os.close(write)
+    log = os.fdopen(read)
+    try:
+        lines = (json.loads(line)["fields"] for line in log)
+        address = next(line["address"] for line in lines if line["message"] == "serving")
+        # Before that, calls are refused.
+        next(line for line in lines if "SERVING" in line["message"])
+        yield process, address, log
+    finally:
+        kill(process)
+        log.close()
+
+
+@pytest.mark.parametrize("end", ["stuck", "gone"])
+def test_a_reader_of_the_log_that_is_stuck_or_gone_holds_up_nothing(end):
+    with unread() as (process, address, log):
+        if end == "gone":
+            log.close()
+        client = Client(address)
+        for _ in range(300):
+            client.GetAll(session_id="s", timeout=5)
+        client.channel.close()
+        command = [broker_binary(), "health", "--addr", address, "--service", "liveness"]
+        assert subprocess.run(command, timeout=5).returncode == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=5) == 0
+
+
+def test_a_reader_of_the_log_that_was_slow_gets_every_line_in_order():
+    with unread() as (process, address, log):
+        client = Client(address)
+        for _ in range(100):
+            client.GetAll(session_id="s", timeout=5)
+        client.channel.close()
+        process.send_signal(signal.SIGTERM)
+        lines = [json.loads(line) for line in log]
+        assert process.wait(timeout=5) == 0
+    calls = [line for line in lines if line["level"] == "DEBUG" and "GetAll" in json.dumps(line)]
+    assert len(calls) == 100
+    assert lines == sorted(lines, key=lambda line: line["timestamp"])
+    assert not [line for line in lines if "lost" in line["fields"]["message"]]

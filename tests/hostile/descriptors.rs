@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use testkit::{broker_process::BrokerProcess, redis_server::RedisServer, waiting::until};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 
 use crate::{
     memory,
@@ -17,6 +20,9 @@ async fn clients_do_not_use_up_the_descriptors() {
     let redis = RedisServer::start();
     let url = format!("redis://127.0.0.1:{}", redis.port());
     let args = ["--backend", "redis", "--redis-url", &url];
+    // Clients that say nothing would be closed after this time, and their descriptors would be free again.
+    let patient = ["--call-timeout", "2m", "--idle-timeout", "2m"];
+    let args = [&args[..], &patient].concat();
     let broker = BrokerProcess::start_with_descriptors(100, &args);
     broker.serving().await;
     let log = broker.log();
@@ -36,6 +42,8 @@ async fn clients_do_not_use_up_the_descriptors() {
     })
     .await;
     redis.kill();
+    // The clients that still wait would take what the connections to Redis gave back.
+    sleep(Duration::from_millis(300)).await;
     redis.restart();
     until("the broker is connected to Redis again", || {
         let mut client = client.clone();

@@ -10,6 +10,7 @@
 //! | M5 idempotent, many replicas, continues after a crash | `replicas`, `crash`, `process` |
 //! | M6 what can't be migrated | `failures` |
 //! | M7 the record, the grace period, stragglers | `start`, `grace`, `stragglers` |
+//! | M7 Redis loses what was noted | `lost_record` |
 //! | M7 every server, although servers change | `moving`, `there_and_back` |
 //! | M8 dry run and progress | `dry_run` |
 //!
@@ -29,6 +30,7 @@ mod failures;
 mod foreign;
 mod grace;
 mod identities;
+mod lost_record;
 mod moving;
 mod newer_rows;
 mod old_tenant;

@@ -39,6 +39,32 @@ async fn m1_a_row_moves_with_its_life_and_its_indexes() {
     assert_eq!(stored.row.session_expires_at, None);
 }
 
+/// Readers skip fields that they don't know. What they can read moves, and keeps such fields to the byte.
+#[tokio::test]
+async fn m1_a_row_that_can_be_read_moves_whatever_its_unknown_fields_hold() {
+    let tenant = OldTenant::new().await;
+    let unknown: [&[u8]; 3] = [
+        b"\"x\":1,\"x\":2",
+        b"\"x\":\"\xff\xfe\"",
+        b"\"\\u0078\":[{\"a\":\"]}\"}]",
+    ];
+    for (number, unknown) in unknown.iter().enumerate() {
+        let head: &[u8] = br#"{"provider_id":"oidc","access_token":"at","#;
+        let key = format!("{P}upstream:s{number}");
+        let json = [head, unknown, b"}"].concat();
+        tenant.cmd::<()>("SET", &[key.as_bytes(), &json]).await;
+    }
+    let report = tenant.migrate(&["oidc=okta"]).await;
+    assert_eq!(told(&report), "rows migrated 3");
+    for (number, unknown) in unknown.iter().enumerate() {
+        let stored = tenant.read(&format!("s{number}"), "okta").await;
+        assert_eq!(stored.row.access_token.unwrap().expose(), "at");
+        let key = format!("{P}upstream:s{number}:okta");
+        let json: Vec<u8> = tenant.cmd("GET", &[&key]).await;
+        assert!(json.windows(unknown.len()).any(|part| part == *unknown));
+    }
+}
+
 #[tokio::test]
 async fn m1_remaining_life_is_kept_to_the_millisecond() {
     let tenant = OldTenant::new().await;

@@ -14,6 +14,8 @@ mod big_answers;
 mod cluster;
 mod corrupt;
 mod credentials;
+mod deleting_elsewhere;
+mod derived_versions;
 mod durability;
 mod endpoints;
 mod foreign;

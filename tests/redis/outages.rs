@@ -158,7 +158,7 @@ async fn killed_and_restarted() {
 async fn absent_at_first() {
     let server = RedisServer::start();
     server.kill();
-    let tenant = RedisTenant::on(&server);
+    let tenant = RedisTenant::called("absent:first", &server);
     let broker = broker(&tenant);
     calls_fail_in_time(&broker).await;
     server.restart();

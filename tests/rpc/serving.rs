@@ -73,7 +73,7 @@ impl Serving {
                 Ok(())
             };
             let stopped = async { _ = stopped.await };
-            let nothing = async {};
+            let nothing = async { Ok(()) };
             server
                 .run(listener, prepare, nothing, stopped)
                 .await

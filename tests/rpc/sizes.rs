@@ -1,12 +1,13 @@
 //! Tests the limits on what is stored and sent: too much is `RESOURCE_EXHAUSTED`, and nothing is
 //! stored.
 
-use token_broker::proto::v1;
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
+use token_broker::{config::ServerOptions, proto::v1};
 use tonic::Code::ResourceExhausted;
 
 use crate::{
     refusal::refused,
-    serving::{SECRET, Serving, get, get_all, store},
+    serving::{SECRET, Serving, get, get_all, options, session, store},
 };
 
 const KIB: usize = 1024;
@@ -93,6 +94,29 @@ async fn a_message_above_its_limit() {
     };
     refused(client.get(huge).await, ResourceExhausted, "TOO_LARGE");
     client.store(store("s", "p")).await.unwrap();
+}
+
+/// An answer that one connection may never hold isn't worth another try.
+#[tokio::test]
+async fn an_answer_that_never_fits() {
+    let tenant = RedisTenant::on(RedisServer::shared());
+    let options = ServerOptions {
+        max_bytes_in_flight: 1,
+        ..options()
+    };
+    let serving = Serving::redis(&tenant, options).await;
+    let mut client = serving.client().await;
+    // Other software keeps to no limit.
+    let (row, index) = (session("s"), session("s"));
+    let row = tenant.key(&format!("upstream:{row}:p"));
+    let json = format!(r#"{{"access_token":"{}"}}"#, secret(5 * KIB * KIB));
+    tenant.run::<()>(&["SET", &row, &json]);
+    let index = tenant.key(&format!("upstream:idx:{index}"));
+    tenant.run::<()>(&["SADD", &index, &row]);
+    let one = client.get(get("s", "p")).await;
+    refused(one, ResourceExhausted, "TOO_LARGE");
+    let all = client.get_all(get_all("s")).await;
+    refused(all, ResourceExhausted, "TOO_LARGE");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Reads the settings of all subjects.
 
 use super::Setting;
-use crate::config::{problem::Problems, value::Value, written::Settings};
+use crate::config::{problem::Problems, quotes, value::Value, written::Settings};
 
 /// A struct whose fields are settings.
 pub(in crate::config) trait Subject: Sized {
@@ -53,9 +53,10 @@ impl<'a> Reader<'a> {
             let is_empty = texts.iter().all(String::is_empty);
             for message in messages {
                 // A variable without a value is a common mistake.
-                let message = match is_empty {
-                    true => format!("is set to nothing: {message}"),
-                    false => message,
+                let message = match (is_empty, quotes::hint(texts)) {
+                    (true, _) => format!("is set to nothing: {message}"),
+                    (false, Some(hint)) => format!("{hint}: {message}"),
+                    (false, None) => message,
                 };
                 self.problems.add(name, message);
             }

@@ -39,6 +39,11 @@ impl Bound {
         self.used.load(Ordering::Acquire)
     }
 
+    /// Returns the maximum.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// Returns how much can still be taken.
     pub fn free(&self) -> usize {
         self.most - self.used()

@@ -127,6 +127,17 @@ impl Admission {
         self.0.migrating.store(false, Ordering::Release);
     }
 
+    /// Refuses all further calls as [`Error::Migrating`], until [`Admission::open`].
+    pub fn close(&self) {
+        self.0.migrating.store(true, Ordering::Release);
+    }
+
+    /// Whether calls are admitted.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.0.migrating.load(Ordering::Acquire)
+    }
+
     /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> CallLimits {
@@ -303,12 +314,14 @@ mod tests {
         let shares: Vec<_> = (0..5).map(|_| admission.share()).collect();
         let first = shares[0].admit().unwrap();
         first.hold(10 * KIB).unwrap();
-        assert!(is_overloaded(&first.hold(7 * KIB)));
+        let second = shares[0].admit().unwrap();
+        assert!(is_overloaded(&second.hold(7 * KIB)));
         first.hold(6 * KIB).unwrap();
         let others: Vec<_> = shares[1..4].iter().map(|s| s.admit().unwrap()).collect();
-        for (other, fair) in others.iter().zip([16, 16, 8]) {
+        for ((other, share), fair) in others.iter().zip(&shares[1..]).zip([16, 16, 8]) {
             other.hold(fair * KIB).unwrap();
-            assert!(is_overloaded(&other.hold(KIB)));
+            let next = share.admit().unwrap();
+            assert!(is_overloaded(&next.hold(KIB)));
         }
         let last = shares[4].admit().unwrap();
         assert!(is_overloaded(&last.hold(9 * KIB)));
@@ -317,6 +330,35 @@ mod tests {
         last.hold(9 * KIB).unwrap();
         drop((first, others));
         last.hold(7 * KIB).unwrap();
+    }
+
+    #[test]
+    fn what_never_fits_is_too_large() {
+        let too_large = |outcome: Result<(), Error>| match outcome {
+            Err(Error::TooLarge { size, limit, .. }) => (size / KIB, limit / KIB),
+            other => panic!("{other:?}"),
+        };
+        // One connection may have 16 KiB of the 64.
+        let share = open(100).share();
+        let [call, other] = [share.admit().unwrap(), share.admit().unwrap()];
+        assert_eq!(too_large(call.hold(17 * KIB)), (17, 16));
+        call.hold(KIB).unwrap();
+        assert_eq!(too_large(call.answered(17 * KIB)), (17, 16));
+        other.hold(KIB).unwrap();
+        assert!(is_overloaded(&call.answered(16 * KIB)));
+        drop(other);
+        call.answered(16 * KIB).unwrap();
+
+        // One connection may have all of it, but no call more than what is left beside its own request.
+        let admission = Admission::new(CallLimits {
+            calls: 1,
+            bytes: KIB,
+            largest: 64 * KIB,
+        });
+        let call = large(&admission).admit().unwrap();
+        call.hold(2 * KIB).unwrap();
+        assert_eq!(too_large(call.answered(63 * KIB)), (63, 62));
+        call.answered(62 * KIB).unwrap();
     }
 
     fn large(admission: &Admission) -> Arc<Share> {

@@ -46,9 +46,10 @@ impl Permit {
     /// Adds `more` bytes to what the call holds.
     ///
     /// # Errors
-    /// Returns [`Error::Overloaded`] if that is more than the connection or the process may hold.
+    /// Returns [`Error::Overloaded`] if that is more than the connection or the process may hold now, and
+    /// [`Error::TooLarge`] if it is more than they ever may.
     pub fn hold(&self, more: usize) -> Result<(), Error> {
-        self.held().grow(more)
+        self.held().grow("the request", more)
     }
 
     /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
@@ -77,7 +78,8 @@ impl Permit {
     /// Takes note that the call is answered. From now on it holds the bytes of its answer only.
     ///
     /// # Errors
-    /// Returns [`Error::Overloaded`] if the connection or the process may not hold that much.
+    /// Returns [`Error::Overloaded`] if the connection or the process may not hold that much now, and
+    /// [`Error::TooLarge`] if they never may: to repeat the call would not help.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
         if held.reading.take().is_some() {
@@ -85,7 +87,7 @@ impl Permit {
         }
         let before = held.bytes[0].amount();
         if answer > before {
-            held.grow(answer - before)?;
+            held.grow("the answer", answer - before)?;
         }
         for bytes in &mut held.bytes {
             bytes.shrink(answer);
@@ -100,9 +102,15 @@ impl Permit {
 }
 
 impl Held {
-    fn grow(&mut self, more: usize) -> Result<(), Error> {
+    fn grow(&mut self, what: &'static str, more: usize) -> Result<(), Error> {
         let [connection, process] = &mut self.bytes;
         let before = connection.amount();
+        // What fits if this call is the only one. `is_fair` counts what the call holds already on both sides.
+        let limit = (process.whole().most() - before).min(connection.whole().most());
+        let size = before.saturating_add(more);
+        if size > limit {
+            return Err(Error::TooLarge { what, size, limit });
+        }
         if !is_fair(connection.whole(), process.whole(), more) || !connection.grow(more) {
             return Err(Error::Overloaded);
         }

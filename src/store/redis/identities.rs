@@ -2,7 +2,8 @@
 
 use super::{
     RedisStore,
-    link::{Effect, reply},
+    link::Effect,
+    user_rows::{SERVERS, deleted, unsettled},
 };
 use crate::{
     store::{DeletedIdentities, Error, Identities},
@@ -11,25 +12,30 @@ use crate::{
 
 impl Identities for RedisStore {
     /// Deletes the identities, and the user record last. If the call is interrupted, the next one deletes the
-    /// rest.
+    /// rest. If another server takes over, this begins anew.
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
         let scripts = self.redis.scripts();
         let set = self.keys.user_identities(user);
         let (own, id) = (self.keys.identities(), user.as_str().as_bytes());
-        let count = self
-            .delete_members(&own, |_| true, &scripts.delete_identities, &[&set], &[id])
-            .await?;
-
         let record = self.keys.user(user);
         let args = [self.keys.prefix().as_bytes(), self.durable_flag()];
-        let deleted = self
-            .link
-            .call(&scripts.delete_user, &[&record], &args, Effect::Writes)
-            .await?;
-        let records: u64 = reply::of_write(deleted)?;
-        Ok(DeletedIdentities {
-            count,
-            record: records > 0,
-        })
+        let mut all = DeletedIdentities::default();
+        for _ in 0..SERVERS {
+            let (count, lineage) = self
+                .delete_members(&own, |_| true, &scripts.delete_identities, &[&set], &[id])
+                .await?;
+            all.count += count;
+            let answer = self
+                .link
+                .call(&scripts.delete_user, &[&record], &args, Effect::Writes)
+                .await?;
+            let (records, deleted_in) = deleted(answer)?;
+            all.record |= records > 0;
+            if deleted_in == lineage {
+                all.lineage = lineage;
+                return Ok(all);
+            }
+        }
+        Err(unsettled())
     }
 }

@@ -82,11 +82,6 @@ impl IndexPosition {
         }))
     }
 
-    /// Whether both positions are of the same server process.
-    pub(super) fn is_of_same_server(&self, other: &Self) -> bool {
-        self.server == other.server
-    }
-
     pub(super) fn encode(&self) -> Position {
         let (count, stop, after) = match &self.within {
             None => (0, 0, NONE),

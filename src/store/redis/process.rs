@@ -20,7 +20,7 @@ use super::{
     session::Likely,
 };
 use crate::{
-    store::{Error, Health, redis::Durability},
+    store::{Error, Health, READY_WITHIN, redis::Durability},
     types::Tenant,
 };
 
@@ -101,7 +101,8 @@ impl Redis {
             if known.is_some() && asked.contains(&known) {
                 continue;
             }
-            is_ready(&self.0.link.to(slot), &key).await?;
+            let link = self.0.link.to(slot).within(READY_WITHIN);
+            is_ready(&link, &key).await?;
             asked.push(known);
         }
         Ok(())

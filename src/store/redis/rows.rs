@@ -6,7 +6,8 @@ use super::{RedisStore, link::reply, row};
 use crate::{
     error::Unreadable,
     store::{
-        Condition, Decoded, DeleteOutcome, Error, Position, Put, PutOutcome, Store, UserRowKeys,
+        Condition, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Store,
+        UserRowKeys,
     },
     types::{ProviderName, RowKey, SessionId, UserId, Version},
 };
@@ -120,7 +121,7 @@ impl Store for RedisStore {
         Ok(deleted)
     }
 
-    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         self.delete_user_rows_in_batches(user).await
     }
 

@@ -53,8 +53,8 @@ scripts! {
     keep_lease: "maintenance/keep_lease.lua",
     /// Notes that the migration is complete.
     complete: "maintenance/complete.lua",
-    /// Sets the expiry of a user's index again.
-    expire_index: "maintenance/expire_index.lua",
+    /// Gives a user's index the expiry that it has by the grace period.
+    settle_index: "maintenance/settle_index.lua",
     /// Checks that a row is in its indexes.
     check_row: "maintenance/check_row.lua",
     /// Checks the members of an index.

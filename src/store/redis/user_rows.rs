@@ -8,10 +8,10 @@ use super::{
     RedisStore,
     index_position::IndexPosition,
     link::{Effect, reply},
-    scripts::Script,
+    scripts::{Script, sha1_hex},
 };
 use crate::{
-    store::{Error, Position, UserRowKeys},
+    store::{DeletedRows, Error, Lineage, Position, UserRowKeys},
     types::UserId,
 };
 
@@ -19,16 +19,50 @@ use crate::{
 const PAGE: usize = 500;
 /// How many keys one script deletes. That takes a few milliseconds of Redis' time.
 const BATCH: usize = 64;
-/// How often reading an index begins anew because another server answers.
-const SERVERS: usize = 16;
+/// How often something begins anew because another server answers.
+pub(super) const SERVERS: usize = 16;
 
 /// A part of an index.
 struct IndexPage {
+    lineage: Lineage,
     members: Vec<String>,
     /// How many members don't count.
     foreign: u64,
     /// Where the rest begins. `None` at the end.
     next: Option<IndexPosition>,
+}
+
+/// All members of an index.
+struct IndexMembers {
+    /// The data that all of them are from.
+    lineage: Lineage,
+    members: HashSet<String>,
+    /// How many members don't count.
+    foreign: u64,
+}
+
+/// The error for data that changes its lineage more often than servers fail over.
+pub(super) fn unsettled() -> Error {
+    Error::unavailable("the servers of Redis keep changing")
+}
+
+/// Converts what a script tells of the data that it worked on.
+fn lineage(told: &[u8]) -> Result<Lineage, Error> {
+    let head = u64::from_str_radix(&sha1_hex(told)[..16], 16);
+    let known = head.ok().filter(|_| !told.is_empty());
+    known
+        .map(Lineage::new)
+        .ok_or_else(|| Error::unavailable("a script doesn't tell which data it worked on"))
+}
+
+/// Converts the answer of a script that deletes: how much it deleted, and in which data.
+///
+/// # Errors
+/// Returns [`Error::Unknown`] for any other answer.
+pub(super) fn deleted(answer: Value) -> Result<(u64, Lineage), Error> {
+    let (count, told): (u64, Vec<u8>) = reply::of_write(answer)?;
+    let lineage = lineage(&told).map_err(|_| reply::odd_outcome())?;
+    Ok((count, lineage))
 }
 
 impl RedisStore {
@@ -50,6 +84,8 @@ impl RedisStore {
             .call(script, &[index], &args, Effect::Reads)
             .await?;
         let mut items = reply::list(answer)?.into_iter();
+        let told: Vec<u8> = reply::parse(items.next().unwrap_or(Value::Nil))?;
+        let lineage = lineage(&told)?;
         let next = IndexPosition::read(&mut items)?;
         let mut foreign = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
         let mut members = Vec::with_capacity(items.len());
@@ -60,6 +96,7 @@ impl RedisStore {
             }
         }
         Ok(IndexPage {
+            lineage,
             members,
             foreign,
             next,
@@ -95,36 +132,35 @@ impl RedisStore {
         })
     }
 
-    /// Returns the members of an index that begin with `member_prefix`, and how many members don't. Each
-    /// member that exists during the whole call is found, and none is found twice.
-    async fn index_members(
-        &self,
-        index: &str,
-        member_prefix: &str,
-    ) -> Result<(HashSet<String>, u64), Error> {
-        let (mut members, mut foreign) = (HashSet::new(), 0);
-        let (mut position, mut servers) = (None::<IndexPosition>, 0);
-        loop {
-            let page = self
-                .index_page(index, member_prefix, position.as_ref(), PAGE)
-                .await?;
-            foreign += page.foreign;
-            members.extend(page.members);
-            let Some(next) = page.next else {
-                return Ok((members, foreign));
+    /// Returns the members of an index that begin with `member_prefix`. Each member that exists during the whole call is
+    /// found. If another server takes over, this begins anew.
+    async fn index_members(&self, index: &str, member_prefix: &str) -> Result<IndexMembers, Error> {
+        for _ in 0..SERVERS {
+            let mut page = self.index_page(index, member_prefix, None, PAGE).await?;
+            let mut all = IndexMembers {
+                lineage: page.lineage,
+                members: HashSet::new(),
+                foreign: 0,
             };
-            if position.is_some_and(|last| !last.is_of_same_server(&next)) {
-                servers += 1;
-                if servers == SERVERS {
-                    return Err(Error::unavailable("the servers of Redis keep changing"));
-                }
+            while page.lineage == all.lineage {
+                all.foreign += page.foreign;
+                all.members.extend(page.members);
+                let Some(next) = page.next else {
+                    return Ok(all);
+                };
+                page = self
+                    .index_page(index, member_prefix, Some(&next), PAGE)
+                    .await?;
             }
-            position = Some(next);
         }
+        Err(unsettled())
     }
 
-    /// Deletes the user's rows. Returns how many there were.
-    pub(super) async fn delete_user_rows_in_batches(&self, user: &UserId) -> Result<u64, Error> {
+    /// Deletes the user's rows.
+    pub(super) async fn delete_user_rows_in_batches(
+        &self,
+        user: &UserId,
+    ) -> Result<DeletedRows, Error> {
         let (prefix, grace) = (self.keys.prefix().as_bytes(), self.keys.grace());
         let index = self.keys.user_index(user);
         let first_keys = [index.as_str(), &grace];
@@ -133,17 +169,21 @@ impl RedisStore {
         let is_row = |key: &str| {
             self.keys.parse_row(key).is_some() || self.keys.parse_legacy_row(key).is_some()
         };
-        self.delete_members(&self.keys.rows(), is_row, script, &first_keys, &args)
-            .await
+        let rows = self.keys.rows();
+        let (count, lineage) = self
+            .delete_members(&rows, is_row, script, &first_keys, &args)
+            .await?;
+        Ok(DeletedRows { count, lineage })
     }
 
     /// Calls `script` in batches on all members of the index `first_keys[0]` that begin with `member_prefix` and
-    /// that `is_own` accepts. Returns how many it deleted. Each call gets `first_keys` and then the members as its
-    /// keys. All other members stay in the index (I10).
+    /// that `is_own` accepts. Returns how many it deleted, and the data in which none is left. Each call gets
+    /// `first_keys` and then the members as its keys. All other members stay in the index (I10).
     ///
     /// No member is deleted twice, so that a row that is stored again meanwhile stays. The index is read
     /// again until all of its members were looked at, because a migration may move rows and copy identities
-    /// during the scan.
+    /// during the scan. If another server takes over, it may lack what was done before: all that was seen is
+    /// forgotten.
     pub(super) async fn delete_members(
         &self,
         member_prefix: &str,
@@ -151,16 +191,26 @@ impl RedisStore {
         script: &Script,
         first_keys: &[&str],
         args: &[&[u8]],
-    ) -> Result<u64, Error> {
-        let (mut seen, mut deleted) = (HashSet::new(), 0);
-        loop {
-            let (members, mut foreign) = self.index_members(first_keys[0], member_prefix).await?;
+    ) -> Result<(u64, Lineage), Error> {
+        let (mut seen, mut seen_in) = (HashSet::new(), None);
+        let (mut count, mut changes) = (0, 0);
+        while changes < SERVERS {
+            let IndexMembers {
+                lineage,
+                members,
+                mut foreign,
+            } = self.index_members(first_keys[0], member_prefix).await?;
+            if seen_in.is_some_and(|last| last != lineage) {
+                seen.clear();
+                changes += 1;
+            }
+            seen_in = Some(lineage);
             let mut fresh: Vec<_> = members
                 .into_iter()
                 .filter(|key| !seen.contains(key))
                 .collect();
             if fresh.is_empty() {
-                return Ok(deleted);
+                return Ok((count, lineage));
             }
             seen.extend(fresh.iter().cloned());
             let all = fresh.len() as u64;
@@ -171,8 +221,16 @@ impl RedisStore {
                 let mut keys = first_keys.to_vec();
                 keys.extend(batch.iter().map(String::as_str));
                 let answer = self.call_telling(script, &keys, args).await?;
-                deleted += reply::of_write::<u64>(answer)?;
+                let (more, deleted_in) = deleted(answer)?;
+                count += more;
+                if deleted_in != lineage {
+                    seen_in = Some(deleted_in);
+                    seen.clear();
+                    changes += 1;
+                    break;
+                }
             }
         }
+        Err(unsettled())
     }
 }

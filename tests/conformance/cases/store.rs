@@ -101,6 +101,7 @@ pub async fn no_version_comes_twice<B: Backend>(backend: B) {
         let version = broker.version(&key).await.unwrap();
         assert!(seen.insert(version), "{version:?} came twice");
         assert!((1..1 << 53).contains(&version.number()));
+        assert!(!version.may_come_back());
         if round % 3 == 0 {
             broker.remove(&key).await;
         }

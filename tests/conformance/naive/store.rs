@@ -9,8 +9,8 @@ use std::{
 use token_broker::{
     error::Unreadable,
     store::{
-        Condition, Decoded, DeleteOutcome, DeletedIdentities, Error, Identities, Position, Put,
-        PutOutcome, Store, UserRowKeys,
+        Condition, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Identities,
+        Position, Put, PutOutcome, Store, UserRowKeys,
     },
     types::{ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
@@ -171,7 +171,7 @@ impl Store for NaiveStore {
             .sum())
     }
 
-    async fn delete_user_rows(&self, user: &UserId) -> Result<u64, Error> {
+    async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         let flaw = self.flaw();
         let mut state = self.data.state().await;
         let index = state
@@ -196,7 +196,10 @@ impl Store for NaiveStore {
                 rows += u64::from(self.remove(&mut state, key));
             }
         }
-        Ok(rows)
+        Ok(DeletedRows {
+            count: rows,
+            ..DeletedRows::default()
+        })
     }
 
     /// Lists the rows in the order of hashes. A position is the hash of the last row.

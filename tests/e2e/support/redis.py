@@ -78,6 +78,11 @@ class Redis:
         assert done.returncode == 0, done.stderr
         return done.stdout.rstrip("\n")
 
+    def kill_clients(self, password: str) -> None:
+        """Ends all connections of clients. `password` is the server's own by now."""
+        self._password = password
+        self.command("CLIENT", "KILL", "TYPE", "normal")
+
     def kill(self) -> None:
         """Kills the server. Its files stay."""
         kill(self._process)

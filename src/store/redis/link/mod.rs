@@ -122,6 +122,16 @@ impl Link {
         patient
     }
 
+    /// Returns a link each of whose requests waits for `patience` at most. If there is no connection by then, the error
+    /// says why.
+    #[must_use]
+    pub fn within(&self, patience: Duration) -> Self {
+        Self {
+            patience: self.patience.min(patience),
+            ..self.clone()
+        }
+    }
+
     /// Returns how long a request waits for a primary that works.
     #[must_use]
     pub fn patience(&self) -> Duration {

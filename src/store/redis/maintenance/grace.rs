@@ -3,26 +3,49 @@
 use crate::{
     store::{
         Error,
-        redis::{
-            keyspace::Keyspace,
-            link::{Link, reply},
-            maintenance::repeated,
-        },
+        redis::{keyspace::Keyspace, link::Link, maintenance::repeated},
     },
     types::UnixTime,
 };
 
-/// Whether the tenant is in its grace period.
+/// What Redis holds about the grace period, as of one instant.
+#[derive(Clone, Debug)]
+pub struct Notes {
+    /// Whether the mark of the grace period is there.
+    pub is_marked: bool,
+    /// The record of the last completed migration, as JSON. If it is missing, nobody knows who else writes.
+    pub record: Option<Vec<u8>>,
+}
+
+impl Notes {
+    /// Reads both notes.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`].
+    pub async fn read(link: &Link, keys: &Keyspace) -> Result<Self, Error> {
+        let (mark, record) = (keys.grace(), keys.migration());
+        let mut values = link.strings([&*mark, &*record]).await?.into_iter();
+        Ok(Self {
+            is_marked: values.next().flatten().is_some(),
+            record: values.next().flatten(),
+        })
+    }
+}
+
+/// Whether other software may write to the tenant, as far as anybody knows. The scripts judge in the same way: what is
+/// missing never counts as the end of the grace period.
 ///
 /// # Errors
-/// Returns [`Error::Unavailable`], as for the other functions.
+/// Returns [`Error::Unavailable`].
 pub async fn is_open(link: &Link, keys: &Keyspace) -> Result<bool, Error> {
-    let mut exists = redis::cmd("EXISTS");
-    exists.arg(keys.grace());
-    reply::parse(link.read(&exists).await?)
+    let notes = Notes::read(link, keys).await?;
+    Ok(notes.is_marked || notes.record.is_none())
 }
 
 /// Begins the grace period, unless it has begun.
+///
+/// # Errors
+/// Returns [`Error::Unavailable`].
 pub async fn begin(link: &Link, keys: &Keyspace) -> Result<(), Error> {
     let mut set = redis::cmd("SET");
     set.arg(keys.grace())

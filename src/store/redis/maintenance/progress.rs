@@ -2,10 +2,12 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
+
+use crate::stderr;
 
 /// How far some work is. The operator reads it as one line.
 pub trait State: fmt::Display {
@@ -90,24 +92,19 @@ impl<S: State> Progress<S> for TerminalLine {
     fn update(&self, now: &S) {
         if self.0.is_due() {
             // The escape sequence erases the rest of an earlier, longer line.
-            write(format_args!("\r{now}\x1b[K"));
+            stderr::print(&format!("\r{now}\x1b[K"));
         }
     }
 
     fn waiting(&self, text: &str) {
-        write(format_args!("\r{text}\x1b[K"));
+        stderr::print(&format!("\r{text}\x1b[K"));
     }
 
     fn end(&self) {
-        write(format_args!("\r\x1b[K"));
+        stderr::print("\r\x1b[K");
+        // A report may follow on stdout.
+        stderr::written(Duration::from_millis(100));
     }
-}
-
-fn write(text: fmt::Arguments<'_>) {
-    // The work goes on without a terminal.
-    _ = io::stderr()
-        .write_fmt(text)
-        .and_then(|()| io::stderr().flush());
 }
 
 struct Log(Throttle);

@@ -1,15 +1,23 @@
 //! Rewriting a JSON object without touching unknown fields. Each keeps its bytes and its position.
+//!
+//! What readers of rows accept can be rewritten. They skip unknown fields, so that such a field may be there twice, or
+//! hold text that isn't UTF-8.
 
-use serde::{
-    Deserialize, Deserializer, Serializer,
-    de::{MapAccess, Visitor},
-    ser::SerializeMap,
-};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-/// The fields of an object in their order. Each value keeps its bytes.
-pub struct Fields<'a>(Vec<(String, &'a RawValue)>);
+/// The fields that a rewrite looks at.
+const LOOKED_AT: [&str; 2] = ["provider_id", "user_id"];
+
+/// The fields of an object in their order.
+pub struct Fields<'a>(Vec<Field<'a>>);
+
+struct Field<'a> {
+    name: String,
+    /// The name as it is spelled, with its quotes.
+    spelled: &'a [u8],
+    value: &'a [u8],
+}
 
 /// Why a value can't be rewritten. The message never quotes the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +25,8 @@ pub enum NotAnObject {
     /// The value is not JSON, or is JSON but not an object.
     #[error("is not a JSON object")]
     Syntax,
-    /// The object has a field twice. Readers differ in which of the two they take.
-    #[error("is a JSON object that has a field twice")]
+    /// The object has `provider_id` or `user_id` twice. Readers differ in which of the two they take.
+    #[error("is a JSON object that has provider_id or user_id twice")]
     Twice,
     /// `provider_id` is not a string.
     #[error("is a JSON object whose provider_id is not a string")]
@@ -31,13 +39,16 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// Returns [`NotAnObject::Syntax`] or [`NotAnObject::Twice`].
     pub fn parse(json: &'a [u8]) -> Result<Self, NotAnObject> {
-        let fields: Self = serde_json::from_slice(json).map_err(|_| NotAnObject::Syntax)?;
-        let mut names: Vec<_> = fields.0.iter().map(|(name, _)| name.as_str()).collect();
-        names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return Err(NotAnObject::Syntax);
+        }
+        serde_json::from_slice::<IgnoredAny>(json).map_err(|_| NotAnObject::Syntax)?;
+        let fields = fields(json).ok_or(NotAnObject::Syntax)?;
+        let count = |name| fields.iter().filter(|field| field.name == name).count();
+        if LOOKED_AT.iter().any(|name| count(*name) > 1) {
             return Err(NotAnObject::Twice);
         }
-        Ok(fields)
+        Ok(Self(fields))
     }
 
     /// Returns the value of `provider_id`. A missing one and `null` count as empty, as in toolhive.
@@ -45,12 +56,17 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// Returns [`NotAnObject::ProviderId`] if the value is neither a string nor `null`.
     pub fn provider_id(&self) -> Result<String, NotAnObject> {
-        let Some((_, value)) = self.0.iter().find(|(name, _)| name == "provider_id") else {
+        let Some(value) = self.value("provider_id") else {
             return Ok(String::new());
         };
-        serde_json::from_str::<Option<String>>(value.get())
+        serde_json::from_slice::<Option<String>>(value)
             .map(Option::unwrap_or_default)
             .map_err(|_| NotAnObject::ProviderId)
+    }
+
+    fn value(&self, name: &str) -> Option<&'a [u8]> {
+        let field = self.0.iter().find(|field| field.name == name);
+        field.map(|field| field.value)
     }
 
     /// Returns the object with another `provider_id`, and with the fields in `last`. `provider_id` keeps its
@@ -68,66 +84,113 @@ impl<'a> Fields<'a> {
         let size: usize = self
             .0
             .iter()
-            .map(|(name, value)| name.len() + value.get().len() + 4)
+            .map(|field| field.spelled.len() + field.value.len() + 2)
             .sum();
         // The buffer is large enough: one that grows would leave its old memory unwiped.
         let room = size + 6 * provider_id.len() + 40 * last.len() + 128;
         let mut json = Zeroizing::new(Vec::with_capacity(room));
-        let mut serializer = serde_json::Serializer::new(&mut *json);
-        let mut object = serializer.serialize_map(None)?;
-        if let Some(version) = version {
-            object.serialize_entry("version", &version)?;
-            match self.0.iter().find(|(name, _)| name == "user_id") {
-                Some((name, user)) => object.serialize_entry(name, user)?,
-                None => object.serialize_entry("user_id", "")?,
+        let provider_id = serde_json::to_vec(provider_id)?;
+        let buffer: &mut Vec<u8> = &mut json;
+        let mut write = |name: &[u8], value: &[u8]| {
+            buffer.push(if buffer.is_empty() { b'{' } else { b',' });
+            for part in [name, b":", value] {
+                buffer.extend_from_slice(part);
             }
+        };
+        if let Some(version) = version {
+            write(b"\"version\"", version.to_string().as_bytes());
+            write(b"\"user_id\"", self.value("user_id").unwrap_or(b"\"\""));
+        }
+        if self.value("provider_id").is_none() {
+            write(b"\"provider_id\"", &provider_id);
         }
         let in_head = |name: &str| version.is_some() && matches!(name, "version" | "user_id");
-        if !self.0.iter().any(|(name, _)| name == "provider_id") {
-            object.serialize_entry("provider_id", provider_id)?;
-        }
-        for (name, value) in &self.0 {
+        for field in &self.0 {
+            let name = field.name.as_str();
             if name == "provider_id" {
-                object.serialize_entry(name, provider_id)?;
-            } else if !in_head(name) && !last.iter().any(|(set, _)| set == name) {
-                object.serialize_entry(name, value)?;
+                write(b"\"provider_id\"", &provider_id);
+            } else if !in_head(name) && !last.iter().any(|(set, _)| *set == name) {
+                write(field.spelled, field.value);
             }
         }
         for (name, value) in last {
-            object.serialize_entry(name, value)?;
+            write(&serde_json::to_vec(name)?, value.to_string().as_bytes());
         }
-        object.end()?;
+        json.push(b'}');
         Ok(json)
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+/// Finds the fields of an object. `None` if it isn't one, or the name of a field isn't UTF-8. What is in the fields has
+/// to be valid JSON.
+fn fields(json: &[u8]) -> Option<Vec<Field<'_>>> {
+    let mut fields = Vec::with_capacity(16);
+    let mut rest = json
+        .trim_ascii_start()
+        .strip_prefix(b"{")?
+        .trim_ascii_start();
+    while rest.first() == Some(&b'"') {
+        let (spelled, after) = rest.split_at_checked(string(rest)?)?;
+        let after = after.trim_ascii_start().strip_prefix(b":")?;
+        let (value, after) = after.split_at_checked(value(after)?)?;
+        fields.push(Field {
+            name: serde_json::from_slice(spelled).ok()?,
+            spelled,
+            value: value.trim_ascii(),
+        });
+        rest = after.strip_prefix(b",").unwrap_or(after).trim_ascii_start();
+    }
+    rest.starts_with(b"}").then_some(fields)
+}
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Vec::with_capacity(16);
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
+/// Returns the length of the string that this begins with, with its quotes.
+fn string(json: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match json.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
         }
+    }
+}
 
-        deserializer.deserialize_map(Object)
+/// Returns how far the value goes that this begins with: up to the comma or bracket that follows it.
+fn value(json: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0_usize);
+    loop {
+        match json.get(at)? {
+            b',' | b'}' if depth == 0 => return Some(at),
+            b'"' => at += string(&json[at..])? - 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        at += 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+    use serde_json::Value;
+
     use super::*;
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            r#"[a"\\\\{}\[\],:]{0,6}"#.prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            let object = vec(("[a-c]", inner.clone()), 0..3);
+            prop_oneof![
+                vec(inner, 0..3).prop_map(Value::from),
+                object.prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
 
     fn rewritten(json: &str) -> String {
         let fields = Fields::parse(json.as_bytes()).unwrap();
@@ -173,10 +236,42 @@ mod tests {
             let error = Fields::parse(bad.as_bytes()).err();
             assert_eq!(error, Some(NotAnObject::Syntax), "{bad}");
         }
-        assert!(Fields::parse(b"{\"a\":\"\xff\"}").is_err());
+        // The name of a field that isn't UTF-8 can't be compared.
+        assert!(Fields::parse(b"{\"\xff\":1}").is_err());
         // The second name is the first one in another spelling.
-        let twice = Fields::parse(br#"{"ab":1,"\u0061b":1}"#).err();
-        assert_eq!(twice, Some(NotAnObject::Twice));
+        for twice in [
+            r#"{"user_id":1,"\u0075ser_id":1}"#,
+            r#"{"provider_id":"a","provider_id":"b"}"#,
+        ] {
+            let error = Fields::parse(twice.as_bytes()).err();
+            assert_eq!(error, Some(NotAnObject::Twice), "{twice}");
+        }
+    }
+
+    #[test]
+    fn what_readers_skip_is_kept() {
+        let json: &[u8] =
+            b" {\"x\" : \"\xff\\\"}\" ,\"\\u0078\":[{\"a\":\"]\"},1] , \"user_id\":\"u\"}\n";
+        let rewritten = Fields::parse(json).unwrap().rewrite("okta", Some(7), &[]);
+        let expected: &[u8] =
+            b"{\"version\":7,\"user_id\":\"u\",\"provider_id\":\"okta\",\"x\":\"\xff\\\"}\",\"\\u0078\":[{\"a\":\"]\"},1]}";
+        assert_eq!(&**rewritten.unwrap(), expected);
+    }
+
+    proptest! {
+        /// An object of any fields keeps them, in their order.
+        #[test]
+        fn any_object_is_rewritten(fields in vec((r#"[a-c"\\\\{},:]{0,4}"#, any_value()), 0..4)) {
+            let text = |value: &Value| serde_json::to_string(value).unwrap();
+            let spelled: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| format!("{}:{}", text(&name.as_str().into()), text(value)))
+                .collect();
+            let json = format!("{{{}}}", spelled.join(","));
+            let rewritten = Fields::parse(json.as_bytes()).unwrap().rewrite("p", None, &[]).unwrap();
+            let all = [vec![r#""provider_id":"p""#.to_owned()], spelled].concat();
+            prop_assert_eq!(String::from_utf8(rewritten.to_vec()).unwrap(), format!("{{{}}}", all.join(",")));
+        }
     }
 
     #[test]

@@ -16,5 +16,5 @@ if not row then
 end
 if version ~= '' and row.version ~= version then return 'mismatch' end
 ensure_indexes_local(row, KEYS[2], prefix)
-remove(key, row, KEYS[2], prefix, redis.call('EXISTS', KEYS[3]) == 1)
+remove(key, row, KEYS[2], prefix, is_grace(KEYS[3], prefix))
 return 'deleted'

@@ -4,10 +4,12 @@
 --
 -- KEYS  1 user index, 2 key of the grace period, 3... rows
 -- ARGV  1 prefix of the tenant, 2 user, 3... what the caller was asked to tell
--- Returns the number of deleted rows, or asks.
+-- Returns { the number of deleted rows, the lineage }, or asks. The lineage is as in index_page.lua.
 listen(3)
+local lineage = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
 local index, prefix, user = KEYS[1], ARGV[1], ARGV[2]
-local grace = redis.call('EXISTS', KEYS[2]) == 1
+local grace = is_grace(KEYS[2], prefix)
 local rows, found = prefix .. 'upstream:', {}
 -- Everything that may end the script comes before the first write.
 for i = 3, #KEYS do
@@ -29,4 +31,4 @@ for _, own in ipairs(found) do
   end
 end
 for i = 3, #KEYS do redis.pcall('SREM', index, KEYS[i]) end
-return #found
+return { #found, lineage }

@@ -6,7 +6,7 @@
 -- Returns { number of deleted rows, number of members that are not rows of this session }, or asks.
 listen(4)
 local index, prefix, own = KEYS[1], ARGV[1], ARGV[2]
-local grace, rows, deleted, foreign = redis.call('EXISTS', KEYS[2]) == 1, {}, 0, 0
+local grace, rows, deleted, foreign = is_grace(KEYS[2], prefix), {}, 0, 0
 -- Everything that may end the script comes before the first write.
 for _, member in ipairs(redis.call('SMEMBERS', index)) do
   if is_row_of(member, own) then

@@ -11,12 +11,16 @@
 -- ARGV  1 what the members that count begin with, 2 how many members to give at most, 3 server of the position, or ''
 --       to begin, 4 cursor, 5 COUNT of the batch, 6 cursor after the batch, 7 last hash that was given, or '' if the
 --       position lies between two batches
--- Returns { the next position in the form of arguments 3 to 7, number of members that don't count, member, ... }. Its
--- cursor is '' at the end.
+-- Returns { the lineage, the next position in the form of arguments 3 to 7, number of members that don't count,
+--           member, ... }. The position's cursor is '' at the end.
+--
+-- The lineage tells which data was looked at. It is another one at each server, after each promotion, and when a server
+-- comes back with the data of another: a server gets a new replication id when it is promoted.
 local LARGEST = 500
 local index, own, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 local server = string.sub(run_id, 1, 16)
+local lineage = run_id .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
 
 local cursor, count, stop, after = '0', nil, '', nil
 if ARGV[3] == server then
@@ -47,7 +51,7 @@ while true do
     if not after or hashes[member] > after then
       if #members == most then
         local last = string.format('%.0f', hashes[batch[i - 1]])
-        return { server, cursor, tostring(count), page[1], last, foreign, unpack(members) }
+        return { lineage, server, cursor, tostring(count), page[1], last, foreign, unpack(members) }
       end
       if not starts_with(member, own) then
         foreign = foreign + 1
@@ -63,4 +67,4 @@ while true do
   if cursor == '0' then cursor = '' end
   if cursor == '' or #members == most or seen >= most + LARGEST or idle > LARGEST then break end
 end
-return { server, cursor, '', '', '', foreign, unpack(members) }
+return { lineage, server, cursor, '', '', '', foreign, unpack(members) }

@@ -114,6 +114,13 @@ local function user_index(prefix, row)
   return prefix .. 'user:upstream:' .. encode(row.user)
 end
 
+-- Whether other software may write to the tenant (M7): its grace period is open, or there is no note of a migration,
+-- so that nobody knows. What is missing never counts as the end of the period. A script calls this before its first
+-- write, like `ensure_local`.
+local function is_grace(mark, prefix)
+  return redis.call('EXISTS', mark) == 1 or redis.call('EXISTS', prefix .. 'broker:migration') == 0
+end
+
 -- Sets the expiry of an index that has none, unless a member needs the index to stay (I5). Removes the
 -- members whose row is gone, because an index of such members alone would stay for ever. If a member can't be
 -- read because it is moving to another node, the index stays as it is.

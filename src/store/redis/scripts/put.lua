@@ -39,6 +39,7 @@ end
 
 local old_index = old and user_index(prefix, old)
 if old_index and old_index ~= index then ensure_local(old_index) end
+local grace = is_grace(KEYS[3], prefix)
 
 -- This is the write that Redis refuses when it is out of memory. It comes first, so that nothing is written
 -- then.
@@ -47,7 +48,6 @@ if ttl == 0 then
 else
   redis.call('SET', key, ARGV[2], 'PX', ttl)
 end
-local grace = redis.call('EXISTS', KEYS[3]) == 1
 index_add(session_index, key, ttl, prefix, false)
 prune(session_index, prefix)
 if old_index and old_index ~= index then index_remove(old_index, key, prefix, grace) end

@@ -59,7 +59,7 @@ impl Tls {
         }
         let roots = match &self.ca {
             Some(path) => authorities(path)?,
-            None => system_roots(),
+            None => system_roots()?,
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
@@ -100,14 +100,26 @@ fn parse_name(name: &str) -> Result<ServerName<'static>, TlsProblem> {
 }
 
 /// Returns the system's authorities. They are read only once, because that takes many milliseconds.
-fn system_roots() -> Arc<RootCertStore> {
-    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+///
+/// # Errors
+/// Returns a [`TlsProblem`] if there are none.
+fn system_roots() -> Result<Arc<RootCertStore>, TlsProblem> {
+    static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
     let load = || {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Arc::new(roots)
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if !roots.is_empty() {
+            return Ok(Arc::new(roots));
+        }
+        let why = found.errors.first();
+        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+        Err(format!(
+            "the system has no certificate authorities{why}: install them, or name a file that holds yours"
+        ))
     };
-    Arc::clone(ROOTS.get_or_init(load))
+    let roots = ROOTS.get_or_init(load).clone();
+    roots.map_err(|found| TlsProblem::new(TlsPart::Authorities, found))
 }
 
 fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsProblem> {
@@ -128,6 +140,10 @@ fn certificates(part: TlsPart, path: &Path) -> Result<Vec<CertificateDer<'static
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ if holds(&pem, CERTIFICATE) => Err(TlsProblem::new(
+            part,
+            "the file holds a damaged certificate",
+        )),
         _ => {
             let instead = instead(&pem);
             let found = format!("the file holds no certificate in PEM{instead}");
@@ -136,14 +152,19 @@ fn certificates(part: TlsPart, path: &Path) -> Result<Vec<CertificateDer<'static
     }
 }
 
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+fn holds(pem: &[u8], mark: &[u8]) -> bool {
+    pem.windows(mark.len()).any(|window| window == mark)
+}
+
 /// Returns the end of a message that says what a file holds instead, if it can be told.
 fn instead(pem: &[u8]) -> &'static str {
-    let holds = |mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
-    if holds(b"ENCRYPTED") {
+    if holds(pem, b"ENCRYPTED") {
         ": its key is encrypted, and the broker needs one that isn't"
-    } else if holds(b"PRIVATE KEY-----") {
+    } else if holds(pem, b"PRIVATE KEY-----") {
         ": it holds a private key"
-    } else if holds(b"-----BEGIN CERTIFICATE-----") {
+    } else if holds(pem, CERTIFICATE) {
         ": it holds a certificate"
     } else if pem.starts_with(&[0x30]) {
         ": it seems to be in DER"
@@ -173,9 +194,37 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     })
 }
 
+/// Reads a file, without the byte order mark that some editors begin it with.
 fn read(part: TlsPart, path: &Path) -> Result<Vec<u8>, TlsProblem> {
-    fs::read(path).map_err(|error: io::Error| {
+    let read = fs::read(path).map_err(|error: io::Error| {
         // The path isn't quoted: it may be what the file should hold.
         TlsProblem::new(part, format!("the file can't be read: {error}"))
+    });
+    read.map(|mut bytes| {
+        if bytes.starts_with("\u{feff}".as_bytes()) {
+            bytes.drain(..'\u{feff}'.len_utf8());
+        }
+        bytes
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_certificates_may_begin_with_a_byte_order_mark_and_a_damaged_one_is_called_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            certificates(TlsPart::Authorities, &path).map_err(|problem| problem.found)
+        };
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_eq!(read(&format!("\u{feff}{pem}")).unwrap().len(), 1);
+        let damaged = read(&pem.replace("-----END", "")).unwrap_err();
+        assert!(damaged.contains("damaged"), "{damaged}");
+        let key = read("-----BEGIN PRIVATE KEY-----\n").unwrap_err();
+        assert!(key.contains("it holds a private key"), "{key}");
+    }
 }

@@ -31,6 +31,8 @@ pub struct Report {
     pub looked_again: u64,
     /// Whether other software may still write to the tenant (guarantees, section 5, M7).
     pub grace_period: bool,
+    /// Whether a broker has noted that the tenant's data is migrated. If not, no call finds rows of the older layout.
+    pub is_migrated: bool,
     /// The tenants of this Redis that hold data, if the checked one holds none: its name may be wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenants_with_data: Option<TenantsWithData>,
@@ -175,6 +177,16 @@ impl Report {
     pub fn is_misnamed(&self) -> bool {
         let others = self.tenants_with_data.as_ref();
         self.counts.keys == 0 && others.is_some_and(|others| !others.names.is_empty())
+    }
+
+    /// Returns how many rows no call finds, because no broker has migrated the tenant since they came.
+    #[must_use]
+    pub fn unmigrated(&self) -> u64 {
+        if self.is_migrated {
+            0
+        } else {
+            self.counts.legacy_rows
+        }
     }
 
     /// Returns how much damage was found.

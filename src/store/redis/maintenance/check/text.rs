@@ -39,6 +39,19 @@ pub fn write(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         )?;
         kinds(report, Severity::Leftover, &report.leftovers, f)?;
     }
+    if !report.is_migrated && !report.is_empty() {
+        writeln!(
+            f,
+            "Migration: no broker has noted one. Running brokers migrate within seconds, others when they start"
+        )?;
+        if report.unmigrated() > 0 {
+            writeln!(
+                f,
+                "  until then no call finds the {} rows of the older layout",
+                report.unmigrated()
+            )?;
+        }
+    }
     if report.grace_period {
         writeln!(f, "Grace period: open, other software may write")?;
     }

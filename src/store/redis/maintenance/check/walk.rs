@@ -19,7 +19,7 @@ use crate::{
             eviction,
             keyspace::Keyspace,
             link::topology::ServerSet,
-            maintenance::{grace, progress::Progress, rounds::Rounds, scan::Scan, tenants},
+            maintenance::{grace::Notes, progress::Progress, rounds::Rounds, scan::Scan, tenants},
         },
     },
     types::RowKey,
@@ -60,7 +60,9 @@ pub async fn walk(check: &Check, progress: &dyn Progress<CheckProgress>) -> Resu
 }
 
 async fn finish(check: &Check, mut report: Report, begun: Instant) -> Result<Report, Error> {
-    report.grace_period = grace::is_open(&check.link, &check.keys).await?;
+    let notes = Notes::read(&check.link, &check.keys).await?;
+    report.grace_period = notes.is_marked;
+    report.is_migrated = notes.record.is_some();
     if report.is_empty() {
         report.tenants_with_data = Some(tenants::with_data(&check.link).await?);
     }

@@ -9,7 +9,11 @@ use crate::{
         redis::{
             keyspace::Keyspace,
             link::{Link, topology::ServerSet},
-            maintenance::{grace, scan::Scan, seen::Seen},
+            maintenance::{
+                grace::{self, Notes},
+                scan::Scan,
+                seen::Seen,
+            },
         },
     },
     types::SessionId,
@@ -62,6 +66,8 @@ pub enum GraceStart {
     Never,
     /// As soon as the tenant is seen to hold any data.
     WithData,
+    /// As soon as the tenant is seen to hold anything that no broker writes.
+    WithOthersData,
     /// At once.
     AtOnce,
 }
@@ -122,7 +128,7 @@ impl<'a> Finder<'a> {
             candidates: Vec::new(),
             without_id: Vec::new(),
             scanned: 0,
-            grace_period: grace::is_open(link, keys).await?,
+            grace_period: Notes::read(link, keys).await?.is_marked,
             has_data: false,
             grace_start,
             apply,
@@ -161,8 +167,13 @@ impl<'a> Finder<'a> {
         self.scanned += 1;
         // The period begins before anything is migrated, because the writes that follow depend on it.
         self.has_data = self.has_data || self.older.is_data(key);
-        let may_begin = self.grace_start == GraceStart::WithData && !self.grace_period;
-        if may_begin && self.has_data {
+        let begins = !self.grace_period
+            && match self.grace_start {
+                GraceStart::Never | GraceStart::AtOnce => false,
+                GraceStart::WithData => self.has_data,
+                GraceStart::WithOthersData => self.older.is_others(key),
+            };
+        if begins {
             self.begin_grace_period().await?;
         }
         let Some(found) = self.older.find(key) else {
@@ -220,6 +231,15 @@ impl<'a> OlderKeys<'a> {
     /// Whether `key`, a key of the tenant, is data and not a broker's own record.
     fn is_data(&self, key: &[u8]) -> bool {
         !key.starts_with(&self.records)
+    }
+
+    /// Whether `key` is data of a kind that no broker writes.
+    fn is_others(&self, key: &[u8]) -> bool {
+        let name = str::from_utf8(key).unwrap_or_default();
+        let is_brokers = self.keys.parse_row(name).is_some()
+            || self.keys.parse_session_index(name).is_some()
+            || self.keys.parse_user_index(name).is_some();
+        self.is_data(key) && !is_brokers
     }
 
     /// Returns the older data that `key` holds. Returns `None` for every other key.

@@ -6,7 +6,8 @@ use tokio::time::sleep;
 
 use super::{
     Migration,
-    completed::CompletedMigration,
+    completed::{CompletedMigration, Remembered},
+    find::GraceStart,
     pass::Pass,
     progress::{MigrationProgress, Progress},
     report::Report,
@@ -25,6 +26,8 @@ use crate::store::{
 pub enum Purpose {
     /// To migrate.
     Migrate,
+    /// To begin the grace period, and to migrate.
+    BeginGrace,
     /// To end the grace period after migrating what is left.
     Finish {
         /// Whether the period ends even if something can't be migrated.
@@ -111,16 +114,26 @@ impl Migration {
         earlier: Option<&Report>,
         progress: &dyn Progress<MigrationProgress>,
     ) -> Result<Worked, Error> {
-        let completed = CompletedMigration::read(&self.link, &self.keys).await?;
-        let pass = Pass::new(self, completed.as_ref(), true);
+        let remembered = Remembered::read(&self.link, &self.keys).await?;
+        let relied = self.relied();
+        let is_lost = relied.is_some() && !remembered.upholds(relied.as_ref());
+        let mut pass = Pass::new(self, &remembered, true);
+        if purpose == Purpose::BeginGrace {
+            pass.grace_start = GraceStart::AtOnce;
+        }
         let (mut report, server_set) = pass.run(progress).await?;
         if let Some(earlier) = earlier {
             report = report.after(earlier);
         }
         let finish = match purpose {
-            Purpose::Migrate => false,
+            Purpose::Migrate | Purpose::BeginGrace => false,
             Purpose::Finish { allow_unmigrated } => allow_unmigrated || report.is_complete(),
         };
+        // Indexes that were written before the period began have an end.
+        if pass.grace_start != GraceStart::Never && report.grace_period && !finish {
+            self.settle_indexes().await?;
+        }
+        let mut record = remembered.record;
         if finish || report.is_complete() {
             let Some(mark) = lease.mark().await? else {
                 return Ok(Worked::Again(Some(report)));
@@ -130,24 +143,38 @@ impl Migration {
             if self.link.server_set().await? != server_set {
                 return Ok(Worked::Again(Some(report)));
             }
-            let was_finished = completed.is_some_and(|c| c.finished && c.covers(&pass.mapping));
-            let completed = CompletedMigration::new(&pass.mapping, finish || was_finished);
+            let grace_period = report.grace_period && !finish;
+            let earlier = || record.iter().chain(&relied);
+            let was_finished = earlier().any(|e| e.finished && e.mapping == pass.mapping);
+            let finished = finish || was_finished && !grace_period;
+            let last = earlier().map(|e| e.number).max().unwrap_or_default();
+            let completed = CompletedMigration::new(&pass.mapping, finished, grace_period, last);
             if !completed.write(self, lease, &mark, finish).await? {
                 return Ok(Worked::Again(Some(report)));
             }
+            report.grace_period = grace_period;
+            record = Some(completed);
         }
-        if finish {
-            self.expire_indexes().await?;
-            report.grace_period = false;
+        self.rely_on(record);
+        // While there was no record, users' indexes had no end.
+        if finish || is_lost && !report.grace_period {
+            self.settle_indexes().await?;
         }
         report.log();
         Ok(Worked::Done(report))
     }
 
-    /// Whether a completed migration leaves nothing to do.
+    /// Whether a completed migration leaves nothing to do. From then on this broker relies on it.
     async fn is_covered(&self) -> Result<bool, Error> {
-        let completed = CompletedMigration::read(&self.link, &self.keys).await?;
-        Ok(completed.is_some_and(|completed| completed.covers(&self.mapping)))
+        let remembered = Remembered::read(&self.link, &self.keys).await?;
+        let is_covered = match self.relied() {
+            Some(relied) => remembered.upholds(Some(&relied)),
+            None => remembered.covers(&self.mapping),
+        };
+        if is_covered {
+            self.rely_on(remembered.record);
+        }
+        Ok(is_covered)
     }
 
     async fn try_lease(&self) -> Result<Option<Lease>, Error> {
@@ -158,26 +185,26 @@ impl Migration {
         Lease::take(&self.link, &self.scripts, key, self.lease, &self.given_up).await
     }
 
-    /// Gives the users' indexes an expiry again. In the grace period they have none.
-    async fn expire_indexes(&self) -> Result<(), Error> {
+    /// Gives the users' indexes the expiry that they have by the grace period: none while it is open.
+    async fn settle_indexes(&self) -> Result<(), Error> {
         let mut rounds = Rounds::new(&self.link);
         loop {
             let server_set = rounds.begin().await?;
-            let outcome = self.expire_indexes_on(server_set).await;
+            let outcome = self.settle_indexes_on(server_set).await;
             if rounds.end(outcome).await?.is_some() {
                 return Ok(());
             }
         }
     }
 
-    async fn expire_indexes_on(&self, server_set: ServerSet) -> Result<(), Error> {
+    async fn settle_indexes_on(&self, server_set: ServerSet) -> Result<(), Error> {
         let grace = self.keys.grace();
         let mut scan = Scan::new(&self.link, server_set, self.keys.user_index_pattern());
         while let Some(page) = scan.page().await? {
             let indexes = page.iter().filter_map(|key| str::from_utf8(key).ok());
             let calls: Vec<_> = indexes
                 .map(|index| Call {
-                    script: &self.scripts.expire_index,
+                    script: &self.scripts.settle_index,
                     keys: vec![index, &grace],
                     args: vec![self.keys.prefix().as_bytes()],
                 })

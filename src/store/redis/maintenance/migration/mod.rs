@@ -10,9 +10,9 @@
 //!
 //! A dry run goes the same way, with scripts that only look.
 //!
-//! Which broker starts a pass, and when, is in three more files. `lead` lets one broker migrate while the others
-//! wait. `completed` is what Redis remembers of a migration. `stragglers` looks for what old replicas write during
-//! the grace period.
+//! Which broker starts a pass, and when, is in four more files. `lead` lets one broker migrate while the others
+//! wait. `completed` is what Redis remembers of a migration, and `relied` notices that it forgot. `stragglers` looks for
+//! what old replicas write during the grace period.
 
 mod completed;
 mod find;
@@ -21,19 +21,20 @@ mod lead;
 mod mapping;
 mod pass;
 pub mod progress;
+mod relied;
 mod report;
 mod row;
 mod settle;
 mod stragglers;
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 pub use mapping::{LegacyMapping, MappingError, Meaning};
 pub use report::{Counts, Entry, Report};
 pub use stragglers::SHARE;
 
 use self::{
-    completed::CompletedMigration,
+    completed::{CompletedMigration, Remembered},
     lead::Purpose,
     pass::Pass,
     progress::{MigrationProgress, Progress},
@@ -61,6 +62,7 @@ pub struct Migration {
     mapping: LegacyMapping,
     lease: Duration,
     given_up: GivenUp,
+    relied: Mutex<Option<CompletedMigration>>,
 }
 
 impl Migration {
@@ -75,6 +77,7 @@ impl Migration {
             mapping,
             lease: LEASE,
             given_up: GivenUp::default(),
+            relied: Mutex::default(),
         }
     }
 
@@ -92,7 +95,8 @@ impl Migration {
     }
 
     /// Waits until this broker or another has migrated the older data. To be called before anything is served.
-    /// Returns `None` if it had been migrated before, which takes one read to find out.
+    /// Returns `None` if it had been migrated before, which takes one read to find out. To be called again once
+    /// [`Migration::lost`] returns.
     ///
     /// The report may name failures. Then the broker must not serve, unless it is configured to do so (M6), and the
     /// next start tries again.
@@ -130,6 +134,17 @@ impl Migration {
             .await
     }
 
+    /// Begins the grace period, because other software is going to write to a tenant that has none, and migrates.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn begin_grace(
+        &self,
+        progress: &dyn Progress<MigrationProgress>,
+    ) -> Result<Report, Error> {
+        self.lead(Purpose::BeginGrace, progress).await
+    }
+
     /// Returns the report that [`Migration::run`] would return, and changes nothing.
     ///
     /// # Errors
@@ -138,8 +153,8 @@ impl Migration {
         &self,
         progress: &dyn Progress<MigrationProgress>,
     ) -> Result<Report, Error> {
-        let completed = CompletedMigration::read(&self.link, &self.keys).await?;
-        let pass = Pass::new(self, completed.as_ref(), false);
+        let remembered = Remembered::read(&self.link, &self.keys).await?;
+        let pass = Pass::new(self, &remembered, false);
         let (report, _) = pass.run(progress).await?;
         Ok(report)
     }

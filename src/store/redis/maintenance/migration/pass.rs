@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     LegacyMapping, Migration,
-    completed::CompletedMigration,
+    completed::Remembered,
     find::{Batch, Finder, GraceStart},
     progress::{MigrationProgress, Progress},
     report::{Outcome, Reason, Report},
@@ -50,26 +50,39 @@ pub struct Pass<'a> {
 pub type Findings = (Report, ServerSet);
 
 impl<'a> Pass<'a> {
-    /// A pass at full pace. `completed` is the last finished migration: it decides the mapping, and when the grace
-    /// period begins.
-    pub fn new(
-        migration: &'a Migration,
-        completed: Option<&CompletedMigration>,
-        apply: bool,
-    ) -> Self {
+    /// A pass at full pace. What is `remembered` of the last migration decides the mapping, and when the grace period
+    /// begins. If Redis lost what this broker relied on, that decides instead.
+    pub fn new(migration: &'a Migration, remembered: &Remembered, apply: bool) -> Self {
+        let relied = migration.relied();
+        let lost = relied.filter(|relied| !remembered.upholds(Some(relied)));
         let configured = &migration.mapping;
+        let (mapping, grace_start) = match (lost, &remembered.record) {
+            // Brokers may have written since, so that data alone tells nothing.
+            (Some(lost), _) if lost.mapping.is_empty() && !lost.grace_period => {
+                (lost.mapping, GraceStart::WithOthersData)
+            }
+            (Some(lost), _) => (lost.mapping, GraceStart::AtOnce),
+            (None, Some(record)) => {
+                let mapping = if configured.is_empty() {
+                    &record.mapping
+                } else {
+                    configured
+                };
+                let start = if remembered.covers(configured) {
+                    GraceStart::Never
+                } else {
+                    GraceStart::AtOnce
+                };
+                (mapping.clone(), start)
+            }
+            (None, None) if configured.is_empty() => (configured.clone(), GraceStart::WithData),
+            (None, None) => (configured.clone(), GraceStart::AtOnce),
+        };
         Self {
             migration,
-            mapping: match completed {
-                Some(completed) if configured.is_empty() => completed.mapping.clone(),
-                _ => configured.clone(),
-            },
+            mapping,
             apply,
-            grace_start: match completed {
-                Some(completed) if completed.covers(configured) => GraceStart::Never,
-                None if configured.is_empty() => GraceStart::WithData,
-                _ => GraceStart::AtOnce,
-            },
+            grace_start,
             pace: Pace::Full,
         }
     }

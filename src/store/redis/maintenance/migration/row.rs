@@ -159,7 +159,7 @@ mod tests {
             "{",
             "\"null\"",
             r#"{"provider_id":7}"#,
-            r#"{"a":1,"a":1}"#,
+            r#"{"user_id":"u","user_id":"u"}"#,
         ] {
             assert!(
                 matches!(outcome(corrupt), Outcome::Failed(Reason::Corrupt(_))),

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Migration,
-    completed::CompletedMigration,
+    completed::Remembered,
     find::GraceStart,
     pass::{Pace, Pass},
     progress::Silent,
@@ -64,7 +64,8 @@ impl Migration {
     }
 
     /// Looks for stragglers once. For `every` from its beginning no broker does so again. Returns `None` if there is
-    /// nothing to do: the grace period is over, nothing is mapped, or another broker looked less than `every` ago.
+    /// nothing to do: the grace period is over, nothing is mapped, Redis has lost what this broker
+    /// relies on, or another broker looked less than `every` ago.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -91,11 +92,18 @@ impl Migration {
         }
     }
 
-    /// Looks for stragglers, under the lease. Returns `None` if nothing is mapped.
+    /// Looks for stragglers, under the lease. Returns `None` if nothing is mapped, or if Redis has lost
+    /// what this broker relies on.
     async fn look(&self) -> Result<Option<Report>, Error> {
         // The last completed mapping counts, even where this broker is still configured with an earlier one.
-        let completed = CompletedMigration::read(&self.link, &self.keys).await?;
-        let mapping = completed.map_or_else(|| self.mapping.clone(), |last| last.mapping);
+        let remembered = Remembered::read(&self.link, &self.keys).await?;
+        // What Redis has lost is restored first: see `relied`.
+        if !remembered.upholds(self.relied().as_ref()) {
+            return Ok(None);
+        }
+        let mapping = remembered
+            .record
+            .map_or_else(|| self.mapping.clone(), |last| last.mapping);
         if mapping.is_empty() {
             return Ok(None);
         }

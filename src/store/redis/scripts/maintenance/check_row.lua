@@ -38,7 +38,7 @@ local row = look(key)
 if #untold > 1 or not row or row.user ~= user then return { 'changed' } end
 
 local report = {}
-local grace = redis.call('EXISTS', KEYS[3]) == 1
+local grace = is_grace(KEYS[3], prefix)
 for _, entry in ipairs(faulty) do
   report[#report + 1] = entry.name
   report[#report + 1] = entry.fault

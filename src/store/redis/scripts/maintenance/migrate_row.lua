@@ -18,7 +18,7 @@ if is_as_decided == nil then return 'type' end
 if not is_as_decided or not is_unchanged then return 'changed' end
 if ARGV[6] == '' then return 'done' end
 
-local grace = redis.call('EXISTS', KEYS[4]) == 1
+local grace = is_grace(KEYS[4], prefix)
 if json == '' then
   redis.call('DEL', legacy)
 else
