@@ -161,7 +161,8 @@ impl Servers {
     ) -> Result<(Connection, Facts), ConnectError> {
         let end = Instant::now() + self.connector.connect_timeout;
         let places = self.connector.places(address).await?;
-        self.best(address, places, end, timeout, wanted).await
+        // Its state is large, and calls that wait for it are nested deeply.
+        Box::pin(self.best(address, places, end, timeout, wanted)).await
     }
 
     /// Connects to the best of the servers at these places. Looks for a better one than the first until `end`.

@@ -123,7 +123,8 @@ impl Connector {
                 }
             }
         };
-        self.told(address, end, opening).await
+        // Its state is large, and calls that wait for it are nested deeply.
+        self.told(address, end, Box::pin(opening)).await
     }
 
     /// Waits for what is `done` until `end`. If there is no answer, a second look may find a better reason.
