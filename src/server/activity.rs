@@ -23,6 +23,7 @@ struct State {
     streams: usize,
     /// When the last of them ended, or when the connection began.
     quiet_since: Instant,
+    had_a_call: bool,
     asked_to_leave: bool,
 }
 
@@ -38,6 +39,7 @@ impl Activity {
             state: Mutex::new(State {
                 streams: 0,
                 quiet_since: Instant::now(),
+                had_a_call: false,
                 asked_to_leave: false,
             }),
             leave: Notify::new(),
@@ -46,7 +48,9 @@ impl Activity {
 
     /// Takes note that a call or a stream begins.
     pub fn begin(self: &Arc<Self>) -> Stream {
-        self.state().streams += 1;
+        let mut state = self.state();
+        (state.streams, state.had_a_call) = (state.streams + 1, true);
+        drop(state);
         Stream(Arc::clone(self))
     }
 
@@ -58,6 +62,11 @@ impl Activity {
         idle.then(|| state.quiet_since.elapsed())
     }
 
+    /// Returns whether there ever was a call or a stream.
+    fn had_a_call(&self) -> bool {
+        self.state().had_a_call
+    }
+
     /// Asks the connection to leave.
     pub fn ask_to_leave(&self) {
         self.state().asked_to_leave = true;
@@ -65,7 +74,7 @@ impl Activity {
     }
 
     /// Returns whether the connection was asked to leave.
-    pub fn is_asked_to_leave(&self) -> bool {
+    fn is_asked_to_leave(&self) -> bool {
         self.state().asked_to_leave
     }
 
@@ -87,15 +96,25 @@ impl Drop for Stream {
     }
 }
 
-/// Returns which of some connections has been idle for longest, if that is `least` or more and it hasn't been asked
-/// to leave yet.
-pub(super) fn longest_idle<'a>(
+/// Returns which of some connections should make room: the one that has been idle for longest, if that is `least` or
+/// more.
+///
+/// Connections that never had a call come first, so that nobody loses a place to those who only open connections. The
+/// others are asked one at a time, and not before those that were asked have left.
+pub(super) fn who_makes_room<'a>(
     connections: impl Iterator<Item = &'a Arc<Activity>>,
     least: Duration,
 ) -> Option<&'a Arc<Activity>> {
-    let idle = connections.filter(|activity| !activity.is_asked_to_leave());
-    let idle = idle.filter_map(|activity| Some((activity.idle_for()?, activity)));
-    let longest = idle.max_by_key(|(idle, _)| *idle);
+    let idle = connections.filter_map(|activity| Some((activity.idle_for()?, activity)));
+    let (leaving, idle): (Vec<_>, Vec<_>) =
+        idle.partition(|(_, activity)| activity.is_asked_to_leave());
+    let (used, unused): (Vec<_>, Vec<_>) = idle.into_iter().partition(|(_, a)| a.had_a_call());
+    let longest = match (unused.is_empty(), leaving.is_empty()) {
+        (false, _) => unused,
+        (true, true) => used,
+        (true, false) => return None,
+    };
+    let longest = longest.into_iter().max_by_key(|(idle, _)| *idle);
     longest.and_then(|(idle, activity)| (idle >= least).then_some(activity))
 }
 
@@ -118,28 +137,56 @@ mod tests {
         admission
     }
 
+    fn is_found(all: &[Arc<Activity>], which: usize) -> bool {
+        who_makes_room(all.iter(), SECOND).is_some_and(|found| Arc::ptr_eq(found, &all[which]))
+    }
+
+    fn nobody_is_found(all: &[Arc<Activity>]) -> bool {
+        who_makes_room(all.iter(), SECOND).is_none()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn who_has_been_without_calls_for_longest_is_found() {
+    async fn who_has_been_without_calls_for_longest_makes_room() {
         let admission = admission();
-        let [first, second, third] = [(); 3].map(|()| Activity::new(admission.share()));
-        let all = [Arc::clone(&first), Arc::clone(&second), Arc::clone(&third)];
-        let found = || longest_idle(all.iter(), SECOND);
-        let is_found = |which| found().is_some_and(|found| Arc::ptr_eq(found, which));
-        assert!(found().is_none());
+        let mut all: Vec<_> = (0..3).map(|_| Activity::new(admission.share())).collect();
+        for activity in &all {
+            drop(activity.begin());
+        }
+        assert!(nobody_is_found(&all));
         advance(SECOND).await;
-        // A stream that ends begins the time anew, and one that goes on is no idleness at all.
-        drop(first.begin());
-        let watch = second.begin();
-        assert!(is_found(&third));
-        third.ask_to_leave();
-        assert!(found().is_none());
+        // A call that ends begins the time anew, and a stream that goes on is no idleness at all.
+        drop(all[0].begin());
+        let watch = all[1].begin();
+        assert!(is_found(&all, 2));
+        all[2].ask_to_leave();
         advance(SECOND).await;
-        assert!(is_found(&first));
-        first.ask_to_leave();
-        assert!(found().is_none());
+        assert!(nobody_is_found(&all), "one is leaving");
+        all.pop();
+        assert!(is_found(&all, 0));
+        all[0].ask_to_leave();
+        all.remove(0);
+        assert!(nobody_is_found(&all));
         drop(watch);
         advance(SECOND).await;
-        assert!(is_found(&second));
+        assert!(is_found(&all, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_called_makes_room_first() {
+        let admission = admission();
+        let used = Activity::new(admission.share());
+        drop(used.begin());
+        advance(SECOND).await;
+        let mut all = vec![used];
+        all.extend((0..2).map(|_| Activity::new(admission.share())));
+        assert!(nobody_is_found(&all), "the others will soon be idle");
+        advance(SECOND).await;
+        all[2].ask_to_leave();
+        assert!(is_found(&all, 1));
+        all[1].ask_to_leave();
+        assert!(nobody_is_found(&all), "two are leaving");
+        all.truncate(1);
+        assert!(is_found(&all, 0));
     }
 
     #[tokio::test(start_paused = true)]

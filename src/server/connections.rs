@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    activity::{Activity, longest_idle},
+    activity::{Activity, who_makes_room},
     connection::Entrance,
 };
 use crate::rpc::Stopping;
@@ -62,8 +62,7 @@ impl Connections {
         }
     }
 
-    /// Waits until fewer than `most` connections are open. Until then it asks those that have been idle for longest
-    /// to leave, one after the other.
+    /// Waits until fewer than `most` connections are open. Until then it asks idle ones to leave, one after the other.
     async fn make_room(&mut self, most: usize, full: &mut Trouble) {
         while let Some(ended) = self.serving.try_join_next_with_id() {
             self.forget(ended);
@@ -80,7 +79,7 @@ impl Connections {
             );
         }
         while self.serving.len() >= most {
-            if let Some(idle) = longest_idle(self.activities.values(), IDLE) {
+            if let Some(idle) = who_makes_room(self.activities.values(), IDLE) {
                 idle.ask_to_leave();
             }
             if let Ok(Some(ended)) = timeout(LOOK, self.serving.join_next_with_id()).await {

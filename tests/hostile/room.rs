@@ -134,6 +134,21 @@ async fn who_does_not_go_is_closed() {
     drop((silent, deaf));
 }
 
+/// Clients that only open connections make room for each other, and not a client that calls now and then.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_calls_takes_no_place_of_who_does() {
+    let broker = broker(4).await;
+    let mut raw = Raw::connect(broker.address(), &[]).await.unwrap().reading();
+    raw.call("Get", &get(SMALL, "p")).await.unwrap();
+    until("the call is answered", || async { raw.ended() == 1 }).await;
+    let mut silent = Vec::new();
+    for _ in 0..9 {
+        silent.push(TcpStream::connect(broker.address()).await.unwrap());
+    }
+    assert!(probe(&broker).await.unwrap(), "{}", broker.log());
+    assert_eq!((raw.count(GOAWAY), raw.is_closed()), (0, false));
+}
+
 /// A call that crosses the broker's wish is answered, also if it takes longer than those have who don't go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_comes_as_its_connection_is_asked_to_go_is_answered() {
