@@ -52,7 +52,10 @@ async fn honest_clients_are_served_in_a_hostile_minute() {
     assert!(peak < MOST, "{peak} MiB");
     assert!(seen.errors.is_empty(), "{:?}", seen.errors);
     let calls = seen.took.len() + seen.overloaded;
-    assert!(seen.took.len() * 10 > calls * 9, "{}", seen.line());
+    let answered = if is_long { 0.99 } else { 0.5 };
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let is_served = seen.took.len() as f64 > calls as f64 * answered;
+    assert!(is_served, "{}", seen.line());
     assert!(seen.quantile(0.99) < p99, "{}", seen.line());
 
     attacking.shutdown().await;
