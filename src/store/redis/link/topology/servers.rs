@@ -249,7 +249,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let info = format!("redis_mode:standalone\r\nrun_id:{run_id}\r\n");
         let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
-        let facts = format!("*1\r\n{}{}{}", bulk(role), bulk(&info), bulk(""));
+        let facts = format!("*1\r\n{}{}{}*0\r\n", bulk(role), bulk(&info), bulk(""));
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let facts = facts.clone();
