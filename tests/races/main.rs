@@ -47,10 +47,13 @@ fn each_rows_history_is_linearizable_when_answers_get_lost() {
         let times = failures.filter(|(how, _)| how.contains(reason));
         times.map(|(_, times)| times).sum::<u64>()
     };
-    // A `DeleteUser` whose answer got lost may be repeated, and says so.
+    // A `DeleteUser` whose answer got lost may be repeated, and says so. The first read of a session over a connection
+    // may wait in vain for its turn, behind others that wait for a connection to Redis.
     let (unknown, repeatable) = (lost("OUTCOME_UNKNOWN"), lost("STORE_UNAVAILABLE"));
+    let refused = lost("OVERLOADED");
     assert!(unknown > 0, "no answer got lost");
-    assert_eq!(unknown + repeatable, lost(""), "{:#?}", run.notes.failures);
+    let told = unknown + repeatable + refused;
+    assert_eq!(told, lost(""), "{:#?}", run.notes.failures);
     are_linearizable(&run.histories);
     assert!(run.notes.torn.is_empty(), "{}", run.notes.torn.join("\n"));
     let wrong = indexes::violations(&run.snapshot);

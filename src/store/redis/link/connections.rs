@@ -238,9 +238,9 @@ impl Dial {
         finding
     }
 
-    /// Waits for the turn to try again and then for a while, after this many failures before `error`. Ends when another
-    /// attempt to connect to the server has succeeded, or the server isn't the primary any more. The turn has to be held
-    /// until the next attempt is over.
+    /// Waits for the turn to try again, if there was an `error`, and then for a while, after this many failures before.
+    /// Ends when another attempt to connect to the server has succeeded, or the server isn't the primary any more. The
+    /// turn has to be held until the next attempt is over.
     pub async fn pause(
         &mut self,
         failures: u32,
@@ -252,9 +252,13 @@ impl Dial {
             None => pause,
         };
         let primary = self.primary.upgrade()?;
-        let turn = Arc::clone(&self.turn);
+        let turns = Arc::clone(&self.turn);
         let paused = async {
-            let turn = turn.acquire_owned().await.ok();
+            // If a connection only ended soon, the server can be connected to, and nobody has to wait for others.
+            let turn = match error {
+                Some(_) => turns.acquire_owned().await.ok(),
+                None => None,
+            };
             sleep(pause).await;
             turn
         };
