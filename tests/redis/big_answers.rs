@@ -16,6 +16,18 @@ const PER_SECOND: u32 = 320;
 /// The longest that a small read may take meanwhile, on a machine under load.
 const SMALL: Duration = Duration::from_millis(400);
 
+/// Gives the session `full` as many rows as a session may have, each nearly as large as a row may be.
+pub async fn fill<S: Store>(broker: &Broker<S>) {
+    let large = "x".repeat(28 << 10);
+    for provider in 0..64 {
+        let mut row = row("u", &large);
+        row.refresh_token = secret(&large);
+        broker
+            .put(&key("full", &format!("p{provider}")), &row)
+            .await;
+    }
+}
+
 /// Callers ask for full sessions and leave at once. Redis does that work as slowly as it can, and other callers'
 /// small reads go past it.
 #[tokio::test(flavor = "multi_thread")]
@@ -26,14 +38,7 @@ async fn small_reads_go_past_big_ones_whose_callers_left() {
         tenant.store_with(Duration::from_secs(1)),
         rules(tenant.name().clone()),
     );
-    let large = "x".repeat(28 << 10);
-    for provider in 0..64 {
-        let mut row = row("u", &large);
-        row.refresh_token = secret(&large);
-        broker
-            .put(&key("full", &format!("p{provider}")), &row)
-            .await;
-    }
+    fill(&broker).await;
     broker.put(&key("small", "p"), &row("u", "at")).await;
 
     let flooding = tokio::spawn({

@@ -158,6 +158,13 @@ async fn delete_user(
     broker.delete_user(&user("u")).await.unwrap()
 }
 
+/// The looks at which something happens.
+const LAST: [(Step, usize); 3] = [
+    (Step::LookAtRows, 2),
+    (Step::LookAtIdentities, 1),
+    (Step::LookAtIdentities, 2),
+];
+
 /// Checks that nothing of the user is at this server.
 fn is_clean(server: &RedisServer, last: (Step, usize)) {
     let keys: Vec<String> = server.ask(&["KEYS", "*"]).unwrap();
@@ -167,11 +174,7 @@ fn is_clean(server: &RedisServer, last: (Step, usize)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_server_that_takes_over_at_a_look_is_looked_at_from_the_beginning() {
-    for last in [
-        (Step::LookAtRows, 2),
-        (Step::LookAtIdentities, 1),
-        (Step::LookAtIdentities, 2),
-    ] {
+    for last in LAST {
         let (servers, tenant) = Servers::start().await;
         let deleted = delete_user(&servers, &tenant, last, Event::FailsOver).await;
         assert!(deleted.existed && deleted.rows >= ROWS as u64);
@@ -181,11 +184,7 @@ async fn i3_a_server_that_takes_over_at_a_look_is_looked_at_from_the_beginning()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i3_a_server_that_took_over_the_data_of_another_is_looked_at_from_the_beginning() {
-    for last in [
-        (Step::LookAtRows, 2),
-        (Step::LookAtIdentities, 1),
-        (Step::LookAtIdentities, 2),
-    ] {
+    for last in LAST {
         let (servers, tenant) = Servers::start().await;
         delete_user(&servers, &tenant, last, Event::TakesOverAndBack).await;
         is_clean(&servers.first, last);

@@ -6,6 +6,8 @@ use testkit::{launch::Launch, redis_server::RedisServer, redis_tenant::RedisTena
 use token_broker::store::{Health, Store};
 use tokio::{task::JoinSet, time::timeout};
 
+use crate::big_answers::fill;
+
 /// Redis pauses writes before a planned failover, and at a shutdown that waits for replicas. It answers reads meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_redis_pauses_writes() {
@@ -52,14 +54,7 @@ async fn an_answer_that_redis_cuts_off_is_not_asked_for_again_and_again() {
         .start();
     let tenant = RedisTenant::on(&server);
     let broker = tenant.broker();
-    let large = "x".repeat(28 << 10);
-    for provider in 0..64 {
-        let mut row = row("u", &large);
-        row.refresh_token = secret(&large);
-        broker
-            .put(&key("full", &format!("p{provider}")), &row)
-            .await;
-    }
+    fill(&broker).await;
     broker.put(&key("small", "p0"), &row("v", "at")).await;
     broker.rows_of(&session("small")).await;
     let received = || {

@@ -86,8 +86,7 @@ impl RedisStore {
         let mut by_key: HashMap<_, _> = keys.iter().map(String::as_bytes).zip(values).collect();
 
         let own = self.keys.session_rows(session);
-        let (mut rows, mut foreign) = (Rows::new(), 0);
-        let mut pace = Pace::default();
+        let (mut decoding, mut foreign) = (Decoding::default(), 0);
         for member in &snapshot.members {
             if !member.starts_with(own.as_bytes()) {
                 foreign += 1;
@@ -96,14 +95,12 @@ impl RedisStore {
             let Some((provider, bytes)) = by_key.remove(member.as_slice()) else {
                 return Ok(None);
             };
-            let Some(bytes) = bytes else { continue };
-            if let Some(decoded) = row::decode_slice(&bytes, provider) {
-                rows.insert(provider.clone(), decoded);
+            if let Some(bytes) = bytes {
+                decoding.add(provider, &bytes).await;
             }
-            pace.turn(bytes.len()).await;
         }
         self.note_foreign(foreign);
-        Ok(Some(rows))
+        Ok(Some(decoding.rows))
     }
 
     async fn read_rows_by_script(&self, session: &SessionId) -> Result<Rows, Error> {
@@ -115,8 +112,7 @@ impl RedisStore {
         let mut items = reply::list(answer)?.into_iter();
         let mut foreign: u64 = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
 
-        let mut rows = Rows::new();
-        let mut pace = Pace::default();
+        let mut decoding = Decoding::default();
         while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
             let key = reply::bytes(key)?.unwrap_or_default();
             let bytes = Zeroizing::new(reply::bytes(bytes)?.unwrap_or_default());
@@ -127,25 +123,30 @@ impl RedisStore {
                 foreign += 1;
                 continue;
             };
-            if let Some(decoded) = row::decode_slice(&bytes, &provider) {
-                rows.insert(provider, decoded);
-            }
-            pace.turn(bytes.len()).await;
+            decoding.add(&provider, &bytes).await;
         }
         self.note_foreign(foreign);
-        Ok(rows)
+        Ok(decoding.rows)
     }
 }
 
-/// Lets other calls have a turn while many rows are decoded.
+/// Rows that are decoded one after the other.
 #[derive(Default)]
-struct Pace(usize);
+struct Decoding {
+    rows: Rows,
+    /// How many bytes were decoded since other calls had a turn.
+    bytes: usize,
+}
 
-impl Pace {
-    async fn turn(&mut self, bytes: usize) {
-        self.0 += bytes;
-        if self.0 >= TURN {
-            self.0 = 0;
+impl Decoding {
+    /// Decodes a row. Lets other calls have a turn now and then.
+    async fn add(&mut self, provider: &ProviderName, bytes: &[u8]) {
+        if let Some(decoded) = row::decode_slice(bytes, provider) {
+            self.rows.insert(provider.clone(), decoded);
+        }
+        self.bytes += bytes.len();
+        if self.bytes >= TURN {
+            self.bytes = 0;
             yield_now().await;
         }
     }

@@ -93,12 +93,9 @@ impl Request<'_> {
                     .filter(|&at| is_unknown_script(&answers[at]))
                     .collect();
                 if !unknown.is_empty() {
-                    let again = {
-                        let latest = channel.latest();
-                        let unknown = unknown.iter().map(|&at| calls[at].by_source(&latest));
-                        unknown.collect()
-                    };
-                    let mut again = channel.all(again).await?;
+                    let latest = channel.latest();
+                    let again = unknown.iter().map(|&at| calls[at].by_source(&latest));
+                    let mut again = channel.all(again.collect()).await?;
                     if again.len() > unknown.len() {
                         // The second answer to the command that follows replaces the first one.
                         answers.truncate(calls.len());

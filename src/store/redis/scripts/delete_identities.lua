@@ -3,10 +3,9 @@
 --
 -- KEYS  1 the user's set of identities, 2... identities
 -- ARGV  1 user, 2... what the caller was asked to tell
--- Returns { the number of deleted identities, the lineage }, or asks. The lineage is as in index_page.lua.
+-- Returns { the number of deleted identities, the lineage }, or asks.
 listen(2)
-local lineage = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
+local lineage = data_lineage()
 local own, deleted = {}, 0
 for i = 2, #KEYS do
   local identity = look(KEYS[i])

@@ -4,10 +4,9 @@
 --
 -- KEYS  1 user index, 2 key of the grace period, 3... rows
 -- ARGV  1 prefix of the tenant, 2 user, 3... what the caller was asked to tell
--- Returns { the number of deleted rows, the lineage }, or asks. The lineage is as in index_page.lua.
+-- Returns { the number of deleted rows, the lineage }, or asks.
 listen(3)
-local lineage = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
+local lineage = data_lineage()
 local index, prefix, user = KEYS[1], ARGV[1], ARGV[2]
 local grace = is_grace(KEYS[2], prefix)
 local rows, found = prefix .. 'upstream:', {}

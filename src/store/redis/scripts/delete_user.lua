@@ -2,9 +2,8 @@
 --
 -- KEYS  1 user record
 -- ARGV  1 prefix of the tenant, 2 '1' if the caller waits for replicas
--- Returns { 1 if there was a record or else 0, the lineage }. The lineage is as in index_page.lua.
-local lineage = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
+-- Returns { 1 if there was a record or else 0, the lineage }.
+local lineage = data_lineage()
 local deleted = redis.call('DEL', KEYS[1])
 if deleted == 0 then fence(ARGV[2], ARGV[1]) end
 return { deleted, lineage }

@@ -13,14 +13,11 @@
 --       position lies between two batches
 -- Returns { the lineage, the next position in the form of arguments 3 to 7, number of members that don't count,
 --           member, ... }. The position's cursor is '' at the end.
---
--- The lineage tells which data was looked at. It is another one at each server, after each promotion, and when a server
--- comes back with the data of another: a server gets a new replication id when it is promoted.
 local LARGEST = 500
 local index, own, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local lineage = data_lineage()
+local run_id = string.sub(lineage, 1, 40)
 local server = string.sub(run_id, 1, 16)
-local lineage = run_id .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
 
 local cursor, count, stop, after = '0', nil, '', nil
 if ARGV[3] == server then

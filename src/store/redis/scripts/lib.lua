@@ -121,6 +121,14 @@ local function is_grace(mark, prefix)
   return redis.call('EXISTS', mark) == 1 or redis.call('EXISTS', prefix .. 'broker:migration') == 0
 end
 
+-- Returns which data this server holds, as an opaque text. It is another one at each server, after each promotion, and
+-- when a server comes back with the data of another: a server gets a new replication id when it is promoted. It begins
+-- with the 40 digits of the server's run id.
+local function data_lineage()
+  local run_id = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  return run_id .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')
+end
+
 -- Sets the expiry of an index that has none, unless a member needs the index to stay (I5). Removes the
 -- members whose row is gone, because an index of such members alone would stay for ever. If a member can't be
 -- read because it is moving to another node, the index stays as it is.
