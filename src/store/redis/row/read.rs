@@ -1,15 +1,14 @@
 //! Reading the JSON of a row, which other software may have written.
 
 use serde::{Deserialize, Deserializer};
-use zeroize::Zeroizing;
 
 use super::NULL;
 use crate::{
     error::Unreadable,
     store::Decoded,
     types::{
-        ClientId, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime, UserId,
-        Version,
+        ClientId, ProviderName, ReauthReason, Row, Secret, SecretBytes, StoredRow, Subject,
+        UnixTime, UserId, Version,
     },
 };
 
@@ -45,7 +44,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, 
 /// Decodes the value of a row's key. `provider` is the provider in the key. Returns `None` for `null`, which
 /// every reader treats as a missing row. The bytes are wiped.
 pub fn decode(value: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
-    decode_slice(&Zeroizing::new(value), provider)
+    decode_slice(&SecretBytes::new(value), provider)
 }
 
 /// Decodes as [`decode`] does, but doesn't wipe the bytes. The caller has to do that.
