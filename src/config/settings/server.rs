@@ -38,6 +38,8 @@ settings! {
         /// Maximum number of connections; for further ones, connections without calls are asked to
         /// make room
         max_connections: usize = number(1..=1_000_000).default("4096");
+        /// Number of threads that serve connections; a connection keeps to one
+        workers: Option<usize> = number(1..=256).optional().otherwise("one a core, at most 16");
         /// How long a call may take, even if its caller allows more. The caller then has as long again
         /// to read the answer
         call_timeout: Duration = span_from(Duration::from_millis(10)).default("10s");
