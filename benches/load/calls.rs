@@ -7,16 +7,13 @@ use crate::{
     closed_loop,
     figures::{Figure, Series, Table},
     open_loop,
-    options::{Load, Options, PEAK},
+    options::{Load, Options},
     process::Role,
     raw,
     requests::{Method, Requests},
     servers::{Server, Subject, Target},
     window::Sample,
 };
-
-/// The connections of the open loop.
-const CONNECTIONS: usize = PEAK.1;
 
 /// Measures a method under each load, and passes on each table when it is complete.
 pub(crate) fn measure(
@@ -31,7 +28,7 @@ pub(crate) fn measure(
         servers.retain(|server| server.subject != Subject::Replicated);
     }
     let mut caller = Caller {
-        requests: Requests::new(method, options.sizes.sessions),
+        requests: Requests::new(method, 0..options.sizes.sessions),
         options,
         runtime,
     };
@@ -44,20 +41,21 @@ pub(crate) fn measure(
             } => {
                 let samples = caller.closed_rounds(&servers, (callers, connections));
                 let table = closed_table(method, (callers, connections), &samples);
-                if (callers, connections) == PEAK {
+                if (callers, connections) == options.sizes.peak {
                     peaks = Some(peaks_of(&samples));
                 }
                 table
             }
             Load::Open { percent } => {
-                let peaks =
-                    peaks.get_or_insert_with(|| peaks_of(&caller.closed_rounds(&servers, PEAK)));
+                let peaks = peaks.get_or_insert_with(|| {
+                    peaks_of(&caller.closed_rounds(&servers, options.sizes.peak))
+                });
                 let rates: Vec<_> = peaks
                     .iter()
                     .map(|peak| peak * f64::from(percent) / 100.0)
                     .collect();
                 let samples = caller.open_rounds(&servers, &rates);
-                open_table(method, percent, &rates, &samples)
+                open_table(method, percent, options, &rates, &samples)
             }
         };
         done(table);
@@ -88,7 +86,7 @@ impl Caller<'_> {
             open_loop::measure(
                 address,
                 rates[nth],
-                CONNECTIONS,
+                caller.options.sizes.peak.1,
                 requests,
                 span,
                 &server.processes,
@@ -174,13 +172,19 @@ fn closed_table(
     )
 }
 
-fn open_table(method: Method, percent: u32, rates: &[f64], samples: &Samples) -> Table {
+fn open_table(
+    method: Method,
+    percent: u32,
+    options: &Options,
+    rates: &[f64],
+    samples: &Samples,
+) -> Table {
     let series = samples.iter().zip(rates).map(|((subject, rounds), rate)| {
         let labels = vec![
             ("measure", json!("open")),
             ("call", json!(method.word())),
             ("percent_of_peak", json!(percent)),
-            ("connections", json!(CONNECTIONS)),
+            ("connections", json!(options.sizes.peak.1)),
             ("intended_calls_per_second", json!(rate.round())),
             ("subject", json!(subject.word())),
         ];
@@ -209,7 +213,7 @@ fn compared(title: String, mut series: Vec<Series>) -> Table {
     Table { title, series }
 }
 
-fn figures(rounds: &[Sample]) -> Vec<Figure> {
+pub(crate) fn figures(rounds: &[Sample]) -> Vec<Figure> {
     let of = |figure: &dyn Fn(&Sample) -> f64| rounds.iter().map(figure).collect::<Vec<_>>();
     let quantile =
         |of_a_thousand| of(&|sample: &Sample| sample.quantile(of_a_thousand).as_secs_f64() * 1e6);

@@ -35,7 +35,7 @@ pub(crate) fn commands(
     options: &Options,
 ) -> Commands {
     let sessions = options.sizes.sessions;
-    let requests = Requests::new(method, sessions);
+    let requests = Requests::new(method, 0..sessions);
     let sample = requests.all().last().unwrap();
     // The first calls may be made in another way, until the broker knows the scripts and the providers.
     for _ in 0..3 {
@@ -57,7 +57,7 @@ pub(crate) fn commands(
         Method::GetAll => (0..sessions)
             .map(|session| Key { session, ..last })
             .collect(),
-        Method::Get | Method::Store => rows::all(sessions).collect(),
+        Method::Get | Method::Store => rows::all(0..sessions).collect(),
     };
     others
         .into_iter()

@@ -2,13 +2,14 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     time::{Duration, Instant},
 };
 
 use crate::{
     client::Client,
     process::Process,
-    requests::Requests,
+    requests::{Method, Requests},
     window::{Sample, Window},
 };
 
@@ -41,7 +42,17 @@ pub(crate) fn measure(
     window.close()
 }
 
-/// Makes each call of `messages` once, with many callers.
+/// Stores the rows of these sessions.
+pub(crate) fn fill(address: SocketAddr, sessions: Range<u32>) {
+    // A part at a time, because the encoded rows would take more memory than the rows in the store.
+    let part = 1_000;
+    for begin in sessions.clone().step_by(part) {
+        let end = sessions.end.min(begin + part as u32);
+        each(address, &Requests::new(Method::Store, begin..end));
+    }
+}
+
+/// Makes each call once, with many callers.
 pub(crate) fn each(address: SocketAddr, requests: &Requests) {
     const CALLERS: usize = 64;
     const CONNECTIONS: usize = 4;

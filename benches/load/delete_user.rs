@@ -101,7 +101,7 @@ pub(crate) fn longest_get<T>(
     work: impl FnOnce() -> T,
 ) -> (T, Duration) {
     let address = server.address();
-    let mut requests = Requests::new(Method::Get, options.sizes.sessions);
+    let mut requests = Requests::new(Method::Get, 0..options.sizes.sessions);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let caller = scope.spawn(|| {

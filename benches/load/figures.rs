@@ -1,4 +1,5 @@
-//! What was measured: figures of each round, and how they compare with those of the floor in the same round.
+//! What was measured: figures of each round, and how they compare with those of another subject in the same
+//! round.
 
 use serde_json::Value;
 
@@ -11,8 +12,9 @@ pub(crate) struct Figure {
     pub(crate) heading: &'static str,
     /// One value a round.
     pub(crate) rounds: Vec<f64>,
-    /// One value a round: this subject's by the floor's. Noise that both have cancels.
-    pub(crate) to_floor: Option<Vec<f64>>,
+    /// One value a round: this subject's figure by that of the subject that it is compared with. Noise that both have
+    /// cancels.
+    pub(crate) ratio: Option<Vec<f64>>,
 }
 
 /// All figures of one subject under one load.
@@ -36,7 +38,7 @@ impl Figure {
             name,
             heading,
             rounds,
-            to_floor: None,
+            ratio: None,
         }
     }
 }
@@ -55,16 +57,16 @@ impl Series {
         self.figures.iter().find(|figure| figure.name == name)
     }
 
-    /// Compares with the floor, round by round, all figures that both have.
-    pub(crate) fn compare(&mut self, floor: &Self) {
+    /// Compares with another series, round by round, all figures that both have.
+    pub(crate) fn compare(&mut self, base: &Self) {
         for figure in &mut self.figures {
-            let Some(of_floor) = floor.figure(figure.name) else {
+            let Some(of_base) = base.figure(figure.name) else {
                 continue;
             };
-            let pairs = figure.rounds.iter().zip(&of_floor.rounds);
+            let pairs = figure.rounds.iter().zip(&of_base.rounds);
             // A short round may use no CPU time that the kernel counts.
-            if of_floor.rounds.iter().all(|value| *value > 0.0) {
-                figure.to_floor = Some(pairs.map(|(value, floor)| value / floor).collect());
+            if of_base.rounds.iter().all(|value| *value > 0.0) {
+                figure.ratio = Some(pairs.map(|(value, base)| value / base).collect());
             }
         }
     }

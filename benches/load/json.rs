@@ -41,8 +41,8 @@ fn series(series: &Series) -> Value {
         .iter()
         .map(|figure| {
             let mut value = spread(&figure.rounds);
-            if let Some(ratios) = &figure.to_floor {
-                value["to_floor"] = spread(ratios);
+            if let Some(ratios) = &figure.ratio {
+                value["ratio"] = spread(ratios);
             }
             (figure.name.to_owned(), value)
         })

@@ -10,10 +10,17 @@
 //! | `64x4` | closed loop: 64 callers over 4 connections |
 //! | `50%` | open loop: calls begin at half of the subject's peak rate |
 //! | `delete-user` | a user with 10,000 rows |
+//! | `growth` | `Get` on stores of 1,000 to 1,000,000 rows (it takes 6 GB of memory) |
+//! | `footprint` | the broker's memory: idle, with 1,000 connections, with 1,000,000 rows (5 GB) |
+//! | `start` | from exec to SERVING |
+//! | `migration` | 100,000 rows of the older layout, and how long another client of that Redis waits meanwhile |
 //! | `--json FILE` | writes the figures to a file, too |
-//! | other words with dashes | go to the broker, as in `--redis-connections=4` |
+//! | other words with dashes | go to the broker, as in `--redis-connections=4`; those about Redis only where there is one |
+//!
+//! `growth`, `footprint`, `start` and `migration` are measured only if they are named.
 //!
 //! `LOAD_ROUNDS` (5) rounds of `LOAD_SECONDS` (1) are measured. `docs/performance.md` says how to read the figures.
+//! Without cargo's argument `--bench`, as `cargo test` runs it, it does a tiny run and checks what came out.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -28,7 +35,10 @@ mod closed_loop;
 mod delete_user;
 mod figures;
 mod floor;
+mod footprint;
+mod growth;
 mod json;
+mod migration;
 mod open_loop;
 mod options;
 mod process;
@@ -36,6 +46,8 @@ mod raw;
 mod requests;
 mod rows;
 mod servers;
+mod smoke;
+mod start;
 mod table;
 mod window;
 
@@ -49,6 +61,9 @@ use tokio::runtime::Runtime;
 fn main() {
     if floor::serve() {
         return;
+    }
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return smoke::run();
     }
     let options = Options::from_env();
     table::print_conditions(&options);
@@ -71,7 +86,12 @@ fn measure(options: &Options) -> Vec<Table> {
     };
     let subjects = options.subjects.iter();
     let start = |subject: &_| Server::start(*subject, options, &runtime);
-    let servers: Vec<_> = subjects.map(start).collect();
+    let are_needed = !options.methods.is_empty() || options.extras.contains(&Extra::DeleteUser);
+    let servers: Vec<_> = if are_needed {
+        subjects.map(start).collect()
+    } else {
+        Vec::new()
+    };
     for method in &options.methods {
         calls::measure(&servers, *method, options, &runtime, &mut done);
     }
@@ -90,5 +110,9 @@ fn measure_extra(
 ) {
     match extra {
         Extra::DeleteUser => done(delete_user::measure(servers, options, runtime)),
+        Extra::Growth => growth::measure(options, runtime, done),
+        Extra::Footprint => done(footprint::measure(options, runtime)),
+        Extra::Start => done(start::measure(options, runtime)),
+        Extra::Migration => done(migration::measure(options, runtime)),
     }
 }

@@ -13,29 +13,45 @@ pub(crate) enum Load {
     Open { percent: u32 },
 }
 
-/// The load whose rate counts as the peak.
-pub(crate) const PEAK: (usize, usize) = (64, 4);
+/// The callers and connections whose rate counts as the peak, unless the sizes say otherwise.
+const PEAK: (usize, usize) = (64, 4);
 
 /// What to measure besides the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extra {
     DeleteUser,
+    Growth,
+    Footprint,
+    Start,
+    Migration,
 }
 
 /// How much of everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Sizes {
+    /// The callers and connections whose rate counts as the peak.
+    pub(crate) peak: (usize, usize),
     /// The sessions that calls are about, each with a row for each provider.
     pub(crate) sessions: u32,
     /// The rows of the user that is deleted.
     pub(crate) rows_of_a_user: u32,
+    /// How many sessions the stores have, for `growth`.
+    pub(crate) growth: Vec<u32>,
+    /// Idle connections, and the sessions in memory, for `footprint`.
+    pub(crate) footprint: (usize, u32),
+    /// The rows that are migrated.
+    pub(crate) migration: usize,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
         Self {
+            peak: PEAK,
             sessions: 1_000,
             rows_of_a_user: 10_000,
+            growth: vec![125, 1_250, 12_500, 125_000],
+            footprint: (1_000, 125_000),
+            migration: 100_000,
         }
     }
 }
@@ -163,6 +179,10 @@ impl Extra {
     fn parse(word: &str) -> Option<Self> {
         match word {
             "delete-user" => Some(Self::DeleteUser),
+            "growth" => Some(Self::Growth),
+            "footprint" => Some(Self::Footprint),
+            "start" => Some(Self::Start),
+            "migration" => Some(Self::Migration),
             _ => None,
         }
     }

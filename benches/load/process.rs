@@ -40,6 +40,11 @@ impl Process {
         TICK * ticks
     }
 
+    /// Returns the memory that the process has in RAM now, in MiB.
+    pub(crate) fn memory(self) -> f64 {
+        self.status("VmRSS:")
+    }
+
     /// Returns the most memory that it had since [`Process::forget_peak`], in MiB.
     pub(crate) fn peak(self) -> f64 {
         self.status("VmHWM:")

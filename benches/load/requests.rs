@@ -1,5 +1,7 @@
 //! The calls that are measured, encoded before anything is measured.
 
+use std::ops::Range;
+
 use prost::Message;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -52,13 +54,13 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Returns the requests for the rows of this many sessions.
-    pub(crate) fn new(method: Method, sessions: u32) -> Self {
+    /// Returns the requests for the rows of these sessions.
+    pub(crate) fn new(method: Method, sessions: Range<u32>) -> Self {
         let messages = match method {
             Method::Get => rows::all(sessions)
                 .map(|row| rows::get(row).encode_to_vec())
                 .collect(),
-            Method::GetAll => (0..sessions)
+            Method::GetAll => sessions
                 .map(|session| rows::get_all(session).encode_to_vec())
                 .collect(),
             Method::Store => rows::all(sessions)

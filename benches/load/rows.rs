@@ -1,6 +1,9 @@
 //! The rows: 2 KiB each, with 8 providers per session, and the calls about them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    ops::Range,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use prost_types::Timestamp;
 use token_broker::proto::v1::{GetAllRequest, GetRequest, StoreRequest, UpstreamTokens};
@@ -20,9 +23,9 @@ pub(crate) struct Key {
     pub(crate) provider: u32,
 }
 
-/// Returns the keys of all rows of this many sessions.
-pub(crate) fn all(sessions: u32) -> impl Iterator<Item = Key> {
-    (0..sessions).flat_map(|session| (0..PROVIDERS).map(move |provider| Key { session, provider }))
+/// Returns the keys of all rows of these sessions.
+pub(crate) fn all(sessions: Range<u32>) -> impl Iterator<Item = Key> {
+    sessions.flat_map(|session| (0..PROVIDERS).map(move |provider| Key { session, provider }))
 }
 
 pub(crate) fn get(row: Key) -> GetRequest {

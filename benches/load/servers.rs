@@ -13,7 +13,7 @@ use crate::{
     floor::Echo,
     options::Options,
     process::{Process, Role},
-    requests::{Method, Requests},
+    requests::Method,
 };
 
 /// What is measured.
@@ -84,8 +84,7 @@ impl Server {
             };
         }
         let mut server = Self::empty(subject, &options.broker_args, runtime);
-        let requests = Requests::new(Method::Store, options.sizes.sessions);
-        closed_loop::each(server.address(), &requests);
+        closed_loop::fill(server.address(), 0..options.sizes.sessions);
         if subject == Subject::Raw {
             let redis = server.redis.as_ref().unwrap();
             let commands = Method::ALL.map(|method| {
@@ -105,6 +104,9 @@ impl Server {
     pub(crate) fn empty(subject: Subject, args: &[String], runtime: &Runtime) -> Self {
         let redis = (subject != Subject::Memory).then(RedisServer::start);
         let mut args = args.to_vec();
+        if subject == Subject::Memory {
+            args.retain(|arg| !arg.starts_with("--redis-"));
+        }
         if let Some(redis) = &redis {
             args.push("--backend=redis".to_owned());
             args.push(format!("--redis-url={}", redis.url()));
@@ -140,11 +142,27 @@ impl Server {
         }
     }
 
+    /// Returns the process of the broker or the echo.
+    pub(crate) fn process(&self) -> Process {
+        let found = self.processes.iter().find(|p| p.role == Role::Server);
+        *found.expect("a server of gRPC")
+    }
+
     /// Returns the address of a server that speaks gRPC.
     pub(crate) fn address(&self) -> SocketAddr {
         match self.target {
             Target::Grpc(address) => address,
             Target::Raw(..) => panic!("no gRPC"),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(broker) = &self.broker
+        {
+            eprintln!("the log of {}:\n{}", self.subject.word(), broker.log());
         }
     }
 }
@@ -159,6 +177,11 @@ fn client_of(redis: &RedisServer) -> redis::Client {
     let info = redis.url().into_connection_info().unwrap();
     let settings = TcpSettings::default().set_nodelay(true);
     redis::Client::open(info.set_tcp_settings(settings)).unwrap()
+}
+
+/// Returns the process of a Redis.
+pub(crate) fn redis_process(redis: &RedisServer) -> Process {
+    Process::new(Role::Redis, pid(redis))
 }
 
 fn pid(redis: &RedisServer) -> u32 {

@@ -37,11 +37,16 @@ pub(crate) fn print(table: &Table) {
             let figure = series.figures.iter().find(|f| f.heading == heading);
             figure.map(cell).unwrap_or_default()
         });
-        let subject = match series.label("subject") {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+        // What differs between the rows of a table.
+        let label = match series.label("measure") {
+            measure if measure == "growth" => "rows",
+            _ => "subject",
         };
-        println!("| {subject} | {} |", cells.collect::<Vec<_>>().join(" | "));
+        let name = match series.label(label) {
+            Value::Number(rows) => format!("{rows} rows"),
+            name => name.as_str().unwrap_or_default().to_owned(),
+        };
+        println!("| {name} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
 }
 
@@ -57,7 +62,7 @@ fn headings(table: &Table) -> Vec<&'static str> {
 }
 
 fn cell(figure: &Figure) -> String {
-    match &figure.to_floor {
+    match &figure.ratio {
         Some(ratios) => {
             let median = number(Spread::of(&figure.rounds).median);
             format!("{median}, ×{}", spread(ratios))
