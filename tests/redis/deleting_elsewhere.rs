@@ -18,7 +18,7 @@ use token_broker::tokens::DeletedUser;
 use tokio::sync::watch;
 
 /// More than one batch.
-const ROWS: usize = 100;
+const ROWS: usize = 300;
 
 /// Two servers with the same data, and a name that leads to one of them.
 struct Servers {

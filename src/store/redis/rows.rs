@@ -52,7 +52,11 @@ impl Store for RedisStore {
                         .map_or("", |(_, version)| version)
                         .as_bytes(),
                     put.max_providers.to_string().as_bytes(),
-                    if user_index.is_some() { b"1" } else { b"" },
+                    put.row
+                        .user_id
+                        .as_ref()
+                        .map_or("", |user| user.as_str())
+                        .as_bytes(),
                     decimal(put.version).as_bytes(),
                     self.durable_flag(),
                 ],

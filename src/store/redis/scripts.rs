@@ -1,4 +1,9 @@
-//! The Lua scripts. Each is a file in `scripts/`, with `lib.lua` in front of it, and is called by its hash.
+//! The Lua scripts. Each is a file in `scripts/`, together with those parts of `scripts/lib/` that it uses, and is called
+//! by its hash.
+
+mod parts;
+
+use std::sync::Arc;
 
 use redis::Cmd;
 use sha1::{Digest, Sha1};
@@ -16,11 +21,13 @@ macro_rules! scripts {
             #[must_use]
             pub fn new() -> Self {
                 Self {
-                    $($name: Script::new(concat!(
-                        include_str!("scripts/lib.lua"),
-                        include_str!(concat!("scripts/", $file)),
-                    )),)*
+                    $($name: Script::new(include_str!(concat!("scripts/", $file))),)*
                 }
+            }
+
+            #[cfg(test)]
+            fn all(&self) -> impl Iterator<Item = &Script> {
+                [$(&self.$name,)*].into_iter()
             }
         }
     };
@@ -64,22 +71,28 @@ scripts! {
 /// A script and its hash.
 #[derive(Clone, Debug)]
 pub struct Script {
-    source: &'static str,
-    sha: String,
+    source: Arc<str>,
+    sha: Arc<str>,
 }
 
 impl Script {
-    /// Returns a script with this source.
+    /// Returns the script of a file, with the parts that the file names.
     #[must_use]
-    pub fn new(source: &'static str) -> Self {
+    pub fn new(file: &str) -> Self {
+        let source = parts::assemble(file);
         Self {
-            source,
-            sha: sha1_hex(source.as_bytes()),
+            sha: sha1_hex(source.as_bytes()).into(),
+            source: source.into(),
         }
     }
 
+    #[cfg(test)]
+    fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Returns the command that calls the script by its hash. `latest` is the latest moment at which it may begin, as
-    /// `lib.lua` takes it.
+    /// `lib/latest.lua` takes it.
     #[must_use]
     pub fn by_hash(&self, latest: &[u8], keys: &[&str], args: &[&[u8]]) -> Cmd {
         call("EVALSHA", &self.sha, latest, keys, args)
@@ -89,7 +102,7 @@ impl Script {
     /// the server knows it.
     #[must_use]
     pub fn by_source(&self, latest: &[u8], keys: &[&str], args: &[&[u8]]) -> Cmd {
-        call("EVAL", self.source, latest, keys, args)
+        call("EVAL", &self.source, latest, keys, args)
     }
 }
 
@@ -131,10 +144,10 @@ fn call(verb: &str, script: &str, latest: &[u8], keys: &[&str], args: &[&[u8]]) 
     for key in keys {
         cmd.arg(*key);
     }
-    cmd.arg(latest);
     for arg in args {
         cmd.arg(*arg);
     }
+    cmd.arg(latest);
     cmd
 }
 

@@ -46,6 +46,17 @@ impl RedisStore {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value, Error> {
+        let (answer, _) = self.call_counting(script, keys, args).await?;
+        Ok(answer)
+    }
+
+    /// The same as [`Self::call_telling`], but returns also how often the script asked.
+    pub(super) async fn call_counting(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        args: &[&[u8]],
+    ) -> Result<(Value, usize), Error> {
         let mut told = Told::default();
         loop {
             if told.asked > 1 {
@@ -54,7 +65,7 @@ impl RedisStore {
             let args: Vec<_> = args.iter().copied().chain(told.args()).collect();
             let answer = self.link.call(script, keys, &args, Effect::Writes).await?;
             if let Some(answer) = told.tell(&self.keys, answer)? {
-                return Ok(answer);
+                return Ok((answer, told.asked));
             }
         }
     }
@@ -89,7 +100,7 @@ fn wipe(answer: Value) {
 }
 
 impl Told {
-    /// Returns what scripts take for each key, as `listen` in `lib.lua` has it.
+    /// Returns what scripts take for each key, as `listen` in `lib/look.lua` has it.
     pub(super) fn args(&self) -> impl Iterator<Item = &[u8]> {
         let all = self.told.iter();
         all.flat_map(|(key, told)| std::iter::once(key).chain(told).map(Vec::as_slice))

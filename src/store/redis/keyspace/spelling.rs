@@ -8,7 +8,7 @@ use crate::types::SessionId;
 const SESSION_IDX: &str = "%69dx";
 
 /// Percent-encodes the characters that could give two ids the same key, or end a hash tag. Plain ids stay as
-/// they are, so that toolhive finds them. `scripts/lib.lua` does the same.
+/// they are, so that toolhive finds them. `scripts/lib/encode.lua` does the same.
 pub fn encode(id: &str) -> Cow<'_, str> {
     if is_plain(id) {
         return Cow::Borrowed(id);

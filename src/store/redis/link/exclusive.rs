@@ -2,7 +2,7 @@
 //!
 //! WAIT counts the replicas that have all earlier writes of this connection, and all writes that other
 //! clients made on the same server before those. On some servers it waits only for the connection's own last
-//! write. Therefore scripts write something in any case (`fence` in `lib.lua`), and the answer that nothing
+//! write. Therefore scripts write something in any case (`lib/fence.lua`), and the answer that nothing
 //! had to be done is as durable as a write. WAIT blocks the connection, so one request holds the connection
 //! alone until Redis has answered it, also if its caller leaves.
 //!

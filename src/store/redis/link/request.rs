@@ -170,7 +170,7 @@ impl<H: Send + 'static> Channel<H> {
         }
     }
 
-    /// Returns the latest moment at which a script may begin, as `lib.lua` takes it. It doesn't matter for reads.
+    /// Returns the latest moment at which a script may begin, as `lib/latest.lua` takes it. It doesn't matter for reads.
     fn latest(&self) -> Vec<u8> {
         match self.effect {
             Effect::Reads => Vec::new(),

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use super::read::decode_row;
 use crate::types::{ProviderName, UserId, Version};
 
-/// The largest head that the scripts read, in bytes: that of a user id of 512 bytes. `lib.lua` has the same number.
+/// The largest head that the scripts read, in bytes: that of a user id of 512 bytes. `lib/look.lua` has the
+/// same number.
 const HEAD_BYTES: usize = 553;
 
 /// The version of a row and its user, as far as the row's bytes tell.
@@ -48,7 +49,7 @@ impl Label {
     }
 }
 
-/// Reads the head of a row as `lib.lua` does, which alone decides about a row that has one.
+/// Reads the head of a row as `lib/look.lua` does, which alone decides about a row that has one.
 fn head(row: &[u8]) -> Option<Label> {
     let rest = row.strip_prefix(br#"{"version":"#)?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();

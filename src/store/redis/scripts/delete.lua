@@ -4,17 +4,24 @@
 -- ARGV  1 prefix of the tenant, 2 the version that the row must have, or '', 3 '1' if the caller waits for replicas,
 --       4... what the caller was asked to tell
 -- Returns 'deleted', 'absent' or 'mismatch', or asks.
+-- uses: latest look is_grace user_index ensure_local index_remove
 listen(4)
-local key, prefix, version = KEYS[1], ARGV[1], ARGV[2]
-local row = look(key)
-if #untold > 1 then return untold end
-if not row then
+local key, prefix, wanted = KEYS[1], ARGV[1], ARGV[2]
+local version, user = look(key)
+if untold then return untold end
+if not version then
+  -- uses: fence
   fence(ARGV[3], prefix)
   redis.call('DEL', key)
   redis.pcall('SREM', KEYS[2], key)
   return 'absent'
 end
-if version ~= '' and row.version ~= version then return 'mismatch' end
-ensure_indexes_local(row, KEYS[2], prefix)
-remove(key, row, KEYS[2], prefix, is_grace(KEYS[3], prefix))
+if wanted ~= '' and version ~= wanted then return 'mismatch' end
+local index = user_index(prefix, user)
+-- Everything that may end the script comes before the first write.
+ensure_local({ index })
+local grace = index and is_grace(KEYS[3], prefix)
+redis.call('DEL', key)
+index_remove(KEYS[2], { key }, prefix, false)
+if index then index_remove(index, { key }, prefix, grace) end
 return 'deleted'

@@ -4,28 +4,42 @@
 -- ARGV  1 prefix of the tenant, 2 what the keys of the session's rows begin with, 3 '1' if the caller waits for
 --       replicas, 4... what the caller was asked to tell
 -- Returns { number of deleted rows, number of members that are not rows of this session }, or asks.
+-- uses: latest look is_row_of is_grace user_index ensure_local index_remove each_batch
 listen(4)
-local index, prefix, own = KEYS[1], ARGV[1], ARGV[2]
-local grace, rows, deleted, foreign = is_grace(KEYS[2], prefix), {}, 0, 0
--- Everything that may end the script comes before the first write.
+local index, prefix = KEYS[1], ARGV[1]
+-- The session's rows and the other members that are spelled so, and the rows by user index.
+local own, by_index, indexes, deleted, foreign = {}, {}, {}, 0, 0
 for _, member in ipairs(redis.call('SMEMBERS', index)) do
-  if is_row_of(member, own) then
-    local row = look(member)
-    if row then ensure_indexes_local(row, index, prefix) end
-    rows[member] = row or false
+  if is_row_of(member, ARGV[2]) then
+    own[#own + 1] = member
+    local version, user = look(member)
+    if version then deleted = deleted + 1 end
+    local of = version and user_index(prefix, user)
+    if of then
+      if not by_index[of] then
+        by_index[of] = {}
+        indexes[#indexes + 1] = of
+      end
+      table.insert(by_index[of], member)
+    end
   else
     foreign = foreign + 1
   end
 end
-if #untold > 1 then return untold end
-if not next(rows) then fence(ARGV[3], prefix) end
-for member, row in pairs(rows) do
-  if row then
-    remove(member, row, index, prefix, grace)
-    deleted = deleted + 1
-  else
-    redis.call('DEL', member)
-    redis.call('SREM', index, member)
-  end
+if untold then return untold end
+if #own == 0 then
+  -- uses: fence
+  fence(ARGV[3], prefix)
+  return { 0, foreign }
+end
+-- Everything that may end the script comes before the first write.
+each_batch(indexes, ensure_local)
+local grace = is_grace(KEYS[2], prefix)
+each_batch(own, function(rows)
+  redis.call('DEL', unpack(rows))
+  index_remove(index, rows, prefix, false)
+end)
+for of, rows in pairs(by_index) do
+  each_batch(rows, function(batch) index_remove(of, batch, prefix, grace) end)
 end
 return { deleted, foreign }

@@ -4,6 +4,7 @@
 -- ARGV  1 what the keys of the session's rows begin with
 -- Returns { number of members that are not rows of this session, key, bytes, key, bytes, ... }. The bytes are ''
 -- if the key holds something other than a string.
+-- uses: starts_with read
 local own, foreign, keys = ARGV[1], 0, {}
 for _, member in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   if starts_with(member, own) then keys[#keys + 1] = member else foreign = foreign + 1 end

@@ -13,6 +13,7 @@
 --       position lies between two batches
 -- Returns { the lineage, the next position in the form of arguments 3 to 7, number of members that don't count,
 --           member, ... }. The position's cursor is '' at the end.
+-- uses: data_lineage starts_with
 local LARGEST = 500
 local index, own, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local lineage = data_lineage()
@@ -42,6 +43,15 @@ while true do
     for _, member in ipairs(batch) do hashes[member] = hash(member) end
     table.sort(batch, function(a, b) return hashes[a] < hashes[b] end)
   end
+  -- Mostly all members of a batch have a row. One EXISTS tells.
+  local are_alive = false
+  if not hashes then
+    local counting = {}
+    for _, member in ipairs(batch) do
+      if starts_with(member, own) then counting[#counting + 1] = member end
+    end
+    are_alive = #counting > 0 and redis.call('EXISTS', unpack(counting)) == #counting
+  end
   -- Without its dead members a batch could end elsewhere, unless it reaches to the end of the index.
   local prunes = not hashes or page[1] == '0'
   for i, member in ipairs(batch) do
@@ -52,7 +62,7 @@ while true do
       end
       if not starts_with(member, own) then
         foreign = foreign + 1
-      elseif redis.call('EXISTS', member) == 1 then
+      elseif are_alive or redis.call('EXISTS', member) == 1 then
         members[#members + 1] = member
       elseif prunes then
         redis.pcall('SREM', index, member)

@@ -10,6 +10,7 @@
 -- row belongs to another session), 'foreign' (the key is outside of the tenant, or is neither a row nor an identity)
 -- and 'empty'. 'empty' comes with the index itself as its member: all of its members are dangling. A row in another
 -- spelling than the broker's is no fault: other software owns it. Returns { 'type' } if the index is not a set.
+-- uses: latest look read is_set is_anyones encode starts_with
 local index, prefix, sort, spelling, cursor = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rows = prefix .. 'upstream:'
 local session = string.sub(index, #rows + #'idx:' + 1)
@@ -27,12 +28,12 @@ end
 local function is_own(member, family)
   local bytes = read(member)
   if not bytes or (spelling ~= '' and string.find(bytes, spelling, 1, true)) then return true end
-  local value = look(member)
-  if not value or is_anyones(value) then return true end
-  if value.user == '' then return false end
+  local version, user = look(member)
+  if not version or is_anyones(version, user) then return true end
+  if user == '' then return false end
   -- Other software doesn't encode ids.
   local head = prefix .. family
-  return head .. encode(value.user) == index or head .. value.user == index
+  return head .. encode(user) == index or head .. user == index
 end
 
 -- Whether `member` holds what may be a row: a JSON object, or `null`.
@@ -78,7 +79,7 @@ for _, member in ipairs(page[2]) do
     if fault == 'dangling' then dangling = dangling + 1 end
   end
 end
-if #untold > 1 then return untold end
+if untold then return untold end
 if ARGV[6] == '1' then
   for i = 5, #report, 2 do redis.call('SREM', index, report[i]) end
 end

@@ -7,6 +7,7 @@
 -- Returns { index, fault, ... }: an index is 'session' or 'user', a fault 'missing' or 'early'. If an index isn't a
 -- set, that is a fault of the index, and this script doesn't report it. Returns { 'changed' } if the row is gone or
 -- now names another user.
+-- uses: latest look is_grace index_add
 local key, prefix, user = KEYS[1], ARGV[1], ARGV[2]
 local entries = { { name = 'session', index = KEYS[2] }, { name = 'user', index = KEYS[4] } }
 local checked = {}
@@ -34,8 +35,8 @@ if #faulty == 0 then return {} end
 
 -- The row may have changed since the caller read it.
 told[key] = { sha = ARGV[4], version = '', user = user }
-local row = look(key)
-if #untold > 1 or not row or row.user ~= user then return { 'changed' } end
+local version, of = look(key)
+if untold or not version or of ~= user then return { 'changed' } end
 
 local report = {}
 local grace = is_grace(KEYS[3], prefix)
@@ -47,7 +48,7 @@ for _, entry in ipairs(faulty) do
       -- The index has no expiry, perhaps because of a row that is not its member yet. It stays so.
       redis.call('SADD', entry.index, key)
     else
-      local ttl = left == -1 and 0 or math.max(left, 1)
+      local ttl = left == -1 and '0' or string.format('%.0f', math.max(left, 1))
       index_add(entry.index, key, ttl, prefix, grace and entry.name == 'user')
     end
   end

@@ -5,6 +5,7 @@
 -- ARGV  1 holder, 2 ms that the lease lives from now on, 0 to release it, 3 the holder and a mark, or '' to keep the
 --       mark
 -- Returns 1, or 0 if another holder has the lease.
+-- uses: latest starts_with
 local value, holder, ttl, mark = redis.call('GET', KEYS[1]), ARGV[1], tonumber(ARGV[2]), ARGV[3]
 if value and not starts_with(value, holder) then return 0 end
 if ttl <= 0 then

@@ -5,6 +5,7 @@
 -- ARGV  1 SHA-1 of the older identity, 2 identity as JSON, 3 '1' to do it, '' to only look
 -- Returns 'done', 'changed', or 'type' if one of the keys holds another type. If argument 3 is '', 'done'
 -- means that it could be done.
+-- uses: latest holds is_set
 local legacy, identity, set = KEYS[1], KEYS[2], KEYS[3]
 local is_free, is_unchanged = holds(identity, ''), holds(legacy, ARGV[1])
 if is_free == nil or not is_set(set) then return 'type' end

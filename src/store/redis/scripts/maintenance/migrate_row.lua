@@ -7,6 +7,7 @@
 --       4 row as JSON, or '' to drop the older one, 5 '1' with a user, 6 '1' to do it, '' to only look
 -- Returns 'done', 'changed', or 'type' if one of the keys holds another type. If argument 6 is '', 'done'
 -- means that it could be done.
+-- uses: latest holds is_set is_grace index_add index_remove
 local legacy, row, session_index, prefix, json = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[4]
 local first_other = ARGV[5] == '1' and 6 or 5
 
@@ -26,16 +27,16 @@ else
   -- This is the write that Redis refuses when it is out of memory. It comes first, so that nothing is written
   -- then.
   if ttl == -1 then
-    ttl = 0
+    ttl = '0'
     redis.call('SET', row, json)
   else
-    ttl = math.max(ttl, 1)
+    ttl = string.format('%.0f', math.max(ttl, 1))
     redis.call('SET', row, json, 'PX', ttl)
   end
   redis.call('DEL', legacy)
   index_add(session_index, row, ttl, prefix, false)
   if first_other == 6 then index_add(KEYS[5], row, ttl, prefix, grace) end
-  for i = first_other, #KEYS do index_remove(KEYS[i], row, prefix, grace) end
+  for i = first_other, #KEYS do index_remove(KEYS[i], { row }, prefix, grace) end
 end
-for i = 5, #KEYS do index_remove(KEYS[i], legacy, prefix, grace) end
+for i = 5, #KEYS do index_remove(KEYS[i], { legacy }, prefix, grace) end
 return 'done'

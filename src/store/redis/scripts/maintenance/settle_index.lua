@@ -4,6 +4,7 @@
 --
 -- KEYS  1 user index, 2 key of the grace period
 -- ARGV  1 prefix of the tenant
+-- uses: latest is_set is_grace starts_with expire_with_members
 local index, prefix = KEYS[1], ARGV[1]
 if not is_set(index) then return end
 local has_expiry = redis.call('PTTL', index) >= 0

@@ -1,0 +1,5 @@
+-- uses: typed
+local function is_set(key)
+  return typed(redis.pcall('SCARD', key)) ~= nil
+end
+

@@ -1,0 +1,4 @@
+local function starts_with(text, head)
+  return string.sub(text, 1, #head) == head
+end
+
