@@ -45,7 +45,8 @@ settings! {
         call_timeout: Duration = span_from(Duration::from_millis(10)).default("10s");
         /// How often the broker pings a silent connection
         keepalive_interval: Duration = span_from(Duration::from_secs(1)).default("20s");
-        /// How long a connection may stay open without a byte from its client; answers to pings count
+        /// How long a connection may stay open without a byte from its client, or an eighth longer;
+        /// answers to pings count
         idle_timeout: Duration = span().default("60s");
         /// How old a connection may get, more or less a tenth, before its client is asked to open
         /// another one
