@@ -18,6 +18,7 @@ mod backend;
 mod cases;
 mod dice;
 mod forgetful;
+mod guessing;
 mod meddled;
 mod naive;
 mod run;
@@ -25,15 +26,18 @@ mod shared_servers;
 mod teeth;
 
 use backend::{MemoryBackend, On};
+use guessing::Guessing;
 use naive::NaiveBackend;
 use run::run;
 use shared_servers::{
-    Oldest, OnCluster, OnClusterTls, OnSentinel, OnSentinelTls, Tcp, TcpTls, Unix, Valkey,
+    ByScript, Oldest, OnCluster, OnClusterTls, OnSentinel, OnSentinelTls, Tcp, TcpTls, Unix, Valkey,
 };
 
 conformance! {
     memory => MemoryBackend,
     redis => On<Tcp>,
+    redis_guessing => Guessing,
+    redis_by_script => On<ByScript>,
     redis_tls => On<TcpTls>,
     redis_unix => On<Unix>,
     redis_sentinel => On<OnSentinel>,

@@ -52,6 +52,8 @@ shared_servers! {
     TcpTls: Standalone = Standalone::start(Program::Usual, Security::ALL), at_once;
     /// A single server, by a Unix socket.
     Unix: Standalone = Standalone::on_a_socket(), at_once;
+    /// A single server that refuses transactions, so that each session is read by a script.
+    ByScript: Standalone = without_transactions(), at_once;
     /// The oldest supported Redis.
     Oldest: Standalone = Standalone::start(Program::Oldest, Security::ACL), at_once;
     /// The newest Valkey.
@@ -64,6 +66,13 @@ shared_servers! {
     OnCluster: Cluster = a_cluster(Security::ACL), Cluster::settled;
     /// A cluster, over TLS throughout.
     OnClusterTls: Cluster = a_cluster(Security::ALL), Cluster::settled;
+}
+
+fn without_transactions() -> Standalone {
+    let servers = Standalone::start(Program::Usual, Security::ACL);
+    let refuse = ["ACL", "SETUSER", "broker", "-multi"];
+    servers.server.ask::<()>(&refuse).unwrap();
+    servers
 }
 
 fn sentinels(security: Security) -> Sentinels {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::{rows::*, snapshot::Snapshot, waiting::until};
 use token_broker::{
     store::{Condition, Put, Store},
-    types::Version,
+    types::{RowKey, Version},
 };
 
 use crate::tenant;
@@ -71,6 +71,50 @@ async fn i5_a_sessions_index_forgets_rows_that_died() {
     }
     let size: usize = tenant.run(&["SCARD", &tenant.key("upstream:idx:s")]);
     assert!(size <= 20, "I5: {size} members of a session without rows");
+}
+
+/// An index to which nothing is added any more loses its dead members, too, by a few of the writes that replace a row.
+#[tokio::test]
+async fn i5_writes_that_add_no_row_forget_dead_ones_too() {
+    const DEAD: usize = 60;
+    let tenant = tenant();
+    let (store, row) = (tenant.store(), row("u", "at"));
+    let put = async |key: &RowKey, is_pruning: bool| {
+        let versions = std::iter::repeat_with(Version::random);
+        let mut fit = versions.filter(|version| (version.number() % 100 == 0) == is_pruning);
+        let put = Put {
+            key,
+            row: &row,
+            version: fit.next().unwrap(),
+            keep_for: None,
+            condition: Condition::Always,
+            source: None,
+            max_providers: 64,
+        };
+        store.put(put).await.unwrap();
+    };
+    let alive = key("s", "alive");
+    put(&alive, false).await;
+    for number in 0..DEAD {
+        put(&key("s", &format!("p{number}")), false).await;
+    }
+    for number in 0..DEAD {
+        let dead = tenant.key(&format!("upstream:s:p{number}"));
+        tenant.run::<()>(&["DEL", &dead]);
+    }
+    let indexes = ["upstream:idx:s", "user:upstream:u"].map(|index| tenant.key(index));
+    let sizes = || {
+        indexes
+            .each_ref()
+            .map(|index| tenant.run::<usize>(&["SCARD", index]))
+    };
+    put(&alive, false).await;
+    assert_eq!(sizes(), [DEAD + 1; 2], "such a write doesn't look");
+    // Each of these looks at a hundred random members.
+    for _ in 0..10 {
+        put(&alive, true).await;
+    }
+    assert_eq!(sizes(), [1; 2], "I5");
 }
 
 /// I9: reads change no key, except that they remove members whose row is gone.

@@ -141,6 +141,33 @@ async fn an_index_has_no_end_while_a_row_has_none() {
     }
 }
 
+/// The same when `DeleteUser` takes the last such row out of a session in which another user has rows.
+#[tokio::test]
+async fn a_sessions_index_has_an_end_again_after_delete_user() {
+    let tenant = tenant();
+    let broker = tenant.broker();
+    broker.put(&key("s", "p"), &endless("u")).await;
+    broker.put(&key("s", "q"), &ending("v", HOUR)).await;
+    lives(&tenant, "upstream:idx:s", None);
+    broker.delete_user(&user("u")).await.unwrap();
+    lives(&tenant, "upstream:idx:s", Some(HOUR));
+    tenant.audit();
+}
+
+/// The same when all rows of a user but one are deleted with their session.
+#[tokio::test]
+async fn a_users_index_has_an_end_again_after_a_session_is_deleted() {
+    let tenant = tenant();
+    let broker = tenant.broker();
+    broker.put(&key("s", "p"), &endless("u")).await;
+    broker.put(&key("s", "q"), &endless("u")).await;
+    broker.put(&key("t", "p"), &ending("u", HOUR)).await;
+    lives(&tenant, "user:upstream:u", None);
+    assert_eq!(broker.delete_all(&session("s")).await.unwrap(), 2);
+    lives(&tenant, "user:upstream:u", Some(HOUR));
+    tenant.audit();
+}
+
 /// An index without an expiry isn't left behind with dead members once its last live row is gone.
 #[tokio::test]
 async fn an_index_without_end_goes_with_its_last_row() {

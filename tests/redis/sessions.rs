@@ -1,7 +1,15 @@
 //! Tests that a session is read whole, whether its providers were guessed or not, and what it costs.
 
-use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
+use std::sync::Arc;
+
+use testkit::{
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    resp_proxy::{Fate, RespProxy},
+    rows::*,
+};
 use token_broker::tokens::Binding;
+use tokio::sync::Notify;
 
 use crate::monitor::{Monitor, sent};
 
@@ -69,6 +77,47 @@ async fn a_session_with_an_unknown_provider_is_read_whole() {
         let found = commands.iter().filter(|verb| verb.starts_with("EVAL"));
         assert_eq!(found.count(), scripts, "{commands:?}");
     }
+}
+
+/// The request for the guessed rows is on its way while others change the session. The answer tells of all rows that are
+/// there when it arrives, guessed or not.
+#[tokio::test]
+async fn rows_that_come_and_go_between_guess_and_answer_are_told_of() {
+    let (server, tenant, _) = start().await;
+    let (on_its_way, arrives) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let hook = (Arc::clone(&on_its_way), Arc::clone(&arrives));
+    let proxy = RespProxy::start(server.port(), move |command| {
+        let (on_its_way, arrives) = hook.clone();
+        async move {
+            if command.name() == "MULTI" {
+                on_its_way.notify_one();
+                arrives.notified().await;
+            }
+            Fate::Forward
+        }
+    })
+    .await;
+    let (reader, writer) = (tenant.at_port(proxy.port()).broker(), tenant.broker());
+    for provider in ["known", "gone"] {
+        writer.put(&key("s", provider), &row("u", "old")).await;
+    }
+    // By the script, because nothing is guessed yet.
+    assert_eq!(reader.rows_of(&session("s")).await.len(), 2);
+
+    let reading = tokio::spawn(async move { reader.rows_of(&session("s")).await });
+    on_its_way.notified().await;
+    for provider in ["known", "new"] {
+        writer.put(&key("s", provider), &row("u", "new")).await;
+    }
+    assert!(writer.remove(&key("s", "gone")).await);
+    arrives.notify_one();
+    let rows = reading.await.unwrap();
+    let tokens = rows.iter().map(|(provider, stored)| {
+        let token = stored.row.access_token.as_ref().unwrap();
+        (provider.as_str(), token.expose().to_owned())
+    });
+    let expected = ["known", "new"].map(|provider| (provider, "new".to_owned()));
+    assert_eq!(tokens.collect::<Vec<_>>(), expected);
 }
 
 /// A row that no index names isn't a row of the session, though it was guessed.

@@ -7,7 +7,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use redis::Value;
@@ -23,31 +26,81 @@ use crate::{
     types::{ProviderName, RowKey, SecretBytes, SessionId},
 };
 
-/// How many providers a guess has at most. To look for a row that isn't there costs Redis a fraction of a
-/// microsecond.
+/// How many providers a guess has at most. To look for a row that isn't there costs Redis half a microsecond.
 const MOST_LIKELY: usize = 64;
+/// After so many guesses, providers that no session had are guessed no more.
+const FORGET_AFTER: usize = 1_000;
 /// After decoding so many bytes, other calls get a turn.
 const TURN: usize = 128 * 1024;
 
 /// The providers that the sessions of a tenant had lately.
 #[derive(Debug, Default)]
-pub(super) struct Likely(RwLock<Arc<[ProviderName]>>);
+pub(super) struct Likely {
+    known: RwLock<Arc<[Guess]>>,
+    /// How many guesses were right since providers were forgotten.
+    right: AtomicUsize,
+}
+
+/// A provider that a session is likely to have.
+#[derive(Debug)]
+struct Guess {
+    provider: ProviderName,
+    /// Whether a session had it since providers were forgotten.
+    was_found: AtomicBool,
+}
+
+impl Guess {
+    fn of(provider: &ProviderName, was_found: bool) -> Self {
+        Self {
+            provider: provider.clone(),
+            was_found: was_found.into(),
+        }
+    }
+
+    fn was_found(&self) -> bool {
+        self.was_found.load(Ordering::Relaxed)
+    }
+
+    fn found(&self) {
+        // All callers share the flag, and mostly it is set already.
+        if !self.was_found() {
+            self.was_found.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Likely {
     /// Returns the providers that a session is likely to have.
-    fn guess(&self) -> Arc<[ProviderName]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    fn guess(&self) -> Arc<[Guess]> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes note of the providers that a session has. They push out those that were learned first.
     fn learn<'a>(&self, seen: impl IntoIterator<Item = &'a ProviderName>) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next: Vec<_> = seen.into_iter().cloned().collect();
-        let older = known.iter().filter(|known| !next.contains(known));
-        let older: Vec<_> = older.cloned().collect();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut next: Vec<_> = seen.into_iter().map(|new| Guess::of(new, true)).collect();
+        let is_new = |guess: &&Guess| next.iter().any(|new| new.provider == guess.provider);
+        let older = known.iter().filter(|guess| !is_new(guess));
+        let older = older.map(|guess| Guess::of(&guess.provider, guess.was_found()));
+        let older: Vec<_> = older.collect();
         next.extend(older);
         next.truncate(MOST_LIKELY);
         *known = next.into();
+    }
+
+    /// Takes note of a guess that told all rows of a session, which has some. Now and then forgets the providers that
+    /// no session had.
+    fn was_right(&self) {
+        if self.right.fetch_add(1, Ordering::Relaxed) + 1 < FORGET_AFTER {
+            return;
+        }
+        self.right.store(0, Ordering::Relaxed);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().filter(|guess| guess.was_found());
+        let found: Vec<_> = found
+            .map(|guess| Guess::of(&guess.provider, false))
+            .collect();
+        *known = found.into();
     }
 }
 
@@ -70,10 +123,10 @@ impl RedisStore {
         if likely.is_empty() {
             return Ok(None);
         }
-        let key_of = |provider: &ProviderName| {
+        let key_of = |guess: &Guess| {
             self.keys.row(&RowKey {
                 session: session.clone(),
-                provider: provider.clone(),
+                provider: guess.provider.clone(),
             })
         };
         let keys: Vec<_> = likely.iter().map(key_of).collect();
@@ -91,12 +144,16 @@ impl RedisStore {
                 foreign += 1;
                 continue;
             }
-            let Some((provider, bytes)) = by_key.remove(member.as_slice()) else {
+            let Some((guess, bytes)) = by_key.remove(member.as_slice()) else {
                 return Ok(None);
             };
             if let Some(bytes) = bytes {
-                decoding.add(provider, &bytes).await;
+                guess.found();
+                decoding.add(&guess.provider, &bytes).await;
             }
+        }
+        if !decoding.rows.is_empty() {
+            self.likely.was_right();
         }
         self.note_foreign(foreign);
         Ok(Some(decoding.rows))
@@ -166,10 +223,32 @@ mod tests {
         for number in 0..MOST_LIKELY + 6 {
             likely.learn([&provider(number), &provider(0)]);
         }
-        let guess = likely.guess();
-        assert_eq!(guess.len(), MOST_LIKELY);
-        assert!(guess.contains(&provider(0)), "it is in each session");
-        assert!(guess.contains(&provider(MOST_LIKELY + 5)));
-        assert!(!guess.contains(&provider(1)));
+        assert_eq!(likely.guess().len(), MOST_LIKELY);
+        assert!(guesses(&likely, 0), "it is in each session");
+        assert!(guesses(&likely, MOST_LIKELY + 5));
+        assert!(!guesses(&likely, 1));
+    }
+
+    #[test]
+    fn a_provider_that_no_session_has_any_more_is_forgotten() {
+        let likely = Likely::default();
+        likely.learn([&provider(0), &provider(1)]);
+        // Both count as found in the first while, because they were just learned.
+        for right in 1..2 * FORGET_AFTER {
+            likely.guess()[0].found();
+            likely.was_right();
+            assert!(guesses(&likely, 1), "after {right} guesses");
+        }
+        likely.was_right();
+        assert!(!guesses(&likely, 1));
+        assert!(guesses(&likely, 0));
+    }
+
+    fn guesses(likely: &Likely, number: usize) -> bool {
+        let provider = provider(number);
+        likely
+            .guess()
+            .iter()
+            .any(|guess| guess.provider == provider)
     }
 }

@@ -1,4 +1,4 @@
 local function starts_with(text, head)
-  return string.sub(text, 1, #head) == head
+  return string.find(text, head, 1, true) == 1
 end
 
