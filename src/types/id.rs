@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::ZeroizeOnDrop;
 
-use super::secret::wipe;
+use super::wipe;
 
 /// The length of the longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
@@ -124,7 +124,7 @@ impl fmt::Debug for SessionId {
 
 impl Drop for SessionId {
     fn drop(&mut self) {
-        wipe(&mut self.0);
+        wipe(std::mem::take(&mut self.0).into_bytes());
     }
 }
 

