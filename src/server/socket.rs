@@ -97,6 +97,10 @@ impl Outbox {
     pub fn is_silent(&self) -> bool {
         let mut shared = lock(&self.0);
         let is_idle = shared.collected.is_empty();
+        if is_idle && shared.reading.0 > 0 {
+            // A connection that nothing came over for a while keeps no memory for answers.
+            shared.collected = Vec::new();
+        }
         let reading = shared.reading.look(false);
         let writing = shared.writing.look(is_idle);
         reading || writing
@@ -146,6 +150,9 @@ impl Shared {
         if self.collected.len() >= COLLECTED {
             ready!(self.poll_send(cx))?;
         }
+        // It never grows afterwards, which would leave a copy behind.
+        let room = COLLECTED - self.collected.len();
+        self.collected.reserve_exact(room);
         let before = self.collected.len();
         for piece in pieces {
             let room = COLLECTED - self.collected.len();
@@ -158,10 +165,9 @@ impl Shared {
         Poll::Ready(Ok(self.collected.len() - before))
     }
 
-    /// Wipes what was collected. An idle connection keeps no memory for it.
     fn wipe(&mut self) {
         self.collected.as_mut_slice().zeroize();
-        self.collected = Vec::new();
+        self.collected.clear();
         self.taken = 0;
     }
 }
@@ -239,5 +245,94 @@ impl AsyncWrite for Socket {
 
     fn is_write_vectored(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        time::timeout,
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    async fn pair() -> (Socket, Outbox, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (socket, outbox) = wrap(accepted.unwrap().0, Duration::from_secs(10));
+        (socket, outbox, client.unwrap())
+    }
+
+    async fn send(outbox: &Outbox) {
+        poll_fn(|cx| Poll::Ready(outbox.send(cx))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn pieces_leave_together_when_they_are_sent() {
+        let (mut socket, outbox, mut client) = pair().await;
+        let mut received = [0; 64];
+        for piece in ["head", "body", "tail"] {
+            socket.write_all(piece.as_bytes()).await.unwrap();
+            socket.flush().await.unwrap();
+        }
+        assert!(timeout(SOON, client.read(&mut received)).await.is_err());
+        send(&outbox).await;
+        let read = client.read(&mut received).await.unwrap();
+        assert_eq!(&received[..read], b"headbodytail");
+    }
+
+    #[tokio::test]
+    async fn what_is_collected_is_bounded_and_nothing_is_lost() {
+        let (mut socket, outbox, mut client) = pair().await;
+        let sent: Vec<u8> = (0..8 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
+        let (mut rest, mut most) = (&sent[..], 0);
+        // The client reads nothing, so that the kernel takes no more at some point.
+        while let Ok(written) = timeout(SOON, socket.write(rest)).await {
+            rest = &rest[written.unwrap()..];
+            let shared = lock(&outbox.0);
+            most = most.max(shared.collected.capacity());
+        }
+        assert_eq!(most, COLLECTED);
+        assert!(!rest.is_empty(), "the kernel took everything");
+        let mut received = vec![0; sent.len()];
+        let reading = client.read_exact(&mut received);
+        let writing = async {
+            socket.write_all(rest).await.unwrap();
+            socket.shutdown().await.unwrap();
+        };
+        let (read, ()) = tokio::join!(reading, writing);
+        assert_eq!(read.unwrap(), sent.len());
+        assert!(received == sent);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_silent_after_some_looks_without_a_byte() {
+        let (mut socket, outbox, mut client) = pair().await;
+        let looks = |outbox: &Outbox| (0..).take_while(|_| !outbox.is_silent()).count();
+        assert_eq!(looks(&outbox), LOOKS as usize);
+        client.write_all(b"x").await.unwrap();
+        socket.read_u8().await.unwrap();
+        assert_eq!(looks(&outbox), LOOKS as usize);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_not_used_keeps_no_memory() {
+        let (mut socket, outbox, mut client) = pair().await;
+        client.write_all(b"x").await.unwrap();
+        socket.read_u8().await.unwrap();
+        socket.write_all(b"answer").await.unwrap();
+        send(&outbox).await;
+        let room = |outbox: &Outbox| lock(&outbox.0).collected.capacity();
+        assert!(!outbox.is_silent());
+        assert_eq!(room(&outbox), COLLECTED, "it may be used again soon");
+        assert!(!outbox.is_silent());
+        assert_eq!(room(&outbox), 0);
     }
 }
