@@ -1,7 +1,10 @@
 //! What a connection is doing: whether it has calls or streams, and for how long it has had none.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,8 @@ pub(super) struct Activity {
     share: Arc<Share>,
     state: Mutex<State>,
     leave: Notify,
+    /// Whether something waits until the client reads.
+    is_sending: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -43,6 +48,7 @@ impl Activity {
                 asked_to_leave: false,
             }),
             leave: Notify::new(),
+            is_sending: AtomicBool::new(false),
         })
     }
 
@@ -58,13 +64,23 @@ impl Activity {
     /// answer hasn't left the process counts.
     pub fn idle_for(&self) -> Option<Duration> {
         let state = self.state();
-        let idle = state.streams == 0 && self.share.in_flight() == 0;
+        let idle = state.streams == 0 && self.share.in_flight() == 0 && !self.is_sending();
         idle.then(|| state.quiet_since.elapsed())
     }
 
     /// Returns whether an answer has been leaving since the last call but one of this method.
     pub fn is_stuck(&self) -> bool {
         self.share.is_stuck()
+    }
+
+    /// Takes note of whether something waits until the client reads.
+    pub fn note_sending(&self, is_sending: bool) {
+        self.is_sending.store(is_sending, Ordering::Relaxed);
+    }
+
+    /// Returns whether something waits until the client reads.
+    pub fn is_sending(&self) -> bool {
+        self.is_sending.load(Ordering::Relaxed)
     }
 
     /// Returns whether there ever was a call or a stream.
@@ -206,6 +222,9 @@ mod tests {
         advance(SECOND).await;
         assert_eq!(activity.idle_for(), None);
         drop(answer);
+        activity.note_sending(true);
+        assert_eq!(activity.idle_for(), None);
+        activity.note_sending(false);
         assert_eq!(activity.idle_for(), Some(SECOND));
     }
 }

@@ -116,7 +116,7 @@ impl<S: Shared> Entrance<S> {
                 .initial_connection_window_size(WINDOWS.1)
                 .max_send_buf_size(SEND_BUFFER)
                 .serve_connection(TokioIo::new(socket), service);
-            serve(connection, outbox, events).boxed()
+            serve(connection, outbox, known, events).boxed()
         };
         (serve, activity)
     }
@@ -126,6 +126,7 @@ impl<S: Shared> Entrance<S> {
 async fn serve<S: Shared>(
     connection: http2::Connection<TokioIo<Socket>, Connection<S>, Tasks>,
     outbox: Outbox,
+    activity: Arc<Activity>,
     mut events: Events,
 ) {
     let mut connection = pin!(connection);
@@ -138,9 +139,12 @@ async fn serve<S: Shared>(
                 }
                 return Poll::Ready(());
             }
-            if let Err(error) = outbox.send(cx) {
-                tracing::debug!(%error, "a connection failed");
-                return Poll::Ready(());
+            match outbox.send(cx) {
+                Ok(is_sent) => activity.note_sending(!is_sent),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection failed");
+                    return Poll::Ready(());
+                }
             }
             match ready!(events.poll_next(&outbox, cx)) {
                 Order::GoAway => connection.as_mut().graceful_shutdown(),
@@ -152,4 +156,5 @@ async fn serve<S: Shared>(
         }
     })
     .await;
+    activity.note_sending(false);
 }

@@ -21,6 +21,8 @@ use crate::rpc::Stopping;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often the log tells of the same trouble.
 const TELL: Duration = Duration::from_secs(60);
+/// How often to look whether all answers have been sent.
+const SENT: Duration = Duration::from_millis(10);
 /// How long connections without calls have to say goodbye when the broker stops.
 const GOODBYE: Duration = Duration::from_millis(500);
 /// How long a connection has to be without calls before it is asked to make room. When there are more clients than
@@ -102,7 +104,17 @@ impl Connections {
     ///
     /// Returns whether `drained` was done in time.
     pub async fn end(mut self, drained: impl Future<Output = ()>, end: Instant) -> bool {
-        if timeout_at(end, drained).await.is_err() {
+        let sent = async {
+            drained.await;
+            while self
+                .activities
+                .values()
+                .any(|activity| activity.is_sending())
+            {
+                sleep(SENT).await;
+            }
+        };
+        if timeout_at(end, sent).await.is_err() {
             return false;
         }
         let closed = async { while self.serving.join_next().await.is_some() {} };

@@ -80,16 +80,16 @@ pub(super) fn wrap(stream: TcpStream, begin: Duration) -> (Socket, Outbox) {
 }
 
 impl Outbox {
-    /// Gives the kernel what was collected, as far as it takes it. This has to be called after HTTP/2 has done what it
-    /// could, in the same task.
+    /// Gives the kernel what was collected, as far as it takes it. Returns whether that was all. This has to be called
+    /// after HTTP/2 has done what it could, in the same task.
     ///
     /// # Errors
     /// Returns the error of the socket.
-    pub fn send(&self, cx: &mut Context<'_>) -> io::Result<()> {
+    pub fn send(&self, cx: &mut Context<'_>) -> io::Result<bool> {
         match lock(&self.0).poll_send(cx) {
-            Poll::Ready(sent) => sent,
+            Poll::Ready(sent) => sent.map(|()| true),
             // The task is woken when there is room.
-            Poll::Pending => Ok(()),
+            Poll::Pending => Ok(false),
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
     }
 
     async fn send(outbox: &Outbox) {
-        poll_fn(|cx| Poll::Ready(outbox.send(cx))).await.unwrap();
+        assert!(poll_fn(|cx| Poll::Ready(outbox.send(cx))).await.unwrap());
     }
 
     #[tokio::test]

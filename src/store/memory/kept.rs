@@ -230,8 +230,10 @@ mod tests {
 
     #[test]
     fn a_row_comes_back_as_it_was() {
-        let mut only_scopes = Row::default();
-        only_scopes.scopes = vec!["a".to_owned()];
+        let only_scopes = Row {
+            scopes: vec!["a".to_owned()],
+            ..Row::default()
+        };
         for row in [full(), Row::default(), only_scopes] {
             let version = Version::random();
             let kept = Kept::new(&key(), &row, version, None);
