@@ -1,98 +1,125 @@
 //! Measures the deletion of a user with very many rows, and how long another caller waits meanwhile.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
+use prost::Message;
+use serde_json::json;
 use token_broker::proto::v1::DeleteUserRequest;
+use tokio::runtime::Runtime;
 
 use crate::{
-    driver,
-    rows::{self, Key},
-    setup::{Client, Options, Setup},
+    client::Client,
+    closed_loop,
+    figures::{Figure, Series, Table},
+    options::Options,
+    requests::{Method, Requests},
+    rows,
+    servers::{Server, Target},
 };
 
-pub(crate) const ROWS: u32 = 10_000;
 const USER: &str = "user-of-many-sessions";
 /// How long the other caller is measured while no user is deleted.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// The figures of one deletion.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deletion {
-    pub(crate) took: Duration,
-    /// The longest that a caller of `Get` waited meanwhile.
-    pub(crate) longest_get: Duration,
-    /// The longest that the caller waited in [`QUIET`], just before the deletion.
-    pub(crate) longest_get_before: Duration,
-}
-
-pub(crate) async fn rounds(setup: &Setup, options: &Options) -> Vec<Deletion> {
-    let mut rounds = Vec::new();
+/// Measures all brokers, round by round.
+pub(crate) fn measure(servers: &[Server], options: &Options, runtime: &Runtime) -> Table {
+    let brokers = servers.iter().filter(|server| server.broker.is_some());
+    let brokers: Vec<_> = brokers
+        .filter(|s| matches!(s.target, Target::Grpc(_)))
+        .collect();
+    let mut rounds = vec![Vec::new(); brokers.len()];
     for _ in 0..options.rounds {
-        rounds.push(round(setup).await);
+        for (broker, rounds) in brokers.iter().zip(&mut rounds) {
+            rounds.push(round(broker, options, runtime));
+        }
     }
-    rounds
+    let series = brokers.iter().zip(rounds).map(|(broker, rounds)| {
+        let of = |nth: usize| {
+            rounds
+                .iter()
+                .map(|round| round[nth].as_secs_f64() * 1e3)
+                .collect()
+        };
+        Series::new(
+            vec![
+                ("measure", json!("delete-user")),
+                ("rows", json!(options.sizes.rows_of_a_user)),
+                ("subject", json!(broker.subject.word())),
+            ],
+            vec![
+                Figure::new("took_ms", "took ms", of(0)),
+                Figure::new("longest_wait_ms", "longest Get meanwhile ms", of(1)),
+                Figure::new("longest_wait_before_ms", "longest Get before ms", of(2)),
+            ],
+        )
+    });
+    Table {
+        title: format!("DeleteUser of {} rows", options.sizes.rows_of_a_user),
+        series: series.collect(),
+    }
 }
 
-async fn round(setup: &Setup) -> Deletion {
-    driver::each(
-        &setup.clients,
-        (0..ROWS).collect(),
-        |mut client, row| async move {
-            let session = format!("session-of-many-{row}");
-            let store = rows::store_for(session, "github".to_owned(), USER.to_owned());
-            client.store(store).await.unwrap();
-        },
-    )
-    .await;
+/// Returns how long the deletion took, and how long a caller of `Get` waited meanwhile and before, at most.
+fn round(server: &Server, options: &Options, runtime: &Runtime) -> [Duration; 3] {
+    let rows = options.sizes.rows_of_a_user;
+    let stores = (0..rows).map(|row| {
+        let session = format!("session-of-many-{row}");
+        rows::store_for(session, rows::provider_name(0), USER.to_owned()).encode_to_vec()
+    });
+    closed_loop::each(
+        server.address(),
+        &Requests::of(Method::Store, stores.collect()),
+    );
 
-    let reader = setup.clients[1].clone();
-    let longest_get_before = watch(reader.clone(), tokio::time::sleep(QUIET)).await.1;
-    let mut client = setup.clients[0].clone();
-    let delete = async {
+    let quiet = QUIET.min(options.span);
+    let ((), before) = longest_get(server, options, || thread::sleep(quiet));
+    let broker = server.broker.as_ref().unwrap();
+    let mut client = runtime.block_on(broker.client());
+    let (took, meanwhile) = longest_get(server, options, || {
         let started = Instant::now();
         let request = DeleteUserRequest {
             user_id: USER.to_owned(),
         };
-        let deleted = client.delete_user(request).await.unwrap().into_inner();
-        assert_eq!(deleted.deleted_rows, u64::from(ROWS));
+        let deleted = runtime
+            .block_on(client.delete_user(request))
+            .unwrap()
+            .into_inner();
+        assert_eq!(deleted.deleted_rows, u64::from(rows));
         started.elapsed()
-    };
-    let (took, longest_get) = watch(reader, delete).await;
-    Deletion {
-        took,
-        longest_get,
-        longest_get_before,
-    }
+    });
+    [took, meanwhile, before]
 }
 
-/// Does `work`, and returns the longest that a caller of `Get` waited meanwhile.
-async fn watch<T>(mut reader: Client, work: impl Future<Output = T>) -> (T, Duration) {
-    let done = Arc::new(AtomicBool::new(false));
-    let until = Arc::clone(&done);
-    let reading = tokio::spawn(async move {
-        let mut longest = Duration::ZERO;
-        let mut session = 0;
-        while !until.load(Ordering::Relaxed) {
-            session = (session + 1) % rows::SESSIONS;
-            let started = Instant::now();
-            reader
-                .get(rows::get(Key {
-                    session,
-                    provider: 0,
-                }))
-                .await
-                .unwrap();
-            longest = longest.max(started.elapsed());
-        }
-        longest
-    });
-    let outcome = work.await;
-    done.store(true, Ordering::Relaxed);
-    (outcome, reading.await.unwrap())
+/// Does `work`, and returns the longest that another caller waited for an answer meanwhile.
+pub(crate) fn longest_get<T>(
+    server: &Server,
+    options: &Options,
+    work: impl FnOnce() -> T,
+) -> (T, Duration) {
+    let address = server.address();
+    let mut requests = Requests::new(Method::Get, 0..options.sizes.sessions);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let caller = scope.spawn(|| {
+            let mut client = Client::connect(address, 1, Method::Get);
+            let (mut longest, mut answers) = (Duration::ZERO, Vec::new());
+            while !over.load(Ordering::Relaxed) {
+                client.call(0, Instant::now(), requests.any());
+                while client.unanswered() > 0 {
+                    client.turn(Duration::from_millis(5), &mut answers);
+                }
+                for answer in answers.drain(..) {
+                    longest = longest.max(answer.ended - answer.begun);
+                }
+            }
+            longest
+        });
+        let done = work();
+        over.store(true, Ordering::Relaxed);
+        (done, caller.join().unwrap())
+    })
 }

@@ -1,14 +1,26 @@
-//! Measures how many calls per second the broker answers over gRPC, from end to end.
+//! Measures what the broker costs over gRPC, from end to end and beside the least that it could cost.
 //!
-//! `cargo bench --bench load` measures everything. `cargo bench --bench load -- redis get store`
-//! measures only the named backends (`memory`, `redis`, `replicated`) and calls (`get`, `get-all`,
-//! `store`, `delete-user`). Arguments with dashes go to the broker, such as `--redis-connections=4`.
-//! Each call has one round that warms up and `LOAD_ROUNDS` (5) measured rounds of `LOAD_SECONDS` (3).
-//! The report shows the median and the spread.
+//! `cargo bench --bench load` starts all servers itself, and measures calls and the deletion of a user.
+//! `cargo bench --bench load -- redis get 64x4 50%` measures only what is named:
 //!
-//! The broker is the program itself, Redis is a real server that keeps nothing on disk, and the client
-//! is in this process. All three share the machine, so CPU time that one saves is available to the
-//! others. The CPU time per call says more about a change than the calls per second do.
+//! | words | what |
+//! |---|---|
+//! | `memory`, `redis`, `replicated`, `raw` | the subjects: brokers on a backend, and the commands to Redis without a broker. The bare echo is always measured |
+//! | `get`, `get-all`, `store` | the calls |
+//! | `64x4` | closed loop: 64 callers over 4 connections |
+//! | `50%` | open loop: calls begin at half of the subject's peak rate |
+//! | `delete-user` | a user with 10,000 rows |
+//! | `growth` | `Get` on stores of 1,000 to 1,000,000 rows (it takes 6 GB of memory) |
+//! | `footprint` | the broker's memory: idle, with 1,000 connections, with 1,000,000 rows (5 GB) |
+//! | `start` | from exec to SERVING |
+//! | `migration` | 100,000 rows of the older layout, and how long another client of that Redis waits meanwhile |
+//! | `--json FILE` | writes the figures to a file, too |
+//! | other words with dashes | go to the broker, as in `--redis-connections=4`; those about Redis only where there is one |
+//!
+//! `growth`, `footprint`, `start` and `migration` are measured only if they are named.
+//!
+//! `LOAD_ROUNDS` (5) rounds of `LOAD_SECONDS` (1) are measured. `docs/performance.md` says how to read the figures.
+//! Without cargo's argument `--bench`, as `cargo test` runs it, it does a tiny run and checks what came out.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -16,43 +28,91 @@
     reason = "a failed benchmark has nothing to clean up, and printing is what it is for"
 )]
 
-mod cpu;
+mod calls;
+mod capture;
+mod client;
+mod closed_loop;
 mod delete_user;
-mod driver;
-mod report;
+mod figures;
+mod floor;
+mod footprint;
+mod growth;
+mod json;
+mod migration;
+mod open_loop;
+mod options;
+mod process;
+mod raw;
+mod requests;
 mod rows;
-mod setup;
+mod servers;
+mod smoke;
+mod start;
+mod table;
+mod window;
 
-use setup::{Backend, Options, Subject};
+use std::fs;
+
+use figures::Table;
+use options::{Extra, Options};
+use servers::Server;
+use tokio::runtime::Runtime;
 
 fn main() {
+    if floor::serve() {
+        return;
+    }
+    if !std::env::args().any(|arg| arg == "--bench") {
+        return smoke::run();
+    }
     let options = Options::from_env();
-    // One thread, because CPU time that the client spends on handing work between its threads is lost
-    // to the broker.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    report::print_conditions(&options);
-    for backend in options.backends.clone() {
-        runtime.block_on(measure(backend, &options));
+    table::print_conditions(&options);
+    let tables = measure(&options);
+    if let Some(file) = &options.json {
+        let report = json::report(&options, &tables);
+        fs::write(file, format!("{report:#}\n")).unwrap();
     }
 }
 
-async fn measure(backend: Backend, options: &Options) {
-    let setup = setup::Setup::new(backend, options).await;
-    setup.fill().await;
-    report::print_header(backend);
-    for subject in &options.subjects {
-        match *subject {
-            Subject::Calls(call) => {
-                let rounds = driver::rounds(&setup, call, options).await;
-                report::print_calls(call, &rounds, backend);
-            }
-            Subject::DeleteUser => {
-                let rounds = delete_user::rounds(&setup, options).await;
-                report::print_delete_user(&rounds, backend);
-            }
-        }
+/// Measures everything that the options name. Prints each table when it is complete.
+fn measure(options: &Options) -> Vec<Table> {
+    // For what isn't a measured call over gRPC. The client of those has no runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let mut tables = Vec::new();
+    let mut done = |table: Table| {
+        table::print(&table);
+        tables.push(table);
+    };
+    let subjects = options.subjects.iter();
+    let start = |subject: &_| Server::start(*subject, options, &runtime);
+    let are_needed = !options.methods.is_empty() || options.extras.contains(&Extra::DeleteUser);
+    let servers: Vec<_> = if are_needed {
+        subjects.map(start).collect()
+    } else {
+        Vec::new()
+    };
+    for method in &options.methods {
+        calls::measure(&servers, *method, options, &runtime, &mut done);
+    }
+    for extra in &options.extras {
+        measure_extra(*extra, &servers, options, &runtime, &mut done);
+    }
+    tables
+}
+
+fn measure_extra(
+    extra: Extra,
+    servers: &[Server],
+    options: &Options,
+    runtime: &Runtime,
+    done: &mut impl FnMut(Table),
+) {
+    match extra {
+        Extra::DeleteUser => done(delete_user::measure(servers, options, runtime)),
+        Extra::Growth => growth::measure(options, runtime, done),
+        Extra::Footprint => done(footprint::measure(options, runtime)),
+        Extra::Start => done(start::measure(options, runtime)),
+        Extra::Migration => done(migration::measure(options, runtime)),
     }
 }

@@ -1,12 +1,20 @@
-//! The rows: 2 KiB each, with 8 providers per session.
+//! The rows: 2 KiB each, with 8 providers per session, and the calls about them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    ops::Range,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use prost_types::Timestamp;
 use token_broker::proto::v1::{GetAllRequest, GetRequest, StoreRequest, UpstreamTokens};
 
-pub(crate) const SESSIONS: u32 = 1_000;
 pub(crate) const PROVIDERS: u32 = 8;
+/// The bytes of a row's tokens.
+pub(crate) const TOKENS: usize = ACCESS + REFRESH + ID;
+
+const ACCESS: usize = 1_000;
+const REFRESH: usize = 200;
+const ID: usize = 600;
 
 /// The key of a row.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +23,9 @@ pub(crate) struct Key {
     pub(crate) provider: u32,
 }
 
-pub(crate) fn all() -> impl Iterator<Item = Key> {
-    (0..SESSIONS).flat_map(|session| (0..PROVIDERS).map(move |provider| Key { session, provider }))
+/// Returns the keys of all rows of these sessions.
+pub(crate) fn all(sessions: Range<u32>) -> impl Iterator<Item = Key> {
+    sessions.flat_map(|session| (0..PROVIDERS).map(move |provider| Key { session, provider }))
 }
 
 pub(crate) fn get(row: Key) -> GetRequest {
@@ -34,12 +43,12 @@ pub(crate) fn get_all(session: u32) -> GetAllRequest {
     }
 }
 
-/// Returns the request that stores a row. Each user has two sessions.
+/// Returns the request that stores a row.
 pub(crate) fn store(row: Key) -> StoreRequest {
     store_for(
         session_id(row.session),
         provider_name(row.provider),
-        format!("user-{}", row.session / 2),
+        user_id(row.session),
     )
 }
 
@@ -49,9 +58,9 @@ pub(crate) fn store_for(session_id: String, provider: String, user_id: String) -
         .unwrap()
         .as_secs();
     let tokens = UpstreamTokens {
-        access_token: "a".repeat(1_000),
-        refresh_token: "r".repeat(200),
-        id_token: "i".repeat(600),
+        access_token: "a".repeat(ACCESS),
+        refresh_token: "r".repeat(REFRESH),
+        id_token: "i".repeat(ID),
         scopes: vec!["openid".to_owned(), "repo:read".to_owned()],
         expires_at: Some(Timestamp {
             seconds: i64::try_from(now).unwrap() + 3600,
@@ -71,11 +80,16 @@ pub(crate) fn store_for(session_id: String, provider: String, user_id: String) -
     }
 }
 
-fn session_id(session: u32) -> String {
+pub(crate) fn session_id(session: u32) -> String {
     // The id is as long as a UUID.
     format!("{session:08x}-0000-4000-8000-000000000000")
 }
 
-fn provider_name(provider: u32) -> String {
+/// Returns the user of a session. Each has two.
+pub(crate) fn user_id(session: u32) -> String {
+    format!("user-{}", session / 2)
+}
+
+pub(crate) fn provider_name(provider: u32) -> String {
     format!("provider-{provider}")
 }

@@ -207,6 +207,13 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
+/// Returns a runtime for work that has threads of its own for whatever takes long.
+fn single_threaded_runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
 /// Prints a message for the operator that isn't a log line.
 fn complain(message: &str) {
     stderr::print(&format!("token-broker: {message}\n"));

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::{
-    Configured, DONE, FAILED, REFUSED, USAGE, complain, configured, refuse, runtime,
-    unknown_variables, warn,
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, configured, refuse,
+    single_threaded_runtime, unknown_variables, warn,
 };
 use crate::{
     config::Config,
@@ -57,7 +57,7 @@ fn check_config(args: &Configured) -> u8 {
 }
 
 fn serve(config: Config) -> u8 {
-    let runtime = match runtime() {
+    let runtime = match single_threaded_runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("can't start: {error}"));

@@ -133,10 +133,10 @@ where
         let (parts, body) = request.into_parts();
         let body = Metered::new(body, &parts.headers, Arc::clone(&permit), limit);
         let answering = self.inner.call(Request::from_parts(parts, Body::new(body)));
-        let answering = Box::pin(async move {
+        let answering = async move {
             let Ok(response) = answering.await;
             answer::counted(response, permit).await
-        });
+        };
         let work = Work::new(call, answering, self.door.call_timeout);
         Either::Right(Either::Right(work))
     }

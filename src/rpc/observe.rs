@@ -13,6 +13,9 @@ pub(super) fn arrived(rpc: &'static str, admitted: Result<(), &Error>) {
 
 /// Writes the line of a call that has ended, with success or with an error.
 pub(super) fn ended(call: &Call, outcome: Result<(), &Error>) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
     let rpc = call.rpc;
     let micros = u64::try_from(call.started.elapsed().as_micros()).unwrap_or(u64::MAX);
     match outcome {

@@ -5,7 +5,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
@@ -42,20 +42,40 @@ pub struct Refusals<S> {
 
 impl<S, B> Service<Request<B>> for Refusals<S>
 where
-    S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
+    S: Service<Request<B>, Response = Response<Body>, Future: Unpin>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Translated<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (answer, limit) = (self.inner.call(request), self.message_limit);
-        Box::pin(async move { Ok(translated(answer.await?, limit)) })
+        Translated {
+            answer: self.inner.call(request),
+            message_limit: self.message_limit,
+        }
+    }
+}
+
+/// An answer whose error is translated.
+#[derive(Debug)]
+pub struct Translated<F> {
+    answer: F,
+    message_limit: usize,
+}
+
+impl<F, E> Future for Translated<F>
+where
+    F: Future<Output = Result<Response<Body>, E>> + Unpin,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        Poll::Ready(answer.map(|response| translated(response, self.message_limit)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -26,7 +26,8 @@ pub struct Work {
     call: Call,
     /// `None` when it is done or was given up.
     answering: Option<Answering>,
-    deadline: Pin<Box<Sleep>>,
+    /// `None` until there is something to wait for.
+    deadline: Option<Pin<Box<Sleep>>>,
     call_timeout: Duration,
 }
 
@@ -40,7 +41,7 @@ impl Work {
     ) -> Self {
         Self {
             answering: Some(Box::pin(call.outstanding.of(answering))),
-            deadline: Box::pin(call.deadline.sleep()),
+            deadline: None,
             call,
             call_timeout,
         }
@@ -76,9 +77,9 @@ impl Future for Work {
             stream_limit::ends_within(self.call_timeout);
             return Poll::Ready(Ok(response));
         }
-        if self.deadline.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
+        let end = self.call.deadline;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(end.sleep()));
+        ready!(deadline.as_mut().poll(cx));
         self.give_up();
         let error = Error::DeadlineExceeded;
         observe::ended(&self.call, Err(&error));

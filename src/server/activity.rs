@@ -62,6 +62,11 @@ impl Activity {
         idle.then(|| state.quiet_since.elapsed())
     }
 
+    /// Returns whether an answer has been leaving since the last call but one of this method.
+    pub fn is_stuck(&self) -> bool {
+        self.share.is_stuck()
+    }
+
     /// Returns whether there ever was a call or a stream.
     fn had_a_call(&self) -> bool {
         self.state().had_a_call
@@ -92,7 +97,9 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.streams -= 1;
-        state.quiet_since = Instant::now();
+        if state.streams == 0 {
+            state.quiet_since = Instant::now();
+        }
     }
 }
 

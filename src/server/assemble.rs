@@ -8,7 +8,15 @@ use tonic::{
 };
 use tower::Layer;
 
-use super::{ServeError, connection::Entrance, descriptors, health::Health, prepare, run, signals};
+use super::{
+    ServeError,
+    connection::Entrance,
+    descriptors,
+    health::Health,
+    prepare, run,
+    services::{Services, Shared},
+    signals, workers,
+};
 use crate::{
     config::{self, Config, ServerOptions},
     proto::{self, v1},
@@ -52,6 +60,9 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let stop = signals::terminated()?;
     let connections = &mut config.server.max_connections;
     *connections = descriptors::connections_that_fit(*connections);
+    // Each worker has its part of the connections to Redis.
+    let workers = u32::try_from(workers::count(config.server.workers)).unwrap_or(u32::MAX);
+    config.redis.connections = config.redis.connections.div_ceil(workers);
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
@@ -113,7 +124,9 @@ impl<S: FullStore> Server<S> {
         }
     }
 
-    pub(super) fn entrance(&self) -> Result<Entrance, tonic_reflection::server::Error> {
+    pub(super) fn entrance(
+        &self,
+    ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
         let door = FrontDoor::new(
             (v1::token_broker_server::SERVICE_NAME, METHODS),
@@ -151,13 +164,15 @@ impl<S: FullStore> Server<S> {
             .build_v1alpha()?
             .accept_compressed(Gzip)
             .max_decoding_message_size(ASIDE_BYTES);
-        let services = Routes::new(door.named_layer(refusals.named_layer(broker)))
-            .add_service(probes.named_layer(ShortMessagesLayer.named_layer(health)))
+        let others = Routes::new(probes.named_layer(ShortMessagesLayer.named_layer(health)))
             .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1)))
             .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1alpha)))
             .prepare();
         Ok(Entrance {
-            services: StreamsLayer::new(streaming, self.stopping.clone()).layer(services),
+            services: Services {
+                broker: door.layer(refusals.layer(broker)),
+                others: StreamsLayer::new(streaming, self.stopping.clone()).layer(others),
+            },
             admission: self.admission.clone(),
             options,
         })

@@ -1,26 +1,33 @@
 //! Serves one connection: HTTP/2, its limits, its age and its end.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, MissedTickBehavior, interval_at, sleep},
-};
+use tokio::net::TcpStream;
 use tonic::{
     body::Body,
-    service::Routes,
     transport::server::{Connected, TcpConnectInfo},
 };
-use tower::Service;
 
-use super::{activity::Activity, socket::Socket};
+use super::{
+    activity::Activity,
+    events::{Events, Order},
+    services::Shared,
+    socket::{self, Outbox, Socket},
+};
 use crate::{
     config::ServerOptions,
-    rpc::{Admission, Limited, Stopping, Streams, admission::Share},
+    rpc::{Admission, Limited, Stopping, admission::Share},
 };
 
 /// How large the headers of a request may be, in bytes.
@@ -29,34 +36,26 @@ const HEADERS: u32 = 16 * 1024;
 const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 /// How many bytes of a stream's answer HTTP/2 takes ahead of the client's reading.
 const SEND_BUFFER: usize = 128 * 1024;
-/// How much the ages of connections differ, so that clients don't all reconnect at once.
-const JITTER: std::ops::RangeInclusive<f64> = 0.9..=1.1;
-/// How long a client has to go that was asked to make room, and calls nothing. It is much more than a way to the
-/// client and back, and less than probes wait.
-const LEAVE: Duration = Duration::from_millis(500);
-
 /// The way from a connection to the services.
-pub(super) struct Entrance {
-    /// The services, and the layers around all of them.
-    pub services: Streams<Routes>,
+pub(super) struct Entrance<S> {
+    /// The services, and the layers around them.
+    pub services: S,
     pub admission: Admission,
     pub options: ServerOptions,
 }
 
 /// The service of one connection.
 #[derive(Clone)]
-struct Connection {
-    services: Streams<Routes>,
+struct Connection<S> {
+    services: S,
     share: Arc<Share>,
     info: TcpConnectInfo,
 }
 
-type Answering = <Streams<Routes> as Service<Request<Body>>>::Future;
-
-impl hyper::service::Service<Request<Incoming>> for Connection {
+impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = S::Future;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
@@ -80,98 +79,77 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-impl Entrance {
-    /// Returns a future that serves a connection until it ends, and what the connection is doing.
-    pub fn serve(
+impl<S: Shared> Entrance<S> {
+    /// Returns what makes a connection's socket the future that serves it until it ends, and what the connection is
+    /// doing.
+    pub fn admit(
         &self,
-        stream: TcpStream,
         stopping: &Stopping,
-    ) -> (impl Future<Output = ()> + Send + use<>, Arc<Activity>) {
+    ) -> (
+        impl FnOnce(TcpStream) -> BoxFuture<'static, ()> + Send + use<S>,
+        Arc<Activity>,
+    ) {
         let options = self.options;
-        let service = Connection {
-            services: self.services.clone(),
-            share: self.admission.share(),
-            info: stream.connect_info(),
-        };
-        let share = Arc::clone(&service.share);
+        let share = self.admission.share();
         let activity = Activity::new(Arc::clone(&share));
+        let (services, doing) = (self.services.clone(), Arc::clone(&activity));
         let streams = self.admission.limits().calls_of_a_connection();
-        let socket = Socket::new(stream, options.call_timeout, options.idle_timeout);
-        let connection = http2::Builder::new(Tasks(Arc::clone(&activity)))
-            .timer(TokioTimer::new())
-            .keep_alive_interval(options.keepalive_interval)
-            .keep_alive_timeout(options.keepalive_interval)
-            .max_header_list_size(HEADERS)
-            .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
-            // All callers of a process share a connection, and all may give up at once when the broker was slow. Only a
-            // client that resets more than that attacks.
-            .max_pending_accept_reset_streams(streams)
-            .initial_stream_window_size(WINDOWS.0)
-            .initial_connection_window_size(WINDOWS.1)
-            .max_send_buf_size(SEND_BUFFER)
-            .serve_connection(TokioIo::new(socket), service);
-        let stopping = stopping.begun();
-        let doing = Arc::clone(&activity);
-        let serving = async move {
-            tokio::pin!(connection);
-            let age = options
-                .max_connection_age
-                .mul_f64(rand::random_range(JITTER));
-            let grown_old = sleep(age);
-            let end = sleep(Duration::MAX);
-            let leave = sleep(Duration::MAX);
-            tokio::pin!(grown_old, end, leave, stopping);
-            let mut going = false;
-            let mut look = interval_at(Instant::now() + options.call_timeout, options.call_timeout);
-            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    served = connection.as_mut() => {
-                        if let Err(error) = served {
-                            let reason = std::error::Error::source(&error).map(tracing::field::display);
-                            tracing::debug!(%error, reason, "a connection failed");
-                        }
-                        return;
-                    }
-                    () = &mut grown_old, if !going => {
-                        going = true;
-                        end.as_mut().reset(Instant::now() + options.max_connection_age_grace);
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    () = &mut stopping, if !going => {
-                        going = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    () = doing.asked_to_leave() => {
-                        if !going {
-                            going = true;
-                            end.as_mut().reset(Instant::now() + options.max_connection_age_grace);
-                        }
-                        leave.as_mut().reset(Instant::now() + LEAVE);
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    () = &mut leave => {
-                        // A call may just have arrived.
-                        let has_ended = connection.as_mut().now_or_never().is_some();
-                        if has_ended || doing.idle_for().is_some_and(|idle| idle >= LEAVE) {
-                            tracing::debug!("an idle connection is closed to make room");
-                            return;
-                        }
-                        leave.as_mut().reset(Instant::now() + LEAVE);
-                    }
-                    () = &mut end => {
-                        tracing::debug!("the calls and streams of an old connection are cut off");
-                        return;
-                    }
-                    _ = look.tick() => {
-                        if share.is_stuck() {
-                            tracing::debug!("a connection is closed: its client reads no answers");
-                            return;
-                        }
-                    }
+        let (stopping, known) = (stopping.clone(), Arc::clone(&activity));
+        let serve = move |stream: TcpStream| {
+            let events = Events::new(options, &stopping, &known);
+            let service = Connection {
+                services,
+                share,
+                info: stream.connect_info(),
+            };
+            let (socket, outbox) = socket::wrap(stream, options.call_timeout);
+            let connection = http2::Builder::new(Tasks(doing))
+                .timer(TokioTimer::new())
+                .keep_alive_interval(options.keepalive_interval)
+                .keep_alive_timeout(options.keepalive_interval)
+                .max_header_list_size(HEADERS)
+                .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
+                // All callers of a process share a connection, and all may give up at once when the broker was slow.
+                // Only a client that resets more than that attacks.
+                .max_pending_accept_reset_streams(streams)
+                .initial_stream_window_size(WINDOWS.0)
+                .initial_connection_window_size(WINDOWS.1)
+                .max_send_buf_size(SEND_BUFFER)
+                .serve_connection(TokioIo::new(socket), service);
+            serve(connection, outbox, events).boxed()
+        };
+        (serve, activity)
+    }
+}
+
+/// Serves a connection until it ends.
+async fn serve<S: Shared>(
+    connection: http2::Connection<TokioIo<Socket>, Connection<S>, Tasks>,
+    outbox: Outbox,
+    mut events: Events,
+) {
+    let mut connection = pin!(connection);
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+                if let Err(error) = served {
+                    let reason = error.source().map(tracing::field::display);
+                    tracing::debug!(%error, reason, "a connection failed");
+                }
+                return Poll::Ready(());
+            }
+            if let Err(error) = outbox.send(cx) {
+                tracing::debug!(%error, "a connection failed");
+                return Poll::Ready(());
+            }
+            match ready!(events.poll_next(&outbox, cx)) {
+                Order::GoAway => connection.as_mut().graceful_shutdown(),
+                Order::Close(why) => {
+                    tracing::debug!("a connection is closed: {why}");
+                    return Poll::Ready(());
                 }
             }
-        };
-        (serving, activity)
-    }
+        }
+    })
+    .await;
 }

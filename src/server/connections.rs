@@ -11,6 +11,8 @@ use tokio::{
 use super::{
     activity::{Activity, who_makes_room},
     connection::Entrance,
+    services::Shared,
+    workers::Workers,
 };
 use crate::rpc::Stopping;
 
@@ -42,7 +44,8 @@ impl Connections {
     pub async fn accept(
         &mut self,
         listener: TcpListener,
-        entrance: &Entrance,
+        entrance: &Entrance<impl Shared>,
+        workers: &Workers,
         stopping: &Stopping,
     ) {
         let most = entrance.options.max_connections;
@@ -51,9 +54,10 @@ impl Connections {
             loop {
                 let stream = accepted(&listener, &mut refused).await;
                 self.make_room(most, &mut full).await;
-                let (serving, activity) = entrance.serve(stream, stopping);
-                let id = self.serving.spawn(serving).id();
-                self.activities.insert(id, activity);
+                let (serve, activity) = entrance.admit(stopping);
+                if let Some(task) = workers.serve(stream, &mut self.serving, serve) {
+                    self.activities.insert(task.id(), activity);
+                }
             }
         };
         tokio::select! {

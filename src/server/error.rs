@@ -11,6 +11,9 @@ pub enum ServeError {
     /// The broker can't wait for the signals that tell it to end.
     #[error("can't wait for signals: {0}")]
     Signals(#[source] io::Error),
+    /// The system has no threads for the connections.
+    #[error("can't start a thread for connections: {0}")]
+    Workers(#[source] io::Error),
     /// A setting doesn't fit the Redis that the broker found. The text begins with its name. No call was
     /// served.
     #[error("{0}")]

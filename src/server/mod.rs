@@ -1,8 +1,9 @@
 //! The running broker, from its start to its end.
 //!
 //! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
-//! before serving, and `run` listens and stops. `connections` accepts connections and makes room for them,
-//! `connection` serves one, and `health` answers probes.
+//! before serving, and `run` listens and stops. `connections` accepts connections and makes room for them. Each of them
+//! belongs to one of the `workers`, the threads where `connection` serves it. `events` says when it ends. `health` answers
+//! probes.
 //!
 //! [`Server::run`] listens from the beginning, so that probes are answered. The `TokenBroker` service
 //! refuses calls as `MIGRATING` until the preparation is done.
@@ -13,11 +14,14 @@ mod connection;
 mod connections;
 mod descriptors;
 mod error;
+mod events;
 mod health;
 mod prepare;
 mod run;
+mod services;
 mod signals;
 mod socket;
+mod workers;
 
 pub use self::{
     assemble::{Server, serve},

@@ -4,11 +4,19 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::TcpListener,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{ServeError, Server, connections::Connections, prepare::WhileOpen};
-use crate::store::FullStore;
+use super::{
+    ServeError, Server,
+    connections::Connections,
+    prepare::WhileOpen,
+    workers::{self, Workers},
+};
+use crate::{
+    store::{FullStore, READY_WITHIN},
+    tokens::Tokens,
+};
 
 /// Listens on `address`. Warns if it isn't a loopback address.
 pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -42,10 +50,13 @@ impl<S: FullStore> Server<S> {
         self.health.begin().await;
         let entrance = self.entrance()?;
         let mut connections = Connections::default();
-        let serving = Box::pin(connections.accept(listener, &entrance, &self.stopping));
+        let workers =
+            Workers::start(workers::count(self.options.workers)).map_err(ServeError::Workers)?;
+        let serving = Box::pin(connections.accept(listener, &entrance, &workers, &self.stopping));
         // In boxes, because the types of the futures are too deep for the compiler otherwise.
         let watching = Box::pin(async {
             prepare.await?;
+            workers.each(|| reach(Arc::clone(&self.tokens))).await;
             self.admission.open();
             let store = WhileOpen {
                 tokens: Arc::clone(&self.tokens),
@@ -84,4 +95,10 @@ impl<S: FullStore> Server<S> {
         );
         Ok(())
     }
+}
+
+/// Reaches the store from this thread, so that the first call needn't connect to it. If that takes too long, it goes on
+/// in the background.
+async fn reach<S: FullStore>(tokens: Arc<Tokens<S>>) {
+    _ = timeout(READY_WITHIN, tokens.backend().ready()).await;
 }

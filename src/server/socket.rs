@@ -1,10 +1,14 @@
 //! The socket of a connection, with limits on its silence.
+//!
+//! HTTP/2 writes an answer in several pieces, and the answers of several calls one after the other. The socket collects
+//! them, and [`Outbox::send`] gives them to the kernel together.
 
 use std::{
     future::Future,
     io,
     pin::Pin,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -13,18 +17,39 @@ use tokio::{
     net::TcpStream,
     time::{Sleep, sleep},
 };
-use tokio_io_timeout::TimeoutStream;
+use zeroize::Zeroize;
 
 /// How many bytes the beginning of a connection has at least: the preface of HTTP/2, and an empty frame of
 /// settings.
 const BEGINNING: usize = 24 + 9;
+/// How many bytes are collected at most.
+const COLLECTED: usize = 16 * 1024;
+/// In how many looks a connection is found to be silent.
+const LOOKS: u32 = 8;
 
-/// The socket of a connection. Reading or writing fails when the client was silent for too long.
+/// The socket of a connection, as HTTP/2 sees it.
 pub(super) struct Socket {
-    stream: Pin<Box<TimeoutStream<TcpStream>>>,
+    shared: Arc<Mutex<Shared>>,
     /// `None` when HTTP/2 has begun. From then on its pings find out whether the client is there.
     beginning: Option<Beginning>,
 }
+
+/// What is collected for a [`Socket`].
+pub(super) struct Outbox(Arc<Mutex<Shared>>);
+
+struct Shared {
+    stream: TcpStream,
+    /// What HTTP/2 has written and the kernel hasn't taken. It may hold tokens.
+    collected: Vec<u8>,
+    /// How much of that the kernel has taken.
+    taken: usize,
+    reading: Silence,
+    writing: Silence,
+}
+
+/// For how many looks nothing has come, or nothing could be sent.
+#[derive(Clone, Copy, Default)]
+struct Silence(u32);
 
 /// The beginning of a connection, which the client has to send in time.
 struct Beginning {
@@ -32,24 +57,123 @@ struct Beginning {
     end: Pin<Box<Sleep>>,
 }
 
-impl Socket {
-    /// Wraps the socket of a connection, on which no byte may arrive or leave for `idle` at most, and which
-    /// has `begin` to begin with HTTP/2.
-    pub fn new(stream: TcpStream, begin: Duration, idle: Duration) -> Self {
-        // A small response must not wait for the client's acknowledgement of earlier ones. If this
-        // fails, the socket is broken, and its first use fails too.
-        stream.set_nodelay(true).ok();
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_read_timeout(Some(idle));
-        stream.set_write_timeout(Some(idle));
-        Self {
-            stream: Box::pin(stream),
-            beginning: Some(Beginning {
-                missing: BEGINNING,
-                end: Box::pin(sleep(begin)),
-            }),
+/// Wraps the socket of a connection, which has `begin` to begin with HTTP/2.
+pub(super) fn wrap(stream: TcpStream, begin: Duration) -> (Socket, Outbox) {
+    // A small answer must not wait for the client's acknowledgement of earlier ones. If this fails, the socket is
+    // broken, and its first use fails too.
+    stream.set_nodelay(true).ok();
+    let shared = Arc::new(Mutex::new(Shared {
+        stream,
+        collected: Vec::new(),
+        taken: 0,
+        reading: Silence::default(),
+        writing: Silence::default(),
+    }));
+    let socket = Socket {
+        shared: Arc::clone(&shared),
+        beginning: Some(Beginning {
+            missing: BEGINNING,
+            end: Box::pin(sleep(begin)),
+        }),
+    };
+    (socket, Outbox(shared))
+}
+
+impl Outbox {
+    /// Gives the kernel what was collected, as far as it takes it. This has to be called after HTTP/2 has done what it
+    /// could, in the same task.
+    ///
+    /// # Errors
+    /// Returns the error of the socket.
+    pub fn send(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        match lock(&self.0).poll_send(cx) {
+            Poll::Ready(sent) => sent,
+            // The task is woken when there is room.
+            Poll::Pending => Ok(()),
         }
     }
+
+    /// Returns whether nothing came, or nothing could be sent, for [`LOOKS`] looks. Has to be called regularly.
+    pub fn is_silent(&self) -> bool {
+        let mut shared = lock(&self.0);
+        let is_idle = shared.collected.is_empty();
+        let reading = shared.reading.look(false);
+        let writing = shared.writing.look(is_idle);
+        reading || writing
+    }
+
+    /// Returns how long to wait between two looks if a connection may be silent for `idle`.
+    pub fn pause(idle: Duration) -> Duration {
+        (idle / LOOKS).max(Duration::from_millis(1))
+    }
+}
+
+impl Silence {
+    /// Takes note of a look, at something that is silent unless it has nothing to say. Returns whether it has been for
+    /// too long.
+    fn look(&mut self, is_idle: bool) -> bool {
+        self.0 = if is_idle { 0 } else { self.0 + 1 };
+        self.0 > LOOKS
+    }
+
+    fn end(&mut self) {
+        self.0 = 0;
+    }
+}
+
+impl Shared {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let rest = &self.collected[self.taken..]
+            && !rest.is_empty()
+        {
+            let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            if taken == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.taken += taken;
+            self.writing.end();
+        }
+        self.wipe();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes as much of what HTTP/2 writes as there is room for.
+    fn poll_collect(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.collected.len() >= COLLECTED {
+            ready!(self.poll_send(cx))?;
+        }
+        let before = self.collected.len();
+        for piece in pieces {
+            let room = COLLECTED - self.collected.len();
+            let fits = &piece[..piece.len().min(room)];
+            self.collected.extend_from_slice(fits);
+            if fits.len() < piece.len() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(self.collected.len() - before))
+    }
+
+    /// Wipes what was collected. An idle connection keeps no memory for it.
+    fn wipe(&mut self) {
+        self.collected.as_mut_slice().zeroize();
+        self.collected = Vec::new();
+        self.taken = 0;
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Beginning {
@@ -65,11 +189,16 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = self.stream.as_mut().poll_read(cx, buf);
+        let mut shared = lock(&self.shared);
+        let polled = Pin::new(&mut shared.stream).poll_read(cx, buf);
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            shared.reading.end();
+        }
+        drop(shared);
         let Some(beginning) = &mut self.beginning else {
             return polled;
         };
-        let read = buf.filled().len() - before;
         beginning.missing = beginning.missing.saturating_sub(read);
         if beginning.missing == 0 {
             self.beginning = None;
@@ -82,30 +211,33 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write(cx, buf)
+        lock(&self.shared).poll_collect(cx, &[io::IoSlice::new(buf)])
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_flush(cx)
+    /// Does nothing: what is collected is sent when HTTP/2 has done what it could.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut shared = lock(&self.shared);
+        ready!(shared.poll_send(cx))?;
+        Pin::new(&mut shared.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write_vectored(cx, bufs)
+        lock(&self.shared).poll_collect(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 }

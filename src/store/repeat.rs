@@ -55,13 +55,23 @@ impl Attempts {
 pub async fn until_known<T, F: Future<Output = Result<T, Error>>>(
     patience: Duration,
     write: impl Future<Output = Result<T, Error>>,
+    again: impl FnMut() -> F,
+    tells: impl Fn(&T) -> bool,
+) -> Result<T, Error> {
+    match write.await {
+        // Mostly there is no need for this, and so no memory.
+        Err(Error::Unknown(lost)) => Box::pin(found_out(patience, lost, again, tells)).await,
+        outcome => outcome,
+    }
+}
+
+/// Calls `again` until its answer tells what became of a write. `lost` is why that isn't known.
+async fn found_out<T, F: Future<Output = Result<T, Error>>>(
+    patience: Duration,
+    mut lost: String,
     mut again: impl FnMut() -> F,
     tells: impl Fn(&T) -> bool,
 ) -> Result<T, Error> {
-    let mut lost = match write.await {
-        Err(Error::Unknown(detail)) => detail,
-        outcome => return outcome,
-    };
     let mut attempts = Attempts::within(patience);
     while attempts.another().await {
         match timeout_at(attempts.end, again()).await {

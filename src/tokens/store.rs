@@ -48,16 +48,23 @@ impl<S: Store> Tokens<S> {
         row.reauth = None;
         self.rules.limits.check(&row)?;
 
-        let condition = match precondition {
-            None => Condition::Always,
-            Some(Precondition::MustNotExist) => Condition::Absent,
-            Some(Precondition::Version(version)) => Condition::Version(version),
-        };
-        if !carry_forward || row.refresh_token.is_some() {
-            let outcome = self.put(&key, &row, now, condition, None).await?;
-            return outcome.map_err(|outcome| self.refusal(outcome));
+        if carry_forward && row.refresh_token.is_none() {
+            return Box::pin(self.carry_forward(&key, row, now, precondition)).await;
         }
+        let condition = required(precondition);
+        let outcome = self.put(&key, &row, now, condition, None).await?;
+        outcome.map_err(|outcome| self.refusal(outcome))
+    }
 
+    /// Stores a row with a refresh token that is already known, if there is one.
+    async fn carry_forward(
+        &self,
+        key: &RowKey,
+        mut row: Row,
+        now: UnixTime,
+        precondition: Option<Precondition>,
+    ) -> Result<Version, Error> {
+        let condition = required(precondition);
         let requested_expiry = row.refresh_expires_at;
         // An attempt fails only because another caller's write succeeded.
         let mut attempts = Attempts::within(self.rules.persistence);
@@ -67,7 +74,7 @@ impl<S: Store> Tokens<S> {
                 token_expires_at,
                 condition: unchanged,
                 other,
-            } = self.refresh_token_for(&key, &row, now).await?;
+            } = self.refresh_token_for(key, &row, now).await?;
             let condition = match (condition, unchanged) {
                 // The caller's precondition fails here if it didn't hold when the row was read. It could hold
                 // again at the write, but the written row would then lack the token that it should keep.
@@ -83,7 +90,7 @@ impl<S: Store> Tokens<S> {
             row.refresh_expires_at = requested_expiry.or(token_expires_at);
             self.rules.limits.check(&row)?;
             let other = other.as_ref().map(|(key, version)| (key, *version));
-            match self.put(&key, &row, now, condition, other).await? {
+            match self.put(key, &row, now, condition, other).await? {
                 Ok(version) => return Ok(version),
                 // A row that was read has changed since, and nothing was written. If the caller set a precondition,
                 // only a change of the source row is worth another attempt.
@@ -160,5 +167,14 @@ impl<S: Store> Tokens<S> {
                 Error::VersionMismatch
             }
         }
+    }
+}
+
+/// Returns the condition that a caller's precondition is.
+fn required(precondition: Option<Precondition>) -> Condition {
+    match precondition {
+        None => Condition::Always,
+        Some(Precondition::MustNotExist) => Condition::Absent,
+        Some(Precondition::Version(version)) => Condition::Version(version),
     }
 }

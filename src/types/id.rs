@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::ZeroizeOnDrop;
+
+use super::secret::wipe;
 
 /// The length of the longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
@@ -122,7 +124,7 @@ impl fmt::Debug for SessionId {
 
 impl Drop for SessionId {
     fn drop(&mut self) {
-        self.0.zeroize();
+        wipe(&mut self.0);
     }
 }
 

@@ -12,7 +12,7 @@ mod version;
 
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
-pub use secret::Secret;
+pub use secret::{Secret, SecretBytes};
 pub use tenant::{Tenant, TenantError};
 pub use time::UnixTime;
 pub use version::Version;

@@ -1,6 +1,9 @@
-//! A token in memory.
+//! Tokens in memory.
 
-use std::fmt;
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -39,11 +42,58 @@ impl fmt::Debug for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.zeroize();
+        wipe(&mut self.0);
     }
 }
 
 impl ZeroizeOnDrop for Secret {}
+
+/// Wipes a text, all at once. `String::zeroize` writes one byte after the other.
+pub(super) fn wipe(text: &mut String) {
+    text.as_mut_str().zeroize();
+}
+
+/// Bytes with tokens in them. `Debug` doesn't print them, and their memory is wiped when they are dropped. Memory that
+/// a growing buffer left behind isn't.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    /// Takes `bytes` without copying them.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for SecretBytes {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes(***)")
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        // A vector would wipe itself one byte after the other.
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SecretBytes {}
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,10 @@
-//! Migrates a large tenant. Checks that every row arrives, and prints how long that took.
-//! `MIGRATION_ROWS` is the number of rows, 5,000 by default. The relevant figure is that of
-//! `MIGRATION_ROWS=100000 cargo test --release --test migration speed -- --nocapture`.
+//! Migrates a large tenant. Checks that every row arrives, and prints how long that took and where it went.
+//! `MIGRATION_ROWS` is the number of rows, 5,000 by default. `cargo bench --bench load -- migration` measures the speed.
 
 use std::{env, time::Duration};
 
 use redis::Pipeline;
+use testkit::old_rows::{MAPPING, ROWS_A_USER, fill, old_row, token_of};
 use token_broker::{
     store::{Store, redis::maintenance::migration::progress::Silent},
     types::UserId,
@@ -15,68 +15,6 @@ use crate::{
     foreign,
     old_tenant::{OldTenant, P, row_key},
 };
-
-const ROWS_A_USER: usize = 5;
-
-struct OldRow {
-    session: String,
-    user: String,
-    provider: &'static str,
-    /// The remaining life, in milliseconds.
-    life: Option<u64>,
-}
-
-fn old_row(n: usize) -> OldRow {
-    OldRow {
-        session: format!("00000000-0000-4000-8000-{n:012}"),
-        user: format!("user-{}", n / ROWS_A_USER),
-        provider: if n.is_multiple_of(2) {
-            "okta"
-        } else {
-            "github"
-        },
-        life: (!n.is_multiple_of(20)).then(|| 3_600_000 + 1_000 * n as u64),
-    }
-}
-
-/// Writes rows of 2 KiB of two types, 5% without expiry, and an identity for each user.
-async fn fill(tenant: &OldTenant, rows: usize) {
-    let mut connection = tenant.redis.connect().await;
-    let token = "x".repeat(850);
-    for begin in (0..rows).step_by(1_000) {
-        let mut pipe = Pipeline::new();
-        for n in begin..rows.min(begin + 1_000) {
-            let row = old_row(n);
-            let protocol = if row.provider == "okta" {
-                "oidc"
-            } else {
-                "oauth2"
-            };
-            let json = format!(
-                r#"{{"provider_id":"{protocol}","access_token":"at-{n}-{token}","refresh_token":"rt-{token}","id_token":"","expires_at":4102444800,"user_id":"{}","upstream_subject":"00u1abcdefGHIJKLM{n}","client_id":"client-{n}"}}"#,
-                row.user
-            );
-            let key = format!("{P}upstream:{}", row.session);
-            pipe.set(&key, json).ignore();
-            if let Some(life) = row.life {
-                pipe.pexpire(&key, i64::try_from(life).unwrap()).ignore();
-            }
-            pipe.sadd(format!("{P}user:upstream:{}", row.user), &key)
-                .ignore();
-            if n % ROWS_A_USER == 0 {
-                let identity = format!("{P}provider:{}:{protocol}:sub-{n}", protocol.len());
-                let json = format!(
-                    r#"{{"user_id":"{}","provider_id":"{protocol}","provider_subject":"sub-{n}","linked_at":1700000000,"last_used_at":1700000000}}"#,
-                    row.user
-                );
-                pipe.set(&identity, json).ignore();
-                pipe.sadd(format!("{P}user:providers:{}", row.user), identity)
-                    .ignore();
-            }
-        }
-        pipe.query_async::<()>(&mut connection).await.unwrap();
-    }
-}
 
 async fn assert_migrated(tenant: &OldTenant, rows: usize, filled: Instant) {
     let store = tenant.store();
@@ -97,7 +35,7 @@ async fn assert_migrated(tenant: &OldTenant, rows: usize, filled: Instant) {
         for (n, ((row, read), left)) in batch.iter().zip(read).zip(left).enumerate() {
             let read = read.expect("a row").expect("readable").row;
             let token = read.access_token.unwrap();
-            assert!(token.expose().starts_with(&format!("at-{}-", begin + n)));
+            assert!(token.expose().starts_with(&token_of(begin + n)));
             assert_eq!(read.user_id.unwrap().as_str(), row.user);
             match row.life {
                 None => assert_eq!(left, -1),
@@ -122,9 +60,9 @@ async fn a_large_tenant_arrives_whole() {
     foreign::plant(&tenant).await;
     let others = tenant.snapshot_of_all().names();
     let theirs = foreign::dumps(&tenant, &others).await;
-    fill(&tenant, rows).await;
+    fill(&tenant.redis, P, rows).await;
 
-    let migration = tenant.migration(&["oidc=okta", "oauth2=github"]);
+    let migration = tenant.migration(&MAPPING);
     let begun = Instant::now();
     let cpu = cpu_of(&tenant).await;
     let report = migration.ensure_migrated(&Silent).await.unwrap().unwrap();

@@ -236,12 +236,15 @@ async fn writes_that_wait_for_replicas_starve_no_read() {
         writers.spawn(async move {
             let begun = Instant::now();
             let mut refused_at_once = 0;
+            // Not all at once: that would be more calls than `max-calls` allows.
+            tokio::time::sleep(Duration::from_millis(3 * writer)).await;
             while begun.elapsed() < Duration::from_secs(2) {
                 let asked = Instant::now();
                 let status = client.store(request.clone()).await.unwrap_err();
                 assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
                 refused_at_once += usize::from(asked.elapsed() < Duration::from_millis(500));
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                let pause = Duration::from_millis(rand::random_range(30..70));
+                tokio::time::sleep(pause).await;
             }
             refused_at_once
         });

@@ -24,6 +24,7 @@ pub struct Serving {
 /// Returns options that are suitable for a public service.
 pub fn options() -> ServerOptions {
     ServerOptions {
+        workers: Some(2),
         max_calls: 256,
         max_connections: 1_000,
         max_message_bytes: 128 * 1024,

@@ -67,14 +67,18 @@ async fn reflection(
     answers
 }
 
-/// Opens a watch and reads its first state.
+/// Opens a watch and reads its states until the broker serves.
 async fn watch(channel: Channel) -> Streaming<HealthCheckResponse> {
     let opened = HealthClient::new(channel)
         .watch(HealthCheckRequest::default())
         .await;
     let mut states = opened.unwrap().into_inner();
-    states.message().await.unwrap().expect("a state");
-    states
+    loop {
+        let state = states.message().await.unwrap().expect("a state");
+        if state.status() == ServingStatus::Serving {
+            return states;
+        }
+    }
 }
 
 /// Returns the remaining messages of a stream, and how it ends.

@@ -89,7 +89,8 @@ settings! {
     #[derive(Debug)]
     pub(in crate::config) struct LinkSettings in "Redis" {
         /// Number of connections to Redis for reads, which all callers share; there are as many for
-        /// writes, and as many for large reads and scripts that read together
+        /// writes, and as many for large reads and scripts that read together. Each worker has a part
+        /// of them, at least one of each kind
         redis_connections: u32 = number(1..=64).default("2");
         /// How long connecting to Redis may take, and how long a call waits for a connection
         redis_connect_timeout: Duration = span_from(SHORTEST).default("1s");

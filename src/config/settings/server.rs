@@ -38,12 +38,15 @@ settings! {
         /// Maximum number of connections; for further ones, connections without calls are asked to
         /// make room
         max_connections: usize = number(1..=1_000_000).default("4096");
+        /// Number of threads that serve connections; a connection keeps to one
+        workers: Option<usize> = number(1..=256).optional().otherwise("one a core, at most 16");
         /// How long a call may take, even if its caller allows more. The caller then has as long again
         /// to read the answer
         call_timeout: Duration = span_from(Duration::from_millis(10)).default("10s");
         /// How often the broker pings a silent connection
         keepalive_interval: Duration = span_from(Duration::from_secs(1)).default("20s");
-        /// How long a connection may stay open without a byte from its client; answers to pings count
+        /// How long a connection may stay open without a byte from its client, or an eighth longer;
+        /// answers to pings count
         idle_timeout: Duration = span().default("60s");
         /// How old a connection may get, more or less a tenth, before its client is asked to open
         /// another one

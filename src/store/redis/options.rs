@@ -12,7 +12,7 @@ pub struct RedisOptions {
     pub deployment: Deployment,
     /// How the broker logs in to a server that holds data.
     pub access: Access,
-    /// How many connections each primary gets that all callers share.
+    /// How many connections each primary gets for reads, in each runtime, that all callers share.
     pub connections: u32,
     /// How long connecting may take.
     pub connect_timeout: Duration,

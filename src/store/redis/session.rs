@@ -15,7 +15,6 @@ use std::{
 
 use redis::Value;
 use tokio::task::yield_now;
-use zeroize::Zeroizing;
 
 use super::{
     RedisStore,
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     store::{Decoded, Error},
-    types::{ProviderName, RowKey, SessionId},
+    types::{ProviderName, RowKey, SecretBytes, SessionId},
 };
 
 /// How many providers a guess has at most. To look for a row that isn't there costs Redis half a microsecond.
@@ -172,7 +171,7 @@ impl RedisStore {
         let mut decoding = Decoding::default();
         while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
             let key = reply::bytes(key)?.unwrap_or_default();
-            let bytes = Zeroizing::new(reply::bytes(bytes)?.unwrap_or_default());
+            let bytes = SecretBytes::new(reply::bytes(bytes)?.unwrap_or_default());
             let provider = std::str::from_utf8(&key)
                 .ok()
                 .and_then(|key| self.keys.provider_in(&own, key));

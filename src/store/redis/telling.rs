@@ -94,7 +94,7 @@ fn wipe(answer: Value) {
     let Value::Array(items) = answer else { return };
     for item in items {
         if let Value::BulkString(mut bytes) = item {
-            bytes.zeroize();
+            bytes.as_mut_slice().zeroize();
         }
     }
 }

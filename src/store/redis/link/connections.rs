@@ -1,18 +1,22 @@
-//! The connections to one primary, and what keeps them open. All callers share some of them. Others are held by one
-//! caller at a time.
+//! The connections to one primary, and what keeps them open. All callers of a runtime share some of them. Others are
+//! held by one caller at a time.
 //!
-//! Each shared connection has a task. It connects, watches the connection, and connects again, however many callers
+//! Each runtime has shared connections of its own, because the task that drives a connection belongs to one runtime. To
+//! hand a request to another thread, and the answer back, costs more than Redis takes for it.
+//!
+//! Each shared connection has a task that keeps it open. It connects, watches the connection, and connects again, however many callers
 //! wait. While the server can't be connected to, one of the tasks at a time tries again. It pauses, longer each time, so
 //! that many brokers don't overload a server that comes back.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
 use bb8_redis::bb8::Pool;
 use tokio::{
+    runtime::{Handle, Id},
     sync::{
         OwnedSemaphorePermit, Semaphore,
         watch::{Receiver, Sender},
@@ -23,7 +27,7 @@ use tokio::{
 
 use super::{
     exclusive::{self, Manager},
-    lane::Lane,
+    lane::{Lane, Place},
     request::Traffic,
     topology::{Primary, Servers},
     watch::{Finding, watch},
@@ -52,27 +56,26 @@ const SHORT_LIVES: u32 = 4;
 /// The connections to one primary.
 #[derive(Debug)]
 pub struct Connections {
-    /// The connections for [`Traffic::Reads`].
-    reads: Arc<Lane>,
-    /// The connections for [`Traffic::LargeReads`].
-    large_reads: Arc<Lane>,
-    /// The connections for [`Traffic::Writes`].
-    writes: Arc<Lane>,
-    /// The connections for [`Traffic::ScriptReads`].
-    script_reads: Arc<Lane>,
+    dial: Dial,
+    sizes: Sizes,
+    shared: RwLock<Vec<(Id, Arc<Lanes>)>>,
     /// The connections that one caller holds alone, for a write that waits for replicas.
     pub exclusive: Option<Pool<Manager>>,
-    /// Why the last attempt to connect failed.
-    pub last_failure: LastFailure,
-    /// Keep the shared connections open until they are dropped.
+}
+
+/// The connections that all callers of one runtime share, and what keeps them open.
+#[derive(Debug)]
+struct Lanes {
+    /// In the order of [`Traffic::ALL`].
+    lanes: [Arc<Lane>; Traffic::ALL.len()],
     _keepers: JoinSet<()>,
 }
 
 /// How many connections a primary gets, and how long callers wait for them.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// How many connections all callers share for reads. There are as many for writes, and half as many each for large
-    /// reads and for scripts that read.
+    /// How many connections the callers of a runtime share for reads. There are as many for writes, and half as many
+    /// each for large reads and for scripts that read.
     pub shared: u32,
     /// How many connections there are for writes that wait for replicas. 0 if no write waits.
     pub exclusive: u32,
@@ -112,7 +115,7 @@ type Call = dyn Fn(&Arc<Primary>) + Send + Sync;
 pub struct LastFailure(Arc<Mutex<Option<ConnectError>>>);
 
 impl Connections {
-    /// Connects to `primary` in the background.
+    /// Returns the connections to `primary`.
     ///
     /// # Panics
     /// Panics outside of a Tokio runtime.
@@ -133,42 +136,89 @@ impl Connections {
             succeeded: success.subscribe(),
             success,
         };
-        let reads = Arc::new(Lane::new(sizes.shared, SMALL_PLACES));
-        let writes = Arc::new(Lane::new(sizes.shared, SMALL_PLACES));
-        let large = || Arc::new(Lane::new(sizes.shared.div_ceil(2), LARGE_PLACES));
-        let (large_reads, script_reads) = (large(), large());
-        let mut keepers = JoinSet::new();
-        for lane in [&reads, &large_reads, &writes, &script_reads] {
-            for at in 0..lane.size() {
-                keepers.spawn(keep(Arc::clone(lane), at, dial.clone()));
-            }
-        }
-        let exclusive = (sizes.exclusive > 0).then(|| {
-            let timeout = sizes.exclusive_timeout;
+        let mut connections = Self {
+            dial,
+            sizes,
+            shared: RwLock::default(),
+            exclusive: None,
+        };
+        if sizes.exclusive > 0 {
             let dial = Dial {
-                timeout,
-                ..dial.clone()
+                timeout: sizes.exclusive_timeout,
+                ..connections.dial.clone()
             };
-            exclusive::pool(dial, Arc::clone(&reads), sizes.exclusive, sizes.patience)
-        });
-        Self {
-            reads,
-            large_reads,
-            writes,
-            script_reads,
-            exclusive,
-            last_failure: dial.last_failure,
-            _keepers: keepers,
+            let shared = connections.lane(Traffic::Reads);
+            let pool = exclusive::pool(dial, shared, sizes.exclusive, sizes.patience);
+            connections.exclusive = Some(pool);
         }
+        connections
     }
 
-    /// Returns the connections that callers share for such requests.
-    pub fn lane(&self, traffic: Traffic) -> &Lane {
-        match traffic {
-            Traffic::Reads => &self.reads,
-            Traffic::LargeReads => &self.large_reads,
-            Traffic::Writes => &self.writes,
-            Traffic::ScriptReads => &self.script_reads,
+    /// Returns the connections that the callers of this runtime share for such requests. When it is called first, it
+    /// connects in the background, for all kinds of requests.
+    ///
+    /// # Panics
+    /// Panics outside of a Tokio runtime.
+    pub fn lane(&self, traffic: Traffic) -> Arc<Lane> {
+        let lanes = self.lanes(Handle::current().id());
+        Arc::clone(&lanes.lanes[traffic as usize])
+    }
+
+    /// Takes a place for such a request if one is free on a connection that isn't in doubt. If this runtime has none,
+    /// takes one of another runtime: slower, but better than to wait for a connection that may be dead.
+    ///
+    /// # Panics
+    /// Panics outside of a Tokio runtime.
+    pub fn place_now(&self, traffic: Traffic) -> Option<(Connection, Place)> {
+        self.lane(traffic).place_now().or_else(|| {
+            let all = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+            let mut lanes = all.iter().map(|(_, lanes)| &lanes.lanes[traffic as usize]);
+            lanes.find_map(|lane| lane.place_now())
+        })
+    }
+
+    /// Returns why the last attempt to connect failed.
+    pub fn last_failure(&self) -> Option<ConnectError> {
+        self.dial.last_failure()
+    }
+
+    fn lanes(&self, runtime: Id) -> Arc<Lanes> {
+        let of = |all: &[(Id, Arc<Lanes>)]| {
+            let found = all.iter().find(|(id, _)| *id == runtime);
+            found.map(|(_, lanes)| Arc::clone(lanes))
+        };
+        let known = of(&self.shared.read().unwrap_or_else(PoisonError::into_inner));
+        known.unwrap_or_else(|| {
+            let mut all = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+            of(&all).unwrap_or_else(|| {
+                let lanes = Arc::new(Lanes::new(&self.dial, self.sizes));
+                all.push((runtime, Arc::clone(&lanes)));
+                lanes
+            })
+        })
+    }
+}
+
+impl Lanes {
+    /// Connects in the background.
+    fn new(dial: &Dial, sizes: Sizes) -> Self {
+        let mut keepers = JoinSet::new();
+        let lanes = Traffic::ALL.map(|traffic| {
+            let (connections, places) = match traffic {
+                Traffic::Reads | Traffic::Writes => (sizes.shared, SMALL_PLACES),
+                Traffic::LargeReads | Traffic::ScriptReads => {
+                    (sizes.shared.div_ceil(2), LARGE_PLACES)
+                }
+            };
+            let lane = Arc::new(Lane::new(connections, places));
+            for at in 0..lane.size() {
+                keepers.spawn(keep(Arc::clone(&lane), at, dial.clone()));
+            }
+            lane
+        });
+        Self {
+            lanes,
+            _keepers: keepers,
         }
     }
 }

@@ -129,6 +129,13 @@ impl Lane {
         timeout_at(end, waiting).await.map_err(|_| why)
     }
 
+    /// Takes a place if one is free on a connection that isn't in doubt.
+    pub fn place_now(&self) -> Option<(Connection, Place)> {
+        let found = self.free_place().ok()?;
+        let is_doubtful = found.0.state().life().is_doubtful();
+        (!is_doubtful).then_some(found)
+    }
+
     /// Takes a place if one is free. Prefers connections that aren't in doubt.
     ///
     /// # Errors

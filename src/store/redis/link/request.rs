@@ -63,6 +63,16 @@ pub enum Traffic {
     ScriptReads,
 }
 
+impl Traffic {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [
+        Self::Reads,
+        Self::LargeReads,
+        Self::Writes,
+        Self::ScriptReads,
+    ];
+}
+
 impl Request<'_> {
     /// Sends the request once. Returns one answer, or one for each command or call, and then the answer to
     /// the command that follows.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -36,18 +36,59 @@ impl Link {
         effect: Effect,
         request: Request<'_>,
     ) -> Result<Vec<Value>, Error> {
-        let mut end = Instant::now() + self.patience;
+        let begun = Instant::now();
+        let Some((primary, connection, place)) = self.connection_now(effect, request) else {
+            return Box::pin(self.carry_out_with_patience(effect, request, begun, None)).await;
+        };
+        match send(connection, place, effect, request).await {
+            Ok(answers) => Ok(answers),
+            // Its state is large, and mostly there is no need for it.
+            Err(error) => {
+                let first = Some((primary, error));
+                Box::pin(self.carry_out_with_patience(effect, request, begun, first)).await
+            }
+        }
+    }
+
+    /// Returns a connection for a request that needn't wait for one, nor afterwards for replicas.
+    fn connection_now(
+        &self,
+        effect: Effect,
+        request: Request<'_>,
+    ) -> Option<(Arc<Primary>, Connection, Place)> {
+        if self.shared.replicas.is_some()
+            && (effect == Effect::Writes || !self.topology().is_confirmed())
+        {
+            return None;
+        }
+        let primary = self.topology().known_primary(self.slot)?;
+        let traffic = request.traffic(effect);
+        let (connection, place) = self.connections(&primary).place_now(traffic)?;
+        Some((primary, connection, place))
+    }
+
+    /// Does what [`Link::carry_out`] does, for a request that was begun at `begun`. If it was sent already, `first` is
+    /// the error and the primary that it came from.
+    async fn carry_out_with_patience(
+        &self,
+        effect: Effect,
+        request: Request<'_>,
+        begun: Instant,
+        mut first: Option<(Arc<Primary>, RedisError)>,
+    ) -> Result<Vec<Value>, Error> {
+        let mut end = begun + self.patience;
         let replicas = self.shared.replicas.as_ref();
         let replicas = replicas.filter(|_| effect == Effect::Writes);
         let mut importing = None;
         let mut tries = 0;
         loop {
-            let (primary, answer) = match (replicas, importing.take()) {
-                (Some(replicas), _) => self.send_exclusively(replicas, request, end).await?,
-                (None, Some((primary, connection))) => {
+            let (primary, answer) = match (first.take(), replicas, importing.take()) {
+                (Some((primary, error)), ..) => (primary, Err(error)),
+                (None, Some(replicas), _) => self.send_exclusively(replicas, request, end).await?,
+                (None, None, Some((primary, connection))) => {
                     (primary, send(connection, (), effect, request).await)
                 }
-                (None, None) => {
+                (None, None, None) => {
                     let traffic = request.traffic(effect);
                     let (primary, connection, place) = self.connection(traffic, end).await?;
                     (primary, send(connection, place, effect, request).await)
@@ -159,10 +200,13 @@ impl Link {
             let primary = self.primary(end).await?;
             let connections = self.connections(&primary);
             let lane = connections.lane(traffic);
-            let place = tokio::select! {
-                biased;
-                place = lane.place(end) => place,
-                () = self.topology().changed(self.slot, &primary) => continue,
+            let place = match connections.place_now(traffic) {
+                Some(found) => Ok(found),
+                None => tokio::select! {
+                    biased;
+                    place = lane.place(end) => place,
+                    () = self.topology().changed(self.slot, &primary) => continue,
+                },
             };
             let (connection, place) = match place {
                 Ok(found) => found,
@@ -171,7 +215,7 @@ impl Link {
                     return Err(Error::unavailable("Redis has too many requests to answer"));
                 }
                 Err(NoPlace::Unconnected) => {
-                    let why = connections.last_failure.get();
+                    let why = connections.last_failure();
                     return Err(self.no_connection(why.as_ref()));
                 }
             };
@@ -223,7 +267,7 @@ impl Link {
                 Ok(watched) => watched,
                 Err(_) if primary.is_over() && Instant::now() < end => continue,
                 Err(error) => {
-                    let Some(error) = error.or_else(|| connections.last_failure.get()) else {
+                    let Some(error) = error.or_else(|| connections.last_failure()) else {
                         let why = "every connection for such writes waits for replicas";
                         return Err(Error::unavailable(why));
                     };

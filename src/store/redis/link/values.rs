@@ -1,17 +1,16 @@
 //! Reading many keys at once.
 
 use redis::Value;
-use zeroize::Zeroizing;
 
 use super::{Effect, Link, Request, reply};
-use crate::store::Error;
+use crate::{store::Error, types::SecretBytes};
 
 /// A set and strings, as of one instant.
 pub struct Snapshot {
     /// The members of the set.
     pub members: Vec<Vec<u8>>,
     /// The string of each key that was asked for. `None` if there is no such key.
-    pub strings: Vec<Option<Zeroizing<Vec<u8>>>>,
+    pub strings: Vec<Option<SecretBytes>>,
 }
 
 impl Link {
@@ -60,7 +59,7 @@ impl Link {
         }
         let strings: Vec<_> = reply::list(strings)?
             .into_iter()
-            .map(|value| Ok(reply::bytes(value)?.map(Zeroizing::new)))
+            .map(|value| Ok(reply::bytes(value)?.map(SecretBytes::new)))
             .collect::<Result<_, Error>>()?;
         let existing: usize = reply::parse(existing)?;
         let snapshot = Snapshot {

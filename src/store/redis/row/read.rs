@@ -1,15 +1,16 @@
 //! Reading the JSON of a row, which other software may have written.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Deserializer};
-use zeroize::Zeroizing;
 
 use super::NULL;
 use crate::{
     error::Unreadable,
     store::Decoded,
     types::{
-        ClientId, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime, UserId,
-        Version,
+        ClientId, ProviderName, ReauthReason, Row, Secret, SecretBytes, StoredRow, Subject,
+        UnixTime, UserId, Version,
     },
 };
 
@@ -17,8 +18,9 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
-struct Read {
-    provider_id: Option<String>,
+struct Read<'a> {
+    #[serde(borrow)]
+    provider_id: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "secret")]
     access_token: Option<Secret>,
     #[serde(deserialize_with = "secret")]
@@ -35,7 +37,8 @@ struct Read {
     token_type: Option<String>,
     scopes: Option<Vec<String>>,
     refresh_expires_at: Option<i64>,
-    reauth: Option<String>,
+    #[serde(borrow)]
+    reauth: Option<Cow<'a, str>>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -45,7 +48,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, 
 /// Decodes the value of a row's key. `provider` is the provider in the key. Returns `None` for `null`, which
 /// every reader treats as a missing row. The bytes are wiped.
 pub fn decode(value: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
-    decode_slice(&Zeroizing::new(value), provider)
+    decode_slice(&SecretBytes::new(value), provider)
 }
 
 /// Decodes as [`decode`] does, but doesn't wipe the bytes. The caller has to do that.
@@ -60,7 +63,7 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
         return Err(Unreadable("a JSON array".to_owned()));
     }
     // The error's own text would quote a value of the wrong type, so the message gives only its position.
-    let read: Read = serde_json::from_slice(bytes).map_err(|error| {
+    let read: Read<'_> = serde_json::from_slice(bytes).map_err(|error| {
         let what = if error.is_data() {
             "a field of the wrong type"
         } else {
@@ -73,7 +76,7 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
         ))
     })?;
     let named = read.provider_id.unwrap_or_default();
-    if !named.is_empty() && provider.is_some_and(|provider| named != provider.as_str()) {
+    if !named.is_empty() && provider.is_some_and(|provider| *named != *provider.as_str()) {
         return Err(Unreadable(
             "provider_id is not the provider in the key".to_owned(),
         ));

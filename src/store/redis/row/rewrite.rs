@@ -4,7 +4,8 @@
 //! hold text that isn't UTF-8.
 
 use serde::de::IgnoredAny;
-use zeroize::Zeroizing;
+
+use crate::types::SecretBytes;
 
 /// The fields that a rewrite looks at.
 const LOOKED_AT: [&str; 2] = ["provider_id", "user_id"];
@@ -80,7 +81,7 @@ impl<'a> Fields<'a> {
         provider_id: &str,
         version: Option<u64>,
         last: &[(&str, u64)],
-    ) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    ) -> Result<SecretBytes, serde_json::Error> {
         let size: usize = self
             .0
             .iter()
@@ -88,7 +89,7 @@ impl<'a> Fields<'a> {
             .sum();
         // The buffer is large enough: one that grows would leave its old memory unwiped.
         let room = size + 6 * provider_id.len() + 40 * last.len() + 128;
-        let mut json = Zeroizing::new(Vec::with_capacity(room));
+        let mut json = SecretBytes::new(Vec::with_capacity(room));
         let provider_id = serde_json::to_vec(provider_id)?;
         let buffer: &mut Vec<u8> = &mut json;
         let mut write = |name: &[u8], value: &[u8]| {

@@ -1,10 +1,10 @@
 //! Writing a row as JSON.
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::types::{
-    ClientId, ProviderName, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
+    ClientId, ProviderName, ReauthReason, Row, Secret, SecretBytes, Subject, UnixTime, UserId,
+    Version,
 };
 
 /// The fields of a row in the order in which they are written. The first two are the row's head (`label.rs`).
@@ -40,7 +40,7 @@ pub fn encode(
     row: &Row,
     provider: &ProviderName,
     version: Version,
-) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+) -> Result<SecretBytes, serde_json::Error> {
     fn text(secret: Option<&Secret>) -> &str {
         secret.map_or("", Secret::expose)
     }
@@ -66,7 +66,7 @@ pub fn encode(
         }),
     };
     // The buffer is large enough for most rows. One that grows leaves its old memory unwiped.
-    let mut json = Zeroizing::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));
+    let mut json = SecretBytes::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));
     serde_json::to_writer(&mut *json, &written)?;
     Ok(json)
 }

@@ -120,6 +120,16 @@ impl Topology {
         self.primaries.of(slot).ok_or_else(unknown)
     }
 
+    /// Returns the primary of `slot` if nobody has to be asked for it.
+    pub fn known_primary(&self, slot: u16) -> Option<Arc<Primary>> {
+        match &self.watch {
+            Watch::Name(name) => name.follow(),
+            Watch::Sentinels(_) => {}
+            Watch::Nodes(_) => return self.primaries.usable(slot),
+        }
+        self.primaries.of(slot)
+    }
+
     /// Returns the term of the primary of `slot`, if one is known. Two slots with the same term have the same
     /// primary.
     #[must_use]

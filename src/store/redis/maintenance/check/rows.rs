@@ -1,7 +1,6 @@
 //! Whether rows can be read, and whether they are in the indexes in which they belong.
 
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
             scripts::{Call, sha1_hex},
         },
     },
-    types::{ProviderName, UserId},
+    types::{ProviderName, SecretBytes, UserId},
 };
 
 /// How often a row is looked at while others keep changing it.
@@ -116,7 +115,7 @@ impl Check {
         let values = self.link.strings(keys).await?;
         let (mut rows, mut no_string) = (Vec::with_capacity(open.len()), Vec::new());
         for (expected, value) in open.into_iter().zip(values) {
-            let Some(bytes) = value.map(Zeroizing::new) else {
+            let Some(bytes) = value.map(SecretBytes::new) else {
                 no_string.push(expected);
                 continue;
             };

@@ -1,12 +1,11 @@
 //! The decision about one identity (guarantees, section 5, M4).
 
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::report::{Outcome, Reason};
 use crate::{
     store::redis::row::rewrite::Fields,
-    types::{ProviderName, UserId},
+    types::{ProviderName, SecretBytes, UserId},
 };
 
 /// What the older key of an identity says.
@@ -24,7 +23,7 @@ pub struct IdentityKey {
 /// A copy of an identity, for its provider's name.
 pub struct Copied {
     /// The copy.
-    pub json: Zeroizing<Vec<u8>>,
+    pub json: SecretBytes,
     /// The user of the identity and of the copy.
     pub user: UserId,
 }

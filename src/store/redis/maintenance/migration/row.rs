@@ -1,7 +1,6 @@
 //! The decision about one row. It is a function of bytes, so that a dry run and a run decide alike.
 
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::{
     LegacyMapping,
@@ -10,7 +9,7 @@ use super::{
 };
 use crate::{
     store::redis::row::{self, rewrite::Fields},
-    types::{RowKey, SessionId, UserId, Version},
+    types::{RowKey, SecretBytes, SessionId, UserId, Version},
 };
 
 /// A row as it is to be, as far as the older row alone tells.
@@ -18,7 +17,7 @@ pub struct Rewritten {
     /// The new row's session and provider.
     pub key: RowKey,
     /// The new row.
-    pub json: Zeroizing<Vec<u8>>,
+    pub json: SecretBytes,
     /// The user that the row belongs to.
     pub user: Option<UserId>,
 }

@@ -4,8 +4,6 @@
 //! that the decision was made on. Otherwise it answers `changed`, and the piece is looked at again. In this way each
 //! piece goes in one atomic step, even if two brokers migrate at once.
 
-use zeroize::Zeroizing;
-
 use super::{
     LegacyMapping, Migration,
     find::{Candidate, OlderData},
@@ -13,14 +11,17 @@ use super::{
     report::{Outcome, Reason},
     row::{self, Decision, Rewritten},
 };
-use crate::store::{
-    Error,
-    redis::{
-        keyspace::Keyspace,
-        link::{Effect, reply},
-        maintenance::repeated,
-        scripts::{Call, Script, sha1_hex},
+use crate::{
+    store::{
+        Error,
+        redis::{
+            keyspace::Keyspace,
+            link::{Effect, reply},
+            maintenance::repeated,
+            scripts::{Call, Script, sha1_hex},
+        },
     },
+    types::SecretBytes,
 };
 
 /// How often a piece is looked at while others keep changing it.
@@ -41,7 +42,7 @@ pub struct Settler<'a> {
 pub type Settled = Vec<(Candidate, Outcome)>;
 
 /// The value of a key, wiped when it is dropped. `None` if the key holds no string.
-type Stored = Option<Zeroizing<Vec<u8>>>;
+type Stored = Option<SecretBytes>;
 
 impl<'a> Settler<'a> {
     /// Settles `candidates`.
@@ -151,7 +152,7 @@ impl<'a> Settler<'a> {
 
     async fn values<'k>(self, keys: impl Iterator<Item = &'k str>) -> Result<Vec<Stored>, Error> {
         let values = self.migration.link.strings(keys).await?.into_iter();
-        Ok(values.map(|value| value.map(Zeroizing::new)).collect())
+        Ok(values.map(|value| value.map(SecretBytes::new)).collect())
     }
 }
 
@@ -222,7 +223,7 @@ impl Plan {
 struct Step<'a> {
     script: &'a Script,
     keys: Vec<String>,
-    args: Vec<Zeroizing<Vec<u8>>>,
+    args: Vec<SecretBytes>,
     /// What becomes of the piece if the script answers `done`.
     outcome: Outcome,
 }
@@ -245,7 +246,7 @@ impl<'a> Step<'a> {
         let (json, former, outcome) = match decision {
             Decision::Move => (json, None, Outcome::Migrated),
             Decision::Supersede(former) => (json, former, Outcome::Superseded),
-            Decision::Drop => (Zeroizing::default(), None, Outcome::Dropped),
+            Decision::Drop => (SecretBytes::default(), None, Outcome::Dropped),
         };
         let mut keys = Vec::from(names);
         keys.push(keyspace.session_index(&key.session));
@@ -299,10 +300,10 @@ impl<'a> Step<'a> {
     }
 }
 
-fn text(arg: String) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(arg.into_bytes())
+fn text(arg: String) -> SecretBytes {
+    SecretBytes::new(arg.into_bytes())
 }
 
-fn flag(on: bool) -> Zeroizing<Vec<u8>> {
+fn flag(on: bool) -> SecretBytes {
     text(if on { "1" } else { "" }.to_owned())
 }

@@ -1,0 +1,150 @@
+//! What may happen to a connection apart from its calls: it grows old, is silent, has to make room, or the broker stops.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::sleep;
+
+use super::{activity::Activity, socket::Outbox};
+use crate::{config::ServerOptions, rpc::Stopping};
+
+/// How much the ages of connections differ, so that clients don't all reconnect at once.
+const JITTER: std::ops::RangeInclusive<f64> = 0.9..=1.1;
+/// How long a client has to go that was asked to make room, and calls nothing. It is much more than a way to the
+/// client and back, and less than probes wait.
+const LEAVE: Duration = Duration::from_millis(500);
+
+/// The events of a connection. Those that nothing has happened to cost nothing while its calls go on.
+pub(super) struct Events {
+    options: ServerOptions,
+    activity: Arc<Activity>,
+    /// Whether the client was told to go away.
+    going: bool,
+    awaited: FuturesUnordered<BoxFuture<'static, Event>>,
+}
+
+/// What a connection has to do.
+pub(super) enum Order {
+    /// Tell the client to make its further calls elsewhere.
+    GoAway,
+    /// End, for this reason.
+    Close(&'static str),
+}
+
+enum Event {
+    GrownOld,
+    Stopping,
+    AskedToLeave,
+    /// A client that was asked to make room has had time to go.
+    TimeToLeave,
+    /// The calls of a client that was told to go away have had time to end.
+    TimeToEnd,
+    LookForUnreadAnswers,
+    LookForSilence,
+}
+
+impl Events {
+    /// Returns the events of a new connection.
+    pub fn new(options: ServerOptions, stopping: &Stopping, activity: &Arc<Activity>) -> Self {
+        let events = Self {
+            options,
+            activity: Arc::clone(activity),
+            going: false,
+            awaited: FuturesUnordered::new(),
+        };
+        let age = options
+            .max_connection_age
+            .mul_f64(rand::random_range(JITTER));
+        events.after(age, Event::GrownOld);
+        let stopping = stopping.begun();
+        let stopping = stopping.map(|()| Event::Stopping);
+        events.awaited.push(stopping.boxed());
+        events.await_request_to_leave();
+        events.look_for_unread_answers();
+        events.look_for_silence();
+        events
+    }
+
+    /// Returns what the connection has to do next.
+    pub fn poll_next(&mut self, outbox: &Outbox, cx: &mut Context<'_>) -> Poll<Order> {
+        loop {
+            // There is always one to wait for.
+            let Some(event) = ready!(self.awaited.poll_next_unpin(cx)) else {
+                return Poll::Pending;
+            };
+            if let Some(order) = self.happened(&event, outbox) {
+                return Poll::Ready(order);
+            }
+        }
+    }
+
+    fn happened(&mut self, event: &Event, outbox: &Outbox) -> Option<Order> {
+        match event {
+            Event::GrownOld | Event::Stopping if self.going => None,
+            Event::GrownOld => {
+                self.going = true;
+                self.after(self.options.max_connection_age_grace, Event::TimeToEnd);
+                Some(Order::GoAway)
+            }
+            Event::Stopping => {
+                self.going = true;
+                Some(Order::GoAway)
+            }
+            Event::AskedToLeave => {
+                if !self.going {
+                    self.going = true;
+                    self.after(self.options.max_connection_age_grace, Event::TimeToEnd);
+                }
+                self.after(LEAVE, Event::TimeToLeave);
+                self.await_request_to_leave();
+                Some(Order::GoAway)
+            }
+            Event::TimeToLeave => match self.activity.idle_for() {
+                Some(idle) if idle >= LEAVE => Some(Order::Close("it is idle, and makes room")),
+                // A call has arrived.
+                _ => {
+                    self.after(LEAVE, Event::TimeToLeave);
+                    None
+                }
+            },
+            Event::TimeToEnd => Some(Order::Close("it is old, and its calls and streams go on")),
+            Event::LookForUnreadAnswers => {
+                self.look_for_unread_answers();
+                let is_stuck = self.activity.is_stuck();
+                is_stuck.then_some(Order::Close("its client reads no answers"))
+            }
+            Event::LookForSilence => {
+                self.look_for_silence();
+                let is_silent = outbox.is_silent();
+                is_silent.then_some(Order::Close("its client is silent"))
+            }
+        }
+    }
+
+    fn after(&self, span: Duration, event: Event) {
+        let later = sleep(span).map(|()| event);
+        self.awaited.push(later.boxed());
+    }
+
+    fn await_request_to_leave(&self) {
+        let activity = Arc::clone(&self.activity);
+        let asked = async move {
+            activity.asked_to_leave().await;
+            Event::AskedToLeave
+        };
+        self.awaited.push(asked.boxed());
+    }
+
+    fn look_for_unread_answers(&self) {
+        self.after(self.options.call_timeout, Event::LookForUnreadAnswers);
+    }
+
+    fn look_for_silence(&self) {
+        let pause = Outbox::pause(self.options.idle_timeout);
+        self.after(pause, Event::LookForSilence);
+    }
+}
