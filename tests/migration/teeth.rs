@@ -88,8 +88,7 @@ async fn blind(tenant: &OldTenant, mut command: Command) -> Fate {
         .unwrap()
         .parse()
         .unwrap();
-    // The first argument says how late the script may begin.
-    for (key, sha) in [(3, 2), (4, 3)] {
+    for (key, sha) in [(3, 1), (4, 2)] {
         const SHA: &str =
             "local v = redis.call('GET', KEYS[1]); return v and redis.sha1hex(v) or ''";
         let held = [SHA.as_bytes(), b"1", &command.args[key]];
