@@ -275,7 +275,7 @@ mod tests {
             deleted = store.delete_user_rows(&owner) => deleted.unwrap(),
             () = other => unreachable!(),
         };
-        assert!(others >= ROWS / AT_ONCE, "another task ran {others} times");
+        assert!(others >= 100, "another task ran {others} times");
         assert_eq!(deleted.count as usize, ROWS);
         for session in 0..ROWS {
             assert_eq!(store.get(&key(session)).await.unwrap(), None);
@@ -302,10 +302,7 @@ mod tests {
         assert_eq!(store.get(&key(ROWS - 1)).await.unwrap(), None);
         put(&store, ROWS - 1, &user(), None).await;
         let left = indexed().await;
-        assert!(
-            left > ROWS - 10 * BY_THE_WAY,
-            "{left} rows left after three calls"
-        );
+        assert!(left > 900, "{left} rows left after three calls");
         while indexed().await > 2 {
             yield_now().await;
         }
@@ -316,7 +313,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rows_that_have_expired_do_not_count_as_deleted() {
         let store = MemoryStore::new();
-        for session in 0..10 * BY_THE_WAY {
+        for session in 0..100 {
             put(&store, session, &user(), Some(Duration::from_secs(1))).await;
         }
         tokio::time::advance(Duration::from_secs(2)).await;
