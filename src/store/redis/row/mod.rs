@@ -1,11 +1,12 @@
 //! The JSON of a row (guarantees, section 3): its version and its user, then toolhive's other fields, then the
 //! broker's own. Toolhive ignores the broker's fields, and drops them when it rewrites a row.
 //!
-//! `write` encodes a row, and `read` decodes one. `label` tells what writes have to know of a row that they
+//! `write` encodes a row, and `read` decodes one, with the help of `plain` if a broker wrote it. `label` tells what writes have to know of a row that they
 //! replace or remove. [`rewrite`] changes single fields of a row and leaves all others as they are, including
 //! those that this version doesn't know.
 
 mod label;
+mod plain;
 mod read;
 pub mod rewrite;
 mod write;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 
-use super::NULL;
+use super::{NULL, plain};
 use crate::{
     error::Unreadable,
     store::Decoded,
@@ -18,27 +18,28 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(default)]
 #[derive(Default)]
-struct Read<'a> {
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub(super) struct Read<'a> {
     #[serde(borrow)]
-    provider_id: Option<Cow<'a, str>>,
+    pub(super) provider_id: Option<Cow<'a, str>>,
     #[serde(deserialize_with = "secret")]
-    access_token: Option<Secret>,
+    pub(super) access_token: Option<Secret>,
     #[serde(deserialize_with = "secret")]
-    refresh_token: Option<Secret>,
+    pub(super) refresh_token: Option<Secret>,
     #[serde(deserialize_with = "secret")]
-    id_token: Option<Secret>,
-    expires_at: Option<i64>,
-    session_expires_at: Option<i64>,
-    user_id: Option<String>,
-    upstream_subject: Option<String>,
-    client_id: Option<String>,
-    version: Option<serde_json::Value>,
-    updated_at: Option<i64>,
-    token_type: Option<String>,
-    scopes: Option<Vec<String>>,
-    refresh_expires_at: Option<i64>,
+    pub(super) id_token: Option<Secret>,
+    pub(super) expires_at: Option<i64>,
+    pub(super) session_expires_at: Option<i64>,
+    pub(super) user_id: Option<String>,
+    pub(super) upstream_subject: Option<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) version: Option<serde_json::Value>,
+    pub(super) updated_at: Option<i64>,
+    pub(super) token_type: Option<String>,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) refresh_expires_at: Option<i64>,
     #[serde(borrow)]
-    reauth: Option<Cow<'a, str>>,
+    pub(super) reauth: Option<Cow<'a, str>>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -58,23 +59,10 @@ pub fn decode_slice(value: &[u8], provider: &ProviderName) -> Option<Decoded> {
 
 /// Decodes a row. If its key tells no provider, `provider` is `None`.
 pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decoded {
-    // serde would also accept an array that holds the fields in their order.
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Unreadable("a JSON array".to_owned()));
-    }
-    // The error's own text would quote a value of the wrong type, so the message gives only its position.
-    let read: Read<'_> = serde_json::from_slice(bytes).map_err(|error| {
-        let what = if error.is_data() {
-            "a field of the wrong type"
-        } else {
-            "not JSON"
-        };
-        Unreadable(format!(
-            "{what} at byte {} of {}",
-            error.column(),
-            bytes.len()
-        ))
-    })?;
+    let read = match plain::read(bytes) {
+        Some(read) => read,
+        None => by_serde(bytes)?,
+    };
     let named = read.provider_id.unwrap_or_default();
     if !named.is_empty() && provider.is_some_and(|provider| *named != *provider.as_str()) {
         return Err(Unreadable(
@@ -107,6 +95,27 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
     Ok(StoredRow {
         row,
         version: version.unwrap_or_else(|| Version::derived_from(bytes)),
+    })
+}
+
+/// Reads the fields of a row, however they are spelled.
+pub(super) fn by_serde(bytes: &[u8]) -> Result<Read<'_>, Unreadable> {
+    // serde would also accept an array that holds the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Unreadable("a JSON array".to_owned()));
+    }
+    // The error's own text would quote a value of the wrong type, so the message gives only its position.
+    serde_json::from_slice(bytes).map_err(|error| {
+        let what = if error.is_data() {
+            "a field of the wrong type"
+        } else {
+            "not JSON"
+        };
+        Unreadable(format!(
+            "{what} at byte {} of {}",
+            error.column(),
+            bytes.len()
+        ))
     })
 }
 
