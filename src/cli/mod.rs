@@ -207,7 +207,7 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Returns a runtime for work that has threads of its own for whatever takes long.
+/// Returns a runtime for a broker that serves: the threads that serve connections have runtimes of their own.
 fn single_threaded_runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

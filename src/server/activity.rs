@@ -18,7 +18,7 @@ pub(super) struct Activity {
     share: Arc<Share>,
     state: Mutex<State>,
     leave: Notify,
-    /// Whether something waits until the client reads.
+    /// Whether an answer waits in the outbox until the client reads.
     is_sending: AtomicBool,
 }
 
@@ -73,12 +73,20 @@ impl Activity {
         self.share.is_stuck()
     }
 
-    /// Takes note of whether something waits until the client reads.
-    pub fn note_sending(&self, is_sending: bool) {
-        self.is_sending.store(is_sending, Ordering::Relaxed);
+    /// Returns whether there are calls whose answers haven't been handed to the outbox.
+    pub fn has_answers(&self) -> bool {
+        self.share.in_flight() > 0
     }
 
-    /// Returns whether something waits until the client reads.
+    /// Takes note of whether an answer waits in the outbox until the client reads.
+    pub fn note_sending(&self, is_sending: bool) {
+        if self.is_sending() != is_sending {
+            self.is_sending.store(is_sending, Ordering::Relaxed);
+            self.state().quiet_since = Instant::now();
+        }
+    }
+
+    /// Returns whether an answer waits in the outbox until the client reads.
     pub fn is_sending(&self) -> bool {
         self.is_sending.load(Ordering::Relaxed)
     }
@@ -225,6 +233,6 @@ mod tests {
         activity.note_sending(true);
         assert_eq!(activity.idle_for(), None);
         activity.note_sending(false);
-        assert_eq!(activity.idle_for(), Some(SECOND));
+        assert_eq!(activity.idle_for(), Some(Duration::ZERO));
     }
 }

@@ -58,10 +58,11 @@ const REFLECTION_STREAMS: usize = 64;
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let listener = run::listen(config.listen).await?;
     let stop = signals::terminated()?;
+    let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
-    *connections = descriptors::connections_that_fit(*connections);
+    *connections = descriptors::connections_that_fit(*connections, workers);
     // Each worker has its part of the connections to Redis.
-    let workers = u32::try_from(workers::count(config.server.workers)).unwrap_or(u32::MAX);
+    let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
     match config.backend {
         config::Backend::Memory => {

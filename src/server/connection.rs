@@ -105,6 +105,8 @@ impl<S: Shared> Entrance<S> {
             let (socket, outbox) = socket::wrap(stream, options.call_timeout);
             let connection = http2::Builder::new(Tasks(doing))
                 .timer(TokioTimer::new())
+                // gRPC has no use for it, and it would fill the table of known headers.
+                .auto_date_header(false)
                 .keep_alive_interval(options.keepalive_interval)
                 .keep_alive_timeout(options.keepalive_interval)
                 .max_header_list_size(HEADERS)
@@ -130,8 +132,10 @@ async fn serve<S: Shared>(
     mut events: Events,
 ) {
     let mut connection = pin!(connection);
+    let _end = EndOfSending(&activity);
     poll_fn(|cx| {
         loop {
+            let has_answers = activity.has_answers();
             if let Poll::Ready(served) = connection.as_mut().poll(cx) {
                 if let Err(error) = served {
                     let reason = error.source().map(tracing::field::display);
@@ -140,7 +144,10 @@ async fn serve<S: Shared>(
                 return Poll::Ready(());
             }
             match outbox.send(cx) {
-                Ok(is_sent) => activity.note_sending(!is_sent),
+                Ok(true) => activity.note_sending(false),
+                // What HTTP/2 itself has to say matters to nobody but the client.
+                Ok(false) if has_answers => activity.note_sending(true),
+                Ok(false) => {}
                 Err(error) => {
                     tracing::debug!(%error, "a connection failed");
                     return Poll::Ready(());
@@ -156,5 +163,13 @@ async fn serve<S: Shared>(
         }
     })
     .await;
-    activity.note_sending(false);
+}
+
+/// Takes note, when it is dropped, that a connection sends nothing any more.
+struct EndOfSending<'a>(&'a Activity);
+
+impl Drop for EndOfSending<'_> {
+    fn drop(&mut self) {
+        self.0.note_sending(false);
+    }
 }

@@ -106,11 +106,9 @@ impl Connections {
     pub async fn end(mut self, drained: impl Future<Output = ()>, end: Instant) -> bool {
         let sent = async {
             drained.await;
-            while self
-                .activities
-                .values()
-                .any(|activity| activity.is_sending())
-            {
+            // An answer stops counting as a call a moment before its connection is known to be sending it.
+            sleep(SENT).await;
+            while self.activities.values().any(|other| other.is_sending()) {
                 sleep(SENT).await;
             }
         };

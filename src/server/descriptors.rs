@@ -2,21 +2,25 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many descriptors are kept for what isn't a served connection: those to Redis, files, the runtime's own, and
-/// the client that waits for room.
+/// How many descriptors are kept for what isn't a served connection: files, the runtime of the main thread, its connections
+/// to Redis and those that writes hold alone, and the client that waits for room.
 const RESERVE: usize = 128;
+/// How many are kept for each thread that serves connections: its runtime has four. At the default, it has four connections
+/// to each primary, of which a broker with one tenant has one, and while one takes over another four.
+const RESERVE_OF_A_WORKER: usize = 12;
 
 /// Raises the process's limit on descriptors as far as it may, and returns how many clients' connections fit
-/// below it, but no more than `wanted`. Warns if they are fewer.
-pub(super) fn connections_that_fit(wanted: usize) -> usize {
+/// below it beside what `workers` threads need, but no more than `wanted`. Warns if they are fewer.
+pub(super) fn connections_that_fit(wanted: usize, workers: usize) -> usize {
     let limit = raised();
-    let fitting = fitting(limit, wanted);
+    let reserve = RESERVE + RESERVE_OF_A_WORKER * workers;
+    let fitting = fitting(limit, reserve, wanted);
     if fitting < wanted {
         tracing::warn!(
             limit,
             "max-connections: only {fitting} of {wanted} connections fit below the limit on file \
              descriptors; raise it (ulimit -n, LimitNOFILE) to {} or lower max-connections",
-            wanted + RESERVE
+            wanted + reserve
         );
     }
     fitting
@@ -24,8 +28,8 @@ pub(super) fn connections_that_fit(wanted: usize) -> usize {
 
 /// Returns how many connections fit below `limit`, but no more than `wanted`. Redis gets descriptors in any
 /// case.
-fn fitting(limit: usize, wanted: usize) -> usize {
-    let reserve = RESERVE.min(limit / 2);
+fn fitting(limit: usize, reserve: usize, wanted: usize) -> usize {
+    let reserve = reserve.min(limit / 2);
     wanted.min(limit - reserve).max(1)
 }
 
@@ -53,10 +57,10 @@ mod tests {
 
     #[test]
     fn redis_always_gets_descriptors() {
-        assert_eq!(fitting(65_536, 4_096), 4_096);
-        assert_eq!(fitting(usize::MAX, 4_096), 4_096);
-        assert_eq!(fitting(1_024, 4_096), 896);
-        assert_eq!(fitting(64, 4_096), 32);
-        assert_eq!(fitting(1, 4_096), 1);
+        assert_eq!(fitting(65_536, RESERVE, 4_096), 4_096);
+        assert_eq!(fitting(usize::MAX, RESERVE, 4_096), 4_096);
+        assert_eq!(fitting(1_024, RESERVE, 4_096), 896);
+        assert_eq!(fitting(64, RESERVE, 4_096), 32);
+        assert_eq!(fitting(1, RESERVE, 4_096), 1);
     }
 }

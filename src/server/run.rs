@@ -44,14 +44,14 @@ impl<S: FullStore> Server<S> {
         alongside: impl Future<Output = Result<(), ServeError>>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
+        let workers =
+            Workers::start(workers::count(self.options.workers)).map_err(ServeError::Workers)?;
         let address = listener.local_addr().ok().map(tracing::field::display);
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!(version, address, backend = S::NAME, tenant = %self.tenant, "serving");
         self.health.begin().await;
         let entrance = self.entrance()?;
         let mut connections = Connections::default();
-        let workers =
-            Workers::start(workers::count(self.options.workers)).map_err(ServeError::Workers)?;
         let serving = Box::pin(connections.accept(listener, &entrance, &workers, &self.stopping));
         // In boxes, because the types of the futures are too deep for the compiler otherwise.
         let watching = Box::pin(async {

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures_util::future::Either;
@@ -34,6 +34,7 @@ where
     type Future = Either<B::Future, <Streams<Routes> as Service<Request<Body>>>::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        ready!(self.others.poll_ready(cx))?;
         self.broker.poll_ready(cx)
     }
 

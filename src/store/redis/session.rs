@@ -30,6 +30,10 @@ use crate::{
 const MOST_LIKELY: usize = 64;
 /// After so many guesses, providers that no session had are guessed no more.
 const FORGET_AFTER: usize = 1_000;
+/// After so many wrong guesses in a row, a guess costs more than it saves...
+const MISSES: usize = 16;
+/// ...and only one read in so many makes one.
+const TRY_AGAIN: usize = 64;
 /// After decoding so many bytes, other calls get a turn.
 const TURN: usize = 128 * 1024;
 
@@ -39,6 +43,8 @@ pub(super) struct Likely {
     known: RwLock<Arc<[Guess]>>,
     /// How many guesses were right since providers were forgotten.
     right: AtomicUsize,
+    /// How many guesses were wrong since the last right one, and how many weren't made because of that.
+    missed: AtomicUsize,
 }
 
 /// A provider that a session is likely to have.
@@ -70,9 +76,19 @@ impl Guess {
 }
 
 impl Likely {
-    /// Returns the providers that a session is likely to have.
+    /// Returns the providers that a session is likely to have, or none if guesses have been wrong lately.
     fn guess(&self) -> Arc<[Guess]> {
+        let missed = self.missed.load(Ordering::Relaxed);
+        if missed >= MISSES && missed % TRY_AGAIN != 0 {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            return Arc::default();
+        }
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes note of a guess that didn't tell all rows of a session.
+    fn was_wrong(&self) {
+        self.missed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes note of the providers that a session has. They push out those that were learned first.
@@ -91,7 +107,9 @@ impl Likely {
     /// Takes note of a guess that told all rows of a session, which has some. Now and then forgets the providers that
     /// no session had.
     fn was_right(&self) {
-        if self.right.fetch_add(1, Ordering::Relaxed) + 1 < FORGET_AFTER {
+        self.missed.store(0, Ordering::Relaxed);
+        // Exactly one of the callers forgets.
+        if self.right.fetch_add(1, Ordering::Relaxed) + 1 != FORGET_AFTER {
             return;
         }
         self.right.store(0, Ordering::Relaxed);
@@ -132,6 +150,7 @@ impl RedisStore {
         let keys: Vec<_> = likely.iter().map(key_of).collect();
         let index = self.keys.session_index(session);
         let Some(snapshot) = self.link.snapshot(&index, &keys).await? else {
+            self.likely.was_wrong();
             return Ok(None);
         };
         let values = likely.iter().zip(snapshot.strings);
@@ -145,6 +164,7 @@ impl RedisStore {
                 continue;
             }
             let Some((guess, bytes)) = by_key.remove(member.as_slice()) else {
+                self.likely.was_wrong();
                 return Ok(None);
             };
             if let Some(bytes) = bytes {
@@ -250,5 +270,24 @@ mod tests {
             .guess()
             .iter()
             .any(|guess| guess.provider == provider)
+    }
+
+    #[test]
+    fn guesses_that_are_wrong_again_and_again_are_hardly_made() {
+        let likely = Likely::default();
+        likely.learn([&provider(0)]);
+        let made = |likely: &Likely| {
+            let made = !likely.guess().is_empty();
+            if made {
+                likely.was_wrong();
+            }
+            made
+        };
+        let count = (0..MISSES + 10 * TRY_AGAIN)
+            .filter(|_| made(&likely))
+            .count();
+        assert!((MISSES + 5..MISSES + 15).contains(&count), "{count}");
+        likely.was_right();
+        assert!((0..MISSES).all(|_| made(&likely)), "a right one counts");
     }
 }

@@ -1,8 +1,9 @@
 //! Reading and deleting the members of a user's index. Both work in batches, so that Redis never blocks for long.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use redis::Value;
+use tokio::time::Instant;
 
 use super::{
     RedisStore,
@@ -17,8 +18,12 @@ use crate::{
 
 /// How many members of an index one script returns when all of them are read.
 const PAGE: usize = 500;
-/// How many keys one script deletes. That takes a millisecond or two of Redis' time.
+/// How many keys one script deletes at most. Mostly that takes a millisecond or two of Redis' time.
 const BATCH: usize = 256;
+/// How many it deletes in any case.
+const SMALLEST_BATCH: usize = 16;
+/// Where a script takes longer, because the user's rows share sessions with many others, the next one deletes fewer.
+const SLOW: Duration = Duration::from_millis(5);
 /// The same as long as scripts have to be told of rows that other software wrote: such rows pass through the script whole.
 const TOLD_BATCH: usize = 64;
 /// How often something begins anew because another server answers.
@@ -225,8 +230,13 @@ impl RedisStore {
                 rest = later;
                 let mut keys = first_keys.to_vec();
                 keys.extend(batch.iter().map(String::as_str));
+                let begun = Instant::now();
                 let (answer, asked) = self.call_counting(script, &keys, args).await?;
-                size = if asked == 0 { BATCH } else { TOLD_BATCH };
+                size = match (begun.elapsed() > SLOW, asked) {
+                    (true, _) => (size / 2).max(SMALLEST_BATCH),
+                    (false, 0) => (2 * size).min(BATCH),
+                    (false, _) => TOLD_BATCH,
+                };
                 let (more, deleted_in) = deleted(answer)?;
                 count += more;
                 if deleted_in != lineage {

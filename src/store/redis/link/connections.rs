@@ -375,3 +375,15 @@ impl LastFailure {
         last.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Traffic;
+
+    #[test]
+    fn each_kind_of_request_finds_its_lane() {
+        for (at, traffic) in Traffic::ALL.into_iter().enumerate() {
+            assert_eq!(traffic as usize, at);
+        }
+    }
+}

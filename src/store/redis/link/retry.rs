@@ -23,6 +23,11 @@ use crate::store::{Error, outstanding::counted};
 const PAUSE: std::ops::Range<u64> = 5..15;
 /// How often the pause is doubled at most.
 const LONGEST: u32 = 4;
+/// After how many ended connections a request pauses. Several may end at once, and each is found by one failed request.
+const ENDED: u32 = 2;
+/// After how many a read is given up that may be the cause: an answer that is too large for Redis' limits ends each
+/// connection.
+const ENDED_BY_IT: u32 = 5;
 /// How long to wait before a primary is looked for again, in milliseconds.
 const LOOK_AGAIN: std::ops::Range<u64> = 20..60;
 
@@ -114,7 +119,7 @@ impl Link {
             }
             // An answer that is too large for Redis' limits ends the connection, which others use too.
             let ends_each = class == ErrorClass::Ended
-                && tries > self.shared.sizes.shared
+                && tries > ENDED_BY_IT
                 && matches!(
                     request.traffic(effect),
                     Traffic::LargeReads | Traffic::ScriptReads
@@ -133,10 +138,10 @@ impl Link {
                     .ok();
                 importing = connection.map(|connection| (primary, connection));
             }
-            // Every shared connection may have ended, and each is found by one failed request. Only after that many
-            // tries, and where two nodes point at each other, a pause is needed.
+            // Several shared connections may have ended, and each is found by one failed request. Only after some of them,
+            // and where two nodes point at each other, a pause is needed.
             let is_found_out = importing.is_some() || class == ErrorClass::Ended;
-            if !is_found_out || tries > self.shared.sizes.shared {
+            if !is_found_out || tries > ENDED {
                 let pause = rand::random_range(PAUSE) << tries.min(LONGEST);
                 self.pause(pause).await;
             }

@@ -54,13 +54,15 @@ impl Link {
         let Ok([members, strings, existing]) = <[Value; 3]>::try_from(answers) else {
             return Ok(None);
         };
+        // They are wiped whatever comes next.
+        let strings: Vec<_> = reply::list(strings)?
+            .into_iter()
+            .map(|value| reply::bytes(value).map(|bytes| bytes.map(SecretBytes::new)))
+            .collect();
         if matches!(members, Value::ServerError(_)) {
             return Ok(None);
         }
-        let strings: Vec<_> = reply::list(strings)?
-            .into_iter()
-            .map(|value| Ok(reply::bytes(value)?.map(SecretBytes::new)))
-            .collect::<Result<_, Error>>()?;
+        let strings = strings.into_iter().collect::<Result<Vec<_>, Error>>()?;
         let existing: usize = reply::parse(existing)?;
         let snapshot = Snapshot {
             members: reply::parse(members)?,

@@ -1,7 +1,5 @@
 //! Reading the JSON of a row, which other software may have written.
 
-use std::borrow::Cow;
-
 use serde::{Deserialize, Deserializer};
 
 use super::{NULL, plain};
@@ -19,9 +17,8 @@ use crate::{
 #[serde(default)]
 #[derive(Default)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
-pub(super) struct Read<'a> {
-    #[serde(borrow)]
-    pub(super) provider_id: Option<Cow<'a, str>>,
+pub(super) struct Read {
+    pub(super) provider_id: Option<String>,
     #[serde(deserialize_with = "secret")]
     pub(super) access_token: Option<Secret>,
     #[serde(deserialize_with = "secret")]
@@ -38,8 +35,7 @@ pub(super) struct Read<'a> {
     pub(super) token_type: Option<String>,
     pub(super) scopes: Option<Vec<String>>,
     pub(super) refresh_expires_at: Option<i64>,
-    #[serde(borrow)]
-    pub(super) reauth: Option<Cow<'a, str>>,
+    pub(super) reauth: Option<String>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -64,7 +60,7 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
         None => by_serde(bytes)?,
     };
     let named = read.provider_id.unwrap_or_default();
-    if !named.is_empty() && provider.is_some_and(|provider| *named != *provider.as_str()) {
+    if !named.is_empty() && provider.is_some_and(|provider| named != provider.as_str()) {
         return Err(Unreadable(
             "provider_id is not the provider in the key".to_owned(),
         ));
@@ -99,7 +95,7 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
 }
 
 /// Reads the fields of a row, however they are spelled.
-pub(super) fn by_serde(bytes: &[u8]) -> Result<Read<'_>, Unreadable> {
+pub(super) fn by_serde(bytes: &[u8]) -> Result<Read, Unreadable> {
     // serde would also accept an array that holds the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Unreadable("a JSON array".to_owned()));

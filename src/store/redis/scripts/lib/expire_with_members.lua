@@ -4,9 +4,11 @@ local RECOUNT = 128
 
 -- Sets the expiry of an index that has none, unless a member needs the index to stay (I5). Removes the
 -- members whose row is gone, because an index of such members alone would stay for ever. If a member can't be
--- read because it is moving to another node, the index stays as it is.
+-- read because it is moving to another node, the index stays as it is, and so does an index that isn't a set: a row
+-- may be deleted already, and no error may end the script now.
 local function expire_with_members(index, prefix)
-  if redis.call('SCARD', index) > RECOUNT then return end
+  local size = redis.pcall('SCARD', index)
+  if type(size) == 'table' or size > RECOUNT then return end
   local longest, dead = 0, {}
   for _, member in ipairs(redis.call('SMEMBERS', index)) do
     if starts_with(member, prefix) then
