@@ -3,7 +3,7 @@
 //!
 //! | clause | file |
 //! |---|---|
-//! | M1 rows move whole | `rows`, `crash`, `races` |
+//! | M1 rows move whole | `rows`, `together`, `crash`, `races` |
 //! | M2 newer rows stay, stragglers win over migrated ones | `newer_rows`, `races` |
 //! | M3 logical names, `null`, vanished and expired rows | `rows` |
 //! | M4 identities | `identities` |
@@ -44,3 +44,4 @@ mod start;
 mod stragglers;
 mod teeth;
 mod there_and_back;
+mod together;

@@ -108,9 +108,9 @@ async fn m5_killed_at_every_step() {
             break;
         }
     }
-    for count in 0..=ROWS.len() {
-        assert!(survived.contains(&count), "no kill left {count} migrated");
-    }
+    // One call moves all rows. `crash` has calls that move fewer.
+    survived.dedup();
+    assert_eq!(survived, [0, ROWS.len()]);
 }
 
 /// What ends the program in the middle of a migration.

@@ -88,7 +88,8 @@ async fn blind(tenant: &OldTenant, mut command: Command) -> Fate {
         .unwrap()
         .parse()
         .unwrap();
-    for (key, sha) in [(3, 1), (4, 2)] {
+    // Before the row's keys comes that of the grace period, and before its digests come four arguments.
+    for (key, sha) in [(4, 4), (5, 5)] {
         const SHA: &str =
             "local v = redis.call('GET', KEYS[1]); return v and redis.sha1hex(v) or ''";
         let held = [SHA.as_bytes(), b"1", &command.args[key]];

@@ -2,14 +2,15 @@
 //!
 //! Others may write between the decision and the script. So a script acts only if the keys still hold the values
 //! that the decision was made on. Otherwise it answers `changed`, and the piece is looked at again. In this way each
-//! piece goes in one atomic step, even if two brokers migrate at once.
+//! piece goes in one atomic step, even if two brokers migrate at once. [`Step`] has the scripts' arguments.
 
 use super::{
     LegacyMapping, Migration,
     find::{Candidate, OlderData},
     identity::{self, Copied},
     report::{Outcome, Reason},
-    row::{self, Decision, Rewritten},
+    row::{self, Rewritten},
+    step::{Older, Shared, Step},
 };
 use crate::{
     store::{
@@ -18,7 +19,7 @@ use crate::{
             keyspace::Keyspace,
             link::{Effect, reply},
             maintenance::repeated,
-            scripts::{Call, Script, sha1_hex},
+            scripts::sha1_hex,
         },
     },
     types::SecretBytes,
@@ -44,7 +45,7 @@ pub type Settled = Vec<(Candidate, Outcome)>;
 /// The value of a key, wiped when it is dropped. `None` if the key holds no string.
 type Stored = Option<SecretBytes>;
 
-impl<'a> Settler<'a> {
+impl Settler<'_> {
     /// Settles `candidates`.
     ///
     /// # Errors
@@ -114,13 +115,13 @@ impl<'a> Settler<'a> {
         self,
         plans: Vec<(Candidate, Plan)>,
         settled: &mut Settled,
-    ) -> Result<Vec<(Candidate, Step<'a>)>, Error> {
+    ) -> Result<Vec<(Candidate, Step)>, Error> {
         let keys = plans.iter().map(|(_, plan)| plan.key.as_str());
         let values = self.values(keys).await?;
         let mut steps = Vec::with_capacity(plans.len());
         for ((candidate, plan), existing) in plans.into_iter().zip(values) {
             let existing = existing.as_ref().map(|bytes| bytes.as_slice());
-            match plan.step(&candidate.key, existing, self) {
+            match plan.step(&candidate.key, existing, &self.migration.keys) {
                 Ok(step) => steps.push((candidate, step)),
                 Err(outcome) => settled.push((candidate, outcome)),
             }
@@ -131,20 +132,31 @@ impl<'a> Settler<'a> {
     /// Calls the scripts.
     async fn carry_out(
         self,
-        steps: Vec<(Candidate, Step<'a>)>,
+        mut steps: Vec<(Candidate, Step)>,
         settled: &mut Settled,
         changed: &mut Vec<Candidate>,
     ) -> Result<(), Error> {
-        let calls: Vec<_> = steps.iter().map(|(_, step)| step.call()).collect();
+        // Pieces of one kind go together.
+        steps.sort_by_key(|(candidate, _)| candidate.is_row());
+        let shared = Shared::new(self.migration, self.apply);
+        let calls = shared.calls(steps.iter().map(|(_, step)| step));
         let link = &self.migration.link;
         let answers = repeated::call_each(link, &calls, Effect::Writes).await?;
         drop(calls);
-        for ((candidate, step), answer) in steps.into_iter().zip(answers) {
-            match reply::parse::<String>(answer)?.as_str() {
+        let unknown = || Error::unavailable("a script gave no known answer");
+        let mut all = Vec::with_capacity(steps.len());
+        for answer in answers {
+            all.extend(reply::parse::<Vec<String>>(answer)?);
+        }
+        if all.len() != steps.len() {
+            return Err(unknown());
+        }
+        for ((candidate, step), answer) in steps.into_iter().zip(all) {
+            match answer.as_str() {
                 "done" => settled.push((candidate, step.outcome)),
                 "changed" => changed.push(candidate),
                 "type" => settled.push((candidate, Outcome::Failed(Reason::WrongType))),
-                _ => return Err(Error::unavailable("a script gave no known answer")),
+                _ => return Err(unknown()),
             }
         }
         Ok(())
@@ -160,7 +172,7 @@ impl<'a> Settler<'a> {
 /// key holds already.
 struct Plan {
     key: String,
-    older_sha: String,
+    older: Older,
     content: Content,
 }
 
@@ -191,119 +203,33 @@ impl Plan {
         };
         Ok(Self {
             key,
-            older_sha: sha1_hex(older),
+            older: Older {
+                sha: sha1_hex(older),
+                bytes: older.len(),
+            },
             content,
         })
     }
 
     /// Decides what to do, given the value `existing` of the new key. `Err` is no failure: there is nothing to do, and
     /// `Err` holds the piece's outcome.
-    fn step<'a>(
+    fn step(
         self,
         older_key: &str,
         existing: Option<&[u8]>,
-        settler: Settler<'a>,
-    ) -> Result<Step<'a>, Outcome> {
-        let keys = [older_key.to_owned(), self.key];
+        keys: &Keyspace,
+    ) -> Result<Step, Outcome> {
+        let names = [older_key.to_owned(), self.key];
         match self.content {
             Content::Row(rewritten) => {
                 let decision = row::decide(&rewritten, existing)?;
-                let shas = [self.older_sha, existing.map(sha1_hex).unwrap_or_default()];
-                Ok(Step::row(settler, rewritten, decision, keys, shas))
+                let sha = existing.map(sha1_hex).unwrap_or_default();
+                Ok(Step::row(keys, rewritten, decision, names, self.older, sha))
             }
             Content::Identity(copied) => match existing {
                 Some(existing) => Err(identity::decide(&copied, existing)),
-                None => Ok(Step::identity(settler, copied, keys, self.older_sha)),
+                None => Ok(Step::identity(keys, copied, names, self.older)),
             },
         }
     }
-}
-
-/// The call of a script that carries out a decision, and what that makes of the piece.
-struct Step<'a> {
-    script: &'a Script,
-    keys: Vec<String>,
-    args: Vec<SecretBytes>,
-    /// What becomes of the piece if the script answers `done`.
-    outcome: Outcome,
-}
-
-impl<'a> Step<'a> {
-    /// Moves or drops a row. `names` are its older and its new key, `shas` the digests of what they hold.
-    fn row(
-        settler: Settler<'a>,
-        rewritten: Rewritten,
-        decision: Decision,
-        names: [String; 2],
-        shas: [String; 2],
-    ) -> Self {
-        let Migration {
-            keys: keyspace,
-            scripts,
-            ..
-        } = settler.migration;
-        let Rewritten { key, json, user } = rewritten;
-        let (json, former, outcome) = match decision {
-            Decision::Move => (json, None, Outcome::Migrated),
-            Decision::Supersede(former) => (json, former, Outcome::Superseded),
-            Decision::Drop => (SecretBytes::default(), None, Outcome::Dropped),
-        };
-        let mut keys = Vec::from(names);
-        keys.push(keyspace.session_index(&key.session));
-        keys.push(keyspace.grace());
-        if let Some(user) = &user {
-            keys.push(keyspace.user_index(user));
-            // Toolhive put the older row into this one.
-            let plain = keyspace.plain_user_index(user);
-            if !keys.contains(&plain) {
-                keys.push(plain);
-            }
-        }
-        let former = former.map(|user| keyspace.user_index(&user));
-        keys.extend(former.filter(|index| !keys.contains(index)));
-        let [older_sha, sha] = shas;
-        let args = vec![
-            text(keyspace.prefix().to_owned()),
-            text(older_sha),
-            text(sha),
-            json,
-            flag(user.is_some()),
-            flag(settler.apply),
-        ];
-        Self {
-            script: &scripts.migrate_row,
-            keys,
-            args,
-            outcome,
-        }
-    }
-
-    /// Copies an identity. `names` are its older and its new key, `sha` is the digest of the older value.
-    fn identity(settler: Settler<'a>, copied: Copied, names: [String; 2], sha: String) -> Self {
-        let Migration { keys, scripts, .. } = settler.migration;
-        let mut step_keys = Vec::from(names);
-        step_keys.push(keys.user_identities(&copied.user));
-        Self {
-            script: &scripts.migrate_identity,
-            keys: step_keys,
-            args: vec![text(sha), copied.json, flag(settler.apply)],
-            outcome: Outcome::Migrated,
-        }
-    }
-
-    fn call(&self) -> Call<'_> {
-        Call {
-            script: self.script,
-            keys: self.keys.iter().map(String::as_str).collect(),
-            args: self.args.iter().map(|arg| arg.as_slice()).collect(),
-        }
-    }
-}
-
-fn text(arg: String) -> SecretBytes {
-    SecretBytes::new(arg.into_bytes())
-}
-
-fn flag(on: bool) -> SecretBytes {
-    text(if on { "1" } else { "" }.to_owned())
 }
