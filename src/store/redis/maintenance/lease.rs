@@ -115,8 +115,17 @@ impl Lease {
 
     /// Gives the lease up, and waits until that is done. If it takes too long, the lease runs out.
     pub async fn give_up(mut self) {
-        _ = timeout(GIVING_UP, self.set(Duration::ZERO, "")).await;
+        _ = timeout(GIVING_UP, self.give_up_over_another_connection()).await;
         self.is_held = false;
+    }
+
+    /// Connections that others share may be stuck, which may be why the work was given up.
+    async fn give_up_over_another_connection(&self) {
+        if let Ok((mut connection, ..)) = self.link.connect().await {
+            let args: [&[u8]; 3] = [self.holder.as_bytes(), b"0", b""];
+            let call = self.scripts.keep_lease.by_source(b"", &[&self.key], &args);
+            _ = connection.send(&call).await;
+        }
     }
 
     /// Stops using the lease, but keeps all other brokers from taking it for `rest`.
