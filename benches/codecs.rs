@@ -1,0 +1,120 @@
+//! How long it takes to write and to read a row's JSON, and to spell and parse its key.
+//!
+//! `cargo bench --bench codecs` measures, and compares with the run before. `cargo bench --bench codecs -- read` measures
+//! what has `read` in its name. Without cargo's argument `--bench`, as `cargo test` runs it, everything runs once.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failed benchmark has nothing to clean up"
+)]
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
+use token_broker::{
+    store::redis::{keyspace::Keyspace, row},
+    types::{
+        ClientId, ProviderName, Row, RowKey, Secret, SecretBytes, SessionId, Subject, UnixTime,
+        UserId, Version,
+    },
+};
+
+fn main() {
+    let criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    let mut criterion = criterion.configure_from_args();
+    rows(&mut criterion);
+    keys(&mut criterion);
+    criterion.final_summary();
+}
+
+fn rows(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("row");
+    let (provider, version) = (provider(), Version::from_number(1 << 52).unwrap());
+    for (name, row) in [
+        ("0.2 KiB", small_row()),
+        ("2 KiB", row_with(1_000)),
+        ("60 KiB", row_with(60_000)),
+    ] {
+        let json = row::encode(&row, &provider, version).unwrap().to_vec();
+        group.throughput(Throughput::Bytes(json.len() as u64));
+        // Both wipe the secrets, which is part of what they cost.
+        group.bench_function(BenchmarkId::new("write", name), |bencher| {
+            bencher.iter(|| row::encode(black_box(&row), &provider, version).unwrap());
+        });
+        group.bench_function(BenchmarkId::new("read", name), |bencher| {
+            bencher.iter_batched(
+                || json.clone(),
+                |json| row::decode(black_box(json), &provider),
+                BatchSize::SmallInput,
+            );
+        });
+        group.bench_function(BenchmarkId::new("wipe", name), |bencher| {
+            let copy = || SecretBytes::new(json.clone());
+            bencher.iter_batched(copy, drop, BatchSize::SmallInput);
+        });
+        group.bench_function(BenchmarkId::new("label", name), |bencher| {
+            bencher.iter(|| row::Label::of(black_box(&json), Some(&provider)));
+        });
+    }
+}
+
+fn keys(criterion: &mut Criterion) {
+    let keyspace = Keyspace::new(&"namespace:name".parse().unwrap());
+    let mut group = criterion.benchmark_group("key");
+    for (name, session) in [
+        ("plain", "0000002a-0000-4000-8000-000000000000"),
+        ("encoded", "0000002a:0000/4000 8000%000000000000"),
+    ] {
+        let session = SessionId::new(session).unwrap();
+        let provider = provider();
+        let row = RowKey { session, provider };
+        let (key, session_rows) = (keyspace.row(&row), keyspace.session_rows(&row.session));
+        group.bench_function(BenchmarkId::new("write", name), |bencher| {
+            bencher.iter(|| keyspace.row(black_box(&row)));
+        });
+        group.bench_function(BenchmarkId::new("read", name), |bencher| {
+            bencher.iter(|| keyspace.parse_row(black_box(&key)).unwrap());
+        });
+        // This is how the rows of one session are told apart.
+        group.bench_function(BenchmarkId::new("read provider", name), |bencher| {
+            bencher.iter(|| {
+                keyspace
+                    .provider_in(&session_rows, black_box(&key))
+                    .unwrap()
+            });
+        });
+    }
+}
+
+fn provider() -> ProviderName {
+    ProviderName::new("provider-1").unwrap()
+}
+
+/// Returns a row that has little more than an access token.
+fn small_row() -> Row {
+    Row {
+        access_token: Secret::new("a".repeat(20)),
+        expires_at: UnixTime::from_seconds(1_700_000_000),
+        ..Row::default()
+    }
+}
+
+/// Returns a row with everything in it, whose access token has this many bytes.
+fn row_with(access_token: usize) -> Row {
+    Row {
+        access_token: Secret::new("a".repeat(access_token)),
+        refresh_token: Secret::new("r".repeat(200)),
+        id_token: Secret::new("i".repeat(600)),
+        token_type: "Bearer".to_owned(),
+        scopes: vec!["openid".to_owned(), "repo:read".to_owned()],
+        expires_at: UnixTime::from_seconds(1_700_000_000),
+        session_expires_at: UnixTime::from_seconds(1_700_100_000),
+        refresh_expires_at: UnixTime::from_seconds(1_700_200_000),
+        user_id: UserId::new("user-1").ok(),
+        upstream_subject: Subject::new("subject-of-user-1").ok(),
+        client_id: ClientId::new("client").ok(),
+        updated_at: UnixTime::from_seconds(1_700_000_000),
+        reauth: None,
+    }
+}
