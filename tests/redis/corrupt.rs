@@ -159,6 +159,21 @@ async fn delete_user_takes_what_cannot_be_read() {
     }
 }
 
+/// The index of a session isn't a set, and lives for ever. That hides no row from `DeleteUser`, and doesn't end it after
+/// its first write.
+#[tokio::test]
+async fn i2_delete_user_goes_on_at_a_session_index_of_another_type() {
+    let tenant = with_bad_row(|tenant| {
+        tenant.run::<()>(&["SET", &tenant.key("upstream:idx:s"), "no set"]);
+    })
+    .await;
+    let deleted = tenant.broker().delete_user(&user("u")).await;
+    let left = tenant.snapshot();
+    let index = tenant.key("upstream:idx:s");
+    assert_eq!(left.names(), [index.as_str()], "{deleted:?}");
+    deleted.unwrap();
+}
+
 /// Neither the error that a caller gets nor the log quotes the row.
 #[tokio::test]
 async fn an_unreadable_row_is_not_quoted() {

@@ -8,12 +8,17 @@ use std::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
-use token_broker::store::{Health, Store};
-use tokio::{net::TcpListener, task::JoinSet};
+use testkit::{
+    broker_process::BrokerProcess, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*,
+};
+use token_broker::{
+    proto::v1,
+    store::{Health, Store},
+};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 
 /// How often a broker may dial a server that is away for two seconds: three connections, each after pauses that
 /// grow to a fraction of a second.
@@ -87,4 +92,41 @@ fn a_password_file_that_hangs_blocks_no_thread_that_serves() {
     assert_eq!(ended, Ok(true), "the thread is blocked");
     // Whoever still reads the file is let go.
     std::fs::write(&pipe, "").unwrap();
+}
+
+/// Redis ends all of its connections, again and again, as when it is short of memory for its clients. Reads are sent
+/// again, however many threads and connections the broker has.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_survive_the_end_of_all_connections() {
+    let server = RedisServer::start();
+    let url = format!("--redis-url={}", server.url());
+    let broker = BrokerProcess::start(&["--backend=redis", &url, "--workers=4"]);
+    broker.serving().await;
+    let request = |session: &str| v1::GetAllRequest {
+        session_id: session.to_owned(),
+        binding: None,
+    };
+    let ending = Duration::from_secs(3);
+    let mut callers = JoinSet::new();
+    for caller in 0..8 {
+        let mut client = broker.client().await;
+        let request = request(&format!("s{caller}"));
+        callers.spawn(async move {
+            let (begun, mut reads) = (Instant::now(), 0);
+            while begun.elapsed() < ending {
+                client.get_all(request.clone()).await.unwrap();
+                reads += 1;
+            }
+            reads
+        });
+    }
+    while !callers.is_empty() {
+        server
+            .ask::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .unwrap();
+        let pause = Duration::from_millis(400);
+        if let Ok(Some(reads)) = timeout(pause, callers.join_next()).await {
+            assert!(reads.unwrap() > 20);
+        }
+    }
 }

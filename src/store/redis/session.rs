@@ -79,7 +79,7 @@ impl Likely {
     /// Returns the providers that a session is likely to have, or none if guesses have been wrong lately.
     fn guess(&self) -> Arc<[Guess]> {
         let missed = self.missed.load(Ordering::Relaxed);
-        if missed >= MISSES && missed % TRY_AGAIN != 0 {
+        if missed >= MISSES && !missed.is_multiple_of(TRY_AGAIN) {
             self.missed.fetch_add(1, Ordering::Relaxed);
             return Arc::default();
         }
