@@ -24,6 +24,8 @@ use zeroize::Zeroize;
 const BEGINNING: usize = 24 + 9;
 /// How many bytes are collected at most.
 const COLLECTED: usize = 16 * 1024;
+/// For how many bytes there is room at first.
+const LEAST: usize = 256;
 /// In how many looks a connection is found to be silent.
 const LOOKS: u32 = 8;
 
@@ -150,9 +152,7 @@ impl Shared {
         if self.collected.len() >= COLLECTED {
             ready!(self.poll_send(cx))?;
         }
-        // It never grows afterwards, which would leave a copy behind.
-        let room = COLLECTED - self.collected.len();
-        self.collected.reserve_exact(room);
+        self.make_room(pieces.iter().map(|piece| piece.len()).sum());
         let before = self.collected.len();
         for piece in pieces {
             let room = COLLECTED - self.collected.len();
@@ -163,6 +163,19 @@ impl Shared {
             }
         }
         Poll::Ready(Ok(self.collected.len() - before))
+    }
+
+    /// Makes room for so many bytes more, but not beyond the limit. A connection that sends little needs little memory.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.collected.len().saturating_add(more).min(COLLECTED);
+        if needed <= self.collected.capacity() {
+            return;
+        }
+        let mut larger = Vec::with_capacity(needed.next_power_of_two().max(LEAST));
+        larger.extend_from_slice(&self.collected);
+        // A vector that grows by itself would leave a copy behind.
+        self.collected.as_mut_slice().zeroize();
+        self.collected = larger;
     }
 
     fn wipe(&mut self) {
@@ -331,7 +344,7 @@ mod tests {
         send(&outbox).await;
         let room = |outbox: &Outbox| lock(&outbox.0).collected.capacity();
         assert!(!outbox.is_silent());
-        assert_eq!(room(&outbox), COLLECTED, "it may be used again soon");
+        assert_eq!(room(&outbox), LEAST, "it may be used again soon");
         assert!(!outbox.is_silent());
         assert_eq!(room(&outbox), 0);
     }

@@ -59,8 +59,8 @@ if old and old_user ~= user then
 end
 local grace = (index or old_index) and is_grace(KEYS[3], prefix)
 
--- How many random members `prune` looks at in each index that gets a member more. So in the long run at most a quarter
--- of an index is dead.
+-- How many random members `prune` looks at in each index that gets a member more. So in the long run about a quarter of
+-- an index is dead at most.
 local PROBES = 4
 -- The same in each index that already has the row, by one write in a hundred. So dead members go even if none is added.
 local RARE_PROBES = 100
