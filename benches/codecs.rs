@@ -45,7 +45,7 @@ fn rows(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("read", name), |bencher| {
             bencher.iter_batched(
                 || json.clone(),
-                |json| row::decode(black_box(json), &provider),
+                |json| row::decode(&SecretBytes::new(black_box(json)), &provider),
                 BatchSize::SmallInput,
             );
         });

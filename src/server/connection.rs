@@ -36,6 +36,7 @@ const HEADERS: u32 = 16 * 1024;
 const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 /// How many bytes of a stream's answer HTTP/2 takes ahead of the client's reading.
 const SEND_BUFFER: usize = 128 * 1024;
+
 /// The way from a connection to the services.
 pub(super) struct Entrance<S> {
     /// The services, and the layers around them.

@@ -19,6 +19,8 @@ use tokio::{
 };
 use zeroize::Zeroize;
 
+use crate::types::SecretBytes;
+
 /// How many bytes the beginning of a connection has at least: the preface of HTTP/2, and an empty frame of
 /// settings.
 const BEGINNING: usize = 24 + 9;
@@ -42,7 +44,7 @@ pub(super) struct Outbox(Arc<Mutex<Shared>>);
 struct Shared {
     stream: TcpStream,
     /// What HTTP/2 has written and the kernel hasn't taken. It may hold tokens.
-    collected: Vec<u8>,
+    collected: SecretBytes,
     /// How much of that the kernel has taken.
     taken: usize,
     reading: Silence,
@@ -66,7 +68,7 @@ pub(super) fn wrap(stream: TcpStream, begin: Duration) -> (Socket, Outbox) {
     stream.set_nodelay(true).ok();
     let shared = Arc::new(Mutex::new(Shared {
         stream,
-        collected: Vec::new(),
+        collected: SecretBytes::default(),
         taken: 0,
         reading: Silence::default(),
         writing: Silence::default(),
@@ -101,7 +103,7 @@ impl Outbox {
         let is_idle = shared.collected.is_empty();
         if is_idle && shared.reading.0 > 0 {
             // A connection that nothing came over for a while keeps no memory for answers.
-            shared.collected = Vec::new();
+            shared.collected = SecretBytes::default();
         }
         let reading = shared.reading.look(false);
         let writing = shared.writing.look(is_idle);
@@ -171,23 +173,16 @@ impl Shared {
         if needed <= self.collected.capacity() {
             return;
         }
+        // A vector that grows by itself would leave a copy behind.
         let mut larger = Vec::with_capacity(needed.next_power_of_two().max(LEAST));
         larger.extend_from_slice(&self.collected);
-        // A vector that grows by itself would leave a copy behind.
-        self.collected.as_mut_slice().zeroize();
-        self.collected = larger;
+        self.collected = SecretBytes::new(larger);
     }
 
     fn wipe(&mut self) {
         self.collected.as_mut_slice().zeroize();
         self.collected.clear();
         self.taken = 0;
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.wipe();
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         Condition, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Store,
         UserRowKeys,
     },
-    types::{ProviderName, RowKey, SessionId, UserId, Version},
+    types::{ProviderName, RowKey, SecretBytes, SessionId, UserId, Version},
 };
 
 impl Store for RedisStore {
@@ -83,8 +83,8 @@ impl Store for RedisStore {
             }
             answer => answer?,
         };
-        let bytes = reply::bytes(value)?;
-        Ok(bytes.and_then(|bytes| row::decode(bytes, &key.provider)))
+        let bytes = reply::bytes(value)?.map(SecretBytes::new);
+        Ok(bytes.and_then(|bytes| row::decode(&bytes, &key.provider)))
     }
 
     async fn get_session(
@@ -142,8 +142,8 @@ impl Store for RedisStore {
         let names: Vec<_> = keys.iter().map(|key| self.keys.row(key)).collect();
         let values = self.link.strings(names.iter().map(String::as_str)).await?;
         let rows = values.into_iter().zip(keys);
-        let decode = |(bytes, key): (Option<Vec<u8>>, &RowKey)| {
-            bytes.and_then(|bytes| row::decode(bytes, &key.provider))
+        let decode = |(bytes, key): (Option<SecretBytes>, &RowKey)| {
+            bytes.and_then(|bytes| row::decode(&bytes, &key.provider))
         };
         Ok(rows.map(decode).collect())
     }

@@ -217,7 +217,7 @@ struct Decoding {
 impl Decoding {
     /// Decodes a row. Lets other calls have a turn now and then.
     async fn add(&mut self, provider: &ProviderName, bytes: &[u8]) {
-        if let Some(decoded) = row::decode_slice(bytes, provider) {
+        if let Some(decoded) = row::decode(bytes, provider) {
             self.rows.insert(provider.clone(), decoded);
         }
         self.bytes += bytes.len();

@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use redis::Value;
 use tokio::time::sleep;
-use zeroize::Zeroize;
 
 use super::{
     RedisStore,
@@ -17,7 +16,7 @@ use super::{
     row::Label,
     scripts::{Script, sha1_hex},
 };
-use crate::store::Error;
+use crate::{store::Error, types::SecretBytes};
 
 /// How often a script is called for one write. It asks again only if other software has written a row meanwhile.
 const CALLS: usize = 16;
@@ -93,8 +92,8 @@ fn questions(answer: &Value) -> Result<Option<Vec<Question<'_>>>, Error> {
 fn wipe(answer: Value) {
     let Value::Array(items) = answer else { return };
     for item in items {
-        if let Value::BulkString(mut bytes) = item {
-            bytes.as_mut_slice().zeroize();
+        if let Value::BulkString(bytes) = item {
+            drop(SecretBytes::new(bytes));
         }
     }
 }

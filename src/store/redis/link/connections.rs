@@ -4,9 +4,9 @@
 //! Each runtime has shared connections of its own, because the task that drives a connection belongs to one runtime. To
 //! hand a request to another thread, and the answer back, costs more than Redis takes for it.
 //!
-//! Each shared connection has a task that keeps it open. It connects, watches the connection, and connects again, however many callers
-//! wait. While the server can't be connected to, one of the tasks at a time tries again. It pauses, longer each time, so
-//! that many brokers don't overload a server that comes back.
+//! Each shared connection has a task that keeps it open. It connects, watches the connection, and connects again,
+//! however many callers wait. While the server can't be connected to, one of the tasks at a time tries again. It pauses,
+//! longer each time, so that many brokers don't overload a server that comes back.
 
 use std::{
     fmt,
@@ -58,6 +58,7 @@ const SHORT_LIVES: u32 = 4;
 pub struct Connections {
     dial: Dial,
     sizes: Sizes,
+    /// What the callers of each runtime share.
     shared: RwLock<Vec<(Id, Arc<Lanes>)>>,
     /// The connections that one caller holds alone, for a write that waits for replicas.
     pub exclusive: Option<Pool<Manager>>,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::{FromRedisValue, Value};
 
-use crate::store::Error;
+use crate::{store::Error, types::SecretBytes};
 
 /// Converts an answer to the type that the command should return.
 ///
@@ -50,6 +50,20 @@ pub fn bytes(value: Value) -> Result<Option<Vec<u8>>, Error> {
         Value::Nil => Ok(None),
         _ => Err(unexpected()),
     }
+}
+
+/// Returns the strings in an answer that is a list of them, which may hold tokens. `None` stands for a key that doesn't
+/// exist.
+///
+/// # Errors
+/// Returns the errors of [`parse`].
+pub fn secrets(value: Value) -> Result<Vec<Option<SecretBytes>>, Error> {
+    let items = list(value)?.into_iter();
+    let items: Vec<_> = items
+        .map(|item| bytes(item).map(|bytes| bytes.map(SecretBytes::new)))
+        .collect();
+    // From here on all of them are wiped, also if one isn't a string.
+    items.into_iter().collect()
 }
 
 /// Returns the lines `name:value` of an answer to INFO. An answer that isn't a text has none.

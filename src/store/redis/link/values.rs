@@ -22,7 +22,7 @@ impl Link {
     pub async fn strings(
         &self,
         keys: impl IntoIterator<Item = &str>,
-    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    ) -> Result<Vec<Option<SecretBytes>>, Error> {
         let mut mget = redis::cmd("MGET");
         let mut any = false;
         for key in keys {
@@ -32,8 +32,7 @@ impl Link {
         if !any {
             return Ok(Vec::new());
         }
-        let values = reply::list(self.read(&mget).await?)?;
-        values.into_iter().map(reply::bytes).collect()
+        reply::secrets(self.read(&mget).await?)
     }
 
     /// Reads the set at `set` and the strings at `strings`, as of one instant. Returns `None` if Redis doesn't answer
@@ -54,15 +53,10 @@ impl Link {
         let Ok([members, strings, existing]) = <[Value; 3]>::try_from(answers) else {
             return Ok(None);
         };
-        // They are wiped whatever comes next.
-        let strings: Vec<_> = reply::list(strings)?
-            .into_iter()
-            .map(|value| reply::bytes(value).map(|bytes| bytes.map(SecretBytes::new)))
-            .collect();
+        let strings = reply::secrets(strings)?;
         if matches!(members, Value::ServerError(_)) {
             return Ok(None);
         }
-        let strings = strings.into_iter().collect::<Result<Vec<_>, Error>>()?;
         let existing: usize = reply::parse(existing)?;
         let snapshot = Snapshot {
             members: reply::parse(members)?,

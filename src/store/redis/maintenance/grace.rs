@@ -5,7 +5,7 @@ use crate::{
         Error,
         redis::{keyspace::Keyspace, link::Link, maintenance::repeated},
     },
-    types::UnixTime,
+    types::{SecretBytes, UnixTime},
 };
 
 /// What Redis holds about the grace period, as of one instant.
@@ -14,7 +14,7 @@ pub struct Notes {
     /// Whether the mark of the grace period is there.
     pub is_marked: bool,
     /// The record of the last completed migration, as JSON. If it is missing, nobody knows who else writes.
-    pub record: Option<Vec<u8>>,
+    pub record: Option<SecretBytes>,
 }
 
 impl Notes {

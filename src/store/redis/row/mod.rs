@@ -11,11 +11,7 @@ mod read;
 pub mod rewrite;
 mod write;
 
-pub use self::{
-    label::Label,
-    read::{decode, decode_slice},
-    write::encode,
-};
+pub use self::{label::Label, read::decode, write::encode};
 
 /// The value of a row's key that holds no tokens. Every reader treats it as a missing row.
 pub(super) const NULL: &[u8] = b"null";
@@ -36,7 +32,7 @@ mod tests {
     }
 
     fn decoded(json: &str) -> Decoded {
-        decode(json.as_bytes().to_vec(), &provider()).unwrap()
+        decode(json.as_bytes(), &provider()).unwrap()
     }
 
     #[test]
@@ -79,7 +75,7 @@ mod tests {
         };
         let version = Version::random();
         let json = encode(&row, &provider(), version).unwrap();
-        let back = decode(json.to_vec(), &provider()).unwrap().unwrap();
+        let back = decode(&json, &provider()).unwrap().unwrap();
         assert_eq!(back, StoredRow { row, version });
     }
 
@@ -93,7 +89,7 @@ mod tests {
             Version::derived_from(json.as_bytes())
         );
         assert_eq!(decoded(r#"{"version":5.0}"#).unwrap().version.number(), 5);
-        assert!(decode(NULL.to_vec(), &provider()).is_none());
+        assert!(decode(NULL, &provider()).is_none());
     }
 
     #[test]

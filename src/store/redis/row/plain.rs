@@ -13,35 +13,20 @@ pub(super) fn read(row: &[u8]) -> Option<Read> {
     let mut rest = Rest(row);
     let read = Read {
         version: Some(rest.field(br#"{"version":"#)?.number::<u64>()?.into()),
-        user_id: Some(rest.field(br#","user_id":"#)?.text()?.to_owned()),
-        provider_id: Some(rest.field(br#","provider_id":"#)?.text()?.to_owned()),
+        user_id: Some(rest.field(br#","user_id":"#)?.owned()?),
+        provider_id: Some(rest.field(br#","provider_id":"#)?.owned()?),
         access_token: rest.field(br#","access_token":"#)?.secret()?,
         refresh_token: rest.field(br#","refresh_token":"#)?.secret()?,
         id_token: rest.field(br#","id_token":"#)?.secret()?,
         expires_at: Some(rest.field(br#","expires_at":"#)?.number()?),
         session_expires_at: Some(rest.field(br#","session_expires_at":"#)?.number()?),
-        upstream_subject: Some(rest.field(br#","upstream_subject":"#)?.text()?.to_owned()),
-        client_id: Some(rest.field(br#","client_id":"#)?.text()?.to_owned()),
-        updated_at: match rest.field(br#","updated_at":"#) {
-            Some(rest) => Some(rest.number()?),
-            None => None,
-        },
-        token_type: match rest.field(br#","token_type":"#) {
-            Some(rest) => Some(rest.text()?.to_owned()),
-            None => None,
-        },
-        scopes: match rest.field(br#","scopes":["#) {
-            Some(rest) => Some(rest.texts()?),
-            None => None,
-        },
-        refresh_expires_at: match rest.field(br#","refresh_expires_at":"#) {
-            Some(rest) => Some(rest.number()?),
-            None => None,
-        },
-        reauth: match rest.field(br#","reauth":"#) {
-            Some(rest) => Some(rest.text()?.to_owned()),
-            None => None,
-        },
+        upstream_subject: Some(rest.field(br#","upstream_subject":"#)?.owned()?),
+        client_id: Some(rest.field(br#","client_id":"#)?.owned()?),
+        updated_at: rest.optional(br#","updated_at":"#, Rest::number)?,
+        token_type: rest.optional(br#","token_type":"#, Rest::owned)?,
+        scopes: rest.optional(br#","scopes":["#, Rest::texts)?,
+        refresh_expires_at: rest.optional(br#","refresh_expires_at":"#, Rest::number)?,
+        reauth: rest.optional(br#","reauth":"#, Rest::owned)?,
     };
     (rest.0 == b"}").then_some(read)
 }
@@ -54,6 +39,18 @@ impl<'a> Rest<'a> {
     fn field(&mut self, name: &[u8]) -> Option<&mut Self> {
         self.0 = self.0.strip_prefix(name)?;
         Some(self)
+    }
+
+    /// Reads a field that may be missing.
+    fn optional<T>(
+        &mut self,
+        name: &[u8],
+        value: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.field(name) {
+            Some(rest) => value(rest).map(Some),
+            None => Some(None),
+        }
     }
 
     fn number<T: FromStr>(&mut self) -> Option<T> {
@@ -80,15 +77,19 @@ impl<'a> Rest<'a> {
         std::str::from_utf8(text).ok()
     }
 
+    fn owned(&mut self) -> Option<String> {
+        self.text().map(str::to_owned)
+    }
+
     fn secret(&mut self) -> Option<Option<Secret>> {
-        Some(Secret::new(self.text()?.to_owned()))
+        self.owned().map(Secret::new)
     }
 
     /// Reads a list of at least one text.
     fn texts(&mut self) -> Option<Vec<String>> {
-        let mut texts = vec![self.text()?.to_owned()];
+        let mut texts = vec![self.owned()?];
         while self.field(b",").is_some() {
-            texts.push(self.text()?.to_owned());
+            texts.push(self.owned()?);
         }
         self.field(b"]")?;
         Some(texts)

@@ -7,8 +7,8 @@ use crate::{
     error::Unreadable,
     store::Decoded,
     types::{
-        ClientId, ProviderName, ReauthReason, Row, Secret, SecretBytes, StoredRow, Subject,
-        UnixTime, UserId, Version,
+        ClientId, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime, UserId,
+        Version,
     },
 };
 
@@ -43,13 +43,8 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, 
 }
 
 /// Decodes the value of a row's key. `provider` is the provider in the key. Returns `None` for `null`, which
-/// every reader treats as a missing row. The bytes are wiped.
-pub fn decode(value: Vec<u8>, provider: &ProviderName) -> Option<Decoded> {
-    decode_slice(&SecretBytes::new(value), provider)
-}
-
-/// Decodes as [`decode`] does, but doesn't wipe the bytes. The caller has to do that.
-pub fn decode_slice(value: &[u8], provider: &ProviderName) -> Option<Decoded> {
+/// every reader treats as a missing row.
+pub fn decode(value: &[u8], provider: &ProviderName) -> Option<Decoded> {
     (value != NULL).then(|| decode_row(value, Some(provider)))
 }
 

@@ -61,7 +61,7 @@ pub fn rewrite(
         .rewrite(provider.as_str(), Some(version), &[("migrated", version)])
         .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
     // A row that no reader can decode must not count as migrated (M6).
-    match row::decode_slice(&json, &provider) {
+    match row::decode(&json, &provider) {
         Some(Ok(read)) => Ok(Rewritten {
             key: RowKey { session, provider },
             json,
@@ -80,7 +80,7 @@ pub fn decide(rewritten: &Rewritten, existing: Option<&[u8]>) -> Result<Decision
     let Some(existing) = existing else {
         return Ok(Decision::Move);
     };
-    match row::decode_slice(existing, &rewritten.key.provider) {
+    match row::decode(existing, &rewritten.key.provider) {
         None => Ok(Decision::Move),
         Some(Ok(stored)) if mark(existing) == Some(stored.version) => {
             Ok(Decision::Supersede(stored.row.user_id))
@@ -128,9 +128,7 @@ mod tests {
     fn a_row_is_marked_with_its_version() {
         let row =
             of(r#"{"provider_id":"oauth2","user_id":"u","x":[1.0],"migrated":true}"#).unwrap();
-        let stored = row::decode_slice(&row.json, &row.key.provider)
-            .unwrap()
-            .unwrap();
+        let stored = row::decode(&row.json, &row.key.provider).unwrap().unwrap();
         let version = stored.version.number();
         assert_eq!(
             String::from_utf8(row.json.to_vec()).unwrap(),

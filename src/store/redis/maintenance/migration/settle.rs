@@ -163,8 +163,7 @@ impl Settler<'_> {
     }
 
     async fn values<'k>(self, keys: impl Iterator<Item = &'k str>) -> Result<Vec<Stored>, Error> {
-        let values = self.migration.link.strings(keys).await?.into_iter();
-        Ok(values.map(|value| value.map(SecretBytes::new)).collect())
+        self.migration.link.strings(keys).await
     }
 }
 
