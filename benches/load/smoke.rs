@@ -1,16 +1,17 @@
 //! The benchmark as a test: a tiny run of everything, and a check of every figure. It says nothing about speed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use prost::Message;
 use serde_json::Value;
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 
 use crate::{
+    closed_loop,
     floor::Echo,
     json, measure,
     options::{Options, Sizes},
-    requests::Method,
+    requests::{Method, Requests},
     rows::{self, Key},
     servers::{Server, Subject},
 };
@@ -46,6 +47,7 @@ pub(crate) fn run() {
         migration: 200,
     };
     the_echo_answers_the_same_bytes(&options);
+    a_refusal_is_told(&options);
     let tables = measure(&options);
     let text = format!("{:#}", json::report(&options, &tables));
     let wrong = problems(&serde_json::from_str(&text).unwrap());
@@ -84,6 +86,21 @@ fn the_echo_answers_the_same_bytes(options: &Options) {
         // A version may be a byte shorter or two.
         assert!(echo.abs_diff(broker) <= 2 + broker / 100, "{sizes:?}");
     }
+}
+
+/// A run that ends because a call was refused says why.
+fn a_refusal_is_told(options: &Options) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let broker = Server::start(Subject::Memory, options, &runtime);
+    let address = broker.address();
+    let asks_for_nothing = Requests::of(Method::Get, vec![Vec::new()]);
+    let refused = thread::spawn(move || closed_loop::each(address, &asks_for_nothing)).join();
+    let refused = refused.unwrap_err();
+    let told = refused.downcast_ref::<String>().unwrap();
+    // The code of gRPC for a wrong argument, and the broker's message.
+    assert!(told.contains("grpc-status 3 "), "{told}");
+    assert!(told.contains("session_id"), "{told}");
 }
 
 /// Returns what is missing or can't be.
