@@ -98,6 +98,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod proto;
+pub mod refresh;
 pub mod rpc;
 pub mod server;
 pub mod stderr;

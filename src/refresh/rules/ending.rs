@@ -1,0 +1,143 @@
+//! How an attempt ends that brings no tokens.
+
+use crate::types::{
+    Attempt, AttemptId, AttemptState, Entry, EntryState, ReauthReason, Record, StoreTime, TokenHash,
+};
+
+/// How many ended attempts an entry remembers. A copy of a request to the store that arrives later than those is refused
+/// for its age.
+const REMEMBERED: usize = 16;
+
+/// Ends an attempt that surely redeemed nothing. Lifts the doubt that rested on it alone. Returns whether that also lifted a
+/// verdict: the row's mark then has to go with the same write.
+///
+/// The attempt's id is remembered, so that a late copy of its taking has no effect.
+pub fn withdraw(record: &mut Record, token: TokenHash, attempt: AttemptId) -> bool {
+    let entry = record.entry_mut(token);
+    if !entry.end(attempt) {
+        return false;
+    }
+    if entry.holder == Some(attempt) {
+        entry.holder = None;
+        entry.wanted_since = None;
+    }
+    if entry.unresolved() > 0 || !matches!(entry.state, EntryState::Open | EntryState::InDoubt) {
+        return false;
+    }
+    let lifted = entry.state == EntryState::InDoubt;
+    entry.state = EntryState::Free;
+    entry.holder = None;
+    entry.first_taken = None;
+    lifted
+}
+
+/// Ends an attempt that the provider didn't serve, and that surely redeemed nothing. Until `not_before` nobody takes the
+/// token. Returns the same as [`withdraw`].
+pub fn passing(
+    record: &mut Record,
+    token: TokenHash,
+    attempt: AttemptId,
+    not_before: StoreTime,
+) -> bool {
+    let lifted = withdraw(record, token, attempt);
+    let entry = record.entry_mut(token);
+    entry.not_before = entry.not_before.max(Some(not_before));
+    entry.failures = entry.failures.saturating_add(1);
+    lifted
+}
+
+/// Takes note that an attempt has no answer: the token may have been redeemed. When others may take it, [`take`](super::take) says.
+pub fn no_answer(record: &mut Record, token: TokenHash, attempt: AttemptId, now: StoreTime) {
+    let Some(AttemptState::Running) = record.entry(token).and_then(|e| e.attempt(attempt)) else {
+        return;
+    };
+    let entry = record.entry_mut(token);
+    entry.set(attempt, AttemptState::NoAnswer);
+    if entry.holder == Some(attempt) {
+        entry.lease_ends = entry.lease_ends.min(now);
+    }
+}
+
+/// Takes note that the provider refused the token for good. If another attempt may have redeemed it, that is why, and the
+/// verdict is that the token is in doubt. Returns the verdict, or `None` if there is none: the attempt has ended, the token
+/// was redeemed, or the row holds another one (`is_held` is false).
+///
+/// `for_good` says that no operator can take the verdict back.
+pub fn refused(
+    record: &mut Record,
+    token: TokenHash,
+    attempt: AttemptId,
+    (is_held, for_good): (bool, bool),
+) -> Option<ReauthReason> {
+    let entry = record.entry_mut(token);
+    if !entry.end(attempt) || matches!(entry.state, EntryState::Redeemed(_)) {
+        return None;
+    }
+    let in_doubt = entry.unresolved() > 0 && !for_good;
+    if entry.holder == Some(attempt) {
+        entry.holder = None;
+        entry.wanted_since = None;
+    }
+    if !is_held {
+        // Nobody asks for this token any more.
+        if !in_doubt {
+            entry.state = EntryState::Free;
+        }
+        return None;
+    }
+    let (state, reason) = if in_doubt {
+        (EntryState::InDoubt, ReauthReason::InDoubt)
+    } else {
+        (EntryState::Refused { for_good }, ReauthReason::Refused)
+    };
+    entry.state = state;
+    Some(reason)
+}
+
+/// Takes a provider's refusal back, so that the token may be sent again. Returns whether there was one that can be taken
+/// back. A doubt can't.
+pub fn clear_refused(record: &mut Record, token: TokenHash) -> bool {
+    let refused = EntryState::Refused { for_good: false };
+    if record
+        .entry(token)
+        .is_none_or(|entry| entry.state != refused)
+    {
+        return false;
+    }
+    let entry = record.entry_mut(token);
+    entry.state = EntryState::Free;
+    entry.holder = None;
+    entry.first_taken = None;
+    entry.failures = 0;
+    true
+}
+
+impl Entry {
+    /// Ends an attempt. Returns false if it had ended. One that isn't known is added, so that its taking has no effect if
+    /// it arrives late.
+    pub(super) fn end(&mut self, attempt: AttemptId) -> bool {
+        if self.attempt(attempt) == Some(AttemptState::Ended) {
+            return false;
+        }
+        self.set(attempt, AttemptState::Ended);
+        true
+    }
+
+    fn set(&mut self, id: AttemptId, state: AttemptState) {
+        match self.attempts.iter_mut().find(|attempt| attempt.id == id) {
+            Some(attempt) => attempt.state = state,
+            None => self.attempts.push(Attempt { id, state }),
+        }
+        let ended = |attempt: &Attempt| attempt.state == AttemptState::Ended;
+        if self
+            .attempts
+            .iter()
+            .filter(|attempt| ended(attempt))
+            .count()
+            > REMEMBERED
+            && let Some(oldest) = self.attempts.iter().position(ended)
+        {
+            self.attempts.remove(oldest);
+        }
+    }
+}
