@@ -10,7 +10,7 @@ use super::{Secret, Version};
 const ENTRIES: usize = 8;
 
 /// What the brokers know about the refresh tokens that were taken for one session and provider.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Record {
     entries: Vec<Entry>,
 }
@@ -52,7 +52,7 @@ impl Record {
 }
 
 /// What the brokers know about one refresh token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The refresh token.
     pub token: TokenHash,
@@ -115,7 +115,7 @@ impl Entry {
 }
 
 /// What became of a refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryState {
     /// Nobody has taken it, or it was surely not redeemed.
     Free,
@@ -133,7 +133,7 @@ pub enum EntryState {
 }
 
 /// What a refresh token was redeemed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Successor {
     /// The new refresh token.
     pub token: TokenHash,
@@ -144,7 +144,7 @@ pub struct Successor {
 }
 
 /// An attempt to redeem a refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// Its id.
     pub id: AttemptId,
@@ -153,7 +153,7 @@ pub struct Attempt {
 }
 
 /// What is known of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptState {
     /// Who took it may be sending, or has died.
     Running,

@@ -44,7 +44,7 @@ pub struct Row {
 }
 
 /// Why the user has to log in at the provider again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReauthReason {
     /// The provider refused the refresh token for good.
     Refused,
