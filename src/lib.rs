@@ -10,9 +10,10 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `store`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types` |
-//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `store`, `error`, `types` |
+//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
+//! | [`refresh`] | what refreshing tokens needs of a provider: settings, token and revocation requests, what answers mean; breaker and limits | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
@@ -85,8 +86,8 @@
 //!
 //! - **Tenants, callers, policy:** `access/`, below `rpc`, asked when a call is admitted. The tenant then comes with
 //!   the caller. A tenant's store is a key space and a handle, so that many share one link.
-//! - **Refresh:** `refresh/`, above [`tokens`]. What the brokers know of a refresh token gets a trait of its own in
-//!   [`store`].
+//! - **Refresh:** the protocol between brokers, in `refresh/` above `refresh/provider/`. What the brokers know of a
+//!   refresh token gets a trait of its own in [`store`].
 //! - **Identities and pending authorizations:** a `.proto`, a folder in `rpc/` and a domain module each, over traits
 //!   of their own in [`store`].
 //! - **Sealing:** `seal/` turns bytes into bytes, and a decorator in [`store`] calls it. Carry-forward is a read and a
@@ -98,6 +99,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod proto;
+pub mod refresh;
 pub mod rpc;
 pub mod server;
 pub mod stderr;
