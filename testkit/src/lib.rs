@@ -27,5 +27,6 @@ pub mod slot_move;
 pub mod snapshot;
 pub mod standalone;
 pub mod switches;
+pub mod token_endpoint;
 mod tree;
 pub mod waiting;
