@@ -101,6 +101,16 @@ impl Parts {
     }
 }
 
+impl ProviderOptions {
+    /// Reads the files and variables that the settings name, as each request does.
+    ///
+    /// # Errors
+    /// Returns what is wrong. The text quotes no secret.
+    pub fn check_files(&self) -> Result<(), String> {
+        Material::make(&Parts::read(self)?, self).map(drop)
+    }
+}
+
 /// Credentials that are ready for use.
 pub(super) struct Material {
     pub secret: Option<Secret>,
