@@ -14,6 +14,7 @@ pub mod half_open;
 pub mod launch;
 pub mod linearizability;
 pub mod link;
+pub mod oidc_provider;
 pub mod old_rows;
 pub mod partition;
 pub mod redis_server;

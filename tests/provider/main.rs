@@ -6,6 +6,7 @@ mod answers;
 mod connections;
 mod credentials;
 mod discovery;
+mod oidc;
 mod requests;
 mod revocation;
 mod setup;
