@@ -8,11 +8,12 @@
 //!
 //! | module | what it is | may name |
 //! |---|---|---|
-//! | [`cli`] | the commands `serve`, `migrate`, `check` and `health`, one file each; exit codes, logging | all below |
+//! | [`cli`] | the commands `serve`, `migrate`, `check`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `store`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types` |
-//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `store`, `error`, `types` |
+//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
+//! | [`refresh`] | what refreshing tokens needs of a provider: settings, token and revocation requests, what answers mean; breaker and limits | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
@@ -61,6 +62,8 @@
 //! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs`, `store/redis/rows.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
 //! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
+//! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
+//! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
 //! | a metric of the store | `Figures` in `store/observed.rs`, which counts and times each operation already; it is made in `server/assemble.rs` and read in `server/run.rs`, which logs a sum at the end. Nothing exports metrics yet: that will be a file in `server/` |
 //! | a metric of calls | counters in `FrontDoor` in `rpc/door.rs`, which every call of `TokenBroker` passes; what tonic refuses after that is in `rpc/refusal.rs` |
 //! | a decorator | a file in `store/`, such as `observed.rs`, with the traits of the store that it wraps; put around the store in `server/assemble.rs` |
@@ -85,8 +88,8 @@
 //!
 //! - **Tenants, callers, policy:** `access/`, below `rpc`, asked when a call is admitted. The tenant then comes with
 //!   the caller. A tenant's store is a key space and a handle, so that many share one link.
-//! - **Refresh:** `refresh/`, above [`tokens`]. What the brokers know of a refresh token gets a trait of its own in
-//!   [`store`].
+//! - **Refresh:** the protocol between brokers, in `refresh/` above `refresh/provider/`. What the brokers know of a
+//!   refresh token gets a trait of its own in [`store`].
 //! - **Identities and pending authorizations:** a `.proto`, a folder in `rpc/` and a domain module each, over traits
 //!   of their own in [`store`].
 //! - **Sealing:** `seal/` turns bytes into bytes, and a decorator in [`store`] calls it. Carry-forward is a read and a

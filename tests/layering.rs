@@ -24,18 +24,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "tokens", "store", "error", "proto", "stderr", "types",
+            "server", "config", "rpc", "tokens", "refresh", "store", "error", "proto", "stderr",
+            "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "tokens", "store", "error", "proto", "types",
+            "config", "rpc", "tokens", "refresh", "store", "error", "proto", "types",
         ],
     ),
-    ("config", &["tokens", "store", "error", "types"]),
+    ("config", &["tokens", "refresh", "store", "error", "types"]),
     ("rpc", &["tokens", "store", "error", "proto", "types"]),
-    ("tokens", &["store", "error", "types"]),
+    ("tokens", &["refresh", "store", "error", "types"]),
+    ("refresh", &["store", "error", "types"]),
     ("store", &["error", "stderr", "types"]),
     ("error", &["types"]),
     ("proto", &[]),
@@ -68,6 +70,12 @@ const WALLS: &[Wall] = &[
         but: &[REDIS],
         ..wall("store", REDIS)
     },
+    // What is known of a provider needs no store.
+    wall("refresh", REDIS),
+    wall("refresh", "store::memory"),
+    wall("refresh::provider", "store"),
+    wall("refresh::breaker", "store"),
+    wall("refresh::gate", "store"),
     // One link to Redis serves all tenants, so it knows no tenant's keys and rows.
     Wall {
         except: &[
@@ -104,6 +112,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("tokens/", &["tonic", "prost", "redis", "http"]),
     ("types/", &["tonic", "prost", "redis", "http"]),
     ("error.rs", &["tonic", "prost", "redis", "http"]),
+    ("refresh/", &["tonic", "prost", "redis"]),
     ("store/", &["tonic", "prost", "http"]),
     ("rpc/", &["redis"]),
     ("config/", &["tonic", "prost", "http"]),

@@ -5,13 +5,14 @@
 //! step of the store, whose answer may be lost and which may arrive late. [`World`] says what can happen, [`Claim`] what must
 //! never be. Versions of the protocol that are broken on purpose show that the claims notice.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "a test reports on stdout")]
 
 mod provider;
 mod redeemer;
 mod world;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use token_broker::refresh::rules::Rotation;
+use token_broker::refresh::provider::Rotation;
 
 use crate::{
     redeemer::Broken,
@@ -78,13 +79,13 @@ impl Setup {
     }
 
     fn holds(self) {
-        for (claim, way) in self.explore() {
+        if let Some((claim, way)) = self.explore().first() {
             panic!("{claim:?} doesn't hold:\n  {way}");
         }
     }
 
     /// The control: with this fault in the protocol, the claim doesn't hold.
-    fn is_caught(mut self, broken: Broken, claims: &[Claim]) {
+    fn notices(mut self, broken: Broken, claims: &[Claim]) {
         self.broken = Some(broken);
         self.at_most = 2;
         let found = self.explore();
@@ -191,19 +192,17 @@ fn no_rotation_when_processes_die_and_callers_write() {
 
 #[test]
 fn redeeming_without_a_record_is_caught() {
-    Setup::new(Rotation::Strict, &[]).is_caught(Broken::NoRecord, &[Claim::OneRedemption]);
+    Setup::new(Rotation::Strict, &[]).notices(Broken::NoRecord, &[Claim::OneRedemption]);
 }
 
 #[test]
 fn sending_without_a_look_at_the_lease_is_caught() {
-    Setup::new(Rotation::Strict, &[Fault::Stall])
-        .is_caught(Broken::NoLook, &[Claim::OneRedemption]);
+    Setup::new(Rotation::Strict, &[Fault::Stall]).notices(Broken::NoLook, &[Claim::OneRedemption]);
 }
 
 #[test]
 fn a_result_that_belongs_to_a_version_is_caught() {
-    Setup::new(Rotation::Strict, CALLERS)
-        .is_caught(Broken::FencedByVersion, &[Claim::NoLostSession]);
+    Setup::new(Rotation::Strict, CALLERS).notices(Broken::FencedByVersion, &[Claim::NoLostSession]);
 }
 
 #[test]
@@ -212,7 +211,7 @@ fn a_record_that_forgets_earlier_tokens_is_caught() {
         Rotation::Strict,
         &[Fault::StoreAgain, Fault::LogIn, Fault::Rewrite],
     )
-    .is_caught(
+    .notices(
         Broken::Forgets,
         &[Claim::OneRedemption, Claim::NoLostSession],
     );
@@ -220,7 +219,7 @@ fn a_record_that_forgets_earlier_tokens_is_caught() {
 
 #[test]
 fn a_lease_that_is_not_renewed_until_the_result_is_written_is_caught() {
-    Setup::new(Rotation::Strict, STORE).is_caught(
+    Setup::new(Rotation::Strict, STORE).notices(
         Broken::NoRenewal,
         &[Claim::OneRedemption, Claim::NoLostSession],
     );
@@ -230,5 +229,5 @@ fn a_lease_that_is_not_renewed_until_the_result_is_written_is_caught() {
 fn a_result_that_is_given_up_too_early_is_caught() {
     let faults = &[Fault::Failover, Fault::Delete, Fault::LogIn];
     Setup::new(Rotation::Strict, faults)
-        .is_caught(Broken::GivesUpUnconfirmed, &[Claim::NoLostSession]);
+        .notices(Broken::GivesUpUnconfirmed, &[Claim::NoLostSession]);
 }

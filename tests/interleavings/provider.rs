@@ -1,6 +1,6 @@
 //! A provider that rotates refresh tokens, as far as redeeming goes.
 
-use token_broker::{refresh::rules::Rotation, types::TokenHash};
+use token_broker::{refresh::provider::Rotation, types::TokenHash};
 
 use crate::world::{UNIT, Unit};
 

@@ -2,9 +2,12 @@
 //! atomic step.
 
 use token_broker::{
-    refresh::rules::{
-        Answered, Held, Placing, Policy, Rotation, Take, given_up, no_answer, passing, place,
-        refused, renew, take, withdraw, written,
+    refresh::{
+        provider::Rotation,
+        rules::{
+            Answered, Held, Placing, Policy, Take, given_up, no_answer, passing, place, refused,
+            renew, take, withdraw, written,
+        },
     },
     types::{AttemptId, EntryState, ReauthReason, Record, StoreTime, Version},
 };

@@ -26,6 +26,7 @@ pub use self::{
     result::{Answered, Held, Placing, given_up, place, written},
     take::{Take, renew, take},
 };
+use super::provider::Rotation;
 
 /// How long a broker may take over the redemption of a token without writing again.
 pub const LEASE: Duration = Duration::from_secs(3);
@@ -41,15 +42,4 @@ pub struct Policy {
     pub request_timeout: Duration,
     /// How much time has to pass between two refreshes because of a refused access token.
     pub rejected_interval: Duration,
-}
-
-/// What a provider makes of a refresh token that was redeemed before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rotation {
-    /// It counts as stolen.
-    Strict,
-    /// It works for so long after it was redeemed first, and counts as stolen later.
-    Grace(Duration),
-    /// It works.
-    None,
 }

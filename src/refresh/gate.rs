@@ -1,0 +1,129 @@
+//! The bounds on calls to one provider: how many at once, how many a second, and how many callers wait for them.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a caller is asked to wait when all places are taken.
+const WHEN_FULL: Duration = Duration::from_millis(100);
+
+/// The bounds of one provider in this process.
+#[derive(Debug)]
+pub struct Gate {
+    places: Arc<Semaphore>,
+    waiters: Arc<Semaphore>,
+    rate: Mutex<Rate>,
+}
+
+/// The right to make one call. It is given back when it is dropped.
+#[derive(Debug)]
+pub struct Place(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
+/// The right to wait for a refresh. It is given back when it is dropped.
+#[derive(Debug)]
+pub struct Waiter(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
+impl Gate {
+    /// Returns a gate for `concurrent` calls at once, `rate` calls a second, and `waiters` callers that wait.
+    #[must_use]
+    pub fn new(concurrent: usize, rate: u32, waiters: usize, now: Instant) -> Self {
+        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self {
+            places: permits(concurrent),
+            waiters: permits(waiters),
+            rate: Mutex::new(Rate::new(rate, now)),
+        }
+    }
+
+    /// Asks for a call at `now`.
+    ///
+    /// # Errors
+    /// Returns how long to wait before asking again, if there are too many calls.
+    pub fn enter(&self, now: Instant) -> Result<Place, Duration> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| WHEN_FULL)?;
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.take(now)?;
+        Ok(Place(place))
+    }
+
+    /// Asks to wait. Returns `None` if too many wait already.
+    #[must_use]
+    pub fn wait(&self) -> Option<Waiter> {
+        let waiter = Arc::clone(&self.waiters).try_acquire_owned();
+        waiter.ok().map(Waiter)
+    }
+}
+
+/// So many calls a second, and as many at once after a second without any.
+#[derive(Debug)]
+struct Rate {
+    a_second: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Rate {
+    fn new(a_second: u32, now: Instant) -> Self {
+        let a_second = f64::from(a_second.max(1));
+        Self {
+            a_second,
+            left: a_second,
+            at: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = (self.left + passed * self.a_second).min(self.a_second);
+        self.at = self.at.max(now);
+        if self.left < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.left) / self.a_second));
+        }
+        self.left -= 1.0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_calls_at_once() {
+        let now = Instant::now();
+        let gate = Gate::new(2, 100, 1, now);
+        let (first, second) = (gate.enter(now).unwrap(), gate.enter(now).unwrap());
+        assert_eq!(gate.enter(now).unwrap_err(), WHEN_FULL);
+        drop(first);
+        let third = gate.enter(now).unwrap();
+        drop((second, third));
+    }
+
+    #[test]
+    fn so_many_calls_a_second() {
+        let start = Instant::now();
+        let gate = Gate::new(100, 4, 1, start);
+        let mut begun = 0;
+        for step in 0..40 {
+            let now = start + Duration::from_millis(100 * step);
+            begun += (0..10).filter(|_| gate.enter(now).is_ok()).count();
+        }
+        // 4 at the start, and 4 a second for 3.9 s.
+        assert_eq!(begun, 4 + 15);
+        let wait = gate.enter(start + Duration::from_millis(3900)).unwrap_err();
+        assert!(wait <= Duration::from_millis(250), "{wait:?}");
+    }
+
+    #[test]
+    fn so_many_waiters() {
+        let gate = Gate::new(1, 1, 2, Instant::now());
+        let (first, _second) = (gate.wait().unwrap(), gate.wait().unwrap());
+        assert!(gate.wait().is_none());
+        drop(first);
+        assert!(gate.wait().is_some());
+    }
+}
