@@ -144,7 +144,7 @@ async fn a_token_is_revoked() {
         let token = tokens(&provider, &first).await.refresh_token.unwrap();
         let revoked = provider.revoke(&token, TokenHint::RefreshToken).await;
         assert_eq!(revoked, Revocation::Revoked, "{name}");
-        let answer = redeem(&provider, &token).await;
+        let answer = redeem(&provider, token.expose()).await;
         assert!(
             matches!(answer, Answer::Refused { .. }),
             "{name}: {answer:?}"
