@@ -55,7 +55,14 @@ pub(crate) fn measure(
                     .map(|peak| peak * f64::from(percent) / 100.0)
                     .collect();
                 let samples = caller.open_rounds(&servers, &rates);
-                open_table(method, percent, options, &rates, &samples)
+                let load = format!("{percent}% of each subject's peak");
+                open_table(method, (&load, Some(percent)), options, &rates, &samples)
+            }
+            Load::Rate { calls_per_second } => {
+                let rates = vec![f64::from(calls_per_second); servers.len()];
+                let samples = caller.open_rounds(&servers, &rates);
+                let load = format!("{calls_per_second} calls/s");
+                open_table(method, (&load, None), options, &rates, &samples)
             }
         };
         done(table);
@@ -174,7 +181,7 @@ fn closed_table(
 
 fn open_table(
     method: Method,
-    percent: u32,
+    (load, percent): (&str, Option<u32>),
     options: &Options,
     rates: &[f64],
     samples: &Samples,
@@ -188,13 +195,12 @@ fn open_table(
             ("intended_calls_per_second", json!(rate.round())),
             ("subject", json!(subject.word())),
         ];
-        Series::new(labels, figures(rounds))
+        let mut figures = figures(rounds);
+        figures.extend(waits(rounds));
+        Series::new(labels, figures)
     });
     compared(
-        format!(
-            "{}, open loop at {percent}% of each subject's peak",
-            method.word()
-        ),
+        format!("{}, open loop at {load}", method.word()),
         series.collect(),
     )
 }
@@ -257,6 +263,26 @@ pub(crate) fn figures(rounds: &[Sample]) -> Vec<Figure> {
                 peak,
                 of(&|sample| find(&sample.peak).unwrap()),
             ));
+        }
+    }
+    figures
+}
+
+/// Returns how busy the machine was, and how long the servers and their client waited for it. Late answers of a busy machine
+/// say little about the server.
+fn waits(rounds: &[Sample]) -> Vec<Figure> {
+    let busy = rounds.iter().map(Sample::busy).collect();
+    let mut figures = vec![Figure::new("busy_percent", "cores busy %", busy)];
+    for (role, name, heading) in [
+        (Role::Client, "client_waits_us", "client waits µs"),
+        (Role::Server, "server_waits_us", "server waits µs"),
+        (Role::Redis, "redis_waits_us", "Redis waits µs"),
+    ] {
+        let of_role =
+            |sample: &Sample| sample.waits.iter().find(|(of, _)| *of == role).map(|w| w.1);
+        let waits: Vec<_> = rounds.iter().filter_map(of_role).collect();
+        if !waits.is_empty() {
+            figures.push(Figure::new(name, heading, waits));
         }
     }
     figures

@@ -9,6 +9,7 @@
 //! | `get`, `get-all`, `store` | the calls |
 //! | `64x4` | closed loop: 64 callers over 4 connections |
 //! | `50%` | open loop: calls begin at half of the subject's peak rate |
+//! | `20000/s` | open loop: so many calls begin each second, of each subject |
 //! | `delete-user` | a user with 10,000 rows |
 //! | `growth` | `Get` on stores of 1,000 to 1,000,000 rows (it takes 6 GB of memory) |
 //! | `footprint` | the broker's memory: idle, with 1,000 connections, with 1,000,000 rows (5 GB) |

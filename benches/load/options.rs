@@ -11,6 +11,8 @@ pub(crate) enum Load {
     Closed { callers: usize, connections: usize },
     /// This part of the highest rate of the closed loop, over four connections: `50%`.
     Open { percent: u32 },
+    /// So many calls begin each second, over four connections: `20000/s`.
+    Rate { calls_per_second: u32 },
 }
 
 /// The callers and connections whose rate counts as the peak, unless the sizes say otherwise.
@@ -166,6 +168,10 @@ impl Load {
     fn parse(word: &str) -> Option<Self> {
         if let Some(percent) = word.strip_suffix('%') {
             return percent.parse().ok().map(|percent| Self::Open { percent });
+        }
+        if let Some(rate) = word.strip_suffix("/s") {
+            let calls_per_second = rate.parse().ok().filter(|rate| *rate > 0)?;
+            return Some(Self::Rate { calls_per_second });
         }
         let (callers, connections) = word.split_once('x')?;
         Some(Self::Closed {

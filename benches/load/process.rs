@@ -40,6 +40,18 @@ impl Process {
         TICK * ticks
     }
 
+    /// Returns for how long threads of the process were ready to run and had no core.
+    pub(crate) fn waits(self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).unwrap();
+        let waits = threads.filter_map(|thread| {
+            // A thread may end meanwhile.
+            let stat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            // Its time on a core, and what it waited for one, in ns.
+            stat.split(' ').nth(1)?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(waits.sum())
+    }
+
     /// Returns the memory that the process has in RAM now, in MiB.
     pub(crate) fn memory(self) -> f64 {
         self.status("VmRSS:")

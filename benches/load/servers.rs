@@ -110,10 +110,12 @@ impl Server {
         if let Some(redis) = &redis {
             args.push("--backend=redis".to_owned());
             args.push(format!("--redis-url={}", redis.url()));
+            wait_longer(&mut args, "--redis-timeout");
         }
         let mut replica = None;
         if let (Subject::Replicated, Some(redis)) = (subject, &redis) {
             args.push("--durability=replicated".to_owned());
+            wait_longer(&mut args, "--durability-timeout");
             replica = Some(runtime.block_on(follow(redis, Launch::default())));
         }
         let args: Vec<_> = args.iter().map(String::as_str).collect();
@@ -164,6 +166,14 @@ impl Drop for Server {
         {
             eprintln!("the log of {}:\n{}", self.subject.word(), broker.log());
         }
+    }
+}
+
+/// Has the broker wait longer than the second of the default, unless the arguments say how long. A machine that stands still
+/// for a second would end the run: a write whose answer comes too late is refused, because its outcome isn't known.
+fn wait_longer(args: &mut Vec<String>, flag: &str) {
+    if !args.iter().any(|arg| arg.starts_with(flag)) {
+        args.push(format!("{flag}=5s"));
     }
 }
 

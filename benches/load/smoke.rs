@@ -1,22 +1,23 @@
 //! The benchmark as a test: a tiny run of everything, and a check of every figure. It says nothing about speed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use prost::Message;
 use serde_json::Value;
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 
 use crate::{
+    closed_loop,
     floor::Echo,
     json, measure,
     options::{Options, Sizes},
-    requests::Method,
+    requests::{Method, Requests},
     rows::{self, Key},
     servers::{Server, Subject},
 };
 
-const WORDS: &str = "echo raw memory redis replicated get get-all store 1x1 8x4 50% delete-user growth footprint \
-                     start migration --redis-connections=2";
+const WORDS: &str = "echo raw memory redis replicated get get-all store 1x1 8x4 50% 500/s delete-user growth \
+                     footprint start migration --redis-connections=2";
 const ROUNDS: usize = 2;
 
 /// Runs as cargo's tests do: a filter that doesn't fit skips it, and `--list` names it.
@@ -46,6 +47,7 @@ pub(crate) fn run() {
         migration: 200,
     };
     the_echo_answers_the_same_bytes(&options);
+    a_refusal_is_told(&options);
     let tables = measure(&options);
     let text = format!("{:#}", json::report(&options, &tables));
     let wrong = problems(&serde_json::from_str(&text).unwrap());
@@ -86,6 +88,21 @@ fn the_echo_answers_the_same_bytes(options: &Options) {
     }
 }
 
+/// A run that ends because a call was refused says why.
+fn a_refusal_is_told(options: &Options) {
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = { runtime }.enable_all().build().unwrap();
+    let broker = Server::start(Subject::Memory, options, &runtime);
+    let address = broker.address();
+    let asks_for_nothing = Requests::of(Method::Get, vec![Vec::new()]);
+    let refused = thread::spawn(move || closed_loop::each(address, &asks_for_nothing)).join();
+    let refused = refused.unwrap_err();
+    let told = refused.downcast_ref::<String>().unwrap();
+    // The code of gRPC for a wrong argument, and the broker's message.
+    assert!(told.contains("grpc-status 3 "), "{told}");
+    assert!(told.contains("session_id"), "{told}");
+}
+
 /// Returns what is missing or can't be.
 fn problems(report: &Value) -> Vec<String> {
     let mut problems = Vec::new();
@@ -108,8 +125,9 @@ fn problems(report: &Value) -> Vec<String> {
             .filter(|figure| !figures.contains_key(**figure));
         problems.extend(missing.map(|figure| format!("{name}: no {figure}")));
         for (figure, value) in figures {
-            let is_sane = is_sane(value, figure.contains("cpu") || figure.contains("busy"));
-            let has_ratio = figure.contains("cpu") || figure.contains("redis") || {
+            let may_be_none = ["cpu", "busy", "wait"].iter().any(|of| figure.contains(of));
+            let is_sane = is_sane(value, may_be_none);
+            let has_ratio = may_be_none || figure.contains("redis") || {
                 let is_call = matches!(label("measure"), "closed" | "open");
                 value["ratio"].is_object() == (is_call && label("subject") != "echo")
                     || label("measure") == "growth"
@@ -135,7 +153,8 @@ fn problems(report: &Value) -> Vec<String> {
     problems
 }
 
-/// Returns whether a figure has a value a round, and they are finite and positive. CPU time may be 0 in a short round.
+/// Returns whether a figure has a value a round, and they are finite and positive. CPU time and waits may be 0 in a
+/// short round.
 fn is_sane(figure: &Value, may_be_none: bool) -> bool {
     let number = |name: &str| figure[name].as_f64().unwrap_or(f64::NAN);
     let rounds = figure["rounds"].as_array().map_or(0, Vec::len);
@@ -166,6 +185,9 @@ fn required(measure: &str, subject: &str) -> Vec<&'static str> {
         "migration" => vec!["rows_per_second", "other_p99_us", "redis_busy_percent"],
         other => panic!("{other}"),
     };
+    if measure == "open" {
+        required.extend(["busy_percent", "client_waits_us", "server_waits_us"]);
+    }
     if required.contains(&"p50_us") {
         if subject != "raw" {
             required.extend(["server_cpu_us", "server_peak_mib"]);
@@ -191,7 +213,7 @@ fn expected() -> Vec<(String, usize)> {
             let name = |measure: &str| format!("{measure} {} {}", method.word(), subject.word());
             expected.push((name("closed"), 2));
             if subject != Subject::Raw {
-                expected.push((name("open"), 1));
+                expected.push((name("open"), 2));
             }
         }
     }

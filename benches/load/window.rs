@@ -1,6 +1,9 @@
 //! The span in which a load is measured, and what was measured in it.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::process::{Process, Role};
 
@@ -15,6 +18,8 @@ pub(crate) struct Sample {
     span: Duration,
     /// The CPU time of each process per call, in µs.
     pub(crate) cpu: Vec<(Role, f64)>,
+    /// For how long threads of each process were ready to run and had no core, per call, in µs.
+    pub(crate) waits: Vec<(Role, f64)>,
     /// The peak memory of each process, in MiB.
     pub(crate) peak: Vec<(Role, f64)>,
 }
@@ -24,10 +29,23 @@ impl Sample {
         self.latencies.len() as f64 / self.span.as_secs_f64()
     }
 
+    /// Returns which part of all cores the processes have used, in percent.
+    pub(crate) fn busy(&self) -> f64 {
+        let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
+        let used: f64 = self.cpu.iter().map(|(_, per_call)| per_call).sum();
+        used * 1e-6 * self.calls_per_second() / cores * 100.0
+    }
+
     /// Returns the latency that this many of a thousand calls don't exceed.
     pub(crate) fn quantile(&self, of_a_thousand: usize) -> Duration {
         self.latencies[(self.latencies.len() - 1) * of_a_thousand / 1000]
     }
+}
+
+/// What each of the processes has used so far: CPU time, and time without a core.
+struct Used {
+    cpu: Vec<Duration>,
+    waits: Vec<Duration>,
 }
 
 /// The span, while it is to come, goes on or is over.
@@ -35,8 +53,8 @@ pub(crate) struct Window {
     pub(crate) from: Instant,
     pub(crate) to: Instant,
     watched: Vec<Process>,
-    before: Option<Vec<Duration>>,
-    after: Option<Vec<Duration>>,
+    before: Option<Used>,
+    after: Option<Used>,
     latencies: Vec<Duration>,
 }
 
@@ -91,18 +109,31 @@ impl Window {
         assert!(!self.latencies.is_empty());
         let (before, after) = (self.before.unwrap(), self.after.unwrap());
         let calls = self.latencies.len() as f64;
-        let used = before.iter().zip(after);
-        let used = used.map(|(before, after)| (after - *before).as_secs_f64() * 1e6 / calls);
+        let roles = self.watched.iter().map(|process| process.role);
+        let per_call = |before: Vec<Duration>, after: Vec<Duration>| {
+            let spans = before.into_iter().zip(after);
+            // A thread that has ended takes what it used with it.
+            let spans = spans.map(|(before, after)| after.saturating_sub(before));
+            let of_a_call = spans.map(|span| span.as_secs_f64() * 1e6 / calls);
+            roles.clone().zip(of_a_call).collect()
+        };
+        let cpu = per_call(before.cpu, after.cpu);
+        let waits = per_call(before.waits, after.waits);
         self.latencies.sort_unstable();
         Sample {
             latencies: self.latencies,
             span: self.to - self.from,
-            cpu: self.watched.iter().map(|p| p.role).zip(used).collect(),
+            cpu,
+            waits,
             peak: self.watched.iter().map(|p| (p.role, p.peak())).collect(),
         }
     }
 
-    fn used(&self) -> Vec<Duration> {
-        self.watched.iter().map(|process| process.cpu()).collect()
+    fn used(&self) -> Used {
+        let of = |used: fn(Process) -> Duration| self.watched.iter().copied().map(used).collect();
+        Used {
+            cpu: of(Process::cpu),
+            waits: of(Process::waits),
+        }
     }
 }

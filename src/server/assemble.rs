@@ -13,7 +13,7 @@ use super::{
     connection::Entrance,
     descriptors,
     health::Health,
-    prepare, run,
+    pages, prepare, run,
     services::{Services, Shared},
     signals, workers,
 };
@@ -56,6 +56,7 @@ const REFLECTION_STREAMS: usize = 64;
 /// # Errors
 /// Returns a [`ServeError`] if the broker ended for another reason.
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
+    pages::keep_small();
     let listener = run::listen(config.listen).await?;
     let stop = signals::terminated()?;
     let workers = workers::count(config.server.workers);

@@ -16,6 +16,7 @@ mod descriptors;
 mod error;
 mod events;
 mod health;
+mod pages;
 mod prepare;
 mod run;
 mod services;

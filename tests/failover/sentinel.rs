@@ -13,7 +13,7 @@ async fn nothing_acknowledged_is_lost_when_replicated() {
     let _turn = TURN.lock().await;
     let setup = Setup::start("replicated", &[]).await;
     let rounds = Rounds {
-        few: [3, 2, 1, 1],
+        few: [2, 1, 1, 1],
         all: [10, 5, 5, 3],
     };
     let lines = series::run("replicated", &setup, rounds).await;
@@ -28,7 +28,7 @@ async fn nothing_is_lost_where_a_primary_without_replicas_takes_no_writes() {
     let server = ["min-replicas-to-write 1", "min-replicas-max-lag 1"];
     let setup = Setup::start("replicated", &server).await;
     let rounds = Rounds {
-        few: [2, 1, 0, 0],
+        few: [1, 1, 0, 0],
         all: [10, 5, 5, 3],
     };
     let lines = series::run("min-replicas", &setup, rounds).await;
@@ -43,7 +43,7 @@ async fn acknowledged_writes_are_lost_when_they_are_not_replicated() {
     let _turn = TURN.lock().await;
     let setup = Setup::start("primary", &[]).await;
     let rounds = Rounds {
-        few: [3, 0, 0, 0],
+        few: [2, 0, 0, 0],
         all: [10, 0, 0, 0],
     };
     let lines = series::run("primary", &setup, rounds).await;

@@ -12,6 +12,7 @@ mod descriptors;
 mod each;
 mod ends;
 mod honest;
+mod idle;
 mod memory;
 mod minute;
 mod raw;

@@ -1,5 +1,8 @@
 //! Tests the grace period, in which other software may still write (M7).
 
+use std::sync::{Arc, Mutex};
+
+use testkit::resp_proxy::{Fate, RespProxy};
 use token_broker::{
     store::{
         Condition, Put, Store,
@@ -140,4 +143,41 @@ async fn m7_user_indexes_do_not_end_in_it() {
     );
     store.put(put()).await.unwrap();
     assert_kept(tenant.pttl(&index).await, 60_000);
+}
+
+/// To look is cheap, and the script isn't, where a tenant has very many users. With a mapping the period begins before the
+/// first key is looked at, and without one as soon as there is any data.
+#[tokio::test]
+async fn m7_only_user_indexes_with_an_end_are_changed() {
+    for mapping in [MAPPING, &[]] {
+        let tenant = OldTenant::new().await;
+        let index = |user: usize| format!("{P}user:upstream:u{user}");
+        for user in 0..20 {
+            tenant
+                .add(&index(user), &format!("{P}upstream:s{user}:okta"))
+                .await;
+        }
+        tenant
+            .cmd::<()>("PEXPIRE", &[index(7).as_str(), "60000"])
+            .await;
+        let other = format!("{P}user:upstream:string");
+        tenant.set(&other, "no index").await;
+
+        let settled = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&settled);
+        let proxy = RespProxy::start(tenant.redis.port(), move |command| {
+            let key = command.args.get(3).cloned().unwrap_or_default();
+            let key = String::from_utf8(key).unwrap_or_default();
+            // A script that Redis doesn't know comes again as a whole.
+            if command.name() == "EVALSHA" && key.contains("user:upstream:") {
+                noted.lock().unwrap().push(key);
+            }
+            async { Fate::Forward }
+        })
+        .await;
+        let migration = tenant.migration_at(proxy.port(), mapping);
+        migration.ensure_migrated(&Silent).await.unwrap().unwrap();
+        assert_eq!(*settled.lock().unwrap(), [index(7)], "{mapping:?}");
+        assert_eq!(tenant.pttl(&index(7)).await, -1, "{mapping:?}");
+    }
 }

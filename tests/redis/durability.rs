@@ -302,3 +302,17 @@ async fn a_caller_that_gives_up_costs_no_connection() {
     replica.resume();
     broker.put(&key("s", "p"), &row("u", "at")).await;
 }
+
+/// How many writes may wait for replicas is limited, and a large `DeleteUser` counts as one of them.
+#[tokio::test]
+async fn a_large_delete_user_takes_one_place_among_the_writes_that_wait() {
+    let (primary, _replica) = pair(Program::Usual).await;
+    // Half as many writes may wait as there may be calls.
+    let broker = replicated(&primary, "10s").with("max-calls", "2").broker();
+    for number in 0..200 {
+        let key = key(&format!("s{number}"), "p");
+        broker.put(&key, &row("u", "at")).await;
+    }
+    let deleted = broker.delete_user(&user("u")).await.unwrap();
+    assert_eq!(deleted.rows, 200);
+}

@@ -15,6 +15,7 @@ mod cluster;
 mod corrupt;
 mod credentials;
 mod deleting_elsewhere;
+mod deleting_in_batches;
 mod derived_versions;
 mod durability;
 mod endpoints;

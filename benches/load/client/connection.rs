@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{frames, headers};
+use super::{frames, headers, refusal};
 use crate::requests::Method;
 
 const READ: usize = 256 * 1024;
@@ -189,8 +189,9 @@ impl Connection {
                 let flight = self.flights.swap_remove(at.expect("a call"));
                 assert!(
                     flight.received >= frames::PREFIX + self.shortest_answer,
-                    "a call was refused, or its answer is too short: {} bytes",
+                    "a call was refused, or its answer is too short: {} bytes, {}",
                     flight.received,
+                    refusal::words(frame.payload),
                 );
                 answered.push(flight.begun);
             }

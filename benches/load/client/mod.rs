@@ -6,6 +6,7 @@
 mod connection;
 mod frames;
 mod headers;
+mod refusal;
 
 use std::{
     net::SocketAddr,

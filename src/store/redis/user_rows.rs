@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::Value;
 use tokio::time::Instant;
 
@@ -17,15 +18,17 @@ use crate::{
 };
 
 /// How many members of an index one script returns when all of them are read.
-const PAGE: usize = 500;
+const PAGE: usize = 1_000;
 /// How many keys one script deletes at most. Mostly that takes a millisecond or two of Redis' time.
-const BATCH: usize = 256;
+const BATCH: usize = 128;
 /// How many it deletes in any case.
 const SMALLEST_BATCH: usize = 16;
-/// Where a script takes longer, because the user's rows share sessions with many others, the next one deletes fewer.
+/// Where an answer takes longer, because the user's rows share sessions with many others, the next script deletes fewer.
 const SLOW: Duration = Duration::from_millis(5);
 /// The same as long as scripts have to be told of rows that other software wrote: such rows pass through the script whole.
 const TOLD_BATCH: usize = 64;
+/// How many scripts that delete are on the way at once: while Redis works on one, the next arrives.
+const WINDOW: usize = 2;
 /// How often something begins anew because another server answers.
 pub(super) const SERVERS: usize = 16;
 
@@ -46,6 +49,15 @@ struct IndexMembers {
     members: HashSet<String>,
     /// How many members don't count.
     foreign: u64,
+}
+
+/// What became of a batch that was deleted.
+struct DeletedBatch {
+    count: u64,
+    /// The data from which it was deleted.
+    lineage: Lineage,
+    /// How large the next one may be.
+    next_size: usize,
 }
 
 /// The error for data that changes its lineage more often than servers fail over.
@@ -225,28 +237,79 @@ impl RedisStore {
             foreign += all - fresh.len() as u64;
             self.note_foreign(foreign);
             let (mut rest, mut size) = (fresh.as_slice(), TOLD_BATCH);
-            while !rest.is_empty() {
-                let (batch, later) = rest.split_at(size.min(rest.len()));
-                rest = later;
-                let mut keys = first_keys.to_vec();
-                keys.extend(batch.iter().map(String::as_str));
-                let begun = Instant::now();
-                let (answer, asked) = self.call_counting(script, &keys, args).await?;
-                size = match (begun.elapsed() > SLOW, asked) {
-                    (true, _) => (size / 2).max(SMALLEST_BATCH),
-                    (false, 0) => (2 * size).min(BATCH),
-                    (false, _) => TOLD_BATCH,
-                };
-                let (more, deleted_in) = deleted(answer)?;
-                count += more;
-                if deleted_in != lineage {
-                    seen_in = Some(deleted_in);
-                    seen.clear();
-                    changes += 1;
-                    break;
+            let mut in_flight = FuturesUnordered::new();
+            let (mut is_other, mut failed) = (false, None);
+            loop {
+                // After a failure or a change of servers no batch is begun, and those on the way are waited for.
+                while !is_other
+                    && failed.is_none()
+                    && !rest.is_empty()
+                    && in_flight.len() < self.batches_at_once()
+                {
+                    let (batch, later) = rest.split_at(size.min(rest.len()));
+                    rest = later;
+                    in_flight.push(self.delete_batch(script, first_keys, batch, args));
                 }
+                let Some(batch) = in_flight.next().await else {
+                    break;
+                };
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(error) => {
+                        failed = failed.or(Some(error));
+                        continue;
+                    }
+                };
+                size = batch.next_size;
+                count += batch.count;
+                if batch.lineage != lineage {
+                    seen_in = Some(batch.lineage);
+                    is_other = true;
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            if is_other {
+                seen.clear();
+                changes += 1;
             }
         }
         Err(unsettled())
+    }
+
+    /// Deletes some members.
+    async fn delete_batch(
+        &self,
+        script: &Script,
+        first_keys: &[&str],
+        members: &[String],
+        args: &[&[u8]],
+    ) -> Result<DeletedBatch, Error> {
+        let mut keys = first_keys.to_vec();
+        keys.extend(members.iter().map(String::as_str));
+        let begun = Instant::now();
+        let (answer, asked) = self.call_counting(script, &keys, args).await?;
+        let next_size = match (begun.elapsed() > SLOW, asked) {
+            (true, _) => (members.len() / 2).max(SMALLEST_BATCH),
+            (false, 0) => (2 * members.len()).clamp(SMALLEST_BATCH, BATCH),
+            (false, _) => TOLD_BATCH,
+        };
+        let (count, lineage) = deleted(answer)?;
+        Ok(DeletedBatch {
+            count,
+            lineage,
+            next_size,
+        })
+    }
+
+    /// How many batches are on the way at once. A write that waits for replicas takes one of the places for such writes,
+    /// and a call takes no more than one.
+    fn batches_at_once(&self) -> usize {
+        if self.link.waits_for_replicas() {
+            1
+        } else {
+            WINDOW
+        }
     }
 }

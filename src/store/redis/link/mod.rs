@@ -138,6 +138,12 @@ impl Link {
         self.patience
     }
 
+    /// Whether each write waits until replicas have it.
+    #[must_use]
+    pub fn waits_for_replicas(&self) -> bool {
+        self.shared.replicas.is_some()
+    }
+
     /// Returns the topology, which knows where the primaries are.
     #[must_use]
     pub fn topology(&self) -> &Topology {

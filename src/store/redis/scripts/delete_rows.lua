@@ -10,20 +10,26 @@ listen(3)
 local lineage = data_lineage()
 local index, prefix, user = KEYS[1], ARGV[1], ARGV[2]
 local rows = prefix .. 'upstream:'
--- The user's rows, and the keys of those that a session's index has, by this index.
+-- The user's rows, and those that a session's index has, by this index: mostly one, and otherwise a list.
 local own, by_index, indexes = {}, {}, {}
+local first = #rows + 1
 for i = 3, #KEYS do
   local key = KEYS[i]
   local version, of = look(key)
   if version and (of == user or is_anyones(version, of)) then
     own[#own + 1] = key
-    local session = string.match(key, '^([^:]*):', #rows + 1)
-    local session_index = session and rows .. 'idx:' .. session
-    if session_index and by_index[session_index] then
-      table.insert(by_index[session_index], key)
-    elseif session_index then
-      by_index[session_index] = { key }
-      indexes[#indexes + 1] = session_index
+    local colon = string.find(key, ':', first, true)
+    if colon then
+      local session_index = rows .. 'idx:' .. string.sub(key, first, colon - 1)
+      local others = by_index[session_index]
+      if not others then
+        by_index[session_index] = key
+        indexes[#indexes + 1] = session_index
+      elseif type(others) == 'string' then
+        by_index[session_index] = { others, key }
+      else
+        others[#others + 1] = key
+      end
     end
   end
 end
@@ -33,8 +39,13 @@ ensure_local(indexes)
 local grace = is_grace(KEYS[2], prefix)
 if #own > 0 then redis.call('DEL', unpack(own)) end
 for _, session_index in ipairs(indexes) do
-  -- Its expiry comes below.
-  index_remove(session_index, by_index[session_index], prefix, true)
+  -- Its expiry comes below. If it isn't a set, it has no member to remove.
+  local members = by_index[session_index]
+  if type(members) == 'string' then
+    redis.pcall('SREM', session_index, members)
+  else
+    redis.pcall('SREM', session_index, unpack(members))
+  end
 end
 -- Mostly nothing is left of the sessions.
 if #indexes > 0 and redis.pcall('EXISTS', unpack(indexes)) ~= 0 then

@@ -78,6 +78,8 @@ pub struct Batch {
     pub candidates: Vec<Candidate>,
     /// Keys that can't be candidates.
     pub without_id: Vec<KeyWithoutId>,
+    /// The users' indexes among the keys, if the grace period began at the beginning of the search.
+    pub user_indexes: Vec<String>,
     /// How many keys of the tenant were looked at so far.
     pub scanned: u64,
     /// Which part of the database was looked at so far, 0 to 1.
@@ -98,6 +100,7 @@ pub struct Finder<'a> {
     seen: Seen,
     candidates: Vec<Candidate>,
     without_id: Vec<KeyWithoutId>,
+    user_indexes: Vec<String>,
     scanned: u64,
     grace_period: bool,
     has_data: bool,
@@ -127,6 +130,7 @@ impl<'a> Finder<'a> {
             seen: Seen::default(),
             candidates: Vec::new(),
             without_id: Vec::new(),
+            user_indexes: Vec::new(),
             scanned: 0,
             grace_period: Notes::read(link, keys).await?.is_marked,
             has_data: false,
@@ -156,6 +160,7 @@ impl<'a> Finder<'a> {
         Ok(Some(Batch {
             candidates: mem::replace(&mut self.candidates, rest),
             without_id: mem::take(&mut self.without_id),
+            user_indexes: mem::take(&mut self.user_indexes),
             scanned: self.scanned,
             done: self.scan.done(),
             grace_period: self.grace_period,
@@ -175,6 +180,13 @@ impl<'a> Finder<'a> {
             };
         if begins {
             self.begin_grace_period().await?;
+        }
+        if self.apply
+            && self.grace_start == GraceStart::AtOnce
+            && let Ok(name) = str::from_utf8(key)
+            && self.keys.parse_user_index(name).is_some()
+        {
+            self.user_indexes.push(name.to_owned());
         }
         let Some(found) = self.older.find(key) else {
             return Ok(());

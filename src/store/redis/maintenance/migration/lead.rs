@@ -8,18 +8,12 @@ use super::{
     Migration,
     completed::{CompletedMigration, Remembered},
     find::GraceStart,
+    indexes::Expiry,
     pass::Pass,
     progress::{MigrationProgress, Progress},
     report::Report,
 };
-use crate::store::{
-    Error,
-    redis::{
-        link::{Effect, topology::ServerSet},
-        maintenance::{lease::Lease, repeated, rounds::Rounds, scan::Scan},
-        scripts::Call,
-    },
-};
+use crate::store::{Error, redis::maintenance::lease::Lease};
 
 /// What a broker leads for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,9 +123,14 @@ impl Migration {
             Purpose::Migrate | Purpose::BeginGrace => false,
             Purpose::Finish { allow_unmigrated } => allow_unmigrated || report.is_complete(),
         };
-        // Indexes that were written before the period began have an end.
-        if pass.grace_start != GraceStart::Never && report.grace_period && !finish {
-            self.settle_indexes().await?;
+        // Indexes that were written before the period began have an end. A pass at whose beginning it began has settled
+        // them.
+        let may_have_begun = match pass.grace_start {
+            GraceStart::Never | GraceStart::AtOnce => false,
+            GraceStart::WithData | GraceStart::WithOthersData => true,
+        };
+        if may_have_begun && report.grace_period && !finish {
+            self.settle_indexes(Expiry::None).await?;
         }
         let mut record = remembered.record;
         if finish || report.is_complete() {
@@ -158,7 +157,7 @@ impl Migration {
         self.rely_on(record);
         // While there was no record, users' indexes had no end.
         if finish || is_lost && !report.grace_period {
-            self.settle_indexes().await?;
+            self.settle_indexes(Expiry::OfRows).await?;
         }
         report.log();
         Ok(Worked::Done(report))
@@ -183,35 +182,6 @@ impl Migration {
 
     pub(super) async fn take_lease(&self, key: String) -> Result<Option<Lease>, Error> {
         Lease::take(&self.link, &self.scripts, key, self.lease, &self.given_up).await
-    }
-
-    /// Gives the users' indexes the expiry that they have by the grace period: none while it is open.
-    async fn settle_indexes(&self) -> Result<(), Error> {
-        let mut rounds = Rounds::new(&self.link);
-        loop {
-            let server_set = rounds.begin().await?;
-            let outcome = self.settle_indexes_on(server_set).await;
-            if rounds.end(outcome).await?.is_some() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn settle_indexes_on(&self, server_set: ServerSet) -> Result<(), Error> {
-        let grace = self.keys.grace();
-        let mut scan = Scan::new(&self.link, server_set, self.keys.user_index_pattern());
-        while let Some(page) = scan.page().await? {
-            let indexes = page.iter().filter_map(|key| str::from_utf8(key).ok());
-            let calls: Vec<_> = indexes
-                .map(|index| Call {
-                    script: &self.scripts.settle_index,
-                    keys: vec![index, &grace],
-                    args: vec![self.keys.prefix().as_bytes()],
-                })
-                .collect();
-            repeated::call_each(&self.link, &calls, Effect::Writes).await?;
-        }
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     LegacyMapping, Migration,
     completed::Remembered,
     find::{Batch, Finder, GraceStart},
+    indexes::Expiry,
     progress::{MigrationProgress, Progress},
     report::{Outcome, Reason, Report},
     settle::{Settled, Settler},
@@ -137,6 +138,10 @@ impl<'a> Pass<'a> {
         let mut settled = found
             .map_ok(|mut batch: Batch| async move {
                 let candidates = std::mem::take(&mut batch.candidates);
+                let indexes = batch.user_indexes.iter().map(String::as_str);
+                self.migration
+                    .settle_these_indexes(indexes, Expiry::None)
+                    .await?;
                 Ok::<_, Error>((batch, settler.settle(candidates).await?))
             })
             .try_buffer_unordered(window)
