@@ -140,12 +140,11 @@ async fn a_token_is_revoked() {
     for method in setup.methods() {
         let name = method.name();
         let provider = Provider::new(setup.options(method));
-        let token = setup.server.log_in(name);
-        let revoked = provider
-            .revoke(&secret(&token), TokenHint::RefreshToken)
-            .await;
+        let first = setup.server.log_in(name);
+        let token = tokens(&provider, &first).await.refresh_token.unwrap();
+        let revoked = provider.revoke(&token, TokenHint::RefreshToken).await;
         assert_eq!(revoked, Revocation::Revoked, "{name}");
-        let answer = redeem(&provider, &token).await;
+        let answer = redeem(&provider, token.expose()).await;
         assert!(
             matches!(answer, Answer::Refused { .. }),
             "{name}: {answer:?}"

@@ -10,6 +10,9 @@ import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
+// The library writes notices. What is on stdout is read.
+console.info = console.error;
+
 const [library, certificates] = process.argv.slice(2);
 const { Provider } = await import(pathToFileURL(library));
 const file = (name) => readFileSync(`${certificates}/${name}`);
