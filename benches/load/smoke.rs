@@ -127,7 +127,8 @@ fn problems(report: &Value) -> Vec<String> {
         for (figure, value) in figures {
             let may_be_none = ["cpu", "busy", "wait"].iter().any(|of| figure.contains(of));
             let is_sane = is_sane(value, may_be_none);
-            let has_ratio = may_be_none || figure.contains("redis") || {
+            let may_lack_base = ["cpu", "busy", "waits", "redis"];
+            let has_ratio = may_lack_base.iter().any(|of| figure.contains(of)) || {
                 let is_call = matches!(label("measure"), "closed" | "open");
                 value["ratio"].is_object() == (is_call && label("subject") != "echo")
                     || label("measure") == "growth"

@@ -12,8 +12,10 @@
 //! A dry run goes the same way, with scripts that only look.
 //!
 //! Which broker starts a pass, and when, is in four more files. `lead` lets one broker migrate while the others
-//! wait. `indexes` gives users' indexes the expiry that goes with the grace period. `completed` is what Redis remembers of a migration, and `relied` notices that it forgot. `stragglers` looks for
+//! wait. `completed` is what Redis remembers of a migration, and `relied` notices that it forgot. `stragglers` looks for
 //! what old replicas write during the grace period.
+//!
+//! `indexes` gives users' indexes the expiry that goes with the grace period.
 
 mod completed;
 mod find;
