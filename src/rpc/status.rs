@@ -100,6 +100,20 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::Migrating => (Code::Unavailable, ErrorReason::Migrating),
         Error::Overloaded => (Code::ResourceExhausted, ErrorReason::Overloaded),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
+        Error::NoRefreshToken => (Code::FailedPrecondition, ErrorReason::NoRefreshToken),
+        Error::NotRefreshable => (Code::FailedPrecondition, ErrorReason::NotRefreshable),
+        Error::RefreshTokenRedeemed => {
+            (Code::FailedPrecondition, ErrorReason::RefreshTokenRedeemed)
+        }
+        Error::ReauthRequired(_) => (Code::FailedPrecondition, ErrorReason::ReauthRequired),
+        Error::ProviderNotConfigured => {
+            (Code::FailedPrecondition, ErrorReason::ProviderNotConfigured)
+        }
+        Error::ProviderChanged => (Code::FailedPrecondition, ErrorReason::ProviderChanged),
+        Error::ProviderMisconfigured(_) => {
+            (Code::FailedPrecondition, ErrorReason::ProviderMisconfigured)
+        }
+        Error::ProviderUnavailable { .. } => (Code::Unavailable, ErrorReason::ProviderUnavailable),
     }
 }
 
@@ -112,8 +126,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        error::{StoreFailure, Unreadable, Violations},
+        error::{ProviderFailure, StoreFailure, Unreadable, Violations},
         proto::v1::FILE_DESCRIPTOR_SET,
+        types::ReauthReason,
     };
 
     /// Returns an error of the variant after that of `error`, so that the compiler asks for each new variant.
@@ -139,7 +154,18 @@ mod tests {
             Error::NotDurable(_) => Error::Migrating,
             Error::Migrating => Error::Overloaded,
             Error::Overloaded => Error::DeadlineExceeded,
-            Error::DeadlineExceeded => return None,
+            Error::DeadlineExceeded => Error::NoRefreshToken,
+            Error::NoRefreshToken => Error::NotRefreshable,
+            Error::NotRefreshable => Error::RefreshTokenRedeemed,
+            Error::RefreshTokenRedeemed => Error::ReauthRequired(ReauthReason::Refused),
+            Error::ReauthRequired(_) => Error::ProviderNotConfigured,
+            Error::ProviderNotConfigured => Error::ProviderChanged,
+            Error::ProviderChanged => Error::ProviderMisconfigured(ProviderFailure(String::new())),
+            Error::ProviderMisconfigured(_) => Error::ProviderUnavailable {
+                failure: ProviderFailure(String::new()),
+                retry_after: None,
+            },
+            Error::ProviderUnavailable { .. } => return None,
         })
     }
 

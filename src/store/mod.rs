@@ -15,6 +15,7 @@ mod error;
 mod memory;
 mod observed;
 mod outstanding;
+mod records;
 pub mod redis;
 mod repeat;
 mod shared;
@@ -26,6 +27,7 @@ pub use self::{
     memory::MemoryStore,
     observed::{Figures, Observed, Observer, Operation, Tally},
     outstanding::Outstanding,
+    records::{Change, RECORD_OUTLIVES_ROW, Records, RowChange, Seen},
     repeat::{Attempts, until_known},
 };
 use crate::{
@@ -211,6 +213,8 @@ pub enum PutOutcome {
     SourceChanged,
     /// Nothing was written: the session already has [`Put::max_providers`] rows.
     TooManyProviders,
+    /// Nothing was written: the record says that the row's refresh token was redeemed already.
+    Redeemed,
 }
 
 /// The outcome of [`Store::delete`].

@@ -4,8 +4,10 @@
 //! An operation that needs more than a few lines has a file of its own: `store`, `carry_forward`, `listing`.
 //! The others are here.
 
+mod access;
 mod binding;
 mod carry_forward;
+mod coordination;
 mod lifetime;
 mod limits;
 mod listing;
@@ -18,7 +20,9 @@ use std::{
     time::Duration,
 };
 
+pub use access::{SessionAccessTokens, Wanted};
 pub use binding::Binding;
+pub use coordination::{Begun, Completed, Outcome};
 pub use limits::Limits;
 pub use listing::{Page, UserSession};
 pub use store::{Precondition, StoreTokens};

@@ -145,9 +145,10 @@ impl<S: Store> Tokens<S> {
             PutOutcome::SourceChanged => {
                 source.is_some_and(|(_, version)| !version.may_come_back())
             }
-            PutOutcome::Exists | PutOutcome::VersionMismatch | PutOutcome::TooManyProviders => {
-                false
-            }
+            PutOutcome::Exists
+            | PutOutcome::VersionMismatch
+            | PutOutcome::TooManyProviders
+            | PutOutcome::Redeemed => false,
         };
         let again = || self.store.put(again);
         let write = self.store.put(put);
@@ -160,6 +161,7 @@ impl<S: Store> Tokens<S> {
     fn refusal(&self, outcome: PutOutcome) -> Error {
         match outcome {
             PutOutcome::Exists => Error::RowExists,
+            PutOutcome::Redeemed => Error::RefreshTokenRedeemed,
             PutOutcome::TooManyProviders => Error::TooManyProviders {
                 limit: self.rules.limits.providers,
             },
