@@ -15,5 +15,6 @@ pub mod lost_answers;
 pub mod model;
 pub mod races;
 pub mod read;
+pub mod records;
 pub mod store;
 pub mod users;
