@@ -8,7 +8,6 @@ mod access;
 mod binding;
 mod carry_forward;
 mod coordination;
-mod lifetime;
 mod limits;
 mod listing;
 mod page_token;

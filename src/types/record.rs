@@ -106,6 +106,13 @@ impl Entry {
         attempt.map(|attempt| attempt.state)
     }
 
+    /// Returns the attempt that is redeeming the token now, as far as is known.
+    #[must_use]
+    pub fn running(&self) -> Option<AttemptId> {
+        let holder = self.holder.filter(|_| self.state == EntryState::Open)?;
+        (self.attempt(holder) == Some(AttemptState::Running)).then_some(holder)
+    }
+
     /// Returns how many attempts may have redeemed the token.
     #[must_use]
     pub fn unresolved(&self) -> usize {
