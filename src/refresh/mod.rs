@@ -4,7 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`provider`] | one provider: its settings, and the calls to its endpoints. Knows no store and no other broker |
-//! | [`breaker`], [`gate`], [`providers`] | what keeps a process from calling a provider too often |
+//! | [`breaker`], [`gate`], [`Providers`] | what keeps a process from calling a provider too often |
 //! | [`rules`] | what an attempt may do, and what becomes of the record that all brokers share: no clock, no store, no network |
 //! | `decide` | what that means for the row and for who asked |
 //! | `redeem`, `attempt` | the driver: looks, decides, sends, and writes until it is written |
@@ -23,7 +23,7 @@ pub mod gate;
 mod lease;
 mod merge;
 pub mod provider;
-pub mod providers;
+mod providers;
 mod redeem;
 pub mod rules;
 mod subject;
@@ -38,10 +38,10 @@ use tokio::{
 pub use self::{
     due::{Due, Terms, due},
     lease::{Begun, Completed, Completion, Outcome},
+    providers::{Configured, Providers},
 };
 use self::{
     flights::{End, Flights, Progress},
-    providers::{Configured, Providers},
     redeem::Refresh,
 };
 use crate::{

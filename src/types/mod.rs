@@ -5,6 +5,7 @@
 
 mod id;
 mod lifetime;
+mod origin;
 mod record;
 mod row;
 mod secret;
@@ -14,6 +15,7 @@ mod version;
 
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
 pub use lifetime::keep_for;
+pub use origin::Origin;
 pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
 };
