@@ -87,8 +87,7 @@ impl<S: Store + Records> Tokens<S> {
             match self.look(&key, &stored, &wanted) {
                 Next::Serve => _ = tokens.tokens.insert(key.provider, stored),
                 next => refreshing.push(async move {
-                    let refreshed =
-                        self.refreshed(&key, stored, next, &wanted, binding, deadline);
+                    let refreshed = self.refreshed(&key, stored, next, &wanted, binding, deadline);
                     let refreshed = refreshed.await;
                     (key.provider, refreshed)
                 }),
@@ -108,7 +107,7 @@ impl<S: Store + Records> Tokens<S> {
         if wanted.rejected_version == Some(stored.version) {
             return Next::Refresh(Why::Rejected);
         }
-        let terms = match self.providers().get(&key.provider) {
+        let terms = match self.rules.providers.get(&key.provider) {
             Some(configured) => configured.terms(),
             None => Terms::default(),
         };
@@ -143,9 +142,9 @@ impl<S: Store + Records> Tokens<S> {
             let refreshing = async {
                 self.is_refreshable(key, &stored.row)?;
                 let is_rejected = why == Why::Rejected;
-                let refreshing =
-                    self.refresher
-                        .refresh(key, stored.version, is_rejected, deadline);
+                let refreshing = self
+                    .refresher
+                    .refresh(key, stored.version, is_rejected, deadline);
                 refreshing.await
             };
             match refreshing.await {
@@ -179,7 +178,7 @@ impl<S: Store + Records> Tokens<S> {
         if !row.refresh_token_is_live(UnixTime::now()) {
             return Err(Error::ReauthRequired(ReauthReason::Refused));
         }
-        let configured = self.providers().get(&key.provider);
+        let configured = self.rules.providers.get(&key.provider);
         let configured = configured.ok_or(Error::ProviderNotConfigured)?;
         if !configured.accepts(row.origin.as_ref()) {
             return Err(Error::ProviderChanged);
