@@ -1,11 +1,11 @@
 //! Storing a row.
 
-use super::{Tokens, carry_forward::Source, lifetime};
+use super::{Tokens, carry_forward::Source};
 use crate::{
     error::Error,
     refresh::Configured,
     store::{self, Attempts, Condition, Put, PutOutcome, Store, until_known},
-    types::{Row, RowKey, UnixTime, Version},
+    types::{Row, RowKey, UnixTime, Version, keep_for},
 };
 
 /// What must be true for a row to be stored.
@@ -131,7 +131,7 @@ impl<S: Store> Tokens<S> {
             key,
             row,
             version,
-            keep_for: lifetime::keep_for(row, now, self.rules.refresh_lifetime_at(&key.provider)),
+            keep_for: keep_for(row, now, self.rules.refresh_lifetime_at(&key.provider)),
             condition,
             source,
             max_providers: self.rules.limits.providers,
