@@ -1,0 +1,6 @@
+//! Refresh: one redemption, whatever happens (guarantees, section 6).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod brokers;
+mod failpoints;
+mod sharing;
