@@ -7,6 +7,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::waits;
+
 /// How long a caller is asked to wait when all places are taken.
 const WHEN_FULL: Duration = Duration::from_millis(100);
 
@@ -50,11 +52,12 @@ impl Gate {
         Ok(Place(place))
     }
 
-    /// Asks to wait. Returns `None` if too many wait already.
+    /// Asks to wait, for the call whose task this is. Returns `None` if too many wait already, for this provider or
+    /// [at all](waits).
     #[must_use]
     pub fn wait(&self) -> Option<Waiter> {
-        let waiter = Arc::clone(&self.waiters).try_acquire_owned();
-        waiter.ok().map(Waiter)
+        let waiter = Arc::clone(&self.waiters).try_acquire_owned().ok()?;
+        waits::may_wait().then_some(Waiter(waiter))
     }
 }
 
@@ -116,6 +119,23 @@ mod tests {
         assert_eq!(begun, 4 + 15);
         let wait = gate.enter(start + Duration::from_millis(3900)).unwrap_err();
         assert!(wait <= Duration::from_millis(250), "{wait:?}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_may_not_wait_takes_no_place() {
+        struct Call(bool);
+        impl waits::Waits for Call {
+            fn may_wait(&self) -> bool {
+                self.0
+            }
+        }
+        let gate = Gate::new(1, 1, 1, Instant::now());
+        let waits = async |may| {
+            let call = Arc::new(Call(may));
+            waits::for_call(call, async { gate.wait() }).await.is_some()
+        };
+        assert!(!waits(false).await);
+        assert!(waits(true).await);
     }
 
     #[test]

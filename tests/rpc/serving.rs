@@ -5,7 +5,9 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
     config::ServerOptions,
-    proto::v1::{self, token_broker_client::TokenBrokerClient},
+    proto::v1::{
+        self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
+    },
     server::Server,
     store::{FullStore, MemoryStore},
     types::Tenant,
@@ -112,6 +114,11 @@ impl Serving {
         .await;
         client = client.max_decoding_message_size(4 * 1024 * 1024);
         client
+    }
+
+    /// Returns a client of `AccessTokens`.
+    pub async fn access_tokens(&self) -> AccessTokensClient<Channel> {
+        AccessTokensClient::new(self.channel().await)
     }
 }
 
