@@ -72,6 +72,7 @@ pub const RPCS: [Rpc; 12] = [
             "provider",
             "attempt_id",
             "refresh_token_sha256",
+            "version",
             "outcome",
         ],
     ),
@@ -131,6 +132,7 @@ pub async fn every_call(channel: Channel) -> [(&'static str, Answer); 12] {
         provider: provider(),
         attempt_id: attempt_id(),
         refresh_token_sha256: refresh_token_sha256(),
+        version: 1,
         outcome: Some(Outcome::Unknown(true)),
     };
     [

@@ -194,6 +194,7 @@ async fn complete_refresh_names_the_field() {
         provider: "p".to_owned(),
         attempt_id: vec![7; 16],
         refresh_token_sha256: vec![7; 32],
+        version: 7,
         outcome: Some(Outcome::NotSent(v1::RefreshNotSent { retry_after: None })),
     };
     let mut table = Table::of(complete)
@@ -215,6 +216,9 @@ async fn complete_refresh_names_the_field() {
         table = table.bad("refresh_token_sha256", move |request| {
             request.refresh_token_sha256.clone_from(&bad);
         });
+    }
+    for bad in [0, 1 << 53] {
+        table = table.bad("version", move |request| request.version = bad);
     }
     for bad in BAD_SPANS {
         table = table

@@ -10,7 +10,7 @@ use crate::{
     },
     refresh::provider::TokenAnswer,
     rpc::{fields::Fields, values},
-    tokens::{Begun, Completed, Outcome},
+    tokens::{Begun, Completed, Completion, Outcome},
     types::{AttemptId, ProviderName, ReauthReason, RowKey, Secret, TokenHash, UnixTime, Version},
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Begin {
 }
 
 /// The refresh token of a row, and the attempt to redeem it.
-pub(super) struct Redemption {
+pub(super) struct Renew {
     pub(super) key: RowKey,
     pub(super) token: TokenHash,
     pub(super) attempt: AttemptId,
@@ -44,35 +44,36 @@ pub(super) fn begin(message: v1::BeginRefreshRequest) -> Result<Begin, Error> {
     }))
 }
 
-pub(super) fn renew(message: v1::RenewRefreshRequest) -> Result<Redemption, Error> {
+pub(super) fn renew(message: v1::RenewRefreshRequest) -> Result<Renew, Error> {
     let mut fields = Fields::default();
     let key = fields.key(message.session_id, message.provider);
     let attempt = attempt(&mut fields, &message.attempt_id);
     let token = token_hash(&mut fields, &message.refresh_token_sha256);
-    fields.finish(redemption(key, token, attempt))
+    let parsed = key.zip(token).zip(attempt);
+    fields.finish(parsed.map(|((key, token), attempt)| Renew {
+        key,
+        token,
+        attempt,
+    }))
 }
 
-pub(super) fn complete(
-    message: v1::CompleteRefreshRequest,
-) -> Result<(Redemption, Outcome), Error> {
+pub(super) fn complete(message: v1::CompleteRefreshRequest) -> Result<(RowKey, Completion), Error> {
     let mut fields = Fields::default();
     let key = fields.key(message.session_id, message.provider);
     let attempt = attempt(&mut fields, &message.attempt_id);
     let token = token_hash(&mut fields, &message.refresh_token_sha256);
+    let version = fields.version("version", message.version);
     let outcome = outcome(&mut fields, message.outcome);
-    fields.finish(redemption(key, token, attempt).zip(outcome))
-}
-
-fn redemption(
-    key: Option<RowKey>,
-    token: Option<TokenHash>,
-    attempt: Option<AttemptId>,
-) -> Option<Redemption> {
-    Some(Redemption {
-        key: key?,
-        token: token?,
-        attempt: attempt?,
-    })
+    let completion = || {
+        Some(Completion {
+            attempt: attempt?,
+            token: token?,
+            version: version?,
+            outcome: outcome?,
+        })
+    };
+    let completion = completion();
+    fields.finish(key.zip(completion))
 }
 
 fn attempt(fields: &mut Fields, bytes: &[u8]) -> Option<AttemptId> {
@@ -193,7 +194,7 @@ pub(super) fn completed(
     let outcome = match completed {
         Completed::Row(stored) => Some(Told::Entry(entry(stored, provider, UnixTime::now()))),
         Completed::ReauthRequired(reason) => Some(Told::ReauthRequired(reauth(reason))),
-        Completed::Noted => None,
+        Completed::Gone => None,
     };
     v1::CompleteRefreshResponse { outcome }
 }

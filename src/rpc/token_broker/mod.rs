@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use self::{
-    coordination::{Begin, Redemption},
+    coordination::{Begin, Renew},
     request::{Delete, Get, GetAll, GetLatestForUser, ListUserSessions},
 };
 use super::{
@@ -174,7 +174,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         request: Request<v1::RenewRefreshRequest>,
     ) -> Result<Response<v1::RenewRefreshResponse>, Status> {
         let handle = |_: Call, message| async move {
-            let Redemption {
+            let Renew {
                 key,
                 token,
                 attempt,
@@ -190,16 +190,8 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         request: Request<v1::CompleteRefreshRequest>,
     ) -> Result<Response<v1::CompleteRefreshResponse>, Status> {
         let handle = |_: Call, message| async move {
-            let (redemption, outcome) = coordination::complete(message)?;
-            let Redemption {
-                key,
-                token,
-                attempt,
-            } = redemption;
-            let completed = self
-                .tokens
-                .complete_refresh(&key, token, attempt, outcome)
-                .await?;
+            let (key, completion) = coordination::complete(message)?;
+            let completed = self.tokens.complete_refresh(&key, completion).await?;
             Ok(coordination::completed(completed, key.provider))
         };
         unary(request, handle).await
