@@ -69,7 +69,7 @@ impl fmt::Display for Violations {
 }
 
 /// Why a call fails.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The request is malformed; each violation names a field.
     #[error("{0}")]

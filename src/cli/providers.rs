@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     config::{Config, listed_presets},
-    refresh::provider::{Endpoint, Provider, Trial, Verdict},
+    refresh::provider::{Endpoint, Trial, Verdict},
+    types::ProviderName,
 };
 
 /// The options of `providers`.
@@ -46,7 +47,7 @@ struct TestArgs {
 pub(super) fn run(args: &ProvidersArgs) -> u8 {
     match &args.action {
         None => list(&args.configured),
-        Some(Action::Test(args)) => configured(&args.configured, |config| test(args, config)),
+        Some(Action::Test(args)) => configured(&args.configured, |config| test(args, &config)),
     }
 }
 
@@ -65,9 +66,9 @@ fn list(args: &Configured) -> u8 {
     }
 }
 
-fn test(args: &TestArgs, config: Config) -> u8 {
-    let mut all = config.providers.into_iter();
-    let Some(options) = all.find(|options| options.name.as_str() == args.name) else {
+fn test(args: &TestArgs, config: &Config) -> u8 {
+    let name = ProviderName::new(&*args.name).ok();
+    let Some(found) = name.and_then(|name| config.rules.providers.get(&name)) else {
         complain("no provider of this name is configured");
         return USAGE;
     };
@@ -78,8 +79,7 @@ fn test(args: &TestArgs, config: Config) -> u8 {
             return FAILED;
         }
     };
-    let provider = Provider::new(options);
-    let trial = runtime.block_on(provider.try_out(args.with_made_up_token));
+    let trial = runtime.block_on(found.provider.try_out(args.with_made_up_token));
     match print(&report(&trial)) {
         DONE => verdict(&trial.verdict),
         code => code,

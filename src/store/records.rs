@@ -19,9 +19,14 @@ pub trait Records: Send + Sync + 'static {
     fn look(&self, key: &RowKey) -> impl Future<Output = Result<Seen, Error>> + Send;
 
     /// Writes a record, and a row if `change` has one, if neither has changed since they were `seen`. Returns whether
-    /// they are written. It always writes something, so that who waits for replicas waits for what was seen, too.
+    /// they are written.
     ///
-    /// A repeated call after a lost answer writes nothing: the first one changed what was seen.
+    /// A call whose answer was lost may be repeated: if the first one was done, the second one writes neither, because
+    /// what was seen has changed. Where writes wait for replicas, a call that is answered waits for what was seen as well.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`] also if `change` has a row, and there was none that could be read: no change brings
+    /// one back.
     fn change(
         &self,
         key: &RowKey,
@@ -31,7 +36,7 @@ pub trait Records: Send + Sync + 'static {
 
     /// Returns a future that is ready when the end of `attempt` is announced, here or on another broker. It may also be
     /// ready without a reason. It may miss the end if it was announced before this call, or if the connection to the
-    /// store breaks: who waits has to look again before it waits, and from time to time.
+    /// store breaks. So who waits calls this, then looks, then waits, and looks again from time to time.
     fn ended(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static;
 }
 
@@ -44,8 +49,8 @@ pub struct Seen {
     pub record: Record,
     /// The time of the store's clock at that instant.
     pub at: StoreTime,
-    /// What tells whether the row or the record has changed since.
-    pub(super) stamp: Stamp,
+    /// What tells whether the row or the record has changed since. Only the store that made it knows what it means.
+    pub stamp: Stamp,
 }
 
 impl Seen {
@@ -58,11 +63,12 @@ impl Seen {
 
 /// What tells whether a row or its record has changed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stamp {
-    /// The bytes of the row, where the store keeps rows as bytes.
-    pub(super) bytes: Option<SecretBytes>,
+pub struct Stamp {
+    /// The bytes of the row, where the store keeps rows as bytes. `None` if there is no row, or nothing that a string
+    /// could be.
+    pub row: Option<SecretBytes>,
     /// A number that the record gets with each change. 0: there was no record.
-    pub(super) record: u64,
+    pub record: u64,
 }
 
 /// A change of a record.
@@ -85,8 +91,10 @@ pub struct RowChange<'a> {
     pub keep_for: Option<Option<Duration>>,
 }
 
-/// The number of a record that was changed.
-#[must_use]
-pub(super) fn drawn() -> u64 {
-    Version::random().number()
+impl Stamp {
+    /// Draws the number of a record that is changed. It never comes back.
+    #[must_use]
+    pub fn drawn() -> u64 {
+        Version::random().number()
+    }
 }

@@ -8,17 +8,13 @@ mod access;
 mod binding;
 mod carry_forward;
 mod coordination;
-mod lifetime;
 mod limits;
 mod listing;
 mod page_token;
 mod store;
 mod user_rows;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 pub use access::{SessionAccessTokens, Wanted};
 pub use binding::Binding;
@@ -30,6 +26,7 @@ use user_rows::UserRows;
 
 use crate::{
     error::{Error, Unreadable},
+    refresh::{Configured, Providers},
     store::{DeleteOutcome, Error as StoreError, Identities, Store, until_known},
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
@@ -46,8 +43,8 @@ pub struct Rules {
     pub limits: Limits,
     /// How long a refresh token is assumed to live if the provider doesn't say.
     pub refresh_lifetime: Duration,
-    /// Providers that rotate refresh tokens. Two sessions must not hold the same token of such a provider.
-    pub rotating_providers: HashSet<ProviderName>,
+    /// The providers that are configured.
+    pub providers: Providers,
     /// How long a call tries to find out what became of a write whose answer was lost.
     pub patience: Duration,
     /// How long a call tries to carry a refresh token forward while other callers keep changing the row.
@@ -57,6 +54,15 @@ pub struct Rules {
 impl Rules {
     /// The usual [`Rules::persistence`]. It lets a login through a crowd of others on the same row.
     pub const PERSISTENCE: Duration = Duration::from_secs(5);
+
+    /// Returns how long a refresh token of this provider is assumed to live if the provider doesn't say.
+    #[must_use]
+    pub fn refresh_lifetime_at(&self, provider: &ProviderName) -> Duration {
+        let configured = self.providers.get(provider);
+        configured
+            .and_then(Configured::refresh_lifetime)
+            .unwrap_or(self.refresh_lifetime)
+    }
 }
 
 /// The tokens of one tenant, with the operations of the `TokenBroker` service (guarantees, section 2.1).

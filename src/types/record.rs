@@ -34,6 +34,13 @@ impl Record {
         self.entries.iter().find(|entry| entry.token == token)
     }
 
+    /// Whether a refresh token is known to be redeemed, so that no row may hold it any more.
+    #[must_use]
+    pub fn is_redeemed(&self, token: TokenHash) -> bool {
+        let entry = self.entry(token);
+        entry.is_some_and(|entry| entry.state.is_redeemed())
+    }
+
     /// Returns the entry of a refresh token, which is a free one if the record had none. To make room, the oldest
     /// entries that are resolved go.
     pub fn entry_mut(&mut self, token: TokenHash) -> &mut Entry {
@@ -106,6 +113,13 @@ impl Entry {
         attempt.map(|attempt| attempt.state)
     }
 
+    /// Returns the attempt that is redeeming the token now, as far as is known.
+    #[must_use]
+    pub fn running(&self) -> Option<AttemptId> {
+        let holder = self.holder.filter(|_| self.state == EntryState::Open)?;
+        (self.attempt(holder) == Some(AttemptState::Running)).then_some(holder)
+    }
+
     /// Returns how many attempts may have redeemed the token.
     #[must_use]
     pub fn unresolved(&self) -> usize {
@@ -130,6 +144,14 @@ pub enum EntryState {
     },
     /// It may have been redeemed, and nobody has the answer.
     InDoubt,
+}
+
+impl EntryState {
+    /// Whether the token is known to be redeemed. The provider redeemed it as well if it answered about another user.
+    #[must_use]
+    pub fn is_redeemed(self) -> bool {
+        matches!(self, Self::Redeemed(_) | Self::Refused { for_good: true })
+    }
 }
 
 /// What a refresh token was redeemed for.

@@ -17,6 +17,7 @@ pub mod link;
 pub mod oidc_provider;
 pub mod old_rows;
 pub mod partition;
+pub mod provider;
 pub mod redis_server;
 pub mod redis_tenant;
 pub mod replica;

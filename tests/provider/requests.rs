@@ -1,6 +1,6 @@
 //! What is sent.
 
-use token_broker::refresh::provider::Origin;
+use token_broker::types::Origin;
 
 use crate::setup::{options_at, redeem, server, tokens};
 

@@ -7,7 +7,8 @@ use crate::{
         syntax::{boolean, choice, file, number, parsed, span, span_from, span_or_none, text},
         value::{Form, Value},
     },
-    refresh::provider::{Algorithm, Endpoint, Origin, Replay},
+    refresh::provider::{Algorithm, Endpoint, Replay},
+    types::Origin,
 };
 
 /// How the client shows who it is, by the names of OpenID Connect's registry.

@@ -43,8 +43,8 @@ pub use self::{
     credentials::SecretSource,
     endpoint::Endpoint,
     options::{
-        Algorithm, Authentication, ClientCertificate, Codes, Endpoints, Origin, ProviderOptions,
-        Replay, Rotation,
+        Algorithm, Authentication, ClientCertificate, Codes, Endpoints, ProviderOptions, Replay,
+        Rotation,
     },
     redemption::{PrepareError, Prepared},
     revocation::{Revocation, TokenHint},

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{Endpoint, SecretSource};
-use crate::types::ProviderName;
+use crate::types::{Origin, ProviderName};
 
 /// The settings of a provider. They are valid together.
 #[derive(Clone, Debug)]
@@ -184,15 +184,6 @@ pub struct Codes {
     pub refused: BTreeSet<String>,
     /// Codes that say that the client is at fault.
     pub our_fault: BTreeSet<String>,
-}
-
-/// Where refresh tokens were obtained: an issuer or token endpoint, and a client there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The issuer, or the token endpoint where no issuer is configured.
-    pub server: String,
-    /// The id of the client.
-    pub client_id: String,
 }
 
 impl ProviderOptions {

@@ -34,6 +34,7 @@ pub(super) fn tokens(fields: &mut Fields, tokens: Option<v1::UpstreamTokens>) ->
         client_id: fields.optional("tokens.client_id", tokens.client_id, ClientId::new),
         updated_at: None,
         reauth: None,
+        origin: None,
     };
     check(fields, &row);
     Some(row)
