@@ -11,7 +11,7 @@
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
 //! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `error`, `types` |
-//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, what a provider answered and whether a call may wait |
+//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
 //! | [`refresh`] | what refreshing tokens needs of a provider: settings, token and revocation requests, what answers mean; breaker and limits | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |

@@ -68,9 +68,14 @@ const WALLS: &[Wall] = &[
     wall("tokens", REDIS),
     wall("rpc", "store::memory"),
     wall("tokens", "store::memory"),
-    // Callers may tell what a provider answered, and the gate asks whether a call may wait. Refreshing is the domain's.
+    // Callers may redeem tokens themselves, and tell what the provider answered; and the gate asks whether a call may wait.
+    // Refreshing is the domain's.
     Wall {
-        except: &["refresh::provider::answer", "refresh::waits"],
+        except: &[
+            "refresh::lease",
+            "refresh::provider::answer",
+            "refresh::waits",
+        ],
         ..wall("rpc", "refresh")
     },
     // The trait knows none either. Otherwise a re-export in `store` would hide a backend from the two rules above.

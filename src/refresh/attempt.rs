@@ -146,7 +146,12 @@ impl<S: Records> Attempt<'_, S> {
         let version = Version::random();
         let mut pauses = Pauses::default();
         let would_be = |stored: &StoredRow| StoredRow {
-            row: merge(&stored.row, &tokens.answer, tokens.sent_at, tokens.assumed_life),
+            row: merge(
+                &stored.row,
+                &tokens.answer,
+                tokens.sent_at,
+                tokens.assumed_life,
+            ),
             version,
         };
         let successor = tokens.answer.refresh_token.as_ref();
@@ -262,10 +267,7 @@ impl<S: Records> Attempt<'_, S> {
 
     /// Writes what `rule` makes of the record and the row, until it is written and on enough replicas. The rule does
     /// nothing if it was applied before.
-    async fn note(
-        &self,
-        mut rule: impl FnMut(&mut Record, &Seen) -> Option<StoredRow>,
-    ) -> Noted {
+    async fn note(&self, mut rule: impl FnMut(&mut Record, &Seen) -> Option<StoredRow>) -> Noted {
         let mut pauses = Pauses::default();
         loop {
             if let Ok(seen) = self.store.look(self.key).await {

@@ -9,7 +9,7 @@ use super::rules::{Policy, Take, take};
 use crate::{
     error::Error,
     store::Seen,
-    types::{AttemptId, Record, ReauthReason, Row, Secret, StoredRow, TokenHash, Version},
+    types::{AttemptId, ReauthReason, Record, Row, Secret, StoredRow, TokenHash, Version},
 };
 
 /// What is to be done.

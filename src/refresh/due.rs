@@ -94,22 +94,39 @@ mod tests {
             ..Row::default()
         };
         let min_validity = min_validity.map(Duration::from_secs);
-        due(&row, min_validity, terms, at(OBTAINED + life - left).unwrap())
+        due(
+            &row,
+            min_validity,
+            terms,
+            at(OBTAINED + life - left).unwrap(),
+        )
     }
 
     #[test]
     fn if_the_caller_does_not_say() {
         let when = |life, left| when(life, left, None, Terms::default());
-        assert_eq!([60, 59, 30].map(|left| when(3_600, left)), [Due::No, Due::Soon, Due::Soon]);
-        assert_eq!([29, 1, 0].map(|left| when(3_600, left)), [Due::First, Due::First, Due::Expired]);
+        assert_eq!(
+            [60, 59, 30].map(|left| when(3_600, left)),
+            [Due::No, Due::Soon, Due::Soon]
+        );
+        assert_eq!(
+            [29, 1, 0].map(|left| when(3_600, left)),
+            [Due::First, Due::First, Due::Expired]
+        );
         // A token that lives for 100 s is refreshed first in its last 10.
-        assert_eq!([20, 19, 10, 9].map(|left| when(100, left)), [Due::No, Due::Soon, Due::Soon, Due::First]);
+        assert_eq!(
+            [20, 19, 10, 9].map(|left| when(100, left)),
+            [Due::No, Due::Soon, Due::Soon, Due::First]
+        );
     }
 
     #[test]
     fn a_caller_who_wants_more_than_there_is_causes_one_refresh_in_half_of_a_life() {
         let when = |left| when(1_800, left, Some(3_600), Terms::default());
-        assert_eq!([1_800, 901, 900, 0].map(when), [Due::No, Due::No, Due::First, Due::Expired]);
+        assert_eq!(
+            [1_800, 901, 900, 0].map(when),
+            [Due::No, Due::No, Due::First, Due::Expired]
+        );
     }
 
     #[test]

@@ -183,11 +183,7 @@ impl<S: Records> Refresher<S> {
     /// # Errors
     /// Returns an error if the broker is about to end. The caller has to repeat the call: it has the only copy of the
     /// tokens.
-    pub async fn complete(
-        &self,
-        key: &RowKey,
-        completion: Completion,
-    ) -> Result<Completed, Error> {
+    pub async fn complete(&self, key: &RowKey, completion: Completion) -> Result<Completed, Error> {
         let (shared, key) = (Arc::clone(&self.0), key.clone());
         let noting = async move {
             let refresher = Self(shared);

@@ -146,9 +146,8 @@ mod tests {
     #[test]
     fn a_life_that_no_answer_tells() {
         let assumed = Some(Duration::from_secs(7));
-        let expiry = |row: &Row, assumed| {
-            merge(row, &answer(), at(2_000).unwrap(), assumed).expires_at
-        };
+        let expiry =
+            |row: &Row, assumed| merge(row, &answer(), at(2_000).unwrap(), assumed).expires_at;
         assert_eq!(expiry(&row(), assumed), at(2_600), "that of the row");
         let never = Row {
             expires_at: None,

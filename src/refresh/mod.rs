@@ -175,7 +175,10 @@ impl<S: Records> Refresher<S> {
         let ended = timeout_at(deadline, self.0.flights.ended()).await;
         if ended.is_err() {
             let refreshes = self.0.flights.count();
-            tracing::error!(refreshes, "refreshes whose results can't be stored are lost");
+            tracing::error!(
+                refreshes,
+                "refreshes whose results can't be stored are lost"
+            );
         }
         ended.is_ok()
     }

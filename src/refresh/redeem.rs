@@ -187,7 +187,10 @@ impl<S: Records> Refresh<'_, S> {
                 {
                     return Next::End(End::Failed(error.into()));
                 }
-                let error = wait.running.is_none().then(|| self.configured.failure(wait.span));
+                let error = wait
+                    .running
+                    .is_none()
+                    .then(|| self.configured.failure(wait.span));
                 return Next::Later(wait, error);
             }
             Decision::Verdict(change, reason) => {
@@ -234,7 +237,10 @@ impl<S: Records> Refresh<'_, S> {
                 span: retry_after,
                 running: None,
             };
-            return Err(Next::Later(wait, Some(self.configured.failure(retry_after))));
+            return Err(Next::Later(
+                wait,
+                Some(self.configured.failure(retry_after)),
+            ));
         }
         Ok(self.configured.gate.enter().await)
     }
@@ -253,7 +259,9 @@ impl<S: Records> Refresh<'_, S> {
             PrepareError::Unreachable(why) => unavailable(why.to_string()),
         };
         self.configured.failed(self.key, &error);
-        let token = seen.stored().and_then(|stored| stored.row.refresh_token.as_ref());
+        let token = seen
+            .stored()
+            .and_then(|stored| stored.row.refresh_token.as_ref());
         let Some(token) = token else {
             return Next::Again;
         };
@@ -311,7 +319,8 @@ impl<S: Records> Refresh<'_, S> {
             other => other.into(),
         };
         // Who waits needn't wait until the store works again.
-        self.slot.tell(Progress::Ended(End::Failed(failure.clone())));
+        self.slot
+            .tell(Progress::Ended(End::Failed(failure.clone())));
         self.give_back(maybe_taken, id).await;
         Err(Next::End(End::Failed(failure)))
     }
@@ -405,7 +414,8 @@ impl<S: Records> Refresh<'_, S> {
             }
             Answer::Unknown { why } => {
                 count(&counts.unknown);
-                self.configured.failed(self.key, &unavailable(why.to_string()));
+                self.configured
+                    .failed(self.key, &unavailable(why.to_string()));
                 let provider = &self.key.provider;
                 tracing::warn!(%provider, %why, "it isn't known whether a refresh token was redeemed");
                 attempt.no_answer(back_off).await;

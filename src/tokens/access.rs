@@ -87,8 +87,7 @@ impl<S: Store + Records> Tokens<S> {
             match self.look(&key, &stored, &wanted) {
                 Next::Serve => _ = tokens.tokens.insert(key.provider, stored),
                 next => refreshing.push(async move {
-                    let refreshed =
-                        self.refreshed(&key, stored, next, &wanted, binding, deadline);
+                    let refreshed = self.refreshed(&key, stored, next, &wanted, binding, deadline);
                     let refreshed = refreshed.await;
                     (key.provider, refreshed)
                 }),
@@ -143,9 +142,9 @@ impl<S: Store + Records> Tokens<S> {
             let refreshing = async {
                 self.is_refreshable(key, &stored.row)?;
                 let is_rejected = why == Why::Rejected;
-                let refreshing =
-                    self.refresher
-                        .refresh(key, stored.version, is_rejected, deadline);
+                let refreshing = self
+                    .refresher
+                    .refresh(key, stored.version, is_rejected, deadline);
                 refreshing.await
             };
             match refreshing.await {

@@ -33,7 +33,7 @@ pub fn all(session: &str) -> v1::GetAllAccessTokensRequest {
 }
 
 /// Returns the time so many seconds from now.
-fn after(seconds: i64) -> Option<Timestamp> {
+pub fn after(seconds: i64) -> Option<Timestamp> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Some(Timestamp {
         seconds: i64::try_from(now.as_secs()).unwrap() + seconds,

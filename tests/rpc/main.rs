@@ -12,6 +12,7 @@ mod fields;
 mod log_lines;
 mod reasons;
 mod refresh_fields;
+mod refreshing;
 mod refusal;
 mod serving;
 mod sizes;
