@@ -124,10 +124,6 @@ impl Slot<'_> {
         self.flight.closed().await;
     }
 
-    /// Whether anybody waits for the refresh.
-    pub fn has_company(&self) -> bool {
-        self.flight.receiver_count() > 0
-    }
 
     /// Ends the refresh, if nobody waits for it. Returns whether it did.
     pub fn leave(&self) -> bool {

@@ -17,6 +17,7 @@ mod attempt;
 mod back_off;
 pub mod breaker;
 mod clock;
+mod counts;
 mod decide;
 mod due;
 mod flights;
@@ -38,6 +39,7 @@ use tokio::{
 };
 
 pub use self::{
+    counts::{Count, Counts},
     due::{Due, Terms, due},
     lease::{Begun, Completed, Completion, Outcome},
     providers::{Configured, Providers},
@@ -84,7 +86,7 @@ pub enum Refreshed {
     Throttled,
 }
 
-impl<S: Records> Refresher<S> {
+impl<S> Refresher<S> {
     /// Returns a refresher of the rows in `store`. `refresh_lifetime` is how long a refresh token is assumed to live if
     /// nothing says.
     #[must_use]
@@ -104,6 +106,31 @@ impl<S: Records> Refresher<S> {
         &self.0.providers
     }
 
+    /// Begins no refresh any more. Those that wait end.
+    pub fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// Waits until what was sent to providers is answered and written. Returns false if that isn't so at `deadline`.
+    pub async fn stopped(&self, deadline: Instant) -> bool {
+        let ended = timeout_at(deadline, self.0.flights.ended()).await;
+        if ended.is_err() {
+            let refreshes = self.0.flights.count();
+            tracing::error!(
+                refreshes,
+                "refreshes whose results can't be stored are lost"
+            );
+        }
+        ended.is_ok()
+    }
+
+    fn configured(&self, key: &RowKey) -> Result<&Configured, Error> {
+        let configured = self.0.providers.get(&key.provider);
+        configured.ok_or(Error::ProviderNotConfigured)
+    }
+}
+
+impl<S: Records> Refresher<S> {
     /// Refreshes a row that has this version, or joins a refresh of it that runs. Waits until `deadline` at the latest.
     ///
     /// `is_rejected` says that a resource server refused the access token.
@@ -121,14 +148,11 @@ impl<S: Records> Refresher<S> {
         deadline: Instant,
     ) -> Result<Refreshed, Error> {
         let configured = self.configured(key)?;
-        let _waiter = configured.gate.wait().ok_or_else(|| {
-            let failure = ProviderFailure("too many callers wait for the provider".to_owned());
-            Error::ProviderUnavailable {
-                failure,
-                retry_after: None,
-            }
-        })?;
-        configured.counts.waiting();
+        let Some(_waiter) = configured.gate.wait() else {
+            configured.counts.turned_away.up();
+            return Err(unavailable("too many callers wait for the provider"));
+        };
+        configured.counts.waited.up();
         let mut progress = self.join(key, version, is_rejected, Instant::now());
         let mut last = None;
         loop {
@@ -163,29 +187,6 @@ impl<S: Records> Refresher<S> {
         if self.configured(key).is_ok() {
             self.join(key, version, false, Instant::now() + BEHIND);
         }
-    }
-
-    /// Begins no refresh any more. Those that wait end.
-    pub fn stop(&self) {
-        self.0.stopping.send_replace(true);
-    }
-
-    /// Waits until what was sent to providers is answered and written. Returns false if that isn't so at `deadline`.
-    pub async fn stopped(&self, deadline: Instant) -> bool {
-        let ended = timeout_at(deadline, self.0.flights.ended()).await;
-        if ended.is_err() {
-            let refreshes = self.0.flights.count();
-            tracing::error!(
-                refreshes,
-                "refreshes whose results can't be stored are lost"
-            );
-        }
-        ended.is_ok()
-    }
-
-    fn configured(&self, key: &RowKey) -> Result<&Configured, Error> {
-        let configured = self.0.providers.get(&key.provider);
-        configured.ok_or(Error::ProviderNotConfigured)
     }
 
     fn join(

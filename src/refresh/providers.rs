@@ -3,16 +3,25 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
     breaker::{Breaker, BreakerOptions},
+    counts::Counts,
+    due::Terms,
     gate::Gate,
-    provider::{Provider, ProviderOptions, Rotation},
+    provider::{Provider, ProviderOptions, Replay, Rotation},
+    rules::Policy,
 };
-use crate::types::{Origin, ProviderName, RowKey};
+use crate::{
+    error::{Error, ProviderFailure},
+    types::{Origin, ProviderName, RowKey},
+};
+
+/// So long after its time limit a request may still arrive at the provider.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 /// The providers that are configured, by name. Clones share everything.
 #[derive(Clone, Debug, Default)]
@@ -23,11 +32,15 @@ pub struct Providers(Arc<HashMap<ProviderName, Configured>>);
 pub struct Configured {
     /// The provider.
     pub provider: Provider,
-    /// Stops calls while the provider fails. Rows are told apart by [`Configured::row_hash`].
-    pub breaker: Mutex<Breaker<u64>>,
     /// Bounds calls and those who wait for them.
     pub gate: Gate,
+    /// What became of the calls.
+    pub counts: Counts,
+    /// Stops calls while the provider fails. Rows are told apart by a hash.
+    breaker: Mutex<Breaker<u64>>,
     hasher: RandomState,
+    /// Why the last call failed, since one succeeded.
+    failure: Mutex<Option<Error>>,
 }
 
 impl Providers {
@@ -57,20 +70,70 @@ impl Configured {
             options.max_concurrent,
             options.max_rate,
             options.max_waiters,
-            Instant::now(),
+            tokio::time::Instant::now(),
         );
         Self {
             provider: Provider::new(options),
-            breaker: Mutex::new(Breaker::new(BreakerOptions::default())),
             gate,
+            counts: Counts::default(),
+            breaker: Mutex::new(Breaker::new(BreakerOptions::default())),
             hasher: RandomState::new(),
+            failure: Mutex::default(),
         }
     }
 
-    /// Returns a number by which the breaker tells rows apart. It differs from process to process.
+    /// Returns what the provider's settings say about sending a refresh token again.
     #[must_use]
-    pub fn row_hash(&self, key: &RowKey) -> u64 {
-        self.hasher.hash_one(key)
+    pub fn policy(&self) -> Policy {
+        let options = self.provider.options();
+        Policy {
+            rotation: options.rotation,
+            never_replay: options.replay == Replay::Never,
+            request_timeout: options.timeout + ON_THE_WAY,
+            rejected_interval: options.rejected_interval,
+        }
+    }
+
+    /// Returns what the provider's settings say about when access tokens are refreshed.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let options = self.provider.options();
+        Terms {
+            margin: options.margin,
+            kills_access_token: options.kills_access_token,
+        }
+    }
+
+    /// Takes note that a call about a row failed in a way that says that the provider doesn't work for this broker.
+    pub(super) fn failed(&self, key: &RowKey, error: &Error) {
+        *locked(&self.failure) = Some(error.clone());
+        let row = self.hasher.hash_one(key);
+        self.breaker().failed(row, Instant::now());
+    }
+
+    /// Takes note that the provider answered as one that works.
+    pub(super) fn succeeded(&self) {
+        *locked(&self.failure) = None;
+        self.breaker().succeeded();
+    }
+
+    /// Returns the error for a caller who would have to wait for `span`, because calls failed.
+    pub(super) fn failure(&self, span: Duration) -> Error {
+        match locked(&self.failure).clone() {
+            Some(error @ Error::ProviderMisconfigured(_)) => error,
+            Some(Error::ProviderUnavailable { failure, .. }) => Error::ProviderUnavailable {
+                failure,
+                retry_after: Some(span),
+            },
+            _ => Error::ProviderUnavailable {
+                failure: ProviderFailure("an earlier refresh of the row failed".to_owned()),
+                retry_after: Some(span),
+            },
+        }
+    }
+
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker<u64>> {
+        locked(&self.breaker)
     }
 
     /// Returns where tokens are obtained.
@@ -96,4 +159,8 @@ impl Configured {
     pub fn refresh_lifetime(&self) -> Option<Duration> {
         self.provider.options().refresh_lifetime
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

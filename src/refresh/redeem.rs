@@ -1,6 +1,6 @@
 //! One refresh of a row: from the first look at its record to the last write.
 
-use std::{future::pending, sync::atomic::Ordering, time::Duration};
+use std::{future::pending, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -10,7 +10,7 @@ use super::{
     back_off::back_off,
     breaker::Admission,
     clock::Moment,
-    decide::{Decision, Token, Wait, Wish, decide, marked},
+    decide::{Decision, Token, Wait, Wish, decide},
     flights::{End, Progress, Slot},
     gate,
     provider::{Answer, PrepareError, Prepared, TokenAnswer},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::{Error, ProviderFailure},
     store::{self, Change, Records, RowChange, Seen},
-    types::{AttemptId, Record, RowKey, StoredRow, TokenHash, UnixTime, Version},
+    types::{AttemptId, ReauthReason, Record, RowKey, StoredRow, TokenHash, UnixTime, Version},
 };
 
 /// A part of a lease has to be left when the refresh token is sent.
@@ -195,6 +195,9 @@ impl<S: Records> Refresh<'_, S> {
             }
             Decision::Verdict(change, reason) => {
                 if let Some((record, row)) = change {
+                    if reason == ReauthReason::InDoubt {
+                        self.configured.counts.in_doubt.up();
+                    }
                     match self.write(seen, &record, Some(&row)).await {
                         Ok(true) => {}
                         Ok(false) => return Next::Again,
@@ -228,8 +231,12 @@ impl<S: Records> Refresh<'_, S> {
         self.shared.store.change(self.key, seen, change).await
     }
 
-    /// Asks breaker and gate for a request.
+    /// Waits until a request may be made.
     async fn admitted(&self) -> Result<gate::Place, Next> {
+        let place = tokio::select! {
+            place = self.configured.gate.enter() => place,
+            () = self.shared.stopped() => return Err(Next::Again),
+        };
         let now = std::time::Instant::now();
         let admission = self.configured.breaker().admit(now);
         if let Admission::Stopped { retry_after } = admission {
@@ -237,12 +244,10 @@ impl<S: Records> Refresh<'_, S> {
                 span: retry_after,
                 running: None,
             };
-            return Err(Next::Later(
-                wait,
-                Some(self.configured.failure(retry_after)),
-            ));
+            let failure = self.configured.failure(retry_after);
+            return Err(Next::Later(wait, Some(failure)));
         }
-        Ok(self.configured.gate.enter().await)
+        Ok(place)
     }
 
     /// Tells the breaker that no request was sent.
@@ -355,7 +360,7 @@ impl<S: Records> Refresh<'_, S> {
             attempt.withdraw().await;
             return Next::Again;
         }
-        self.configured.counts.sent.fetch_add(1, Ordering::Relaxed);
+        self.configured.counts.sent.up();
         let redeeming = async {
             let answer = prepared.send(&taken.token.secret).await;
             self.answered(&attempt, &taken.token, sent_at, answer, retried_credentials)
@@ -376,17 +381,14 @@ impl<S: Records> Refresh<'_, S> {
         retried_credentials: &mut bool,
     ) -> Next {
         let counts = &self.configured.counts;
-        let count = |counter: &std::sync::atomic::AtomicU64| {
-            counter.fetch_add(1, Ordering::Relaxed);
-        };
         match answer {
             Answer::Tokens(answer) => {
-                count(&counts.tokens);
+                counts.tokens.up();
                 self.configured.succeeded();
                 self.tokens(attempt, token, sent_at, *answer).await
             }
             Answer::Refused { code } => {
-                count(&counts.refused);
+                counts.refused.up();
                 self.configured.succeeded();
                 let provider = &self.key.provider;
                 tracing::info!(%provider, %code, "a refresh token was refused");
@@ -396,7 +398,7 @@ impl<S: Records> Refresh<'_, S> {
                 why,
                 credentials_changed,
             } => {
-                count(&counts.our_fault);
+                counts.misconfigured.up();
                 if credentials_changed && !std::mem::replace(retried_credentials, true) {
                     self.withdraw_admission();
                     attempt.withdraw().await;
@@ -407,13 +409,13 @@ impl<S: Records> Refresh<'_, S> {
                 self.back_off(attempt, None, error).await
             }
             Answer::Passing { why, retry_after } => {
-                count(&counts.passing);
+                counts.passing.up();
                 let error = unavailable(why.to_string());
                 self.configured.failed(self.key, &error);
                 self.back_off(attempt, retry_after, error).await
             }
             Answer::Unknown { why } => {
-                count(&counts.unknown);
+                counts.unknown.up();
                 self.configured
                     .failed(self.key, &unavailable(why.to_string()));
                 let provider = &self.key.provider;
@@ -478,10 +480,7 @@ impl<S: Records> Refresh<'_, S> {
         let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
         Next::End(match settled {
             Settled::Row(stored) | Settled::Beaten(stored) => End::Row(stored),
-            Settled::Gone => {
-                self.shared.revoke(self.key, &tokens.answer);
-                End::Failed(Error::RowNotFound)
-            }
+            Settled::Gone => End::Failed(Error::RowNotFound),
         })
     }
 }

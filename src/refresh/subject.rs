@@ -39,9 +39,9 @@ pub(super) fn check(
     let claims = answer.id_claims(&options.subject_claim);
     let IdClaims { issuer, subject } = claims.ok_or(Mismatch::Unreadable)?;
     if let Some(configured) = &options.endpoints.issuer {
-        let same = |issuer: &str| issuer.trim_end_matches('/');
         let configured = configured.to_string();
-        if issuer.as_deref().map(same) != Some(same(&configured)) {
+        let found = issuer.as_deref().map(|found| found.trim_end_matches('/'));
+        if found != Some(configured.trim_end_matches('/')) {
             return Err(Mismatch::Issuer);
         }
     }

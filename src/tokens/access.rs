@@ -107,7 +107,7 @@ impl<S: Store + Records> Tokens<S> {
         if wanted.rejected_version == Some(stored.version) {
             return Next::Refresh(Why::Rejected);
         }
-        let terms = match self.providers().get(&key.provider) {
+        let terms = match self.rules.providers.get(&key.provider) {
             Some(configured) => configured.terms(),
             None => Terms::default(),
         };
@@ -178,7 +178,7 @@ impl<S: Store + Records> Tokens<S> {
         if !row.refresh_token_is_live(UnixTime::now()) {
             return Err(Error::ReauthRequired(ReauthReason::Refused));
         }
-        let configured = self.providers().get(&key.provider);
+        let configured = self.rules.providers.get(&key.provider);
         let configured = configured.ok_or(Error::ProviderNotConfigured)?;
         if !configured.accepts(row.origin.as_ref()) {
             return Err(Error::ProviderChanged);

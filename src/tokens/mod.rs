@@ -14,11 +14,11 @@ mod page_token;
 mod store;
 mod user_rows;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use access::{SessionAccessTokens, Wanted};
 pub use binding::Binding;
-pub use coordination::{Begun, Completed, Outcome};
+pub use coordination::{Begun, Completed, Completion, Outcome};
 pub use limits::Limits;
 pub use listing::{Page, UserSession};
 pub use store::{Precondition, StoreTokens};
@@ -26,7 +26,7 @@ use user_rows::UserRows;
 
 use crate::{
     error::{Error, Unreadable},
-    refresh::{Configured, Providers},
+    refresh::{Configured, Providers, Refresher},
     store::{DeleteOutcome, Error as StoreError, Identities, Store, until_known},
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
@@ -68,8 +68,9 @@ impl Rules {
 /// The tokens of one tenant, with the operations of the `TokenBroker` service (guarantees, section 2.1).
 #[derive(Debug)]
 pub struct Tokens<S> {
-    store: S,
+    store: Arc<S>,
     rules: Rules,
+    refresher: Refresher<S>,
 }
 
 /// All rows of a session.
@@ -95,7 +96,19 @@ pub struct DeletedUser {
 impl<S: Store> Tokens<S> {
     /// Returns the tokens that `store` keeps.
     pub fn new(store: S, rules: Rules) -> Self {
-        Self { store, rules }
+        let store = Arc::new(store);
+        let providers = rules.providers.clone();
+        let refresher = Refresher::new(Arc::clone(&store), providers, rules.refresh_lifetime);
+        Self {
+            store,
+            rules,
+            refresher,
+        }
+    }
+
+    /// Returns what refreshes the tokens.
+    pub fn refresher(&self) -> &Refresher<S> {
+        &self.refresher
     }
 
     /// Returns the store that keeps the tokens.

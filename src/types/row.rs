@@ -80,6 +80,14 @@ impl Row {
             .filter(|_| self.reauth.is_none())
     }
 
+    /// Whether the access token is of use only together with a key of the client (RFC 9449).
+    #[must_use]
+    pub fn is_sender_constrained(&self) -> bool {
+        ["dpop", "pop", "mac"]
+            .iter()
+            .any(|bound| self.token_type.eq_ignore_ascii_case(bound))
+    }
+
     /// Whether the refresh token hasn't expired at `now`, as far as is known.
     #[must_use]
     pub fn refresh_token_is_live(&self, now: UnixTime) -> bool {
