@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`provider`] | one provider: its settings, and the calls to its endpoints. Knows no store and no other broker |
 //! | [`breaker`], [`gate`], [`Providers`] | what keeps a process from calling a provider too often |
+//! | [`waits`] | asking whether a call may wait for a provider |
 //! | [`rules`] | what an attempt may do, and what becomes of the record that all brokers share: no clock, no store, no network |
 //! | `decide` | what that means for the row and for who asked |
 //! | `redeem`, `attempt` | the driver: looks, decides, sends, and writes until it is written |
@@ -28,6 +29,7 @@ mod providers;
 mod redeem;
 pub mod rules;
 mod subject;
+pub mod waits;
 
 use std::{sync::Arc, time::Duration};
 
