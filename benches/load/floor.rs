@@ -13,9 +13,11 @@ use std::{
 
 use prost_types::Timestamp;
 use token_broker::proto::v1::{
+    BeginRefreshRequest, BeginRefreshResponse, CompleteRefreshRequest, CompleteRefreshResponse,
     DeleteRequest, DeleteResponse, DeleteUserRequest, DeleteUserResponse, GetAllRequest,
     GetAllResponse, GetLatestForUserRequest, GetLatestForUserResponse, GetRequest, GetResponse,
-    ListUserSessionsRequest, ListUserSessionsResponse, StoreRequest, StoreResponse, TokenEntry,
+    ListUserSessionsRequest, ListUserSessionsResponse, RenewRefreshRequest, RenewRefreshResponse,
+    StoreRequest, StoreResponse, TokenEntry,
     token_broker_server::{TokenBroker, TokenBrokerServer},
 };
 use tonic::{
@@ -170,6 +172,27 @@ impl TokenBroker for Answers {
         &self,
         _: Request<ListUserSessionsRequest>,
     ) -> Result<Response<ListUserSessionsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn begin_refresh(
+        &self,
+        _: Request<BeginRefreshRequest>,
+    ) -> Result<Response<BeginRefreshResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn renew_refresh(
+        &self,
+        _: Request<RenewRefreshRequest>,
+    ) -> Result<Response<RenewRefreshResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn complete_refresh(
+        &self,
+        _: Request<CompleteRefreshRequest>,
+    ) -> Result<Response<CompleteRefreshResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 }

@@ -10,6 +10,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::waits;
+
 /// The bounds of one provider in this process.
 #[derive(Debug)]
 pub struct Gate {
@@ -57,11 +59,12 @@ impl Gate {
         }
     }
 
-    /// Asks to wait. Returns `None` if too many wait already.
+    /// Asks to wait, for the call whose task this is. Returns `None` if too many wait already, for this provider or
+    /// [at all](waits).
     #[must_use]
     pub fn wait(&self) -> Option<Waiter> {
-        let waiter = Arc::clone(&self.waiters).try_acquire_owned();
-        waiter.ok().map(Waiter)
+        let waiter = Arc::clone(&self.waiters).try_acquire_owned().ok()?;
+        waits::may_wait().then_some(Waiter(waiter))
     }
 }
 
@@ -130,6 +133,23 @@ mod tests {
         }
         let took = begun.elapsed().as_secs_f64();
         assert!((took - 0.5).abs() < 0.1, "{took}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_may_not_wait_takes_no_place() {
+        struct Call(bool);
+        impl waits::Waits for Call {
+            fn may_wait(&self) -> bool {
+                self.0
+            }
+        }
+        let gate = Gate::new(1, 1, 1, Instant::now());
+        let waits = async |may| {
+            let call = Arc::new(Call(may));
+            waits::for_call(call, async { gate.wait() }).await.is_some()
+        };
+        assert!(!waits(false).await);
+        assert!(waits(true).await);
     }
 
     #[test]

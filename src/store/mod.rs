@@ -137,9 +137,9 @@ pub trait Health: Send + Sync + 'static {
 }
 
 /// A backend as the broker needs it, with all of the traits.
-pub trait FullStore: Store + Identities + Health {}
+pub trait FullStore: Store + Identities + Records + Health {}
 
-impl<S: Store + Identities + Health> FullStore for S {}
+impl<S: Store + Identities + Records + Health> FullStore for S {}
 
 /// A position among the rows of a user. Only the store that made it knows what it means. It tells nobody else
 /// anything about the rows.
