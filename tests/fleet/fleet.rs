@@ -98,9 +98,15 @@ impl<D: Deployment> Fleet<D> {
     pub async fn start_broker(&self, number: usize) {
         let config = self.config().display().to_string();
         let settings = self.redis.settings();
-        let settings = settings.iter().map(|(name, value): &Setting| format!("--{name}={value}"));
+        let settings = settings
+            .iter()
+            .map(|(name, value): &Setting| format!("--{name}={value}"));
         let mut args: Vec<String> = settings.collect();
-        args.extend(["--config".to_owned(), config, "--max-calls=100000".to_owned()]);
+        args.extend([
+            "--config".to_owned(),
+            config,
+            "--max-calls=100000".to_owned(),
+        ]);
         args.push("--backend=redis".to_owned());
         args.push("--shutdown-delay=0s".to_owned());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -161,6 +167,16 @@ impl<D: Deployment> Fleet<D> {
 
 /// Sends a signal to a process.
 pub fn signal(name: &str, pid: u32) {
-    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status();
     assert!(status.unwrap().success());
+}
+
+/// Whether a process that this one started has ended.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_none_or(|rest| rest.starts_with('Z'))
 }

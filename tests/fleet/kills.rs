@@ -32,9 +32,13 @@ fn open_entries(redis: &RedisServer) -> usize {
     keys.sort();
     keys.dedup();
     let is_open = |key: &String| {
-        let entries: BTreeMap<String, String> =
-            redis::cmd("HGETALL").arg(key).query(&mut connection).unwrap();
-        entries.values().any(|entry| entry.contains(r#""state":"open""#))
+        let entries: BTreeMap<String, String> = redis::cmd("HGETALL")
+            .arg(key)
+            .query(&mut connection)
+            .unwrap();
+        entries
+            .values()
+            .any(|entry| entry.contains(r#""state":"open""#))
     };
     keys.iter().filter(|key| is_open(key)).count()
 }
@@ -48,7 +52,11 @@ async fn kill<D: Deployment>(fleet: &Fleet<D>, redis: &RedisServer, number: usiz
     let mut same = (usize::MAX, 0);
     let held = found("what the other brokers hold has ended", || {
         let open = open_entries(redis);
-        same = if same.0 == open { (open, same.1 + 1) } else { (open, 0) };
+        same = if same.0 == open {
+            (open, same.1 + 1)
+        } else {
+            (open, 0)
+        };
         (same.1 == 100).then_some(open)
     })
     .await;
@@ -84,7 +92,9 @@ async fn refreshed_under_kills(
 }
 
 fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
-    let in_doubt = got.values().filter(|got| **got == Got::Reauth("IN_DOUBT".to_owned()));
+    let in_doubt = got
+        .values()
+        .filter(|got| **got == Got::Reauth("IN_DOUBT".to_owned()));
     in_doubt.count()
 }
 
@@ -94,8 +104,15 @@ async fn without_a_second_sending_each_token_in_doubt_was_held_by_a_broker_that_
     let size = Size::of(150, 4);
     let (got, held) = refreshed_under_kills(&fleet, size).await;
     let happened = fleet.provider.happened();
-    let tokens = got.values().filter(|got| matches!(got, Got::Token(_))).count();
-    println!("rows {}, in doubt {}, held by killed brokers {held}, {happened:?}", size.rows, in_doubt(&got));
+    let tokens = got
+        .values()
+        .filter(|got| matches!(got, Got::Token(_)))
+        .count();
+    println!(
+        "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
+        size.rows,
+        in_doubt(&got)
+    );
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
     assert_eq!(in_doubt(&got), held);
     assert_eq!(tokens + held, size.rows);
@@ -107,8 +124,15 @@ async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed
     let size = Size::of(150, 4);
     let (got, held) = refreshed_under_kills(&fleet, size).await;
     let happened = fleet.provider.happened();
-    let tokens = got.values().filter(|got| matches!(got, Got::Token(_))).count();
-    println!("rows {}, in doubt {}, held by killed brokers {held}, {happened:?}", size.rows, in_doubt(&got));
+    let tokens = got
+        .values()
+        .filter(|got| matches!(got, Got::Token(_)))
+        .count();
+    println!(
+        "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
+        size.rows,
+        in_doubt(&got)
+    );
     // Each lost login is one that a broker had sent, and was killed before it had stored the answer.
     assert_eq!(happened.revocations as usize, in_doubt(&got));
     assert!(in_doubt(&got) <= held);
@@ -140,6 +164,10 @@ async fn a_broker_that_stands_still_for_longer_than_a_lease_sends_nothing_twice(
     let got = agreed(all(&fleet, &sessions, size.callers).await);
     stopping.await.unwrap();
     let happened = fleet.provider.happened();
-    println!("rows {}, in doubt {}, {happened:?}", size.rows, in_doubt(&got));
+    println!(
+        "rows {}, in doubt {}, {happened:?}",
+        size.rows,
+        in_doubt(&got)
+    );
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
 }

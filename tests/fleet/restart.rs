@@ -6,7 +6,7 @@ use testkit::{oidc_provider::Happened, redis_server::RedisServer, waiting::found
 
 use crate::{
     callers::{Got, agreed, all},
-    fleet::{Fleet, Size, signal},
+    fleet::{Fleet, Size, has_ended, signal},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,15 +24,19 @@ async fn a_rolling_restart_loses_nothing() {
                 })
                 .await;
                 let broker = fleet.take(number);
-                signal("TERM", broker.process.pid());
+                let pid = broker.process.pid();
+                signal("TERM", pid);
                 fleet.start_broker(number).await;
-                drop(broker);
+                found("the broker has ended", || has_ended(pid).then_some(())).await;
             }
         })
     };
     let got = agreed(all(&fleet, &sessions, size.callers).await);
     restarting.await.unwrap();
-    assert!(got.values().all(|got| matches!(got, Got::Token(_))), "{got:?}");
+    assert!(
+        got.values().all(|got| matches!(got, Got::Token(_))),
+        "{got:?}"
+    );
     let expected = Happened {
         redemptions: size.rows as u64,
         ..Happened::default()

@@ -15,7 +15,10 @@ async fn each_refresh_token_is_redeemed_once() {
     let fleet = Arc::new(Fleet::start(RedisServer::start(), "").await);
     let sessions = fleet.store_expired(size.rows).await;
     let got = agreed(all(&fleet, &sessions, size.callers).await);
-    assert!(got.values().all(|got| matches!(got, Got::Token(_))), "{got:?}");
+    assert!(
+        got.values().all(|got| matches!(got, Got::Token(_))),
+        "{got:?}"
+    );
     let expected = Happened {
         redemptions: size.rows as u64,
         ..Happened::default()
