@@ -125,6 +125,14 @@ mod tests {
         // 4 at the start, and 4 a second from then on.
         let took = begun.elapsed().as_secs_f64();
         assert!((took - 3.75).abs() < 0.1, "{took}");
+        // Rest isn't saved up.
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let begun = Instant::now();
+        for _ in 0..6 {
+            gate.enter().await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        assert!((took - 0.5).abs() < 0.1, "{took}");
     }
 
     #[tokio::test]

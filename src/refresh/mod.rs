@@ -11,6 +11,7 @@
 //! | `redeem`, `attempt` | the driver: looks, decides, sends, and writes until it is written |
 //! | `flights` | the refreshes that this process runs, and who waits for them |
 //! | `merge`, `subject`, `due` | the row after an answer, whether the answer is about its user, and when it is time |
+//! | `revocation` | revokes the tokens of deleted rows in the background |
 //! | `lease` | the same for callers that redeem refresh tokens themselves |
 
 mod attempt;
@@ -27,6 +28,7 @@ mod merge;
 pub mod provider;
 mod providers;
 mod redeem;
+mod revocation;
 pub mod rules;
 mod subject;
 pub mod waits;
@@ -42,7 +44,8 @@ pub use self::{
     counts::{Count, Counts},
     due::{Due, Terms, due},
     lease::{Begun, Completed, Completion, Outcome},
-    providers::{Configured, Providers},
+    providers::{Configured, Deleted, Providers},
+    revocation::{RevocationFigures, Revocations, WAITING},
 };
 use self::{
     flights::{End, Flights, Progress},

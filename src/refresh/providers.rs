@@ -12,12 +12,13 @@ use super::{
     counts::Counts,
     due::Terms,
     gate::Gate,
-    provider::{Provider, ProviderOptions, Replay, Rotation},
+    provider::{Provider, ProviderOptions, Replay, Rotation, TokenHint},
+    revocation::Revocations,
     rules::Policy,
 };
 use crate::{
     error::{Error, ProviderFailure},
-    types::{Origin, ProviderName, RowKey},
+    types::{Origin, ProviderName, Row, RowKey, Secret},
 };
 
 /// So long after its time limit a request may still arrive at the provider.
@@ -25,7 +26,18 @@ const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 /// The providers that are configured, by name. Clones share everything.
 #[derive(Clone, Debug, Default)]
-pub struct Providers(Arc<HashMap<ProviderName, Configured>>);
+pub struct Providers {
+    all: Arc<HashMap<ProviderName, Configured>>,
+    revocations: Revocations,
+}
+
+/// The token of a row that was deleted, where it is to be revoked.
+#[derive(Debug)]
+pub struct Deleted {
+    provider: ProviderName,
+    token: Secret,
+    hint: TokenHint,
+}
 
 /// One provider, and what keeps the process from calling it too often.
 #[derive(Debug)]
@@ -49,18 +61,73 @@ impl Providers {
     pub fn new(all: Vec<ProviderOptions>) -> Self {
         let all = all.into_iter();
         let named = all.map(|options| (options.name.clone(), Configured::new(options)));
-        Self(Arc::new(named.collect()))
+        Self {
+            all: Arc::new(named.collect()),
+            revocations: Revocations::default(),
+        }
+    }
+
+    /// Returns the providers, with another queue of tokens to revoke.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Revocations) -> Self {
+        Self {
+            revocations,
+            ..self
+        }
     }
 
     /// Returns the provider with this name, if it is configured.
     #[must_use]
     pub fn get(&self, name: &ProviderName) -> Option<&Configured> {
-        self.0.get(name)
+        self.all.get(name)
     }
 
     /// Returns all providers, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Configured> {
-        self.0.values()
+        self.all.values()
+    }
+
+    /// Returns the names of those that revoke the tokens of deleted rows.
+    pub fn revoking(&self) -> impl Iterator<Item = &ProviderName> {
+        let revoking = self.iter().filter(|found| found.revokes());
+        revoking.map(|found| &found.provider.options().name)
+    }
+
+    /// Returns the token of a row that is revoked when the row is deleted: its refresh token, with which the access token
+    /// ends, or else the access token. Returns `None` if the provider revokes none, or the token is from elsewhere.
+    #[must_use]
+    pub fn token_to_revoke(&self, provider: &ProviderName, row: Row) -> Option<Deleted> {
+        let configured = self.get(provider).filter(|found| found.revokes())?;
+        if !configured.accepts(row.origin.as_ref()) {
+            return None;
+        }
+        let refresh = row
+            .refresh_token
+            .map(|token| (token, TokenHint::RefreshToken));
+        let access = row
+            .access_token
+            .map(|token| (token, TokenHint::AccessToken));
+        let (token, hint) = refresh.or(access)?;
+        Some(Deleted {
+            provider: provider.clone(),
+            token,
+            hint,
+        })
+    }
+
+    /// Revokes a token in the background. Returns at once.
+    pub fn revoke(&self, deleted: Deleted) {
+        if let Some(configured) = self.get(&deleted.provider) {
+            let provider = &configured.provider;
+            self.revocations
+                .revoke(provider, deleted.token, deleted.hint);
+        }
+    }
+
+    /// Returns the queue of tokens to revoke.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 }
 
@@ -155,6 +222,12 @@ impl Configured {
 
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker<u64>> {
         locked(&self.breaker)
+    }
+
+    /// Whether the tokens of deleted rows are revoked.
+    #[must_use]
+    pub fn revokes(&self) -> bool {
+        self.provider.options().revoke_on_delete
     }
 
     /// Returns where tokens are obtained.

@@ -1,6 +1,9 @@
 //! Where the endpoints are.
 
-use testkit::token_endpoint::{Behaviour, TokenEndpoint};
+use testkit::{
+    certificates::Certificates,
+    token_endpoint::{Behaviour, TokenEndpoint},
+};
 use token_broker::refresh::provider::{
     Answer, PrepareError, Provider, ProviderOptions, Verdict, Why,
 };
@@ -86,6 +89,28 @@ async fn metadata_that_is_of_no_use() {
     ] {
         server.behave(OPENID, [behaviour]);
         assert_eq!(unreachable(options_of(&server)).await, why);
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_behind_tls_leads_to_nothing_without_it() {
+    let dir = tempfile::TempDir::new().unwrap();
+    Certificates::shared().write_to(dir.path());
+    let server = TokenEndpoint::start_with_tls(dir.path(), "server", false).await;
+    let plain = TokenEndpoint::start().await;
+    let mut options = options_of(&server);
+    options.ca_file = Some(dir.path().join("ca.pem"));
+    for (token, expected) in [(&plain, Some(Why::NoEndpoint)), (&server, None)] {
+        let issuer = server.url("");
+        let token = token.url(TOKEN);
+        let text = format!(r#"{{"issuer":"{issuer}","token_endpoint":"{token}"}}"#);
+        server.behave(OPENID, [Behaviour::json(200, &text)]);
+        let why = match Provider::new(options.clone()).prepare().await {
+            Ok(_) => None,
+            Err(PrepareError::Unreachable(why)) => Some(why),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(why, expected);
     }
 }
 

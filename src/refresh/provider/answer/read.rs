@@ -258,6 +258,8 @@ mod tests {
         );
         assert_eq!(linear.scopes.unwrap(), ["read", "write"]);
         assert_eq!(linear.expires_in, Some(Duration::from_secs(LONGEST)));
+        let github = tokens(r#"{"access_token":"a","scope":"repo,user:email"}"#, None);
+        assert_eq!(github.scopes.unwrap(), ["repo", "user:email"]);
         for text in [
             "",
             "[]",
