@@ -124,7 +124,6 @@ impl Slot<'_> {
         self.flight.closed().await;
     }
 
-
     /// Ends the refresh, if nobody waits for it. Returns whether it did.
     pub fn leave(&self) -> bool {
         let mut running = self.flights.running();

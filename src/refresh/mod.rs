@@ -35,7 +35,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 pub use self::{
@@ -56,6 +56,9 @@ use crate::{
 
 /// How long a refresh that nobody waits for is tried.
 const BEHIND: Duration = Duration::from_secs(30);
+
+/// How long a broker that stops tries to write what providers answered.
+const TO_WRITE: Duration = Duration::from_secs(10);
 
 /// Refreshes the rows of one tenant. Clones share everything.
 #[derive(Debug)]
@@ -111,15 +114,22 @@ impl<S> Refresher<S> {
         self.0.stopping.send_replace(true);
     }
 
-    /// Waits until what was sent to providers is answered and written. Returns false if that isn't so at `deadline`.
-    pub async fn stopped(&self, deadline: Instant) -> bool {
-        let ended = timeout_at(deadline, self.0.flights.ended()).await;
+    /// Waits until what was sent to providers is answered and written, but no longer than the providers have to answer and
+    /// [`TO_WRITE`]. Returns whether all of it is written.
+    pub async fn stopped(&self) -> bool {
+        let providers = self.0.providers.iter();
+        let timeouts = providers.map(|configured| configured.provider.options().timeout);
+        let longest = timeouts.max().unwrap_or_default();
+        let ended = timeout(longest + TO_WRITE, self.0.flights.ended()).await;
         if ended.is_err() {
             let refreshes = self.0.flights.count();
             tracing::error!(
                 refreshes,
                 "refreshes whose results can't be stored are lost"
             );
+        }
+        for configured in self.0.providers.iter() {
+            configured.log_counts();
         }
         ended.is_ok()
     }

@@ -132,6 +132,27 @@ impl Configured {
         }
     }
 
+    /// Writes what became of the calls to the log, if there were any.
+    pub(super) fn log_counts(&self) {
+        let counts = &self.counts;
+        if counts.sent.get() == 0 {
+            return;
+        }
+        tracing::info!(
+            provider = %self.provider.options().name,
+            sent = counts.sent.get(),
+            tokens = counts.tokens.get(),
+            refused = counts.refused.get(),
+            misconfigured = counts.misconfigured.get(),
+            passing = counts.passing.get(),
+            unknown = counts.unknown.get(),
+            in_doubt = counts.in_doubt.get(),
+            waited = counts.waited.get(),
+            turned_away = counts.turned_away.get(),
+            "refreshes since the start"
+        );
+    }
+
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker<u64>> {
         locked(&self.breaker)
     }

@@ -72,6 +72,7 @@ impl<S: FullStore> Server<S> {
                 watched = watching => return watched,
             }
             tracing::info!(calls = self.admission.in_flight(), "stopping");
+            self.tokens.refresher().stop();
             // Clients that watch the health learn of the end before their streams end.
             self.health.stop().await;
             sleep(self.options.shutdown_delay).await;
@@ -87,6 +88,10 @@ impl<S: FullStore> Server<S> {
         if !connections.end(self.admission.drained(), end).await {
             tracing::warn!("shutdown-grace is over: calls in flight are cut off");
         }
+        // Whatever the grace for calls: what a provider was asked for is written.
+        let refresher = self.tokens.refresher();
+        refresher.stop();
+        refresher.stopped().await;
         let store = self.tokens.backend().observer().total();
         tracing::info!(
             store_calls = store.ended,

@@ -22,6 +22,7 @@ pub mod redis_server;
 pub mod redis_tenant;
 pub mod replica;
 pub mod resp_proxy;
+pub mod rotating_provider;
 pub mod rows;
 pub mod security;
 pub mod sentinel;

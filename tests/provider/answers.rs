@@ -127,6 +127,18 @@ async fn unavailable_passes_only_with_retry_after() {
 async fn other_oauth_errors_with_4xx_pass() {
     let meaning = "passing: the answer is the error other";
     means(400, &[JSON], r#"{"error":"the-refresh-token"}"#, meaning).await;
+    // A gateway's own words. What the provider behind it did isn't known.
+    for status in [408, 499] {
+        let meaning = format!("unknown: the answer has status {status}");
+        means(status, &[JSON], r#"{"error":"Request Timeout"}"#, &meaning).await;
+        means(
+            status,
+            &[JSON],
+            r#"{"error":"invalid_grant"}"#,
+            "refused invalid_grant",
+        )
+        .await;
+    }
     means(
         403,
         &[],

@@ -89,6 +89,29 @@ async fn metadata_that_is_of_no_use() {
     }
 }
 
+#[tokio::test]
+async fn those_who_wait_for_metadata_share_what_came_of_it() {
+    let server = TokenEndpoint::start().await;
+    let slow = Behaviour::answer(500, &[], "").after(std::time::Duration::from_millis(50));
+    server.behave(OPENID, [slow]);
+    server.behave(OAUTH, [Behaviour::answer(500, &[], "")]);
+    let provider = Provider::new(options_of(&server));
+    let attempts: Vec<_> = (0..20)
+        .map(|_| {
+            let provider = provider.clone();
+            tokio::spawn(async move { provider.prepare().await.map(drop) })
+        })
+        .collect();
+    for attempt in attempts {
+        let why = attempt.await.unwrap().unwrap_err();
+        assert_eq!(why, PrepareError::Unreachable(Why::Status(500)));
+    }
+    assert_eq!(server.received_at(OPENID).len(), 1);
+    // It isn't remembered longer than they waited.
+    provider.prepare().await.unwrap_err();
+    assert_eq!(server.received_at(OPENID).len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn metadata_is_fetched_again_and_kept_if_that_fails() {
     let server = TokenEndpoint::start().await;

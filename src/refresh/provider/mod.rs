@@ -41,7 +41,7 @@ use std::sync::Arc;
 pub use self::{
     answer::{Answer, Code, IdClaims, TokenAnswer},
     credentials::SecretSource,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Proxy},
     options::{
         Algorithm, Authentication, ClientCertificate, Codes, Endpoints, ProviderOptions, Replay,
         Rotation,

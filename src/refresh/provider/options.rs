@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use super::{Endpoint, SecretSource};
+use super::{Endpoint, Proxy, SecretSource};
 use crate::types::{Origin, ProviderName};
 
 /// The settings of a provider. They are valid together.
@@ -61,7 +61,7 @@ pub struct ProviderOptions {
     /// Certificates (PEM) of the authorities that may vouch for the provider. `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy that connections go through.
-    pub proxy: Option<Endpoint>,
+    pub proxy: Option<Proxy>,
     /// The user and password for the proxy, as `USER:PASSWORD`.
     pub proxy_credentials: Option<SecretSource>,
 }

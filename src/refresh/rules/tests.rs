@@ -153,7 +153,13 @@ fn never_replay_means_doubt_at_once() {
 fn a_second_sending_waits_while_the_provider_is_down() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    no_answer(&mut world.record, token(1), id(1), world.now);
+    no_answer(
+        &mut world.record,
+        token(1),
+        id(1),
+        world.now,
+        Duration::ZERO,
+    );
     world.pass(TIMEOUT);
     world.may_resend = false;
     assert!(matches!(world.take(2), Take::Wait(_)));
@@ -172,15 +178,38 @@ fn without_rotation_a_lease_is_all_to_wait_for() {
 }
 
 #[test]
+fn who_gets_no_answer_again_and_again_pauses() {
+    let mut world = World::new(Rotation::None);
+    world.take(1);
+    let pause = Duration::from_secs(7);
+    no_answer(&mut world.record, token(1), id(1), world.now, pause);
+    assert_eq!(world.take(2), Take::Taken);
+    no_answer(&mut world.record, token(1), id(2), world.now, pause);
+    assert_eq!(world.take(3), Take::Wait(world.now.plus(pause)));
+}
+
+#[test]
 fn within_the_grace_a_token_is_sent_again_at_once_by_who_has_no_answer() {
     let mut world = World::new(Rotation::Grace(Duration::from_secs(30)));
     world.take(1);
     for attempt in 1..5 {
-        no_answer(&mut world.record, token(1), id(attempt), world.now);
+        no_answer(
+            &mut world.record,
+            token(1),
+            id(attempt),
+            world.now,
+            Duration::ZERO,
+        );
         assert_eq!(world.take(attempt + 1), Take::Taken);
     }
     // All of these count when the grace is over.
-    no_answer(&mut world.record, token(1), id(5), world.now);
+    no_answer(
+        &mut world.record,
+        token(1),
+        id(5),
+        world.now,
+        Duration::ZERO,
+    );
     world.pass(Duration::from_secs(30));
     assert_eq!(world.take(6), Take::Verdict(ReauthReason::InDoubt));
 }

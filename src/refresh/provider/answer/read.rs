@@ -46,6 +46,8 @@ pub(super) struct Body(Wiped);
 impl Body {
     /// Reads a body: JSON, or a form where it is said to be one or looks like one. Returns `None` if it is neither.
     pub fn read(bytes: &[u8], is_form: bool) -> Option<Self> {
+        // Some servers put a byte order mark in front.
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let json = || serde_json::from_slice(bytes).ok().filter(Value::is_object);
         let value = if is_form {
             form(bytes).or_else(json)
@@ -193,6 +195,12 @@ mod tests {
         assert_eq!(answer.scopes.unwrap(), ["x", "y"]);
         assert_eq!(answer.expires_in, Some(Duration::from_secs(3600)));
         assert_eq!(answer.refresh_expires_in, None);
+    }
+
+    #[test]
+    fn a_byte_order_mark_loses_no_token() {
+        let answer = tokens("\u{feff}{\"access_token\":\"a\"}", None);
+        assert_eq!(answer.access_token.expose(), "a");
     }
 
     #[test]
