@@ -28,7 +28,7 @@ pub use self::{
     memory::MemoryStore,
     observed::{Figures, Observed, Observer, Operation, Tally},
     outstanding::Outstanding,
-    records::{Change, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Stamp},
+    records::{Change, Held, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Stamp},
     repeat::{Attempts, until_known},
 };
 use crate::{
@@ -137,9 +137,9 @@ pub trait Health: Send + Sync + 'static {
 }
 
 /// A backend as the broker needs it, with all of the traits.
-pub trait FullStore: Store + Identities + Records + Health {}
+pub trait FullStore: Store + Records + Identities + Health {}
 
-impl<S: Store + Identities + Records + Health> FullStore for S {}
+impl<S: Store + Records + Identities + Health> FullStore for S {}
 
 /// A position among the rows of a user. Only the store that made it knows what it means. It tells nobody else
 /// anything about the rows.

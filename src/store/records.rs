@@ -3,7 +3,9 @@
 use std::{future::Future, time::Duration};
 
 use super::{Decoded, Error};
-use crate::types::{AttemptId, Record, RowKey, SecretBytes, StoreTime, StoredRow, Version};
+use crate::types::{
+    AttemptId, Record, RowKey, SecretBytes, StoreTime, StoredRow, TokenHash, Version,
+};
 
 /// How long a record stays after its row is gone. An answer or a request that comes later finds nothing.
 pub const RECORD_OUTLIVES_ROW: Duration = Duration::from_secs(600);
@@ -64,11 +66,24 @@ impl Seen {
 /// What tells whether a row or its record has changed.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
-    /// The bytes of the row, where the store keeps rows as bytes. `None` if there is no row, or nothing that a string
-    /// could be.
-    pub row: Option<SecretBytes>,
+    /// What the row's key holds, where the store keeps rows as bytes.
+    pub row: Held,
     /// A number that the record gets with each change. 0: there was no record.
     pub record: u64,
+    /// The refresh tokens that the record has entries of, where the store keeps each entry for itself.
+    pub tokens: Vec<TokenHash>,
+}
+
+/// What a key holds.
+#[derive(Clone, Debug, Default)]
+pub enum Held {
+    /// Nothing, or it isn't asked for.
+    #[default]
+    Nothing,
+    /// These bytes.
+    Bytes(SecretBytes),
+    /// A value of another type.
+    Other,
 }
 
 /// A change of a record.

@@ -124,6 +124,21 @@ macro_rules! every_case {
                 i4_a_refresh_racing_a_delete_or_a_login_loses,
                 i7_a_write_is_readable_through_every_broker_at_once,
             }
+            records {
+                a_record_comes_back_whole,
+                the_clock_of_the_store_goes_on,
+                a_change_changes_the_record_and_its_row,
+                a_change_of_what_has_changed_is_refused,
+                a_repeated_change_is_done_once,
+                one_of_many_changes_is_done,
+                a_record_outlives_its_row,
+                a_redeemed_token_is_not_stored,
+                an_unreadable_row_has_a_record,
+                i4_a_change_needs_a_row,
+                i4_changes_racing_everything_undo_nothing,
+                i1_changes_racing_everything_leave_rows_whole,
+                an_end_is_told_to_every_broker,
+            }
             lost_answers {
                 i7_a_store_that_was_done_undoes_nothing_that_came_after_it,
                 i7_a_store_that_was_done_is_recognized,

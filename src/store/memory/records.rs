@@ -140,8 +140,8 @@ impl Records for MemoryStore {
             record: Arc::unwrap_or_clone(record),
             at,
             stamp: Stamp {
-                row: None,
                 record: number,
+                ..Stamp::default()
             },
         })
     }

@@ -8,6 +8,7 @@
 //! - [`maintenance`] goes through all keys. [`migration`](maintenance::migration) brings in older data, and
 //!   [`check`](maintenance::check) verifies what is there.
 
+mod announcements;
 mod eviction;
 mod identities;
 mod index_position;
@@ -18,6 +19,8 @@ mod options;
 mod probe;
 mod process;
 mod readiness;
+mod record;
+mod records;
 pub mod row;
 mod rows;
 mod scripts;

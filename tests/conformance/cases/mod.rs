@@ -16,5 +16,6 @@ pub mod model;
 pub mod origins;
 pub mod races;
 pub mod read;
+pub mod records;
 pub mod store;
 pub mod users;

@@ -5,7 +5,8 @@
 
 use serde::de::IgnoredAny;
 
-use crate::types::SecretBytes;
+use super::write::{FIELDS, encode};
+use crate::types::{ProviderName, SecretBytes, StoredRow};
 
 /// The fields that a rewrite looks at.
 const LOOKED_AT: [&str; 2] = ["provider_id", "user_id"];
@@ -120,6 +121,39 @@ impl<'a> Fields<'a> {
         json.push(b'}');
         Ok(json)
     }
+}
+
+/// Returns the row `stored` as JSON. Of the row with these bytes, which it replaces, it keeps the fields that this version
+/// doesn't know, behind all others.
+///
+/// # Errors
+/// Returns a [`NotAnObject`] if the bytes aren't a row's.
+pub fn replace(
+    bytes: &[u8],
+    stored: &StoredRow,
+    provider: &ProviderName,
+) -> Result<SecretBytes, NotAnObject> {
+    let fields = Fields::parse(bytes)?.0;
+    let json = encode(&stored.row, provider, stored.version).map_err(|_| NotAnObject::Syntax)?;
+    let unknown = || {
+        let fields = fields.iter();
+        fields.filter(|field| !FIELDS.contains(&field.name.as_str()))
+    };
+    let sizes = unknown().map(|field| field.spelled.len() + field.value.len() + 2);
+    let room: usize = sizes.sum();
+    if room == 0 {
+        return Ok(json);
+    }
+    // The buffer is large enough: one that grows would leave its old memory unwiped.
+    let mut kept = SecretBytes::new(Vec::with_capacity(json.len() + room));
+    kept.extend_from_slice(json.strip_suffix(b"}").unwrap_or(&json));
+    for field in unknown() {
+        for part in [b",", field.spelled, b":", field.value] {
+            kept.extend_from_slice(part);
+        }
+    }
+    kept.push(b'}');
+    Ok(kept)
 }
 
 /// Finds the fields of an object. `None` if it isn't one, or the name of a field isn't UTF-8. What is in the fields has

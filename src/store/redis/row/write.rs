@@ -36,6 +36,25 @@ struct Written<'a> {
     origin_client: &'a str,
 }
 
+/// The names of all fields that a row can have here.
+pub(super) const FIELDS: [&str; 15] = [
+    "version",
+    "user_id",
+    "provider_id",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "expires_at",
+    "session_expires_at",
+    "upstream_subject",
+    "client_id",
+    "updated_at",
+    "token_type",
+    "scopes",
+    "refresh_expires_at",
+    "reauth",
+];
+
 /// Encodes `row` as JSON. The bytes are wiped when they are dropped.
 ///
 /// # Errors

@@ -1,0 +1,11 @@
+-- Reads a row, its record and the clock as of one instant. Writes nothing.
+--
+-- KEYS  1 row, 2 record
+-- Returns { what the row's key holds: 'nothing', 'bytes' or 'other', the bytes or '', seconds and microseconds of the
+--           clock, the record's fields: name, value, name, value, ... }. Instead of the fields, it returns 'other' if
+-- the record's key holds another type.
+-- uses: typed
+local bytes = typed(redis.pcall('GET', KEYS[1]))
+local holds = bytes and 'bytes' or bytes == false and 'nothing' or 'other'
+local time = redis.call('TIME')
+return { holds, bytes or '', time[1], time[2], typed(redis.pcall('HGETALL', KEYS[2])) or 'other' }
