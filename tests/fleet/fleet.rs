@@ -68,6 +68,7 @@ pub struct Fleet<D> {
     pub provider: OidcProvider,
     brokers: Mutex<BTreeMap<usize, Arc<Broker>>>,
     dir: TempDir,
+    args: Vec<String>,
     /// How many rows were stored.
     rows: AtomicUsize,
 }
@@ -75,6 +76,11 @@ pub struct Fleet<D> {
 impl<D: Deployment> Fleet<D> {
     /// Starts three brokers. `settings` are further lines for the provider.
     pub async fn start(redis: D, settings: &str) -> Self {
+        Self::start_with(redis, settings, &[]).await
+    }
+
+    /// Starts three brokers with further arguments.
+    pub async fn start_with(redis: D, settings: &str, args: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         Certificates::shared().write_to(dir.path());
         fs::write(dir.path().join("secret"), CLIENT_SECRET).unwrap();
@@ -93,6 +99,7 @@ impl<D: Deployment> Fleet<D> {
             provider,
             brokers: Mutex::default(),
             dir,
+            args: args.iter().map(ToString::to_string).collect(),
             rows: AtomicUsize::new(0),
         };
         for number in 0..3 {
@@ -114,6 +121,7 @@ impl<D: Deployment> Fleet<D> {
             config,
             "--max-calls=100000".to_owned(),
         ]);
+        args.extend_from_slice(&self.args);
         args.push("--backend=redis".to_owned());
         args.push("--shutdown-delay=0s".to_owned());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
