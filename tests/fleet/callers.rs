@@ -27,7 +27,7 @@ pub enum Got {
 }
 
 /// Calls for each row, from all brokers in turn. Repeats what is worth repeating. Returns what each row's callers got.
-pub async fn all<D: Deployment + 'static>(
+pub async fn all<D: Deployment + Send + Sync + 'static>(
     fleet: &Arc<Fleet<D>>,
     sessions: &[String],
     callers: usize,
@@ -54,7 +54,7 @@ pub async fn all<D: Deployment + 'static>(
 }
 
 /// One caller.
-async fn one<D: Deployment>(fleet: &Fleet<D>, session: &str, mut number: usize) -> Got {
+async fn one<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str, mut number: usize) -> Got {
     let end = Instant::now() + PATIENCE;
     let mut last = String::new();
     while Instant::now() < end {

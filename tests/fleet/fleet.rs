@@ -5,7 +5,10 @@ use std::{
     fs,
     path::PathBuf,
     process::Command,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tempfile::TempDir;
@@ -19,6 +22,7 @@ use token_broker::proto::v1::{
     StoreRequest, UpstreamTokens, access_tokens_client::AccessTokensClient,
     token_broker_client::TokenBrokerClient,
 };
+use token_broker::types::UnixTime;
 use tonic::transport::Channel;
 
 /// How large a test is.
@@ -62,13 +66,21 @@ impl Broker {
 pub struct Fleet<D> {
     pub redis: D,
     pub provider: OidcProvider,
-    brokers: Mutex<BTreeMap<usize, std::sync::Arc<Broker>>>,
+    brokers: Mutex<BTreeMap<usize, Arc<Broker>>>,
     dir: TempDir,
+    args: Vec<String>,
+    /// How many rows were stored.
+    rows: AtomicUsize,
 }
 
 impl<D: Deployment> Fleet<D> {
     /// Starts three brokers. `settings` are further lines for the provider.
     pub async fn start(redis: D, settings: &str) -> Self {
+        Self::start_with(redis, settings, &[]).await
+    }
+
+    /// Starts three brokers with further arguments.
+    pub async fn start_with(redis: D, settings: &str, args: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         Certificates::shared().write_to(dir.path());
         fs::write(dir.path().join("secret"), CLIENT_SECRET).unwrap();
@@ -87,6 +99,8 @@ impl<D: Deployment> Fleet<D> {
             provider,
             brokers: Mutex::default(),
             dir,
+            args: args.iter().map(ToString::to_string).collect(),
+            rows: AtomicUsize::new(0),
         };
         for number in 0..3 {
             fleet.start_broker(number).await;
@@ -107,13 +121,14 @@ impl<D: Deployment> Fleet<D> {
             config,
             "--max-calls=100000".to_owned(),
         ]);
+        args.extend_from_slice(&self.args);
         args.push("--backend=redis".to_owned());
         args.push("--shutdown-delay=0s".to_owned());
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let process = BrokerProcess::start(&args);
         process.serving().await;
         let channel = process.connect().await;
-        let broker = std::sync::Arc::new(Broker { process, channel });
+        let broker = Arc::new(Broker { process, channel });
         self.brokers().insert(number, broker);
     }
 
@@ -122,24 +137,25 @@ impl<D: Deployment> Fleet<D> {
     }
 
     /// Returns the broker in this place, if there is one.
-    pub fn broker(&self, number: usize) -> Option<std::sync::Arc<Broker>> {
+    pub fn broker(&self, number: usize) -> Option<Arc<Broker>> {
         self.brokers().get(&number).cloned()
     }
 
     /// Takes the broker in this place out.
-    pub fn take(&self, number: usize) -> std::sync::Arc<Broker> {
+    pub fn take(&self, number: usize) -> Arc<Broker> {
         self.brokers().remove(&number).unwrap()
     }
 
-    fn brokers(&self) -> MutexGuard<'_, BTreeMap<usize, std::sync::Arc<Broker>>> {
+    fn brokers(&self) -> MutexGuard<'_, BTreeMap<usize, Arc<Broker>>> {
         self.brokers.lock().unwrap()
     }
 
     /// Stores rows whose access tokens have expired. Returns their sessions.
     pub async fn store_expired(&self, rows: usize) -> Vec<String> {
         let broker = self.broker(0).unwrap();
+        let first = self.rows.fetch_add(rows, Ordering::Relaxed);
         let mut sessions = Vec::new();
-        for row in 0..rows {
+        for row in first..first + rows {
             let refresh_token = self.provider.log_in("client_secret_basic");
             let session_id = format!("session-{row}");
             let request = StoreRequest {
@@ -151,7 +167,7 @@ impl<D: Deployment> Fleet<D> {
                     upstream_subject: "alice".to_owned(),
                     user_id: "u".to_owned(),
                     expires_at: Some(prost_types::Timestamp {
-                        seconds: 1_600_000_000,
+                        seconds: UnixTime::now().seconds() - 10,
                         nanos: 0,
                     }),
                     ..UpstreamTokens::default()

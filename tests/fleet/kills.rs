@@ -9,8 +9,8 @@ use crate::{
     fleet::{Fleet, Size, signal},
 };
 
-/// How often a broker is killed, or stopped.
-const KILLS: usize = 4;
+/// How many rows fall due together in a round.
+const A_ROUND: usize = 50;
 
 /// Returns how many refresh tokens are taken now, and their outcome isn't known.
 fn open_entries(redis: &RedisServer) -> usize {
@@ -20,7 +20,7 @@ fn open_entries(redis: &RedisServer) -> usize {
     loop {
         let (next, found): (u64, Vec<String>) = redis::cmd("SCAN")
             .arg(cursor)
-            .args(&["MATCH", "*broker:refresh:*", "COUNT", "1000"])
+            .arg(&["MATCH", "*broker:refresh:*", "COUNT", "1000"])
             .query(&mut connection)
             .unwrap();
         keys.extend(found);
@@ -31,7 +31,7 @@ fn open_entries(redis: &RedisServer) -> usize {
     }
     keys.sort();
     keys.dedup();
-    let is_open = |key: &String| {
+    let mut is_open = |key: &String| {
         let entries: BTreeMap<String, String> = redis::cmd("HGETALL")
             .arg(key)
             .query(&mut connection)
@@ -40,7 +40,7 @@ fn open_entries(redis: &RedisServer) -> usize {
             .values()
             .any(|entry| entry.contains(r#""state":"open""#))
     };
-    keys.iter().filter(|key| is_open(key)).count()
+    keys.into_iter().filter(|key| is_open(key)).count()
 }
 
 /// Kills a broker that holds refresh tokens. Returns how many it held.
@@ -64,31 +64,43 @@ async fn kill<D: Deployment>(fleet: &Fleet<D>, redis: &RedisServer, number: usiz
     held
 }
 
-/// Lets brokers be killed while all rows are refreshed. Returns what the callers got, and how many tokens the brokers held
-/// that were killed.
+/// Refreshes rows in rounds, and disturbs each round once it is under way. Returns what the callers got, and the sum of what
+/// `disturb` returned.
+async fn disturbed<F: Future<Output = usize>>(
+    fleet: &Arc<Fleet<RedisServer>>,
+    size: Size,
+    disturb: impl Fn(usize) -> F,
+) -> (BTreeMap<String, Got>, usize) {
+    let (mut got, mut sum) = (BTreeMap::new(), 0);
+    for round in 0..size.rows / A_ROUND {
+        let sessions = fleet.store_expired(A_ROUND).await;
+        let begun = fleet.provider.happened().redemptions;
+        let calls = all(fleet, &sessions, size.callers);
+        let disturbing = async {
+            found("some rows are refreshed", || {
+                (fleet.provider.happened().redemptions >= begun + 3).then_some(())
+            })
+            .await;
+            disturb(round).await
+        };
+        let (all, disturbed) = tokio::join!(calls, disturbing);
+        got.extend(agreed(all));
+        sum += disturbed;
+    }
+    (got, sum)
+}
+
+/// Kills a broker in each round. Returns what the callers got, and how many tokens the brokers held that were killed.
 async fn refreshed_under_kills(
     fleet: &Arc<Fleet<RedisServer>>,
     size: Size,
 ) -> (BTreeMap<String, Got>, usize) {
-    let sessions = fleet.store_expired(size.rows).await;
-    let killing = {
-        let fleet = Arc::clone(fleet);
-        tokio::spawn(async move {
-            let mut held = 0;
-            for round in 0..KILLS {
-                let begun = fleet.provider.happened().redemptions;
-                found("some more rows are refreshed", || {
-                    (fleet.provider.happened().redemptions >= begun + 5).then_some(())
-                })
-                .await;
-                held += kill(&fleet, &fleet.redis, round % 3).await;
-                fleet.start_broker(round % 3).await;
-            }
-            held
-        })
+    let disturb = |round| async move {
+        let held = kill(fleet, &fleet.redis, round % 3).await;
+        fleet.start_broker(round % 3).await;
+        held
     };
-    let got = agreed(all(fleet, &sessions, size.callers).await);
-    (got, killing.await.unwrap())
+    disturbed(fleet, size, disturb).await
 }
 
 fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
@@ -101,7 +113,7 @@ fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_second_sending_each_token_in_doubt_was_held_by_a_broker_that_was_killed() {
     let fleet = Arc::new(Fleet::start(RedisServer::start(), "replay = \"never\"").await);
-    let size = Size::of(150, 4);
+    let size = Size::of(100, 4);
     let (got, held) = refreshed_under_kills(&fleet, size).await;
     let happened = fleet.provider.happened();
     let tokens = got
@@ -121,7 +133,7 @@ async fn without_a_second_sending_each_token_in_doubt_was_held_by_a_broker_that_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed() {
     let fleet = Arc::new(Fleet::start(RedisServer::start(), "").await);
-    let size = Size::of(150, 4);
+    let size = Size::of(100, 4);
     let (got, held) = refreshed_under_kills(&fleet, size).await;
     let happened = fleet.provider.happened();
     let tokens = got
@@ -142,27 +154,19 @@ async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stands_still_for_longer_than_a_lease_sends_nothing_twice() {
     let fleet = Arc::new(Fleet::start(RedisServer::start(), "replay = \"never\"").await);
-    let size = Size::of(150, 4);
-    let sessions = fleet.store_expired(size.rows).await;
-    let stopping = {
-        let fleet = Arc::clone(&fleet);
-        tokio::spawn(async move {
-            for round in 0..2 {
-                let begun = fleet.provider.happened().redemptions;
-                found("some more rows are refreshed", || {
-                    (fleet.provider.happened().redemptions >= begun + 5).then_some(())
-                })
-                .await;
-                let pid = fleet.broker(round % 3).unwrap().process.pid();
-                signal("STOP", pid);
-                // Longer than a lease and the time for a request.
-                tokio::time::sleep(Duration::from_secs(9)).await;
-                signal("CONT", pid);
-            }
-        })
+    let size = Size::of(100, 4);
+    let disturb = |round| {
+        let fleet = &fleet;
+        async move {
+            let pid = fleet.broker(round % 3).unwrap().process.pid();
+            signal("STOP", pid);
+            // Longer than a lease and the time for a request.
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            signal("CONT", pid);
+            0
+        }
     };
-    let got = agreed(all(&fleet, &sessions, size.callers).await);
-    stopping.await.unwrap();
+    let (got, _) = disturbed(&fleet, size, disturb).await;
     let happened = fleet.provider.happened();
     println!(
         "rows {}, in doubt {}, {happened:?}",

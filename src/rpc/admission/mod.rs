@@ -159,7 +159,8 @@ impl Admission {
             calls: Bound::new(limits.calls_of_a_connection()),
             bytes: Bound::new(limits.bytes_of_a_connection()),
             large_reads: LargeReads::of_connection(),
-            waiting: waiting(limits.calls_of_a_connection()),
+            // A single connection gets no more than half of all calls.
+            waiting: waiting(limits.calls_of_a_connection().min(limits.calls / 2)),
             expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),

@@ -213,6 +213,8 @@ pub async fn a_change_of_what_has_changed_is_refused<B: Backend>(backend: B) {
                 other.put(&key, &first).await;
             }
         }
+        // A look makes the backend notice what has ended.
+        store.look(&key).await.unwrap();
         let before = backend.dump();
         let record = known("refresh-at", EntryState::Open);
         let stored = refreshed(&seen);

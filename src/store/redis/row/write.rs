@@ -37,7 +37,7 @@ struct Written<'a> {
 }
 
 /// The names of all fields that a row can have here.
-pub(super) const FIELDS: [&str; 15] = [
+pub(super) const FIELDS: [&str; 17] = [
     "version",
     "user_id",
     "provider_id",
@@ -53,6 +53,8 @@ pub(super) const FIELDS: [&str; 15] = [
     "scopes",
     "refresh_expires_at",
     "reauth",
+    "origin_server",
+    "origin_client",
 ];
 
 /// Encodes `row` as JSON. The bytes are wiped when they are dropped.
