@@ -127,7 +127,13 @@ impl<S: Records> Attempt<'_, S> {
     pub async fn refused(&self, for_good: bool) -> Noted {
         let rule = |record: &mut Record, seen: &Seen| {
             let row = seen.stored().filter(|stored| self.is_held_by(&stored.row));
-            let reason = refused(record, self.token, self.id, (row.is_some(), for_good))?;
+            let reason = refused(
+                record,
+                self.token,
+                self.id,
+                (row.is_some(), for_good),
+                seen.at,
+            )?;
             Some(marked(row?, Some(reason)))
         };
         self.note(rule).await

@@ -12,11 +12,13 @@
 //! | `flights` | the refreshes that this process runs, and who waits for them |
 //! | `merge`, `subject`, `due` | the row after an answer, whether the answer is about its user, and when it is time |
 //! | `revocation` | revokes the tokens of deleted rows in the background |
+//! | `clear` | takes back what a provider refused in a bad hour |
 //! | `lease` | the same for callers that redeem refresh tokens themselves |
 
 mod attempt;
 mod back_off;
 pub mod breaker;
+mod clear;
 mod clock;
 mod counts;
 mod decide;
@@ -41,6 +43,7 @@ use tokio::{
 };
 
 pub use self::{
+    clear::clear,
     counts::{Count, Counts},
     due::{Due, Terms, due},
     lease::{Begun, Completed, Completion, Outcome},
