@@ -212,7 +212,7 @@ impl<S: Records> Refresher<S> {
                     assumed_life: options.and_then(|options| options.assume_expires_in),
                     refresh_lifetime: options
                         .and_then(|options| options.refresh_lifetime)
-                        .unwrap_or(self.0.refresh_lifetime),
+                        .unwrap_or(self.0.options.refresh_lifetime),
                 };
                 return match attempt.settle(&tokens, None, |_| {}).await {
                     Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored),

@@ -80,10 +80,18 @@ impl<S> Clone for Refresher<S> {
 struct Shared<S> {
     store: Arc<S>,
     providers: Providers,
-    /// How long a refresh token is assumed to live if neither the answer nor the provider's settings say.
-    refresh_lifetime: Duration,
+    options: RefresherOptions,
     flights: Flights,
     stopping: watch::Sender<bool>,
+}
+
+/// The settings of a [`Refresher`].
+#[derive(Clone, Copy, Debug)]
+pub struct RefresherOptions {
+    /// How long a refresh token is assumed to live if neither the answer nor the provider's settings say.
+    pub refresh_lifetime: Duration,
+    /// Whether tokens of providers that rotate them are refreshed while older software may do so, too.
+    pub in_grace: bool,
 }
 
 /// What became of a refresh, for who waited for it.
@@ -96,14 +104,13 @@ pub enum Refreshed {
 }
 
 impl<S> Refresher<S> {
-    /// Returns a refresher of the rows in `store`. `refresh_lifetime` is how long a refresh token is assumed to live if
-    /// nothing says.
+    /// Returns a refresher of the rows in `store`.
     #[must_use]
-    pub fn new(store: Arc<S>, providers: Providers, refresh_lifetime: Duration) -> Self {
+    pub fn new(store: Arc<S>, providers: Providers, options: RefresherOptions) -> Self {
         Self(Arc::new(Shared {
             store,
             providers,
-            refresh_lifetime,
+            options,
             flights: Flights::default(),
             stopping: watch::Sender::new(false),
         }))

@@ -13,7 +13,7 @@ use super::{
     decide::{Decision, Token, Wait, Wish, decide},
     flights::{End, Progress, Slot},
     gate,
-    provider::{Answer, PrepareError, Prepared, TokenAnswer},
+    provider::{Answer, PrepareError, Prepared, Rotation, TokenAnswer},
     providers::Configured,
     rules::{LEASE, Policy},
     subject,
@@ -166,6 +166,11 @@ impl<S: Records> Refresh<'_, S> {
     }
 
     fn decide(&self, seen: &Seen, attempt: AttemptId, policy: &Policy) -> Decision {
+        if seen.in_grace && !self.shared.options.in_grace && policy.rotation != Rotation::None {
+            let why =
+                "other software may still redeem this tenant's refresh tokens (refresh-in-grace)";
+            return Decision::Impossible(Error::NotRefreshable(why));
+        }
         let wish = Wish {
             version: self.version,
             attempt,
@@ -474,7 +479,7 @@ impl<S: Records> Refresh<'_, S> {
             assumed_life: options.assume_expires_in,
             refresh_lifetime: options
                 .refresh_lifetime
-                .unwrap_or(self.shared.refresh_lifetime),
+                .unwrap_or(self.shared.options.refresh_lifetime),
         };
         let unsaved = |row| self.slot.tell(Progress::Unsaved(row));
         let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;

@@ -173,7 +173,8 @@ impl<S: Store + Records> Tokens<S> {
             return Err(Error::NoRefreshToken);
         }
         if row.is_sender_constrained() {
-            return Err(Error::NotRefreshable);
+            let why = "they are of use only together with a key of the client";
+            return Err(Error::NotRefreshable(why));
         }
         if !row.refresh_token_is_live(UnixTime::now()) {
             return Err(Error::ReauthRequired(ReauthReason::Refused));

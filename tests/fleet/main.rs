@@ -7,6 +7,8 @@
 mod callers;
 mod failover;
 mod fleet;
+mod grace;
 mod kills;
 mod restart;
 mod together;
+mod warnings;
