@@ -16,8 +16,8 @@ use super::{
 use crate::{
     store::{Change, Error, Records, RowChange, Seen},
     types::{
-        AttemptId, EntryState, ReauthReason, Record, Row, RowKey, StoredRow, TokenHash, UnixTime,
-        Version, keep_for,
+        AttemptId, EntryState, Origin, ReauthReason, Record, Row, RowKey, StoredRow, TokenHash,
+        UnixTime, Version, keep_for,
     },
 };
 
@@ -53,10 +53,22 @@ pub(super) struct Tokens {
     pub taken_at: Version,
     /// When the request was sent, or before that.
     pub sent_at: UnixTime,
+    /// Where they were obtained, if that is known.
+    pub origin: Option<Origin>,
     /// How long the access token lives if nothing tells.
     pub assumed_life: Option<Duration>,
     /// How long the refresh token lives if the provider doesn't say.
     pub refresh_lifetime: Duration,
+}
+
+impl Tokens {
+    fn merged_into(&self, row: &Row) -> Row {
+        let mut merged = merge(row, &self.answer, self.sent_at, self.assumed_life);
+        if self.answer.refresh_token.is_some() && self.origin.is_some() {
+            merged.origin.clone_from(&self.origin);
+        }
+        merged
+    }
 }
 
 /// What became of a result.
@@ -68,6 +80,16 @@ pub(super) enum Settled {
     Gone,
     /// The row holds another refresh token: somebody stored newer tokens.
     Beaten(StoredRow),
+}
+
+impl Settled {
+    /// Returns the row as it then is.
+    fn into_row(self) -> Option<StoredRow> {
+        match self {
+            Self::Row(stored) | Self::Beaten(stored) => Some(stored),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// What is known about a token after something was written.
@@ -152,12 +174,7 @@ impl<S: Records> Attempt<'_, S> {
         let version = Version::random();
         let mut pauses = Pauses::default();
         let would_be = |stored: &StoredRow| StoredRow {
-            row: merge(
-                &stored.row,
-                &tokens.answer,
-                tokens.sent_at,
-                tokens.assumed_life,
-            ),
+            row: tokens.merged_into(&stored.row),
             version,
         };
         let successor = tokens.answer.refresh_token.as_ref();
@@ -168,32 +185,34 @@ impl<S: Records> Attempt<'_, S> {
             taken_at: tokens.taken_at,
             version,
         };
+        let mut latest = known.map(&would_be);
         loop {
-            let failed = match self.store.look(self.key).await {
-                Ok(seen) => match self.settle_once(&seen, &answered, tokens, &would_be).await {
-                    Ok(Some(settled)) => return settled,
-                    Ok(None) => continue,
-                    // It is written. The next look confirms it.
-                    Err(Error::NotDurable(_)) => None,
-                    Err(_) => seen.stored().or(known).map(&would_be),
-                },
-                Err(_) => known.map(&would_be),
-            };
-            if let Some(row) = failed {
-                unsaved(row);
+            if let Ok(seen) = self.store.look(self.key).await {
+                let (settled, written) =
+                    self.settle_once(&seen, &answered, tokens, &would_be).await;
+                match written {
+                    Ok(true) => return settled,
+                    Ok(false) => continue,
+                    // What somebody else wrote since is never mixed with the answer.
+                    Err(_) => latest = settled.into_row(),
+                }
+            }
+            if let Some(row) = &latest {
+                unsaved(row.clone());
             }
             self.pause(&mut pauses).await;
         }
     }
 
-    /// Returns `None` if the row or the record has changed meanwhile.
+    /// Returns what becomes of the result, and whether that is written: it isn't if the row or the record has changed
+    /// meanwhile.
     async fn settle_once(
         &self,
         seen: &Seen,
         answered: &Answered,
         tokens: &Tokens,
         would_be: impl Fn(&StoredRow) -> StoredRow,
-    ) -> Result<Option<Settled>, Error> {
+    ) -> (Settled, Result<bool, Error>) {
         let mut record = seen.record.clone();
         let stored = seen.stored();
         let held = stored.map(|stored| Held {
@@ -233,8 +252,8 @@ impl<S: Records> Attempt<'_, S> {
             }),
             ends: Some(self.id),
         };
-        let is_written = self.store.change(self.key, seen, change).await?;
-        Ok(is_written.then_some(settled))
+        let written = self.store.change(self.key, seen, change).await;
+        (settled, written)
     }
 
     /// Renews the lease for as long as the attempt has the token. Never ends.

@@ -209,6 +209,7 @@ impl<S: Records> Refresher<S> {
                     answer: *answer,
                     taken_at: completion.version,
                     sent_at: UnixTime::now(),
+                    origin: None,
                     assumed_life: options.and_then(|options| options.assume_expires_in),
                     refresh_lifetime: options
                         .and_then(|options| options.refresh_lifetime)

@@ -124,6 +124,7 @@ impl<S: Records> Refresh<'_, S> {
         tokio::select! {
             () = ended => Waited::Announced,
             () = sleep(span) => Waited::Over,
+            () = self.configured.works_again() => Waited::Over,
             () = self.shared.stopped() => Waited::Over,
             () = lonely => if self.slot.leave() { Waited::Left } else { Waited::Over },
         }
@@ -238,21 +239,27 @@ impl<S: Records> Refresh<'_, S> {
 
     /// Waits until a request may be made.
     async fn admitted(&self) -> Result<gate::Place, Next> {
+        // Who can't make one needn't wait for others, nor use up the rate.
+        let stopped = self.configured.breaker().stopped(std::time::Instant::now());
+        if let Some(retry_after) = stopped {
+            return Err(self.stopped(retry_after));
+        }
         let place = tokio::select! {
             place = self.configured.gate.enter() => place,
             () = self.shared.stopped() => return Err(Next::Again),
         };
         let now = std::time::Instant::now();
         let admission = self.configured.breaker().admit(now);
-        if let Admission::Stopped { retry_after } = admission {
-            let wait = Wait {
-                span: retry_after,
-                running: None,
-            };
-            let failure = self.configured.failure(retry_after);
-            return Err(Next::Later(wait, Some(failure)));
+        match admission {
+            Admission::Free | Admission::Probe => Ok(place),
+            Admission::Stopped { retry_after } => Err(self.stopped(retry_after)),
         }
-        Ok(place)
+    }
+
+    fn stopped(&self, span: Duration) -> Next {
+        let running = None;
+        let failure = self.configured.failure(span);
+        Next::Later(Wait { span, running }, Some(failure))
     }
 
     /// Tells the breaker that no request was sent.
@@ -476,6 +483,7 @@ impl<S: Records> Refresh<'_, S> {
             answer,
             taken_at: token.stored.version,
             sent_at,
+            origin: Some(options.origin()),
             assumed_life: options.assume_expires_in,
             refresh_lifetime: options
                 .refresh_lifetime

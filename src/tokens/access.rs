@@ -142,6 +142,10 @@ impl<S: Store + Records> Tokens<S> {
             let refreshing = async {
                 self.is_refreshable(key, &stored.row)?;
                 let is_rejected = why == Why::Rejected;
+                let deadline = match why {
+                    Why::EndsSoon => deadline.min(handed_out_by(&stored.row)),
+                    Why::Expired | Why::Rejected => deadline,
+                };
                 let refreshing = self
                     .refresher
                     .refresh(key, stored.version, is_rejected, deadline);
@@ -186,6 +190,16 @@ impl<S: Store + Records> Tokens<S> {
         }
         Ok(())
     }
+}
+
+/// Returns until when a caller waits for a refresh whose access token is still valid. Then it is handed out as it is, while
+/// it can be used.
+fn handed_out_by(row: &Row) -> Instant {
+    let left = row
+        .expires_at
+        .map_or(0, |at| at.seconds() - UnixTime::now().seconds());
+    let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+    Instant::now() + left / 2
 }
 
 /// What has to be done before a row can be handed out.
