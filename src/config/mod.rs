@@ -42,7 +42,7 @@ pub use self::{
     written::Settings,
 };
 use crate::{
-    refresh::provider::ProviderOptions,
+    refresh::Providers,
     store::redis::RedisOptions,
     tokens::{Limits, Rules},
     types::Tenant,
@@ -67,8 +67,6 @@ pub struct Config {
     pub server: ServerOptions,
     /// How to log.
     pub log: LogSettings,
-    /// The providers, in the order of their names.
-    pub providers: Vec<ProviderOptions>,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
 }
@@ -148,7 +146,8 @@ impl Settings {
                 providers: read.limits.max_providers,
             },
             refresh_lifetime: read.tokens.refresh_lifetime,
-            rotating_providers: read.tokens.rotating_provider,
+            refresh_in_grace: read.tokens.refresh_in_grace,
+            providers: Providers::new(providers),
             patience: redis.patience(),
             persistence: Rules::PERSISTENCE,
         };
@@ -161,7 +160,6 @@ impl Settings {
             rules,
             server: read.server,
             log: read.log,
-            providers,
             warnings,
         })
     }

@@ -2,13 +2,15 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
 
-/// How long a caller is asked to wait when all places are taken.
-const WHEN_FULL: Duration = Duration::from_millis(100);
+use super::waits;
 
 /// The bounds of one provider in this process.
 #[derive(Debug)]
@@ -20,7 +22,9 @@ pub struct Gate {
 
 /// The right to make one call. It is given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+pub struct Place(
+    #[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>,
+);
 
 /// The right to wait for a refresh. It is given back when it is dropped.
 #[derive(Debug)]
@@ -38,23 +42,29 @@ impl Gate {
         }
     }
 
-    /// Asks for a call at `now`.
-    ///
-    /// # Errors
-    /// Returns how long to wait before asking again, if there are too many calls.
-    pub fn enter(&self, now: Instant) -> Result<Place, Duration> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| WHEN_FULL)?;
-        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        rate.take(now)?;
-        Ok(Place(place))
+    /// Waits until a call may be made.
+    pub async fn enter(&self) -> Place {
+        // The semaphore is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        loop {
+            let taken = self
+                .rate
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(Instant::now());
+            match taken {
+                Ok(()) => return Place(place),
+                Err(wait) => sleep(wait).await,
+            }
+        }
     }
 
-    /// Asks to wait. Returns `None` if too many wait already.
+    /// Asks to wait, for the call whose task this is. Returns `None` if too many wait already, for this provider or
+    /// [at all](waits).
     #[must_use]
     pub fn wait(&self) -> Option<Waiter> {
-        let waiter = Arc::clone(&self.waiters).try_acquire_owned();
-        waiter.ok().map(Waiter)
+        let waiter = Arc::clone(&self.waiters).try_acquire_owned().ok()?;
+        waits::may_wait().then_some(Waiter(waiter))
     }
 }
 
@@ -90,32 +100,56 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
-    #[test]
-    fn so_many_calls_at_once() {
-        let now = Instant::now();
-        let gate = Gate::new(2, 100, 1, now);
-        let (first, second) = (gate.enter(now).unwrap(), gate.enter(now).unwrap());
-        assert_eq!(gate.enter(now).unwrap_err(), WHEN_FULL);
+    #[tokio::test(start_paused = true)]
+    async fn so_many_calls_at_once() {
+        let gate = Gate::new(2, 100, 1, Instant::now());
+        let (first, second) = (gate.enter().await, gate.enter().await);
+        let mut third = Box::pin(gate.enter());
+        assert!(timeout(Duration::from_secs(9), &mut third).await.is_err());
         drop(first);
-        let third = gate.enter(now).unwrap();
+        let third = timeout(Duration::from_millis(1), third).await.unwrap();
         drop((second, third));
     }
 
-    #[test]
-    fn so_many_calls_a_second() {
-        let start = Instant::now();
-        let gate = Gate::new(100, 4, 1, start);
-        let mut begun = 0;
-        for step in 0..40 {
-            let now = start + Duration::from_millis(100 * step);
-            begun += (0..10).filter(|_| gate.enter(now).is_ok()).count();
+    #[tokio::test(start_paused = true)]
+    async fn so_many_calls_a_second() {
+        let gate = Gate::new(100, 4, 1, Instant::now());
+        let begun = Instant::now();
+        for _ in 0..4 + 15 {
+            gate.enter().await;
         }
-        // 4 at the start, and 4 a second for 3.9 s.
-        assert_eq!(begun, 4 + 15);
-        let wait = gate.enter(start + Duration::from_millis(3900)).unwrap_err();
-        assert!(wait <= Duration::from_millis(250), "{wait:?}");
+        // 4 at the start, and 4 a second from then on.
+        let took = begun.elapsed().as_secs_f64();
+        assert!((took - 3.75).abs() < 0.1, "{took}");
+        // Rest isn't saved up.
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let begun = Instant::now();
+        for _ in 0..6 {
+            gate.enter().await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        assert!((took - 0.5).abs() < 0.1, "{took}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_may_not_wait_takes_no_place() {
+        struct Call(bool);
+        impl waits::Waits for Call {
+            fn may_wait(&self) -> bool {
+                self.0
+            }
+        }
+        let gate = Gate::new(1, 1, 1, Instant::now());
+        let waits = async |may| {
+            let call = Arc::new(Call(may));
+            waits::for_call(call, async { gate.wait() }).await.is_some()
+        };
+        assert!(!waits(false).await);
+        assert!(waits(true).await);
     }
 
     #[test]

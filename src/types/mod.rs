@@ -4,6 +4,8 @@
 //! `Debug` doesn't print those that are secret.
 
 mod id;
+mod lifetime;
+mod origin;
 mod record;
 mod row;
 mod secret;
@@ -12,6 +14,8 @@ mod time;
 mod version;
 
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
+pub use lifetime::keep_for;
+pub use origin::Origin;
 pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
 };

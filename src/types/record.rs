@@ -79,6 +79,8 @@ pub struct Entry {
     pub not_before: Option<StoreTime>,
     /// How many attempts in a row failed in passing.
     pub failures: u32,
+    /// When the provider refused the token.
+    pub refused_at: Option<StoreTime>,
     /// When this token, or one that came before it, was last taken because a resource server had refused the access token.
     pub rejected_at: Option<StoreTime>,
 }
@@ -97,6 +99,7 @@ impl Entry {
             first_taken: None,
             not_before: None,
             failures: 0,
+            refused_at: None,
             rejected_at: None,
         }
     }
@@ -111,6 +114,13 @@ impl Entry {
     pub fn attempt(&self, id: AttemptId) -> Option<AttemptState> {
         let attempt = self.attempts.iter().find(|attempt| attempt.id == id);
         attempt.map(|attempt| attempt.state)
+    }
+
+    /// Returns the attempt that is redeeming the token now, as far as is known.
+    #[must_use]
+    pub fn running(&self) -> Option<AttemptId> {
+        let holder = self.holder.filter(|_| self.state == EntryState::Open)?;
+        (self.attempt(holder) == Some(AttemptState::Running)).then_some(holder)
     }
 
     /// Returns how many attempts may have redeemed the token.

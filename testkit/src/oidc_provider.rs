@@ -20,6 +20,17 @@ pub struct OidcProvider {
     pipes: Mutex<Pipes>,
 }
 
+/// What happened at a provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Refresh tokens that were redeemed.
+    pub redemptions: u64,
+    /// Requests that were refused.
+    pub refusals: u64,
+    /// Logins that were revoked, because a refresh token came a second time.
+    pub revocations: u64,
+}
+
 struct Pipes {
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
@@ -58,9 +69,24 @@ impl OidcProvider {
 
     /// Returns a new refresh token of `client`, as if the user `alice` had logged in.
     pub fn log_in(&self, client: &str) -> String {
+        self.ask(client)
+    }
+
+    /// Returns what happened so far.
+    pub fn happened(&self) -> Happened {
+        let told: serde_json::Value = serde_json::from_str(&self.ask("?")).unwrap();
+        let count = |name: &str| told[name].as_u64().unwrap();
+        Happened {
+            redemptions: count("redemptions"),
+            refusals: count("refusals"),
+            revocations: count("revocations"),
+        }
+    }
+
+    fn ask(&self, line: &str) -> String {
         let mut pipes: MutexGuard<'_, Pipes> = self.pipes.lock().unwrap();
-        writeln!(pipes.stdin, "{client}").unwrap();
-        pipes.lines.next().expect("a token").unwrap()
+        writeln!(pipes.stdin, "{line}").unwrap();
+        pipes.lines.next().expect("an answer").unwrap()
     }
 }
 

@@ -84,6 +84,12 @@ macro_rules! every_case {
                 carry_never_copies_a_rotating_token,
                 carry_obeys_a_precondition,
             }
+            origins {
+                a_row_notes_where_its_tokens_come_from,
+                carry_keeps_the_origin_of_the_token,
+                carry_takes_no_token_from_elsewhere,
+                a_row_lives_as_long_as_its_providers_tokens,
+            }
             carry_races {
                 carry_sees_a_login_that_came_between,
                 carry_sees_a_delete_that_came_between,

@@ -1,6 +1,8 @@
 //! One that redeems: a broker, or an auth server. Each step reads the store, decides by the rules, and writes, as one
 //! atomic step.
 
+use std::time::Duration;
+
 use token_broker::{
     refresh::{
         provider::Rotation,
@@ -243,6 +245,7 @@ impl Redeemer {
                     token,
                     self.attempt,
                     (held.is_some(), false),
+                    moment(now),
                 );
                 if let (Some(row), Some(reason)) = (data.row.as_mut(), verdict) {
                     row.mark = Some(reason);
@@ -266,7 +269,13 @@ impl Redeemer {
                 next.is_confirmed = !setup.replicated;
             }
             Phase::NoAnswer => {
-                no_answer(&mut data.record, token, self.attempt, moment(now));
+                no_answer(
+                    &mut data.record,
+                    token,
+                    self.attempt,
+                    moment(now),
+                    Duration::ZERO,
+                );
                 next = Self::default();
             }
             _ => return None,

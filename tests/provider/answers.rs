@@ -105,6 +105,12 @@ async fn too_many_requests_pass() {
         panic!("{answer:?}")
     };
     assert_eq!(retry_after, Some(Duration::from_secs(86_400)), "a bound");
+    let past = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT";
+    let answer = answer_to(Behaviour::answer(429, &[past], "")).await;
+    let Answer::Passing { retry_after, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(retry_after, Some(Duration::ZERO));
 }
 
 #[tokio::test]
@@ -127,6 +133,18 @@ async fn unavailable_passes_only_with_retry_after() {
 async fn other_oauth_errors_with_4xx_pass() {
     let meaning = "passing: the answer is the error other";
     means(400, &[JSON], r#"{"error":"the-refresh-token"}"#, meaning).await;
+    // A gateway's own words. What the provider behind it did isn't known.
+    for status in [408, 499] {
+        let meaning = format!("unknown: the answer has status {status}");
+        means(status, &[JSON], r#"{"error":"Request Timeout"}"#, &meaning).await;
+        means(
+            status,
+            &[JSON],
+            r#"{"error":"invalid_grant"}"#,
+            "refused invalid_grant",
+        )
+        .await;
+    }
     means(
         403,
         &[],
@@ -205,6 +223,11 @@ async fn a_wrong_content_type_loses_no_token() {
     let body = r#"{"access_token":"a"}"#;
     means(200, &["Content-Type: text/html"], body, "tokens a").await;
     means(200, &[], body, "tokens a").await;
+    // Nor do an error and tokens together, where the status says that it is a success.
+    let both = r#"{"access_token":"a","error":"server_error"}"#;
+    means(200, &[JSON], both, "tokens a").await;
+    let meaning = "passing: the answer is the error server_error";
+    means(400, &[JSON], both, meaning).await;
     let form = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
     means(200, &[form], "access_token=a&token_type=bearer", "tokens a").await;
     means(200, &[form], body, "tokens a").await;

@@ -1,14 +1,13 @@
 //! What can go wrong before a request is sent, and with the connection that it is sent over.
 
-use std::time::Duration;
-
 use tempfile::TempDir;
 use testkit::{
     certificates::Certificates,
     token_endpoint::{Behaviour, End, TokenEndpoint},
+    waiting::found,
 };
 use token_broker::refresh::provider::{
-    Answer, Authentication, ClientCertificate, Endpoint, PrepareError, Provider, ProviderOptions,
+    Answer, Authentication, ClientCertificate, PrepareError, Provider, ProviderOptions, Proxy,
     SecretSource, Why,
 };
 use tokio::net::TcpListener;
@@ -150,30 +149,41 @@ async fn a_client_certificate_is_shown() {
 
 #[tokio::test]
 async fn a_connection_that_ended_before_the_request_was_sent() {
-    for end in [End::Close, End::Reset] {
-        let server = server(Behaviour::raw("").end(end).unread()).await;
-        let prepared = Provider::new(options_at(&server)).prepare().await.unwrap();
-        testkit::waiting::until("the server has ended the connection", || async {
-            server.connections() == 1
-        })
-        .await;
-        // The end needs a moment to arrive. Sent earlier, the request may be lost, which is doubt.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let answer = prepared.send(&secret("the-refresh-token")).await;
-        let why = Why::ConnectionClosed;
-        let is_passing = matches!(&answer, Answer::Passing { why: found, .. } if *found == why);
-        assert!(is_passing, "{end:?}: {answer:?}");
+    let dir = certificates();
+    for behaviour in [
+        Behaviour::raw("").end(End::Close),
+        Behaviour::raw("").end(End::Reset),
+        Behaviour::raw("!").end(End::Hang),
+    ] {
+        let plain = TokenEndpoint::start().await;
+        let tls = TokenEndpoint::start_with_tls(dir.path(), "server", false).await;
+        for server in [plain, tls] {
+            server.behave(TOKEN, [behaviour.clone().unread()]);
+            let provider = Provider::new(trusting(&server, &dir));
+            let mut prepared = provider.prepare().await.unwrap();
+            // The end needs a moment to arrive. Sent earlier, the request may be lost, which is doubt.
+            found("the end has arrived", || {
+                (!prepared.is_usable()).then_some(())
+            })
+            .await;
+            assert!(!prepared.is_usable(), "and that is remembered");
+            let answer = prepared.send(&secret("the-refresh-token")).await;
+            let why = Why::ConnectionClosed;
+            let is_passing = matches!(&answer, Answer::Passing { why: found, .. } if *found == why);
+            assert!(is_passing, "{behaviour:?}: {answer:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn preparing_sends_no_request() {
     let server = server(tokens()).await;
-    let prepared = Provider::new(options_at(&server)).prepare().await.unwrap();
+    let mut prepared = Provider::new(options_at(&server)).prepare().await.unwrap();
     testkit::waiting::until("there is a connection", || async {
         server.connections() == 1
     })
     .await;
+    assert!(prepared.is_usable());
     drop(prepared);
     assert!(server.received().is_empty());
 }
@@ -209,7 +219,7 @@ async fn a_proxy_that_refuses() {
 }
 
 /// A proxy for one connection that answers `answer` and then passes everything on, if it said yes.
-async fn proxy(answer: &'static str) -> Endpoint {
+async fn proxy(answer: &'static str) -> Proxy {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,6 +1,6 @@
 //! How the client shows who it is, and what happens when its files change.
 
-use std::fs;
+use std::{fs, process::Command, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
@@ -164,4 +164,40 @@ async fn credentials_that_were_never_good_are_told() {
         assert!(error.to_string().contains(told), "{error}");
     }
     assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_never_ends_is_refused() {
+    let server = server(tokens()).await;
+    let mut options = options_at(&server);
+    let device = SecretSource::File("/dev/zero".into());
+    options.authentication = Authentication::SecretPost(device);
+    let wrong = Provider::new(options).prepare().await.unwrap_err();
+    let PrepareError::Misconfigured(what) = wrong else {
+        panic!("{wrong:?}")
+    };
+    assert!(what.ends_with("larger than 1 MiB"), "{what}");
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_answer_holds_up_nobody() {
+    let (dir, server) = (TempDir::new().unwrap(), server(tokens()).await);
+    let path = dir.path().join("secret");
+    fs::write(&path, "secret").unwrap();
+    let mut options = options_at(&server);
+    options.connect_timeout = Duration::from_millis(200);
+    options.authentication = Authentication::SecretPost(SecretSource::File(path.clone()));
+    let (known, unknown) = (Provider::new(options.clone()), Provider::new(options));
+    known.prepare().await.unwrap();
+    // Whoever opens a pipe waits for somebody who writes to it.
+    fs::remove_file(&path).unwrap();
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let earlier = known.prepare().await;
+    let none = unknown.prepare().await;
+    // To open both ends waits for nobody, and ends the waiting of the others.
+    drop(fs::File::options().read(true).write(true).open(path));
+    earlier.unwrap();
+    let what = PrepareError::Misconfigured("reading the files takes too long".to_owned());
+    assert_eq!(none.unwrap_err(), what);
 }

@@ -1,6 +1,9 @@
 //! Where the endpoints are.
 
-use testkit::token_endpoint::{Behaviour, TokenEndpoint};
+use testkit::{
+    certificates::Certificates,
+    token_endpoint::{Behaviour, TokenEndpoint},
+};
 use token_broker::refresh::provider::{
     Answer, PrepareError, Provider, ProviderOptions, Verdict, Why,
 };
@@ -87,6 +90,51 @@ async fn metadata_that_is_of_no_use() {
         server.behave(OPENID, [behaviour]);
         assert_eq!(unreachable(options_of(&server)).await, why);
     }
+}
+
+#[tokio::test]
+async fn an_issuer_behind_tls_leads_to_nothing_without_it() {
+    let dir = tempfile::TempDir::new().unwrap();
+    Certificates::shared().write_to(dir.path());
+    let server = TokenEndpoint::start_with_tls(dir.path(), "server", false).await;
+    let plain = TokenEndpoint::start().await;
+    let mut options = options_of(&server);
+    options.ca_file = Some(dir.path().join("ca.pem"));
+    for (token, expected) in [(&plain, Some(Why::NoEndpoint)), (&server, None)] {
+        let issuer = server.url("");
+        let token = token.url(TOKEN);
+        let text = format!(r#"{{"issuer":"{issuer}","token_endpoint":"{token}"}}"#);
+        server.behave(OPENID, [Behaviour::json(200, &text)]);
+        let why = match Provider::new(options.clone()).prepare().await {
+            Ok(_) => None,
+            Err(PrepareError::Unreachable(why)) => Some(why),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(why, expected);
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_for_metadata_share_what_came_of_it() {
+    let server = TokenEndpoint::start().await;
+    let slow = Behaviour::answer(500, &[], "").after(std::time::Duration::from_millis(50));
+    server.behave(OPENID, [slow]);
+    server.behave(OAUTH, [Behaviour::answer(500, &[], "")]);
+    let provider = Provider::new(options_of(&server));
+    let attempts: Vec<_> = (0..20)
+        .map(|_| {
+            let provider = provider.clone();
+            tokio::spawn(async move { provider.prepare().await.map(drop) })
+        })
+        .collect();
+    for attempt in attempts {
+        let why = attempt.await.unwrap().unwrap_err();
+        assert_eq!(why, PrepareError::Unreachable(Why::Status(500)));
+    }
+    assert_eq!(server.received_at(OPENID).len(), 1);
+    // It isn't remembered longer than they waited.
+    provider.prepare().await.unwrap_err();
+    assert_eq!(server.received_at(OPENID).len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 mod answers;
 mod connections;
 mod credentials;
+mod deletion;
 mod discovery;
 mod oidc;
 mod requests;

@@ -1,6 +1,6 @@
 //! What is sent.
 
-use token_broker::refresh::provider::Origin;
+use token_broker::types::Origin;
 
 use crate::setup::{options_at, redeem, server, tokens};
 
@@ -17,6 +17,7 @@ async fn a_request_is_that_of_rfc_6749() {
         request.head
     );
     assert_eq!(request.header("accept"), Some("application/json"));
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
     let kind = request.header("content-type");
     assert_eq!(kind, Some("application/x-www-form-urlencoded"));
     assert_eq!(request.header("host"), Some(&*server.address().to_string()));

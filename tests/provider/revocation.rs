@@ -43,6 +43,7 @@ async fn each_answer_is_classed() {
         ),
         (Behaviour::answer(429, &[], ""), failed(429, None)),
         (Behaviour::answer(500, &[], ""), failed(500, None)),
+        (Behaviour::answer(408, &[], ""), failed(408, None)),
         (
             Behaviour::json(400, r#"{"error":"unsupported_token_type"}"#),
             Revocation::Unsupported,

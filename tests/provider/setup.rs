@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use testkit::token_endpoint::{Behaviour, TokenEndpoint};
 use token_broker::{
-    refresh::provider::{
-        Answer, Authentication, Codes, Endpoints, Provider, ProviderOptions, Replay, Rotation,
-    },
-    types::{ProviderName, Secret},
+    refresh::provider::{Answer, Provider, ProviderOptions},
+    types::Secret,
 };
 
 /// How long a test's provider has to answer.
@@ -17,36 +15,7 @@ pub const TOKEN: &str = "/token";
 
 /// Options of a public client that does what a test's server needs.
 pub fn options() -> ProviderOptions {
-    ProviderOptions {
-        name: ProviderName::new("test").unwrap(),
-        endpoints: Endpoints::default(),
-        client_id: "client".to_owned(),
-        authentication: Authentication::None,
-        scopes: Vec::new(),
-        resource: Vec::new(),
-        audience: None,
-        rotation: Rotation::Strict,
-        replay: Replay::AsRotationAllows,
-        codes: Codes::default(),
-        tokens_within: None,
-        rejected_interval: Duration::from_secs(60),
-        margin: Duration::from_secs(30),
-        timeout: Duration::from_secs(10),
-        connect_timeout: Duration::from_secs(10),
-        max_concurrent: 10,
-        max_rate: 10,
-        max_waiters: 10,
-        refresh_lifetime: None,
-        assume_expires_in: None,
-        subject_claim: "sub".to_owned(),
-        formerly: Vec::new(),
-        revoke_on_delete: false,
-        revocation_ends_grant: false,
-        kills_access_token: false,
-        ca_file: None,
-        proxy: None,
-        proxy_credentials: None,
-    }
+    testkit::provider::options("test")
 }
 
 /// Options for the token endpoint of `server`.

@@ -7,7 +7,8 @@ use crate::{
         syntax::{boolean, choice, file, number, parsed, span, span_from, span_or_none, text},
         value::{Form, Value},
     },
-    refresh::provider::{Algorithm, Endpoint, Origin, Replay},
+    refresh::provider::{Algorithm, Endpoint, Proxy, Replay},
+    types::Origin,
 };
 
 /// How the client shows who it is, by the names of OpenID Connect's registry.
@@ -148,9 +149,9 @@ settings! {
         kills_access_token: bool = boolean().default("false");
         /// Certificates (PEM) of the authorities that may vouch for the provider; read for each request
         ca_file: Option<PathBuf> = file().optional().otherwise("the system's");
-        /// A proxy that connections to the provider go through (CONNECT)
-        proxy: Option<Endpoint> = parsed("URL").optional();
-        /// A file that holds the user and password for the proxy, as USER:PASSWORD
+        /// A proxy that connections to the provider go through (CONNECT), as `http://HOST:PORT`
+        proxy: Option<Proxy> = parsed("URL").optional();
+        /// A file that holds the user and password for the proxy, as USER:PASSWORD; the proxy gets them in plain text
         proxy_credentials_file: Option<PathBuf> = file().optional();
     }
 }

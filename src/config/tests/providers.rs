@@ -14,7 +14,8 @@ fn resolved(text: &str) -> Result<Config, Vec<String>> {
 
 fn provider(lines: &str) -> ProviderOptions {
     let config = resolved(&format!("[providers.a]\n{lines}")).unwrap();
-    config.providers.into_iter().next().unwrap()
+    let found = config.rules.providers.iter().next().unwrap();
+    found.provider.options().clone()
 }
 
 /// Returns what is wrong with these lines.
@@ -32,7 +33,7 @@ fn the_least_that_a_provider_needs() {
     assert_eq!(least.rotation, Rotation::Strict);
     assert_eq!(least.rejected_interval, Duration::from_secs(60));
     assert!(matches!(least.authentication, Authentication::None));
-    assert!(resolved("").unwrap().providers.is_empty());
+    assert_eq!(resolved("").unwrap().rules.providers.iter().count(), 0);
 }
 
 #[test]

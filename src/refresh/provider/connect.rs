@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
-use super::{Endpoint, Why, authentication::basic, credentials::Material, tls};
+use super::{Endpoint, Proxy, Why, authentication::basic, credentials::Material, tls};
 
 /// The longest answer of a proxy that is read.
 const PROXY_ANSWER: usize = 8192;
@@ -25,6 +25,8 @@ const PROXY_ANSWER: usize = 8192;
 pub(super) enum Connection {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// It was found closed.
+    Ended,
 }
 
 impl Connection {
@@ -34,13 +36,13 @@ impl Connection {
     /// Returns why there is no connection.
     pub async fn open(
         endpoint: &Endpoint,
-        proxy: Option<&Endpoint>,
+        proxy: Option<&Proxy>,
         material: &Material,
         limit: Duration,
     ) -> Result<Self, Why> {
         let until = Instant::now() + limit;
         let opened = timeout_at(until, async {
-            let next = proxy.unwrap_or(endpoint);
+            let next = proxy.map_or(endpoint, Proxy::address);
             let mut stream = dial(next, until).await?;
             if proxy.is_some() {
                 tunnel(&mut stream, endpoint, material).await?;
@@ -54,19 +56,19 @@ impl Connection {
         opened.await.unwrap_or(Err(Why::ConnectTimeout))
     }
 
-    /// Whether the provider has already closed the connection.
-    pub fn is_closed(&self) -> bool {
-        let stream = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        let mut context = Context::from_waker(std::task::Waker::noop());
+    /// Whether the provider has ended the connection, as far as is known here. Nothing was sent, so that a provider that
+    /// says something nevertheless, such as 408, is about to end it.
+    ///
+    /// Reads instead of peeking: in TLS, tickets and the notice of the end come before the end of the stream.
+    pub fn is_closed(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
         let mut byte = [0];
-        match stream.poll_peek(&mut context, &mut ReadBuf::new(&mut byte)) {
-            Poll::Ready(Ok(count)) => count == 0,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
+        let read = Pin::new(&mut *self).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
+        let is_closed = read.is_ready();
+        if is_closed {
+            *self = Self::Ended;
         }
+        is_closed
     }
 }
 
@@ -151,6 +153,7 @@ impl AsyncRead for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Ended => Poll::Ready(Ok(())),
         }
     }
 }
@@ -164,6 +167,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Ended => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -171,6 +175,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Ended => Poll::Ready(Ok(())),
         }
     }
 
@@ -178,6 +183,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Ended => Poll::Ready(Ok(())),
         }
     }
 }

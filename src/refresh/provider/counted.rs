@@ -123,6 +123,13 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_begins_anew_is_an_end() {
+        let (mut counted, written) = Counted::new(());
+        counted.note(b"GET / HTTP/1.1\r\r\n\r\n");
+        assert!(written.is_whole(0));
+    }
+
+    #[test]
     fn a_request_without_a_body_is_whole_with_its_head() {
         let (mut counted, written) = Counted::new(());
         counted.note(b"GET / HTTP/1.1\r\n\r");

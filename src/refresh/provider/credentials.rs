@@ -2,12 +2,15 @@
 //! once.
 
 use std::{
-    env, fs,
+    env,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::{Authentication, ProviderOptions, signing_key::SigningKey, tls};
@@ -40,12 +43,18 @@ impl SecretSource {
 /// Reads a file that isn't empty.
 fn read(path: &Path) -> Result<SecretBytes, String> {
     let wrong = |what: &dyn std::fmt::Display| format!("{} can't be read: {what}", path.display());
-    let size = fs::metadata(path).map_err(|error| wrong(&error))?.len();
-    if size > LARGEST {
+    let file = File::open(path).map_err(|error| wrong(&error))?;
+    let size = file.metadata().map_err(|error| wrong(&error))?.len();
+    // With room for everything from the start: a buffer that grows would leave a copy behind.
+    let room = usize::try_from(size.min(LARGEST)).unwrap_or_default() + 1;
+    let mut bytes = SecretBytes::new(Vec::with_capacity(room));
+    // A device has no size, and no end.
+    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| wrong(&error))?;
+    if bytes.len() as u64 > LARGEST {
         return Err(wrong(&"it is larger than 1 MiB"));
     }
-    let bytes = fs::read(path).map_err(|error| wrong(&error))?;
-    Ok(SecretBytes::new(bytes))
+    Ok(bytes)
 }
 
 /// What was read from files and the environment: the bytes of each part that is configured.
@@ -141,6 +150,11 @@ impl Material {
     }
 }
 
+fn stays_in_use(options: &ProviderOptions, wrong: &str) {
+    let provider = options.name.as_str();
+    tracing::warn!(provider, "the earlier credentials stay in use: {wrong}");
+}
+
 /// Returns a secret without the line break at its end.
 fn text(bytes: Option<&SecretBytes>, what: &str) -> Result<Option<Secret>, String> {
     let Some(bytes) = bytes else { return Ok(None) };
@@ -157,7 +171,7 @@ fn text(bytes: Option<&SecretBytes>, what: &str) -> Result<Option<Secret>, Strin
 pub(super) struct Credentials(Mutex<Option<Arc<Material>>>);
 
 impl Credentials {
-    /// Reads the credentials. If they can't be used, returns those that were last found good, and says so in the log.
+    /// Reads the credentials, for as long as `connect-timeout` at most. If they can't be used, returns those that were last found good, and says so in the log.
     ///
     /// # Errors
     /// Returns what is wrong if there are no earlier ones.
@@ -165,12 +179,20 @@ impl Credentials {
         self: &Arc<Self>,
         options: &Arc<ProviderOptions>,
     ) -> Result<Arc<Material>, String> {
-        let (this, options) = (Arc::clone(self), Arc::clone(options));
+        let (this, shared) = (Arc::clone(self), Arc::clone(options));
         // A file may be on a disk that doesn't answer.
-        let read = tokio::task::spawn_blocking(move || this.read_here(&options));
-        match read.await {
-            Ok(read) => read,
-            Err(_) => Err("no thread to read files".to_owned()),
+        let read = tokio::task::spawn_blocking(move || this.read_here(&shared));
+        let wrong = match timeout(options.connect_timeout, read).await {
+            Ok(Ok(read)) => return read,
+            Ok(Err(_)) => "no thread to read files",
+            Err(_) => "reading the files takes too long",
+        };
+        match self.last() {
+            Some(last) => {
+                stays_in_use(options, wrong);
+                Ok(last)
+            }
+            None => Err(wrong.to_owned()),
         }
     }
 
@@ -186,8 +208,7 @@ impl Credentials {
                 Ok(made)
             }
             (Err(wrong), Some(last)) => {
-                let provider = options.name.as_str();
-                tracing::warn!(provider, "the earlier credentials stay in use: {wrong}");
+                stays_in_use(options, &wrong);
                 Ok(last)
             }
             (Err(wrong), None) => Err(wrong),

@@ -53,6 +53,8 @@ struct Cached {
     found: Option<Found>,
     /// When metadata was last asked for.
     asked: Option<Instant>,
+    /// Why nothing was found, and when that was known.
+    failed: Option<(Instant, Why)>,
 }
 
 /// The metadata that was last fetched.
@@ -83,7 +85,13 @@ impl Discovery {
             });
         };
         // Whoever comes meanwhile waits for this answer, instead of asking too.
+        let came = Instant::now();
         let mut cached = self.cached.lock().await;
+        if let Some((at, why)) = &cached.failed
+            && *at > came
+        {
+            return Err(why.clone());
+        }
         let age = cached.asked.map(|asked| asked.elapsed());
         let is_suspect = self.is_suspect.load(Ordering::SeqCst);
         let is_due = match age {
@@ -97,6 +105,7 @@ impl Discovery {
                     *cached = Cached {
                         found: Some(found),
                         asked: Some(Instant::now()),
+                        failed: None,
                     }
                 }
                 Err(why) if cached.found.is_some() => {
@@ -104,7 +113,10 @@ impl Discovery {
                     tracing::warn!(provider, "the earlier metadata stays in use: {why}");
                     cached.asked = Some(Instant::now());
                 }
-                Err(why) => return Err(why),
+                Err(why) => {
+                    cached.failed = Some((Instant::now(), why.clone()));
+                    return Err(why);
+                }
             }
         }
         let found = cached.found.as_ref().ok_or(Why::DiscoveryFailed)?;
@@ -155,6 +167,7 @@ async fn fetch_from(
     let request = Request::get(url.target())
         .header(header::HOST, url.authority())
         .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT_ENCODING, "identity")
         .header(header::CONNECTION, "close")
         .body(Full::default())
         .map_err(|_| Why::DiscoveryFailed)?;

@@ -64,12 +64,44 @@ impl Endpoint {
     }
 }
 
-impl FromStr for Endpoint {
+/// A proxy for connections to a provider. It sees no secret of the provider: TLS goes through it, from end to end.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy(Endpoint);
+
+impl Proxy {
+    /// Returns its address.
+    #[must_use]
+    pub fn address(&self) -> &Endpoint {
+        &self.0
+    }
+}
+
+impl FromStr for Proxy {
     type Err = &'static str;
 
-    /// Parses an absolute URL. The error doesn't quote it.
+    /// Parses the URL of a proxy that is spoken to without TLS. The error doesn't quote it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "must be a URL that begins with https://";
+        let wrong = "must be a URL that begins with http://";
+        let proxy = Endpoint::parse(text, wrong)?;
+        if proxy.uri.scheme() != Some(&Scheme::HTTP) {
+            return Err(wrong);
+        }
+        if proxy.target() != "/" {
+            return Err("must be a URL without a path");
+        }
+        Ok(Self(proxy))
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Endpoint {
+    /// Parses an absolute URL of any scheme. The error says `wrong`, or what is wrong.
+    fn parse(text: &str, wrong: &'static str) -> Result<Self, &'static str> {
         if text.contains('#') {
             return Err("must be a URL without a fragment");
         }
@@ -84,6 +116,17 @@ impl FromStr for Endpoint {
         if endpoint.authority().contains('@') {
             return Err("must be a URL without a user or password");
         }
+        Ok(endpoint)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = &'static str;
+
+    /// Parses an absolute URL. The error doesn't quote it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = "must be a URL that begins with https://";
+        let endpoint = Self::parse(text, wrong)?;
         match endpoint.uri.scheme_str() {
             Some("https") => Ok(endpoint),
             Some("http") if is_loopback(endpoint.host()) => Ok(endpoint),
@@ -132,6 +175,20 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(text.parse::<Endpoint>().is_ok(), is_right, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_spoken_to_without_tls() {
+        for (text, is_right) in [
+            ("http://proxy.example:3128", true),
+            ("http://10.0.0.1:3128/", true),
+            ("https://proxy.example:3128", false),
+            ("http://user:password@proxy.example:3128", false),
+            ("http://proxy.example:3128/path", false),
+            ("proxy.example:3128", false),
+        ] {
+            assert_eq!(text.parse::<Proxy>().is_ok(), is_right, "{text}");
         }
     }
 

@@ -54,7 +54,7 @@ pub(super) enum Failure {
 /// # Errors
 /// Returns a [`Failure`] if there is no answer.
 pub(super) async fn exchange(
-    connection: Connection,
+    mut connection: Connection,
     request: Request<Full<Bytes>>,
     limit: Duration,
     largest: usize,

@@ -41,10 +41,10 @@ use std::sync::Arc;
 pub use self::{
     answer::{Answer, Code, IdClaims, TokenAnswer},
     credentials::SecretSource,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Proxy},
     options::{
-        Algorithm, Authentication, ClientCertificate, Codes, Endpoints, Origin, ProviderOptions,
-        Replay, Rotation,
+        Algorithm, Authentication, ClientCertificate, Codes, Endpoints, ProviderOptions, Replay,
+        Rotation,
     },
     redemption::{PrepareError, Prepared},
     revocation::{Revocation, TokenHint},

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use super::{Endpoint, SecretSource};
-use crate::types::ProviderName;
+use super::{Endpoint, Proxy, SecretSource};
+use crate::types::{Origin, ProviderName};
 
 /// The settings of a provider. They are valid together.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub struct ProviderOptions {
     /// Certificates (PEM) of the authorities that may vouch for the provider. `None`: the system's.
     pub ca_file: Option<PathBuf>,
     /// The proxy that connections go through.
-    pub proxy: Option<Endpoint>,
+    pub proxy: Option<Proxy>,
     /// The user and password for the proxy, as `USER:PASSWORD`.
     pub proxy_credentials: Option<SecretSource>,
 }
@@ -184,15 +184,6 @@ pub struct Codes {
     pub refused: BTreeSet<String>,
     /// Codes that say that the client is at fault.
     pub our_fault: BTreeSet<String>,
-}
-
-/// Where refresh tokens were obtained: an issuer or token endpoint, and a client there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The issuer, or the token endpoint where no issuer is configured.
-    pub server: String,
-    /// The id of the client.
-    pub client_id: String,
 }
 
 impl ProviderOptions {

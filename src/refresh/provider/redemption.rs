@@ -136,6 +136,8 @@ impl Provider {
         let mut request = Request::post(ready.endpoint.target())
             .header(header::HOST, ready.endpoint.authority())
             .header(header::ACCEPT, "application/json")
+            // Without it, an answer might be compressed (RFC 9110, section 12.5.3).
+            .header(header::ACCEPT_ENCODING, "identity")
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(
                 header::USER_AGENT,
@@ -163,6 +165,11 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Whether the connection is still there, as far as is known. If it isn't, [`Prepared::send`] sends nothing.
+    pub fn is_usable(&mut self) -> bool {
+        !self.ready.connection.is_closed()
+    }
+
     /// Sends the refresh token, once, and reads the answer. Takes at most the provider's `timeout`.
     ///
     /// If the future is dropped before it is done, it isn't known whether the token was redeemed.

@@ -84,7 +84,7 @@ fn outcome(reply: &Reply) -> Revocation {
             Why::Error(_) => Revocation::Refused(why),
             _ => Revocation::Revoked,
         },
-        429 | 500..=599 => Revocation::Failed {
+        408 | 425 | 429 | 499..=599 => Revocation::Failed {
             why,
             retry_after: reply.retry_after,
         },

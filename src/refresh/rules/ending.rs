@@ -1,5 +1,7 @@
 //! How an attempt ends that brings no tokens.
 
+use std::time::Duration;
+
 use crate::types::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, ReauthReason, Record, StoreTime, TokenHash,
 };
@@ -28,6 +30,8 @@ pub fn withdraw(record: &mut Record, token: TokenHash, attempt: AttemptId) -> bo
     entry.state = EntryState::Free;
     entry.holder = None;
     entry.first_taken = None;
+    // Nothing was refreshed, so that nothing has to be throttled.
+    entry.rejected_at = None;
     lifted
 }
 
@@ -39,6 +43,9 @@ pub fn passing(
     attempt: AttemptId,
     not_before: StoreTime,
 ) -> bool {
+    if record.entry(token).and_then(|e| e.attempt(attempt)) == Some(AttemptState::Ended) {
+        return false;
+    }
     let lifted = withdraw(record, token, attempt);
     let entry = record.entry_mut(token);
     entry.not_before = entry.not_before.max(Some(not_before));
@@ -46,13 +53,24 @@ pub fn passing(
     lifted
 }
 
-/// Takes note that an attempt has no answer: the token may have been redeemed. When others may take it, [`take`](super::take) says.
-pub fn no_answer(record: &mut Record, token: TokenHash, attempt: AttemptId, now: StoreTime) {
+/// Takes note that an attempt has no answer: the token may have been redeemed. When others may take it, [`take`](super::take)
+/// says. If an attempt had failed before, that is not for this `pause`.
+pub fn no_answer(
+    record: &mut Record,
+    token: TokenHash,
+    attempt: AttemptId,
+    now: StoreTime,
+    pause: Duration,
+) {
     let Some(AttemptState::Running) = record.entry(token).and_then(|e| e.attempt(attempt)) else {
         return;
     };
     let entry = record.entry_mut(token);
     entry.set(attempt, AttemptState::NoAnswer);
+    if entry.failures > 0 {
+        entry.not_before = entry.not_before.max(Some(now.plus(pause)));
+    }
+    entry.failures = entry.failures.saturating_add(1);
     if entry.holder == Some(attempt) {
         entry.lease_ends = entry.lease_ends.min(now);
     }
@@ -68,6 +86,7 @@ pub fn refused(
     token: TokenHash,
     attempt: AttemptId,
     (is_held, for_good): (bool, bool),
+    now: StoreTime,
 ) -> Option<ReauthReason> {
     let entry = record.entry_mut(token);
     if !entry.end(attempt) || matches!(entry.state, EntryState::Redeemed(_)) {
@@ -91,20 +110,22 @@ pub fn refused(
         (EntryState::Refused { for_good }, ReauthReason::Refused)
     };
     entry.state = state;
+    entry.refused_at = Some(now);
     Some(reason)
 }
 
-/// Takes a provider's refusal back, so that the token may be sent again. Returns whether there was one that can be taken
-/// back. A doubt can't.
-pub fn clear_refused(record: &mut Record, token: TokenHash) -> bool {
+/// Takes back what a provider refused at `since` or later, so that the token may be sent again. Returns whether there was
+/// such a refusal. A doubt can't be taken back.
+pub fn clear_refused(record: &mut Record, token: TokenHash, since: StoreTime) -> bool {
     let refused = EntryState::Refused { for_good: false };
-    if record
+    let is_refused = record
         .entry(token)
-        .is_none_or(|entry| entry.state != refused)
-    {
+        .is_some_and(|entry| entry.state == refused && entry.refused_at >= Some(since));
+    if !is_refused {
         return false;
     }
     let entry = record.entry_mut(token);
+    entry.refused_at = None;
     entry.state = EntryState::Free;
     entry.holder = None;
     entry.first_taken = None;

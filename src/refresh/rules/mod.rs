@@ -43,3 +43,15 @@ pub struct Policy {
     /// How much time has to pass between two refreshes because of a refused access token.
     pub rejected_interval: Duration,
 }
+
+/// What is assumed of a provider that isn't configured.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            rotation: Rotation::Strict,
+            never_replay: false,
+            request_timeout: Duration::from_secs(30),
+            rejected_interval: Duration::from_secs(60),
+        }
+    }
+}

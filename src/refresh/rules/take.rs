@@ -80,7 +80,8 @@ fn take_entry(
             outcome => return outcome,
         }
     }
-    if is_rejected {
+    // One that is open is gone on with. That isn't another refresh.
+    if is_rejected && entry.state == EntryState::Free {
         let again = |last: StoreTime| last.plus(policy.rejected_interval);
         if entry.rejected_at.is_some_and(|last| now < again(last)) {
             return Take::Throttled;

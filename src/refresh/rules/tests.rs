@@ -153,7 +153,13 @@ fn never_replay_means_doubt_at_once() {
 fn a_second_sending_waits_while_the_provider_is_down() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    no_answer(&mut world.record, token(1), id(1), world.now);
+    no_answer(
+        &mut world.record,
+        token(1),
+        id(1),
+        world.now,
+        Duration::ZERO,
+    );
     world.pass(TIMEOUT);
     world.may_resend = false;
     assert!(matches!(world.take(2), Take::Wait(_)));
@@ -172,15 +178,38 @@ fn without_rotation_a_lease_is_all_to_wait_for() {
 }
 
 #[test]
+fn who_gets_no_answer_again_and_again_pauses() {
+    let mut world = World::new(Rotation::None);
+    world.take(1);
+    let pause = Duration::from_secs(7);
+    no_answer(&mut world.record, token(1), id(1), world.now, pause);
+    assert_eq!(world.take(2), Take::Taken);
+    no_answer(&mut world.record, token(1), id(2), world.now, pause);
+    assert_eq!(world.take(3), Take::Wait(world.now.plus(pause)));
+}
+
+#[test]
 fn within_the_grace_a_token_is_sent_again_at_once_by_who_has_no_answer() {
     let mut world = World::new(Rotation::Grace(Duration::from_secs(30)));
     world.take(1);
     for attempt in 1..5 {
-        no_answer(&mut world.record, token(1), id(attempt), world.now);
+        no_answer(
+            &mut world.record,
+            token(1),
+            id(attempt),
+            world.now,
+            Duration::ZERO,
+        );
         assert_eq!(world.take(attempt + 1), Take::Taken);
     }
     // All of these count when the grace is over.
-    no_answer(&mut world.record, token(1), id(5), world.now);
+    no_answer(
+        &mut world.record,
+        token(1),
+        id(5),
+        world.now,
+        Duration::ZERO,
+    );
     world.pass(Duration::from_secs(30));
     assert_eq!(world.take(6), Take::Verdict(ReauthReason::InDoubt));
 }
@@ -231,18 +260,24 @@ fn withdrawing_lifts_the_doubt_of_that_attempt_alone() {
 fn refused_is_a_verdict_unless_another_attempt_may_be_the_reason() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    let verdict = refused(&mut world.record, token(1), id(1), (true, false));
+    let verdict = refused(&mut world.record, token(1), id(1), (true, false), world.now);
     assert_eq!(verdict, Some(ReauthReason::Refused));
     assert_eq!(world.take(2), Take::Verdict(ReauthReason::Refused));
-    assert!(clear_refused(&mut world.record, token(1)));
+    let later = world.now.plus(Duration::from_millis(1));
+    assert!(!clear_refused(&mut world.record, token(1), later));
+    assert!(clear_refused(&mut world.record, token(1), world.now));
     assert_eq!(world.take(3), Take::Taken);
 
     let mut world = World::new(Rotation::Strict);
     world.take(1);
     world.take_over(2);
-    let verdict = refused(&mut world.record, token(1), id(2), (true, false));
+    let verdict = refused(&mut world.record, token(1), id(2), (true, false), world.now);
     assert_eq!(verdict, Some(ReauthReason::InDoubt));
-    assert!(!clear_refused(&mut world.record, token(1)));
+    assert!(!clear_refused(
+        &mut world.record,
+        token(1),
+        StoreTime::default()
+    ));
     // The answer of the first attempt ends the doubt.
     let late = world.answered(1, 2);
     assert_eq!(
@@ -257,8 +292,12 @@ fn refused_is_a_verdict_unless_another_attempt_may_be_the_reason() {
 fn an_answer_about_another_user_is_never_taken_back() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    refused(&mut world.record, token(1), id(1), (true, true));
-    assert!(!clear_refused(&mut world.record, token(1)));
+    refused(&mut world.record, token(1), id(1), (true, true), world.now);
+    assert!(!clear_refused(
+        &mut world.record,
+        token(1),
+        StoreTime::default()
+    ));
 }
 
 #[test]

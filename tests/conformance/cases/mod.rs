@@ -13,6 +13,7 @@ pub mod listing;
 pub mod lost_answer_races;
 pub mod lost_answers;
 pub mod model;
+pub mod origins;
 pub mod races;
 pub mod read;
 pub mod records;

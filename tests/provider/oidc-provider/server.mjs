@@ -3,7 +3,7 @@
 // usage: node server.mjs LIBRARY CERTIFICATES
 //
 // It writes its port to stdout. For each line `CLIENT` on stdin it writes a new refresh token of that client, as if a user
-// had logged in. It ends with stdin.
+// had logged in. For the line `?` it writes what happened so far, as JSON. It ends with stdin.
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -44,7 +44,32 @@ const server = createServer(
 await new Promise((done) => server.listen(0, '127.0.0.1', done));
 const { port } = server.address();
 
+// The adapter of the library forgets what is older than a thousand entries.
+class Memory {
+  static grants = new Map();
+  entries = new Map();
+  async upsert(id, payload) {
+    this.entries.set(id, payload);
+    const { grantId } = payload;
+    if (grantId) {
+      const own = Memory.grants.get(grantId) ?? [];
+      own.push([this.entries, id]);
+      Memory.grants.set(grantId, own);
+    }
+  }
+  async find(id) { return this.entries.get(id); }
+  async findByUid(uid) { return [...this.entries.values()].find((entry) => entry.uid === uid); }
+  async findByUserCode() { return undefined; }
+  async consume(id) { this.entries.get(id).consumed = Math.floor(Date.now() / 1000); }
+  async destroy(id) { this.entries.delete(id); }
+  async revokeByGrantId(grantId) {
+    for (const [entries, id] of Memory.grants.get(grantId) ?? []) entries.delete(id);
+    Memory.grants.delete(grantId);
+  }
+}
+
 const provider = new Provider(`https://127.0.0.1:${port}`, {
+  adapter: Memory,
   clients,
   clientAuthMethods: clients.map(({ client_id: id }) => id),
   scopes: ['openid', 'offline_access'],
@@ -67,6 +92,11 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
 });
 handle = provider.callback();
 
+const happened = { redemptions: 0, refusals: 0, revocations: 0 };
+provider.on('grant.success', () => { happened.redemptions += 1; });
+provider.on('grant.error', () => { happened.refusals += 1; });
+provider.on('grant.revoked', () => { happened.revocations += 1; });
+
 async function logIn(id) {
   const client = await provider.Client.find(id);
   const grant = new provider.Grant({ accountId: 'alice', clientId: id });
@@ -82,6 +112,6 @@ async function logIn(id) {
 
 console.log(port);
 for await (const line of createInterface({ input: process.stdin })) {
-  console.log(await logIn(line));
+  console.log(line === '?' ? JSON.stringify(happened) : await logIn(line));
 }
 process.exit(0);

@@ -65,6 +65,8 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
                     credentials_changed: false,
                 };
             }
+            // A gateway that gave up says so in JSON too, and the provider behind it may go on.
+            (Meaning::Other, 408 | 499) => {}
             (Meaning::Other, 400..=499) => return passing(Why::Error(code)),
             (Meaning::Other, 200..=299) => {
                 return Answer::Unknown {

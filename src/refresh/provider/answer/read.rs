@@ -46,6 +46,8 @@ pub(super) struct Body(Wiped);
 impl Body {
     /// Reads a body: JSON, or a form where it is said to be one or looks like one. Returns `None` if it is neither.
     pub fn read(bytes: &[u8], is_form: bool) -> Option<Self> {
+        // Some servers put a byte order mark in front.
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let json = || serde_json::from_slice(bytes).ok().filter(Value::is_object);
         let value = if is_form {
             form(bytes).or_else(json)
@@ -196,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_loses_no_token() {
+        let answer = tokens("\u{feff}{\"access_token\":\"a\"}", None);
+        assert_eq!(answer.access_token.expose(), "a");
+    }
+
+    #[test]
     fn github_answers_forms_and_numbers_as_texts() {
         let text = "access_token=ghu_a&expires_in=28800&refresh_token=ghr_b%2B&refresh_token_expires_in=15897600&scope=&token_type=bearer";
         let answer = tokens(text, None);
@@ -250,6 +258,8 @@ mod tests {
         );
         assert_eq!(linear.scopes.unwrap(), ["read", "write"]);
         assert_eq!(linear.expires_in, Some(Duration::from_secs(LONGEST)));
+        let github = tokens(r#"{"access_token":"a","scope":"repo,user:email"}"#, None);
+        assert_eq!(github.scopes.unwrap(), ["repo", "user:email"]);
         for text in [
             "",
             "[]",

@@ -26,16 +26,6 @@ pub struct TokenAnswer {
 }
 
 impl TokenAnswer {
-    /// Whether the access token is of use only together with a key or certificate (RFC 9449), so that the broker can't
-    /// refresh it.
-    #[must_use]
-    pub fn is_sender_constrained(&self) -> bool {
-        let kind = self.token_type.as_deref().unwrap_or_default();
-        ["dpop", "pop", "mac"]
-            .iter()
-            .any(|bound| kind.eq_ignore_ascii_case(bound))
-    }
-
     /// Returns who the ID token is about, by the claim that holds the subject. `None` if there is no ID token, or if it
     /// can't be read, as when it is encrypted. Its signature isn't checked.
     #[must_use]

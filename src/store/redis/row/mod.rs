@@ -22,8 +22,8 @@ mod tests {
     use crate::{
         store::Decoded,
         types::{
-            ClientId, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime,
-            UserId, Version,
+            ClientId, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject,
+            UnixTime, UserId, Version,
         },
     };
 
@@ -72,11 +72,31 @@ mod tests {
             client_id: ClientId::new("c").ok(),
             updated_at: UnixTime::from_seconds(4),
             reauth: Some(ReauthReason::Refused),
+            origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
         };
         let version = Version::random();
         let json = encode(&row, &provider(), version).unwrap();
+        assert!(json.ends_with(br#","origin_server":"https://idp","origin_client":"broker"}"#));
         let back = decode(&json, &provider()).unwrap().unwrap();
         assert_eq!(back, StoredRow { row, version });
+    }
+
+    /// A field that is missing among the known ones would be there twice after a refresh.
+    #[test]
+    fn all_fields_that_are_written_are_known() {
+        let row = Row {
+            token_type: "DPoP".to_owned(),
+            scopes: vec!["repo".to_owned()],
+            refresh_expires_at: UnixTime::from_seconds(3),
+            updated_at: UnixTime::from_seconds(4),
+            reauth: Some(ReauthReason::Refused),
+            origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
+            ..Row::default()
+        };
+        let json = encode(&row, &provider(), Version::random()).unwrap();
+        let fields: serde_json::Map<_, _> = serde_json::from_slice(&json).unwrap();
+        let written: std::collections::BTreeSet<_> = fields.keys().map(String::as_str).collect();
+        assert_eq!(written, write::FIELDS.into_iter().collect());
     }
 
     #[test]
@@ -90,6 +110,15 @@ mod tests {
         );
         assert_eq!(decoded(r#"{"version":5.0}"#).unwrap().version.number(), 5);
         assert!(decode(NULL, &provider()).is_none());
+    }
+
+    #[test]
+    fn half_an_origin_is_that_of_no_provider() {
+        let origin = |json: &str| decoded(json).unwrap().row.origin;
+        let half = origin(r#"{"origin_server":"https://idp","origin_client":null}"#).unwrap();
+        assert_eq!((&*half.server, &*half.client_id), ("https://idp", ""));
+        assert!(origin(r#"{"origin_client":"c"}"#).is_some());
+        assert!(origin(r#"{"origin_server":"","origin_client":null}"#).is_none());
     }
 
     #[test]

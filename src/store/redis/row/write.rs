@@ -30,10 +30,14 @@ struct Written<'a> {
     refresh_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reauth: Option<&'static str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    origin_server: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    origin_client: &'a str,
 }
 
 /// The names of all fields that a row can have here.
-pub(super) const FIELDS: [&str; 15] = [
+pub(super) const FIELDS: [&str; 17] = [
     "version",
     "user_id",
     "provider_id",
@@ -49,6 +53,8 @@ pub(super) const FIELDS: [&str; 15] = [
     "scopes",
     "refresh_expires_at",
     "reauth",
+    "origin_server",
+    "origin_client",
 ];
 
 /// Encodes `row` as JSON. The bytes are wiped when they are dropped.
@@ -64,6 +70,7 @@ pub fn encode(
         secret.map_or("", Secret::expose)
     }
     let seconds = |time: Option<UnixTime>| time.map(UnixTime::seconds);
+    let origin = row.origin.as_ref();
     let written = Written {
         version: version.number(),
         user_id: row.user_id.as_ref().map_or("", UserId::as_str),
@@ -83,6 +90,8 @@ pub fn encode(
             ReauthReason::Refused => "refused",
             ReauthReason::InDoubt => "in_doubt",
         }),
+        origin_server: origin.map_or("", |origin| &origin.server),
+        origin_client: origin.map_or("", |origin| &origin.client_id),
     };
     // The buffer is large enough for most rows. One that grows leaves its old memory unwiped.
     let mut json = SecretBytes::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));

@@ -1,0 +1,19 @@
+//! Refresh: one redemption, whatever happens (guarantees, section 6).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod ahead;
+mod answers;
+mod brokers;
+mod coordination;
+mod crashes;
+mod echo;
+mod failpoints;
+mod id_tokens;
+mod lifetimes;
+mod lost_answers;
+mod lost_sessions;
+mod naive;
+mod not_sent;
+mod outage;
+mod races;
+mod sharing;
