@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     store::{self, Attempts, Change, Records, RowChange},
-    types::{AttemptId, ReauthReason, RowKey, StoredRow, TokenHash, UnixTime, Version},
+    types::{AttemptId, ReauthReason, RowKey, StoredRow, TokenHash, Version},
 };
 
 /// How long a call tries to write although others keep writing.
@@ -208,7 +208,7 @@ impl<S: Records> Refresher<S> {
                 let tokens = Tokens {
                     answer: *answer,
                     taken_at: completion.version,
-                    sent_at: UnixTime::now(),
+                    sent_at: None,
                     origin: None,
                     assumed_life: options.and_then(|options| options.assume_expires_in),
                     refresh_lifetime: options

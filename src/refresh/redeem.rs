@@ -482,7 +482,7 @@ impl<S: Records> Refresh<'_, S> {
         let tokens = Tokens {
             answer,
             taken_at: token.stored.version,
-            sent_at,
+            sent_at: Some(sent_at),
             origin: Some(options.origin()),
             assumed_life: options.assume_expires_in,
             refresh_lifetime: options
