@@ -71,7 +71,7 @@ pub struct Completion {
 #[derive(Clone, Debug)]
 pub enum Completed {
     /// The row, with the tokens of the redemption, or with what others stored since.
-    Row(StoredRow),
+    Row(Box<StoredRow>),
     /// The row is gone, or can't be read.
     Gone,
     /// The refresh token can't be used any more.
@@ -216,7 +216,7 @@ impl<S: Records> Refresher<S> {
                         .unwrap_or(self.0.options.refresh_lifetime),
                 };
                 return match attempt.settle(&tokens, None, |_| {}).await {
-                    Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored),
+                    Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),
                     Settled::Gone => Completed::Gone,
                 };
             }
@@ -235,7 +235,7 @@ fn completed(noted: Noted) -> Completed {
     match (noted.verdict(), noted.stored) {
         (_, None) => Completed::Gone,
         (Some(reason), Some(_)) => Completed::ReauthRequired(reason),
-        (None, Some(stored)) => Completed::Row(stored),
+        (None, Some(stored)) => Completed::Row(stored.into()),
     }
 }
 

@@ -98,7 +98,7 @@ pub struct RefresherOptions {
 #[derive(Clone, Debug)]
 pub enum Refreshed {
     /// The row is this now.
-    Row(StoredRow),
+    Row(Box<StoredRow>),
     /// The row was refreshed shortly before because its access token was refused. It is as the caller knows it.
     Throttled,
 }

@@ -154,7 +154,7 @@ impl<S: Store + Records> Tokens<S> {
             match refreshing.await {
                 Ok(Refreshed::Row(row)) => {
                     binding.check(&row.row)?;
-                    stored = row;
+                    stored = *row;
                     next = self.look(key, &stored, wanted);
                 }
                 // That is as new as it gets.

@@ -4,6 +4,7 @@
 mod ahead;
 mod answers;
 mod brokers;
+mod clear;
 mod coordination;
 mod crashes;
 mod echo;
