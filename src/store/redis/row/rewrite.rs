@@ -211,7 +211,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::types::{ClientId, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version};
+    use crate::types::{
+        ClientId, Origin, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
+    };
 
     fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -302,6 +304,7 @@ mod tests {
                 client_id: ClientId::new("c").ok(),
                 updated_at: UnixTime::from_seconds(4),
                 reauth: Some(ReauthReason::Refused),
+                origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
             },
             version: Version::random(),
         };
