@@ -1,5 +1,9 @@
 //! Refresh: one redemption, whatever happens (guarantees, section 6).
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it measured"
+)]
 
 mod ahead;
 mod answers;
@@ -10,6 +14,7 @@ mod crashes;
 mod echo;
 mod failpoints;
 mod id_tokens;
+mod latency;
 mod lifetimes;
 mod lost_answers;
 mod lost_sessions;
