@@ -7,7 +7,7 @@
 -- Instead of the fields, it returns 'other' if the record's key holds another type.
 -- uses: typed is_grace
 local bytes = typed(redis.pcall('GET', KEYS[1]))
-local holds = bytes and 'bytes' or bytes == false and 'nothing' or 'other'
+local kind = bytes and 'bytes' or bytes == false and 'nothing' or 'other'
 local time = redis.call('TIME')
 local grace = is_grace(KEYS[3], ARGV[1]) and 1 or 0
-return { holds, bytes or '', time[1], time[2], grace, typed(redis.pcall('HGETALL', KEYS[2])) or 'other' }
+return { kind, bytes or '', time[1], time[2], grace, typed(redis.pcall('HGETALL', KEYS[2])) or 'other' }
