@@ -216,7 +216,7 @@ async fn the_same_refresh_token_and_a_refresh() {
         let mut again = race.row();
         again.scopes = vec!["again".to_owned()];
         let precondition =
-            |version| (race.number % 2 == 0).then_some(Precondition::Version(version));
+            |version| race.number.is_multiple_of(2).then_some(Precondition::Version(version));
         let (got, stored) = race
             .run(async |version| race.store(again.clone(), precondition(version)).await)
             .await;
