@@ -81,6 +81,16 @@ impl Flights {
         }
     }
 
+    /// Returns the row as it will be, if the provider has answered and the row can't be stored yet.
+    pub fn unsaved(&self, key: &RowKey) -> Option<StoredRow> {
+        let flight = self.running().get(key).cloned()?;
+        let progress = flight.borrow();
+        match &*progress {
+            Progress::Unsaved(stored) => Some((**stored).clone()),
+            _ => None,
+        }
+    }
+
     /// Returns the place of a flight that [`Flights::join`] returned.
     pub fn slot(&self, key: RowKey, flight: Flight) -> Slot<'_> {
         Slot {

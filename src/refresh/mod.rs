@@ -122,6 +122,12 @@ impl<S> Refresher<S> {
         &self.0.providers
     }
 
+    /// Returns a row as it will be, if the provider has answered this process and the row can't be stored yet.
+    #[must_use]
+    pub fn unsaved(&self, key: &RowKey) -> Option<StoredRow> {
+        self.0.flights.unsaved(key)
+    }
+
     /// Begins no refresh any more. Those that wait end.
     pub fn stop(&self) {
         self.0.stopping.send_replace(true);

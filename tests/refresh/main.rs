@@ -23,3 +23,4 @@ mod not_sent;
 mod outage;
 mod races;
 mod sharing;
+mod unsaved;
