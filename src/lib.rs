@@ -13,7 +13,7 @@
 //! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
-//! | [`refresh`] | what refreshing tokens needs of a provider: settings, token and revocation requests, what answers mean; breaker and limits | `store`, `error`, `types` |
+//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
@@ -52,6 +52,19 @@
 //! If the process dies before the script was sent, nothing has happened; if it dies later, either nothing has or all
 //! of it, never a part. A caller that got no answer can't know which.
 //!
+//! # The way of one refresh
+//!
+//! 1. [`tokens`] (`access.rs`) reads the row, and hands it out if [`refresh::due`] says that it is good.
+//! 2. Otherwise the caller joins the refresh of that row in this process, or begins one (`refresh/flights.rs`). It runs apart
+//!    from its callers.
+//! 3. `refresh/redeem.rs` looks at row and record as of one instant. [`refresh::rules`] says whether the token may be taken,
+//!    `refresh/decide.rs` what else is to be done. While another broker has the token, it waits for an announcement.
+//! 4. The provider's endpoint, the credentials and the connection are made ready (`refresh/provider/`). Then the token is
+//!    taken: the record is written if nothing has changed since the look. The lease counts from before the look.
+//! 5. The token is sent, once. What the answer means is in `refresh/provider/answer/`.
+//! 6. `refresh/attempt.rs` writes what became of it until it is written: tokens are merged into whatever row holds the token.
+//!    The same write announces the end to those who wait on other brokers.
+//!
 //! # Where a new thing goes
 //!
 //! | thing | place |
@@ -89,8 +102,6 @@
 //!
 //! - **Tenants, callers, policy:** `access/`, below `rpc`, asked when a call is admitted. The tenant then comes with
 //!   the caller. A tenant's store is a key space and a handle, so that many share one link.
-//! - **Refresh:** the protocol between brokers, in `refresh/` above `refresh/provider/`. What the brokers know of a
-//!   refresh token is kept by the trait [`Records`](store::Records).
 //! - **Identities and pending authorizations:** a `.proto`, a folder in `rpc/` and a domain module each, over traits
 //!   of their own in [`store`].
 //! - **Sealing:** `seal/` turns bytes into bytes, and a decorator in [`store`] calls it. Carry-forward is a read and a

@@ -51,8 +51,9 @@ pub(super) struct Tokens {
     pub answer: TokenAnswer,
     /// The version of the row when the refresh token was taken.
     pub taken_at: Version,
-    /// When the request was sent, or before that.
-    pub sent_at: UnixTime,
+    /// When the request was sent, or before that. `None`: when the refresh token was first taken of those attempts whose
+    /// outcome isn't known.
+    pub sent_at: Option<UnixTime>,
     /// Where they were obtained, if that is known.
     pub origin: Option<Origin>,
     /// How long the access token lives if nothing tells.
@@ -62,8 +63,8 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    fn merged_into(&self, row: &Row) -> Row {
-        let mut merged = merge(row, &self.answer, self.sent_at, self.assumed_life);
+    fn merged_into(&self, row: &Row, sent_at: UnixTime) -> Row {
+        let mut merged = merge(row, &self.answer, sent_at, self.assumed_life);
         if self.answer.refresh_token.is_some() && self.origin.is_some() {
             merged.origin.clone_from(&self.origin);
         }
@@ -173,8 +174,8 @@ impl<S: Records> Attempt<'_, S> {
     ) -> Settled {
         let version = Version::random();
         let mut pauses = Pauses::default();
-        let would_be = |stored: &StoredRow| StoredRow {
-            row: tokens.merged_into(&stored.row),
+        let would_be = |stored: &StoredRow, sent_at| StoredRow {
+            row: tokens.merged_into(&stored.row, sent_at),
             version,
         };
         let successor = tokens.answer.refresh_token.as_ref();
@@ -185,7 +186,8 @@ impl<S: Records> Attempt<'_, S> {
             taken_at: tokens.taken_at,
             version,
         };
-        let mut latest = known.map(&would_be);
+        let now = UnixTime::now();
+        let mut latest = known.map(|stored| would_be(stored, tokens.sent_at.unwrap_or(now)));
         loop {
             if let Ok(seen) = self.store.look(self.key).await {
                 let (settled, written) =
@@ -211,7 +213,7 @@ impl<S: Records> Attempt<'_, S> {
         seen: &Seen,
         answered: &Answered,
         tokens: &Tokens,
-        would_be: impl Fn(&StoredRow) -> StoredRow,
+        would_be: impl Fn(&StoredRow, UnixTime) -> StoredRow,
     ) -> (Settled, Result<bool, Error>) {
         let mut record = seen.record.clone();
         let stored = seen.stored();
@@ -222,8 +224,9 @@ impl<S: Records> Attempt<'_, S> {
         let mut row = None;
         let settled = match (place(&record, held, answered), stored) {
             (Placing::Write(_), Some(stored)) => {
+                let sent_at = tokens.sent_at.unwrap_or_else(|| self.taken_at(seen));
                 written(&mut record, answered);
-                let row = row.insert(would_be(stored));
+                let row = row.insert(would_be(stored, sent_at));
                 Settled::Row(row.clone())
             }
             (Placing::Withdraw, Some(stored)) => {
@@ -254,6 +257,17 @@ impl<S: Records> Attempt<'_, S> {
         };
         let written = self.store.change(self.key, seen, change).await;
         (settled, written)
+    }
+
+    /// Returns when the refresh token was first taken of those attempts whose outcome isn't known, or now.
+    fn taken_at(&self, seen: &Seen) -> UnixTime {
+        let entry = seen.record.entry(self.token);
+        let taken = entry.and_then(|entry| entry.first_taken);
+        let ago = taken.map_or(Duration::ZERO, |taken| seen.at.since(taken));
+        // What is left of a second counts as one.
+        let ago = i64::try_from(ago.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
+        let now = UnixTime::now();
+        UnixTime::from_seconds(now.seconds().saturating_sub(ago)).unwrap_or(now)
     }
 
     /// Renews the lease for as long as the attempt has the token. Never ends.

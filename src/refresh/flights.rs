@@ -22,7 +22,7 @@ pub(super) enum Progress {
     /// It failed, and isn't tried again before this moment.
     BackedOff(Instant, Error),
     /// The provider answered with tokens, and they can't be stored yet.
-    Unsaved(StoredRow),
+    Unsaved(Box<StoredRow>),
     /// It has ended.
     Ended(End),
 }
@@ -31,7 +31,7 @@ pub(super) enum Progress {
 #[derive(Clone, Debug)]
 pub(super) enum End {
     /// The row is this now.
-    Row(StoredRow),
+    Row(Box<StoredRow>),
     /// The row was refreshed shortly before because its access token was refused.
     Throttled,
     /// The row couldn't be refreshed.
@@ -78,6 +78,16 @@ impl Flights {
                 place.insert(Arc::clone(&flight));
                 (flight.subscribe(), Some(flight))
             }
+        }
+    }
+
+    /// Returns the row as it will be, if the provider has answered and the row can't be stored yet.
+    pub fn unsaved(&self, key: &RowKey) -> Option<StoredRow> {
+        let flight = self.running().get(key).cloned()?;
+        let progress = flight.borrow();
+        match &*progress {
+            Progress::Unsaved(stored) => Some((**stored).clone()),
+            _ => None,
         }
     }
 

@@ -98,7 +98,7 @@ pub struct RefresherOptions {
 #[derive(Clone, Debug)]
 pub enum Refreshed {
     /// The row is this now.
-    Row(StoredRow),
+    Row(Box<StoredRow>),
     /// The row was refreshed shortly before because its access token was refused. It is as the caller knows it.
     Throttled,
 }
@@ -120,6 +120,12 @@ impl<S> Refresher<S> {
     #[must_use]
     pub fn providers(&self) -> &Providers {
         &self.0.providers
+    }
+
+    /// Returns a row as it will be, if the provider has answered this process and the row can't be stored yet.
+    #[must_use]
+    pub fn unsaved(&self, key: &RowKey) -> Option<StoredRow> {
+        self.0.flights.unsaved(key)
     }
 
     /// Begins no refresh any more. Those that wait end.

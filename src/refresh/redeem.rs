@@ -212,7 +212,7 @@ impl<S: Records> Refresh<'_, S> {
                 }
                 End::Failed(Error::ReauthRequired(reason))
             }
-            Decision::Fresher(stored) => End::Row(stored),
+            Decision::Fresher(stored) => End::Row(stored.into()),
             Decision::Throttled => End::Throttled,
             Decision::Impossible(error) => End::Failed(error),
         };
@@ -459,10 +459,10 @@ impl<S: Records> Refresh<'_, S> {
     async fn verdict(&self, attempt: &Attempt<'_, S>, for_good: bool) -> Next {
         let noted = attempt.refused(for_good).await;
         Next::End(match (noted.verdict(), noted.stored) {
-            (_, Some(stored)) if stored.version != self.version => End::Row(stored),
+            (_, Some(stored)) if stored.version != self.version => End::Row(stored.into()),
             (Some(reason), Some(_)) => End::Failed(Error::ReauthRequired(reason)),
             (_, None) => End::Failed(Error::RowNotFound),
-            (None, Some(stored)) => End::Row(stored),
+            (None, Some(stored)) => End::Row(stored.into()),
         })
     }
 
@@ -482,17 +482,17 @@ impl<S: Records> Refresh<'_, S> {
         let tokens = Tokens {
             answer,
             taken_at: token.stored.version,
-            sent_at,
+            sent_at: Some(sent_at),
             origin: Some(options.origin()),
             assumed_life: options.assume_expires_in,
             refresh_lifetime: options
                 .refresh_lifetime
                 .unwrap_or(self.shared.options.refresh_lifetime),
         };
-        let unsaved = |row| self.slot.tell(Progress::Unsaved(row));
+        let unsaved = |row| self.slot.tell(Progress::Unsaved(Box::new(row)));
         let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
         Next::End(match settled {
-            Settled::Row(stored) | Settled::Beaten(stored) => End::Row(stored),
+            Settled::Row(stored) | Settled::Beaten(stored) => End::Row(stored.into()),
             Settled::Gone => End::Failed(Error::RowNotFound),
         })
     }

@@ -46,7 +46,15 @@ impl<S: Store + Records> Tokens<S> {
         binding: &Binding,
         deadline: Instant,
     ) -> Result<StoredRow, Error> {
-        let stored = self.get(key, binding).await?;
+        let stored = match self.get(key, binding).await {
+            Err(error @ Error::StoreUnavailable(_)) => {
+                // A token that was just obtained is served from memory while the store can't be asked.
+                let unsaved = self.refresher.unsaved(key).ok_or(error)?;
+                binding.check(&unsaved.row)?;
+                return Ok(unsaved);
+            }
+            read => read?,
+        };
         match self.look(key, &stored, wanted) {
             Next::Serve => Ok(stored),
             // Mostly there is no need for this, and so no memory.
@@ -154,7 +162,7 @@ impl<S: Store + Records> Tokens<S> {
             match refreshing.await {
                 Ok(Refreshed::Row(row)) => {
                     binding.check(&row.row)?;
-                    stored = row;
+                    stored = *row;
                     next = self.look(key, &stored, wanted);
                 }
                 // That is as new as it gets.

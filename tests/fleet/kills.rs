@@ -1,8 +1,12 @@
 //! Brokers that are killed, and brokers that stand still for longer than a lease.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use testkit::{deployment::Deployment, redis_server::RedisServer, waiting::found};
+use testkit::{redis_server::RedisServer, waiting::found};
 
 use crate::{
     callers::{Got, agreed, all},
@@ -11,53 +15,38 @@ use crate::{
 
 /// How many rows fall due together in a round.
 const A_ROUND: usize = 50;
+/// For how long nothing changes once the brokers that run have finished.
+const SETTLED: Duration = Duration::from_millis(1_500);
 
-/// Returns how many refresh tokens are taken now, and their outcome isn't known.
-fn open_entries(redis: &RedisServer) -> usize {
+/// Returns how many refresh tokens of these sessions are taken now, and their outcome isn't known.
+fn open_entries(redis: &RedisServer, sessions: &[String]) -> usize {
     let mut connection = redis.raw();
-    let mut keys = Vec::new();
-    let mut cursor = 0_u64;
-    loop {
-        let (next, found): (u64, Vec<String>) = redis::cmd("SCAN")
-            .arg(cursor)
-            .arg(&["MATCH", "*broker:refresh:*", "COUNT", "1000"])
-            .query(&mut connection)
-            .unwrap();
-        keys.extend(found);
-        cursor = next;
-        if cursor == 0 {
-            break;
-        }
+    let mut all = redis::pipe();
+    for session in sessions {
+        let key = format!("thv:auth:{{default:default}}:broker:refresh:{session}:idp");
+        all.cmd("HGETALL").arg(key);
     }
-    keys.sort();
-    keys.dedup();
-    let mut is_open = |key: &String| {
-        let entries: BTreeMap<String, String> = redis::cmd("HGETALL")
-            .arg(key)
-            .query(&mut connection)
-            .unwrap();
-        entries
-            .values()
-            .any(|entry| entry.contains(r#""state":"open""#))
-    };
-    keys.into_iter().filter(|key| is_open(key)).count()
+    let records: Vec<BTreeMap<String, String>> = all.query(&mut connection).unwrap();
+    let is_open = |entry: &String| entry.contains(r#""state":"open""#);
+    let records = records.iter();
+    records
+        .filter(|record| record.values().any(is_open))
+        .count()
 }
 
-/// Kills a broker that holds refresh tokens. Returns how many it held.
-async fn kill<D: Deployment>(fleet: &Fleet<D>, redis: &RedisServer, number: usize) -> usize {
+/// Kills a broker that holds refresh tokens of these sessions. Returns how many it held.
+async fn kill(fleet: &Fleet<RedisServer>, number: usize, sessions: &[String]) -> usize {
     let broker = fleet.take(number);
     let pid = broker.process.pid();
     signal("STOP", pid);
-    // What the others hold ends soon. What stays open is this one's.
-    let mut same = (usize::MAX, 0);
+    // What the others hold ends soon. What stays open is this one's, until the others take it over after seven seconds.
+    let mut same = (usize::MAX, Instant::now());
     let held = found("what the other brokers hold has ended", || {
-        let open = open_entries(redis);
-        same = if same.0 == open {
-            (open, same.1 + 1)
-        } else {
-            (open, 0)
-        };
-        (same.1 == 100).then_some(open)
+        let open = open_entries(&fleet.redis, sessions);
+        if same.0 != open {
+            same = (open, Instant::now());
+        }
+        (same.1.elapsed() > SETTLED).then_some(open)
     })
     .await;
     signal("KILL", pid);
@@ -69,7 +58,7 @@ async fn kill<D: Deployment>(fleet: &Fleet<D>, redis: &RedisServer, number: usiz
 async fn disturbed<F: Future<Output = usize>>(
     fleet: &Arc<Fleet<RedisServer>>,
     size: Size,
-    disturb: impl Fn(usize) -> F,
+    disturb: impl Fn(usize, Vec<String>) -> F,
 ) -> (BTreeMap<String, Got>, usize) {
     let (mut got, mut sum) = (BTreeMap::new(), 0);
     for round in 0..size.rows / A_ROUND {
@@ -81,7 +70,7 @@ async fn disturbed<F: Future<Output = usize>>(
                 (fleet.provider.happened().redemptions >= begun + 3).then_some(())
             })
             .await;
-            disturb(round).await
+            disturb(round, sessions.clone()).await
         };
         let (all, disturbed) = tokio::join!(calls, disturbing);
         got.extend(agreed(all));
@@ -95,8 +84,8 @@ async fn refreshed_under_kills(
     fleet: &Arc<Fleet<RedisServer>>,
     size: Size,
 ) -> (BTreeMap<String, Got>, usize) {
-    let disturb = |round| async move {
-        let held = kill(fleet, &fleet.redis, round % 3).await;
+    let disturb = |round, sessions: Vec<String>| async move {
+        let held = kill(fleet, round % 3, &sessions).await;
         fleet.start_broker(round % 3).await;
         held
     };
@@ -155,7 +144,7 @@ async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed
 async fn a_broker_that_stands_still_for_longer_than_a_lease_sends_nothing_twice() {
     let fleet = Arc::new(Fleet::start(RedisServer::start(), "replay = \"never\"").await);
     let size = Size::of(100, 4);
-    let disturb = |round| {
+    let disturb = |round, _| {
         let fleet = &fleet;
         async move {
             let pid = fleet.broker(round % 3).unwrap().process.pid();

@@ -5,7 +5,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -52,6 +52,7 @@ struct Shared {
     looks: AtomicUsize,
     changes: AtomicUsize,
     stopped: watch::Sender<bool>,
+    is_down: AtomicBool,
 }
 
 /// The store of one process.
@@ -74,6 +75,11 @@ impl<S> Failpoints<S> {
         *self.shared.fates.lock().unwrap() = Some(Box::new(fates));
     }
 
+    /// Says whether the store can't be asked for anything.
+    pub fn down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Ordering::SeqCst);
+    }
+
     /// Waits until the process has stopped at a step.
     pub async fn stopped(&self) {
         let mut stopped = self.shared.stopped.subscribe();
@@ -85,6 +91,9 @@ impl<S> Failpoints<S> {
         step: Step,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        if self.shared.is_down.load(Ordering::SeqCst) {
+            return Err(down());
+        }
         let fate = self
             .shared
             .fates
@@ -146,6 +155,9 @@ impl<S: Store> Store for Failpoints<S> {
     }
 
     async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
+        if self.shared.is_down.load(Ordering::SeqCst) {
+            return Err(down());
+        }
         self.inner.get(key).await
     }
 
@@ -180,4 +192,8 @@ impl<S: Store> Store for Failpoints<S> {
     async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         self.inner.delete_user_rows(user).await
     }
+}
+
+fn down() -> Error {
+    Error::unavailable("the test says so")
 }

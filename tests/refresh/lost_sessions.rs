@@ -168,7 +168,7 @@ async fn waiters_have_stale_copies() {
             let Refreshed::Row(stored) = refreshed.unwrap() else {
                 panic!("it was not refreshed because of a refusal");
             };
-            scene.assert_valid(vec![Ok(stored)]);
+            scene.assert_valid(vec![Ok(*stored)]);
         }
     }
     scene.assert_redeemed_once();

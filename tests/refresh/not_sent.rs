@@ -142,7 +142,7 @@ async fn tokens_that_are_bound_to_a_key_of_the_client() {
         let scene = Scene::new(tokens(), as_it_is).await;
         let mut row = expired("rt-1");
         row.token_type = kind.to_owned();
-        let is_expected = |error: &Error| matches!(error, Error::NotRefreshable);
+        let is_expected = |error: &Error| matches!(error, Error::NotRefreshable(_));
         scene.assert_not_sent(&row, is_expected).await;
     }
 }

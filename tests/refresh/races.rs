@@ -215,8 +215,11 @@ async fn the_same_refresh_token_and_a_refresh() {
     let race = |race: Race| async move {
         let mut again = race.row();
         again.scopes = vec!["again".to_owned()];
-        let precondition =
-            |version| (race.number % 2 == 0).then_some(Precondition::Version(version));
+        let precondition = |version| {
+            race.number
+                .is_multiple_of(2)
+                .then_some(Precondition::Version(version))
+        };
         let (got, stored) = race
             .run(async |version| race.store(again.clone(), precondition(version)).await)
             .await;

@@ -13,7 +13,7 @@ settings! {
     pub(in crate::config) struct TokenSettings in "Tokens" {
         /// How long a refresh token lives if the provider doesn't say; bounds how long rows are kept
         refresh_lifetime: Duration = span_from(Duration::from_secs(1)).default("30days");
-        /// Refresh tokens of providers that rotate them also while older software may do so, too: in the grace period
+        /// Redeem refresh tokens of providers that rotate them also in the grace period, while older software may do so, too
         refresh_in_grace: bool = boolean().default("false");
     }
 }

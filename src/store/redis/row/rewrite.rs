@@ -304,7 +304,7 @@ mod tests {
                 client_id: ClientId::new("c").ok(),
                 updated_at: UnixTime::from_seconds(4),
                 reauth: Some(ReauthReason::Refused),
-                origin: Origin::from_stored("s".to_owned(), "c".to_owned()),
+                origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
             },
             version: Version::random(),
         };
