@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How many rows fall due together in a round.
-const A_ROUND: usize = 50;
+pub const A_ROUND: usize = 50;
 
 /// Returns how many refresh tokens are taken now, and their outcome isn't known.
 fn open_entries(redis: &RedisServer) -> usize {
@@ -48,9 +48,16 @@ async fn kill<D: Deployment>(fleet: &Fleet<D>, redis: &RedisServer, number: usiz
     let broker = fleet.take(number);
     let pid = broker.process.pid();
     signal("STOP", pid);
+    let held = held_by_who_stands_still(redis).await;
+    signal("KILL", pid);
+    held
+}
+
+/// Returns how many refresh tokens a process holds that was stopped.
+pub async fn held_by_who_stands_still(redis: &RedisServer) -> usize {
     // What the others hold ends soon. What stays open is this one's.
     let mut same = (usize::MAX, 0);
-    let held = found("what the other brokers hold has ended", || {
+    found("what the others hold has ended", || {
         let open = open_entries(redis);
         same = if same.0 == open {
             (open, same.1 + 1)
@@ -59,9 +66,7 @@ async fn kill<D: Deployment>(fleet: &Fleet<D>, redis: &RedisServer, number: usiz
         };
         (same.1 == 100).then_some(open)
     })
-    .await;
-    signal("KILL", pid);
-    held
+    .await
 }
 
 /// Refreshes rows in rounds, and disturbs each round once it is under way. Returns what the callers got, and the sum of what
@@ -103,7 +108,7 @@ async fn refreshed_under_kills(
     disturbed(fleet, size, disturb).await
 }
 
-fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
+pub fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
     let in_doubt = got
         .values()
         .filter(|got| **got == Got::Reauth("IN_DOUBT".to_owned()));

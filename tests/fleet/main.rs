@@ -4,6 +4,8 @@
 //! `FLEET=full` runs the long form, with 1,000 rows and 20 callers a row.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod auth_server;
+mod auth_servers;
 mod callers;
 mod failover;
 mod fleet;
