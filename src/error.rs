@@ -134,9 +134,9 @@ pub enum Error {
     /// The row has no refresh token, and its access token has expired or was refused.
     #[error("the row has no refresh token")]
     NoRefreshToken,
-    /// The row's tokens are of use only together with a key that the broker doesn't have.
-    #[error("the tokens are bound to a key of the client, so that the broker can't refresh them")]
-    NotRefreshable,
+    /// The broker doesn't refresh the row's tokens. The text says why.
+    #[error("the broker doesn't refresh these tokens: {0}")]
+    NotRefreshable(&'static str),
     /// The refresh token that the caller wants to store was redeemed already. The caller has to read the row again.
     #[error("the refresh token was redeemed already: read the row again")]
     RefreshTokenRedeemed,
@@ -209,7 +209,7 @@ impl Error {
             | Self::Overloaded
             | Self::DeadlineExceeded
             | Self::NoRefreshToken
-            | Self::NotRefreshable
+            | Self::NotRefreshable(_)
             | Self::RefreshTokenRedeemed
             | Self::ReauthRequired(_)
             | Self::ProviderNotConfigured
@@ -241,7 +241,7 @@ impl Error {
             | Self::OutcomeUnknown(_)
             | Self::DeadlineExceeded
             | Self::NoRefreshToken
-            | Self::NotRefreshable
+            | Self::NotRefreshable(_)
             | Self::RefreshTokenRedeemed
             | Self::ReauthRequired(_)
             | Self::ProviderNotConfigured

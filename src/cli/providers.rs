@@ -5,11 +5,17 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 
 use super::{
-    Configured, DONE, FAILED, USAGE, complain, configured, refuse, runtime, unknown_variables,
+    Configured, DONE, FAILED, USAGE, complain, configured,
+    redis::{Words, on_redis},
+    refuse, runtime, unknown_variables,
 };
 use crate::{
-    config::{Config, listed_presets},
-    refresh::provider::{Endpoint, Trial, Verdict},
+    config::{Config, listed_presets, span},
+    refresh::{
+        clear,
+        provider::{Endpoint, Trial, Verdict},
+    },
+    store::{self, redis::maintenance::records::rows_with_records},
     types::ProviderName,
 };
 
@@ -28,6 +34,24 @@ enum Action {
     /// Read the files, find the endpoints and connect to one provider. Redeems nothing, and sends no request to its
     /// token endpoint; exit code 0 if all that works
     Test(Box<TestArgs>),
+    /// Take back what one provider refused of late, when its refusals were a mistake: its refresh tokens may be sent again.
+    /// Tokens in doubt stay as they are
+    ClearRefused(Box<ClearRefusedArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
+struct ClearRefusedArgs {
+    /// The name of the provider
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// How long ago the first mistaken refusal was, as in `90m`
+    #[arg(long, value_name = "SPAN")]
+    since: String,
+    /// Change nothing; say how many refusals would be taken back
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    configured: Configured,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -48,6 +72,9 @@ pub(super) fn run(args: &ProvidersArgs) -> u8 {
     match &args.action {
         None => list(&args.configured),
         Some(Action::Test(args)) => configured(&args.configured, |config| test(args, &config)),
+        Some(Action::ClearRefused(args)) => {
+            configured(&args.configured, |config| clear_refused(args, config))
+        }
     }
 }
 
@@ -83,6 +110,39 @@ fn test(args: &TestArgs, config: &Config) -> u8 {
     match print(&report(&trial)) {
         DONE => verdict(&trial.verdict),
         code => code,
+    }
+}
+
+fn clear_refused(args: &ClearRefusedArgs, config: Config) -> u8 {
+    let (Ok(provider), since) = (ProviderName::new(&*args.name), span(&args.since)) else {
+        complain("the name of the provider must not be empty");
+        return USAGE;
+    };
+    let since = match since {
+        Ok(since) => since,
+        Err(rule) => {
+            complain(&format!("--since: {rule}"));
+            return USAGE;
+        }
+    };
+    let words = Words {
+        no_redis: "memory holds no refusals of an earlier process",
+        afterwards: "; what was taken back stays so; run the command again to continue",
+    };
+    let cleared = on_redis(config, &words, async |store, _| {
+        let mut cleared = 0_u64;
+        for row in rows_with_records(&store, &provider).await? {
+            cleared += u64::from(clear(&store, &row, since, args.dry_run).await?);
+        }
+        Ok::<_, store::Error>(cleared)
+    });
+    match cleared {
+        Ok(cleared) if args.dry_run => print(&format!("refusals to take back: {cleared}\n")),
+        Ok(cleared) => print(&format!("refusals taken back: {cleared}\n")),
+        Err((code, message)) => {
+            complain(&message);
+            code
+        }
     }
 }
 

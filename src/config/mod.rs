@@ -146,6 +146,7 @@ impl Settings {
                 providers: read.limits.max_providers,
             },
             refresh_lifetime: read.tokens.refresh_lifetime,
+            refresh_in_grace: read.tokens.refresh_in_grace,
             providers: Providers::new(providers),
             patience: redis.patience(),
             persistence: Rules::PERSISTENCE,

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     store::{Change, Error, Records, RowChange, Seen},
     types::{
-        AttemptId, EntryState, ReauthReason, Record, Row, RowKey, StoredRow, TokenHash, UnixTime,
-        Version, keep_for,
+        AttemptId, EntryState, Origin, ReauthReason, Record, Row, RowKey, StoredRow, TokenHash,
+        UnixTime, Version, keep_for,
     },
 };
 
@@ -51,12 +51,25 @@ pub(super) struct Tokens {
     pub answer: TokenAnswer,
     /// The version of the row when the refresh token was taken.
     pub taken_at: Version,
-    /// When the request was sent, or before that.
-    pub sent_at: UnixTime,
+    /// When the request was sent, or before that. `None`: when the refresh token was first taken of those attempts whose
+    /// outcome isn't known.
+    pub sent_at: Option<UnixTime>,
+    /// Where they were obtained, if that is known.
+    pub origin: Option<Origin>,
     /// How long the access token lives if nothing tells.
     pub assumed_life: Option<Duration>,
     /// How long the refresh token lives if the provider doesn't say.
     pub refresh_lifetime: Duration,
+}
+
+impl Tokens {
+    fn merged_into(&self, row: &Row, sent_at: UnixTime) -> Row {
+        let mut merged = merge(row, &self.answer, sent_at, self.assumed_life);
+        if self.answer.refresh_token.is_some() && self.origin.is_some() {
+            merged.origin.clone_from(&self.origin);
+        }
+        merged
+    }
 }
 
 /// What became of a result.
@@ -68,6 +81,16 @@ pub(super) enum Settled {
     Gone,
     /// The row holds another refresh token: somebody stored newer tokens.
     Beaten(StoredRow),
+}
+
+impl Settled {
+    /// Returns the row as it then is.
+    fn into_row(self) -> Option<StoredRow> {
+        match self {
+            Self::Row(stored) | Self::Beaten(stored) => Some(stored),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// What is known about a token after something was written.
@@ -127,7 +150,13 @@ impl<S: Records> Attempt<'_, S> {
     pub async fn refused(&self, for_good: bool) -> Noted {
         let rule = |record: &mut Record, seen: &Seen| {
             let row = seen.stored().filter(|stored| self.is_held_by(&stored.row));
-            let reason = refused(record, self.token, self.id, (row.is_some(), for_good))?;
+            let reason = refused(
+                record,
+                self.token,
+                self.id,
+                (row.is_some(), for_good),
+                seen.at,
+            )?;
             Some(marked(row?, Some(reason)))
         };
         self.note(rule).await
@@ -145,13 +174,8 @@ impl<S: Records> Attempt<'_, S> {
     ) -> Settled {
         let version = Version::random();
         let mut pauses = Pauses::default();
-        let would_be = |stored: &StoredRow| StoredRow {
-            row: merge(
-                &stored.row,
-                &tokens.answer,
-                tokens.sent_at,
-                tokens.assumed_life,
-            ),
+        let would_be = |stored: &StoredRow, sent_at| StoredRow {
+            row: tokens.merged_into(&stored.row, sent_at),
             version,
         };
         let successor = tokens.answer.refresh_token.as_ref();
@@ -162,32 +186,35 @@ impl<S: Records> Attempt<'_, S> {
             taken_at: tokens.taken_at,
             version,
         };
+        let now = UnixTime::now();
+        let mut latest = known.map(|stored| would_be(stored, tokens.sent_at.unwrap_or(now)));
         loop {
-            let failed = match self.store.look(self.key).await {
-                Ok(seen) => match self.settle_once(&seen, &answered, tokens, &would_be).await {
-                    Ok(Some(settled)) => return settled,
-                    Ok(None) => continue,
-                    // It is written. The next look confirms it.
-                    Err(Error::NotDurable(_)) => None,
-                    Err(_) => seen.stored().or(known).map(&would_be),
-                },
-                Err(_) => known.map(&would_be),
-            };
-            if let Some(row) = failed {
-                unsaved(row);
+            if let Ok(seen) = self.store.look(self.key).await {
+                let (settled, written) =
+                    self.settle_once(&seen, &answered, tokens, &would_be).await;
+                match written {
+                    Ok(true) => return settled,
+                    Ok(false) => continue,
+                    // What somebody else wrote since is never mixed with the answer.
+                    Err(_) => latest = settled.into_row(),
+                }
+            }
+            if let Some(row) = &latest {
+                unsaved(row.clone());
             }
             self.pause(&mut pauses).await;
         }
     }
 
-    /// Returns `None` if the row or the record has changed meanwhile.
+    /// Returns what becomes of the result, and whether that is written: it isn't if the row or the record has changed
+    /// meanwhile.
     async fn settle_once(
         &self,
         seen: &Seen,
         answered: &Answered,
         tokens: &Tokens,
-        would_be: impl Fn(&StoredRow) -> StoredRow,
-    ) -> Result<Option<Settled>, Error> {
+        would_be: impl Fn(&StoredRow, UnixTime) -> StoredRow,
+    ) -> (Settled, Result<bool, Error>) {
         let mut record = seen.record.clone();
         let stored = seen.stored();
         let held = stored.map(|stored| Held {
@@ -197,8 +224,9 @@ impl<S: Records> Attempt<'_, S> {
         let mut row = None;
         let settled = match (place(&record, held, answered), stored) {
             (Placing::Write(_), Some(stored)) => {
+                let sent_at = tokens.sent_at.unwrap_or_else(|| self.taken_at(seen));
                 written(&mut record, answered);
-                let row = row.insert(would_be(stored));
+                let row = row.insert(would_be(stored, sent_at));
                 Settled::Row(row.clone())
             }
             (Placing::Withdraw, Some(stored)) => {
@@ -227,8 +255,19 @@ impl<S: Records> Attempt<'_, S> {
             }),
             ends: Some(self.id),
         };
-        let is_written = self.store.change(self.key, seen, change).await?;
-        Ok(is_written.then_some(settled))
+        let written = self.store.change(self.key, seen, change).await;
+        (settled, written)
+    }
+
+    /// Returns when the refresh token was first taken of those attempts whose outcome isn't known, or now.
+    fn taken_at(&self, seen: &Seen) -> UnixTime {
+        let entry = seen.record.entry(self.token);
+        let taken = entry.and_then(|entry| entry.first_taken);
+        let ago = taken.map_or(Duration::ZERO, |taken| seen.at.since(taken));
+        // What is left of a second counts as one.
+        let ago = i64::try_from(ago.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
+        let now = UnixTime::now();
+        UnixTime::from_seconds(now.seconds().saturating_sub(ago)).unwrap_or(now)
     }
 
     /// Renews the lease for as long as the attempt has the token. Never ends.

@@ -84,16 +84,28 @@ impl<R: Eq + Hash> Breaker<R> {
         !matches!(self.state, State::Closed)
     }
 
+    /// Returns how long it makes no sense to ask for a call, if calls are stopped at `now`.
+    #[must_use]
+    pub fn stopped(&self, now: Instant) -> Option<Duration> {
+        let (until, at_most) = match self.state {
+            State::Closed => return None,
+            State::Open { until, .. } => (until, Duration::MAX),
+            // A probe is mostly answered long before it counts as failed.
+            State::Probing { until, pause } => (until, pause),
+        };
+        let left = until.saturating_duration_since(now).min(at_most);
+        (!left.is_zero()).then_some(left)
+    }
+
     /// Asks for a call at `now`.
     pub fn admit(&mut self, now: Instant) -> Admission {
-        let (until, pause) = match self.state {
-            State::Closed => return Admission::Free,
-            State::Open { until, pause } | State::Probing { until, pause } => (until, pause),
-        };
-        if now < until {
-            let retry_after = until - now;
+        if let Some(retry_after) = self.stopped(now) {
             return Admission::Stopped { retry_after };
         }
+        let pause = match self.state {
+            State::Closed => return Admission::Free,
+            State::Open { pause, .. } | State::Probing { pause, .. } => pause,
+        };
         self.state = State::Probing {
             until: now + self.options.probe,
             pause,

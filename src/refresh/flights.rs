@@ -22,7 +22,7 @@ pub(super) enum Progress {
     /// It failed, and isn't tried again before this moment.
     BackedOff(Instant, Error),
     /// The provider answered with tokens, and they can't be stored yet.
-    Unsaved(StoredRow),
+    Unsaved(Box<StoredRow>),
     /// It has ended.
     Ended(End),
 }
@@ -31,7 +31,7 @@ pub(super) enum Progress {
 #[derive(Clone, Debug)]
 pub(super) enum End {
     /// The row is this now.
-    Row(StoredRow),
+    Row(Box<StoredRow>),
     /// The row was refreshed shortly before because its access token was refused.
     Throttled,
     /// The row couldn't be refreshed.

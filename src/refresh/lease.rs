@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     store::{self, Attempts, Change, Records, RowChange},
-    types::{AttemptId, ReauthReason, RowKey, StoredRow, TokenHash, UnixTime, Version},
+    types::{AttemptId, ReauthReason, RowKey, StoredRow, TokenHash, Version},
 };
 
 /// How long a call tries to write although others keep writing.
@@ -71,7 +71,7 @@ pub struct Completion {
 #[derive(Clone, Debug)]
 pub enum Completed {
     /// The row, with the tokens of the redemption, or with what others stored since.
-    Row(StoredRow),
+    Row(Box<StoredRow>),
     /// The row is gone, or can't be read.
     Gone,
     /// The refresh token can't be used any more.
@@ -208,14 +208,15 @@ impl<S: Records> Refresher<S> {
                 let tokens = Tokens {
                     answer: *answer,
                     taken_at: completion.version,
-                    sent_at: UnixTime::now(),
+                    sent_at: None,
+                    origin: None,
                     assumed_life: options.and_then(|options| options.assume_expires_in),
                     refresh_lifetime: options
                         .and_then(|options| options.refresh_lifetime)
-                        .unwrap_or(self.0.refresh_lifetime),
+                        .unwrap_or(self.0.options.refresh_lifetime),
                 };
                 return match attempt.settle(&tokens, None, |_| {}).await {
-                    Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored),
+                    Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),
                     Settled::Gone => Completed::Gone,
                 };
             }
@@ -234,7 +235,7 @@ fn completed(noted: Noted) -> Completed {
     match (noted.verdict(), noted.stored) {
         (_, None) => Completed::Gone,
         (Some(reason), Some(_)) => Completed::ReauthRequired(reason),
-        (None, Some(stored)) => Completed::Row(stored),
+        (None, Some(stored)) => Completed::Row(stored.into()),
     }
 }
 

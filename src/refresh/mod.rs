@@ -12,11 +12,13 @@
 //! | `flights` | the refreshes that this process runs, and who waits for them |
 //! | `merge`, `subject`, `due` | the row after an answer, whether the answer is about its user, and when it is time |
 //! | `revocation` | revokes the tokens of deleted rows in the background |
+//! | `clear` | takes back what a provider refused in a bad hour |
 //! | `lease` | the same for callers that redeem refresh tokens themselves |
 
 mod attempt;
 mod back_off;
 pub mod breaker;
+mod clear;
 mod clock;
 mod counts;
 mod decide;
@@ -41,6 +43,7 @@ use tokio::{
 };
 
 pub use self::{
+    clear::clear,
     counts::{Count, Counts},
     due::{Due, Terms, due},
     lease::{Begun, Completed, Completion, Outcome},
@@ -77,30 +80,37 @@ impl<S> Clone for Refresher<S> {
 struct Shared<S> {
     store: Arc<S>,
     providers: Providers,
-    /// How long a refresh token is assumed to live if neither the answer nor the provider's settings say.
-    refresh_lifetime: Duration,
+    options: RefresherOptions,
     flights: Flights,
     stopping: watch::Sender<bool>,
+}
+
+/// The settings of a [`Refresher`].
+#[derive(Clone, Copy, Debug)]
+pub struct RefresherOptions {
+    /// How long a refresh token is assumed to live if neither the answer nor the provider's settings say.
+    pub refresh_lifetime: Duration,
+    /// Whether tokens of providers that rotate them are refreshed while older software may do so, too.
+    pub in_grace: bool,
 }
 
 /// What became of a refresh, for who waited for it.
 #[derive(Clone, Debug)]
 pub enum Refreshed {
     /// The row is this now.
-    Row(StoredRow),
+    Row(Box<StoredRow>),
     /// The row was refreshed shortly before because its access token was refused. It is as the caller knows it.
     Throttled,
 }
 
 impl<S> Refresher<S> {
-    /// Returns a refresher of the rows in `store`. `refresh_lifetime` is how long a refresh token is assumed to live if
-    /// nothing says.
+    /// Returns a refresher of the rows in `store`.
     #[must_use]
-    pub fn new(store: Arc<S>, providers: Providers, refresh_lifetime: Duration) -> Self {
+    pub fn new(store: Arc<S>, providers: Providers, options: RefresherOptions) -> Self {
         Self(Arc::new(Shared {
             store,
             providers,
-            refresh_lifetime,
+            options,
             flights: Flights::default(),
             stopping: watch::Sender::new(false),
         }))

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use super::{
     breaker::{Breaker, BreakerOptions},
     counts::Counts,
@@ -53,6 +55,8 @@ pub struct Configured {
     hasher: RandomState,
     /// Why the last call failed, since one succeeded.
     failure: Mutex<Option<Error>>,
+    /// Wakes those whom the breaker stopped.
+    works_again: Notify,
 }
 
 impl Providers {
@@ -146,6 +150,7 @@ impl Configured {
             breaker: Mutex::new(Breaker::new(BreakerOptions::default())),
             hasher: RandomState::new(),
             failure: Mutex::default(),
+            works_again: Notify::new(),
         }
     }
 
@@ -181,7 +186,16 @@ impl Configured {
     /// Takes note that the provider answered as one that works.
     pub(super) fn succeeded(&self) {
         *locked(&self.failure) = None;
-        self.breaker().succeeded();
+        let mut breaker = self.breaker();
+        if breaker.is_open() {
+            self.works_again.notify_waiters();
+        }
+        breaker.succeeded();
+    }
+
+    /// Waits until a call succeeds that the breaker let through to see whether the provider works again.
+    pub(super) async fn works_again(&self) {
+        self.works_again.notified().await;
     }
 
     /// Returns the error for a caller who would have to wait for `span`, because calls failed.

@@ -13,7 +13,7 @@ use super::{
     decide::{Decision, Token, Wait, Wish, decide},
     flights::{End, Progress, Slot},
     gate,
-    provider::{Answer, PrepareError, Prepared, TokenAnswer},
+    provider::{Answer, PrepareError, Prepared, Rotation, TokenAnswer},
     providers::Configured,
     rules::{LEASE, Policy},
     subject,
@@ -124,6 +124,7 @@ impl<S: Records> Refresh<'_, S> {
         tokio::select! {
             () = ended => Waited::Announced,
             () = sleep(span) => Waited::Over,
+            () = self.configured.works_again() => Waited::Over,
             () = self.shared.stopped() => Waited::Over,
             () = lonely => if self.slot.leave() { Waited::Left } else { Waited::Over },
         }
@@ -166,6 +167,11 @@ impl<S: Records> Refresh<'_, S> {
     }
 
     fn decide(&self, seen: &Seen, attempt: AttemptId, policy: &Policy) -> Decision {
+        if seen.in_grace && !self.shared.options.in_grace && policy.rotation != Rotation::None {
+            let why =
+                "other software may still redeem this tenant's refresh tokens (refresh-in-grace)";
+            return Decision::Impossible(Error::NotRefreshable(why));
+        }
         let wish = Wish {
             version: self.version,
             attempt,
@@ -206,7 +212,7 @@ impl<S: Records> Refresh<'_, S> {
                 }
                 End::Failed(Error::ReauthRequired(reason))
             }
-            Decision::Fresher(stored) => End::Row(stored),
+            Decision::Fresher(stored) => End::Row(stored.into()),
             Decision::Throttled => End::Throttled,
             Decision::Impossible(error) => End::Failed(error),
         };
@@ -233,21 +239,27 @@ impl<S: Records> Refresh<'_, S> {
 
     /// Waits until a request may be made.
     async fn admitted(&self) -> Result<gate::Place, Next> {
+        // Who can't make one needn't wait for others, nor use up the rate.
+        let stopped = self.configured.breaker().stopped(std::time::Instant::now());
+        if let Some(retry_after) = stopped {
+            return Err(self.stopped(retry_after));
+        }
         let place = tokio::select! {
             place = self.configured.gate.enter() => place,
             () = self.shared.stopped() => return Err(Next::Again),
         };
         let now = std::time::Instant::now();
         let admission = self.configured.breaker().admit(now);
-        if let Admission::Stopped { retry_after } = admission {
-            let wait = Wait {
-                span: retry_after,
-                running: None,
-            };
-            let failure = self.configured.failure(retry_after);
-            return Err(Next::Later(wait, Some(failure)));
+        match admission {
+            Admission::Free | Admission::Probe => Ok(place),
+            Admission::Stopped { retry_after } => Err(self.stopped(retry_after)),
         }
-        Ok(place)
+    }
+
+    fn stopped(&self, span: Duration) -> Next {
+        let running = None;
+        let failure = self.configured.failure(span);
+        Next::Later(Wait { span, running }, Some(failure))
     }
 
     /// Tells the breaker that no request was sent.
@@ -447,10 +459,10 @@ impl<S: Records> Refresh<'_, S> {
     async fn verdict(&self, attempt: &Attempt<'_, S>, for_good: bool) -> Next {
         let noted = attempt.refused(for_good).await;
         Next::End(match (noted.verdict(), noted.stored) {
-            (_, Some(stored)) if stored.version != self.version => End::Row(stored),
+            (_, Some(stored)) if stored.version != self.version => End::Row(stored.into()),
             (Some(reason), Some(_)) => End::Failed(Error::ReauthRequired(reason)),
             (_, None) => End::Failed(Error::RowNotFound),
-            (None, Some(stored)) => End::Row(stored),
+            (None, Some(stored)) => End::Row(stored.into()),
         })
     }
 
@@ -470,16 +482,17 @@ impl<S: Records> Refresh<'_, S> {
         let tokens = Tokens {
             answer,
             taken_at: token.stored.version,
-            sent_at,
+            sent_at: Some(sent_at),
+            origin: Some(options.origin()),
             assumed_life: options.assume_expires_in,
             refresh_lifetime: options
                 .refresh_lifetime
-                .unwrap_or(self.shared.refresh_lifetime),
+                .unwrap_or(self.shared.options.refresh_lifetime),
         };
-        let unsaved = |row| self.slot.tell(Progress::Unsaved(row));
+        let unsaved = |row| self.slot.tell(Progress::Unsaved(Box::new(row)));
         let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
         Next::End(match settled {
-            Settled::Row(stored) | Settled::Beaten(stored) => End::Row(stored),
+            Settled::Row(stored) | Settled::Beaten(stored) => End::Row(stored.into()),
             Settled::Gone => End::Failed(Error::RowNotFound),
         })
     }

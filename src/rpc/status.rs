@@ -131,7 +131,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::Overloaded => (Code::ResourceExhausted, ErrorReason::Overloaded),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
         Error::NoRefreshToken => (Code::FailedPrecondition, ErrorReason::NoRefreshToken),
-        Error::NotRefreshable => (Code::FailedPrecondition, ErrorReason::NotRefreshable),
+        Error::NotRefreshable(_) => (Code::FailedPrecondition, ErrorReason::NotRefreshable),
         Error::RefreshTokenRedeemed => {
             (Code::FailedPrecondition, ErrorReason::RefreshTokenRedeemed)
         }
@@ -185,8 +185,8 @@ mod tests {
             Error::Migrating => Error::Overloaded,
             Error::Overloaded => Error::DeadlineExceeded,
             Error::DeadlineExceeded => Error::NoRefreshToken,
-            Error::NoRefreshToken => Error::NotRefreshable,
-            Error::NotRefreshable => Error::RefreshTokenRedeemed,
+            Error::NoRefreshToken => Error::NotRefreshable(""),
+            Error::NotRefreshable(_) => Error::RefreshTokenRedeemed,
             Error::RefreshTokenRedeemed => Error::ReauthRequired(ReauthReason::Refused),
             Error::ReauthRequired(_) => Error::ProviderNotConfigured,
             Error::ProviderNotConfigured => Error::ProviderChanged,

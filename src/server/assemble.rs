@@ -76,9 +76,17 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
         config::Backend::Redis => {
             let store = Redis::new(config.redis).tenant(&config.tenant);
             let migration = Migration::new(&store, config.migration.legacy_provider);
+            let rotates = config
+                .rules
+                .providers
+                .iter()
+                .any(|p| !p.tokens_may_be_shared());
             let server = Server::new(store.clone(), config.rules, config.server);
             let ready = async {
                 prepare::probe(&store).await?;
+                if rotates {
+                    store.warn_of_hazards().await;
+                }
                 prepare::migrate(&migration, config.migration.allow_unmigrated).await
             };
             let admission = server.admission.clone();

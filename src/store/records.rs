@@ -49,6 +49,8 @@ pub struct Seen {
     pub row: Option<Decoded>,
     /// The record. It is empty if there is none.
     pub record: Record,
+    /// Whether other software may still use the tenant's refresh tokens: it is in its grace period (guarantees, section 5, M7).
+    pub in_grace: bool,
     /// The time of the store's clock at that instant.
     pub at: StoreTime,
     /// What tells whether the row or the record has changed since. Only the store that made it knows what it means.

@@ -142,6 +142,10 @@ impl<S: Store + Records> Tokens<S> {
             let refreshing = async {
                 self.is_refreshable(key, &stored.row)?;
                 let is_rejected = why == Why::Rejected;
+                let deadline = match why {
+                    Why::EndsSoon => deadline.min(handed_out_by(&stored.row)),
+                    Why::Expired | Why::Rejected => deadline,
+                };
                 let refreshing = self
                     .refresher
                     .refresh(key, stored.version, is_rejected, deadline);
@@ -150,7 +154,7 @@ impl<S: Store + Records> Tokens<S> {
             match refreshing.await {
                 Ok(Refreshed::Row(row)) => {
                     binding.check(&row.row)?;
-                    stored = row;
+                    stored = *row;
                     next = self.look(key, &stored, wanted);
                 }
                 // That is as new as it gets.
@@ -173,7 +177,8 @@ impl<S: Store + Records> Tokens<S> {
             return Err(Error::NoRefreshToken);
         }
         if row.is_sender_constrained() {
-            return Err(Error::NotRefreshable);
+            let why = "they are of use only together with a key of the client";
+            return Err(Error::NotRefreshable(why));
         }
         if !row.refresh_token_is_live(UnixTime::now()) {
             return Err(Error::ReauthRequired(ReauthReason::Refused));
@@ -185,6 +190,16 @@ impl<S: Store + Records> Tokens<S> {
         }
         Ok(())
     }
+}
+
+/// Returns until when a caller waits for a refresh whose access token is still valid. Then it is handed out as it is, while
+/// it can be used.
+fn handed_out_by(row: &Row) -> Instant {
+    let left = row
+        .expires_at
+        .map_or(0, |at| at.seconds() - UnixTime::now().seconds());
+    let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+    Instant::now() + left / 2
 }
 
 /// What has to be done before a row can be handed out.

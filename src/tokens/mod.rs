@@ -28,7 +28,7 @@ use user_rows::UserRows;
 
 use crate::{
     error::{Error, Unreadable},
-    refresh::{Configured, Providers, Refresher},
+    refresh::{Configured, Providers, Refresher, RefresherOptions},
     store::Store,
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId},
 };
@@ -42,6 +42,8 @@ pub struct Rules {
     pub limits: Limits,
     /// How long a refresh token is assumed to live if the provider doesn't say.
     pub refresh_lifetime: Duration,
+    /// Whether tokens of providers that rotate them are refreshed while older software may do so, too.
+    pub refresh_in_grace: bool,
     /// The providers that are configured.
     pub providers: Providers,
     /// How long a call tries to find out what became of a write whose answer was lost.
@@ -86,7 +88,11 @@ impl<S: Store> Tokens<S> {
     pub fn new(store: S, rules: Rules) -> Self {
         let store = Arc::new(store);
         let providers = rules.providers.clone();
-        let refresher = Refresher::new(Arc::clone(&store), providers, rules.refresh_lifetime);
+        let options = RefresherOptions {
+            refresh_lifetime: rules.refresh_lifetime,
+            in_grace: rules.refresh_in_grace,
+        };
+        let refresher = Refresher::new(Arc::clone(&store), providers, options);
         Self {
             store,
             rules,

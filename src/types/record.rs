@@ -79,6 +79,8 @@ pub struct Entry {
     pub not_before: Option<StoreTime>,
     /// How many attempts in a row failed in passing.
     pub failures: u32,
+    /// When the provider refused the token.
+    pub refused_at: Option<StoreTime>,
     /// When this token, or one that came before it, was last taken because a resource server had refused the access token.
     pub rejected_at: Option<StoreTime>,
 }
@@ -97,6 +99,7 @@ impl Entry {
             first_taken: None,
             not_before: None,
             failures: 0,
+            refused_at: None,
             rejected_at: None,
         }
     }

@@ -34,6 +34,7 @@ pub fn rules(tenant: Tenant) -> Rules {
         tenant,
         limits: Limits::default(),
         refresh_lifetime: 30 * DAY,
+        refresh_in_grace: false,
         providers: provider::providers([provider::options_at_issuer(
             "rotating",
             "https://rotating.example",

@@ -82,6 +82,8 @@ type Faults = Box<dyn Fn(usize) -> Fault + Send>;
 #[derive(Default)]
 struct State {
     families: HashMap<u64, Family>,
+    /// How often each refresh token came.
+    sent: HashMap<String, usize>,
     tally: Tally,
     faults: Option<Faults>,
 }
@@ -128,6 +130,11 @@ impl RotatingProvider {
         format!("http://{}/token", self.address)
     }
 
+    /// Returns the address that it listens at.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Returns a refresh token of a new login.
     pub fn log_in(&self) -> String {
         let mut state = self.shared.state();
@@ -145,6 +152,12 @@ impl RotatingProvider {
     /// Returns what happened so far.
     pub fn tally(&self) -> Tally {
         self.shared.state().tally
+    }
+
+    /// Returns how often this refresh token came.
+    pub fn sent(&self, refresh_token: &str) -> usize {
+        let state = self.shared.state();
+        state.sent.get(refresh_token).copied().unwrap_or_default()
     }
 
     /// Waits until so many requests have come.
@@ -250,6 +263,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         let mut state = shared.state();
         let number = state.tally.requests;
         state.tally.requests += 1;
+        *state.sent.entry(token.clone()).or_default() += 1;
         let fault = state.faults.as_ref().map(|faults| faults(number));
         (number, fault.unwrap_or_default())
     };

@@ -166,17 +166,20 @@ fn strict_when_the_provider_does_not_serve() {
 
 #[test]
 fn strict_when_another_server_takes_over() {
-    let faults = &[Fault::Failover, Fault::Delete, Fault::LogIn, Fault::Rewrite];
+    // The replica makes many more states. With one fault, the others show nothing here that they don't show without it.
+    let faults: &[Fault] = if is_long() {
+        &[Fault::Failover, Fault::Delete, Fault::LogIn, Fault::Rewrite]
+    } else {
+        &[Fault::Failover]
+    };
     Setup::new(Rotation::Strict, faults).holds();
 }
 
 #[test]
+#[ignore = "it takes two faults: INTERLEAVINGS=full"]
 fn strict_when_another_server_takes_over_and_processes_die() {
-    Setup::new(
-        Rotation::Strict,
-        &[Fault::Failover, Fault::Crash, Fault::Stall],
-    )
-    .holds();
+    let faults = &[Fault::Failover, Fault::Crash, Fault::Stall];
+    Setup::new(Rotation::Strict, faults).holds();
 }
 
 #[test]

@@ -245,6 +245,7 @@ impl Redeemer {
                     token,
                     self.attempt,
                     (held.is_some(), false),
+                    moment(now),
                 );
                 if let (Some(row), Some(reason)) = (data.row.as_mut(), verdict) {
                     row.mark = Some(reason);

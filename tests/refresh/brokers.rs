@@ -6,7 +6,7 @@ use testkit::{broker, provider, rotating_provider::RotatingProvider, rows};
 use token_broker::{
     error::Error,
     refresh::provider::ProviderOptions,
-    store::{Records, Store},
+    store::{Condition, Put, PutOutcome, Records, Store},
     tokens::{Binding, StoreTokens, Tokens, Wanted},
     types::{Row, RowKey, StoredRow, Tenant, Version},
 };
@@ -29,8 +29,13 @@ pub struct Process<S> {
 
 /// Returns the options for the provider, which answers quickly or not at all.
 pub fn options(at: &RotatingProvider) -> ProviderOptions {
+    options_at(&at.url())
+}
+
+/// Returns the same for the provider with this token endpoint.
+pub fn options_at(url: &str) -> ProviderOptions {
     let mut options = provider::options(PROVIDER);
-    options.endpoints.token = Some(at.url().parse().unwrap());
+    options.endpoints.token = Some(url.parse().unwrap());
     options.timeout = Duration::from_millis(500);
     options.connect_timeout = Duration::from_secs(3);
     options.max_concurrent = 1_000;
@@ -42,6 +47,17 @@ pub fn options(at: &RotatingProvider) -> ProviderOptions {
 impl<S: Store + Records + Clone> Process<S> {
     /// Starts a broker on the data.
     pub fn start(store: S, options: ProviderOptions) -> Self {
+        Self::start_with(store, [options])
+    }
+
+    /// Starts so many brokers on the data.
+    pub fn start_all(count: usize, store: &S, options: &ProviderOptions) -> Vec<Self> {
+        let start = |_| Self::start(store.clone(), options.clone());
+        (0..count).map(start).collect()
+    }
+
+    /// Starts a broker on the data, with these providers.
+    pub fn start_with(store: S, options: impl IntoIterator<Item = ProviderOptions>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -50,7 +66,7 @@ impl<S: Store + Records + Clone> Process<S> {
         let store = Failpoints::new(store);
         let tenant: Tenant = "test:refresh".parse().unwrap();
         let mut rules = broker::rules(tenant);
-        rules.providers = provider::providers([options]);
+        rules.providers = provider::providers(options);
         Self {
             runtime: Some(runtime),
             tokens: Arc::new(Tokens::new(store.clone(), rules)),
@@ -108,6 +124,23 @@ impl<S: Store + Records + Clone> Process<S> {
             .await
     }
 
+    /// Writes a row as it is, with the time at which its tokens were obtained.
+    pub async fn plant(&self, key: &RowKey, row: &Row) -> Version {
+        let version = Version::random();
+        let put = Put {
+            key,
+            row,
+            version,
+            keep_for: None,
+            condition: Condition::Always,
+            source: None,
+            max_providers: usize::MAX,
+        };
+        let outcome = self.store.put(put).await.unwrap();
+        assert_eq!(outcome, PutOutcome::Written);
+        version
+    }
+
     /// Reads a row.
     pub async fn read(&self, key: &RowKey) -> Result<StoredRow, Error> {
         let key = key.clone();
@@ -139,6 +172,15 @@ pub fn expired(refresh_token: &str) -> Row {
         expires_at: rows::in_seconds(-10),
         user_id: Some(rows::user("u")),
         ..Row::default()
+    }
+}
+
+/// A row whose access token was obtained an hour ago, and has so many seconds left.
+pub fn ending(refresh_token: &str, left: i64) -> Row {
+    Row {
+        expires_at: rows::in_seconds(left),
+        updated_at: rows::in_seconds(left - 3_600),
+        ..expired(refresh_token)
     }
 }
 

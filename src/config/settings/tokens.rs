@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::syntax::{number, span_from};
+use crate::config::syntax::{boolean, number, span_from};
 
 /// The largest limit that may be set, in bytes. A protobuf message is smaller than 2 GiB.
 pub(super) const LARGEST: usize = 1 << 30;
@@ -13,6 +13,8 @@ settings! {
     pub(in crate::config) struct TokenSettings in "Tokens" {
         /// How long a refresh token lives if the provider doesn't say; bounds how long rows are kept
         refresh_lifetime: Duration = span_from(Duration::from_secs(1)).default("30days");
+        /// Redeem refresh tokens of providers that rotate them also in the grace period, while older software may do so, too
+        refresh_in_grace: bool = boolean().default("false");
     }
 }
 

@@ -86,6 +86,7 @@ pub fn refused(
     token: TokenHash,
     attempt: AttemptId,
     (is_held, for_good): (bool, bool),
+    now: StoreTime,
 ) -> Option<ReauthReason> {
     let entry = record.entry_mut(token);
     if !entry.end(attempt) || matches!(entry.state, EntryState::Redeemed(_)) {
@@ -109,20 +110,22 @@ pub fn refused(
         (EntryState::Refused { for_good }, ReauthReason::Refused)
     };
     entry.state = state;
+    entry.refused_at = Some(now);
     Some(reason)
 }
 
-/// Takes a provider's refusal back, so that the token may be sent again. Returns whether there was one that can be taken
-/// back. A doubt can't.
-pub fn clear_refused(record: &mut Record, token: TokenHash) -> bool {
+/// Takes back what a provider refused at `since` or later, so that the token may be sent again. Returns whether there was
+/// such a refusal. A doubt can't be taken back.
+pub fn clear_refused(record: &mut Record, token: TokenHash, since: StoreTime) -> bool {
     let refused = EntryState::Refused { for_good: false };
-    if record
+    let is_refused = record
         .entry(token)
-        .is_none_or(|entry| entry.state != refused)
-    {
+        .is_some_and(|entry| entry.state == refused && entry.refused_at >= Some(since));
+    if !is_refused {
         return false;
     }
     let entry = record.entry_mut(token);
+    entry.refused_at = None;
     entry.state = EntryState::Free;
     entry.holder = None;
     entry.first_taken = None;

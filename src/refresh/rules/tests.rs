@@ -260,18 +260,24 @@ fn withdrawing_lifts_the_doubt_of_that_attempt_alone() {
 fn refused_is_a_verdict_unless_another_attempt_may_be_the_reason() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    let verdict = refused(&mut world.record, token(1), id(1), (true, false));
+    let verdict = refused(&mut world.record, token(1), id(1), (true, false), world.now);
     assert_eq!(verdict, Some(ReauthReason::Refused));
     assert_eq!(world.take(2), Take::Verdict(ReauthReason::Refused));
-    assert!(clear_refused(&mut world.record, token(1)));
+    let later = world.now.plus(Duration::from_millis(1));
+    assert!(!clear_refused(&mut world.record, token(1), later));
+    assert!(clear_refused(&mut world.record, token(1), world.now));
     assert_eq!(world.take(3), Take::Taken);
 
     let mut world = World::new(Rotation::Strict);
     world.take(1);
     world.take_over(2);
-    let verdict = refused(&mut world.record, token(1), id(2), (true, false));
+    let verdict = refused(&mut world.record, token(1), id(2), (true, false), world.now);
     assert_eq!(verdict, Some(ReauthReason::InDoubt));
-    assert!(!clear_refused(&mut world.record, token(1)));
+    assert!(!clear_refused(
+        &mut world.record,
+        token(1),
+        StoreTime::default()
+    ));
     // The answer of the first attempt ends the doubt.
     let late = world.answered(1, 2);
     assert_eq!(
@@ -286,8 +292,12 @@ fn refused_is_a_verdict_unless_another_attempt_may_be_the_reason() {
 fn an_answer_about_another_user_is_never_taken_back() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    refused(&mut world.record, token(1), id(1), (true, true));
-    assert!(!clear_refused(&mut world.record, token(1)));
+    refused(&mut world.record, token(1), id(1), (true, true), world.now);
+    assert!(!clear_refused(
+        &mut world.record,
+        token(1),
+        StoreTime::default()
+    ));
 }
 
 #[test]

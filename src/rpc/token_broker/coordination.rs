@@ -192,7 +192,7 @@ pub(super) fn completed(
 ) -> v1::CompleteRefreshResponse {
     use complete_refresh_response::Outcome as Told;
     let outcome = match completed {
-        Completed::Row(stored) => Some(Told::Entry(entry(stored, provider, UnixTime::now()))),
+        Completed::Row(stored) => Some(Told::Entry(entry(*stored, provider, UnixTime::now()))),
         Completed::ReauthRequired(reason) => Some(Told::ReauthRequired(reauth(reason))),
         Completed::Gone => None,
     };

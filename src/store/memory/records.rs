@@ -136,6 +136,7 @@ impl Records for MemoryStore {
         });
         let (record, number) = record.unwrap_or_default();
         Ok(Seen {
+            in_grace: false,
             row: row.map(|kept| Ok(kept.stored())),
             record: Arc::unwrap_or_clone(record),
             at,

@@ -5,7 +5,7 @@
 //! no connection is made up for by waking everyone when there is one again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -65,8 +65,8 @@ impl Announcements {
     /// Listens on `channel` from now on. `link` leads to the server to listen at. In a cluster, each node tells what is
     /// announced on any.
     pub(super) fn follow(&self, link: &Link, channel: String) {
-        if !self.shared.channels().contains_key(&channel) {
-            self.shared.channels().insert(channel, false);
+        if let Entry::Vacant(place) = self.shared.channels().entry(channel) {
+            place.insert(false);
             self.shared.more.notify_one();
         }
         // Without a runtime nobody can wait.

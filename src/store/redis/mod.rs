@@ -10,6 +10,7 @@
 
 mod announcements;
 mod eviction;
+mod hazards;
 mod identities;
 mod index_position;
 pub mod keyspace;

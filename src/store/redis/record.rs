@@ -38,6 +38,8 @@ struct Written {
     not_before: Option<u64>,
     failures: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     rejected_at: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     successor: Option<WrittenSuccessor>,
@@ -142,6 +144,7 @@ impl Written {
             first_taken: millis(entry.first_taken),
             not_before: millis(entry.not_before),
             failures: entry.failures,
+            refused_at: millis(entry.refused_at),
             rejected_at: millis(entry.rejected_at),
             successor: successor.map(|successor| WrittenSuccessor {
                 token: Token(successor.token),
@@ -186,6 +189,7 @@ impl Written {
             first_taken: time(self.first_taken),
             not_before: time(self.not_before),
             failures: self.failures,
+            refused_at: time(self.refused_at),
             rejected_at: time(self.rejected_at),
         })
     }
@@ -303,6 +307,7 @@ mod tests {
             first_taken: Some(StoreTime::from_millis(6)),
             not_before: Some(StoreTime::from_millis(7)),
             failures: 8,
+            refused_at: Some(StoreTime::from_millis(8)),
             rejected_at: Some(StoreTime::from_millis(9)),
         }
     }

@@ -22,9 +22,10 @@ impl Records for RedisStore {
     async fn look(&self, key: &RowKey) -> Result<Seen, Error> {
         let (row, record) = (self.keys.row(key), self.keys.record(key));
         let script = &self.redis.scripts().look_at_record;
-        let keys = [row.as_str(), &record];
-        let answer = self.link.call(script, &keys, &[], Effect::Reads).await?;
-        let [holds, bytes, seconds, micros, fields] = reply::list(answer)?
+        let keys = [row.as_str(), &record, &self.keys.grace()];
+        let args = [self.keys.prefix().as_bytes()];
+        let answer = self.link.call(script, &keys, &args, Effect::Reads).await?;
+        let [holds, bytes, seconds, micros, grace, fields] = reply::list(answer)?
             .try_into()
             .map_err(|_| reply::unexpected())?;
         let bytes = SecretBytes::new(reply::bytes(bytes)?.unwrap_or_default());
@@ -44,6 +45,7 @@ impl Records for RedisStore {
                     "the key holds another type of value".to_owned(),
                 ))),
             },
+            in_grace: reply::parse::<u8>(grace)? == 1,
             at: StoreTime::from_millis(seconds * 1_000 + micros / 1_000),
             stamp: Stamp {
                 row,

@@ -117,6 +117,7 @@ pub async fn a_record_comes_back_whole<B: Backend>(backend: B) {
         first_taken: time(3),
         not_before: time(4),
         failures: 5,
+        refused_at: time(5),
         rejected_at: time(6),
     });
     let mut record = Record::new(entries.collect());

@@ -51,6 +51,7 @@ impl Records for NaiveStore {
         let known = state.records.get(&self.flaw().row_key(key)).cloned();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         Ok(Seen {
+            in_grace: false,
             row: self.read(&mut state, key),
             at: StoreTime::default().plus(now),
             stamp: Stamp {

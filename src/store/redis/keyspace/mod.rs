@@ -85,6 +85,12 @@ impl Keyspace {
         [&self.prefix, RECORDS, "refresh:", &session, ":", &provider].concat()
     }
 
+    /// Returns the pattern with which SCAN finds the records of all rows.
+    #[must_use]
+    pub fn record_pattern(&self) -> String {
+        [&self.prefix, RECORDS, "refresh:*"].concat()
+    }
+
     /// Returns the channel on which the ends of attempts are announced.
     #[must_use]
     pub fn ends(&self) -> String {
@@ -235,6 +241,8 @@ mod tests {
         assert_eq!(record, "thv:auth:{ns:name}:broker:refresh:a%3Ab:p%20q");
         assert_eq!(row.replace("upstream:", "broker:refresh:"), record);
         assert!(record.starts_with(&keyspace().records()));
+        assert_eq!(keyspace().parse_record(&record), Some(odd));
+        assert_eq!(keyspace().parse_record(&row), None);
     }
 
     #[test]

@@ -81,24 +81,6 @@ mod tests {
         assert_eq!(back, StoredRow { row, version });
     }
 
-    /// A field that is missing among the known ones would be there twice after a refresh.
-    #[test]
-    fn all_fields_that_are_written_are_known() {
-        let row = Row {
-            token_type: "DPoP".to_owned(),
-            scopes: vec!["repo".to_owned()],
-            refresh_expires_at: UnixTime::from_seconds(3),
-            updated_at: UnixTime::from_seconds(4),
-            reauth: Some(ReauthReason::Refused),
-            origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
-            ..Row::default()
-        };
-        let json = encode(&row, &provider(), Version::random()).unwrap();
-        let fields: serde_json::Map<_, _> = serde_json::from_slice(&json).unwrap();
-        let written: std::collections::BTreeSet<_> = fields.keys().map(String::as_str).collect();
-        assert_eq!(written, write::FIELDS.into_iter().collect());
-    }
-
     #[test]
     fn what_other_software_writes() {
         let row = decoded(r#"{"access_token":null,"scopes":null,"new":{"x":[1.0]}}"#).unwrap();

@@ -52,23 +52,19 @@ if not old and rows >= tonumber(ARGV[6]) then
   if alive >= tonumber(ARGV[6]) then return 'full' end
 end
 
--- Mostly there is no record, and then nothing more is done about it. One that isn't a hash tells nothing.
-local has_record = true
-if ARGV[10] ~= '' then
-  local known = typed(redis.pcall('HMGET', record, 'change', ARGV[10]))
-  has_record = not known or known[1]
-  -- What was redeemed by an answer about another user was redeemed, too.
-  local state = known and known[2] and string.match(known[2], '^{"state":"([a-z_]+)"')
-  if state == 'redeemed' or state == 'refused_for_good' then return 'redeemed' end
-end
-
 local old_index
 if old and old_user ~= user then
   -- uses: user_index ensure_local
   old_index = user_index(prefix, old_user)
   ensure_local({ old_index })
 end
-local grace = (index or old_index) and is_grace(KEYS[3], prefix)
+local grace, has_record = is_grace(KEYS[3], prefix, record)
+if has_record and ARGV[10] ~= '' then
+  -- What was redeemed by an answer about another user was redeemed, too. A record that isn't a hash tells nothing.
+  local entry = typed(redis.pcall('HMGET', record, ARGV[10]))
+  local state = entry and entry[1] and string.match(entry[1], '^{"state":"([a-z_]+)"')
+  if state == 'redeemed' or state == 'refused_for_good' then return 'redeemed' end
+end
 
 -- How many random members `prune` looks at in each index that gets a member more. So in the long run about a quarter of
 -- an index is dead at most.
