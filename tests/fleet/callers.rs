@@ -13,7 +13,7 @@ use crate::fleet::Fleet;
 /// How many calls are on their way at once.
 const AT_ONCE: usize = 300;
 /// How long a caller tries.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a row's callers got in the end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ pub async fn all<D: Deployment + Send + Sync + 'static>(
 }
 
 /// One caller.
-async fn one<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str, mut number: usize) -> Got {
+pub async fn one<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str, mut number: usize) -> Got {
     let end = Instant::now() + PATIENCE;
     let mut last = String::new();
     while Instant::now() < end {

@@ -136,6 +136,25 @@ impl<D: Deployment> Fleet<D> {
         self.dir.path().join("broker.toml")
     }
 
+    /// Returns the arguments of an auth server that has the client's credentials itself, and uses the broker in this place.
+    pub fn auth_server_args(&self, number: usize) -> Vec<String> {
+        let broker = self.broker(number % 3).unwrap().process.address();
+        let issuer = self.provider.issuer();
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        let args = [
+            ("broker", broker.to_string()),
+            ("provider", "idp".to_owned()),
+            ("token-endpoint", format!("{issuer}/token")),
+            ("issuer", issuer),
+            ("client-id", "client_secret_basic".to_owned()),
+            ("client-secret-file", path("secret")),
+            ("ca-file", path("ca.pem")),
+            ("timeout", "3s".to_owned()),
+        ];
+        let args = args.map(|(name, value)| format!("-{name}={value}"));
+        args.to_vec()
+    }
+
     /// Returns the broker in this place, if there is one.
     pub fn broker(&self, number: usize) -> Option<Arc<Broker>> {
         self.brokers().get(&number).cloned()

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// How many rows fall due together in a round.
-const A_ROUND: usize = 50;
-/// For how long nothing changes once the brokers that run have finished.
+pub const A_ROUND: usize = 50;
+/// For how long nothing changes once those that run have finished.
 const SETTLED: Duration = Duration::from_millis(1_500);
 
 /// Returns how many refresh tokens of these sessions are taken now, and their outcome isn't known.
@@ -39,18 +39,23 @@ async fn kill(fleet: &Fleet<RedisServer>, number: usize, sessions: &[String]) ->
     let broker = fleet.take(number);
     let pid = broker.process.pid();
     signal("STOP", pid);
+    let held = held_by_who_stands_still(&fleet.redis, sessions).await;
+    signal("KILL", pid);
+    held
+}
+
+/// Returns how many refresh tokens of these sessions a process holds that was stopped.
+pub async fn held_by_who_stands_still(redis: &RedisServer, sessions: &[String]) -> usize {
     // What the others hold ends soon. What stays open is this one's, until the others take it over after seven seconds.
     let mut same = (usize::MAX, Instant::now());
-    let held = found("what the other brokers hold has ended", || {
-        let open = open_entries(&fleet.redis, sessions);
+    found("what the others hold has ended", || {
+        let open = open_entries(redis, sessions);
         if same.0 != open {
             same = (open, Instant::now());
         }
         (same.1.elapsed() > SETTLED).then_some(open)
     })
-    .await;
-    signal("KILL", pid);
-    held
+    .await
 }
 
 /// Refreshes rows in rounds, and disturbs each round once it is under way. Returns what the callers got, and the sum of what
@@ -92,7 +97,7 @@ async fn refreshed_under_kills(
     disturbed(fleet, size, disturb).await
 }
 
-fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
+pub fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
     let in_doubt = got
         .values()
         .filter(|got| **got == Got::Reauth("IN_DOUBT".to_owned()));

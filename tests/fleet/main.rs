@@ -8,6 +8,8 @@
     reason = "a test fails by panicking, and says what it counted"
 )]
 
+mod auth_server;
+mod auth_servers;
 mod callers;
 mod failover;
 mod fleet;
