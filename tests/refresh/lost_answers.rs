@@ -13,7 +13,7 @@ use testkit::{
     rotating_provider::{Fault, RotatingProvider, Rules, Tally},
     rows,
     token_endpoint::Behaviour,
-    waiting::found,
+    waiting::{found, until},
 };
 use token_broker::{
     error::Error,
@@ -207,6 +207,41 @@ async fn an_answer_can_not_be_saved_at_once() {
         assert!(provider.accepts(access_token(&row)), "{fate:?}");
         assert_eq!(provider.tally(), ONCE, "{fate:?}");
     }
+}
+
+/// Another user logs in while an answer can't be saved: nobody gets the one's tokens as the other's.
+#[tokio::test]
+async fn a_login_comes_while_an_answer_can_not_be_saved() {
+    let provider = RotatingProvider::start(Rules::default()).await;
+    let store = Arc::new(MemoryStore::new());
+    let brokers = Process::start_all(2, &store, &options(&provider));
+    let key = key("s");
+    brokers[0]
+        .put(&key, expired(&provider.log_in()))
+        .await
+        .unwrap();
+    brokers[0].store.fail(|at| {
+        let is_result = matches!(at, Step::Change(number) if number > 0);
+        is_result.then_some(Fate::Unavailable)
+    });
+    let first = brokers[0].get(&key, Wanted::default()).await.unwrap();
+    assert!(provider.accepts(access_token(&first)));
+    let mut login = expired(&provider.log_in());
+    login.access_token = rows::secret("the other's");
+    login.user_id = Some(rows::user("other"));
+    brokers[1].put(&key, login).await.unwrap();
+    // The broker looks at the row again and again. When it has seen the login, nobody gets the answer any more.
+    let ask = async || brokers[0].get(&key, Wanted::default()).await;
+    until("the login counts", async || match ask().await {
+        Ok(got) => {
+            let is_first = got.row.user_id == first.row.user_id;
+            assert_eq!(access_token(&got) == access_token(&first), is_first);
+            !is_first
+        }
+        Err(error) => matches!(error, Error::ProviderUnavailable { .. }),
+    })
+    .await;
+    assert_eq!(provider.sent("rt-0-0"), 1);
 }
 
 /// Without that a redemption is lost with the first write that fails.

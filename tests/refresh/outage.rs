@@ -138,6 +138,33 @@ fn healthy_options(at: &RotatingProvider) -> ProviderOptions {
     }
 }
 
+/// Who may not ask a provider that is down is told so, and doesn't wait for a turn to ask.
+#[tokio::test]
+async fn callers_learn_at_once_that_a_provider_is_down() {
+    const ROWS: usize = 100;
+    let dead = TokenEndpoint::start().await;
+    dead.behave("/token", [Behaviour::answer(503, &["Retry-After: 0"], "")]);
+    let mut options = options_at(&dead.url("/token"));
+    options.max_rate = 5;
+    let broker = Process::start(Arc::new(MemoryStore::new()), options);
+    let ask = async |row: usize, patience| {
+        let (key, token) = (key(&format!("s{row}")), format!("rt-{row}"));
+        broker.plant(&key, &expired(&token)).await;
+        broker.get_within(&key, Wanted::default(), patience).await
+    };
+    for row in 0..3 {
+        ask(row, Duration::from_millis(100)).await.unwrap_err();
+    }
+    let calls = (0..ROWS).map(|row| ask(3 + row, Duration::from_millis(500)));
+    for got in join_all(calls).await {
+        let Err(Error::ProviderUnavailable { retry_after, .. }) = got else {
+            panic!("{got:?}");
+        };
+        assert!(retry_after.is_some());
+    }
+    assert!(dead.received().len() <= 5, "{}", dead.received().len());
+}
+
 /// More callers than may wait are refused at once.
 #[tokio::test]
 async fn callers_that_wait_are_bounded() {
@@ -237,10 +264,6 @@ async fn no_session_is_lost_in_an_outage() {
         "{in_doubt} in doubt"
     );
     assert!(took < Duration::from_secs(40), "{took:?}");
-    println!(
-        "{} requests, {in_doubt} in doubt, recovered in {took:?}",
-        during.requests
-    );
 }
 
 /// What stands before a provider. When it is closed, connections are refused.
