@@ -33,9 +33,9 @@ def built(language: str) -> Client:
     """Builds a client by the first block of its page. The second block runs it."""
     folder = EXAMPLES / language
     found = [block for block in blocks.read(folder / "README.md") if block.tag in blocks.RUN]
-    build, run = (block.text.strip() for block in found)
+    build, command = (block.text.strip() for block in found)
     run(build, folder, 280)
-    return Client(folder, run)
+    return Client(folder, command)
 
 
 def run(script: str, folder: Path, timeout: float) -> str:
