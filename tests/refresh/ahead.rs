@@ -105,6 +105,12 @@ async fn the_margin_is_longer_than_tokens_live() {
         scene.access_token(call % 2, None).await;
     }
     assert_eq!(scene.redemptions(), 1);
+    // Nor is it refreshed as early as the margin says, as soon as half of its life is over.
+    scene.with_left(1_000).await;
+    assert_eq!(scene.access_token(0, None).await, "old");
+    assert_eq!(scene.redemptions(), 1);
+    let row = expired(&scene.provider.log_in());
+    scene.brokers[0].put(&scene.key, row).await.unwrap();
 
     let naive = Naive::new(&scene.store, options(&scene.provider));
     for _ in 0..5 {

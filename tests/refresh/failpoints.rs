@@ -53,6 +53,7 @@ struct Shared {
     changes: AtomicUsize,
     stopped: watch::Sender<bool>,
     is_down: AtomicBool,
+    refuses_rows: AtomicBool,
 }
 
 /// The store of one process.
@@ -78,6 +79,11 @@ impl<S> Failpoints<S> {
     /// Says whether the store can't be asked for anything.
     pub fn down(&self, is_down: bool) {
         self.shared.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// Says whether changes that have a row fail. Those of the record alone don't.
+    pub fn refuse_rows(&self, refuses: bool) {
+        self.shared.refuses_rows.store(refuses, Ordering::SeqCst);
     }
 
     /// Waits until the process has stopped at a step.
@@ -138,6 +144,9 @@ impl<S: Records> Records for Failpoints<S> {
 
     async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {
         let number = self.shared.changes.fetch_add(1, Ordering::SeqCst);
+        if change.row.is_some() && self.shared.refuses_rows.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the test says so"));
+        }
         self.at(Step::Change(number), self.inner.change(key, seen, change))
             .await
     }

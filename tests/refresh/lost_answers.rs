@@ -209,6 +209,29 @@ async fn an_answer_can_not_be_saved_at_once() {
     }
 }
 
+/// It can't be saved for longer than others wait for one who is silent: the lease is renewed until it is.
+#[tokio::test]
+async fn an_answer_can_not_be_saved_for_long() {
+    let provider = RotatingProvider::start(Rules::default()).await;
+    let store = Arc::new(MemoryStore::new());
+    let brokers = Process::start_all(2, &store, &options(&provider));
+    let key = key("s");
+    let row = expired(&provider.log_in());
+    brokers[0].put(&key, row).await.unwrap();
+    brokers[0].store.refuse_rows(true);
+    brokers[0].get(&key, Wanted::default()).await.unwrap();
+    // A lease, the request's time, and a lease in which the first broker could show itself.
+    let patience = Duration::from_secs(9);
+    let other = brokers[1].get_within(&key, Wanted::default(), patience);
+    let other = other.await;
+    assert!(matches!(other, Err(Error::ProviderUnavailable { .. })));
+    assert_eq!(provider.tally(), ONCE);
+    brokers[0].store.refuse_rows(false);
+    let other = brokers[1].get(&key, Wanted::default()).await.unwrap();
+    assert!(provider.accepts(access_token(&other)));
+    assert_eq!(provider.tally(), ONCE);
+}
+
 /// Another user logs in while an answer can't be saved: nobody gets the one's tokens as the other's.
 #[tokio::test]
 async fn a_login_comes_while_an_answer_can_not_be_saved() {
