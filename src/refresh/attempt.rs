@@ -238,6 +238,10 @@ impl<S: Records> Attempt<'_, S> {
                 given_up(&mut record, self.token, self.id);
                 Settled::Beaten(stored.clone())
             }
+            (Placing::Withdraw, None) => {
+                withdraw(&mut record, self.token, self.id);
+                Settled::Gone
+            }
             (_, None) => {
                 given_up(&mut record, self.token, self.id);
                 Settled::Gone

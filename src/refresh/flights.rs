@@ -30,8 +30,10 @@ pub(super) enum Progress {
 /// How a refresh ends.
 #[derive(Clone, Debug)]
 pub(super) enum End {
-    /// The row is this now.
+    /// The row was refreshed, and is this now.
     Row(Box<StoredRow>),
+    /// The row was stored or refreshed meanwhile, and is this now.
+    Fresher(Box<StoredRow>),
     /// The row was refreshed shortly before because its access token was refused.
     Throttled,
     /// The row couldn't be refreshed.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     store::{self, Attempts, Change, Records, RowChange},
-    types::{AttemptId, ReauthReason, RowKey, StoredRow, TokenHash, Version},
+    types::{AttemptId, ReauthReason, RowKey, StoredRow, TokenHash, UnixTime, Version},
 };
 
 /// How long a call tries to write although others keep writing.
@@ -103,6 +103,11 @@ impl<S: Records> Refresher<S> {
         let mut attempts = Attempts::within(PATIENCE);
         loop {
             let seen = self.0.store.look(key).await?;
+            if let Some(stored) = seen.stored().filter(|stored| stored.version == version)
+                && !stored.row.refresh_token_is_live(UnixTime::now())
+            {
+                return Ok(Begun::ReauthRequired(ReauthReason::Refused));
+            }
             let (begun, record, row) = match decide(&seen, &wish) {
                 Decision::Take(record, token) => {
                     let stored = token.stored;
@@ -117,7 +122,7 @@ impl<S: Records> Refresher<S> {
                 Decision::Fresher(stored) => (Begun::Fresher(stored), None, None),
                 Decision::Throttled => (Begun::Wait(policy.rejected_interval), None, None),
                 Decision::Ended => {
-                    let rule = "has ended: a new attempt needs a new id";
+                    let rule = "has ended, or has no answer: a new attempt needs a new id";
                     return Err(Error::invalid("attempt_id", rule));
                 }
                 Decision::Impossible(error) => return Err(error),

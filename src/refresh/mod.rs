@@ -97,8 +97,10 @@ pub struct RefresherOptions {
 /// What became of a refresh, for who waited for it.
 #[derive(Clone, Debug)]
 pub enum Refreshed {
-    /// The row is this now.
+    /// The row was refreshed, and is this now.
     Row(Box<StoredRow>),
+    /// The row was stored or refreshed meanwhile, and is this now. It may have to be refreshed, too.
+    Fresher(Box<StoredRow>),
     /// The row was refreshed shortly before because its access token was refused. It is as the caller knows it.
     Throttled,
 }
@@ -191,6 +193,7 @@ impl<S: Records> Refresher<S> {
                 Progress::Unsaved(stored) | Progress::Ended(End::Row(stored)) => {
                     return Ok(Refreshed::Row(stored));
                 }
+                Progress::Ended(End::Fresher(stored)) => return Ok(Refreshed::Fresher(stored)),
                 Progress::Ended(End::Throttled) => return Ok(Refreshed::Throttled),
                 Progress::Ended(End::Failed(error)) => return Err(error),
                 Progress::BackedOff(until, error) => {

@@ -178,14 +178,22 @@ impl Configured {
 
     /// Takes note that a call about a row failed in a way that says that the provider doesn't work for this broker.
     pub(super) fn failed(&self, key: &RowKey, error: &Error) {
-        *locked(&self.failure) = Some(error.clone());
+        let last = locked(&self.failure).replace(error.clone());
+        let why = error.operator_detail().unwrap_or_default();
+        if last.as_ref().and_then(Error::operator_detail) != Some(why) {
+            let provider = &self.provider.options().name;
+            tracing::warn!(%provider, why, "{error}: `token-broker providers test` may tell more");
+        }
         let row = self.hasher.hash_one(key);
         self.breaker().failed(row, Instant::now());
     }
 
     /// Takes note that the provider answered as one that works.
     pub(super) fn succeeded(&self) {
-        *locked(&self.failure) = None;
+        if locked(&self.failure).take().is_some() {
+            let provider = &self.provider.options().name;
+            tracing::info!(%provider, "the provider works again");
+        }
         let mut breaker = self.breaker();
         if breaker.is_open() {
             self.works_again.notify_waiters();

@@ -212,7 +212,7 @@ impl<S: Records> Refresh<'_, S> {
                 }
                 End::Failed(Error::ReauthRequired(reason))
             }
-            Decision::Fresher(stored) => End::Row(stored.into()),
+            Decision::Fresher(stored) => End::Fresher(stored.into()),
             Decision::Throttled => End::Throttled,
             Decision::Impossible(error) => End::Failed(error),
         };
@@ -459,10 +459,10 @@ impl<S: Records> Refresh<'_, S> {
     async fn verdict(&self, attempt: &Attempt<'_, S>, for_good: bool) -> Next {
         let noted = attempt.refused(for_good).await;
         Next::End(match (noted.verdict(), noted.stored) {
-            (_, Some(stored)) if stored.version != self.version => End::Row(stored.into()),
+            (_, Some(stored)) if stored.version != self.version => End::Fresher(stored.into()),
             (Some(reason), Some(_)) => End::Failed(Error::ReauthRequired(reason)),
             (_, None) => End::Failed(Error::RowNotFound),
-            (None, Some(stored)) => End::Row(stored.into()),
+            (None, Some(stored)) => End::Fresher(stored.into()),
         })
     }
 
@@ -492,7 +492,8 @@ impl<S: Records> Refresh<'_, S> {
         let unsaved = |row| self.slot.tell(Progress::Unsaved(Box::new(row)));
         let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
         Next::End(match settled {
-            Settled::Row(stored) | Settled::Beaten(stored) => End::Row(stored.into()),
+            Settled::Row(stored) => End::Row(stored.into()),
+            Settled::Beaten(stored) => End::Fresher(stored.into()),
             Settled::Gone => End::Failed(Error::RowNotFound),
         })
     }

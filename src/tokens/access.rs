@@ -112,7 +112,8 @@ impl<S: Store + Records> Tokens<S> {
 
     /// Returns what has to be done before a row can be handed out.
     fn look(&self, key: &RowKey, stored: &StoredRow, wanted: &Wanted) -> Next {
-        if wanted.rejected_version == Some(stored.version) {
+        let is_expired = stored.row.is_expired(UnixTime::now());
+        if wanted.rejected_version == Some(stored.version) && !is_expired {
             return Next::Refresh(Why::Rejected);
         }
         let terms = match self.rules.providers.get(&key.provider) {
@@ -161,6 +162,12 @@ impl<S: Store + Records> Tokens<S> {
             };
             match refreshing.await {
                 Ok(Refreshed::Row(row)) => {
+                    binding.check(&row.row)?;
+                    // It is as new as it gets, also if it ends before it arrives.
+                    stored = *row;
+                    break;
+                }
+                Ok(Refreshed::Fresher(row)) => {
                     binding.check(&row.row)?;
                     stored = *row;
                     next = self.look(key, &stored, wanted);

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Secret, Version};
 
-/// How many entries a record keeps. One that isn't resolved is kept beyond that.
+/// How many entries of resolved tokens a record keeps. Those that aren't resolved are kept beside them.
 const ENTRIES: usize = 8;
 
 /// What the brokers know about the refresh tokens that were taken for one session and provider.
@@ -46,7 +46,8 @@ impl Record {
     pub fn entry_mut(&mut self, token: TokenHash) -> &mut Entry {
         let at = self.entries.iter().position(|entry| entry.token == token);
         let at = at.unwrap_or_else(|| {
-            while self.entries.len() >= ENTRIES
+            let resolved = self.entries.iter().filter(|entry| entry.is_resolved());
+            if resolved.count() >= ENTRIES
                 && let Some(oldest) = self.entries.iter().position(Entry::is_resolved)
             {
                 self.entries.remove(oldest);
@@ -289,8 +290,9 @@ mod tests {
         }
         record.entry_mut(token(0)).state = EntryState::Open;
         record.entry_mut(token(8));
+        record.entry_mut(token(9));
         let left: Vec<_> = record.entries().iter().map(|entry| entry.token).collect();
-        assert_eq!(left.len(), 8);
+        assert_eq!(left.len(), 9);
         assert!(left.contains(&token(0)) && !left.contains(&token(1)));
         for n in 0..20 {
             record.entry_mut(token(n)).state = EntryState::Open;

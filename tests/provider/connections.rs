@@ -245,3 +245,25 @@ async fn proxy(answer: &'static str) -> Proxy {
     });
     format!("http://{address}").parse().unwrap()
 }
+
+/// A process that stood still while the answer came finds its time over and the answer unread. The answer counts.
+#[test]
+fn an_answer_that_came_while_the_process_stood_still_counts() {
+    let elsewhere = tokio::runtime::Runtime::new().unwrap();
+    let answer = tokens().after(TIMEOUT / 2);
+    let server = elsewhere.block_on(server(answer));
+    let here = tokio::runtime::Builder::new_current_thread();
+    let here = { here }.enable_all().build().unwrap();
+    for round in 1..=8 {
+        let redeeming = here.spawn(redeem(options_at(&server)));
+        here.block_on(async {
+            found("the request is there", || {
+                (server.received().len() == round).then_some(())
+            })
+            .await;
+        });
+        std::thread::sleep(TIMEOUT * 2);
+        let answer = here.block_on(redeeming).unwrap();
+        assert!(matches!(answer, Answer::Tokens(_)), "{answer:?}");
+    }
+}

@@ -119,6 +119,7 @@ async fn a_provider_that_is_down_fails_no_delete_and_is_said_once() {
     assert!(broker.remove(&key("s", "test")).await);
     until("it is given up", async || figures(&broker).failed == 1).await;
     assert_eq!(server.received_at(REVOKE).len(), 3, "attempts");
+    until("it is said", async || log.text().lines().count() > 0).await;
     let log = log.text();
     let line = "a token of a deleted row was not revoked: the answer has status 503";
     assert_eq!(log.lines().count(), 1, "{log}");

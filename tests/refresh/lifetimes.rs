@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use testkit::{
+    rotating_provider::{Fault, RotatingProvider, Rules},
     rows,
     token_endpoint::{Behaviour, TokenEndpoint},
 };
@@ -14,7 +15,7 @@ use token_broker::{
 };
 use tokio::time::sleep;
 
-use crate::brokers::{PATIENCE, Process, expired, key, options_at};
+use crate::brokers::{PATIENCE, Process, access_token, expired, key, options, options_at};
 
 async fn start(
     answer: Behaviour,
@@ -139,4 +140,26 @@ async fn a_refreshed_row_in_the_store() {
     assert!(short.1.read(&key("s")).await.is_err());
     assert!(by_answer.1.read(&key("s")).await.is_ok());
     assert!(by_settings.1.read(&key("s")).await.is_ok());
+}
+
+/// A token that ends before it arrives doesn't cause one refresh after the other.
+#[tokio::test]
+async fn a_token_that_ends_before_it_arrives_is_handed_out_as_it_is() {
+    let rules = Rules {
+        expires_in: Some(1),
+        ..Rules::default()
+    };
+    let provider = RotatingProvider::start(rules).await;
+    provider.fail(|_| Fault {
+        after: Duration::from_secs(2),
+        ..Fault::default()
+    });
+    let mut options = options(&provider);
+    options.timeout = Duration::from_secs(10);
+    let broker = Process::start(Arc::new(MemoryStore::new()), options);
+    let key = key("s");
+    broker.put(&key, expired(&provider.log_in())).await.unwrap();
+    let got = broker.get(&key, Wanted::default()).await.unwrap();
+    assert!(provider.accepts(access_token(&got)));
+    assert_eq!(provider.tally().requests, 1);
 }

@@ -165,7 +165,7 @@ async fn waiters_have_stale_copies() {
     for _ in 0..3 {
         let calls = scene.brokers.iter().flat_map(|broker| [broker; 20]);
         for refreshed in join_all(calls.map(refresh)).await {
-            let Refreshed::Row(stored) = refreshed.unwrap() else {
+            let (Refreshed::Row(stored) | Refreshed::Fresher(stored)) = refreshed.unwrap() else {
                 panic!("it was not refreshed because of a refusal");
             };
             scene.assert_valid(vec![Ok(*stored)]);

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     io,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,6 +15,7 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 use super::{
     Why,
@@ -22,6 +24,9 @@ use super::{
     tls,
 };
 use crate::types::SecretBytes;
+
+/// How long the answer is still looked for when the time for it is over.
+const LAST_LOOK: Duration = Duration::from_millis(200);
 
 /// The longest wait that a `Retry-After` may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
@@ -86,10 +91,17 @@ pub(super) async fn exchange(
             Err(_) => Err(failure(Why::ConnectionLost)),
         }
     };
-    tokio::select! {
-        exchanged = tokio::time::timeout(limit, exchanged) => {
-            exchanged.unwrap_or_else(|_| Err(failure(Why::Timeout)))
+    // If the process stood still meanwhile, the time is over and the answer is there, unread.
+    let exchanged = async {
+        let mut exchanged = pin!(exchanged);
+        if let Ok(exchanged) = timeout(limit, &mut exchanged).await {
+            return exchanged;
         }
+        let exchanged = timeout(LAST_LOOK, exchanged).await;
+        exchanged.unwrap_or_else(|_| Err(failure(Why::Timeout)))
+    };
+    tokio::select! {
+        exchanged = exchanged => exchanged,
         () = drive => Err(failure(Why::ConnectionLost)),
     }
 }

@@ -98,8 +98,10 @@ pub fn refused(
         entry.wanted_since = None;
     }
     if !is_held {
-        // Nobody asks for this token any more.
-        if !in_doubt {
+        // Nobody asks for this token any more. One that was redeemed for another user's tokens must not come back.
+        if for_good {
+            entry.state = EntryState::Refused { for_good };
+        } else if !in_doubt {
             entry.state = EntryState::Free;
         }
         return None;

@@ -45,7 +45,8 @@ pub enum Placing {
     /// The row is gone, or holds a refresh token that somebody stored meanwhile. Write the record that [`given_up`] makes;
     /// only when that is durable, so is what replaced the token, and the answer may be thrown away.
     GiveUp,
-    /// The provider sent no refresh token, and the row was written meanwhile. It is at least as new. Withdraw the attempt.
+    /// The provider sent no refresh token, and the row was written meanwhile or is gone. Withdraw the attempt: the token is as
+    /// good as before.
     Withdraw,
 }
 
@@ -54,8 +55,13 @@ pub enum Placing {
 /// The answer belongs to the refresh token that was redeemed: it goes into whatever row holds that.
 #[must_use]
 pub fn place(record: &Record, row: Option<Held>, answered: &Answered) -> Placing {
+    // Nothing was used up by an answer that keeps the token.
     let Some(row) = row else {
-        return Placing::GiveUp;
+        return if answered.keeps_token() {
+            Placing::Withdraw
+        } else {
+            Placing::GiveUp
+        };
     };
     if row.version == answered.version {
         return Placing::Confirm;
@@ -64,10 +70,8 @@ pub fn place(record: &Record, row: Option<Held>, answered: &Answered) -> Placing
         let is_untouched = row.token == Some(answered.token) && row.version == answered.taken_at;
         return if is_untouched {
             Placing::Write(row.version)
-        } else if row.token == Some(answered.token) {
-            Placing::Withdraw
         } else {
-            Placing::GiveUp
+            Placing::Withdraw
         };
     }
     if row.token == Some(answered.successor) {

@@ -21,7 +21,7 @@ pub enum Take {
     Asked(StoreTime),
     /// The token can't be redeemed. The record has to be written if it has changed, and the row be marked if it isn't.
     Verdict(ReauthReason),
-    /// The attempt has ended. Nothing has changed.
+    /// The attempt has ended, has no answer, or has lost the token to another one. Nothing has changed.
     Ended,
     /// A resource server refused the access token, but it was refreshed because of that shortly before. Nothing has
     /// changed.
@@ -56,12 +56,16 @@ fn take_entry(
     (may_resend, is_rejected): (bool, bool),
     now: StoreTime,
 ) -> Take {
-    if entry.state == EntryState::Open && entry.holder == Some(attempt) {
-        entry.begin_lease(now);
-        return Take::Taken;
-    }
-    if entry.attempt(attempt) == Some(AttemptState::Ended) {
-        return Take::Ended;
+    match entry.attempt(attempt) {
+        Some(AttemptState::Running)
+            if entry.state == EntryState::Open && entry.holder == Some(attempt) =>
+        {
+            entry.begin_lease(now);
+            return Take::Taken;
+        }
+        // Each sending counts as an attempt. One that may have sent, and hasn't the token any more, never sends again.
+        Some(_) => return Take::Ended,
+        None => {}
     }
     match entry.state {
         EntryState::Refused { .. } => return Take::Verdict(ReauthReason::Refused),
@@ -88,7 +92,6 @@ fn take_entry(
         }
         entry.rejected_at = Some(now);
     }
-    entry.attempts.retain(|other| other.id != attempt);
     entry.attempts.push(Attempt {
         id: attempt,
         state: AttemptState::Running,

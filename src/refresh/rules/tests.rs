@@ -379,3 +379,44 @@ fn refreshing_because_of_a_refusal_is_throttled_and_the_new_token_inherits_that(
     world.pass(Duration::from_secs(60));
     assert_eq!(take_rejected(&mut world, 2, 3), Take::Taken);
 }
+
+/// An attempt is one sending. Who may have sent under an id gets no lease under it again.
+#[test]
+fn an_id_that_may_have_sent_gets_no_other_lease() {
+    let mut world = World::new(Rotation::None);
+    world.take(1);
+    no_answer(
+        &mut world.record,
+        token(1),
+        id(1),
+        world.now,
+        Duration::ZERO,
+    );
+    assert_eq!(world.take(1), Take::Ended);
+    assert_eq!(world.take(2), Take::Taken);
+
+    let mut world = World::new(Rotation::Strict);
+    world.take(1);
+    world.take_over(2);
+    assert_eq!(world.take(1), Take::Ended);
+}
+
+/// Else the token could be stored and sent again.
+#[test]
+fn a_token_that_was_answered_for_another_user_is_refused_also_if_no_row_holds_it() {
+    let mut world = World::new(Rotation::Strict);
+    world.take(1);
+    let verdict = refused(&mut world.record, token(1), id(1), (false, true), world.now);
+    assert_eq!(verdict, None);
+    assert_eq!(world.state(), EntryState::Refused { for_good: true });
+}
+
+#[test]
+fn an_answer_that_keeps_the_token_leaves_it_as_good_as_before() {
+    let mut world = World::new(Rotation::None);
+    world.take(1);
+    let kept = world.answered(1, 1);
+    for row in [None, held(7, 2)] {
+        assert_eq!(place(&world.record, row, &kept), Placing::Withdraw);
+    }
+}

@@ -154,8 +154,11 @@ impl New {
 /// Reads the fields of a record, and the number of its last change.
 fn read(fields: Value) -> Result<(Record, u64), Error> {
     // Nobody redeems then. The operator finds the record by the session, which a log doesn't name.
-    let unreadable =
-        || Error::unavailable("a record of refresh tokens (broker:refresh:*) can't be read");
+    let unreadable = || {
+        let reason = "a record of refresh tokens (broker:refresh:*) can't be read";
+        tracing::warn!("{reason}: its row isn't refreshed");
+        Error::unavailable(reason)
+    };
     let Value::Array(fields) = fields else {
         return Err(unreadable());
     };

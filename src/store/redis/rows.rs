@@ -101,12 +101,7 @@ impl Store for RedisStore {
     async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
         let (row, index) = (self.keys.row(key), self.keys.session_index(&key.session));
         let version = version.map(decimal).unwrap_or_default();
-        let keys = [
-            row.as_str(),
-            &index,
-            &self.keys.grace(),
-            &self.keys.record(key),
-        ];
+        let keys = [row.as_str(), &index, &self.keys.grace()];
         let (prefix, durable) = (self.keys.prefix().as_bytes(), self.durable_flag());
         let args = [prefix, version.as_bytes(), durable];
         let script = &self.redis.scripts().delete;

@@ -84,13 +84,18 @@ impl Body {
     }
 
     /// Returns the tokens, which are in the object at the JSON pointer `within` if that is there, and else in the answer
-    /// itself. Returns `None` if there is no access token.
+    /// itself. Returns `None` if there is no access token, or if the refresh token isn't a text.
     pub fn tokens(mut self, within: Option<&str>) -> Option<TokenAnswer> {
         let object = match within {
             Some(pointer) if self.is_within(pointer) => self.0.0.pointer_mut(pointer)?,
             _ => &mut self.0.0,
         };
         let object = object.as_object_mut()?;
+        // A refresh token that can't be read would be taken for one that is kept.
+        let refresh_token = object.get("refresh_token");
+        if !matches!(refresh_token, None | Some(Value::Null | Value::String(_))) {
+            return None;
+        }
         Some(TokenAnswer {
             access_token: secret(object, "access_token")?,
             refresh_token: secret(object, "refresh_token"),
@@ -100,7 +105,9 @@ impl Body {
             expires_in: object.get("expires_in").and_then(span),
             refresh_expires_in: REFRESH_ENDS
                 .iter()
-                .find_map(|name| span(object.get(*name)?)),
+                .find_map(|name| span(object.get(*name)?))
+                // Keycloak's offline tokens have no end, which it writes as 0.
+                .filter(|span| !span.is_zero()),
         })
     }
 }
@@ -216,6 +223,18 @@ mod tests {
         assert_eq!(answer.scopes, None);
         let answer = tokens(r#"{"access_token":"a","expires_in":"28800"}"#, None);
         assert_eq!(answer.expires_in, Some(Duration::from_secs(28_800)));
+    }
+
+    #[test]
+    fn a_refresh_token_whose_end_is_0_has_none() {
+        let answer = tokens(r#"{"access_token":"a","refresh_expires_in":0}"#, None);
+        assert_eq!(answer.refresh_expires_in, None);
+    }
+
+    #[test]
+    fn a_refresh_token_that_is_no_text_makes_the_answer_unreadable() {
+        let body = Body::read(br#"{"access_token":"a","refresh_token":5}"#, false).unwrap();
+        assert!(body.tokens(None).is_none());
     }
 
     #[test]
