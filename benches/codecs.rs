@@ -13,8 +13,8 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use token_broker::{
     store::redis::{keyspace::Keyspace, row},
     types::{
-        ClientId, ProviderName, Row, RowKey, Secret, SecretBytes, SessionId, Subject, UnixTime,
-        UserId, Version,
+        ClientId, Origin, ProviderName, Row, RowKey, Secret, SecretBytes, SessionId, Subject,
+        UnixTime, UserId, Version,
     },
 };
 
@@ -116,5 +116,6 @@ fn row_with(access_token: usize) -> Row {
         client_id: ClientId::new("client").ok(),
         updated_at: UnixTime::from_seconds(1_700_000_000),
         reauth: None,
+        origin: Origin::from_stored("https://idp.example".to_owned(), "broker".to_owned()),
     }
 }

@@ -5,6 +5,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::types::ReauthReason;
+
 /// A field of a request that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldViolation {
@@ -67,7 +69,7 @@ impl fmt::Display for Violations {
 }
 
 /// Why a call fails.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The request is malformed; each violation names a field.
     #[error("{0}")]
@@ -129,6 +131,35 @@ pub enum Error {
     /// The caller's deadline passed, or the broker's time limit for a call.
     #[error("the deadline passed before the call was done")]
     DeadlineExceeded,
+    /// The row has no refresh token, and its access token has expired or was refused.
+    #[error("the row has no refresh token")]
+    NoRefreshToken,
+    /// The broker doesn't refresh the row's tokens. The text says why.
+    #[error("the broker doesn't refresh these tokens: {0}")]
+    NotRefreshable(&'static str),
+    /// The refresh token that the caller wants to store was redeemed already. The caller has to read the row again.
+    #[error("the refresh token was redeemed already: read the row again")]
+    RefreshTokenRedeemed,
+    /// The user has to log in at the provider again.
+    #[error("the user has to log in at the provider again")]
+    ReauthRequired(ReauthReason),
+    /// The broker has no settings for the provider, so that it can't refresh the row.
+    #[error("the provider isn't configured at the broker")]
+    ProviderNotConfigured,
+    /// The tokens were obtained at another issuer, or by another client, than the one that is configured.
+    #[error("the tokens were obtained at another issuer or by another client than is configured")]
+    ProviderChanged,
+    /// The provider refuses the broker as a client, or the provider's settings are wrong.
+    #[error("the provider refuses the broker as its client")]
+    ProviderMisconfigured(ProviderFailure),
+    /// The provider can't be reached, asks to wait, or too many callers wait for it. The call is safe to retry.
+    #[error("the provider can't refresh the tokens now")]
+    ProviderUnavailable {
+        /// Why.
+        failure: ProviderFailure,
+        /// When it makes sense to try again, if that is known.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// Why a stored row can't be decoded. The text never quotes the row.
@@ -140,6 +171,11 @@ pub struct Unreadable(pub String);
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreFailure(pub String);
+
+/// Why a provider didn't do its work. The text is for the log only. It quotes nothing that the provider sent.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ProviderFailure(pub String);
 
 impl Error {
     /// Returns an [`Error::Invalid`] with one violation.
@@ -157,6 +193,9 @@ impl Error {
             | Self::OutcomeUnknown(failure)
             | Self::NotDurable(failure) => Some(&failure.0),
             Self::RowUnreadable(unreadable) => Some(&unreadable.0),
+            Self::ProviderMisconfigured(failure) | Self::ProviderUnavailable { failure, .. } => {
+                Some(&failure.0)
+            }
             Self::Invalid(_)
             | Self::RowNotFound
             | Self::UserRowNotFound
@@ -168,7 +207,13 @@ impl Error {
             | Self::IndexUnreadable
             | Self::Migrating
             | Self::Overloaded
-            | Self::DeadlineExceeded => None,
+            | Self::DeadlineExceeded
+            | Self::NoRefreshToken
+            | Self::NotRefreshable(_)
+            | Self::RefreshTokenRedeemed
+            | Self::ReauthRequired(_)
+            | Self::ProviderNotConfigured
+            | Self::ProviderChanged => None,
         }
     }
 
@@ -180,6 +225,9 @@ impl Error {
             Self::Overloaded => Some(Duration::from_millis(100)),
             Self::StoreUnavailable(_) | Self::NotDurable(_) => Some(Duration::from_millis(500)),
             Self::Migrating => Some(Duration::from_secs(1)),
+            Self::ProviderUnavailable { retry_after, .. } => {
+                Some(retry_after.unwrap_or(Duration::from_secs(1)))
+            }
             Self::Invalid(_)
             | Self::RowNotFound
             | Self::UserRowNotFound
@@ -191,7 +239,14 @@ impl Error {
             | Self::RowUnreadable(_)
             | Self::IndexUnreadable
             | Self::OutcomeUnknown(_)
-            | Self::DeadlineExceeded => None,
+            | Self::DeadlineExceeded
+            | Self::NoRefreshToken
+            | Self::NotRefreshable(_)
+            | Self::RefreshTokenRedeemed
+            | Self::ReauthRequired(_)
+            | Self::ProviderNotConfigured
+            | Self::ProviderChanged
+            | Self::ProviderMisconfigured(_) => None,
         }
     }
 }

@@ -8,11 +8,12 @@
 //!
 //! | module | what it is | may name |
 //! |---|---|---|
-//! | [`cli`] | the commands `serve`, `migrate`, `check` and `health`, one file each; exit codes, logging | all below |
+//! | [`cli`] | the commands `serve`, `migrate`, `check`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `store`, `error`, `types` |
-//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types` |
-//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `store`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `error`, `types` |
+//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
+//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
+//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
@@ -51,18 +52,34 @@
 //! If the process dies before the script was sent, nothing has happened; if it dies later, either nothing has or all
 //! of it, never a part. A caller that got no answer can't know which.
 //!
+//! # The way of one refresh
+//!
+//! 1. [`tokens`] (`access.rs`) reads the row, and hands it out if [`refresh::due`] says that it is good.
+//! 2. Otherwise the caller joins the refresh of that row in this process, or begins one (`refresh/flights.rs`). It runs apart
+//!    from its callers.
+//! 3. `refresh/redeem.rs` looks at row and record as of one instant. [`refresh::rules`] says whether the token may be taken,
+//!    `refresh/decide.rs` what else is to be done. While another broker has the token, it waits for an announcement.
+//! 4. The provider's endpoint, the credentials and the connection are made ready (`refresh/provider/`). Then the token is
+//!    taken: the record is written if nothing has changed since the look. The lease counts from before the look.
+//! 5. The token is sent, once. What the answer means is in `refresh/provider/answer/`.
+//! 6. `refresh/attempt.rs` writes what became of it until it is written: tokens are merged into whatever row holds the token.
+//!    The same write announces the end to those who wait on other brokers.
+//!
 //! # Where a new thing goes
 //!
 //! | thing | place |
 //! |---|---|
-//! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it tells what became of a write whose answer was lost. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
-//! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
-//! | an RPC | the proto; a method in `rpc/token_broker/mod.rs` and its name in `METHODS` there, with its `request.rs` and `response.rs`; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`; `docs/guarantees.md`, section 2.1. A message prints nothing unless `proto/harmless.rs` names it |
-//! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs`, `store/redis/rows.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
-//! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
+//! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`, where its metadata is, too. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it tells what became of a write whose answer was lost. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
+//! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`, with its name in `FIELDS` there; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
+//! | a field of a record | `types/record.rs`, with its JSON in `store/redis/record.rs`; `docs/data-layout.md` |
+//! | an RPC | the proto; a method in the `mod.rs` of its service (`rpc/token_broker/`, `rpc/access_tokens/`) and its name in `METHODS` there, with `request.rs` and `response.rs` beside it; those about refreshes by auth servers are in `coordination.rs` there; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`, and `tests/rpc/fields.rs` or `refresh_fields.rs`; `examples/service_config.json` if it may be repeated; `docs/guarantees.md`, section 2.1 or 2.2. A message prints nothing unless `proto/harmless.rs` names it |
+//! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs` or `store/memory/records.rs`, `store/redis/rows.rs`, `store/redis/records.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
+//! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
+//! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
+//! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
 //! | a metric of the store | `Figures` in `store/observed.rs`, which counts and times each operation already; it is made in `server/assemble.rs` and read in `server/run.rs`, which logs a sum at the end. Nothing exports metrics yet: that will be a file in `server/` |
-//! | a metric of calls | counters in `FrontDoor` in `rpc/door.rs`, which every call of `TokenBroker` passes; what tonic refuses after that is in `rpc/refusal.rs` |
+//! | a metric of calls | counters in `FrontDoor` in `rpc/door.rs`, which every call of `TokenBroker` and `AccessTokens` passes; what tonic refuses after that is in `rpc/refusal.rs` |
 //! | a decorator | a file in `store/`, such as `observed.rs`, with the traits of the store that it wraps; put around the store in `server/assemble.rs` |
 //! | a backend | a file or folder in `store/` with all traits of `store/mod.rs`; its harness in `tests/conformance/backend.rs` and a line in `tests/conformance/main.rs`; an arm in `server/assemble.rs`, and its name in `config/settings/storage.rs` |
 //! | a Redis topology | a `Deployment` in `store/redis/options.rs`, made in `config/redis_url.rs` and `config/redis.rs`; a `Mode` in `store/redis/link/topology/servers.rs`; what tells its primaries: a file in `store/redis/link/topology/`, asked by `store/redis/link/topology/mod.rs`. It tells `primaries.rs`, where a primary is followed when the *address* changes, or (`primary.rs`) another process answers there; `server_set.rs` tells migration and check which servers to walk. Its settings in `config/settings/redis.rs`; one that is found wrong is an `AtFault` in `store/redis/link/wire/at_fault.rs`, spelled in `config/at_fault.rs`. Servers in `testkit/`, a line each in `tests/conformance/shared_servers.rs` and `main.rs`; `docs/redis.md` |
@@ -73,8 +90,8 @@
 //! | a damage for `check` of a row or an index | a `FindingKind` in `store/redis/maintenance/check/finding.rs`; what can be told from a row's bytes in `rows.rs`; its places in indexes in `check_row.lua`; an index's members in `check_index.lua` and `indexes.rs`; how a line relates it to an index in `text.rs`; planted in `tests/check/damage.rs`; `docs/check.md`. `--repair` mends indexes, in those scripts, and never changes a row |
 //! | a damage for `check` of another sort of key | first teach the walk its name: `store/redis/keyspace/parse.rs` and `store/redis/maintenance/check/walk.rs`; then a script that judges it, a file beside `rows.rs` that the walk calls, and a count in `report.rs` and `text.rs`; then a `FindingKind` as above |
 //! | a limit on what a tenant stores | the number in `Limits` in `tokens/limits.rs`, which is part of a tenant's `Rules` in `tokens/mod.rs`; its setting in `config/settings/tokens.rs`, handed on in `config/mod.rs`. What has to hold under concurrency is checked in the store's atomic step: the number of providers goes along in `Put` |
-//! | a second tenant with rules or limits of its own | one `Tokens` is one tenant: its store, and its `Rules` with their `Limits`, so that [`tokens`] and [`store`] need no change. What knows one tenant today: settings are flat (`config/file.rs` and `config/written.rs` have no table for a tenant, `config/settings/storage.rs` and `tokens.rs` its name and limits, `config/mod.rs` one `Rules`); `server/assemble.rs` makes one `Tokens`, `server/prepare.rs` migrates one, `server/run.rs` follows the health and figures of one; `FrontDoor` in `rpc/door.rs` gives each call its tenant, `rpc/token_broker/mod.rs` holds the `Tokens`; `cli/redis.rs` opens the one for `migrate` and `check` |
-//! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/assemble.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
+//! | a second tenant with rules or limits of its own | one `Tokens` is one tenant: its store, and its `Rules` with their `Limits`, so that [`tokens`] and [`store`] need no change. What knows one tenant today: settings are flat (`config/file.rs` and `config/written.rs` have no table for a tenant, `config/settings/storage.rs` and `tokens.rs` its name and limits, `config/mod.rs` one `Rules`); `server/assemble.rs` makes one `Tokens`, `server/prepare.rs` migrates one, `server/run.rs` follows the health and figures of one; `FrontDoor` in `rpc/door.rs` gives each call its tenant, `rpc/token_broker/mod.rs` and `rpc/access_tokens/mod.rs` hold the `Tokens`; `cli/redis.rs` opens the one for `migrate` and `check` |
+//! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how many wait for providers: there too, and for one provider in `refresh/gate.rs`, which asks both; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/assemble.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
 //! | a change to the proto | it may break no client of what was released: `tests/proto/breaking` compares it with `tests/proto/released`, and with `--release` makes the copy for the next release |
 //! | an example client | a folder in `examples/` with a README whose two blocks build and run it; its name in `tests/examples/client.py` |
 //! | a helper for tests | `testkit/`, which has tests of its own |
@@ -85,8 +102,6 @@
 //!
 //! - **Tenants, callers, policy:** `access/`, below `rpc`, asked when a call is admitted. The tenant then comes with
 //!   the caller. A tenant's store is a key space and a handle, so that many share one link.
-//! - **Refresh:** `refresh/`, above [`tokens`]. What the brokers know of a refresh token gets a trait of its own in
-//!   [`store`].
 //! - **Identities and pending authorizations:** a `.proto`, a folder in `rpc/` and a domain module each, over traits
 //!   of their own in [`store`].
 //! - **Sealing:** `seal/` turns bytes into bytes, and a decorator in [`store`] calls it. Carry-forward is a read and a
@@ -98,6 +113,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod proto;
+pub mod refresh;
 pub mod rpc;
 pub mod server;
 pub mod stderr;

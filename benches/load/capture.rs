@@ -57,7 +57,7 @@ pub(crate) fn commands(
         Method::GetAll => (0..sessions)
             .map(|session| Key { session, ..last })
             .collect(),
-        Method::Get | Method::Store => rows::all(0..sessions).collect(),
+        Method::Get | Method::GetAccessToken | Method::Store => rows::all(0..sessions).collect(),
     };
     others
         .into_iter()

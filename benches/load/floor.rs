@@ -13,9 +13,14 @@ use std::{
 
 use prost_types::Timestamp;
 use token_broker::proto::v1::{
-    DeleteRequest, DeleteResponse, DeleteUserRequest, DeleteUserResponse, GetAllRequest,
-    GetAllResponse, GetLatestForUserRequest, GetLatestForUserResponse, GetRequest, GetResponse,
-    ListUserSessionsRequest, ListUserSessionsResponse, StoreRequest, StoreResponse, TokenEntry,
+    AccessToken, BeginRefreshRequest, BeginRefreshResponse, CompleteRefreshRequest,
+    CompleteRefreshResponse, DeleteRequest, DeleteResponse, DeleteUserRequest, DeleteUserResponse,
+    GetAccessTokenRequest, GetAccessTokenResponse, GetAllAccessTokensRequest,
+    GetAllAccessTokensResponse, GetAllRequest, GetAllResponse, GetLatestForUserRequest,
+    GetLatestForUserResponse, GetRequest, GetResponse, ListUserSessionsRequest,
+    ListUserSessionsResponse, RenewRefreshRequest, RenewRefreshResponse, StoreRequest,
+    StoreResponse, TokenEntry,
+    access_tokens_server::{AccessTokens, AccessTokensServer},
     token_broker_server::{TokenBroker, TokenBrokerServer},
 };
 use tonic::{
@@ -81,6 +86,7 @@ pub(crate) fn serve() -> bool {
         });
         Server::builder()
             .add_service(TokenBrokerServer::new(Answers::new()))
+            .add_service(AccessTokensServer::new(Answers::new()))
             .serve_with_incoming_shutdown(incoming, async { drop(end.await) })
             .await
             .unwrap();
@@ -92,6 +98,7 @@ pub(crate) fn serve() -> bool {
 struct Answers {
     get: GetResponse,
     get_all: GetAllResponse,
+    access: GetAccessTokenResponse,
     store: StoreResponse,
 }
 
@@ -106,6 +113,9 @@ impl Answers {
                     .map(|provider| (rows::provider_name(provider), entry(provider)))
                     .collect(),
                 unreadable: Vec::new(),
+            },
+            access: GetAccessTokenResponse {
+                token: Some(access_token()),
             },
             store: StoreResponse { version: VERSION },
         }
@@ -131,6 +141,35 @@ fn entry(provider: u32) -> TokenEntry {
         tokens: Some(tokens),
         version: VERSION,
         ..TokenEntry::default()
+    }
+}
+
+fn access_token() -> AccessToken {
+    let tokens = entry(0).tokens.unwrap();
+    AccessToken {
+        access_token: tokens.access_token,
+        token_type: tokens.token_type,
+        scopes: tokens.scopes,
+        expires_at: tokens.expires_at,
+        version: VERSION,
+        id_token: String::new(),
+    }
+}
+
+#[tonic::async_trait]
+impl AccessTokens for Answers {
+    async fn get_access_token(
+        &self,
+        _: Request<GetAccessTokenRequest>,
+    ) -> Result<Response<GetAccessTokenResponse>, Status> {
+        Ok(Response::new(self.access.clone()))
+    }
+
+    async fn get_all_access_tokens(
+        &self,
+        _: Request<GetAllAccessTokensRequest>,
+    ) -> Result<Response<GetAllAccessTokensResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 }
 
@@ -170,6 +209,27 @@ impl TokenBroker for Answers {
         &self,
         _: Request<ListUserSessionsRequest>,
     ) -> Result<Response<ListUserSessionsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn begin_refresh(
+        &self,
+        _: Request<BeginRefreshRequest>,
+    ) -> Result<Response<BeginRefreshResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn renew_refresh(
+        &self,
+        _: Request<RenewRefreshRequest>,
+    ) -> Result<Response<RenewRefreshResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn complete_refresh(
+        &self,
+        _: Request<CompleteRefreshRequest>,
+    ) -> Result<Response<CompleteRefreshResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 }

@@ -6,7 +6,7 @@
 //! | words | what |
 //! |---|---|
 //! | `memory`, `redis`, `replicated`, `raw` | the subjects: brokers on a backend, and the commands to Redis without a broker. The bare echo is always measured |
-//! | `get`, `get-all`, `store` | the calls |
+//! | `get`, `get-all`, `get-access-token`, `store` | the calls |
 //! | `64x4` | closed loop: 64 callers over 4 connections |
 //! | `50%` | open loop: calls begin at half of the subject's peak rate |
 //! | `20000/s` | open loop: so many calls begin each second, of each subject |

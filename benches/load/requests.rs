@@ -12,17 +12,19 @@ use crate::rows::{self, PROVIDERS};
 pub(crate) enum Method {
     Get,
     GetAll,
+    GetAccessToken,
     Store,
 }
 
 impl Method {
-    pub(crate) const ALL: [Self; 3] = [Self::Get, Self::GetAll, Self::Store];
+    pub(crate) const ALL: [Self; 4] = [Self::Get, Self::GetAll, Self::GetAccessToken, Self::Store];
 
     /// Returns the word for it on the command line.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::GetAll => "get-all",
+            Self::GetAccessToken => "get-access-token",
             Self::Store => "store",
         }
     }
@@ -31,6 +33,7 @@ impl Method {
         match self {
             Self::Get => "/tokenbroker.v1.TokenBroker/Get",
             Self::GetAll => "/tokenbroker.v1.TokenBroker/GetAll",
+            Self::GetAccessToken => "/tokenbroker.v1.AccessTokens/GetAccessToken",
             Self::Store => "/tokenbroker.v1.TokenBroker/Store",
         }
     }
@@ -40,6 +43,7 @@ impl Method {
         match self {
             Self::Get => rows::TOKENS,
             Self::GetAll => rows::TOKENS * PROVIDERS as usize,
+            Self::GetAccessToken => rows::ACCESS,
             // The version.
             Self::Store => 2,
         }
@@ -59,6 +63,9 @@ impl Requests {
         let messages = match method {
             Method::Get => rows::all(sessions)
                 .map(|row| rows::get(row).encode_to_vec())
+                .collect(),
+            Method::GetAccessToken => rows::all(sessions)
+                .map(|row| rows::get_access_token(row).encode_to_vec())
                 .collect(),
             Method::GetAll => sessions
                 .map(|session| rows::get_all(session).encode_to_vec())

@@ -6,13 +6,15 @@ use std::{
 };
 
 use prost_types::Timestamp;
-use token_broker::proto::v1::{GetAllRequest, GetRequest, StoreRequest, UpstreamTokens};
+use token_broker::proto::v1::{
+    GetAccessTokenRequest, GetAllRequest, GetRequest, StoreRequest, UpstreamTokens,
+};
 
 pub(crate) const PROVIDERS: u32 = 8;
 /// The bytes of a row's tokens.
 pub(crate) const TOKENS: usize = ACCESS + REFRESH + ID;
 
-const ACCESS: usize = 1_000;
+pub(crate) const ACCESS: usize = 1_000;
 const REFRESH: usize = 200;
 const ID: usize = 600;
 
@@ -33,6 +35,14 @@ pub(crate) fn get(row: Key) -> GetRequest {
         session_id: session_id(row.session),
         provider: provider_name(row.provider),
         binding: None,
+    }
+}
+
+pub(crate) fn get_access_token(row: Key) -> GetAccessTokenRequest {
+    GetAccessTokenRequest {
+        session_id: session_id(row.session),
+        provider: provider_name(row.provider),
+        ..GetAccessTokenRequest::default()
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct HealthArgs {
         value_parser = super::path()
     )]
     config: Option<PathBuf>,
-    /// The service to ask about: empty for the broker as a whole, or `liveness`, or `tokenbroker.v1.TokenBroker`
+    /// The service to ask about: empty for the broker as a whole, or `liveness`, or the name of a service such as `tokenbroker.v1.TokenBroker`
     #[arg(long, default_value = "", value_name = "NAME")]
     service: String,
     /// How long to wait for an answer

@@ -5,6 +5,7 @@ mod check;
 mod health;
 mod log;
 mod migrate;
+mod providers;
 mod redis;
 #[cfg(test)]
 mod reference;
@@ -72,6 +73,8 @@ enum Command {
     Migrate(Box<migrate::MigrateArgs>),
     /// Verify the data in Redis while brokers serve it, and mend it; exit code 3 if damage is left
     Check(Box<check::CheckArgs>),
+    /// Print the presets of common providers and the configured providers as they came out, or try one
+    Providers(Box<providers::ProvidersArgs>),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
     Health(health::HealthArgs),
 }
@@ -109,6 +112,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Check(args)) => {
             configured(&args.configured, |config| check::run(&args, config))
         }
+        Some(Command::Providers(args)) => providers::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     };
     ExitCode::from(code)

@@ -39,7 +39,11 @@ pub(super) fn report_of<T: Display + Serialize, E: Display>(
     })
 }
 
-fn on_redis<T, E: Display>(
+/// Runs `work` on the configured store. Probes the store first.
+///
+/// # Errors
+/// Returns the exit code, and what to tell the operator.
+pub(super) fn on_redis<T, E: Display>(
     config: Config,
     words: &Words,
     work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, E>,

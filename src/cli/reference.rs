@@ -5,9 +5,10 @@ use std::{fs, path::Path};
 use clap::{Arg, CommandFactory};
 
 use super::Cli;
-use crate::config::Settings;
+use crate::config::{Settings, listed_presets, provider_settings};
 
 const DOC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+const PROVIDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");
 const BEGIN: &str = "<!-- settings: written by `UPDATE_DOCS=1 cargo test --lib reference` -->\n";
 const END: &str = "<!-- end of settings -->";
 
@@ -47,20 +48,42 @@ fn table() -> String {
     table
 }
 
+/// Checks what stands between two marks of a page, or writes it.
+fn check_or_write(page: &str, begin: &str, end: &str, wanted: &str) {
+    let doc = fs::read_to_string(Path::new(page)).unwrap();
+    let (before, rest) = doc.split_once(begin).unwrap();
+    let (found, after) = rest.split_once(end).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(page, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+    } else {
+        let what = "run the command in the comment above the table";
+        assert_eq!(found, wanted, "{what}");
+    }
+}
+
 #[test]
 fn the_table_in_the_docs_is_that_of_the_program() {
-    let doc = fs::read_to_string(Path::new(DOC)).unwrap();
-    let (before, rest) = doc.split_once(BEGIN).unwrap();
-    let (found, after) = rest.split_once(END).unwrap();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(DOC, format!("{before}{BEGIN}{}{END}{after}", table())).unwrap();
-    } else {
-        assert_eq!(
-            found,
-            table(),
-            "run the command in the comment above the table"
-        );
+    check_or_write(DOC, BEGIN, END, &table());
+}
+
+#[test]
+fn the_tables_of_providers_in_the_docs_are_those_of_the_program() {
+    let mut table = String::from("| key | default | what it is |\n|---|---|---|\n");
+    for (name, default, help) in provider_settings() {
+        let default = default.map_or_else(String::new, |default| format!("`{default}`"));
+        table.push_str(&format!("| `{name}` | {default} | {help} |\n"));
     }
+    let [begin, end] = [
+        "<!-- provider settings: written by `UPDATE_DOCS=1 cargo test --lib reference` -->\n",
+        "<!-- end of provider settings -->",
+    ];
+    check_or_write(PROVIDERS, begin, end, &table);
+    let [begin, end] = [
+        "<!-- presets: written by `UPDATE_DOCS=1 cargo test --lib reference` -->\n",
+        "<!-- end of presets -->",
+    ];
+    let presets = format!("```text\n{}```\n", listed_presets());
+    check_or_write(PROVIDERS, begin, end, &presets);
 }
 
 #[test]

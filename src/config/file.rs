@@ -1,6 +1,6 @@
 //! The configuration file.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use toml::{
     Spanned,
@@ -10,7 +10,8 @@ use toml::{
 use super::{
     nearest::{did_you_mean, nearest},
     problem::Problem,
-    settings::{Setting, all, named},
+    providers::PROVIDERS,
+    settings::{Setting, all, named, of_a_provider},
     value::Form,
     written::{Settings, Source},
 };
@@ -60,6 +61,10 @@ impl Settings {
         let mut entries: Vec<_> = table.get_ref().iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in entries {
+            if key.get_ref().as_ref() == PROVIDERS {
+                file.providers(value, &mut settings);
+                continue;
+            }
             match file.setting(key, value) {
                 Ok((setting, texts)) => settings.set(setting.name, texts, Source::File),
                 Err(problem) => settings.add_problem(problem),
@@ -67,6 +72,28 @@ impl Settings {
         }
         settings
     }
+}
+
+/// Reads the presets, by name, from a text of which each table is one.
+///
+/// # Panics
+/// Panics if the text is wrong. It is part of the program.
+#[expect(
+    clippy::expect_used,
+    reason = "the text is a constant, which tests cover"
+)]
+pub(super) fn presets(text: &str) -> BTreeMap<String, Settings> {
+    let file = File {
+        text,
+        name: "presets",
+    };
+    let tables = DeTable::parse(text).expect("the presets are TOML");
+    let read = tables.get_ref().iter().map(|(name, table)| {
+        let (preset, problems) = file.provider(name.get_ref(), table, Source::Preset);
+        assert!(problems.is_empty(), "{problems:?}");
+        (name.get_ref().clone().into_owned(), preset)
+    });
+    read.collect()
 }
 
 /// The text of a file, and what messages call the file.
@@ -80,6 +107,58 @@ impl File<'_> {
     fn place(&self, at: usize) -> String {
         let line = self.text[..at].matches('\n').count() + 1;
         format!("{}, line {line}", self.name)
+    }
+
+    /// Reads the tables of all providers.
+    fn providers(&self, value: &Spanned<DeValue<'_>>, settings: &mut Settings) {
+        let DeValue::Table(tables) = value.get_ref() else {
+            let message = "must be tables, as in [providers.github]";
+            settings.add_problem(Problem::new(PROVIDERS, message));
+            return;
+        };
+        for (name, value) in tables {
+            let name = name.get_ref();
+            let (table, problems) = self.provider(name, value, Source::File);
+            settings.set_table(name, table);
+            problems
+                .into_iter()
+                .for_each(|problem| settings.add_problem(problem));
+        }
+    }
+
+    /// Reads the table of one provider, and returns what is wrong with it.
+    fn provider(
+        &self,
+        provider: &str,
+        value: &Spanned<DeValue<'_>>,
+        source: Source,
+    ) -> (Settings, Vec<Problem>) {
+        let (mut settings, mut problems) = (Settings::default(), Vec::new());
+        let table = format!("{PROVIDERS}.{provider}");
+        let DeValue::Table(entries) = value.get_ref() else {
+            let place = self.place(value.span().start);
+            let mut message = format!("must be a table, as in [{table}] ({place})");
+            if let Some(meant) = declared_for_providers(provider) {
+                message += &format!("; {} belongs into the table of a provider", meant.name);
+            }
+            return (settings, vec![Problem::new(table, message)]);
+        };
+        for (key, value) in entries {
+            let (name, place) = (key.get_ref().as_ref(), self.place(key.span().start));
+            let Some(setting) = declared_for_providers(name) else {
+                let message = format!("is not a setting of a provider ({place}){}", stray(name));
+                problems.push(Problem::new(format!("{table}.{name}"), message));
+                continue;
+            };
+            match texts(setting.style.form, value.get_ref()) {
+                Ok(texts) => settings.set(setting.name, texts, source),
+                Err(wrong) => {
+                    let name = format!("{table}.{name}");
+                    problems.push(Problem::new(name, format!("{wrong} ({place})")));
+                }
+            }
+        }
+        (settings, problems)
     }
 
     fn setting(
@@ -96,6 +175,28 @@ impl File<'_> {
             .map_err(|wrong| Problem::new(name, format!("{wrong} ({place})")))?;
         Ok((setting, texts))
     }
+}
+
+/// Returns the setting of a provider that is called `name`, if there is one.
+fn declared_for_providers(name: &str) -> Option<&'static Setting> {
+    of_a_provider().iter().find(|setting| setting.name == name)
+}
+
+/// Returns what may have been meant by a key in the table of a provider that is no setting of one.
+fn stray(name: &str) -> String {
+    if ["client-secret", "client_secret"].contains(&name) {
+        return "; a secret is never in the table: set client-secret-file or client-secret-env"
+            .to_owned();
+    }
+    if named(name).is_some() {
+        return format!(
+            "; a key below the head of a table belongs to the table: write {name} above it"
+        );
+    }
+    did_you_mean(nearest(
+        name,
+        of_a_provider().iter().map(|setting| setting.name),
+    ))
 }
 
 /// Returns what may have been meant by a key that is no setting.

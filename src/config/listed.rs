@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{
     Backend, Config,
-    settings::{Setting, StorageSettings, all},
+    providers::{PROVIDERS, presets, with_preset},
+    settings::{Setting, StorageSettings, all, of_a_provider},
     syntax::parse_span,
     value::Style,
     written::{Settings, Source},
@@ -23,11 +24,28 @@ impl Settings {
             // Writing to a string doesn't fail.
             writeln!(list, "{} = {value}  # {origin}", setting.name).ok();
         }
+        list + &self.listed_providers()
+    }
+
+    /// Returns the tables of providers as they came out: a line for each setting that is set, by the file or by a
+    /// preset, or has a default.
+    #[must_use]
+    pub fn listed_providers(&self) -> String {
+        let mut list = String::new();
+        for (name, written) in self.tables() {
+            let settings = with_preset(written);
+            let lines = of_a_provider().iter().filter_map(|setting| {
+                let (value, origin) = settings.listed_texts(setting)?;
+                Some(format!("{} = {value}  # {origin}\n", setting.name))
+            });
+            writeln!(list, "\n[{PROVIDERS}.{}]", key(name)).ok();
+            list.extend(lines);
+        }
         list
     }
 
     fn listed_value(&self, setting: &Setting, config: &Config) -> Option<(String, String)> {
-        let Setting { name, style, .. } = setting;
+        let name = &setting.name;
         let is_set = self.is_set(name);
         if *name == StorageSettings::backend && !is_set && config.backend == Backend::Redis {
             return Some((
@@ -35,7 +53,13 @@ impl Settings {
                 "because redis-url is set".to_owned(),
             ));
         }
-        if !is_set {
+        self.listed_texts(setting)
+    }
+
+    /// Returns the value of a setting that is set or has a default, and where it comes from.
+    fn listed_texts(&self, setting: &Setting) -> Option<(String, String)> {
+        let Setting { name, style, .. } = setting;
+        if !self.is_set(name) {
             let default = style.default?;
             return Some((format!("{default:?}"), "default".to_owned()));
         }
@@ -50,6 +74,7 @@ impl Settings {
         };
         let origin = match self.source(name) {
             Some(Source::File) => "file".to_owned(),
+            Some(Source::Preset) => "preset".to_owned(),
             _ => self.given_as(name),
         };
         let origin = match &texts[..] {
@@ -60,6 +85,40 @@ impl Settings {
             _ => origin,
         };
         Some((value, origin))
+    }
+}
+
+/// Returns the presets, as tables that could stand in the file.
+#[must_use]
+pub fn listed_presets() -> String {
+    let mut list = String::new();
+    for (name, preset) in presets() {
+        writeln!(list, "\n[{name}]").ok();
+        for setting in of_a_provider() {
+            if preset.is_set(setting.name)
+                && let Some((value, _)) = preset.listed_texts(setting)
+            {
+                writeln!(list, "{} = {value}", setting.name).ok();
+            }
+        }
+    }
+    list.trim_start().to_owned()
+}
+
+/// Returns the name, the default and the help of each setting of a provider.
+pub fn provider_settings()
+-> impl Iterator<Item = (&'static str, Option<&'static str>, &'static str)> {
+    let all = of_a_provider().iter();
+    all.map(|setting| (setting.name, setting.style.default, setting.help))
+}
+
+/// Returns a name as a key of TOML.
+fn key(name: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.chars().all(is_bare) {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
     }
 }
 

@@ -7,7 +7,8 @@
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
 //! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
 //! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
-//! out.
+//! out. `providers.rs` reads the tables of providers, whose settings are in the file alone, and `presets.toml` has what
+//! is known of common ones.
 
 pub mod address;
 mod at_fault;
@@ -16,6 +17,7 @@ mod file;
 mod listed;
 mod nearest;
 mod problem;
+mod providers;
 mod quotes;
 mod redis;
 mod redis_url;
@@ -33,12 +35,14 @@ use std::{net::SocketAddr, time::Duration};
 use self::settings::{ListenSettings, Reader, Subject, Subjects};
 pub use self::{
     file::read,
+    listed::{listed_presets, provider_settings},
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
     variables::unknown_variables,
     written::Settings,
 };
 use crate::{
+    refresh::Providers,
     store::redis::RedisOptions,
     tokens::{Limits, Rules},
     types::Tenant,
@@ -131,6 +135,7 @@ impl Settings {
             read.server.max_calls,
             &mut problems,
         );
+        let providers = providers::resolve(&self, &mut problems, &mut warnings);
         named(problems.take())?;
 
         let rules = Rules {
@@ -141,7 +146,8 @@ impl Settings {
                 providers: read.limits.max_providers,
             },
             refresh_lifetime: read.tokens.refresh_lifetime,
-            rotating_providers: read.tokens.rotating_provider,
+            refresh_in_grace: read.tokens.refresh_in_grace,
+            providers: Providers::new(providers),
             patience: redis.patience(),
             persistence: Rules::PERSISTENCE,
         };

@@ -2,6 +2,7 @@ use std::{fs, time::Duration};
 
 use super::{Settings, read, written::Source};
 
+mod providers;
 mod secrets;
 mod together;
 mod traps;
@@ -22,7 +23,6 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
         max-calls = 7
         insecure-allow-remote = true
         listen = "0.0.0.0:1"
-        rotating-provider = ["okta", "slack"]
         refresh-lifetime = "90days"
         redis-url = "redis://redis"
         [legacy-provider]
@@ -33,7 +33,6 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
     .resolve()
     .unwrap();
     assert_eq!(config.server.max_calls, 7);
-    assert_eq!(config.rules.rotating_providers.len(), 2);
     assert_eq!(
         config.rules.refresh_lifetime,
         Duration::from_secs(90 * 86_400)
@@ -49,8 +48,9 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
             config.migration.legacy_provider
         );
     }
-    let one = from_toml("rotating-provider = \"okta\"").resolve().unwrap();
-    assert_eq!(one.rules.rotating_providers.len(), 1);
+    let one = from_toml("backend = \"redis\"\nlegacy-provider = \"oidc=okta\"");
+    let one = one.resolve().unwrap().migration.legacy_provider;
+    assert_eq!(one.pairs().count(), 1);
 }
 
 #[test]
@@ -75,7 +75,6 @@ fn every_mistake_is_reported_with_its_setting() {
         redis-timeout = "fast"
         redis-password-file = "/nonexistent"
         legacy-provider = ["oidc", "oauth2=a", "oauth2=b"]
-        rotating-provider = [""]
         log-level = "loud"
         idle-timeout = "10s"
         allow-unmigrated = "maybe"
@@ -90,7 +89,6 @@ fn every_mistake_is_reported_with_its_setting() {
         "redis-timeout",
         "redis-password-file",
         "legacy-provider",
-        "rotating-provider",
         "log-level",
         "idle-timeout",
         "allow-unmigrated",
@@ -101,7 +99,7 @@ fn every_mistake_is_reported_with_its_setting() {
         let expected = if setting == "legacy-provider" { 2 } else { 1 };
         assert_eq!(named.count(), expected, "{setting} in {told:#?}");
     }
-    assert_eq!(told.len(), 13, "{told:#?}");
+    assert_eq!(told.len(), 12, "{told:#?}");
     assert!(!told.concat().contains("hunter2"));
 }
 
@@ -179,12 +177,8 @@ fn a_value_of_another_type_is_told_with_its_setting() {
             "tenant: must be a text, a whole number or a boolean",
         ),
         (
-            "rotating-provider = { okta = true }",
-            "rotating-provider: must be a list of texts",
-        ),
-        (
-            "rotating-provider = [[\"okta\"]]",
-            "rotating-provider: must be a list of texts",
+            "legacy-provider = [[\"okta\"]]",
+            "legacy-provider: must be a list of texts",
         ),
         (
             "legacy-provider = { oidc = 1 }",
@@ -233,10 +227,14 @@ fn a_full_row_fits_into_a_message() {
 
 #[test]
 fn settings_are_made_of_pairs() {
-    let pairs = [("rotating-provider", "okta,slack"), ("max-calls", "1")];
+    let pairs = [
+        ("backend", "redis"),
+        ("legacy-provider", "oidc=okta,oauth2=slack"),
+        ("max-calls", "1"),
+    ];
     let settings = Settings::from_pairs(pairs.into_iter().chain([("max-calls", "2")])).unwrap();
     let config = settings.resolve().unwrap();
-    assert_eq!(config.rules.rotating_providers.len(), 2);
+    assert_eq!(config.migration.legacy_provider.pairs().count(), 2);
     assert_eq!(config.server.max_calls, 2);
     let problem = Settings::from_pairs([("max-cals", "1")]).unwrap_err();
     assert_eq!(problem.to_string(), "max-cals: is not a setting");

@@ -9,6 +9,8 @@ use super::{problem::Problem, settings, value::Secrecy};
 #[derive(Clone, Default)]
 pub struct Settings {
     written: BTreeMap<&'static str, Written>,
+    /// The tables of providers, by the provider's name. They are in the file alone.
+    tables: BTreeMap<String, Settings>,
     /// What is wrong with a source itself, such as an unknown key in the file.
     problems: Vec<Problem>,
 }
@@ -31,6 +33,8 @@ pub(super) enum Source {
     File,
     /// By a program that uses this library.
     Program,
+    /// In a preset.
+    Preset,
 }
 
 impl Settings {
@@ -57,6 +61,9 @@ impl Settings {
     pub fn or(mut self, other: Self) -> Self {
         for (name, written) in other.written {
             self.written.entry(name).or_insert(written);
+        }
+        for (name, table) in other.tables {
+            self.tables.entry(name).or_insert(table);
         }
         self.problems.extend(other.problems);
         self
@@ -103,6 +110,21 @@ impl Settings {
         self.written.insert(name, Written { texts, source });
     }
 
+    /// Removes a setting.
+    pub(super) fn unset(&mut self, name: &str) {
+        self.written.remove(name);
+    }
+
+    /// Adds the table of a provider.
+    pub(super) fn set_table(&mut self, name: &str, table: Self) {
+        self.tables.insert(name.to_owned(), table);
+    }
+
+    /// Returns the tables of providers, in the order of their names.
+    pub(super) fn tables(&self) -> &BTreeMap<String, Self> {
+        &self.tables
+    }
+
     /// Adds what is wrong with a source.
     pub(super) fn add_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
@@ -144,6 +166,11 @@ impl Settings {
 /// Prints the names of the settings that are set, but not their texts, which may be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.written.keys()).finish()
+        let names = f.debug_set().entries(self.written.keys()).finish();
+        if self.tables.is_empty() {
+            return names;
+        }
+        f.write_str(" ")?;
+        f.debug_map().entries(&self.tables).finish()
     }
 }

@@ -3,7 +3,7 @@
 
 /// The messages of `tokenbroker.v1` that contain only numbers and booleans. A message that contains an
 /// id, a token, a page token or any other text is secret.
-pub(crate) const HARMLESS: [&str; 4] = [
+pub(crate) const HARMLESS: [&str; 6] = [
     // A version is a random number, and is useless without the session id of its row.
     "StoreResponse",
     // The number of deleted rows.
@@ -12,4 +12,8 @@ pub(crate) const HARMLESS: [&str; 4] = [
     "DeleteUserResponse",
     // A version, or the condition that there is no row.
     "Precondition",
+    // How long a lease lasts.
+    "RenewRefreshResponse",
+    // How long to wait.
+    "RefreshNotSent",
 ];

@@ -30,6 +30,13 @@ pub struct Call {
     pub outstanding: Outstanding,
 }
 
+impl Call {
+    /// Returns by when the call has to have its answer, so that it leaves in time.
+    pub(super) fn answer_by(&self) -> Instant {
+        self.deadline.answer_by(self.started)
+    }
+}
+
 /// Answers a unary call that the [`FrontDoor`](super::FrontDoor) let in: gives the message to `handle`, and
 /// writes the call's line to the log.
 ///

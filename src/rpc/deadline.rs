@@ -5,6 +5,11 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// An answer is made by so much before its call ends, so that it leaves in time: at most this...
+const MARGIN: Duration = Duration::from_millis(100);
+/// ...and at most one part in so many of the time that the call has.
+const PART: u32 = 10;
+
 /// The moment at which a call ends, whether it is done or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(Instant);
@@ -22,6 +27,13 @@ impl Deadline {
     #[must_use]
     pub fn moment(self) -> Instant {
         self.0
+    }
+
+    /// Returns by when a call that arrived at `started` has to have its answer, so that it leaves in time.
+    #[must_use]
+    pub fn answer_by(self, started: Instant) -> Instant {
+        let allowed = self.0.saturating_duration_since(started);
+        self.0 - MARGIN.min(allowed / PART)
     }
 
     /// Returns a future that is ready at the deadline.
@@ -75,6 +87,16 @@ mod tests {
             assert_eq!(callers_timeout(&headers(text)), expected, "{text}");
         }
         assert_eq!(callers_timeout(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_answer_is_made_a_little_before_the_deadline() {
+        let started = Instant::now();
+        for (timeout, expected) in [("5S", 4_900), ("200m", 180), ("0m", 0)] {
+            let deadline = Deadline::of_call(started, &headers(timeout), Duration::from_secs(10));
+            let by = deadline.answer_by(started);
+            assert_eq!((by - started).as_millis(), expected, "{timeout}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,20 @@
 //! Checks the fields of a request one by one. All violations of a request are reported together.
 
+use std::time::Duration;
+
 use prost_types::Timestamp;
 
 use crate::{
     error::{Error, Violations},
-    types::{IdError, ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
+    proto::v1,
+    tokens::Binding,
+    types::{
+        ClientId, IdError, ProviderName, RowKey, SessionId, Subject, UnixTime, UserId, Version,
+    },
 };
+
+/// The longest `google.protobuf.Duration`, in seconds.
+const LONGEST_SPAN: u64 = 315_576_000_000;
 
 /// Collects violations. A method that parses a field returns `None` if it added a violation.
 #[derive(Default)]
@@ -75,6 +84,49 @@ impl Fields {
             );
         }
         time
+    }
+
+    /// Parses a span of time, which is not negative.
+    pub(super) fn span(
+        &mut self,
+        field: &str,
+        span: Option<prost_types::Duration>,
+    ) -> Option<Duration> {
+        let prost_types::Duration { seconds, nanos } = span?;
+        let seconds = u64::try_from(seconds).ok();
+        let seconds = seconds.filter(|seconds| *seconds <= LONGEST_SPAN);
+        let nanos = u32::try_from(nanos)
+            .ok()
+            .filter(|nanos| *nanos < 1_000_000_000);
+        let span = seconds.zip(nanos);
+        if span.is_none() {
+            self.reject(field, "must be a duration that is not negative");
+        }
+        span.map(|(seconds, nanos)| Duration::new(seconds, nanos))
+    }
+
+    /// Parses the binding that a row must have. Without a binding in the request, every row matches.
+    pub(super) fn binding(&mut self, binding: Option<v1::Binding>) -> Option<Binding> {
+        let Some(v1::Binding {
+            user_id,
+            client_id,
+            upstream_subject,
+        }) = binding
+        else {
+            return Some(Binding::default());
+        };
+        if user_id.is_none() && client_id.is_none() && upstream_subject.is_none() {
+            self.reject(
+                "binding",
+                "must name a user_id, a client_id or an upstream_subject",
+            );
+        }
+        Some(Binding {
+            user_id: user_id.and_then(|id| self.note("binding.user_id", UserId::new(id))),
+            client_id: client_id.and_then(|id| self.note("binding.client_id", ClientId::new(id))),
+            upstream_subject: upstream_subject
+                .and_then(|id| self.note("binding.upstream_subject", Subject::new(id))),
+        })
     }
 
     /// Parses the page size of a request. 0 stands for the default.

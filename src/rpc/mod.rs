@@ -8,10 +8,11 @@
 //! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
 //! of clients that don't read, and [`StreamsLayer`] ends server streams when the broker is [`Stopping`].
 //!
-//! `fields` collects the violations of a request. Only `status` knows how errors look on the wire.
+//! `fields` collects the violations of a request, and `values` makes parts of answers. Only `status` knows how errors look on the wire.
 //! `refusal` gives the same form to the errors of calls that tonic refuses before a handler runs, and
 //! [`ShortMessagesLayer`] shortens what tonic says in the others.
 
+mod access_tokens;
 pub mod admission;
 mod answer;
 mod call;
@@ -29,8 +30,10 @@ mod stream_body;
 mod stream_limit;
 mod streams;
 mod token_broker;
+mod values;
 mod work;
 
+pub use access_tokens::{AccessTokensService, METHODS as ACCESS_TOKENS_METHODS};
 pub use admission::{Admission, CallLimits};
 pub use call::Call;
 pub use door::FrontDoor;
@@ -40,4 +43,4 @@ pub use side_door::SideDoor;
 pub use stopping::Stopping;
 pub use stream_limit::Limited;
 pub use streams::{Streams, StreamsLayer};
-pub use token_broker::{METHODS, TokenBrokerService};
+pub use token_broker::{METHODS as TOKEN_BROKER_METHODS, TokenBrokerService};

@@ -5,7 +5,12 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{error::Error, proto::v1::ErrorReason};
+use super::values;
+use crate::{
+    error::Error,
+    proto::v1::{self, ErrorReason},
+    types::ReauthReason,
+};
 
 /// The domain of every [`ErrorInfo`](tonic_types::ErrorInfo).
 const DOMAIN: &str = "tokenbroker.v1";
@@ -29,12 +34,37 @@ pub(super) fn from_error(error: &Error) -> Status {
         }
         metadata.insert("violations".to_owned(), violations.total().to_string());
     }
+    if let Error::ReauthRequired(why) = error {
+        metadata.insert("cause".to_owned(), cause(*why).to_owned());
+    }
     details.set_error_info(reason(error), DOMAIN, metadata);
     let delay = error.retry_after().map(spread);
     if let Some(delay) = delay {
         details.set_retry_info(Some(delay));
     }
     Status::with_error_details_and_metadata(code, error.to_string(), details, pushback(delay))
+}
+
+/// Returns the failure of one part of an answer, which says what the status of the error would.
+pub(super) fn failure(error: &Error) -> v1::AccessTokenFailure {
+    let why = match error {
+        Error::ReauthRequired(why) => Some(*why),
+        _ => None,
+    };
+    v1::AccessTokenFailure {
+        code: code_and_reason(error).0.into(),
+        reason: reason(error).to_owned(),
+        reauth_reason: values::reauth_reason(why).into(),
+        retry_delay: error.retry_after().map(spread).map(values::span),
+    }
+}
+
+/// Returns why the user has to log in again, as [`v1::ReauthReason`] spells it, without the prefix.
+fn cause(why: ReauthReason) -> &'static str {
+    match why {
+        ReauthReason::Refused => "REFUSED",
+        ReauthReason::InDoubt => "IN_DOUBT",
+    }
 }
 
 /// Lengthens a delay by up to a half, at random. Clients that were refused at the same moment then don't all
@@ -100,6 +130,20 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::Migrating => (Code::Unavailable, ErrorReason::Migrating),
         Error::Overloaded => (Code::ResourceExhausted, ErrorReason::Overloaded),
         Error::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
+        Error::NoRefreshToken => (Code::FailedPrecondition, ErrorReason::NoRefreshToken),
+        Error::NotRefreshable(_) => (Code::FailedPrecondition, ErrorReason::NotRefreshable),
+        Error::RefreshTokenRedeemed => {
+            (Code::FailedPrecondition, ErrorReason::RefreshTokenRedeemed)
+        }
+        Error::ReauthRequired(_) => (Code::FailedPrecondition, ErrorReason::ReauthRequired),
+        Error::ProviderNotConfigured => {
+            (Code::FailedPrecondition, ErrorReason::ProviderNotConfigured)
+        }
+        Error::ProviderChanged => (Code::FailedPrecondition, ErrorReason::ProviderChanged),
+        Error::ProviderMisconfigured(_) => {
+            (Code::FailedPrecondition, ErrorReason::ProviderMisconfigured)
+        }
+        Error::ProviderUnavailable { .. } => (Code::Unavailable, ErrorReason::ProviderUnavailable),
     }
 }
 
@@ -112,8 +156,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        error::{StoreFailure, Unreadable, Violations},
+        error::{ProviderFailure, StoreFailure, Unreadable, Violations},
         proto::v1::FILE_DESCRIPTOR_SET,
+        types::ReauthReason,
     };
 
     /// Returns an error of the variant after that of `error`, so that the compiler asks for each new variant.
@@ -139,7 +184,18 @@ mod tests {
             Error::NotDurable(_) => Error::Migrating,
             Error::Migrating => Error::Overloaded,
             Error::Overloaded => Error::DeadlineExceeded,
-            Error::DeadlineExceeded => return None,
+            Error::DeadlineExceeded => Error::NoRefreshToken,
+            Error::NoRefreshToken => Error::NotRefreshable(""),
+            Error::NotRefreshable(_) => Error::RefreshTokenRedeemed,
+            Error::RefreshTokenRedeemed => Error::ReauthRequired(ReauthReason::Refused),
+            Error::ReauthRequired(_) => Error::ProviderNotConfigured,
+            Error::ProviderNotConfigured => Error::ProviderChanged,
+            Error::ProviderChanged => Error::ProviderMisconfigured(ProviderFailure(String::new())),
+            Error::ProviderMisconfigured(_) => Error::ProviderUnavailable {
+                failure: ProviderFailure(String::new()),
+                retry_after: None,
+            },
+            Error::ProviderUnavailable { .. } => return None,
         })
     }
 

@@ -21,8 +21,9 @@ use crate::{
     config::{self, Config, ServerOptions},
     proto::{self, v1},
     rpc::{
-        Admission, CallLimits, FrontDoor, METHODS, RefusalLayer, ShortMessagesLayer, SideDoor,
-        Stopping, StreamsLayer, TokenBrokerService,
+        ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer,
+        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TOKEN_BROKER_METHODS,
+        TokenBrokerService,
     },
     store::{
         Figures, FullStore, MemoryStore, Observed,
@@ -75,9 +76,17 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
         config::Backend::Redis => {
             let store = Redis::new(config.redis).tenant(&config.tenant);
             let migration = Migration::new(&store, config.migration.legacy_provider);
+            let rotates = config
+                .rules
+                .providers
+                .iter()
+                .any(|p| !p.tokens_may_be_shared());
             let server = Server::new(store.clone(), config.rules, config.server);
             let ready = async {
                 prepare::probe(&store).await?;
+                if rotates {
+                    store.warn_of_hazards().await;
+                }
                 prepare::migrate(&migration, config.migration.allow_unmigrated).await
             };
             let admission = server.admission.clone();
@@ -130,15 +139,27 @@ impl<S: FullStore> Server<S> {
         &self,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
-        let door = FrontDoor::new(
-            (v1::token_broker_server::SERVICE_NAME, METHODS),
-            self.admission.clone(),
-            self.tenant.clone(),
-            options.call_timeout,
-            options.max_message_bytes,
+        let door = |service, methods| {
+            FrontDoor::new(
+                (service, methods),
+                self.admission.clone(),
+                self.tenant.clone(),
+                options.call_timeout,
+                options.max_message_bytes,
+            )
+        };
+        let broker_door = door(v1::token_broker_server::SERVICE_NAME, TOKEN_BROKER_METHODS);
+        let access_door = door(
+            v1::access_tokens_server::SERVICE_NAME,
+            ACCESS_TOKENS_METHODS,
         );
         let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(options.max_message_bytes)
+            .max_encoding_message_size(usize::MAX);
+        let access = AccessTokensService::new(Arc::clone(&self.tokens));
+        let access = v1::access_tokens_server::AccessTokensServer::new(access)
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(usize::MAX);
@@ -172,7 +193,8 @@ impl<S: FullStore> Server<S> {
             .prepare();
         Ok(Entrance {
             services: Services {
-                broker: door.layer(refusals.layer(broker)),
+                broker: broker_door.layer(refusals.layer(broker)),
+                access: access_door.layer(refusals.layer(access)),
                 others: StreamsLayer::new(streaming, self.stopping.clone()).layer(others),
             },
             admission: self.admission.clone(),

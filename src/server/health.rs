@@ -10,7 +10,10 @@ use tonic_health::{
 };
 
 use crate::{
-    proto::v1::token_broker_server::SERVICE_NAME,
+    proto::v1::{
+        access_tokens_server::SERVICE_NAME as ACCESS_TOKENS,
+        token_broker_server::SERVICE_NAME as TOKEN_BROKER,
+    },
     store::{Health as StoreHealth, READY_WITHIN},
 };
 
@@ -20,7 +23,7 @@ pub const LIVENESS: &str = "liveness";
 
 /// The services whose status follows the store. The broker as a whole is last, so that its status is
 /// only set once the others have theirs.
-const FOLLOWING: [&str; 2] = [SERVICE_NAME, ""];
+const FOLLOWING: [&str; 3] = [TOKEN_BROKER, ACCESS_TOKENS, ""];
 
 /// How long to wait before the store is asked again, after it has answered. Each pause is up to a quarter shorter,
 /// so that brokers don't ask all at once.

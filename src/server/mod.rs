@@ -5,8 +5,8 @@
 //! belongs to one of the `workers`, the threads where `connection` serves it. `events` says when it ends. `health` answers
 //! probes.
 //!
-//! [`Server::run`] listens from the beginning, so that probes are answered. The `TokenBroker` service
-//! refuses calls as `MIGRATING` until the preparation is done.
+//! [`Server::run`] listens from the beginning, so that probes are answered. The broker's own services
+//! refuse calls as `MIGRATING` until the preparation is done.
 
 mod activity;
 mod assemble;

@@ -1,6 +1,6 @@
 //! Listens, serves and stops.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -17,6 +17,9 @@ use crate::{
     store::{FullStore, READY_WITHIN},
     tokens::Tokens,
 };
+
+/// How long tokens that are being revoked have at the end.
+const REVOCATIONS_END: Duration = Duration::from_secs(5);
 
 /// Listens on `address`. Warns if it isn't a loopback address.
 pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -72,6 +75,7 @@ impl<S: FullStore> Server<S> {
                 watched = watching => return watched,
             }
             tracing::info!(calls = self.admission.in_flight(), "stopping");
+            self.tokens.refresher().stop();
             // Clients that watch the health learn of the end before their streams end.
             self.health.stop().await;
             sleep(self.options.shutdown_delay).await;
@@ -87,6 +91,11 @@ impl<S: FullStore> Server<S> {
         if !connections.end(self.admission.drained(), end).await {
             tracing::warn!("shutdown-grace is over: calls in flight are cut off");
         }
+        // Whatever the grace for calls: what a provider was asked for is written.
+        let refresher = self.tokens.refresher();
+        refresher.stop();
+        let revocations = self.tokens.providers().revocations();
+        tokio::join!(refresher.stopped(), revocations.end(REVOCATIONS_END));
         let store = self.tokens.backend().observer().total();
         tracing::info!(
             store_calls = store.ended,

@@ -11,44 +11,56 @@ use http::{Request, Response};
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-use crate::{proto::v1::token_broker_server::SERVICE_NAME, rpc::Streams};
+use crate::{
+    proto::v1::{
+        access_tokens_server::SERVICE_NAME as ACCESS_TOKENS,
+        token_broker_server::SERVICE_NAME as TOKEN_BROKER,
+    },
+    rpc::Streams,
+};
 
-/// The broker's own service and all others.
+/// The broker's own services and all others.
 ///
-/// The router would make copies and boxes for each call, which costs a tenth of it. So calls of the broker's own service
+/// The router would make copies and boxes for each call, which costs a tenth of it. So calls of the broker's own services
 /// don't go through the router.
 #[derive(Clone)]
-pub(super) struct Services<B> {
+pub(super) struct Services<B, A> {
     /// The service `TokenBroker`. It has no streams.
     pub broker: B,
+    /// The service `AccessTokens`. It has no streams.
+    pub access: A,
     /// The services for probes and tools.
     pub others: Streams<Routes>,
 }
 
-impl<B> Service<Request<Body>> for Services<B>
+impl<B, A> Service<Request<Body>> for Services<B, A>
 where
     B: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    A: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<B::Future, <Streams<Routes> as Service<Request<Body>>>::Future>;
+    type Future =
+        Either<B::Future, Either<A::Future, <Streams<Routes> as Service<Request<Body>>>::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         ready!(self.others.poll_ready(cx))?;
+        ready!(self.access.poll_ready(cx))?;
         self.broker.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let path = request.uri().path();
-        let method = path
-            .strip_prefix('/')
-            .and_then(|path| path.strip_prefix(SERVICE_NAME));
-        if method.is_some_and(|method| method.starts_with('/')) {
-            Either::Left(self.broker.call(request))
-        } else {
-            Either::Right(self.others.call(request))
+        match service(request.uri().path()) {
+            Some(TOKEN_BROKER) => Either::Left(self.broker.call(request)),
+            Some(ACCESS_TOKENS) => Either::Right(Either::Left(self.access.call(request))),
+            _ => Either::Right(Either::Right(self.others.call(request))),
         }
     }
+}
+
+/// Returns the name of the service that a path leads to.
+fn service(path: &str) -> Option<&str> {
+    Some(path.strip_prefix('/')?.split_once('/')?.0)
 }
 
 /// A service that connections share: each call has a copy of it.

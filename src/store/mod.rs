@@ -1,7 +1,7 @@
 //! Where data is kept. Each kind of data has a trait, and each backend has a folder or a file.
 //!
-//! [`Store`] keeps rows. [`Identities`] keeps what is known about users apart from their rows. [`Health`] says
-//! whether a backend works. The traits are small and contain no policy. A store answers with facts
+//! [`Store`] keeps rows. [`Records`] keeps what the brokers know about the redemption of the rows' refresh tokens.
+//! [`Identities`] keeps what is known about users apart from their rows. [`Health`] says whether a backend works. The traits are small and contain no policy. A store answers with facts
 //! ([`PutOutcome`], [`Error`]), and [`crate::tokens`] decides what they mean to a caller. Each method is one
 //! atomic step, except those that process all rows of a user. These document what they guarantee instead.
 //!
@@ -11,10 +11,12 @@
 //! keep the invariants of the guarantees, section 3.2. `tests/conformance` checks that, and `tests/redis` checks
 //! those that only Redis can break.
 
+mod ends;
 mod error;
 mod memory;
 mod observed;
 mod outstanding;
+mod records;
 pub mod redis;
 mod repeat;
 mod shared;
@@ -26,6 +28,7 @@ pub use self::{
     memory::MemoryStore,
     observed::{Figures, Observed, Observer, Operation, Tally},
     outstanding::Outstanding,
+    records::{Change, Held, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Stamp},
     repeat::{Attempts, until_known},
 };
 use crate::{
@@ -134,9 +137,9 @@ pub trait Health: Send + Sync + 'static {
 }
 
 /// A backend as the broker needs it, with all of the traits.
-pub trait FullStore: Store + Identities + Health {}
+pub trait FullStore: Store + Records + Identities + Health {}
 
-impl<S: Store + Identities + Health> FullStore for S {}
+impl<S: Store + Records + Identities + Health> FullStore for S {}
 
 /// A position among the rows of a user. Only the store that made it knows what it means. It tells nobody else
 /// anything about the rows.
@@ -211,6 +214,8 @@ pub enum PutOutcome {
     SourceChanged,
     /// Nothing was written: the session already has [`Put::max_providers`] rows.
     TooManyProviders,
+    /// Nothing was written: all conditions hold, but the record says that the row's refresh token was redeemed already.
+    Redeemed,
 }
 
 /// The outcome of [`Store::delete`].

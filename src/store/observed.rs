@@ -8,10 +8,10 @@ use std::{
 };
 
 use super::{
-    Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities, Position,
-    Put, PutOutcome, Store, UserRowKeys,
+    Change, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
+    Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
 };
-use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
+use crate::types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version};
 
 /// A store that reports its calls to an [`Observer`].
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub enum Operation {
     Delete,
     DeleteSession,
     DeleteUserRows,
+    Look,
+    Change,
     DeleteUser,
     Ready,
 }
@@ -129,6 +131,22 @@ impl<S: Store, O: Observer> Store for Observed<S, O> {
     }
 }
 
+impl<S: Records, O: Observer> Records for Observed<S, O> {
+    async fn look(&self, key: &RowKey) -> Result<Seen, Error> {
+        self.observe(Operation::Look, self.inner.look(key)).await
+    }
+
+    async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {
+        let call = self.inner.change(key, seen, change);
+        self.observe(Operation::Change, call).await
+    }
+
+    /// Waiting is no work of the store, so it isn't reported.
+    fn ended(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.ended(attempt)
+    }
+}
+
 impl<S: Identities, O: Observer> Identities for Observed<S, O> {
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
         let call = self.inner.delete_user(user);
@@ -169,7 +187,7 @@ pub struct Tally {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Put,
         Self::Get,
         Self::GetSession,
@@ -178,6 +196,8 @@ impl Operation {
         Self::Delete,
         Self::DeleteSession,
         Self::DeleteUserRows,
+        Self::Look,
+        Self::Change,
         Self::DeleteUser,
         Self::Ready,
     ];

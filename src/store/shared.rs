@@ -1,12 +1,12 @@
 //! Implements the traits for a store behind an [`Arc`], which brokers, services and tasks share.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use super::{
-    Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities, Position,
-    Put, PutOutcome, Store, UserRowKeys,
+    Change, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
+    Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
 };
-use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
+use crate::types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version};
 
 impl<S: Store> Store for Arc<S> {
     const NAME: &'static str = S::NAME;
@@ -49,6 +49,20 @@ impl<S: Store> Store for Arc<S> {
 
     async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
         S::delete_user_rows(self, user).await
+    }
+}
+
+impl<S: Records> Records for Arc<S> {
+    async fn look(&self, key: &RowKey) -> Result<Seen, Error> {
+        S::look(self, key).await
+    }
+
+    async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {
+        S::change(self, key, seen, change).await
+    }
+
+    fn ended(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static {
+        S::ended(self, attempt)
     }
 }
 

@@ -3,8 +3,9 @@
 use super::{Tokens, UserRows, expires_later};
 use crate::{
     error::Error,
+    refresh::Configured,
     store::{Condition, Store},
-    types::{Row, RowKey, Secret, StoredRow, UnixTime, Version},
+    types::{Origin, Row, RowKey, Secret, StoredRow, UnixTime, Version},
 };
 
 /// The refresh token to carry forward, and what must not change before the row is written.
@@ -13,6 +14,8 @@ pub(super) struct Source {
     pub(super) token: Option<Secret>,
     /// When the token expires, if that is known. It is carried forward together with the token.
     pub(super) token_expires_at: Option<UnixTime>,
+    /// Where the token was obtained, if that is known. It is carried forward together with the token.
+    pub(super) origin: Option<Origin>,
     /// The condition that the replaced row is still the one that was read.
     pub(super) condition: Condition,
     /// If the token comes from another session: the key and the version of that session's row.
@@ -24,7 +27,8 @@ impl<S: Store> Tokens<S> {
     /// replaced row. If that has none, or it has expired at `now`, takes the token of the latest row of the same
     /// user, provider and subject. A token that has expired is only taken if no other is known.
     ///
-    /// Finds none if `row` doesn't name a user: nothing would tell whose token it is.
+    /// Finds none if `row` doesn't name a user: nothing would tell whose token it is. Takes none that was obtained
+    /// where the configured provider doesn't accept tokens from: it would be of no use there.
     pub(super) async fn refresh_token_for(
         &self,
         key: &RowKey,
@@ -40,8 +44,9 @@ impl<S: Store> Tokens<S> {
             // A row that can't be read has no token to carry forward, and no version to compare with.
             Some(Err(_)) => (None, Condition::Always),
         };
+        let configured = self.rules.providers.get(&key.provider);
         let own = replaced.filter(|old| {
-            old.usable_refresh_token().is_some()
+            can_be_carried(old, configured)
                 && old.user_id.is_some()
                 && old.user_id == row.user_id
                 && old.upstream_subject == row.upstream_subject
@@ -66,8 +71,8 @@ impl<S: Store> Tokens<S> {
     /// Returns the user's latest row in another session that has a usable refresh token. A token that hasn't expired
     /// at `now` comes before one that has.
     ///
-    /// Returns `None` if the provider rotates refresh tokens, because two rows must not redeem the same one.
-    /// Also returns `None` if `row` doesn't name a user and a subject.
+    /// Returns `None` if the provider is configured as one that rotates refresh tokens, because two rows must not
+    /// redeem the same one. Also returns `None` if `row` doesn't name a user and a subject.
     async fn latest_with_refresh_token(
         &self,
         key: &RowKey,
@@ -77,7 +82,8 @@ impl<S: Store> Tokens<S> {
         let (Some(user), Some(subject)) = (&row.user_id, &row.upstream_subject) else {
             return Ok(None);
         };
-        if self.rules.rotating_providers.contains(&key.provider) {
+        let configured = self.rules.providers.get(&key.provider);
+        if configured.is_some_and(|configured| !configured.tokens_may_be_shared()) {
             return Ok(None);
         }
         let mut latest = None::<(RowKey, StoredRow)>;
@@ -87,7 +93,7 @@ impl<S: Store> Tokens<S> {
                 let Ok(stored) = decoded else { continue };
                 let is_usable = other != *key
                     && stored.row.upstream_subject.as_ref() == Some(subject)
-                    && stored.row.usable_refresh_token().is_some();
+                    && can_be_carried(&stored.row, configured);
                 let is_live = stored.row.refresh_token_is_live(now);
                 let is_later =
                     |(_, best): &(_, StoredRow)| match best.row.refresh_token_is_live(now) {
@@ -103,12 +109,19 @@ impl<S: Store> Tokens<S> {
     }
 }
 
+/// Whether the refresh token of `row` can be redeemed, as far as is known.
+fn can_be_carried(row: &Row, configured: Option<&Configured>) -> bool {
+    let accepts = |configured: &Configured| configured.accepts(row.origin.as_ref());
+    row.usable_refresh_token().is_some() && configured.is_none_or(accepts)
+}
+
 impl Source {
     /// Returns the refresh token of `row`, if it has one. `other` is set if `row` belongs to another session.
     fn new(row: &Row, condition: Condition, other: Option<(RowKey, Version)>) -> Self {
         Self {
             token: row.refresh_token.clone(),
             token_expires_at: row.refresh_expires_at,
+            origin: row.origin.clone(),
             condition,
             other,
         }

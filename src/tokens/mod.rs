@@ -1,24 +1,26 @@
 //! What the broker does with tokens.
 //!
 //! The operations are the same for every transport and every store: this module knows neither gRPC nor Redis.
-//! An operation that needs more than a few lines has a file of its own: `store`, `carry_forward`, `listing`.
+//! An operation that needs more than a few lines has a file of its own: `store`, `carry_forward`, `delete`, `listing`.
 //! The others are here.
 
+mod access;
 mod binding;
 mod carry_forward;
-mod lifetime;
+mod coordination;
+mod delete;
 mod limits;
 mod listing;
 mod page_token;
 mod store;
 mod user_rows;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use access::{SessionAccessTokens, Wanted};
 pub use binding::Binding;
+pub use coordination::{Begun, Completed, Completion, Outcome};
+pub use delete::DeletedUser;
 pub use limits::Limits;
 pub use listing::{Page, UserSession};
 pub use store::{Precondition, StoreTokens};
@@ -26,12 +28,10 @@ use user_rows::UserRows;
 
 use crate::{
     error::{Error, Unreadable},
-    store::{DeleteOutcome, Error as StoreError, Identities, Store, until_known},
-    types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
+    refresh::{Configured, Providers, Refresher, RefresherOptions},
+    store::Store,
+    types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId},
 };
-
-/// How often deleting a user begins anew because another server of the store takes over.
-const LINEAGES: usize = 16;
 
 /// The tenant and the settings of a [`Tokens`].
 #[derive(Clone, Debug)]
@@ -42,8 +42,10 @@ pub struct Rules {
     pub limits: Limits,
     /// How long a refresh token is assumed to live if the provider doesn't say.
     pub refresh_lifetime: Duration,
-    /// Providers that rotate refresh tokens. Two sessions must not hold the same token of such a provider.
-    pub rotating_providers: HashSet<ProviderName>,
+    /// Whether tokens of providers that rotate them are refreshed while older software may do so, too.
+    pub refresh_in_grace: bool,
+    /// The providers that are configured.
+    pub providers: Providers,
     /// How long a call tries to find out what became of a write whose answer was lost.
     pub patience: Duration,
     /// How long a call tries to carry a refresh token forward while other callers keep changing the row.
@@ -53,13 +55,23 @@ pub struct Rules {
 impl Rules {
     /// The usual [`Rules::persistence`]. It lets a login through a crowd of others on the same row.
     pub const PERSISTENCE: Duration = Duration::from_secs(5);
+
+    /// Returns how long a refresh token of this provider is assumed to live if the provider doesn't say.
+    #[must_use]
+    pub fn refresh_lifetime_at(&self, provider: &ProviderName) -> Duration {
+        let configured = self.providers.get(provider);
+        configured
+            .and_then(Configured::refresh_lifetime)
+            .unwrap_or(self.refresh_lifetime)
+    }
 }
 
 /// The tokens of one tenant, with the operations of the `TokenBroker` service (guarantees, section 2.1).
 #[derive(Debug)]
 pub struct Tokens<S> {
-    store: S,
+    store: Arc<S>,
     rules: Rules,
+    refresher: Refresher<S>,
 }
 
 /// All rows of a session.
@@ -71,21 +83,31 @@ pub struct SessionTokens {
     pub unreadable: Vec<ProviderName>,
 }
 
-/// What [`Tokens::delete_user`] removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeletedUser {
-    /// How many rows.
-    pub rows: u64,
-    /// How many identities. An identity leads from a provider's subject to the user.
-    pub identities: u64,
-    /// Whether there was a user record, an identity or a row.
-    pub existed: bool,
-}
-
 impl<S: Store> Tokens<S> {
     /// Returns the tokens that `store` keeps.
     pub fn new(store: S, rules: Rules) -> Self {
-        Self { store, rules }
+        let store = Arc::new(store);
+        let providers = rules.providers.clone();
+        let options = RefresherOptions {
+            refresh_lifetime: rules.refresh_lifetime,
+            in_grace: rules.refresh_in_grace,
+        };
+        let refresher = Refresher::new(Arc::clone(&store), providers, options);
+        Self {
+            store,
+            rules,
+            refresher,
+        }
+    }
+
+    /// Returns the providers that are configured.
+    pub fn providers(&self) -> &Providers {
+        &self.rules.providers
+    }
+
+    /// Returns what refreshes the tokens.
+    pub fn refresher(&self) -> &Refresher<S> {
+        &self.refresher
     }
 
     /// Returns the store that keeps the tokens.
@@ -129,38 +151,6 @@ impl<S: Store> Tokens<S> {
         Ok(tokens)
     }
 
-    /// Deletes one row. Returns whether there was one.
-    ///
-    /// # Errors
-    /// Returns [`Error::VersionMismatch`] if the row has another version than `version`, and
-    /// [`Error::OutcomeUnknown`].
-    pub async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<bool, Error> {
-        let delete = || self.store.delete(key, version);
-        let outcome = match version {
-            // Such a version never comes back, so that only one attempt can find it. If a later attempt doesn't, the
-            // first one may have deleted the row, or another caller changed it.
-            Some(version) if !version.may_come_back() => {
-                let tells = |outcome: &DeleteOutcome| *outcome == DeleteOutcome::Deleted;
-                until_known(self.rules.patience, delete(), delete, tells).await?
-            }
-            // A second delete would also remove a row that another caller stored in between.
-            Some(_) | None => delete().await?,
-        };
-        match outcome {
-            DeleteOutcome::Deleted => Ok(true),
-            DeleteOutcome::Absent => Ok(false),
-            DeleteOutcome::VersionMismatch => Err(Error::VersionMismatch),
-        }
-    }
-
-    /// Deletes all rows of a session. Returns how many there were.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails.
-    pub async fn delete_all(&self, session: &SessionId) -> Result<u64, Error> {
-        Ok(self.store.delete_session(session).await?)
-    }
-
     /// Reads the row that expires last among all rows of a user at a provider.
     ///
     /// # Errors
@@ -192,41 +182,6 @@ impl<S: Store> Tokens<S> {
     }
 }
 
-impl<S: Store + Identities> Tokens<S> {
-    /// Deletes everything that is kept about a user: first the rows, then the identities, then the user
-    /// record. If another server of the store takes over meanwhile, this begins anew, because that server may lack
-    /// what was deleted before.
-    ///
-    /// # Errors
-    /// Returns an error if the store fails. What was deleted before stays deleted. A second call deletes the
-    /// rest.
-    pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
-        let mut all = DeletedUser::default();
-        for _ in 0..LINEAGES {
-            let rows = self.store.delete_user_rows(user).await;
-            let rows = rows.map_err(interrupted)?;
-            let identities = self.store.delete_user(user).await;
-            let identities = identities.map_err(interrupted)?;
-            all.rows += rows.count;
-            all.identities += identities.count;
-            all.existed |= rows.count > 0 || identities.count > 0 || identities.record;
-            if identities.lineage == rows.lineage {
-                return Ok(all);
-            }
-        }
-        Err(StoreError::unavailable("the servers of the store keep changing").into())
-    }
-}
-
-/// A deletion of a user that was interrupted is repeated until nothing is left, whatever became of its last step. So
-/// the callers' retries may repeat it.
-fn interrupted(error: StoreError) -> Error {
-    match error {
-        StoreError::Unknown(detail) => StoreError::Unavailable(detail).into(),
-        known => known.into(),
-    }
-}
-
 /// Whether `a` expires after `b`.
 ///
 /// A row without an expiry expires after all others. A row without an access token counts as expired. If both
@@ -251,7 +206,7 @@ fn log_unreadable(provider: &ProviderName, unreadable: &Unreadable) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Row, Secret, UnixTime};
+    use crate::types::{Row, Secret, UnixTime, Version};
 
     #[test]
     fn which_row_is_the_latest() {

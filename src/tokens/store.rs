@@ -1,10 +1,11 @@
 //! Storing a row.
 
-use super::{Tokens, carry_forward::Source, lifetime};
+use super::{Tokens, carry_forward::Source};
 use crate::{
     error::Error,
+    refresh::Configured,
     store::{self, Attempts, Condition, Put, PutOutcome, Store, until_known},
-    types::{Row, RowKey, UnixTime, Version},
+    types::{Row, RowKey, UnixTime, Version, keep_for},
 };
 
 /// What must be true for a row to be stored.
@@ -21,7 +22,7 @@ pub enum Precondition {
 pub struct StoreTokens {
     /// The key of the row.
     pub key: RowKey,
-    /// The row. The broker sets [`Row::updated_at`] and [`Row::reauth`] itself.
+    /// The row. The broker sets [`Row::updated_at`], [`Row::reauth`] and [`Row::origin`] itself.
     pub row: Row,
     /// The precondition. With `None` the row replaces any row.
     pub precondition: Option<Precondition>,
@@ -46,6 +47,8 @@ impl<S: Store> Tokens<S> {
         let now = UnixTime::now();
         row.updated_at = Some(now);
         row.reauth = None;
+        let configured = self.rules.providers.get(&key.provider);
+        row.origin = configured.map(Configured::origin);
         self.rules.limits.check(&row)?;
 
         if carry_forward && row.refresh_token.is_none() {
@@ -66,12 +69,14 @@ impl<S: Store> Tokens<S> {
     ) -> Result<Version, Error> {
         let condition = required(precondition);
         let requested_expiry = row.refresh_expires_at;
+        let origin_of_request = row.origin.clone();
         // An attempt fails only because another caller's write succeeded.
         let mut attempts = Attempts::within(self.rules.persistence);
         loop {
             let Source {
                 token,
                 token_expires_at,
+                origin,
                 condition: unchanged,
                 other,
             } = self.refresh_token_for(key, &row, now).await?;
@@ -85,6 +90,10 @@ impl<S: Store> Tokens<S> {
                 (Condition::Version(_), Condition::Absent) => return Err(Error::VersionMismatch),
                 (Condition::Always, unchanged) => unchanged,
                 (named, _) => named,
+            };
+            row.origin = match token {
+                Some(_) => origin,
+                None => origin_of_request.clone(),
             };
             row.refresh_token = token;
             row.refresh_expires_at = requested_expiry.or(token_expires_at);
@@ -122,7 +131,7 @@ impl<S: Store> Tokens<S> {
             key,
             row,
             version,
-            keep_for: lifetime::keep_for(row, now, self.rules.refresh_lifetime),
+            keep_for: keep_for(row, now, self.rules.refresh_lifetime_at(&key.provider)),
             condition,
             source,
             max_providers: self.rules.limits.providers,
@@ -145,9 +154,10 @@ impl<S: Store> Tokens<S> {
             PutOutcome::SourceChanged => {
                 source.is_some_and(|(_, version)| !version.may_come_back())
             }
-            PutOutcome::Exists | PutOutcome::VersionMismatch | PutOutcome::TooManyProviders => {
-                false
-            }
+            PutOutcome::Exists
+            | PutOutcome::VersionMismatch
+            | PutOutcome::TooManyProviders
+            | PutOutcome::Redeemed => false,
         };
         let again = || self.store.put(again);
         let write = self.store.put(put);
@@ -160,6 +170,7 @@ impl<S: Store> Tokens<S> {
     fn refusal(&self, outcome: PutOutcome) -> Error {
         match outcome {
             PutOutcome::Exists => Error::RowExists,
+            PutOutcome::Redeemed => Error::RefreshTokenRedeemed,
             PutOutcome::TooManyProviders => Error::TooManyProviders {
                 limit: self.rules.limits.providers,
             },

@@ -4,6 +4,9 @@
 //! `Debug` doesn't print those that are secret.
 
 mod id;
+mod lifetime;
+mod origin;
+mod record;
 mod row;
 mod secret;
 mod tenant;
@@ -11,6 +14,11 @@ mod time;
 mod version;
 
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
+pub use lifetime::keep_for;
+pub use origin::Origin;
+pub use record::{
+    Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
+};
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};

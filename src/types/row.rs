@@ -1,6 +1,8 @@
 //! A row: the upstream tokens of one session at one provider.
 
-use super::{ClientId, ProviderName, Secret, SessionId, Subject, UnixTime, UserId, Version};
+use super::{
+    ClientId, Origin, ProviderName, Secret, SessionId, Subject, UnixTime, UserId, Version,
+};
 
 /// The key of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,10 +43,12 @@ pub struct Row {
     pub updated_at: Option<UnixTime>,
     /// Why the refresh token can't be used any more, if the broker knows that.
     pub reauth: Option<ReauthReason>,
+    /// Where the refresh token was obtained. `None` if the provider wasn't configured when the row was stored.
+    pub origin: Option<Origin>,
 }
 
 /// Why the user has to log in at the provider again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReauthReason {
     /// The provider refused the refresh token for good.
     Refused,
@@ -76,6 +80,14 @@ impl Row {
             .filter(|_| self.reauth.is_none())
     }
 
+    /// Whether the access token is of use only together with a key of the client (RFC 9449).
+    #[must_use]
+    pub fn is_sender_constrained(&self) -> bool {
+        ["dpop", "pop", "mac"]
+            .iter()
+            .any(|bound| self.token_type.eq_ignore_ascii_case(bound))
+    }
+
     /// Whether the refresh token hasn't expired at `now`, as far as is known.
     #[must_use]
     pub fn refresh_token_is_live(&self, now: UnixTime) -> bool {
@@ -103,6 +115,7 @@ impl Row {
                 .as_ref()
                 .map_or(0, |id| id.as_str().len())
             + self.client_id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.origin.as_ref().map_or(0, Origin::size)
     }
 }
 

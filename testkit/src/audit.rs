@@ -17,6 +17,10 @@ pub fn violations(snapshot: &Snapshot, prefix: &str) -> Vec<String> {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;
         };
+        if let Some(row) = key.strip_prefix(&format!("{prefix}broker:refresh:")) {
+            audit.record(key, value, &format!("{prefix}upstream:{row}"), &mut wrong);
+            continue;
+        }
         match (audit.kind(key), &value.content) {
             (Some(KeyKind::Row { session }), Content::Text(text)) if text != b"null" => {
                 audit.row(key, value, text, session, &mut wrong);
@@ -80,6 +84,19 @@ impl Audit<'_> {
             {
                 wrong.push(format!("I1: {index} ends before {key}"));
             }
+        }
+    }
+
+    /// A record outlives its row, and doesn't stay for ever without it.
+    fn record(&self, key: &str, record: &Value, row: &str, wrong: &mut Vec<String>) {
+        match self.snapshot.life(row) {
+            Some(life) if !record.life.covers(life) => {
+                wrong.push(format!("{key} ends before its row"));
+            }
+            None if record.life.left().is_none() => {
+                wrong.push(format!("{key} has neither a row nor an expiry"));
+            }
+            _ => {}
         }
     }
 

@@ -1,11 +1,6 @@
 //! A broker for tests: [`Tokens`], with short helpers for what tests do most.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ops::Deref,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
 use token_broker::{
     error::Error,
@@ -14,7 +9,7 @@ use token_broker::{
     types::{ProviderName, Row, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
 
-use crate::rows::{self, DAY};
+use crate::{provider, rows::DAY};
 
 /// A broker. Clones share everything.
 pub struct Broker<S>(Arc<Tokens<S>>);
@@ -39,7 +34,11 @@ pub fn rules(tenant: Tenant) -> Rules {
         tenant,
         limits: Limits::default(),
         refresh_lifetime: 30 * DAY,
-        rotating_providers: HashSet::from([rows::provider("rotating")]),
+        refresh_in_grace: false,
+        providers: provider::providers([provider::options_at_issuer(
+            "rotating",
+            "https://rotating.example",
+        )]),
         patience: Duration::from_secs(1),
         persistence: Rules::PERSISTENCE,
     }

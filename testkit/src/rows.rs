@@ -63,10 +63,12 @@ pub fn row(user: &str, access_token: &str) -> Row {
     }
 }
 
-/// Returns `row` as it should be read again. The broker adds only the time of the write.
+/// Returns `row` as it should be read again. The broker adds only the time of the write, and where the tokens come
+/// from.
 pub fn sent(stored: &Row) -> Row {
     Row {
         updated_at: None,
+        origin: None,
         ..stored.clone()
     }
 }

@@ -10,7 +10,7 @@ use testkit::{
     snapshot::Content,
 };
 use token_broker::{
-    store::{Identities, MemoryStore, Store, redis::RedisStore},
+    store::{Identities, MemoryStore, Records, Store, redis::RedisStore},
     tokens::Rules,
     types::{RowKey, Tenant, UserId},
 };
@@ -20,7 +20,7 @@ use crate::shared_servers::SharedServers;
 /// Data that brokers share, and the brokers. Clones share the same data.
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The store under test.
-    type Store: Store + Identities;
+    type Store: Store + Records + Identities;
 
     /// Starts a backend without any data.
     fn start() -> impl Future<Output = Self> + Send;

@@ -84,6 +84,12 @@ macro_rules! every_case {
                 carry_never_copies_a_rotating_token,
                 carry_obeys_a_precondition,
             }
+            origins {
+                a_row_notes_where_its_tokens_come_from,
+                carry_keeps_the_origin_of_the_token,
+                carry_takes_no_token_from_elsewhere,
+                a_row_lives_as_long_as_its_providers_tokens,
+            }
             carry_races {
                 carry_sees_a_login_that_came_between,
                 carry_sees_a_delete_that_came_between,
@@ -117,6 +123,21 @@ macro_rules! every_case {
                 i3_delete_user_spares_rows_that_change_hands_meanwhile,
                 i4_a_refresh_racing_a_delete_or_a_login_loses,
                 i7_a_write_is_readable_through_every_broker_at_once,
+            }
+            records {
+                a_record_comes_back_whole,
+                the_clock_of_the_store_goes_on,
+                a_change_changes_the_record_and_its_row,
+                a_change_of_what_has_changed_is_refused,
+                a_repeated_change_is_done_once,
+                one_of_many_changes_is_done,
+                a_record_outlives_its_row,
+                a_redeemed_token_is_not_stored,
+                an_unreadable_row_has_a_record,
+                i4_a_change_needs_a_row,
+                i4_changes_racing_everything_undo_nothing,
+                i1_changes_racing_everything_leave_rows_whole,
+                an_end_is_told_to_every_broker,
             }
             lost_answers {
                 i7_a_store_that_was_done_undoes_nothing_that_came_after_it,

@@ -7,7 +7,7 @@ use std::{panic, sync::Once, thread};
 use crate::{
     cases::{
         carry_races::*, conditions::*, delete::*, ids::*, invariants::*, lifetime::*,
-        lost_answer_races::*, races::*, read::*, store::*, users::*,
+        lost_answer_races::*, races::*, read::*, records::*, store::*, users::*,
     },
     naive::{Flaw, NaiveBackend},
     run::{QUIET, panic_message},
@@ -60,6 +60,15 @@ teeth! {
     written_twice: WritesTwice, i7_no_write_is_applied_twice;
     deleted_twice: DeletesTwice, i7_no_write_is_applied_twice;
     changed_and_refused: ChangesBeforeRefusing, a_refused_write_changes_nothing;
+
+    row_changed_unseen: ChangesAnyRow, a_change_of_what_has_changed_is_refused;
+    row_changed_back: ChangesAnyRow, i4_changes_racing_everything_undo_nothing;
+    record_changed_unseen: ChangesAnyRecord, a_change_of_what_has_changed_is_refused;
+    record_changed_later: ChangesInTwoSteps, one_of_many_changes_is_done;
+    record_gone_with_its_row: ForgetsTheRecord, a_record_outlives_its_row;
+    redeemed_token: StoresRedeemedTokens, a_redeemed_token_is_not_stored;
+    half_a_change: ChangesOnlyTheRecord, a_change_changes_the_record_and_its_row;
+    untold_end: KeepsEndsToItself, an_end_is_told_to_every_broker;
 
     merged_rows: MergesRows, store_replaces_the_row_whole;
     old_life: KeepsTheOldLife, a_new_row_has_a_new_life;

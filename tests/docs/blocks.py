@@ -8,7 +8,7 @@ from pathlib import Path
 # These blocks run: in the file's shell, or with `python3 -` in it.
 RUN = {"sh", "python"}
 # These blocks are only shown and never run.
-SHOWN = {"text", "json", "toml", "yaml", "proto", "mermaid", "lua", "rust", "dockerfile", "ini", "sql"}
+SHOWN = {"text", "json", "toml", "yaml", "proto", "mermaid", "lua", "rust", "go", "dockerfile", "ini", "sql"}
 
 FENCE = re.compile(r"^(?P<indent>\s*)(?P<marks>`{3,}|~{3,})(?P<tag>[^`\s]*)")
 COMMENT = re.compile(r"^\s*<!--\s*(?P<text>.*?)\s*-->\s*$")

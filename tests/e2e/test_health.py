@@ -7,7 +7,7 @@ import threading
 import pytest
 from grpc import RpcError, StatusCode
 
-from support.broker import TOKEN_BROKER, running
+from support.broker import ACCESS_TOKENS, TOKEN_BROKER, running
 from support.client import refusal
 from support.waiting import eventually
 
@@ -140,6 +140,6 @@ def test_an_unknown_service_is_not_found(broker):
 
 def test_the_memory_backend_serves_at_once():
     with running("--backend", "memory") as broker:
-        for service in ("", TOKEN_BROKER, "liveness"):
+        for service in ("", TOKEN_BROKER, ACCESS_TOKENS, "liveness"):
             assert broker.probe(service) == "SERVING"
             assert broker.health(service) == "SERVING"

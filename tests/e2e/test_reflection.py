@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from support.broker import TOKEN_BROKER
+from support.broker import ACCESS_TOKENS, TOKEN_BROKER
 
 
 @pytest.fixture(params=["v1", "v1alpha"])
@@ -20,7 +20,7 @@ def ask(request, client):
 
 def test_the_services_are_listed(ask):
     listed = {service.name for service in ask(list_services="").list_services_response.service}
-    assert {TOKEN_BROKER, "grpc.health.v1.Health"} <= listed
+    assert {TOKEN_BROKER, ACCESS_TOKENS, "grpc.health.v1.Health"} <= listed
 
 
 def test_the_service_is_described_with_all_its_calls(ask):
@@ -35,10 +35,13 @@ def test_the_service_is_described_with_all_its_calls(ask):
         "DeleteUser",
         "GetLatestForUser",
         "ListUserSessions",
+        "BeginRefresh",
+        "RenewRefresh",
+        "CompleteRefresh",
     } <= methods
 
 
 def test_grpcurl_lists_and_describes(broker):
-    assert TOKEN_BROKER in broker.grpcurl("list").stdout.split()
+    assert {TOKEN_BROKER, ACCESS_TOKENS} <= set(broker.grpcurl("list").stdout.split())
     described = broker.grpcurl("describe", f"{TOKEN_BROKER}.Store")
     assert ".tokenbroker.v1.StoreRequest" in described.stdout

@@ -10,6 +10,7 @@ from support.paths import ROOT
 from support.processes import clean_environment
 
 EXAMPLES = ROOT / "examples"
+AUTH_SERVER = EXAMPLES / "go-auth-server"
 LANGUAGES = ["go", "java", "python", "typescript"]
 # The address on the pages.
 ADDRESS = "127.0.0.1:50051"
@@ -25,19 +26,20 @@ class Client:
     def run(self, address: str) -> list[str]:
         """Runs the client against a broker, and returns the lines that it prints."""
         assert ADDRESS in self.command
-        return _bash(self.command.replace(ADDRESS, address), self.folder, 60).splitlines()
+        return run(self.command.replace(ADDRESS, address), self.folder, 60).splitlines()
 
 
 def built(language: str) -> Client:
     """Builds a client by the first block of its page. The second block runs it."""
     folder = EXAMPLES / language
     found = [block for block in blocks.read(folder / "README.md") if block.tag in blocks.RUN]
-    build, run = (block.text.strip() for block in found)
-    _bash(build, folder, 280)
-    return Client(folder, run)
+    build, command = (block.text.strip() for block in found)
+    run(build, folder, 280)
+    return Client(folder, command)
 
 
-def _bash(script: str, folder: Path, timeout: float) -> str:
+def run(script: str, folder: Path, timeout: float) -> str:
+    """Runs a script of bash in a folder, and returns what it prints."""
     environment = clean_environment()
     environment["PATH"] = f"{ROOT}/.tools/bin:{os.environ['PATH']}"
     # Maven runs for so short a time that optimizing its code takes longer than it saves.

@@ -3,7 +3,8 @@
 import pytest
 from grpc import StatusCode
 
-from client import EXAMPLES, LANGUAGES, Client
+import blocks
+from client import AUTH_SERVER, EXAMPLES, LANGUAGES, Client, run
 from faults import Fault, Faults
 from support.paths import ROOT
 
@@ -99,6 +100,12 @@ def test_node_reads_an_error_with_many_violations_at_once(clients, broker):
     """
     client = Client(folder, f"node -e '{script}'")
     check(client.run(broker.address), ["3 1 true"])
+
+
+def test_the_auth_server_in_go_builds_as_its_page_says_and_understands_each_answer_of_a_provider():
+    """The suite `fleet` runs it against brokers and a provider."""
+    (build,) = [block for block in blocks.read(AUTH_SERVER / "README.md") if block.tag in blocks.RUN]
+    run(build.text + "go vet .\ngo test .\n", AUTH_SERVER, 280)
 
 
 def test_the_page_about_clients_shows_the_template_of_the_example():

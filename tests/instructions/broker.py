@@ -6,12 +6,14 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from support.paths import program
 from support.processes import clean_environment, kill, spawn
+from tokenbroker.v1 import access_tokens_pb2_grpc as access_grpc
 from tokenbroker.v1 import token_broker_pb2_grpc as api_grpc
 
 # Under valgrind everything takes 50 times as long. With one thread that serves, nothing depends on how many cores there
@@ -20,6 +22,13 @@ ARGUMENTS = ["--listen=127.0.0.1:0", "--log-format=json", "--workers=1"]
 REDIS_ARGUMENTS = ["--backend=redis", "--redis-timeout=4s", "--redis-connect-timeout=4s"]
 START_SECONDS = 60
 CALL_SECONDS = 30
+
+
+class Stubs(NamedTuple):
+    """The services of one broker."""
+
+    tokens: api_grpc.TokenBrokerStub
+    access: access_grpc.AccessTokensStub
 
 
 class CountedBroker:
@@ -60,7 +69,7 @@ class CountedBroker:
 
     @contextmanager
     def connection(self):
-        """A stub over a connection of its own, once the broker serves."""
+        """Stubs over a connection of its own, once the broker serves."""
         # Without the option, the client sends pings that measure the bandwidth, whose number depends on the time.
         options = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
         with grpc.insecure_channel(self._address, options) as channel:
@@ -71,7 +80,7 @@ class CountedBroker:
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
                     break
             watched.cancel()
-            yield api_grpc.TokenBrokerStub(channel)
+            yield Stubs(api_grpc.TokenBrokerStub(channel), access_grpc.AccessTokensStub(channel))
 
     def begin(self) -> None:
         """Starts to count at 0."""

@@ -4,7 +4,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-from broker import CALL_SECONDS, CountedBroker
+from broker import CALL_SECONDS, CountedBroker, Stubs
+from tokenbroker.v1 import access_tokens_pb2 as access_api
 from tokenbroker.v1 import token_broker_pb2 as api
 
 SESSIONS = 20
@@ -25,16 +26,21 @@ def session(number: int) -> str:
     return f"{number % SESSIONS:08x}-0000-4000-8000-000000000000"
 
 
-def get(stub, number: int) -> None:
-    stub.Get(api.GetRequest(**row(number)), timeout=CALL_SECONDS)
+def get(stubs: Stubs, number: int) -> None:
+    stubs.tokens.Get(api.GetRequest(**row(number)), timeout=CALL_SECONDS)
 
 
-def get_all(stub, number: int) -> None:
-    answer = stub.GetAll(api.GetAllRequest(session_id=session(number)), timeout=CALL_SECONDS)
+def get_access_token(stubs: Stubs, number: int) -> None:
+    """Gets a token that is valid."""
+    stubs.access.GetAccessToken(access_api.GetAccessTokenRequest(**row(number)), timeout=CALL_SECONDS)
+
+
+def get_all(stubs: Stubs, number: int) -> None:
+    answer = stubs.tokens.GetAll(api.GetAllRequest(session_id=session(number)), timeout=CALL_SECONDS)
     assert len(answer.entries) == PROVIDERS, f"a session has {len(answer.entries)} rows"
 
 
-def store(stub, number: int) -> None:
+def store(stubs: Stubs, number: int) -> None:
     """Stores a row of 2 KiB."""
     user = f"user-{number // PROVIDERS % SESSIONS // 2}"
     tokens = api.UpstreamTokens(
@@ -47,18 +53,23 @@ def store(stub, number: int) -> None:
         user_id=user,
         expires_at={"seconds": EXPIRES_AT},
     )
-    stub.Store(api.StoreRequest(**row(number), tokens=tokens), timeout=CALL_SECONDS)
+    stubs.tokens.Store(api.StoreRequest(**row(number), tokens=tokens), timeout=CALL_SECONDS)
 
 
 # How often a call is made in a round, by its name.
-CALLS: dict[str, tuple[Callable, int]] = {"Get": (get, 150), "GetAll": (get_all, 60), "Store": (store, 150)}
+CALLS: dict[str, tuple[Callable, int]] = {
+    "Get": (get, 150),
+    "GetAccessToken": (get_access_token, 150),
+    "GetAll": (get_all, 60),
+    "Store": (store, 150),
+}
 
 
 def count(broker: CountedBroker, names: list[str], rounds: int) -> dict[str, list[float]]:
     """Returns the instructions of one call of each of these names, in each round."""
-    with broker.connection() as stub:
+    with broker.connection() as stubs:
         for number in range(SESSIONS * PROVIDERS):
-            store(stub, number)
+            store(stubs, number)
     found = {name: [] for name in names}
     idle = []
     for _ in range(rounds):
@@ -81,12 +92,12 @@ def one_round(broker: CountedBroker, call: Callable, times: int, idle: float) ->
     where the calls take longer.
     """
     # Each round has a connection of its own, so that its state doesn't depend on what came before.
-    with broker.connection() as stub:
+    with broker.connection() as stubs:
         for number in range(WARM_UP):
-            call(stub, number)
+            call(stubs, number)
         broker.begin()
         start = time.monotonic()
         for number in range(times):
-            call(stub, number)
+            call(stubs, number)
         seconds = time.monotonic() - start
         return (broker.end() - idle * seconds) / times

@@ -35,6 +35,7 @@ mod paused;
 mod readable;
 mod readiness;
 mod reconnecting;
+mod records;
 mod refusals;
 mod rewrites;
 mod sessions;

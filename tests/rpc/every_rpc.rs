@@ -1,22 +1,81 @@
-//! Lists every RPC of the service. A new RPC needs a line in [`REQUIRED`] and a line in
-//! [`every_call`].
+//! Lists every RPC of the broker's services. A new RPC needs a line in [`RPCS`] and a line in [`every_call`].
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
-use token_broker::proto::v1::{self, FILE_DESCRIPTOR_SET, delete_request::Target};
-use tonic::{Response, Status};
+use token_broker::proto::v1::{
+    self, FILE_DESCRIPTOR_SET, access_tokens_client::AccessTokensClient,
+    complete_refresh_request::Outcome, delete_request::Target,
+};
+use tonic::{Response, Status, transport::Channel};
 
 use crate::serving::{Client, Serving, get, get_all, session, store};
 
-/// The RPCs, each with the fields that its request must have.
-pub const REQUIRED: [(&str, &[&str]); 7] = [
-    ("Store", &["session_id", "provider", "tokens"]),
-    ("Get", &["session_id", "provider"]),
-    ("GetAll", &["session_id"]),
-    ("Delete", &["session_id", "target"]),
-    ("DeleteUser", &["user_id"]),
-    ("GetLatestForUser", &["user_id", "provider"]),
-    ("ListUserSessions", &["user_id"]),
+/// An RPC.
+#[derive(Debug)]
+pub struct Rpc {
+    pub service: &'static str,
+    pub name: &'static str,
+    /// The fields that its request must have.
+    pub required: &'static [&'static str],
+}
+
+impl Rpc {
+    const fn broker(name: &'static str, required: &'static [&'static str]) -> Self {
+        Self {
+            service: "TokenBroker",
+            name,
+            required,
+        }
+    }
+
+    const fn access(name: &'static str, required: &'static [&'static str]) -> Self {
+        Self {
+            service: "AccessTokens",
+            name,
+            required,
+        }
+    }
+
+    pub fn path(&self) -> String {
+        format!("/tokenbroker.v1.{}/{}", self.service, self.name)
+    }
+}
+
+/// The RPCs, in the order of the proto.
+pub const RPCS: [Rpc; 12] = [
+    Rpc::access("GetAccessToken", &["session_id", "provider"]),
+    Rpc::access("GetAllAccessTokens", &["session_id"]),
+    Rpc::broker("Store", &["session_id", "provider", "tokens"]),
+    Rpc::broker("Get", &["session_id", "provider"]),
+    Rpc::broker("GetAll", &["session_id"]),
+    Rpc::broker("Delete", &["session_id", "target"]),
+    Rpc::broker("DeleteUser", &["user_id"]),
+    Rpc::broker("GetLatestForUser", &["user_id", "provider"]),
+    Rpc::broker("ListUserSessions", &["user_id"]),
+    Rpc::broker(
+        "BeginRefresh",
+        &["session_id", "provider", "version", "attempt_id"],
+    ),
+    Rpc::broker(
+        "RenewRefresh",
+        &[
+            "session_id",
+            "provider",
+            "attempt_id",
+            "refresh_token_sha256",
+        ],
+    ),
+    Rpc::broker(
+        "CompleteRefresh",
+        &[
+            "session_id",
+            "provider",
+            "attempt_id",
+            "refresh_token_sha256",
+            "version",
+            "outcome",
+        ],
+    ),
 ];
 
 /// Drops the content of an answer.
@@ -26,24 +85,62 @@ fn any<T>(answer: Result<Response<T>, Status>) -> Answer {
     answer.map(|answer| answer.map(|_| ()))
 }
 
-/// Makes a valid call of each RPC, and returns the answers in the order of [`REQUIRED`].
-pub async fn every_call(client: &mut Client) -> [(&'static str, Answer); 7] {
+/// Makes a valid call of each RPC, and returns the answers in the order of [`RPCS`].
+pub async fn every_call(channel: Channel) -> [(&'static str, Answer); 12] {
+    let (session_id, provider) = (|| session("s"), || "p".to_owned());
     let user_id = || "u".to_owned();
+    let (attempt_id, refresh_token_sha256) = (|| vec![1; 16], || vec![1; 32]);
+    let mut access = AccessTokensClient::new(channel.clone());
+    let one = v1::GetAccessTokenRequest {
+        session_id: session_id(),
+        provider: provider(),
+        ..Default::default()
+    };
+    let all = v1::GetAllAccessTokensRequest {
+        session_id: session_id(),
+        ..Default::default()
+    };
+    let mut client = Client::new(channel);
     let delete = v1::DeleteRequest {
-        session_id: session("s"),
+        session_id: session_id(),
         target: Some(Target::AllProviders(true)),
         version: None,
     };
     let delete_user = v1::DeleteUserRequest { user_id: user_id() };
     let latest = v1::GetLatestForUserRequest {
         user_id: user_id(),
-        provider: "p".to_owned(),
+        provider: provider(),
     };
     let listing = v1::ListUserSessionsRequest {
         user_id: user_id(),
         ..Default::default()
     };
+    let begin = v1::BeginRefreshRequest {
+        session_id: session_id(),
+        provider: provider(),
+        version: 1,
+        attempt_id: attempt_id(),
+    };
+    let renew = v1::RenewRefreshRequest {
+        session_id: session_id(),
+        provider: provider(),
+        attempt_id: attempt_id(),
+        refresh_token_sha256: refresh_token_sha256(),
+    };
+    let complete = v1::CompleteRefreshRequest {
+        session_id: session_id(),
+        provider: provider(),
+        attempt_id: attempt_id(),
+        refresh_token_sha256: refresh_token_sha256(),
+        version: 1,
+        outcome: Some(Outcome::Unknown(true)),
+    };
     [
+        ("GetAccessToken", any(access.get_access_token(one).await)),
+        (
+            "GetAllAccessTokens",
+            any(access.get_all_access_tokens(all).await),
+        ),
         ("Store", any(client.store(store("s", "p")).await)),
         ("Get", any(client.get(get("s", "p")).await)),
         ("GetAll", any(client.get_all(get_all("s")).await)),
@@ -57,21 +154,31 @@ pub async fn every_call(client: &mut Client) -> [(&'static str, Answer); 7] {
             "ListUserSessions",
             any(client.list_user_sessions(listing).await),
         ),
+        ("BeginRefresh", any(client.begin_refresh(begin).await)),
+        ("RenewRefresh", any(client.renew_refresh(renew).await)),
+        (
+            "CompleteRefresh",
+            any(client.complete_refresh(complete).await),
+        ),
     ]
 }
 
 #[tokio::test]
-async fn the_lists_have_every_rpc_of_the_service() {
+async fn the_lists_have_every_rpc_of_the_services() {
     let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
-    let services = set.file.iter().flat_map(|file| &file.service);
-    let broker = services
-        .into_iter()
-        .find(|service| service.name() == "TokenBroker");
-    let methods = broker.unwrap().method.iter();
-    let methods: Vec<_> = methods.map(|method| method.name()).collect();
-    assert_eq!(methods, REQUIRED.map(|(rpc, _)| rpc));
+    let ours = set.file.iter().filter(|f| f.package() == "tokenbroker.v1");
+    let mut methods = Vec::new();
+    for service in ours.flat_map(|file| &file.service) {
+        let paths = service.method.iter();
+        methods.extend(paths.map(|method| (service.name(), method.name())));
+    }
+    methods.sort_unstable();
+    let mut listed = RPCS.map(|rpc| (rpc.service, rpc.name));
+    listed.sort_unstable();
+    assert_eq!(methods, listed);
 
     let serving = Serving::memory().await;
-    let calls = every_call(&mut serving.client().await).await;
-    assert_eq!(methods, calls.map(|(rpc, _)| rpc));
+    serving.client().await;
+    let calls = every_call(serving.channel().await).await;
+    assert_eq!(RPCS.map(|rpc| rpc.name), calls.map(|(rpc, _)| rpc));
 }

@@ -108,7 +108,7 @@ async fn store_names_the_field() {
 
 /// Adds the fields of a binding to a table. Each is an id if it is set, and at least one must be
 /// set.
-fn binding<T: Clone + std::fmt::Debug + 'static>(
+pub fn binding<T: Clone + std::fmt::Debug + 'static>(
     table: Table<T>,
     set: impl Fn(&mut T, v1::Binding) + Clone + 'static,
 ) -> Table<T> {

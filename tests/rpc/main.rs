@@ -2,6 +2,7 @@
 //! section 2.5), and that bad clients can't harm it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access_tokens;
 mod answers;
 mod connections;
 mod damaged_indexes;
@@ -10,6 +11,8 @@ mod every_rpc;
 mod fields;
 mod log_lines;
 mod reasons;
+mod refresh_fields;
+mod refreshing;
 mod refusal;
 mod serving;
 mod sizes;

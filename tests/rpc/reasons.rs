@@ -22,7 +22,7 @@ use tonic::Code;
 use crate::{
     every_rpc::every_call,
     refusal::refused,
-    serving::{Client, SECRET, Serving, get, get_all, options, session, store},
+    serving::{SECRET, Serving, get, get_all, options, session, store},
 };
 
 fn on(condition: Condition) -> Option<v1::Precondition> {
@@ -175,8 +175,7 @@ async fn migrating() {
         _ = prepared.await;
     })
     .await;
-    let mut client = Client::new(serving.channel().await);
-    for (_, answer) in every_call(&mut client).await {
+    for (_, answer) in every_call(serving.channel().await).await {
         refused(answer, Code::Unavailable, "MIGRATING");
     }
     done.send(()).unwrap();

@@ -24,6 +24,8 @@ pub fn size_of(headers: &HeaderMap) -> usize {
 pub struct Refusal {
     pub code: Code,
     pub reason: String,
+    /// Why the user has to log in again.
+    pub cause: Option<String>,
     /// The fields that the `BadRequest` names.
     pub fields: Vec<String>,
     pub retry_after: Option<Duration>,
@@ -65,6 +67,7 @@ pub fn refusal<T: Debug>(answer: Result<Response<T>, Status>) -> Refusal {
     Refusal {
         code: status.code(),
         reason: info.reason.clone(),
+        cause: info.metadata.get("cause").cloned(),
         fields: violations
             .into_iter()
             .flatten()
@@ -82,7 +85,7 @@ pub fn refused<T: Debug>(answer: Result<Response<T>, Status>, code: Code, reason
     assert_eq!((found.code, found.reason.as_str()), (code, reason));
     let worth_repeating = matches!(
         reason,
-        "STORE_UNAVAILABLE" | "MIGRATING" | "NOT_DURABLE" | "OVERLOADED"
+        "STORE_UNAVAILABLE" | "MIGRATING" | "NOT_DURABLE" | "OVERLOADED" | "PROVIDER_UNAVAILABLE"
     );
     assert_eq!(
         found.retry_after.is_some(),

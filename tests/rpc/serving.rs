@@ -5,9 +5,13 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
     config::ServerOptions,
-    proto::v1::{self, token_broker_client::TokenBrokerClient},
+    proto::v1::{
+        self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
+    },
+    refresh::provider::ProviderOptions,
     server::Server,
     store::{FullStore, MemoryStore},
+    tokens::Rules,
     types::Tenant,
 };
 use tokio::{net::TcpListener, sync::oneshot};
@@ -57,6 +61,18 @@ impl Serving {
         Self::start(tenant.name().clone(), store, options, async {}).await
     }
 
+    /// Starts a broker that keeps rows in memory, and refreshes them at these providers.
+    pub async fn refreshing(
+        providers: impl IntoIterator<Item = ProviderOptions>,
+        options: ServerOptions,
+    ) -> Self {
+        let rules = Rules {
+            providers: testkit::provider::providers(providers),
+            ..rules("default:default".parse().unwrap())
+        };
+        Self::start_with(rules, MemoryStore::new(), options, async {}).await
+    }
+
     /// A broker that admits calls once `prepare` is done.
     pub async fn start<S: FullStore>(
         tenant: Tenant,
@@ -64,10 +80,19 @@ impl Serving {
         options: ServerOptions,
         prepare: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
+        Self::start_with(rules(tenant), store, options, prepare).await
+    }
+
+    async fn start_with<S: FullStore>(
+        rules: Rules,
+        store: S,
+        options: ServerOptions,
+        prepare: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = Server::new(store, rules(tenant), options);
+        let server = Server::new(store, rules, options);
         tokio::spawn(async move {
             let prepare = async {
                 prepare.await;
@@ -112,6 +137,11 @@ impl Serving {
         .await;
         client = client.max_decoding_message_size(4 * 1024 * 1024);
         client
+    }
+
+    /// Returns a client of `AccessTokens`.
+    pub async fn access_tokens(&self) -> AccessTokensClient<Channel> {
+        AccessTokensClient::new(self.channel().await)
     }
 }
 

@@ -20,7 +20,7 @@ use tonic_reflection::pb::v1::{
 use tonic_types::StatusExt;
 
 use crate::{
-    every_rpc::REQUIRED,
+    every_rpc::RPCS,
     refusal::{LARGEST_ERROR, size_of},
     serving::{Serving, get, store},
 };
@@ -144,10 +144,10 @@ async fn an_error_stays_small_whatever_the_request_holds() {
         let long = text.repeat(3_000);
         // tonic repeats the name of an encoding that it doesn't know, and the symbol that it doesn't find.
         let encoding = [("grpc-encoding", long.as_str())];
-        for (rpc, _) in REQUIRED {
-            let path = format!("/tokenbroker.v1.TokenBroker/{rpc}");
-            let what = format!("{rpc} encoded as {text}");
-            readable(&what, &answer(&mut channel, &path, b"", &encoding).await);
+        for rpc in RPCS {
+            let what = format!("{} encoded as {text}", rpc.name);
+            let answered = answer(&mut channel, &rpc.path(), b"", &encoding).await;
+            readable(&what, &answered);
         }
         for version in ["v1", "v1alpha"] {
             let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");

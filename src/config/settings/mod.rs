@@ -11,6 +11,7 @@
 mod declare;
 mod migration;
 mod process;
+mod provider;
 mod reader;
 mod redis;
 mod server;
@@ -26,6 +27,7 @@ pub use self::{
     storage::Backend,
 };
 pub(super) use self::{
+    provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
     server::ListenSettings,
@@ -58,6 +60,17 @@ pub(super) fn all() -> &'static [Setting] {
         let nothing = Settings::default();
         let mut reader = Reader::new(&nothing);
         Subjects::read(&mut reader);
+        reader.declared
+    });
+    &ALL
+}
+
+/// Returns the settings of a provider: the keys of its table in the file.
+pub(super) fn of_a_provider() -> &'static [Setting] {
+    static ALL: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+        let nothing = Settings::default();
+        let mut reader = Reader::new(&nothing);
+        ProviderSettings::read(&mut reader);
         reader.declared
     });
     &ALL

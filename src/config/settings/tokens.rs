@@ -1,27 +1,20 @@
 //! The settings of tokens: how long they live, and how large they may get.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
-use crate::{
-    config::{
-        syntax::{number, span_from},
-        value::{Form, Value},
-    },
-    types::ProviderName,
-};
+use crate::config::syntax::{boolean, number, span_from};
 
 /// The largest limit that may be set, in bytes. A protobuf message is smaller than 2 GiB.
 pub(super) const LARGEST: usize = 1 << 30;
 
 settings! {
-    /// How long tokens live, and which refresh tokens are never carried over.
+    /// How long tokens live.
     #[derive(Debug)]
     pub(in crate::config) struct TokenSettings in "Tokens" {
         /// How long a refresh token lives if the provider doesn't say; bounds how long rows are kept
         refresh_lifetime: Duration = span_from(Duration::from_secs(1)).default("30days");
-        /// A provider that rotates refresh tokens. Its refresh tokens are never carried over from
-        /// another session; repeatable
-        rotating_provider: HashSet<ProviderName> = providers();
+        /// Redeem refresh tokens of providers that rotate them also in the grace period, while older software may do so, too
+        refresh_in_grace: bool = boolean().default("false");
     }
 }
 
@@ -36,14 +29,4 @@ settings! {
         /// Maximum number of providers of one session
         max_providers: usize = number(1..=1024).default("64");
     }
-}
-
-fn providers() -> Value<HashSet<ProviderName>> {
-    Value::list(
-        Form::List,
-        "PROVIDER",
-        |providers: &mut HashSet<_>, name| {
-            ProviderName::new(name).map(|provider| _ = providers.insert(provider))
-        },
-    )
 }

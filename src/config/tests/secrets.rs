@@ -63,8 +63,8 @@ fn the_list_of_settings_hides_passwords() {
         ),
         ("", "call-timeout = \"10s\"  # default"),
         (
-            "rotating-provider = \"a,b\"",
-            "rotating-provider = [\"a\", \"b\"]  # file",
+            "backend = \"redis\"\nlegacy-provider = \"oidc=b,oauth2=d\"",
+            "legacy-provider = [\"oidc=b\", \"oauth2=d\"]  # file",
         ),
     ] {
         let written = from_toml(line);

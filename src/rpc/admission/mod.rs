@@ -35,6 +35,9 @@ const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
 const PART_OF_CALLS: usize = 8;
 /// ...but this many in any case, as far as that is fair.
 const CALLS_OF_A_CONNECTION: usize = 100;
+/// One call in so many may wait for a provider, of all calls and of those of a connection. Who waits costs next to
+/// nothing, but slow providers must leave places for calls that don't need them.
+const PART_THAT_WAITS: usize = 2;
 /// One connection may have one part in so many of the bytes in flight.
 const PART_OF_BYTES: usize = 4;
 /// How many calls of one connection may be in flight to the services beside the broker's own.
@@ -62,6 +65,7 @@ struct All {
     calls: Arc<Bound>,
     bytes: Arc<Bound>,
     large_reads: LargeReads,
+    waiting: Arc<Bound>,
     migrating: AtomicBool,
 }
 
@@ -72,6 +76,7 @@ pub struct Share {
     calls: Arc<Bound>,
     bytes: Arc<Bound>,
     large_reads: LargeReads,
+    waiting: Arc<Bound>,
     expected: Expected,
     aside: Arc<Bound>,
     leaving: Leaving,
@@ -118,6 +123,7 @@ impl Admission {
             calls: Bound::new(limits.calls),
             bytes: Bound::new(limits.bytes.max(limits.largest)),
             large_reads: LargeReads::of_process(),
+            waiting: waiting(limits.calls),
             migrating: AtomicBool::new(true),
         }))
     }
@@ -153,6 +159,8 @@ impl Admission {
             calls: Bound::new(limits.calls_of_a_connection()),
             bytes: Bound::new(limits.bytes_of_a_connection()),
             large_reads: LargeReads::of_connection(),
+            // A single connection gets no more than half of all calls.
+            waiting: waiting(limits.calls_of_a_connection().min(limits.calls / 2)),
             expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
@@ -225,6 +233,11 @@ fn is_fair(connection: &Bound, process: &Bound, more: usize) -> bool {
     connection.used().saturating_add(more) <= process.free()
 }
 
+/// Returns the places for calls that wait for providers, among so many.
+fn waiting(calls: usize) -> Arc<Bound> {
+    Bound::new((calls / PART_THAT_WAITS).max(1))
+}
+
 fn taken(own: &Arc<Bound>, all: &Arc<Bound>, amount: usize) -> Result<[Taken; 2], Error> {
     let own = own.take(amount).ok_or(Error::Overloaded)?;
     let all = all.take(amount).ok_or(Error::Overloaded)?;
@@ -236,6 +249,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::refresh::waits::Waits as _;
 
     const KIB: usize = 1024;
 
@@ -359,6 +373,45 @@ mod tests {
         call.hold(2 * KIB).unwrap();
         assert_eq!(too_large(call.answered(63 * KIB)), (63, 62));
         call.answered(62 * KIB).unwrap();
+    }
+
+    #[test]
+    fn half_of_the_calls_may_wait_for_providers() {
+        let admission = open(256);
+        let [first, second] = [admission.share(), admission.share()];
+        let admitted = |share: &Arc<Share>, calls| -> Vec<_> {
+            (0..calls).map(|_| share.admit().unwrap()).collect()
+        };
+        // 100 on each connection.
+        let calls = admitted(&first, 100);
+        let waiting = |calls: &[Arc<Permit>]| calls.iter().filter(|c| c.may_wait()).count();
+        assert_eq!(waiting(&calls), 50);
+        // Who waits may wait for more than one provider.
+        assert_eq!(waiting(&calls), 50);
+        calls[0].answered(1).unwrap();
+        assert!(calls[99].may_wait());
+        // 128 in the process.
+        let others = admitted(&second, 50);
+        assert_eq!(waiting(&others), 50);
+        let third = admission.share();
+        let last = admitted(&third, 50);
+        assert_eq!(waiting(&last), 28);
+        drop(calls);
+        assert_eq!(waiting(&last), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_provider_keeps_no_place_among_the_large_reads() {
+        let admission = roomy();
+        let share = large(&admission);
+        let [waiting, reading] = [share.admit().unwrap(), share.admit().unwrap()];
+        waiting.large_read(LargeRead::Session).await.unwrap();
+        assert!(is_overloaded(&reading.large_read(LargeRead::Session).await));
+        assert!(waiting.may_wait());
+        reading.large_read(LargeRead::Session).await.unwrap();
+        // The size of its answer counts all the same.
+        waiting.answered(4 * KIB * KIB).unwrap();
+        assert_eq!(share.expected.size(), expected::Size::Huge);
     }
 
     fn large(admission: &Admission) -> Arc<Share> {

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken, is_fair};
-use crate::error::Error;
+use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken, is_fair, taken};
+use crate::{error::Error, refresh::waits::Waits};
 
 /// A call's place among the calls in flight, and the bytes that it holds.
 ///
@@ -26,6 +26,10 @@ struct Held {
     bytes: [Taken; 2],
     /// Places among the large reads of the connection and of the process.
     reading: Option<[OwnedSemaphorePermit; 2]>,
+    /// Whether it had such places.
+    reads_much: bool,
+    /// Places among the calls of the connection and of the process that wait for providers.
+    waiting: Option<[Taken; 2]>,
     /// When the answer began to leave.
     leaving_since: Option<usize>,
 }
@@ -38,6 +42,8 @@ impl Permit {
             held: Mutex::new(Held {
                 bytes,
                 reading: None,
+                reads_much: false,
+                waiting: None,
                 leaving_since: None,
             }),
         }
@@ -53,7 +59,7 @@ impl Permit {
     }
 
     /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
-    /// its answer is known.
+    /// its answer is known, or until it waits for a provider.
     ///
     /// # Errors
     /// Returns [`Error::Overloaded`] if no place becomes free in time.
@@ -67,7 +73,9 @@ impl Permit {
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {
-                self.held().reading = Some(places);
+                let mut held = self.held();
+                held.reading = Some(places);
+                held.reads_much = true;
                 Ok(())
             }
             // The semaphores are never closed.
@@ -82,7 +90,8 @@ impl Permit {
     /// [`Error::TooLarge`] if they never may: to repeat the call would not help.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
-        if held.reading.take().is_some() {
+        (held.reading, held.waiting) = (None, None);
+        if held.reads_much {
             self.connection.expected.note(answer);
         }
         let before = held.bytes[0].amount();
@@ -98,6 +107,23 @@ impl Permit {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waits for Permit {
+    /// Takes a place among the calls that wait for providers, which the call keeps until it is answered. What it wanted to
+    /// read is read, so that others may.
+    fn may_wait(&self) -> bool {
+        let mut held = self.held();
+        if held.waiting.is_none() {
+            let share = &self.connection;
+            held.waiting = taken(&share.waiting, &share.all.waiting, 1).ok();
+        }
+        let may = held.waiting.is_some();
+        if may {
+            held.reading = None;
+        }
+        may
     }
 }
 

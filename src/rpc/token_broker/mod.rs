@@ -1,5 +1,6 @@
 //! The service `TokenBroker`. Each method parses its request, calls the domain, and makes a response.
 
+mod coordination;
 mod parts;
 mod request;
 mod response;
@@ -8,14 +9,17 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use self::request::{Delete, Get, GetAll, GetLatestForUser, ListUserSessions};
+use self::{
+    coordination::{Begin, Renew},
+    request::{Delete, Get, GetAll, GetLatestForUser, ListUserSessions},
+};
 use super::{
     admission::LargeRead,
     call::{Call, unary},
 };
 use crate::{
     proto::v1::{self, token_broker_server::TokenBroker},
-    store::{Identities, Store},
+    store::{Identities, Records, Store},
     tokens::Tokens,
 };
 
@@ -28,6 +32,9 @@ pub const METHODS: &[&str] = &[
     "DeleteUser",
     "GetLatestForUser",
     "ListUserSessions",
+    "BeginRefresh",
+    "RenewRefresh",
+    "CompleteRefresh",
 ];
 
 /// Serves one tenant's tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
@@ -44,7 +51,7 @@ impl<S: Store> TokenBrokerService<S> {
 }
 
 #[tonic::async_trait]
-impl<S: Store + Identities> TokenBroker for TokenBrokerService<S> {
+impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     async fn store(
         &self,
         request: Request<v1::StoreRequest>,
@@ -142,6 +149,50 @@ impl<S: Store + Identities> TokenBroker for TokenBrokerService<S> {
                 .list_user_sessions(&user, page_size, page_token.as_deref())
                 .await?;
             Ok(response::list_user_sessions(page))
+        };
+        unary(request, handle).await
+    }
+
+    async fn begin_refresh(
+        &self,
+        request: Request<v1::BeginRefreshRequest>,
+    ) -> Result<Response<v1::BeginRefreshResponse>, Status> {
+        let handle = |_: Call, message| async move {
+            let Begin {
+                key,
+                version,
+                attempt,
+            } = coordination::begin(message)?;
+            let begun = self.tokens.begin_refresh(&key, version, attempt).await?;
+            Ok(coordination::begun(begun, key.provider))
+        };
+        unary(request, handle).await
+    }
+
+    async fn renew_refresh(
+        &self,
+        request: Request<v1::RenewRefreshRequest>,
+    ) -> Result<Response<v1::RenewRefreshResponse>, Status> {
+        let handle = |_: Call, message| async move {
+            let Renew {
+                key,
+                token,
+                attempt,
+            } = coordination::renew(message)?;
+            let length = self.tokens.renew_refresh(&key, token, attempt).await?;
+            Ok(coordination::renewed(length))
+        };
+        unary(request, handle).await
+    }
+
+    async fn complete_refresh(
+        &self,
+        request: Request<v1::CompleteRefreshRequest>,
+    ) -> Result<Response<v1::CompleteRefreshResponse>, Status> {
+        let handle = |_: Call, message| async move {
+            let (key, completion) = coordination::complete(message)?;
+            let completed = self.tokens.complete_refresh(&key, completion).await?;
+            Ok(coordination::completed(completed, key.provider))
         };
         unary(request, handle).await
     }

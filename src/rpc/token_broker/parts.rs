@@ -1,38 +1,14 @@
-//! Parses the messages within requests: tokens, binding and precondition.
+//! Parses the messages within requests: tokens and precondition.
 
 use crate::{
     proto::v1::{self, precondition},
     rpc::fields::Fields,
-    tokens::{Binding, Precondition},
+    tokens::Precondition,
     types::{ClientId, Row, Secret, Subject, UserId},
 };
 
 /// The longest `token_type`, in bytes.
 const MAX_TOKEN_TYPE: usize = 64;
-
-/// Parses the binding that a row must have. Without a binding in the request, every row matches.
-pub(super) fn binding(fields: &mut Fields, binding: Option<v1::Binding>) -> Option<Binding> {
-    let Some(v1::Binding {
-        user_id,
-        client_id,
-        upstream_subject,
-    }) = binding
-    else {
-        return Some(Binding::default());
-    };
-    if user_id.is_none() && client_id.is_none() && upstream_subject.is_none() {
-        fields.reject(
-            "binding",
-            "must name a user_id, a client_id or an upstream_subject",
-        );
-    }
-    Some(Binding {
-        user_id: user_id.and_then(|id| fields.note("binding.user_id", UserId::new(id))),
-        client_id: client_id.and_then(|id| fields.note("binding.client_id", ClientId::new(id))),
-        upstream_subject: upstream_subject
-            .and_then(|id| fields.note("binding.upstream_subject", Subject::new(id))),
-    })
-}
 
 /// Parses the tokens of a request into a row.
 pub(super) fn tokens(fields: &mut Fields, tokens: Option<v1::UpstreamTokens>) -> Option<Row> {
@@ -58,6 +34,7 @@ pub(super) fn tokens(fields: &mut Fields, tokens: Option<v1::UpstreamTokens>) ->
         client_id: fields.optional("tokens.client_id", tokens.client_id, ClientId::new),
         updated_at: None,
         reauth: None,
+        origin: None,
     };
     check(fields, &row);
     Some(row)
@@ -70,14 +47,24 @@ fn check(fields: &mut Fields, row: &Row) {
             "must have an access_token, a refresh_token or an id_token",
         );
     }
-    if row.token_type.len() > MAX_TOKEN_TYPE || row.token_type.chars().any(char::is_control) {
+    check_token_type(fields, &row.token_type);
+    check_scopes(fields, &row.scopes);
+}
+
+/// Checks the type of an access token.
+pub(super) fn check_token_type(fields: &mut Fields, token_type: &str) {
+    if token_type.len() > MAX_TOKEN_TYPE || token_type.chars().any(char::is_control) {
         fields.reject(
             "tokens.token_type",
             "must be at most 64 bytes, without control characters",
         );
     }
+}
+
+/// Checks the scopes of an access token.
+pub(super) fn check_scopes(fields: &mut Fields, scopes: &[String]) {
     let blank = |c: char| c.is_whitespace() || c.is_control();
-    for (at, scope) in row.scopes.iter().enumerate() {
+    for (at, scope) in scopes.iter().enumerate() {
         if scope.is_empty() || scope.contains(blank) {
             let field = format!("tokens.scopes[{at}]");
             fields.reject(&field, "must be one scope: not empty, without white space");

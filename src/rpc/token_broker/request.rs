@@ -59,14 +59,14 @@ pub(super) fn store(message: v1::StoreRequest) -> Result<StoreTokens, Error> {
 pub(super) fn get(message: v1::GetRequest) -> Result<Get, Error> {
     let mut fields = Fields::default();
     let key = fields.key(message.session_id, message.provider);
-    let binding = parts::binding(&mut fields, message.binding);
+    let binding = fields.binding(message.binding);
     fields.finish(key.zip(binding).map(|(key, binding)| Get { key, binding }))
 }
 
 pub(super) fn get_all(message: v1::GetAllRequest) -> Result<GetAll, Error> {
     let mut fields = Fields::default();
     let session = fields.session(message.session_id);
-    let binding = parts::binding(&mut fields, message.binding);
+    let binding = fields.binding(message.binding);
     let parsed = session.zip(binding);
     fields.finish(parsed.map(|(session, binding)| GetAll { session, binding }))
 }

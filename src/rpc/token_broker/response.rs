@@ -1,11 +1,10 @@
 //! Makes responses, with one function per RPC. Tokens are moved, not copied.
 
-use prost_types::Timestamp;
-
 use crate::{
     proto::v1,
+    rpc::values::{reauth_reason, text, timestamp, token_type},
     tokens::{DeletedUser, Page, SessionTokens, UserSession},
-    types::{ProviderName, ReauthReason, Row, Secret, StoredRow, UnixTime, Version},
+    types::{ProviderName, Row, StoredRow, UnixTime, Version},
 };
 
 pub(super) fn store(written: Version) -> v1::StoreResponse {
@@ -61,7 +60,7 @@ pub(super) fn list_user_sessions(page: Page) -> v1::ListUserSessionsResponse {
 }
 
 /// Returns a row as callers see it at `now`.
-fn entry(stored: StoredRow, provider: ProviderName, now: UnixTime) -> v1::TokenEntry {
+pub(super) fn entry(stored: StoredRow, provider: ProviderName, now: UnixTime) -> v1::TokenEntry {
     let StoredRow { row, version } = stored;
     v1::TokenEntry {
         version: version.number(),
@@ -73,16 +72,11 @@ fn entry(stored: StoredRow, provider: ProviderName, now: UnixTime) -> v1::TokenE
 }
 
 fn tokens(row: Row, provider: ProviderName) -> v1::UpstreamTokens {
-    let text = |secret: Option<Secret>| secret.map(Secret::into_exposed).unwrap_or_default();
     v1::UpstreamTokens {
         access_token: text(row.access_token),
         refresh_token: text(row.refresh_token),
         id_token: text(row.id_token),
-        token_type: if row.token_type.is_empty() {
-            "Bearer".to_owned()
-        } else {
-            row.token_type
-        },
+        token_type: token_type(row.token_type),
         scopes: row.scopes,
         expires_at: timestamp(row.expires_at),
         session_expires_at: timestamp(row.session_expires_at),
@@ -95,14 +89,6 @@ fn tokens(row: Row, provider: ProviderName) -> v1::UpstreamTokens {
     }
 }
 
-fn reauth_reason(reason: Option<ReauthReason>) -> v1::ReauthReason {
-    match reason {
-        None => v1::ReauthReason::Unspecified,
-        Some(ReauthReason::Refused) => v1::ReauthReason::Refused,
-        Some(ReauthReason::InDoubt) => v1::ReauthReason::InDoubt,
-    }
-}
-
 /// Returns a row of a user without its tokens.
 fn user_session(session: UserSession) -> v1::UserSession {
     v1::UserSession {
@@ -112,11 +98,4 @@ fn user_session(session: UserSession) -> v1::UserSession {
         expires_at: timestamp(session.expires_at),
         updated_at: timestamp(session.updated_at),
     }
-}
-
-fn timestamp(time: Option<UnixTime>) -> Option<Timestamp> {
-    time.map(|time| Timestamp {
-        seconds: time.seconds(),
-        nanos: 0,
-    })
 }

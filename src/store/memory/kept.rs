@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use crate::types::{
-    ClientId, ProviderName, ReauthReason, Row, RowKey, Secret, SessionId, StoredRow, Subject,
-    UnixTime, UserId, Version,
+    ClientId, Origin, ProviderName, ReauthReason, Row, RowKey, Secret, SessionId, StoredRow,
+    Subject, UnixTime, UserId, Version,
 };
 
 /// A row, its key and its version. Its texts are wiped when it is dropped.
@@ -38,15 +38,18 @@ enum Text {
     Type,
     Subject,
     Client,
+    OriginServer,
+    OriginClient,
 }
 
 impl Text {
-    const COUNT: usize = 9;
+    const COUNT: usize = 11;
 }
 
 impl Kept {
     /// Copies a row. It counts as gone from `expires` on.
     pub(super) fn new(key: &RowKey, row: &Row, version: Version, expires: Option<Instant>) -> Self {
+        let origin = row.origin.as_ref();
         // In the order of `Text`.
         let singles: [&str; Text::COUNT] = [
             key.session.as_str(),
@@ -58,6 +61,8 @@ impl Kept {
             &row.token_type,
             row.upstream_subject.as_ref().map_or("", Subject::as_str),
             row.client_id.as_ref().map_or("", ClientId::as_str),
+            origin.map_or("", |origin| &origin.server),
+            origin.map_or("", |origin| &origin.client_id),
         ];
         let scopes = row.scopes.iter().map(String::as_str);
         let size = singles
@@ -113,6 +118,7 @@ impl Kept {
             client_id: ClientId::from_stored(owned(Text::Client)),
             updated_at,
             reauth: self.reauth,
+            origin: Origin::from_stored(owned(Text::OriginServer), owned(Text::OriginClient)),
         };
         StoredRow {
             row,
@@ -225,6 +231,7 @@ mod tests {
             client_id: ClientId::new("client").ok(),
             updated_at: time(4),
             reauth: Some(ReauthReason::InDoubt),
+            origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
         }
     }
 

@@ -1,10 +1,12 @@
 //! The backend that needs no other software. It keeps everything in this process and loses it when the
 //! process ends.
 //!
-//! `kept.rs` has a row as it lies in memory, `sessions.rs` the rows by session, `state.rs` all rows and their indexes.
+//! `kept.rs` has a row as it lies in memory, `sessions.rs` the rows by session, `records.rs` what is known of
+//! their refresh tokens, `state.rs` all of that and the indexes.
 //! This file has the lock, and how long it is held.
 
 mod kept;
+mod records;
 mod sessions;
 mod state;
 
@@ -24,11 +26,12 @@ use tokio::{
 
 use self::{
     kept::Kept,
+    records::Clock,
     state::{Removed, State},
 };
 use super::{
     Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities, Position,
-    Put, PutOutcome, Store, UserRowKeys,
+    Put, PutOutcome, Store, UserRowKeys, ends::Ends,
 };
 use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
 
@@ -37,7 +40,7 @@ const AT_ONCE: usize = 64;
 /// How many expired rows a call takes out before its own work.
 const BY_THE_WAY: usize = 8;
 
-/// A store that keeps rows in memory.
+/// A store that keeps rows and records in memory.
 ///
 /// Each call is one atomic step, because it holds one lock for a few map operations and never across an
 /// await. Rows are copied before and after it, and wiped after it. Only [`Store::delete_user_rows`] takes several
@@ -50,6 +53,8 @@ struct Shared {
     state: Mutex<State>,
     /// Whether a task takes out expired rows.
     sweeping: AtomicBool,
+    clock: Clock,
+    ends: Ends,
 }
 
 impl MemoryStore {
@@ -155,7 +160,7 @@ impl Store for MemoryStore {
             if version.is_some_and(|version| version != kept.version()) {
                 return (DeleteOutcome::VersionMismatch, None);
             }
-            state.take(&kept);
+            state.remove(&kept, now);
             (DeleteOutcome::Deleted, Some(kept))
         });
         Ok(outcome)
@@ -163,7 +168,7 @@ impl Store for MemoryStore {
 
     async fn delete_session(&self, session: &SessionId) -> Result<u64, Error> {
         let (count, _removed) = self.step(|state, now| {
-            let removed = state.take_session(session);
+            let removed = state.remove_session(session, now);
             (count(&removed, now), removed)
         });
         Ok(count)
@@ -175,7 +180,7 @@ impl Store for MemoryStore {
         let last = self.step(|state, _| state.last_number());
         loop {
             let (count, removed) = self.step(|state, now| {
-                let removed = state.take_user_rows(user, last, AT_ONCE);
+                let removed = state.remove_user_rows(user, last, AT_ONCE, now);
                 (count(&removed, now), removed)
             });
             deleted.count += count;

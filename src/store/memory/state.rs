@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use super::{
     kept::Kept,
+    records::KeptRecords,
     sessions::{Entry, Place, Sessions},
 };
 use crate::{
-    store::{Condition, Position, Put, PutOutcome},
-    types::{RowKey, SessionId, UserId},
+    store::{Condition, Position, Put, PutOutcome, RowChange},
+    types::{Row, RowKey, SessionId, TokenHash, UserId},
 };
 
 /// Rows that were taken out. They are dropped, and so wiped, when the lock is released.
@@ -29,6 +30,7 @@ pub(super) struct State {
     users: BTreeMap<(u64, u64), Arc<Kept>>,
     /// The rows that expire, by when they do and their numbers.
     expirations: BTreeMap<(Instant, u64), Arc<Kept>>,
+    pub(super) records: KeptRecords,
     /// The last number that was given to a row.
     last_number: u64,
     /// Tells the positions of this store from those of another one. It is drawn with the first row.
@@ -36,7 +38,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Takes out at most `at_most` rows that have expired. Returns them, and whether others are left.
+    /// Takes out at most `at_most` rows and records that have expired. Returns the rows, and whether others are left.
     pub(super) fn take_expired(&mut self, now: Instant, at_most: usize) -> (Removed, bool) {
         let mut removed = Removed::new();
         while let Some((&(at, _), kept)) = self.expirations.first_key_value()
@@ -49,7 +51,8 @@ impl State {
             self.take(&kept);
             removed.push(kept);
         }
-        (removed, false)
+        let more = self.records.drop_expired(now, at_most - removed.len());
+        (removed, more)
     }
 
     /// Returns a row, unless it has expired.
@@ -129,29 +132,46 @@ impl State {
         self.last_number
     }
 
-    /// Takes out at most `at_most` rows of a user whose numbers are `last` or less.
-    pub(super) fn take_user_rows(&mut self, user: &UserId, last: u64, at_most: usize) -> Removed {
+    /// Removes at most `at_most` rows of a user whose numbers are `last` or less. Some may have expired.
+    pub(super) fn remove_user_rows(
+        &mut self,
+        user: &UserId,
+        last: u64,
+        at_most: usize,
+        now: Instant,
+    ) -> Removed {
         let rows = self.rows_of(user, 0, last).take(at_most);
         let rows: Removed = rows.map(|(_, kept)| Arc::clone(kept)).collect();
         for kept in &rows {
-            self.take(kept);
+            self.remove(kept, now);
         }
         rows
     }
 
-    /// Takes out all rows of a session. Some may have expired.
-    pub(super) fn take_session(&mut self, session: &SessionId) -> Removed {
+    /// Removes all rows of a session. Some may have expired.
+    pub(super) fn remove_session(&mut self, session: &SessionId, now: Instant) -> Removed {
         let id = session.as_str();
         let rows = self.sessions.rows(self.hasher.hash_one(id), id);
         let rows: Removed = rows.iter().map(|row| Arc::clone(&row.kept)).collect();
         for kept in &rows {
-            self.take(kept);
+            self.remove(kept, now);
         }
         rows
     }
 
+    /// Removes a row. The end of its record begins now, unless it has begun because the row had expired.
+    pub(super) fn remove(&mut self, kept: &Kept, now: Instant) {
+        self.take(kept);
+        if kept.is_live(now)
+            && !self.records.is_empty()
+            && let Some(key) = kept.key()
+        {
+            self.records.outlive(&key, Some(now));
+        }
+    }
+
     /// Takes a row out of everything that leads to it. Returns its number.
-    pub(super) fn take(&mut self, kept: &Kept) -> Option<u64> {
+    fn take(&mut self, kept: &Kept) -> Option<u64> {
         let place = self.place(kept.session(), kept.provider());
         let number = self.sessions.remove(place)?.number;
         if !kept.user().is_empty() {
@@ -176,14 +196,40 @@ impl State {
         if let Some(outcome) = self.refusal(put, live, now) {
             return (outcome, None);
         }
-        let number = replaced.as_ref().and_then(|replaced| {
+        self.records.outlive(put.key, kept.expires());
+        self.replace(replaced.as_deref(), kept, now);
+        (PutOutcome::Written, replaced)
+    }
+
+    /// Writes a row that is there, with another content. Its user stays. Returns the row as it was.
+    pub(super) fn rewrite(
+        &mut self,
+        key: &RowKey,
+        change: RowChange<'_>,
+        now: Instant,
+    ) -> Option<Arc<Kept>> {
+        let replaced = Arc::clone(self.row(key, now)?);
+        let expires = match change.keep_for {
+            None => replaced.expires(),
+            Some(span) => span.and_then(|span| now.checked_add(span)),
+        };
+        let row = Row {
+            user_id: UserId::from_stored(replaced.user().to_owned()),
+            ..change.stored.row.clone()
+        };
+        let kept = Kept::new(key, &row, change.stored.version, expires);
+        self.replace(Some(&replaced), Arc::new(kept), now);
+        Some(replaced)
+    }
+
+    fn replace(&mut self, replaced: Option<&Kept>, kept: Arc<Kept>, now: Instant) {
+        let number = replaced.and_then(|replaced| {
             let number = self.take(replaced)?;
             let keeps_it = replaced.is_live(now) && replaced.user() == kept.user();
             keeps_it.then_some(number)
         });
         let number = number.unwrap_or_else(|| self.next_number());
         self.insert(number, kept);
-        (PutOutcome::Written, replaced)
     }
 
     /// Returns the outcome if nothing is to be written.
@@ -205,7 +251,12 @@ impl State {
             return Some(PutOutcome::SourceChanged);
         }
         let is_full = || self.session(&put.key.session, now).count() >= put.max_providers;
-        (version.is_none() && is_full()).then_some(PutOutcome::TooManyProviders)
+        if version.is_none() && is_full() {
+            return Some(PutOutcome::TooManyProviders);
+        }
+        let record = self.records.get(put.key, now)?;
+        let token = TokenHash::of(put.row.refresh_token.as_ref()?);
+        record.is_redeemed(token).then_some(PutOutcome::Redeemed)
     }
 
     fn next_number(&mut self) -> u64 {

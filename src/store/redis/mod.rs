@@ -8,7 +8,9 @@
 //! - [`maintenance`] goes through all keys. [`migration`](maintenance::migration) brings in older data, and
 //!   [`check`](maintenance::check) verifies what is there.
 
+mod announcements;
 mod eviction;
+mod hazards;
 mod identities;
 mod index_position;
 pub mod keyspace;
@@ -18,6 +20,8 @@ mod options;
 mod probe;
 mod process;
 mod readiness;
+mod record;
+mod records;
 pub mod row;
 mod rows;
 mod scripts;

@@ -13,6 +13,7 @@ use redis::Value;
 
 use super::{
     RedisOptions,
+    announcements::Announcements,
     keyspace::Keyspace,
     link::{Link, reply},
     readiness,
@@ -33,6 +34,7 @@ struct Inner {
     link: Link,
     scripts: Scripts,
     options: RedisOptions,
+    announcements: Announcements,
     /// The slots of all tenants. Each comes with the name of a key in it that never holds anything.
     slots: Mutex<BTreeMap<u16, String>>,
 }
@@ -55,6 +57,7 @@ impl Redis {
             link: Link::new(&options),
             scripts: Scripts::new(),
             options,
+            announcements: Announcements::default(),
             slots: Mutex::default(),
         }))
     }
@@ -80,6 +83,11 @@ impl Redis {
 
     pub(super) fn scripts(&self) -> &Scripts {
         &self.0.scripts
+    }
+
+    /// Returns what tells of attempts that end.
+    pub(super) fn announcements(&self) -> &Announcements {
+        &self.0.announcements
     }
 
     pub(super) fn options(&self) -> &RedisOptions {

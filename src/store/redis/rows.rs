@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{RedisStore, link::reply, row};
+use super::{RedisStore, link::reply, record, row};
 use crate::{
     error::Unreadable,
     store::{
         Condition, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Store,
         UserRowKeys,
     },
-    types::{ProviderName, RowKey, SecretBytes, SessionId, UserId, Version},
+    types::{ProviderName, RowKey, SecretBytes, SessionId, TokenHash, UserId, Version},
 };
 
 impl Store for RedisStore {
@@ -20,7 +20,9 @@ impl Store for RedisStore {
             .map_err(|_| Error::unavailable("the row can't be written as JSON"))?;
         let row = self.keys.row(put.key);
         let session_index = self.keys.session_index(&put.key.session);
-        let grace = self.keys.grace();
+        let (grace, record) = (self.keys.grace(), self.keys.record(put.key));
+        let token = put.row.refresh_token.as_ref();
+        let token = token.map(|token| record::field(TokenHash::of(token)));
         let user_index = put
             .row
             .user_id
@@ -30,7 +32,7 @@ impl Store for RedisStore {
             .source
             .map(|(key, version)| (self.keys.row(key), decimal(version)));
 
-        let mut keys = vec![row.as_str(), session_index.as_str(), grace.as_str()];
+        let mut keys = vec![row.as_str(), &session_index, &grace, &record];
         keys.extend(user_index.as_deref());
         keys.extend(source.as_ref().map(|(key, _)| key.as_str()));
         let condition = match put.condition {
@@ -59,6 +61,7 @@ impl Store for RedisStore {
                         .as_bytes(),
                     decimal(put.version).as_bytes(),
                     self.durable_flag(),
+                    token.unwrap_or_default().as_bytes(),
                 ],
             )
             .await?;
@@ -68,6 +71,7 @@ impl Store for RedisStore {
             "mismatch" => Ok(PutOutcome::VersionMismatch),
             "source" => Ok(PutOutcome::SourceChanged),
             "full" => Ok(PutOutcome::TooManyProviders),
+            "redeemed" => Ok(PutOutcome::Redeemed),
             _ => Err(reply::odd_outcome()),
         }
     }
@@ -154,7 +158,7 @@ fn decimal(version: Version) -> String {
 }
 
 /// Returns a span as scripts take it, in milliseconds. 0 means for ever, and a real span is at least 1.
-fn millis(span: Option<Duration>) -> u64 {
+pub(super) fn millis(span: Option<Duration>) -> u64 {
     span.map_or(0, |span| {
         u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
     })

@@ -36,6 +36,10 @@ macro_rules! scripts {
 scripts! {
     /// Writes a row.
     put: "put.lua",
+    /// Reads a row and its record.
+    look_at_record: "look_at_record.lua",
+    /// Writes a record, and its row.
+    change_record: "change_record.lua",
     /// Deletes a row.
     delete: "delete.lua",
     /// Reads a session.

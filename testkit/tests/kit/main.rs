@@ -11,10 +11,12 @@
 mod audit;
 mod cluster;
 mod linearizability;
+mod oidc_provider;
 mod resp_proxy;
 mod sentinel;
 mod slots;
 mod snapshot;
+mod token_endpoint;
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 

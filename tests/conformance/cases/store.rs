@@ -24,6 +24,7 @@ pub async fn store_keeps_every_field<B: Backend>(backend: B) {
         client_id: ClientId::new("https://client.example/").ok(),
         updated_at: None,
         reauth: None,
+        origin: None,
     };
     for (number, row) in [
         full,

@@ -61,6 +61,22 @@ pub enum Flaw {
     /// A refused write has already removed the row from its user's index.
     ChangesBeforeRefusing,
 
+    // Records.
+    /// A change doesn't look whether the row has changed.
+    ChangesAnyRow,
+    /// A change doesn't look whether the record has changed.
+    ChangesAnyRecord,
+    /// A change looks first and writes later.
+    ChangesInTwoSteps,
+    /// A record goes with its row.
+    ForgetsTheRecord,
+    /// A refresh token that was redeemed is stored again.
+    StoresRedeemedTokens,
+    /// What a change writes of the row is lost.
+    ChangesOnlyTheRecord,
+    /// Only the broker itself learns of attempts that end.
+    KeepsEndsToItself,
+
     // What is written and read.
     /// A field that the new row doesn't have keeps its old value.
     MergesRows,

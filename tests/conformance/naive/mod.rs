@@ -2,6 +2,7 @@
 //! of them. It shows that the suite detects broken stores, and how much work a new backend is.
 
 mod flaw;
+mod records;
 mod state;
 mod store;
 
@@ -15,7 +16,7 @@ use token_broker::{
     types::{RowKey, Tenant, UserId},
 };
 use tokio::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, Notify},
     task::{block_in_place, yield_now},
 };
 
@@ -26,6 +27,8 @@ use crate::backend::Backend;
 pub struct NaiveBackend {
     flaw: Flaw,
     state: Arc<Mutex<State>>,
+    /// Raised with each attempt that ends.
+    ended: Arc<Notify>,
 }
 
 impl NaiveBackend {
@@ -34,6 +37,7 @@ impl NaiveBackend {
         Self {
             flaw,
             state: Arc::default(),
+            ended: Arc::default(),
         }
     }
 

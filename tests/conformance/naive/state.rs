@@ -6,8 +6,8 @@ use std::{
 };
 
 use token_broker::{
-    store::{Condition, Decoded, Put, PutOutcome},
-    types::{RowKey, SessionId, StoredRow, UserId, Version},
+    store::{Condition, Decoded, Put, PutOutcome, RECORD_OUTLIVES_ROW},
+    types::{Record, RowKey, SessionId, StoredRow, TokenHash, UserId, Version},
 };
 
 use super::Flaw;
@@ -17,6 +17,26 @@ pub struct State {
     pub rows: BTreeMap<String, Kept>,
     pub sessions: BTreeMap<SessionId, Index>,
     pub users: BTreeMap<UserId, Index>,
+    pub records: BTreeMap<String, KeptRecord>,
+}
+
+#[derive(Clone, PartialEq)]
+pub struct KeptRecord {
+    pub record: Record,
+    /// The number of the last change.
+    pub number: u64,
+    /// Since when it is known that there is no row.
+    without_row: Option<Instant>,
+}
+
+impl KeptRecord {
+    pub fn new(record: Record, number: u64) -> Self {
+        Self {
+            record,
+            number,
+            without_row: None,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq)]
@@ -69,6 +89,15 @@ impl State {
         let rows = std::mem::take(&mut self.rows).into_iter();
         let (dead, alive): (BTreeMap<_, _>, _) = rows.partition(|(_, kept)| over(kept.dies, now));
         self.rows = alive;
+        let rows = &self.rows;
+        self.records.retain(|name, kept| {
+            if rows.contains_key(name) {
+                kept.without_row = None;
+                return true;
+            }
+            let since = *kept.without_row.get_or_insert(now);
+            flaw != Flaw::ForgetsTheRecord && since + RECORD_OUTLIVES_ROW > now
+        });
         self.sessions.retain(|_, index| !over(index.dies, now));
         self.users.retain(|_, index| !over(index.dies, now));
         if flaw != Flaw::NeverPrunes {
@@ -96,7 +125,13 @@ impl State {
         }
         let index = self.sessions.get(&put.key.session);
         let rows = index.map_or(0, |index| index.members.len());
-        (old.is_none() && rows >= put.max_providers).then_some(PutOutcome::TooManyProviders)
+        if old.is_none() && rows >= put.max_providers {
+            return Some(PutOutcome::TooManyProviders);
+        }
+        let known = self.records.get(&flaw.row_key(put.key))?;
+        let token = TokenHash::of(put.row.refresh_token.as_ref()?);
+        let is_redeemed = known.record.is_redeemed(token) && flaw != Flaw::StoresRedeemedTokens;
+        is_redeemed.then_some(PutOutcome::Redeemed)
     }
 
     /// Writes the row, but not its indexes.

@@ -22,7 +22,7 @@ use super::{
 
 /// One broker's handle to the data.
 pub struct NaiveStore {
-    data: NaiveBackend,
+    pub(super) data: NaiveBackend,
     /// Only a flaw uses it.
     cache: sync::Mutex<HashMap<RowKey, Option<Decoded>>>,
 }
@@ -35,11 +35,11 @@ impl NaiveStore {
         }
     }
 
-    fn flaw(&self) -> Flaw {
+    pub(super) fn flaw(&self) -> Flaw {
         self.data.flaw
     }
 
-    fn read(&self, state: &mut State, key: &RowKey) -> Option<Decoded> {
+    pub(super) fn read(&self, state: &mut State, key: &RowKey) -> Option<Decoded> {
         let name = self.flaw().row_key(key);
         let decoded = state.rows.get(&name)?.decoded.clone();
         let expired = |decoded: &Decoded| {

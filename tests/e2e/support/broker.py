@@ -12,6 +12,7 @@ from support.paths import broker_binary, program
 from support.processes import clean_environment, kill, spawn
 
 TOKEN_BROKER = "tokenbroker.v1.TokenBroker"
+ACCESS_TOKENS = "tokenbroker.v1.AccessTokens"
 PROBE_EXIT_CODES = {0: "SERVING", 2: "UNREACHABLE", 3: "RPC_FAILED", 4: "NOT_SERVING"}
 
 

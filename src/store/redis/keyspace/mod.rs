@@ -78,6 +78,25 @@ impl Keyspace {
         [&self.prefix, "upstream:", &session, ":", &provider].concat()
     }
 
+    /// Returns the key of a row's record.
+    #[must_use]
+    pub fn record(&self, key: &RowKey) -> String {
+        let (session, provider) = (encode_session(&key.session), encode(key.provider.as_str()));
+        [&self.prefix, RECORDS, "refresh:", &session, ":", &provider].concat()
+    }
+
+    /// Returns the pattern with which SCAN finds the records of all rows.
+    #[must_use]
+    pub fn record_pattern(&self) -> String {
+        [&self.prefix, RECORDS, "refresh:*"].concat()
+    }
+
+    /// Returns the channel on which the ends of attempts are announced.
+    #[must_use]
+    pub fn ends(&self) -> String {
+        format!("{}{RECORDS}ended", self.prefix)
+    }
+
     /// Returns the key of a session's index: a set that holds the keys of the session's rows.
     #[must_use]
     pub fn session_index(&self, session: &SessionId) -> String {
@@ -213,6 +232,17 @@ mod tests {
             keys.provider_identities("oidc"),
             "thv:auth:{ns:name}:provider:4:oidc:"
         );
+    }
+
+    #[test]
+    fn a_record_is_spelled_as_its_row() {
+        let odd = key("a:b", "p q");
+        let (row, record) = (keyspace().row(&odd), keyspace().record(&odd));
+        assert_eq!(record, "thv:auth:{ns:name}:broker:refresh:a%3Ab:p%20q");
+        assert_eq!(row.replace("upstream:", "broker:refresh:"), record);
+        assert!(record.starts_with(&keyspace().records()));
+        assert_eq!(keyspace().parse_record(&record), Some(odd));
+        assert_eq!(keyspace().parse_record(&row), None);
     }
 
     #[test]

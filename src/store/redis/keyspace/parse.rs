@@ -26,6 +26,15 @@ impl Keyspace {
         (self.row(&parsed) == key).then_some(parsed)
     }
 
+    /// Returns the row whose record is at `key`. Returns `None` for any other key.
+    #[must_use]
+    pub fn parse_record(&self, key: &str) -> Option<RowKey> {
+        let rest = key.strip_prefix(&self.prefix)?;
+        let rest = rest.strip_prefix(RECORDS)?.strip_prefix("refresh:")?;
+        let row = [&self.prefix, "upstream:", rest].concat();
+        self.parse_row(&row)
+    }
+
     /// Returns the provider of the row whose key is `key`, as [`Keyspace::parse_row`] would. `session_rows`
     /// is the session's [`Keyspace::session_rows`]. If `key` begins with it and the provider needs no
     /// decoding, this is faster than parsing the whole key.

@@ -19,7 +19,7 @@ pub mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, PushInfo, RedisError, Value};
 use tokio::time::Instant;
 
 pub use self::request::Effect;
@@ -27,8 +27,8 @@ use self::{
     connections::Sizes,
     exclusive::Replicas,
     request::Request,
-    topology::{Server, ServerSet, Topology},
-    wire::{ConnectError, Connection, Connector, ErrorClass, Peer, code},
+    topology::{Primary, Server, ServerSet, Topology},
+    wire::{ConnectError, Connection, Connector, ErrorClass, Opened, Peer, code},
 };
 use super::{
     Durability, RedisOptions, Spelling,
@@ -162,6 +162,24 @@ impl Link {
         let servers = self.topology().servers();
         let (connection, facts) = servers.connect(&primary, self.shared.sizes.timeout).await?;
         Ok((connection, facts, primary.address.clone()))
+    }
+
+    /// Connects once more to the primary, to hear what it announces. Returns the connection and the primary. `on_push`
+    /// gets what the server sends without being asked, and is called when the connection ends.
+    ///
+    /// # Errors
+    /// Returns a [`ConnectError`].
+    pub async fn listen(
+        &self,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<(Opened, Arc<Primary>), ConnectError> {
+        let primary = self.topology().primary(self.slot).await?;
+        let servers = self.topology().servers();
+        let mut opened = servers.listen(&primary.address, on_push).await?;
+        opened
+            .handle
+            .set_response_timeout(self.shared.sizes.timeout);
+        Ok((opened, primary))
     }
 
     /// Returns the servers that hold the tenant's keys.

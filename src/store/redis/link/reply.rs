@@ -76,6 +76,7 @@ pub fn info(value: Value) -> HashMap<String, String> {
         .collect()
 }
 
-fn unexpected() -> Error {
+/// Returns the error for an answer that no server gives.
+pub fn unexpected() -> Error {
     Error::unavailable("Redis answered something unexpected")
 }

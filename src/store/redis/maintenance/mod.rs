@@ -9,6 +9,7 @@
 //! - [`progress`] tells a person how far the work is.
 //! - [`tenants`] names those that hold data, for an operator who named one that holds none.
 //! - `lease` lets one broker work while the others wait.
+//! - [`records`] goes through the records of refresh tokens.
 //! - `grace` is the grace period, in which other software may still write to the tenant.
 
 pub mod check;
@@ -16,6 +17,7 @@ mod grace;
 mod lease;
 pub mod migration;
 pub mod progress;
+pub mod records;
 mod repeated;
 mod rounds;
 mod scan;

@@ -22,8 +22,8 @@ mod tests {
     use crate::{
         store::Decoded,
         types::{
-            ClientId, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime,
-            UserId, Version,
+            ClientId, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject,
+            UnixTime, UserId, Version,
         },
     };
 
@@ -72,9 +72,11 @@ mod tests {
             client_id: ClientId::new("c").ok(),
             updated_at: UnixTime::from_seconds(4),
             reauth: Some(ReauthReason::Refused),
+            origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
         };
         let version = Version::random();
         let json = encode(&row, &provider(), version).unwrap();
+        assert!(json.ends_with(br#","origin_server":"https://idp","origin_client":"broker"}"#));
         let back = decode(&json, &provider()).unwrap().unwrap();
         assert_eq!(back, StoredRow { row, version });
     }
@@ -90,6 +92,15 @@ mod tests {
         );
         assert_eq!(decoded(r#"{"version":5.0}"#).unwrap().version.number(), 5);
         assert!(decode(NULL, &provider()).is_none());
+    }
+
+    #[test]
+    fn half_an_origin_is_that_of_no_provider() {
+        let origin = |json: &str| decoded(json).unwrap().row.origin;
+        let half = origin(r#"{"origin_server":"https://idp","origin_client":null}"#).unwrap();
+        assert_eq!((&*half.server, &*half.client_id), ("https://idp", ""));
+        assert!(origin(r#"{"origin_client":"c"}"#).is_some());
+        assert!(origin(r#"{"origin_server":"","origin_client":null}"#).is_none());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) fn read(row: &[u8]) -> Option<Read> {
         scopes: rest.optional(br#","scopes":["#, Rest::texts)?,
         refresh_expires_at: rest.optional(br#","refresh_expires_at":"#, Rest::number)?,
         reauth: rest.optional(br#","reauth":"#, Rest::owned)?,
+        origin_server: rest.optional(br#","origin_server":"#, Rest::owned)?,
+        origin_client: rest.optional(br#","origin_client":"#, Rest::owned)?,
     };
     (rest.0 == b"}").then_some(read)
 }
@@ -102,14 +104,24 @@ mod tests {
 
     use super::{super::encode, super::read::by_serde, *};
     use crate::types::{
-        ClientId, ProviderName, ReauthReason, Row, Subject, UnixTime, UserId, Version,
+        ClientId, Origin, ProviderName, ReauthReason, Row, Subject, UnixTime, UserId, Version,
     };
 
     /// Rows of which most texts are plain.
     fn rows() -> impl Strategy<Value = (Row, Version)> {
         let text = || prop_oneof![4 => "[a-zA-Z0-9 .:/_-]{0,40}", 1 => ".{0,8}"];
         let time = || proptest::option::of(1_i64..300_000_000_000);
-        let texts = [text(), text(), text(), text(), text(), text(), text()];
+        let texts = [
+            text(),
+            text(),
+            text(),
+            text(),
+            text(),
+            text(),
+            text(),
+            text(),
+            text(),
+        ];
         (
             texts,
             [time(), time(), time(), time()],
@@ -118,7 +130,17 @@ mod tests {
             1_u64..1 << 53,
         )
             .prop_map(|(texts, times, scopes, reauth, version)| {
-                let [access, refresh, id, token_type, user, subject, client] = texts;
+                let [
+                    access,
+                    refresh,
+                    id,
+                    token_type,
+                    user,
+                    subject,
+                    client,
+                    server,
+                    at_server,
+                ] = texts;
                 let [
                     expires_at,
                     session_expires_at,
@@ -143,6 +165,7 @@ mod tests {
                         Some(ReauthReason::Refused),
                         Some(ReauthReason::InDoubt),
                     ][usize::from(reauth)],
+                    origin: Origin::from_stored(server, at_server),
                 };
                 (row, Version::from_number(version).unwrap())
             })

@@ -7,8 +7,8 @@ use crate::{
     error::Unreadable,
     store::Decoded,
     types::{
-        ClientId, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime, UserId,
-        Version,
+        ClientId, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime,
+        UserId, Version,
     },
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Read {
     pub(super) scopes: Option<Vec<String>>,
     pub(super) refresh_expires_at: Option<i64>,
     pub(super) reauth: Option<String>,
+    pub(super) origin_server: Option<String>,
+    pub(super) origin_client: Option<String>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -81,6 +83,10 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
         client_id: read.client_id.and_then(ClientId::from_stored),
         updated_at: time(read.updated_at),
         reauth,
+        origin: Origin::from_stored(
+            read.origin_server.unwrap_or_default(),
+            read.origin_client.unwrap_or_default(),
+        ),
     };
     let version = read.version.as_ref().and_then(version);
     Ok(StoredRow {

@@ -5,7 +5,8 @@
 
 use serde::de::IgnoredAny;
 
-use crate::types::SecretBytes;
+use super::write::{FIELDS, encode};
+use crate::types::{ProviderName, SecretBytes, StoredRow};
 
 /// The fields that a rewrite looks at.
 const LOOKED_AT: [&str; 2] = ["provider_id", "user_id"];
@@ -122,6 +123,39 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Returns the row `stored` as JSON. Of the row with these bytes, which it replaces, it keeps the fields that this version
+/// doesn't know, behind all others.
+///
+/// # Errors
+/// Returns a [`NotAnObject`] if the bytes aren't a row's.
+pub fn replace(
+    bytes: &[u8],
+    stored: &StoredRow,
+    provider: &ProviderName,
+) -> Result<SecretBytes, NotAnObject> {
+    let fields = Fields::parse(bytes)?.0;
+    let json = encode(&stored.row, provider, stored.version).map_err(|_| NotAnObject::Syntax)?;
+    let unknown = || {
+        let fields = fields.iter();
+        fields.filter(|field| !FIELDS.contains(&field.name.as_str()))
+    };
+    let sizes = unknown().map(|field| field.spelled.len() + field.value.len() + 2);
+    let room: usize = sizes.sum();
+    if room == 0 {
+        return Ok(json);
+    }
+    // The buffer is large enough: one that grows would leave its old memory unwiped.
+    let mut kept = SecretBytes::new(Vec::with_capacity(json.len() + room));
+    kept.extend_from_slice(json.strip_suffix(b"}").unwrap_or(&json));
+    for field in unknown() {
+        for part in [b",", field.spelled, b":", field.value] {
+            kept.extend_from_slice(part);
+        }
+    }
+    kept.push(b'}');
+    Ok(kept)
+}
+
 /// Finds the fields of an object. `None` if it isn't one, or the name of a field isn't UTF-8. What is in the fields has
 /// to be valid JSON.
 fn fields(json: &[u8]) -> Option<Vec<Field<'_>>> {
@@ -177,6 +211,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::types::{
+        ClientId, Origin, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
+    };
 
     fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -247,6 +284,51 @@ mod tests {
             let error = Fields::parse(twice.as_bytes()).err();
             assert_eq!(error, Some(NotAnObject::Twice), "{twice}");
         }
+    }
+
+    /// A new field of a row has to be named here, and so in [`FIELDS`].
+    #[test]
+    fn a_row_that_replaces_another_keeps_what_is_not_known() {
+        let stored = StoredRow {
+            row: Row {
+                access_token: Secret::new("new".to_owned()),
+                refresh_token: Secret::new("r".to_owned()),
+                id_token: Secret::new("i".to_owned()),
+                token_type: "DPoP".to_owned(),
+                scopes: vec!["s".to_owned()],
+                expires_at: UnixTime::from_seconds(1),
+                session_expires_at: UnixTime::from_seconds(2),
+                refresh_expires_at: UnixTime::from_seconds(3),
+                user_id: UserId::new("u").ok(),
+                upstream_subject: Subject::new("sub").ok(),
+                client_id: ClientId::new("c").ok(),
+                updated_at: UnixTime::from_seconds(4),
+                reauth: Some(ReauthReason::Refused),
+                origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
+            },
+            version: Version::random(),
+        };
+        let provider = ProviderName::new("p").unwrap();
+        let full = encode(&stored.row, &provider, stored.version).unwrap();
+        let names = Fields::parse(&full).unwrap().0.into_iter();
+        assert!(names.map(|field| field.name).eq(FIELDS));
+
+        let bare = StoredRow {
+            row: Row {
+                access_token: Secret::new("new".to_owned()),
+                ..Row::default()
+            },
+            version: stored.version,
+        };
+        let expected = encode(&bare.row, &provider, bare.version).unwrap();
+        assert!(replace(&full, &bare, &provider).unwrap() == expected);
+        let text = String::from_utf8(full.to_vec()).unwrap();
+        let later = text.replace(r#""id_token""#, r#""x":{"a" : 1},"id_token""#);
+        let later = later.replace(r#","reauth""#, r#","y":[],"reauth""#);
+        let kept = replace(later.as_bytes(), &bare, &provider).unwrap();
+        let expected = String::from_utf8(expected.to_vec()).unwrap();
+        let expected = expected.replace('}', r#","x":{"a" : 1},"y":[]}"#);
+        assert_eq!(str::from_utf8(&kept).unwrap(), expected);
     }
 
     #[test]

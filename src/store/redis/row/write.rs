@@ -30,7 +30,32 @@ struct Written<'a> {
     refresh_expires_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reauth: Option<&'static str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    origin_server: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    origin_client: &'a str,
 }
+
+/// The names of all fields that a row can have here.
+pub(super) const FIELDS: [&str; 17] = [
+    "version",
+    "user_id",
+    "provider_id",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "expires_at",
+    "session_expires_at",
+    "upstream_subject",
+    "client_id",
+    "updated_at",
+    "token_type",
+    "scopes",
+    "refresh_expires_at",
+    "reauth",
+    "origin_server",
+    "origin_client",
+];
 
 /// Encodes `row` as JSON. The bytes are wiped when they are dropped.
 ///
@@ -45,6 +70,7 @@ pub fn encode(
         secret.map_or("", Secret::expose)
     }
     let seconds = |time: Option<UnixTime>| time.map(UnixTime::seconds);
+    let origin = row.origin.as_ref();
     let written = Written {
         version: version.number(),
         user_id: row.user_id.as_ref().map_or("", UserId::as_str),
@@ -64,6 +90,8 @@ pub fn encode(
             ReauthReason::Refused => "refused",
             ReauthReason::InDoubt => "in_doubt",
         }),
+        origin_server: origin.map_or("", |origin| &origin.server),
+        origin_client: origin.map_or("", |origin| &origin.client_id),
     };
     // The buffer is large enough for most rows. One that grows leaves its old memory unwiped.
     let mut json = SecretBytes::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));

@@ -6,6 +6,8 @@ local key, failed = KEYS[1], {}
 for _, command in ipairs({
   { 'SADD', key, 'x' }, { 'SCARD', key }, { 'SISMEMBER', key, 'x' }, { 'SMEMBERS', key },
   { 'SRANDMEMBER', key, 1 }, { 'SSCAN', key, 0 }, { 'SREM', key, 'x' },
+  { 'HSET', key, 'x', '1', 'y', '1' }, { 'HMGET', key, 'x' }, { 'HGETALL', key },
+  { 'HDEL', key, 'x', 'y' },
   -- A key that can't be deleted ends by itself.
   { 'SET', key, '1' }, { 'PERSIST', key }, { 'PEXPIRE', key, 1000 },
   { 'GET', key }, { 'GETRANGE', key, 0, 0 }, { 'MGET', key }, { 'STRLEN', key }, { 'EXISTS', key }, { 'TYPE', key },

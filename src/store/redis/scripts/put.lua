@@ -1,18 +1,19 @@
 -- Writes a whole row if its conditions hold: the row, the session index and the user index in one step (I1,
 -- I2).
 --
--- KEYS  1 row, 2 session index, 3 key of the grace period, 4 user index (only with a user), last: the source row
---       (only with a source version)
+-- KEYS  1 row, 2 session index, 3 key of the grace period, 4 record, 5 user index (only with a user), last: the source
+--       row (only with a source version)
 -- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition: 'always', 'absent' or
 --       a version, 5 source version or '', 6 how many rows the session may have, 7 user, or '', 8 version of the
---       row, 9 '1' if the caller waits for replicas, 10... what the caller was asked to tell
--- Returns 'written', 'exists', 'mismatch', 'source' or 'full', or asks. Unless the condition is 'always', also returns
+--       row, 9 '1' if the caller waits for replicas, 10 the refresh token as records have it, or '', 11... what the
+--       caller was asked to tell
+-- Returns 'written', 'exists', 'mismatch', 'source', 'full' or 'redeemed', or asks. Unless the condition is 'always', also returns
 -- 'written' if the key already holds this version, so that a caller whose answer was lost can call again.
--- uses: latest look is_grace outlive
-listen(10)
-local key, session_index, prefix = KEYS[1], KEYS[2], ARGV[1]
+-- uses: latest typed look is_grace outlive
+listen(11)
+local key, session_index, record, prefix = KEYS[1], KEYS[2], KEYS[4], ARGV[1]
 local ttl, condition, source, user, version = ARGV[3], ARGV[4], ARGV[5], ARGV[7], ARGV[8]
-local index = user ~= '' and KEYS[4]
+local index = user ~= '' and KEYS[5]
 
 local old, old_user = look(key)
 local source_version = source ~= '' and look(KEYS[#KEYS])
@@ -57,7 +58,13 @@ if old and old_user ~= user then
   old_index = user_index(prefix, old_user)
   ensure_local({ old_index })
 end
-local grace = (index or old_index) and is_grace(KEYS[3], prefix)
+local grace, has_record = is_grace(KEYS[3], prefix, record)
+if has_record and ARGV[10] ~= '' then
+  -- What was redeemed by an answer about another user was redeemed, too. A record that isn't a hash tells nothing.
+  local entry = typed(redis.pcall('HMGET', record, ARGV[10]))
+  local state = entry and entry[1] and string.match(entry[1], '^{"state":"([a-z_]+)"')
+  if state == 'redeemed' or state == 'refused_for_good' then return 'redeemed' end
+end
 
 -- How many random members `prune` looks at in each index that gets a member more. So in the long run about a quarter of
 -- an index is dead at most.
@@ -93,4 +100,8 @@ if old_index then
   index_remove(old_index, { key }, prefix, grace)
 end
 if index then add(index, users_rows, grace) end
+if has_record then
+  -- uses: keep_record
+  keep_record(record, ttl)
+end
 return 'written'

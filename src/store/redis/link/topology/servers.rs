@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use redis::PushInfo;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::store::redis::{
     Address, Deployment,
-    link::wire::{AtFault, ConnectError, Connection, Connector},
+    link::wire::{AtFault, ConnectError, Connection, Connector, Opened},
 };
 
 /// The rank of a server that needs no better one.
@@ -143,6 +144,19 @@ impl Servers {
             // The server may never answer.
             () = primary.over() => Err(ConnectError::passing(FOLLOWED)),
         }
+    }
+
+    /// Connects to the server at `address`, whatever its role, to hear what it announces. `on_push` is that of
+    /// [`Connector::open`].
+    ///
+    /// # Errors
+    /// Returns a [`ConnectError`].
+    pub async fn listen(
+        &self,
+        address: &Address,
+        on_push: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Opened, ConnectError> {
+        self.connector.open(address, on_push).await
     }
 
     /// Connects to the server at `address`, whatever its role. Returns the connection and what the server

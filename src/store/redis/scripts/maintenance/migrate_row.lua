@@ -7,7 +7,7 @@
 --       SHA-1 of the older row, SHA-1 of the row, or '' if there is none, row as JSON, or '' to drop the older one
 -- Returns of each row 'done', 'changed', or 'type' if one of the keys holds another type. If argument 2 is '', 'done'
 -- means that it could be done.
--- uses: latest typed holds is_grace outlive index_remove
+-- uses: latest typed holds is_grace outlive index_remove record_of
 local call, sha1hex = redis.call, redis.sha1hex
 local prefix, apply = ARGV[1], ARGV[2] == '1'
 local grace = is_grace(KEYS[1], prefix)
@@ -26,6 +26,11 @@ local may_be_there = {}
 if call('EXISTS', unpack(rows)) == 0 then
   for _, row in ipairs(rows) do may_be_there[row] = false end
 end
+
+-- Mostly no row has a record.
+local records = {}
+for n, row in ipairs(rows) do records[n] = record_of(row, prefix) end
+local has_records = call('EXISTS', unpack(records)) > 0
 
 -- How many members each index had, or 1 if this call made it. False if the key holds another type.
 local sizes = {}
@@ -87,6 +92,10 @@ local function settle(first, last, value, has_user, older_sha, sha, json)
     call('SET', row, json, 'PX', ttl)
   end
   may_be_there[row] = true
+  if has_records then
+    -- uses: keep_record
+    keep_record(record_of(row, prefix), ttl)
+  end
   call('DEL', legacy)
   call('SADD', session_index, row)
   keep(session_index, ttl, false)

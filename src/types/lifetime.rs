@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::types::{Row, UnixTime};
+use super::{Row, UnixTime};
 
 /// The shortest time that a row is kept. A caller that stores a row whose end has passed can still read it
 /// back.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Returns how long `row` is kept from `now` on. `None` means until it is deleted.
+#[must_use]
 pub fn keep_for(row: &Row, now: UnixTime, refresh_lifetime: Duration) -> Option<Duration> {
     let until = match (row.expires_at, row.refresh_expires_at) {
         (Some(expires), Some(refresh_expires)) if refresh_expires > expires => refresh_expires,

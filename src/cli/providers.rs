@@ -1,0 +1,192 @@
+//! `token-broker providers`: prints presets and what came out of the configuration, and tries a provider.
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand};
+
+use super::{
+    Configured, DONE, FAILED, USAGE, complain, configured,
+    redis::{Words, on_redis},
+    refuse, runtime, unknown_variables,
+};
+use crate::{
+    config::{Config, listed_presets, span},
+    refresh::{
+        clear,
+        provider::{Endpoint, Trial, Verdict},
+    },
+    store::{self, redis::maintenance::records::rows_with_records},
+    types::ProviderName,
+};
+
+/// The options of `providers`.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct ProvidersArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Read the files, find the endpoints and connect to one provider. Redeems nothing, and sends no request to its
+    /// token endpoint; exit code 0 if all that works
+    Test(Box<TestArgs>),
+    /// Take back what one provider refused of late, when its refusals were a mistake: its refresh tokens may be sent again.
+    /// Tokens in doubt stay as they are
+    ClearRefused(Box<ClearRefusedArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
+struct ClearRefusedArgs {
+    /// The name of the provider
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// How long ago the first mistaken refusal was, as in `90m`
+    #[arg(long, value_name = "SPAN")]
+    since: String,
+    /// Change nothing; say how many refusals would be taken back
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+#[derive(Args, Clone, Debug)]
+struct TestArgs {
+    /// The name of the provider
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Also ask to redeem a token that no provider gave out, to learn whether the client is accepted. The provider may
+    /// log that
+    #[arg(long)]
+    with_made_up_token: bool,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// Prints or tries, and returns the exit code.
+pub(super) fn run(args: &ProvidersArgs) -> u8 {
+    match &args.action {
+        None => list(&args.configured),
+        Some(Action::Test(args)) => configured(&args.configured, |config| test(args, &config)),
+        Some(Action::ClearRefused(args)) => {
+            configured(&args.configured, |config| clear_refused(args, config))
+        }
+    }
+}
+
+fn list(args: &Configured) -> u8 {
+    let unknown = unknown_variables();
+    let listed = args.settings().and_then(|settings| {
+        settings.clone().resolve()?;
+        Ok(settings.listed_providers())
+    });
+    match listed {
+        Ok(listed) => print(&format!(
+            "# Presets: set preset = \"NAME\" in the table of a provider.\n\n{}\n# Configured:\n{listed}",
+            listed_presets()
+        )),
+        Err(problems) => refuse(&problems, &unknown),
+    }
+}
+
+fn test(args: &TestArgs, config: &Config) -> u8 {
+    let name = ProviderName::new(&*args.name).ok();
+    let Some(found) = name.and_then(|name| config.rules.providers.get(&name)) else {
+        complain("no provider of this name is configured");
+        return USAGE;
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("can't start: {error}"));
+            return FAILED;
+        }
+    };
+    let trial = runtime.block_on(found.provider.try_out(args.with_made_up_token));
+    match print(&report(&trial)) {
+        DONE => verdict(&trial.verdict),
+        code => code,
+    }
+}
+
+fn clear_refused(args: &ClearRefusedArgs, config: Config) -> u8 {
+    let (Ok(provider), since) = (ProviderName::new(&*args.name), span(&args.since)) else {
+        complain("the name of the provider must not be empty");
+        return USAGE;
+    };
+    let since = match since {
+        Ok(since) => since,
+        Err(rule) => {
+            complain(&format!("--since: {rule}"));
+            return USAGE;
+        }
+    };
+    let words = Words {
+        no_redis: "memory holds no refusals of an earlier process",
+        afterwards: "; what was taken back stays so; run the command again to continue",
+    };
+    let cleared = on_redis(config, &words, async |store, _| {
+        let mut cleared = 0_u64;
+        for row in rows_with_records(&store, &provider).await? {
+            cleared += u64::from(clear(&store, &row, since, args.dry_run).await?);
+        }
+        Ok::<_, store::Error>(cleared)
+    });
+    match cleared {
+        Ok(cleared) if args.dry_run => print(&format!("refusals to take back: {cleared}\n")),
+        Ok(cleared) => print(&format!("refusals taken back: {cleared}\n")),
+        Err((code, message)) => {
+            complain(&message);
+            code
+        }
+    }
+}
+
+fn report(trial: &Trial) -> String {
+    let shown = |endpoint: &Option<Endpoint>| match endpoint {
+        Some(endpoint) => endpoint.to_string(),
+        None => "unknown".to_owned(),
+    };
+    format!(
+        "token endpoint: {}\nrevocation endpoint: {}\n",
+        shown(&trial.token_endpoint),
+        shown(&trial.revocation_endpoint)
+    )
+}
+
+/// Tells what came of a trial, and returns the exit code.
+fn verdict(verdict: &Verdict) -> u8 {
+    let (told, code) = match verdict {
+        Verdict::Misconfigured(what) => (what.clone(), USAGE),
+        Verdict::Unreachable(why) => (format!("the provider can't be reached: {why}"), FAILED),
+        Verdict::Connected => ("connected; nothing was sent".to_owned(), DONE),
+        Verdict::ClientAccepted => ("the provider accepts the client".to_owned(), DONE),
+        Verdict::ClientRefused(why) => (format!("the provider refuses the client: {why}"), FAILED),
+        Verdict::Unclear(why) => (
+            format!("the answer says nothing about the client: {why}"),
+            FAILED,
+        ),
+    };
+    match code {
+        DONE => print(&format!("{told}\n")),
+        code => {
+            complain(&told);
+            code
+        }
+    }
+}
+
+fn print(text: &str) -> u8 {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(&format!("can't print: {error}"));
+            FAILED
+        }
+    }
+}

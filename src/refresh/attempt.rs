@@ -1,0 +1,376 @@
+//! An attempt to redeem a refresh token, after it was taken: what becomes of it is written until it is written.
+
+use std::{future::pending, time::Duration};
+
+use tokio::time::sleep;
+
+use super::{
+    decide::marked,
+    merge::merge,
+    provider::TokenAnswer,
+    rules::{
+        Answered, Held, LEASE, Placing, given_up, no_answer, passing, place, refused, renew,
+        withdraw, written,
+    },
+};
+use crate::{
+    store::{Change, Error, Records, RowChange, Seen},
+    types::{
+        AttemptId, EntryState, Origin, ReauthReason, Record, Row, RowKey, StoredRow, TokenHash,
+        UnixTime, Version, keep_for,
+    },
+};
+
+/// How long before a lease is renewed. There are three tries a lease.
+const RENEW_AFTER: Duration = Duration::from_millis(900);
+/// How long to wait before something is written again.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+];
+
+/// An attempt to redeem the refresh token of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt<'a, S> {
+    /// Where the row and its record are.
+    pub store: &'a S,
+    /// The row.
+    pub key: &'a RowKey,
+    /// The refresh token.
+    pub token: TokenHash,
+    /// The attempt.
+    pub id: AttemptId,
+}
+
+/// The tokens of an answer, and what is needed to make a row of them.
+#[derive(Clone, Debug)]
+pub(super) struct Tokens {
+    /// The tokens.
+    pub answer: TokenAnswer,
+    /// The version of the row when the refresh token was taken.
+    pub taken_at: Version,
+    /// When the request was sent, or before that. `None`: when the refresh token was first taken of those attempts whose
+    /// outcome isn't known.
+    pub sent_at: Option<UnixTime>,
+    /// Where they were obtained, if that is known.
+    pub origin: Option<Origin>,
+    /// How long the access token lives if nothing tells.
+    pub assumed_life: Option<Duration>,
+    /// How long the refresh token lives if the provider doesn't say.
+    pub refresh_lifetime: Duration,
+}
+
+impl Tokens {
+    fn merged_into(&self, row: &Row, sent_at: UnixTime) -> Row {
+        let mut merged = merge(row, &self.answer, sent_at, self.assumed_life);
+        if self.answer.refresh_token.is_some() && self.origin.is_some() {
+            merged.origin.clone_from(&self.origin);
+        }
+        merged
+    }
+}
+
+/// What became of a result.
+#[derive(Clone, Debug)]
+pub(super) enum Settled {
+    /// The row has the result, or a newer one.
+    Row(StoredRow),
+    /// The row is gone, or can't be read. Nobody has the tokens.
+    Gone,
+    /// The row holds another refresh token: somebody stored newer tokens.
+    Beaten(StoredRow),
+}
+
+impl Settled {
+    /// Returns the row as it then is.
+    fn into_row(self) -> Option<StoredRow> {
+        match self {
+            Self::Row(stored) | Self::Beaten(stored) => Some(stored),
+            Self::Gone => None,
+        }
+    }
+}
+
+/// What is known about a token after something was written.
+#[derive(Clone, Debug)]
+pub(super) struct Noted {
+    /// The state of its entry.
+    pub state: EntryState,
+    /// The row, if it can be read.
+    pub stored: Option<StoredRow>,
+}
+
+impl Noted {
+    /// Returns why the refresh token can't be used any more, if that is known.
+    pub fn verdict(&self) -> Option<ReauthReason> {
+        match self.state {
+            EntryState::Refused { .. } => Some(ReauthReason::Refused),
+            EntryState::InDoubt => Some(ReauthReason::InDoubt),
+            EntryState::Free | EntryState::Open | EntryState::Redeemed(_) => None,
+        }
+    }
+}
+
+impl<S: Records> Attempt<'_, S> {
+    /// Ends the attempt. It has redeemed nothing.
+    pub async fn withdraw(&self) -> Noted {
+        let rule = |record: &mut Record, seen: &Seen| {
+            let lifted = withdraw(record, self.token, self.id);
+            self.unmarked(lifted, seen)
+        };
+        self.note(rule).await
+    }
+
+    /// Ends the attempt. It has redeemed nothing, and nobody tries again for the time that `pause` returns for the number
+    /// of failures.
+    pub async fn passing(&self, pause: impl Fn(u32) -> Duration) -> Noted {
+        let rule = |record: &mut Record, seen: &Seen| {
+            let failures = record.entry(self.token).map_or(0, |entry| entry.failures);
+            let not_before = seen.at.plus(pause(failures));
+            let lifted = passing(record, self.token, self.id, not_before);
+            self.unmarked(lifted, seen)
+        };
+        self.note(rule).await
+    }
+
+    /// Takes note that it isn't known whether the attempt has redeemed the token. If it may be sent again, and an attempt
+    /// had failed before, that is not for the time that `pause` returns for the number of failures.
+    pub async fn no_answer(&self, pause: impl Fn(u32) -> Duration) -> Noted {
+        let rule = |record: &mut Record, seen: &Seen| {
+            let failures = record.entry(self.token).map_or(0, |entry| entry.failures);
+            no_answer(record, self.token, self.id, seen.at, pause(failures));
+            None
+        };
+        self.note(rule).await
+    }
+
+    /// Takes note that the provider refused the token, and marks the row. `for_good`: no operator can take that back.
+    pub async fn refused(&self, for_good: bool) -> Noted {
+        let rule = |record: &mut Record, seen: &Seen| {
+            let row = seen.stored().filter(|stored| self.is_held_by(&stored.row));
+            let reason = refused(
+                record,
+                self.token,
+                self.id,
+                (row.is_some(), for_good),
+                seen.at,
+            )?;
+            Some(marked(row?, Some(reason)))
+        };
+        self.note(rule).await
+    }
+
+    /// Writes the tokens that the attempt was answered with, until they are in the row or nobody needs them. Calls
+    /// `unsaved` with the row as it would be whenever that fails.
+    ///
+    /// `known` is the row as it was last read. It is used while the store can't be asked.
+    pub async fn settle(
+        &self,
+        tokens: &Tokens,
+        known: Option<&StoredRow>,
+        unsaved: impl Fn(StoredRow),
+    ) -> Settled {
+        let version = Version::random();
+        let mut pauses = Pauses::default();
+        let would_be = |stored: &StoredRow, sent_at| StoredRow {
+            row: tokens.merged_into(&stored.row, sent_at),
+            version,
+        };
+        let successor = tokens.answer.refresh_token.as_ref();
+        let answered = Answered {
+            attempt: self.id,
+            token: self.token,
+            successor: successor.map_or(self.token, TokenHash::of),
+            taken_at: tokens.taken_at,
+            version,
+        };
+        let now = UnixTime::now();
+        let mut latest = known.map(|stored| would_be(stored, tokens.sent_at.unwrap_or(now)));
+        loop {
+            if let Ok(seen) = self.store.look(self.key).await {
+                let (settled, written) =
+                    self.settle_once(&seen, &answered, tokens, &would_be).await;
+                match written {
+                    Ok(true) => return settled,
+                    Ok(false) => continue,
+                    // What somebody else wrote since is never mixed with the answer.
+                    Err(_) => latest = settled.into_row(),
+                }
+            }
+            if let Some(row) = &latest {
+                unsaved(row.clone());
+            }
+            self.pause(&mut pauses).await;
+        }
+    }
+
+    /// Returns what becomes of the result, and whether that is written: it isn't if the row or the record has changed
+    /// meanwhile.
+    async fn settle_once(
+        &self,
+        seen: &Seen,
+        answered: &Answered,
+        tokens: &Tokens,
+        would_be: impl Fn(&StoredRow, UnixTime) -> StoredRow,
+    ) -> (Settled, Result<bool, Error>) {
+        let mut record = seen.record.clone();
+        let stored = seen.stored();
+        let held = stored.map(|stored| Held {
+            token: stored.row.refresh_token.as_ref().map(TokenHash::of),
+            version: stored.version,
+        });
+        let mut row = None;
+        let settled = match (place(&record, held, answered), stored) {
+            (Placing::Write(_), Some(stored)) => {
+                let sent_at = tokens.sent_at.unwrap_or_else(|| self.taken_at(seen));
+                written(&mut record, answered);
+                let row = row.insert(would_be(stored, sent_at));
+                Settled::Row(row.clone())
+            }
+            (Placing::Withdraw, Some(stored)) => {
+                withdraw(&mut record, self.token, self.id);
+                Settled::Row(stored.clone())
+            }
+            (Placing::Confirm, Some(stored)) => Settled::Row(stored.clone()),
+            (Placing::GiveUp, Some(stored)) => {
+                given_up(&mut record, self.token, self.id);
+                Settled::Beaten(stored.clone())
+            }
+            (Placing::Withdraw, None) => {
+                withdraw(&mut record, self.token, self.id);
+                Settled::Gone
+            }
+            (_, None) => {
+                given_up(&mut record, self.token, self.id);
+                Settled::Gone
+            }
+        };
+        let change = Change {
+            record: &record,
+            row: row.as_ref().map(|stored| RowChange {
+                stored,
+                keep_for: Some(keep_for(
+                    &stored.row,
+                    UnixTime::now(),
+                    tokens.refresh_lifetime,
+                )),
+            }),
+            ends: Some(self.id),
+        };
+        let written = self.store.change(self.key, seen, change).await;
+        (settled, written)
+    }
+
+    /// Returns when the refresh token was first taken of those attempts whose outcome isn't known, or now.
+    fn taken_at(&self, seen: &Seen) -> UnixTime {
+        let entry = seen.record.entry(self.token);
+        let taken = entry.and_then(|entry| entry.first_taken);
+        let ago = taken.map_or(Duration::ZERO, |taken| seen.at.since(taken));
+        // What is left of a second counts as one.
+        let ago = i64::try_from(ago.as_millis().div_ceil(1_000)).unwrap_or(i64::MAX);
+        let now = UnixTime::now();
+        UnixTime::from_seconds(now.seconds().saturating_sub(ago)).unwrap_or(now)
+    }
+
+    /// Renews the lease for as long as the attempt has the token. Never ends.
+    pub async fn keep_lease(&self) -> ! {
+        loop {
+            sleep(RENEW_AFTER).await;
+            match self.renew().await {
+                Ok(Some(true)) => {}
+                Ok(Some(false)) => pending().await,
+                // Others wrote, or the store can't be asked. There is time for another try.
+                Ok(None) | Err(_) => {
+                    _ = self.renew().await;
+                }
+            }
+        }
+    }
+
+    /// Renews the lease once. Returns whether the attempt has the token, or `None` if others wrote meanwhile.
+    ///
+    /// # Errors
+    /// Returns an error if the store fails.
+    pub async fn renew(&self) -> Result<Option<bool>, Error> {
+        let seen = self.store.look(self.key).await?;
+        let mut record = seen.record.clone();
+        if !renew(&mut record, self.token, self.id, seen.at) {
+            return Ok(Some(false));
+        }
+        let change = Change {
+            record: &record,
+            row: None,
+            ends: None,
+        };
+        let is_written = self.store.change(self.key, &seen, change).await?;
+        Ok(is_written.then_some(true))
+    }
+
+    /// Writes what `rule` makes of the record and the row, until it is written and on enough replicas. The rule does
+    /// nothing if it was applied before.
+    async fn note(&self, mut rule: impl FnMut(&mut Record, &Seen) -> Option<StoredRow>) -> Noted {
+        let mut pauses = Pauses::default();
+        loop {
+            if let Ok(seen) = self.store.look(self.key).await {
+                let mut record = seen.record.clone();
+                let row = rule(&mut record, &seen);
+                let change = Change {
+                    record: &record,
+                    row: row.as_ref().map(|stored| RowChange {
+                        stored,
+                        keep_for: None,
+                    }),
+                    ends: Some(self.id),
+                };
+                match self.store.change(self.key, &seen, change).await {
+                    Ok(true) => {
+                        return Noted {
+                            state: record
+                                .entry(self.token)
+                                .map_or(EntryState::Free, |entry| entry.state),
+                            stored: row.or_else(|| seen.stored().cloned()),
+                        };
+                    }
+                    Ok(false) => continue,
+                    Err(_) => {}
+                }
+            }
+            self.pause(&mut pauses).await;
+        }
+    }
+
+    /// Returns the row without its mark, if a verdict was `lifted` that rested on this attempt.
+    fn unmarked(&self, lifted: bool, seen: &Seen) -> Option<StoredRow> {
+        let stored = seen.stored().filter(|stored| self.is_held_by(&stored.row));
+        stored.filter(|_| lifted).map(|stored| marked(stored, None))
+    }
+
+    fn is_held_by(&self, row: &Row) -> bool {
+        let token = row.refresh_token.as_ref();
+        token.is_some_and(|token| TokenHash::of(token) == self.token)
+    }
+
+    async fn pause(&self, pauses: &mut Pauses) {
+        if pauses.0 == 1 {
+            let provider = &self.key.provider;
+            tracing::warn!(%provider, "what became of a refresh can't be stored yet");
+        }
+        pauses.next().await;
+    }
+}
+
+/// The pauses between attempts to write something, each longer than the one before.
+#[derive(Debug, Default)]
+struct Pauses(usize);
+
+impl Pauses {
+    async fn next(&mut self) {
+        let pause = PAUSES[self.0.min(PAUSES.len() - 1)];
+        self.0 += 1;
+        sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+    }
+}
+
+const _: () = assert!(RENEW_AFTER.as_millis() * 3 < LEASE.as_millis());

@@ -1,0 +1,163 @@
+//! The bounds on calls to one provider: how many at once, how many a second, and how many callers wait for them.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
+
+use super::waits;
+
+/// The bounds of one provider in this process.
+#[derive(Debug)]
+pub struct Gate {
+    places: Arc<Semaphore>,
+    waiters: Arc<Semaphore>,
+    rate: Mutex<Rate>,
+}
+
+/// The right to make one call. It is given back when it is dropped.
+#[derive(Debug)]
+pub struct Place(
+    #[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>,
+);
+
+/// The right to wait for a refresh. It is given back when it is dropped.
+#[derive(Debug)]
+pub struct Waiter(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+
+impl Gate {
+    /// Returns a gate for `concurrent` calls at once, `rate` calls a second, and `waiters` callers that wait.
+    #[must_use]
+    pub fn new(concurrent: usize, rate: u32, waiters: usize, now: Instant) -> Self {
+        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self {
+            places: permits(concurrent),
+            waiters: permits(waiters),
+            rate: Mutex::new(Rate::new(rate, now)),
+        }
+    }
+
+    /// Waits until a call may be made.
+    pub async fn enter(&self) -> Place {
+        // The semaphore is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        loop {
+            let taken = self
+                .rate
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(Instant::now());
+            match taken {
+                Ok(()) => return Place(place),
+                Err(wait) => sleep(wait).await,
+            }
+        }
+    }
+
+    /// Asks to wait, for the call whose task this is. Returns `None` if too many wait already, for this provider or
+    /// [at all](waits).
+    #[must_use]
+    pub fn wait(&self) -> Option<Waiter> {
+        let waiter = Arc::clone(&self.waiters).try_acquire_owned().ok()?;
+        waits::may_wait().then_some(Waiter(waiter))
+    }
+}
+
+/// So many calls a second, and as many at once after a second without any.
+#[derive(Debug)]
+struct Rate {
+    a_second: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Rate {
+    fn new(a_second: u32, now: Instant) -> Self {
+        let a_second = f64::from(a_second.max(1));
+        Self {
+            a_second,
+            left: a_second,
+            at: now,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = (self.left + passed * self.a_second).min(self.a_second);
+        self.at = self.at.max(now);
+        if self.left < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.left) / self.a_second));
+        }
+        self.left -= 1.0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_calls_at_once() {
+        let gate = Gate::new(2, 100, 1, Instant::now());
+        let (first, second) = (gate.enter().await, gate.enter().await);
+        let mut third = Box::pin(gate.enter());
+        assert!(timeout(Duration::from_secs(9), &mut third).await.is_err());
+        drop(first);
+        let third = timeout(Duration::from_millis(1), third).await.unwrap();
+        drop((second, third));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_calls_a_second() {
+        let gate = Gate::new(100, 4, 1, Instant::now());
+        let begun = Instant::now();
+        for _ in 0..4 + 15 {
+            gate.enter().await;
+        }
+        // 4 at the start, and 4 a second from then on.
+        let took = begun.elapsed().as_secs_f64();
+        assert!((took - 3.75).abs() < 0.1, "{took}");
+        // Rest isn't saved up.
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        let begun = Instant::now();
+        for _ in 0..6 {
+            gate.enter().await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        assert!((took - 0.5).abs() < 0.1, "{took}");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_may_not_wait_takes_no_place() {
+        struct Call(bool);
+        impl waits::Waits for Call {
+            fn may_wait(&self) -> bool {
+                self.0
+            }
+        }
+        let gate = Gate::new(1, 1, 1, Instant::now());
+        let waits = async |may| {
+            let call = Arc::new(Call(may));
+            waits::for_call(call, async { gate.wait() }).await.is_some()
+        };
+        assert!(!waits(false).await);
+        assert!(waits(true).await);
+    }
+
+    #[test]
+    fn so_many_waiters() {
+        let gate = Gate::new(1, 1, 2, Instant::now());
+        let (first, _second) = (gate.wait().unwrap(), gate.wait().unwrap());
+        assert!(gate.wait().is_none());
+        drop(first);
+        assert!(gate.wait().is_some());
+    }
+}

@@ -1,0 +1,331 @@
+//! Reads the body of an answer, in all the forms that providers use.
+
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use super::TokenAnswer;
+use crate::types::{Secret, wipe};
+
+/// The longest life that is believed.
+const LONGEST: u64 = 100 * 366 * 86_400;
+
+/// The longest type of a token.
+const TYPE: usize = 64;
+
+/// Where answers say how long the refresh token lives: GitHub, QuickBooks and Keycloak have a name each.
+const REFRESH_ENDS: [&str; 4] = [
+    "refresh_token_expires_in",
+    "x_refresh_token_expires_in",
+    "refresh_expires_in",
+    "refresh_token_expires",
+];
+
+/// A JSON value whose texts are wiped when it is dropped.
+pub(super) struct Wiped(pub Value);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe_texts(&mut self.0);
+    }
+}
+
+fn wipe_texts(value: &mut Value) {
+    match value {
+        Value::String(text) => wipe(std::mem::take(text).into_bytes()),
+        Value::Array(items) => items.iter_mut().for_each(wipe_texts),
+        Value::Object(members) => members.values_mut().for_each(wipe_texts),
+        _ => {}
+    }
+}
+
+/// The body of an answer.
+pub(super) struct Body(Wiped);
+
+impl Body {
+    /// Reads a body: JSON, or a form where it is said to be one or looks like one. Returns `None` if it is neither.
+    pub fn read(bytes: &[u8], is_form: bool) -> Option<Self> {
+        // Some servers put a byte order mark in front.
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let json = || serde_json::from_slice(bytes).ok().filter(Value::is_object);
+        let value = if is_form {
+            form(bytes).or_else(json)
+        } else {
+            json().or_else(|| form(bytes))
+        };
+        value.map(|value| Self(Wiped(value)))
+    }
+
+    /// Returns the code of an error, if the answer is one.
+    pub fn error(&self) -> Option<&str> {
+        let code = self.0.0.get("error")?;
+        // Some providers wrap the code.
+        let code = code.as_str().or_else(|| {
+            let within = ["code", "type", "message"];
+            within.iter().find_map(|name| code.get(name)?.as_str())
+        });
+        code.filter(|code| !code.is_empty())
+    }
+
+    /// Whether the answer says that it is no success: `"ok": false` (Slack).
+    pub fn is_not_ok(&self) -> bool {
+        self.0.0.get("ok") == Some(&Value::Bool(false))
+    }
+
+    /// Whether there is an access token, even a senseless one.
+    pub fn has_access_token(&self, within: Option<&str>) -> bool {
+        self.0.0.get("access_token").is_some() || within.is_some_and(|at| self.is_within(at))
+    }
+
+    fn is_within(&self, pointer: &str) -> bool {
+        let inner = self.0.0.pointer(pointer);
+        inner.is_some_and(|inner| inner.get("access_token").is_some())
+    }
+
+    /// Returns the tokens, which are in the object at the JSON pointer `within` if that is there, and else in the answer
+    /// itself. Returns `None` if there is no access token, or if the refresh token isn't a text.
+    pub fn tokens(mut self, within: Option<&str>) -> Option<TokenAnswer> {
+        let object = match within {
+            Some(pointer) if self.is_within(pointer) => self.0.0.pointer_mut(pointer)?,
+            _ => &mut self.0.0,
+        };
+        let object = object.as_object_mut()?;
+        // A refresh token that can't be read would be taken for one that is kept.
+        let refresh_token = object.get("refresh_token");
+        if !matches!(refresh_token, None | Some(Value::Null | Value::String(_))) {
+            return None;
+        }
+        Some(TokenAnswer {
+            access_token: secret(object, "access_token")?,
+            refresh_token: secret(object, "refresh_token"),
+            id_token: secret(object, "id_token"),
+            token_type: token_type(object),
+            scopes: scopes(object.get("scope")),
+            expires_in: object.get("expires_in").and_then(span),
+            refresh_expires_in: REFRESH_ENDS
+                .iter()
+                .find_map(|name| span(object.get(*name)?))
+                // Keycloak's offline tokens have no end, which it writes as 0.
+                .filter(|span| !span.is_zero()),
+        })
+    }
+}
+
+/// Returns the code of an error in a body, if there is one.
+pub(in super::super) fn error_code(bytes: &[u8], is_form: bool) -> Option<String> {
+    let body = Body::read(bytes, is_form)?;
+    body.error().map(str::to_owned)
+}
+
+/// Reads a form. Returns `None` unless it has a field that an answer may have.
+fn form(bytes: &[u8]) -> Option<Value> {
+    let text = str::from_utf8(bytes).ok()?.trim();
+    let mut fields = Map::new();
+    for pair in text.split('&') {
+        let (name, value) = pair.split_once('=')?;
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8().ok()?.into_owned();
+        fields.insert(name.to_owned(), Value::String(value));
+    }
+    let is_answer = ["access_token", "error"]
+        .iter()
+        .any(|name| fields.contains_key(*name));
+    is_answer.then_some(Value::Object(fields))
+}
+
+fn secret(object: &mut Map<String, Value>, name: &str) -> Option<Secret> {
+    match object.get_mut(name)?.take() {
+        Value::String(text) => Secret::new(text),
+        _ => None,
+    }
+}
+
+fn token_type(object: &Map<String, Value>) -> Option<String> {
+    let text = object.get("token_type")?.as_str()?;
+    let is_right =
+        (1..=TYPE).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_right.then(|| text.to_owned())
+}
+
+/// Returns the scopes, which are divided by spaces or commas, or an array. An empty text says nothing.
+fn scopes(scope: Option<&Value>) -> Option<Vec<String>> {
+    let texts: Vec<&str> = match scope? {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let scopes = texts.iter().flat_map(|text| text.split([' ', ',']));
+    let scopes = scopes.filter(|scope| !scope.is_empty()).map(str::to_owned);
+    let scopes: Vec<_> = scopes.collect();
+    (!scopes.is_empty()).then_some(scopes)
+}
+
+/// Returns a span in seconds, which may be written as a text.
+fn span(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0)?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast keeps to the range, and the value isn't negative"
+    )]
+    let seconds = (seconds as u64).min(LONGEST);
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tokens(text: &str, within: Option<&str>) -> TokenAnswer {
+        let body = Body::read(text.as_bytes(), false).unwrap();
+        body.tokens(within).unwrap()
+    }
+
+    #[test]
+    fn a_plain_answer() {
+        let answer = tokens(
+            r#"{"access_token":"a","refresh_token":"r","id_token":"i","token_type":"bearer","scope":"x y","expires_in":3600}"#,
+            None,
+        );
+        assert_eq!(answer.access_token.expose(), "a");
+        assert_eq!(answer.refresh_token.unwrap().expose(), "r");
+        assert_eq!(answer.id_token.unwrap().expose(), "i");
+        assert_eq!(answer.token_type.as_deref(), Some("bearer"));
+        assert_eq!(answer.scopes.unwrap(), ["x", "y"]);
+        assert_eq!(answer.expires_in, Some(Duration::from_secs(3600)));
+        assert_eq!(answer.refresh_expires_in, None);
+    }
+
+    #[test]
+    fn a_byte_order_mark_loses_no_token() {
+        let answer = tokens("\u{feff}{\"access_token\":\"a\"}", None);
+        assert_eq!(answer.access_token.expose(), "a");
+    }
+
+    #[test]
+    fn github_answers_forms_and_numbers_as_texts() {
+        let text = "access_token=ghu_a&expires_in=28800&refresh_token=ghr_b%2B&refresh_token_expires_in=15897600&scope=&token_type=bearer";
+        let answer = tokens(text, None);
+        assert_eq!(answer.refresh_token.unwrap().expose(), "ghr_b+");
+        assert_eq!(answer.expires_in, Some(Duration::from_secs(28_800)));
+        assert_eq!(
+            answer.refresh_expires_in,
+            Some(Duration::from_secs(15_897_600))
+        );
+        assert_eq!(answer.scopes, None);
+        let answer = tokens(r#"{"access_token":"a","expires_in":"28800"}"#, None);
+        assert_eq!(answer.expires_in, Some(Duration::from_secs(28_800)));
+    }
+
+    #[test]
+    fn a_refresh_token_whose_end_is_0_has_none() {
+        let answer = tokens(r#"{"access_token":"a","refresh_expires_in":0}"#, None);
+        assert_eq!(answer.refresh_expires_in, None);
+    }
+
+    #[test]
+    fn a_refresh_token_that_is_no_text_makes_the_answer_unreadable() {
+        let body = Body::read(br#"{"access_token":"a","refresh_token":5}"#, false).unwrap();
+        assert!(body.tokens(None).is_none());
+    }
+
+    #[test]
+    fn each_name_of_the_refresh_tokens_end_is_read() {
+        for name in REFRESH_ENDS {
+            let answer = tokens(&format!(r#"{{"access_token":"a","{name}":8640000}}"#), None);
+            assert_eq!(
+                answer.refresh_expires_in,
+                Some(Duration::from_secs(8_640_000)),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn slack_nests_the_tokens_of_a_user() {
+        let text = r#"{"ok":true,"access_token":"xoxb","refresh_token":"b","authed_user":{"id":"U1","access_token":"xoxp","refresh_token":"u","expires_in":43200}}"#;
+        assert_eq!(tokens(text, None).access_token.expose(), "xoxb");
+        let nested = tokens(text, Some("/authed_user"));
+        assert_eq!(nested.access_token.expose(), "xoxp");
+        assert_eq!(nested.refresh_token.unwrap().expose(), "u");
+        // Refreshing them answers on the top level.
+        let flat = tokens(
+            r#"{"ok":true,"access_token":"xoxp","authed_user":{"id":"U1"}}"#,
+            Some("/authed_user"),
+        );
+        assert_eq!(flat.access_token.expose(), "xoxp");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_left_out() {
+        let text = r#"{"access_token":"a","refresh_token":"","id_token":7,"token_type":"a b","scope":3,"expires_in":-5,"issued_at":"1600000000000"}"#;
+        let answer = tokens(text, None);
+        assert_eq!((answer.refresh_token, answer.id_token), (None, None));
+        assert_eq!((answer.token_type, answer.scopes), (None, None));
+        assert_eq!(answer.expires_in, None);
+        let linear = tokens(
+            r#"{"access_token":"a","scope":["read","write"],"expires_in":1e300}"#,
+            None,
+        );
+        assert_eq!(linear.scopes.unwrap(), ["read", "write"]);
+        assert_eq!(linear.expires_in, Some(Duration::from_secs(LONGEST)));
+        let github = tokens(r#"{"access_token":"a","scope":"repo,user:email"}"#, None);
+        assert_eq!(github.scopes.unwrap(), ["repo", "user:email"]);
+        for text in [
+            "",
+            "[]",
+            "null",
+            "\"a\"",
+            "<html>",
+            "a=b",
+            "{\"access_token\":\"a\"",
+            "{} {}",
+        ] {
+            assert!(Body::read(text.as_bytes(), false).is_none(), "{text}");
+        }
+        for text in ["{}", r#"{"access_token":""}"#, r#"{"access_token":{}}"#] {
+            let body = Body::read(text.as_bytes(), false).unwrap();
+            assert!(body.tokens(None).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, is_form: bool) {
+            if let Some(body) = Body::read(&bytes, is_form) {
+                body.error();
+                body.tokens(Some("/a"));
+            }
+        }
+
+        #[test]
+        fn no_json_makes_the_reader_panic(
+            name in "access_token|refresh_token|expires_in|scope|error|token_type|ok",
+            value in "null|true|-1|1e400|0.5|\"[a-z ,]{0,9}\"|\\[1,\"a\"\\]|\\{\"code\":\"a\"\\}",
+            within in "(/[a-z~0-9]{0,3}){0,3}",
+        ) {
+            let text = format!(r#"{{"access_token":"t","{name}":{value}}}"#);
+            if let Some(body) = Body::read(text.as_bytes(), false) {
+                body.error();
+                body.tokens(Some(&within));
+            }
+        }
+
+        #[test]
+        fn a_form_comes_back(token in "[ -~é]{1,40}") {
+            let mut form = super::super::super::form::Form::new();
+            form.add("access_token", &token);
+            let body = Body::read(&form.into_body(), true).unwrap();
+            let answer = body.tokens(None).unwrap();
+            prop_assert_eq!(answer.access_token.expose(), token);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Where a provider's endpoints are (OpenID Connect Discovery 1.0, RFC 8414).
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use http::{Request, header};
+use http_body_util::Full;
+use serde::Deserialize;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::{
+    Authentication, Endpoint, ProviderOptions, Why,
+    connect::Connection,
+    credentials::Material,
+    exchange::{Failure, exchange},
+};
+
+/// How long metadata is used before it is fetched again.
+const AGE: Duration = Duration::from_secs(3600);
+/// How often metadata is fetched again because an endpoint isn't what it was.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The largest metadata that is read, in bytes.
+const LARGEST: usize = 256 * 1024;
+
+/// The endpoints of a provider.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub token: Option<Endpoint>,
+    pub revocation: Option<Endpoint>,
+}
+
+/// A provider's metadata, as far as the broker reads it.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+    #[serde(default)]
+    mtls_endpoint_aliases: Aliases,
+}
+
+/// The endpoints for clients with a certificate (RFC 8705, section 5).
+#[derive(Default, Deserialize)]
+struct Aliases {
+    token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Cached {
+    found: Option<Found>,
+    /// When metadata was last asked for.
+    asked: Option<Instant>,
+    /// Why nothing was found, and when that was known.
+    failed: Option<(Instant, Why)>,
+}
+
+/// The metadata that was last fetched.
+#[derive(Debug, Default)]
+pub(super) struct Discovery {
+    cached: Mutex<Cached>,
+    /// Whether a call failed as if an endpoint had moved.
+    is_suspect: AtomicBool,
+}
+
+impl Discovery {
+    /// Returns the endpoints: those that are set, and for others those that the issuer names. Metadata that was fetched
+    /// once is used on if it can't be fetched again.
+    ///
+    /// # Errors
+    /// Returns why an endpoint that isn't set couldn't be found.
+    pub async fn endpoints(
+        &self,
+        options: &ProviderOptions,
+        material: &Material,
+    ) -> Result<Found, Why> {
+        let set = &options.endpoints;
+        let all_are_set = set.token.is_some() && set.revocation.is_some();
+        let Some(issuer) = set.issuer.as_ref().filter(|_| !all_are_set) else {
+            return Ok(Found {
+                token: set.token.clone(),
+                revocation: set.revocation.clone(),
+            });
+        };
+        // Whoever comes meanwhile waits for this answer, instead of asking too.
+        let came = Instant::now();
+        let mut cached = self.cached.lock().await;
+        if let Some((at, why)) = &cached.failed
+            && *at > came
+        {
+            return Err(why.clone());
+        }
+        let age = cached.asked.map(|asked| asked.elapsed());
+        let is_suspect = self.is_suspect.load(Ordering::SeqCst);
+        let is_due = match age {
+            None => true,
+            Some(age) => age >= AGE || is_suspect && age >= PAUSE,
+        };
+        if is_due || cached.found.is_none() {
+            self.is_suspect.store(false, Ordering::SeqCst);
+            match fetch(issuer, options, material).await {
+                Ok(found) => {
+                    *cached = Cached {
+                        found: Some(found),
+                        asked: Some(Instant::now()),
+                        failed: None,
+                    }
+                }
+                Err(why) if cached.found.is_some() => {
+                    let provider = options.name.as_str();
+                    tracing::warn!(provider, "the earlier metadata stays in use: {why}");
+                    cached.asked = Some(Instant::now());
+                }
+                Err(why) => {
+                    cached.failed = Some((Instant::now(), why.clone()));
+                    return Err(why);
+                }
+            }
+        }
+        let found = cached.found.as_ref().ok_or(Why::DiscoveryFailed)?;
+        Ok(Found {
+            token: set.token.clone().or_else(|| found.token.clone()),
+            revocation: set.revocation.clone().or_else(|| found.revocation.clone()),
+        })
+    }
+
+    /// Notes that an endpoint may have moved, so that the metadata is fetched again soon.
+    pub fn suspect(&self) {
+        self.is_suspect.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn fetch(
+    issuer: &Endpoint,
+    options: &ProviderOptions,
+    material: &Material,
+) -> Result<Found, Why> {
+    let mut why = Why::DiscoveryFailed;
+    for url in addresses(issuer) {
+        let url = url.parse().map_err(|_| Why::DiscoveryFailed)?;
+        match fetch_from(&url, options, material).await {
+            Ok(metadata) => return endpoints(metadata, issuer, options),
+            Err(Why::Status(status)) => why = Why::Status(status),
+            // The other address is at the same host.
+            Err(other) => return Err(other),
+        }
+    }
+    Err(why)
+}
+
+/// Returns the addresses of an issuer's metadata, the likelier one first.
+fn addresses(issuer: &Endpoint) -> [String; 2] {
+    let (origin, path) = (issuer.origin(), issuer.path());
+    [
+        format!("{origin}{path}/.well-known/openid-configuration"),
+        format!("{origin}/.well-known/oauth-authorization-server{path}"),
+    ]
+}
+
+async fn fetch_from(
+    url: &Endpoint,
+    options: &ProviderOptions,
+    material: &Material,
+) -> Result<Metadata, Why> {
+    let request = Request::get(url.target())
+        .header(header::HOST, url.authority())
+        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT_ENCODING, "identity")
+        .header(header::CONNECTION, "close")
+        .body(Full::default())
+        .map_err(|_| Why::DiscoveryFailed)?;
+    let proxy = options.proxy.as_ref();
+    let connection = Connection::open(url, proxy, material, options.connect_timeout).await?;
+    let reply = exchange(connection, request, options.timeout, LARGEST).await;
+    let reply = reply.map_err(|failure| match failure {
+        Failure::NotSent(why) | Failure::Unknown(why) => why,
+    })?;
+    if reply.status != 200 {
+        return Err(Why::Status(reply.status));
+    }
+    let body = reply.body?;
+    serde_json::from_slice(&body).map_err(|_| Why::DiscoveryFailed)
+}
+
+fn endpoints(
+    metadata: Metadata,
+    issuer: &Endpoint,
+    options: &ProviderOptions,
+) -> Result<Found, Why> {
+    if metadata.issuer != issuer.as_str() {
+        return Err(Why::IssuerMismatch);
+    }
+    let aliases = match options.authentication {
+        Authentication::TlsClientAuth(_) => metadata.mtls_endpoint_aliases,
+        _ => Aliases::default(),
+    };
+    let endpoint = |alias: Option<String>, usual: Option<String>| -> Option<Endpoint> {
+        let endpoint: Endpoint = alias.or(usual)?.parse().ok()?;
+        // An issuer that is reached over TLS can't lead to where there is none.
+        (endpoint.is_tls() || !issuer.is_tls()).then_some(endpoint)
+    };
+    Ok(Found {
+        token: endpoint(aliases.token_endpoint, metadata.token_endpoint),
+        revocation: endpoint(aliases.revocation_endpoint, metadata.revocation_endpoint),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_where_the_standards_say() {
+        let issuer = "https://idp.example/tenant/a/".parse().unwrap();
+        assert_eq!(
+            addresses(&issuer),
+            [
+                "https://idp.example/tenant/a/.well-known/openid-configuration",
+                "https://idp.example/.well-known/oauth-authorization-server/tenant/a"
+            ]
+        );
+    }
+}

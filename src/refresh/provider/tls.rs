@@ -1,0 +1,128 @@
+//! TLS to providers, with rustls on aws-lc-rs.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use tokio_rustls::rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore,
+    client::Resumption,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use super::Why;
+
+/// Returns how to connect: with the authorities of `ca` (PEM) or the system's, and with a certificate and its key (PEM)
+/// of the client's own. No early data is ever sent.
+///
+/// # Errors
+/// Returns what is wrong with the files.
+pub(super) fn config(
+    ca: Option<&[u8]>,
+    identity: Option<(&[u8], &[u8])>,
+) -> Result<Arc<ClientConfig>, String> {
+    let roots = match ca {
+        Some(pem) => authorities(pem)?,
+        None => system_roots()?,
+    };
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates(certificate, "the client certificate")?;
+            let key = PrivateKeyDer::from_pem_slice(key)
+                .map_err(|_| "the client certificate's key is not in PEM form".to_owned())?;
+            builder.with_client_auth_cert(chain, key).map_err(|_| {
+                "the client certificate and its key don't belong together".to_owned()
+            })?
+        }
+    };
+    config.enable_early_data = false;
+    // Every request shows the certificate that is in force.
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|_| format!("{what} is not in PEM form"))?;
+    if found.is_empty() {
+        return Err(format!("{what} is missing in its file"));
+    }
+    Ok(found)
+}
+
+fn authorities(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem, "the authorities' certificate")? {
+        roots
+            .add(certificate)
+            .map_err(|_| "the authorities' certificate can't be used".to_owned())?;
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Returns the system's authorities. They are read once, because that takes many milliseconds.
+fn system_roots() -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: OnceLock<Option<Arc<RootCertStore>>> = OnceLock::new();
+    let load = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        (!roots.is_empty()).then(|| Arc::new(roots))
+    };
+    let roots = ROOTS.get_or_init(load).clone();
+    roots.ok_or_else(|| "the system has no certificate authorities: set ca-file".to_owned())
+}
+
+/// Returns why a handshake failed.
+pub(super) fn why(error: &io::Error) -> Why {
+    let Some(error) = rustls_error(error) else {
+        return Why::TlsFailed;
+    };
+    match error {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => Why::CertificateExpired,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Why::CertificateForAnotherName
+            }
+            _ => Why::CertificateUntrusted,
+        },
+        error if is_about_client_certificate(error) => Why::ClientCertificateRefused,
+        _ => Why::TlsFailed,
+    }
+}
+
+/// Whether the server ended the handshake because of the client's certificate. With TLS 1.3 the client learns of that
+/// when it has already sent its request, which the server hasn't read then.
+pub(super) fn client_certificate_is_refused(error: &io::Error) -> bool {
+    rustls_error(error).is_some_and(is_about_client_certificate)
+}
+
+fn is_about_client_certificate(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+        )
+    )
+}
+
+fn rustls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}

@@ -1,0 +1,282 @@
+//! The providers of a tenant, with what the process keeps about each.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    breaker::{Breaker, BreakerOptions},
+    counts::Counts,
+    due::Terms,
+    gate::Gate,
+    provider::{Provider, ProviderOptions, Replay, Rotation, TokenHint},
+    revocation::Revocations,
+    rules::Policy,
+};
+use crate::{
+    error::{Error, ProviderFailure},
+    types::{Origin, ProviderName, Row, RowKey, Secret},
+};
+
+/// So long after its time limit a request may still arrive at the provider.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
+
+/// The providers that are configured, by name. Clones share everything.
+#[derive(Clone, Debug, Default)]
+pub struct Providers {
+    all: Arc<HashMap<ProviderName, Configured>>,
+    revocations: Revocations,
+}
+
+/// The token of a row that was deleted, where it is to be revoked.
+#[derive(Debug)]
+pub struct Deleted {
+    provider: ProviderName,
+    token: Secret,
+    hint: TokenHint,
+}
+
+/// One provider, and what keeps the process from calling it too often.
+#[derive(Debug)]
+pub struct Configured {
+    /// The provider.
+    pub provider: Provider,
+    /// Bounds calls and those who wait for them.
+    pub gate: Gate,
+    /// What became of the calls.
+    pub counts: Counts,
+    /// Stops calls while the provider fails. Rows are told apart by a hash.
+    breaker: Mutex<Breaker<u64>>,
+    hasher: RandomState,
+    /// Why the last call failed, since one succeeded.
+    failure: Mutex<Option<Error>>,
+    /// Wakes those whom the breaker stopped.
+    works_again: Notify,
+}
+
+impl Providers {
+    /// Returns the providers with these settings. Reads no file and connects to nothing.
+    #[must_use]
+    pub fn new(all: Vec<ProviderOptions>) -> Self {
+        let all = all.into_iter();
+        let named = all.map(|options| (options.name.clone(), Configured::new(options)));
+        Self {
+            all: Arc::new(named.collect()),
+            revocations: Revocations::default(),
+        }
+    }
+
+    /// Returns the providers, with another queue of tokens to revoke.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Revocations) -> Self {
+        Self {
+            revocations,
+            ..self
+        }
+    }
+
+    /// Returns the provider with this name, if it is configured.
+    #[must_use]
+    pub fn get(&self, name: &ProviderName) -> Option<&Configured> {
+        self.all.get(name)
+    }
+
+    /// Returns all providers, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Configured> {
+        self.all.values()
+    }
+
+    /// Returns the names of those that revoke the tokens of deleted rows.
+    pub fn revoking(&self) -> impl Iterator<Item = &ProviderName> {
+        let revoking = self.iter().filter(|found| found.revokes());
+        revoking.map(|found| &found.provider.options().name)
+    }
+
+    /// Returns the token of a row that is revoked when the row is deleted: its refresh token, with which the access token
+    /// ends, or else the access token. Returns `None` if the provider revokes none, or the token is from elsewhere.
+    #[must_use]
+    pub fn token_to_revoke(&self, provider: &ProviderName, row: Row) -> Option<Deleted> {
+        let configured = self.get(provider).filter(|found| found.revokes())?;
+        if !configured.accepts(row.origin.as_ref()) {
+            return None;
+        }
+        let refresh = row
+            .refresh_token
+            .map(|token| (token, TokenHint::RefreshToken));
+        let access = row
+            .access_token
+            .map(|token| (token, TokenHint::AccessToken));
+        let (token, hint) = refresh.or(access)?;
+        Some(Deleted {
+            provider: provider.clone(),
+            token,
+            hint,
+        })
+    }
+
+    /// Revokes a token in the background. Returns at once.
+    pub fn revoke(&self, deleted: Deleted) {
+        if let Some(configured) = self.get(&deleted.provider) {
+            let provider = &configured.provider;
+            self.revocations
+                .revoke(provider, deleted.token, deleted.hint);
+        }
+    }
+
+    /// Returns the queue of tokens to revoke.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+}
+
+impl Configured {
+    fn new(options: ProviderOptions) -> Self {
+        let gate = Gate::new(
+            options.max_concurrent,
+            options.max_rate,
+            options.max_waiters,
+            tokio::time::Instant::now(),
+        );
+        Self {
+            provider: Provider::new(options),
+            gate,
+            counts: Counts::default(),
+            breaker: Mutex::new(Breaker::new(BreakerOptions::default())),
+            hasher: RandomState::new(),
+            failure: Mutex::default(),
+            works_again: Notify::new(),
+        }
+    }
+
+    /// Returns what the provider's settings say about sending a refresh token again.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let options = self.provider.options();
+        Policy {
+            rotation: options.rotation,
+            never_replay: options.replay == Replay::Never,
+            request_timeout: options.timeout + ON_THE_WAY,
+            rejected_interval: options.rejected_interval,
+        }
+    }
+
+    /// Returns what the provider's settings say about when access tokens are refreshed.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        let options = self.provider.options();
+        Terms {
+            margin: options.margin,
+            kills_access_token: options.kills_access_token,
+        }
+    }
+
+    /// Takes note that a call about a row failed in a way that says that the provider doesn't work for this broker.
+    pub(super) fn failed(&self, key: &RowKey, error: &Error) {
+        let last = locked(&self.failure).replace(error.clone());
+        let why = error.operator_detail().unwrap_or_default();
+        if last.as_ref().and_then(Error::operator_detail) != Some(why) {
+            let provider = &self.provider.options().name;
+            tracing::warn!(%provider, why, "{error}: `token-broker providers test` may tell more");
+        }
+        let row = self.hasher.hash_one(key);
+        self.breaker().failed(row, Instant::now());
+    }
+
+    /// Takes note that the provider answered as one that works.
+    pub(super) fn succeeded(&self) {
+        if locked(&self.failure).take().is_some() {
+            let provider = &self.provider.options().name;
+            tracing::info!(%provider, "the provider works again");
+        }
+        let mut breaker = self.breaker();
+        if breaker.is_open() {
+            self.works_again.notify_waiters();
+        }
+        breaker.succeeded();
+    }
+
+    /// Waits until a call succeeds that the breaker let through to see whether the provider works again.
+    pub(super) async fn works_again(&self) {
+        self.works_again.notified().await;
+    }
+
+    /// Returns the error for a caller who would have to wait for `span`, because calls failed.
+    pub(super) fn failure(&self, span: Duration) -> Error {
+        match locked(&self.failure).clone() {
+            Some(error @ Error::ProviderMisconfigured(_)) => error,
+            Some(Error::ProviderUnavailable { failure, .. }) => Error::ProviderUnavailable {
+                failure,
+                retry_after: Some(span),
+            },
+            _ => Error::ProviderUnavailable {
+                failure: ProviderFailure("an earlier refresh of the row failed".to_owned()),
+                retry_after: Some(span),
+            },
+        }
+    }
+
+    /// Writes what became of the calls to the log, if there were any.
+    pub(super) fn log_counts(&self) {
+        let counts = &self.counts;
+        if counts.sent.get() == 0 {
+            return;
+        }
+        tracing::info!(
+            provider = %self.provider.options().name,
+            sent = counts.sent.get(),
+            tokens = counts.tokens.get(),
+            refused = counts.refused.get(),
+            misconfigured = counts.misconfigured.get(),
+            passing = counts.passing.get(),
+            unknown = counts.unknown.get(),
+            in_doubt = counts.in_doubt.get(),
+            waited = counts.waited.get(),
+            turned_away = counts.turned_away.get(),
+            "refreshes since the start"
+        );
+    }
+
+    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker<u64>> {
+        locked(&self.breaker)
+    }
+
+    /// Whether the tokens of deleted rows are revoked.
+    #[must_use]
+    pub fn revokes(&self) -> bool {
+        self.provider.options().revoke_on_delete
+    }
+
+    /// Returns where tokens are obtained.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.provider.options().origin()
+    }
+
+    /// Whether a refresh token that was obtained at `origin` may be sent to the provider. Where it is unknown, it may.
+    #[must_use]
+    pub fn accepts(&self, origin: Option<&Origin>) -> bool {
+        origin.is_none_or(|origin| self.provider.options().accepts(origin))
+    }
+
+    /// Whether a refresh token may be in two sessions: it stays valid however often it is redeemed.
+    #[must_use]
+    pub fn tokens_may_be_shared(&self) -> bool {
+        self.provider.options().rotation == Rotation::None
+    }
+
+    /// Returns how long a refresh token lives if the provider doesn't say, where that is configured.
+    #[must_use]
+    pub fn refresh_lifetime(&self) -> Option<Duration> {
+        self.provider.options().refresh_lifetime
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,511 @@
+//! One refresh of a row: from the first look at its record to the last write.
+
+use std::{future::pending, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    Shared,
+    attempt::{Attempt, Settled, Tokens},
+    back_off::back_off,
+    breaker::Admission,
+    clock::Moment,
+    decide::{Decision, Token, Wait, Wish, decide},
+    flights::{End, Progress, Slot},
+    gate,
+    provider::{Answer, PrepareError, Prepared, Rotation, TokenAnswer},
+    providers::Configured,
+    rules::{LEASE, Policy},
+    subject,
+};
+use crate::{
+    error::{Error, ProviderFailure},
+    store::{self, Change, Records, RowChange, Seen},
+    types::{AttemptId, ReauthReason, Record, RowKey, StoredRow, TokenHash, UnixTime, Version},
+};
+
+/// A part of a lease has to be left when the refresh token is sent.
+const LEFT: Duration = Duration::from_secs(1);
+/// How often the record is read while another broker redeems, in case that its announcement is lost.
+const POLL: Duration = Duration::from_millis(500);
+/// How often a taking is tried.
+const TAKINGS: usize = 8;
+
+/// A refresh of a row.
+pub(super) struct Refresh<'a, S> {
+    pub shared: &'a Shared<S>,
+    pub configured: &'a Configured,
+    pub key: &'a RowKey,
+    /// The version of the row that the caller knows.
+    pub version: Version,
+    /// Whether a resource server refused the access token.
+    pub is_rejected: bool,
+    /// Until then the refresh goes on even if nobody waits for it.
+    pub lingers_until: Instant,
+    pub slot: Slot<'a>,
+}
+
+/// What follows a step.
+enum Next {
+    /// It ends.
+    End(End),
+    /// The next step follows at once.
+    Again,
+    /// The next step follows later.
+    Later(Wait, Option<Error>),
+}
+
+/// How a wait ended.
+enum Waited {
+    /// It is over.
+    Over,
+    /// The end of the attempt was announced.
+    Announced,
+    /// Nobody waits for the refresh any more, and it was left.
+    Left,
+}
+
+/// What is taken, and has to be given back unless it is used.
+struct Taken {
+    token: Token,
+    attempt: AttemptId,
+    began: Moment,
+}
+
+impl<S: Records> Refresh<'_, S> {
+    /// Runs the refresh to its end.
+    pub async fn run(mut self) {
+        let mut announcement = None;
+        let mut retried_credentials = false;
+        loop {
+            let next = if self.shared.is_stopping() {
+                Next::End(End::Failed(stopping()))
+            } else {
+                self.step(&mut retried_credentials).await
+            };
+            let (wait, error) = match next {
+                Next::End(end) => return self.slot.end(end),
+                Next::Again => continue,
+                Next::Later(wait, error) => (wait, error),
+            };
+            self.slot.tell(match error {
+                Some(error) => Progress::BackedOff(Instant::now() + wait.span, error),
+                None => Progress::Running,
+            });
+            let awaited = announcement.as_ref().map(|(attempt, _)| *attempt);
+            if let Some(running) = wait.running
+                && awaited != wait.running
+            {
+                // Who listened before it looked can't miss the end.
+                let ended = Box::pin(self.shared.store.ended(running));
+                announcement = Some((running, ended));
+                continue;
+            }
+            let ended = async {
+                match &mut announcement {
+                    Some((attempt, ended)) if wait.running == Some(*attempt) => ended.await,
+                    _ => pending().await,
+                }
+            };
+            match self.wait(wait, ended).await {
+                Waited::Left => return,
+                Waited::Announced => announcement = None,
+                Waited::Over => {}
+            }
+        }
+    }
+
+    async fn wait(&self, wait: Wait, ended: impl Future<Output = ()>) -> Waited {
+        let span = wait.running.map_or(wait.span, |_| wait.span.min(POLL));
+        let lonely = async {
+            sleep_until(self.lingers_until).await;
+            self.slot.is_lonely().await;
+        };
+        tokio::select! {
+            () = ended => Waited::Announced,
+            () = sleep(span) => Waited::Over,
+            () = self.configured.works_again() => Waited::Over,
+            () = self.shared.stopped() => Waited::Over,
+            () = lonely => if self.slot.leave() { Waited::Left } else { Waited::Over },
+        }
+    }
+
+    async fn step(&mut self, retried_credentials: &mut bool) -> Next {
+        let policy = self.configured.policy();
+        // Nothing is prepared for a token that somebody else has.
+        let seen = match self.shared.store.look(self.key).await {
+            Ok(seen) => seen,
+            Err(error) => return Next::End(End::Failed(error.into())),
+        };
+        match self.decide(&seen, AttemptId::random(), &policy) {
+            Decision::Take(..) => {}
+            other => return self.act(&seen, other).await,
+        }
+        let admitted = match self.admitted().await {
+            Ok(admitted) => admitted,
+            Err(next) => return next,
+        };
+        let prepared = match self.configured.provider.prepare().await {
+            Ok(prepared) => prepared,
+            Err(error) => return self.not_prepared(&seen, error).await,
+        };
+        if self.shared.is_stopping() {
+            self.withdraw_admission();
+            return Next::End(End::Failed(stopping()));
+        }
+        let taken = match self.take(&policy).await {
+            Ok(taken) => taken,
+            Err(next) => {
+                self.withdraw_admission();
+                return next;
+            }
+        };
+        self.is_rejected = false;
+        let next = self.redeem(taken, prepared, retried_credentials).await;
+        drop(admitted);
+        next
+    }
+
+    fn decide(&self, seen: &Seen, attempt: AttemptId, policy: &Policy) -> Decision {
+        if seen.in_grace && !self.shared.options.in_grace && policy.rotation != Rotation::None {
+            let why =
+                "other software may still redeem this tenant's refresh tokens (refresh-in-grace)";
+            return Decision::Impossible(Error::NotRefreshable(why));
+        }
+        let wish = Wish {
+            version: self.version,
+            attempt,
+            policy,
+            // Only a refresh that the breaker lets through gets so far that it sends.
+            may_resend: true,
+            is_rejected: self.is_rejected,
+        };
+        decide(seen, &wish)
+    }
+
+    /// Does what a decision says that isn't to take the token.
+    async fn act(&self, seen: &Seen, decision: Decision) -> Next {
+        let end = match decision {
+            Decision::Take(..) | Decision::Ended => return Next::Again,
+            Decision::Wait(record, wait) => {
+                if let Some(record) = record
+                    && let Err(error) = self.write(seen, &record, None).await
+                {
+                    return Next::End(End::Failed(error.into()));
+                }
+                let error = wait
+                    .running
+                    .is_none()
+                    .then(|| self.configured.failure(wait.span));
+                return Next::Later(wait, error);
+            }
+            Decision::Verdict(change, reason) => {
+                if let Some((record, row)) = change {
+                    if reason == ReauthReason::InDoubt {
+                        self.configured.counts.in_doubt.up();
+                    }
+                    match self.write(seen, &record, Some(&row)).await {
+                        Ok(true) => {}
+                        Ok(false) => return Next::Again,
+                        Err(error) => return Next::End(End::Failed(error.into())),
+                    }
+                }
+                End::Failed(Error::ReauthRequired(reason))
+            }
+            Decision::Fresher(stored) => End::Fresher(stored.into()),
+            Decision::Throttled => End::Throttled,
+            Decision::Impossible(error) => End::Failed(error),
+        };
+        Next::End(end)
+    }
+
+    async fn write(
+        &self,
+        seen: &Seen,
+        record: &Record,
+        row: Option<&StoredRow>,
+    ) -> Result<bool, store::Error> {
+        let row = row.map(|stored| RowChange {
+            stored,
+            keep_for: None,
+        });
+        let change = Change {
+            record,
+            row,
+            ends: None,
+        };
+        self.shared.store.change(self.key, seen, change).await
+    }
+
+    /// Waits until a request may be made.
+    async fn admitted(&self) -> Result<gate::Place, Next> {
+        // Who can't make one needn't wait for others, nor use up the rate.
+        let stopped = self.configured.breaker().stopped(std::time::Instant::now());
+        if let Some(retry_after) = stopped {
+            return Err(self.stopped(retry_after));
+        }
+        let place = tokio::select! {
+            place = self.configured.gate.enter() => place,
+            () = self.shared.stopped() => return Err(Next::Again),
+        };
+        let now = std::time::Instant::now();
+        let admission = self.configured.breaker().admit(now);
+        match admission {
+            Admission::Free | Admission::Probe => Ok(place),
+            Admission::Stopped { retry_after } => Err(self.stopped(retry_after)),
+        }
+    }
+
+    fn stopped(&self, span: Duration) -> Next {
+        let running = None;
+        let failure = self.configured.failure(span);
+        Next::Later(Wait { span, running }, Some(failure))
+    }
+
+    /// Tells the breaker that no request was sent.
+    fn withdraw_admission(&self) {
+        let now = std::time::Instant::now();
+        self.configured.breaker().withdraw(now);
+    }
+
+    async fn not_prepared(&self, seen: &Seen, error: PrepareError) -> Next {
+        let error = match error {
+            PrepareError::Misconfigured(what) => {
+                Error::ProviderMisconfigured(ProviderFailure(what))
+            }
+            PrepareError::Unreachable(why) => unavailable(why.to_string()),
+        };
+        self.configured.failed(self.key, &error);
+        let token = seen
+            .stored()
+            .and_then(|stored| stored.row.refresh_token.as_ref());
+        let Some(token) = token else {
+            return Next::Again;
+        };
+        let attempt = self.attempt(TokenHash::of(token), AttemptId::random());
+        self.back_off(&attempt, None, error).await
+    }
+
+    /// Takes the token.
+    async fn take(&self, policy: &Policy) -> Result<Taken, Next> {
+        let id = AttemptId::random();
+        let (mut maybe_taken, mut failure) = (None, None);
+        for _ in 0..TAKINGS {
+            let began = Moment::now();
+            let seen = match self.shared.store.look(self.key).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            };
+            let (record, token) = match self.decide(&seen, id, policy) {
+                Decision::Take(record, token) => (record, token),
+                other => {
+                    self.give_back(maybe_taken, id).await;
+                    return Err(self.act(&seen, other).await);
+                }
+            };
+            match self.write(&seen, &record, None).await {
+                Ok(true) if began.elapsed() + LEFT < LEASE => {
+                    return Ok(Taken {
+                        token,
+                        attempt: id,
+                        began,
+                    });
+                }
+                // Too late. It is taken again under its id, which begins the lease anew.
+                Ok(true) => maybe_taken = Some(token.hash),
+                Ok(false) => {}
+                Err(store::Error::Unknown(_)) => maybe_taken = Some(token.hash),
+                Err(error) => {
+                    if matches!(error, store::Error::NotDurable(_)) {
+                        maybe_taken = Some(token.hash);
+                    }
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        let failure = failure.unwrap_or_else(|| {
+            store::Error::unavailable("the record of a refresh changed before each attempt")
+        });
+        let failure: Error = match failure {
+            // The caller asked for a token, and wrote nothing.
+            store::Error::Unknown(detail) => store::Error::Unavailable(detail).into(),
+            other => other.into(),
+        };
+        // Who waits needn't wait until the store works again.
+        self.slot
+            .tell(Progress::Ended(End::Failed(failure.clone())));
+        self.give_back(maybe_taken, id).await;
+        Err(Next::End(End::Failed(failure)))
+    }
+
+    /// Gives a token back that may have been taken.
+    async fn give_back(&self, maybe_taken: Option<TokenHash>, id: AttemptId) {
+        if let Some(token) = maybe_taken {
+            self.attempt(token, id).withdraw().await;
+        }
+    }
+
+    fn attempt(&self, token: TokenHash, id: AttemptId) -> Attempt<'_, S> {
+        Attempt {
+            store: &*self.shared.store,
+            key: self.key,
+            token,
+            id,
+        }
+    }
+
+    /// Sends the token, and writes what comes of it.
+    async fn redeem(
+        &self,
+        taken: Taken,
+        prepared: Prepared,
+        retried_credentials: &mut bool,
+    ) -> Next {
+        let attempt = self.attempt(taken.token.hash, taken.attempt);
+        let sent_at = UnixTime::now();
+        if taken.began.elapsed() + LEFT >= LEASE {
+            self.withdraw_admission();
+            attempt.withdraw().await;
+            return Next::Again;
+        }
+        self.configured.counts.sent.up();
+        let redeeming = async {
+            let answer = prepared.send(&taken.token.secret).await;
+            self.answered(&attempt, &taken.token, sent_at, answer, retried_credentials)
+                .await
+        };
+        tokio::select! {
+            next = redeeming => next,
+            never = attempt.keep_lease() => never,
+        }
+    }
+
+    async fn answered(
+        &self,
+        attempt: &Attempt<'_, S>,
+        token: &Token,
+        sent_at: UnixTime,
+        answer: Answer,
+        retried_credentials: &mut bool,
+    ) -> Next {
+        let counts = &self.configured.counts;
+        match answer {
+            Answer::Tokens(answer) => {
+                counts.tokens.up();
+                self.configured.succeeded();
+                self.tokens(attempt, token, sent_at, *answer).await
+            }
+            Answer::Refused { code } => {
+                counts.refused.up();
+                self.configured.succeeded();
+                let provider = &self.key.provider;
+                tracing::info!(%provider, %code, "a refresh token was refused");
+                self.verdict(attempt, false).await
+            }
+            Answer::OurFault {
+                why,
+                credentials_changed,
+            } => {
+                counts.misconfigured.up();
+                if credentials_changed && !std::mem::replace(retried_credentials, true) {
+                    self.withdraw_admission();
+                    attempt.withdraw().await;
+                    return Next::Again;
+                }
+                let error = Error::ProviderMisconfigured(ProviderFailure(why.to_string()));
+                self.configured.failed(self.key, &error);
+                self.back_off(attempt, None, error).await
+            }
+            Answer::Passing { why, retry_after } => {
+                counts.passing.up();
+                let error = unavailable(why.to_string());
+                self.configured.failed(self.key, &error);
+                self.back_off(attempt, retry_after, error).await
+            }
+            Answer::Unknown { why } => {
+                counts.unknown.up();
+                self.configured
+                    .failed(self.key, &unavailable(why.to_string()));
+                let provider = &self.key.provider;
+                tracing::warn!(%provider, %why, "it isn't known whether a refresh token was redeemed");
+                attempt.no_answer(back_off).await;
+                Next::Again
+            }
+        }
+    }
+
+    async fn back_off(
+        &self,
+        attempt: &Attempt<'_, S>,
+        retry_after: Option<Duration>,
+        error: Error,
+    ) -> Next {
+        let pause = |failures| back_off(failures).max(retry_after.unwrap_or_default());
+        // Those who can't wait so long needn't wait for the write either.
+        let noted = attempt.passing(pause).await;
+        if let Some(reason) = noted.verdict() {
+            return Next::End(End::Failed(Error::ReauthRequired(reason)));
+        }
+        match error {
+            error @ Error::ProviderMisconfigured(_) => Next::End(End::Failed(error)),
+            _ => Next::Again,
+        }
+    }
+
+    async fn verdict(&self, attempt: &Attempt<'_, S>, for_good: bool) -> Next {
+        let noted = attempt.refused(for_good).await;
+        Next::End(match (noted.verdict(), noted.stored) {
+            (_, Some(stored)) if stored.version != self.version => End::Fresher(stored.into()),
+            (Some(reason), Some(_)) => End::Failed(Error::ReauthRequired(reason)),
+            (_, None) => End::Failed(Error::RowNotFound),
+            (None, Some(stored)) => End::Fresher(stored.into()),
+        })
+    }
+
+    async fn tokens(
+        &self,
+        attempt: &Attempt<'_, S>,
+        token: &Token,
+        sent_at: UnixTime,
+        answer: TokenAnswer,
+    ) -> Next {
+        let options = self.configured.provider.options();
+        if let Err(mismatch) = subject::check(&token.stored.row, &answer, options) {
+            let provider = &self.key.provider;
+            tracing::error!(%provider, %mismatch, "the answer to a refresh is about another user: nothing of it is kept");
+            return self.verdict(attempt, true).await;
+        }
+        let tokens = Tokens {
+            answer,
+            taken_at: token.stored.version,
+            sent_at: Some(sent_at),
+            origin: Some(options.origin()),
+            assumed_life: options.assume_expires_in,
+            refresh_lifetime: options
+                .refresh_lifetime
+                .unwrap_or(self.shared.options.refresh_lifetime),
+        };
+        let unsaved = |row| self.slot.tell(Progress::Unsaved(Box::new(row)));
+        let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
+        Next::End(match settled {
+            Settled::Row(stored) => End::Row(stored.into()),
+            Settled::Beaten(stored) => End::Fresher(stored.into()),
+            Settled::Gone => End::Failed(Error::RowNotFound),
+        })
+    }
+}
+
+fn unavailable(why: String) -> Error {
+    Error::ProviderUnavailable {
+        failure: ProviderFailure(why),
+        retry_after: None,
+    }
+}
+
+fn stopping() -> Error {
+    unavailable("the broker is stopping".to_owned())
+}

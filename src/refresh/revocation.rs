@@ -1,0 +1,193 @@
+//! Revoking tokens in the background (RFC 7009): the tokens of rows that were deleted.
+//!
+//! Nobody waits for it, and nothing fails by it. What can't be revoked after a few attempts, or when too many tokens wait,
+//! stays valid at the provider for as long as it lives. That is counted, and said in the log.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+use super::provider::{Provider, Revocation, TokenHint, Why};
+use crate::types::Secret;
+
+/// How many tokens may wait in one process.
+pub const WAITING: usize = 1024;
+
+/// How many requests are under way at once.
+const AT_ONCE: usize = 8;
+
+/// How long to wait before each further attempt.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+
+/// The longest wait that a provider may ask for before another attempt.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The tokens that this process revokes. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Revocations {
+    pauses: [Duration; 2],
+    waiting: Arc<Semaphore>,
+    under_way: Arc<Semaphore>,
+    counted: Arc<Counted>,
+    end: Arc<watch::Sender<bool>>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    /// Whether the last token found no room.
+    is_full: AtomicBool,
+    revoked: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// How many tokens came to which end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RevocationFigures {
+    /// Revoked.
+    pub revoked: u64,
+    /// Refused by the provider, or given up after the last attempt.
+    pub failed: u64,
+    /// Not tried, because too many waited or the process ended.
+    pub dropped: u64,
+}
+
+/// What came of a token.
+enum Outcome {
+    Revoked,
+    Failed(Why),
+    Dropped,
+}
+
+impl Default for Revocations {
+    fn default() -> Self {
+        Self::new(PAUSES)
+    }
+}
+
+impl Revocations {
+    /// Returns a queue that waits at least so long before each further attempt.
+    #[must_use]
+    pub fn new(pauses: [Duration; 2]) -> Self {
+        Self {
+            pauses,
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            under_way: Arc::new(Semaphore::new(AT_ONCE)),
+            counted: Arc::default(),
+            end: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    /// Revokes a token in the background. Returns at once. Must be called on a runtime.
+    pub fn revoke(&self, provider: &Provider, token: Secret, hint: TokenHint) {
+        let room = Arc::clone(&self.waiting).try_acquire_owned();
+        let (this, provider) = (self.clone(), provider.clone());
+        match room {
+            Ok(room) if !self.is_ending() => {
+                self.counted.is_full.store(false, Ordering::Relaxed);
+                tokio::spawn(async move { this.work(&provider, &token, hint, room).await });
+            }
+            _ => self.note(&provider, &Outcome::Dropped),
+        }
+    }
+
+    /// Ends the work: what waits is dropped, and what is under way has as long as `within`.
+    pub async fn end(&self, within: Duration) {
+        self.end.send_replace(true);
+        let all = u32::try_from(WAITING).unwrap_or(u32::MAX);
+        // Whoever works holds a part of it.
+        _ = timeout(within, self.waiting.acquire_many(all)).await;
+    }
+
+    /// Returns what came of the tokens so far.
+    #[must_use]
+    pub fn figures(&self) -> RevocationFigures {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RevocationFigures {
+            revoked: count(&self.counted.revoked),
+            failed: count(&self.counted.failed),
+            dropped: count(&self.counted.dropped),
+        }
+    }
+
+    async fn work(
+        &self,
+        provider: &Provider,
+        token: &Secret,
+        hint: TokenHint,
+        room: OwnedSemaphorePermit,
+    ) {
+        let outcome = self.attempts(provider, token, hint).await;
+        self.note(provider, &outcome);
+        drop(room);
+    }
+
+    async fn attempts(&self, provider: &Provider, token: &Secret, hint: TokenHint) -> Outcome {
+        let mut pauses = self.pauses.into_iter();
+        loop {
+            let turn = tokio::select! {
+                biased;
+                () = self.ending() => return Outcome::Dropped,
+                turn = self.under_way.acquire() => turn,
+            };
+            let revoked = provider.revoke(token, hint).await;
+            drop(turn);
+            let (why, asked) = match revoked {
+                Revocation::Revoked => return Outcome::Revoked,
+                Revocation::Unsupported => return Outcome::Failed(Why::NoEndpoint),
+                Revocation::Refused(why) => return Outcome::Failed(why),
+                Revocation::Failed { why, retry_after } => (why, retry_after),
+            };
+            let Some(pause) = pauses.next() else {
+                return Outcome::Failed(why);
+            };
+            let pause = asked.unwrap_or_default().min(LONGEST_PAUSE).max(pause);
+            tokio::select! {
+                () = self.ending() => return Outcome::Failed(why),
+                // Tokens that failed together don't come back together.
+                () = sleep(pause.mul_f64(rand::random_range(1.0..1.5))) => {}
+            }
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        *self.end.borrow()
+    }
+
+    async fn ending(&self) {
+        // The sender lives as long as `self`.
+        _ = self.end.subscribe().wait_for(|ends| *ends).await;
+    }
+
+    fn note(&self, provider: &Provider, outcome: &Outcome) {
+        let name = provider.options().name.as_str();
+        let (counter, why) = match outcome {
+            Outcome::Revoked => (&self.counted.revoked, None),
+            Outcome::Failed(why) => (&self.counted.failed, Some(why.to_string())),
+            Outcome::Dropped if self.is_ending() => (
+                &self.counted.dropped,
+                Some("the broker is stopping".to_owned()),
+            ),
+            // Thousands may come together.
+            Outcome::Dropped => {
+                let is_known = self.counted.is_full.swap(true, Ordering::Relaxed);
+                let why = "too many tokens wait, and further ones are dropped too";
+                (&self.counted.dropped, (!is_known).then(|| why.to_owned()))
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(why) = why {
+            let provider = name;
+            tracing::warn!(provider, "a token of a deleted row was not revoked: {why}");
+        }
+    }
+}

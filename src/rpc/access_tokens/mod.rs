@@ -1,0 +1,80 @@
+//! The service `AccessTokens`. None of its answers has a refresh token.
+
+mod request;
+mod response;
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use self::request::{GetAccessToken, GetAllAccessTokens};
+use super::{
+    admission::LargeRead,
+    call::{Call, unary},
+};
+use crate::{
+    proto::v1::{self, access_tokens_server::AccessTokens},
+    refresh::waits,
+    store::{Records, Store},
+    tokens::Tokens,
+};
+
+/// The methods, which all pass through the front door.
+pub const METHODS: &[&str] = &["GetAccessToken", "GetAllAccessTokens"];
+
+/// Serves one tenant's access tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
+#[derive(Debug)]
+pub struct AccessTokensService<S> {
+    tokens: Arc<Tokens<S>>,
+}
+
+impl<S: Store> AccessTokensService<S> {
+    /// Makes a service of `tokens`.
+    pub fn new(tokens: Arc<Tokens<S>>) -> Self {
+        Self { tokens }
+    }
+}
+
+#[tonic::async_trait]
+impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
+    async fn get_access_token(
+        &self,
+        request: Request<v1::GetAccessTokenRequest>,
+    ) -> Result<Response<v1::GetAccessTokenResponse>, Status> {
+        let handle = |call: Call, message| async move {
+            let GetAccessToken {
+                key,
+                wanted,
+                binding,
+                include_id_token,
+            } = request::get_access_token(message)?;
+            let work = self
+                .tokens
+                .access_token(&key, &wanted, &binding, call.answer_by());
+            let stored = waits::for_call(call.permit, work).await?;
+            Ok(response::get_access_token(stored, include_id_token))
+        };
+        unary(request, handle).await
+    }
+
+    async fn get_all_access_tokens(
+        &self,
+        request: Request<v1::GetAllAccessTokensRequest>,
+    ) -> Result<Response<v1::GetAllAccessTokensResponse>, Status> {
+        let handle = |call: Call, message| async move {
+            let GetAllAccessTokens {
+                session,
+                min_validity,
+                binding,
+                include_id_token,
+            } = request::get_all_access_tokens(message)?;
+            call.permit.large_read(LargeRead::Session).await?;
+            let work =
+                self.tokens
+                    .access_tokens(&session, min_validity, &binding, call.answer_by());
+            let found = waits::for_call(call.permit, work).await?;
+            Ok(response::get_all_access_tokens(found, include_id_token))
+        };
+        unary(request, handle).await
+    }
+}

@@ -1,0 +1,173 @@
+//! A tenant's records in Redis.
+
+use std::future::Future;
+
+use redis::Value;
+
+use super::{
+    RedisStore,
+    link::{Effect, reply},
+    record,
+    row::{self, Label, rewrite},
+    rows::millis,
+    scripts::sha1_hex,
+};
+use crate::{
+    error::Unreadable,
+    store::{Change, Error, Held, Records, RowChange, Seen, Stamp},
+    types::{AttemptId, Record, RowKey, SecretBytes, StoreTime, StoredRow},
+};
+
+impl Records for RedisStore {
+    async fn look(&self, key: &RowKey) -> Result<Seen, Error> {
+        let (row, record) = (self.keys.row(key), self.keys.record(key));
+        let script = &self.redis.scripts().look_at_record;
+        let keys = [row.as_str(), &record, &self.keys.grace()];
+        let args = [self.keys.prefix().as_bytes()];
+        let answer = self.link.call(script, &keys, &args, Effect::Reads).await?;
+        let [holds, bytes, seconds, micros, grace, fields] = reply::list(answer)?
+            .try_into()
+            .map_err(|_| reply::unexpected())?;
+        let bytes = SecretBytes::new(reply::bytes(bytes)?.unwrap_or_default());
+        let row = match reply::parse::<String>(holds)?.as_str() {
+            "nothing" => Held::Nothing,
+            "bytes" => Held::Bytes(bytes),
+            "other" => Held::Other,
+            _ => return Err(reply::unexpected()),
+        };
+        let (seconds, micros): (u64, u64) = (reply::parse(seconds)?, reply::parse(micros)?);
+        let (record, number) = read(fields)?;
+        Ok(Seen {
+            row: match &row {
+                Held::Nothing => None,
+                Held::Bytes(bytes) => row::decode(bytes, &key.provider),
+                Held::Other => Some(Err(Unreadable(
+                    "the key holds another type of value".to_owned(),
+                ))),
+            },
+            in_grace: reply::parse::<u8>(grace)? == 1,
+            at: StoreTime::from_millis(seconds * 1_000 + micros / 1_000),
+            stamp: Stamp {
+                row,
+                record: number,
+                tokens: record.entries().iter().map(|entry| entry.token).collect(),
+            },
+            record,
+        })
+    }
+
+    async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {
+        let held = match &seen.stamp.row {
+            Held::Nothing => String::new(),
+            Held::Bytes(bytes) => sha1_hex(bytes),
+            Held::Other => "other".to_owned(),
+        };
+        let row = change.row.map(|row| New::of(key, seen, row)).transpose()?;
+        let mut keys = vec![self.keys.row(key), self.keys.record(key)];
+        let keep_for = change.row.and_then(|row| row.keep_for);
+        if let Some(row) = &row
+            && keep_for.is_some()
+        {
+            keys.extend([self.keys.session_index(&key.session), self.keys.grace()]);
+            keys.extend(
+                row.label
+                    .user
+                    .as_ref()
+                    .map(|user| self.keys.user_index(user)),
+            );
+        }
+        let entries = record::encode(change.record)
+            .map_err(|_| Error::unavailable("the record can't be written as JSON"))?;
+        let gone = seen.stamp.tokens.iter();
+        let gone = gone.filter(|token| change.record.entry(**token).is_none());
+        let gone: Vec<_> = gone.map(|token| record::field(*token)).collect();
+
+        let number = match seen.stamp.record {
+            0 => String::new(),
+            number => number.to_string(),
+        };
+        let (next, count) = (Stamp::drawn().to_string(), gone.len().to_string());
+        let keep_for = keep_for.map(|span| millis(span).to_string());
+        let ends = change
+            .ends
+            .map(|attempt| (self.keys.ends(), record::spell(attempt)));
+        let (channel, attempt) = ends.unwrap_or_default();
+        let mut args = vec![
+            self.keys.prefix().as_bytes(),
+            held.as_bytes(),
+            number.as_bytes(),
+            next.as_bytes(),
+            row.as_ref().map_or(&[], |row| row.json.as_slice()),
+            keep_for.as_deref().unwrap_or_default().as_bytes(),
+            channel.as_bytes(),
+            attempt.as_bytes(),
+            count.as_bytes(),
+        ];
+        args.extend(gone.iter().map(String::as_bytes));
+        for (field, value) in &entries {
+            args.extend([field.as_bytes(), value.as_slice()]);
+        }
+        let script = &self.redis.scripts().change_record;
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+        let answer = self.link.call(script, &keys, &args, Effect::Writes).await?;
+        match reply::of_write::<String>(answer)?.as_str() {
+            "written" => Ok(true),
+            "changed" => Ok(false),
+            _ => Err(reply::odd_outcome()),
+        }
+    }
+
+    fn ended(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static {
+        let ended = self.redis.announcements().of(attempt);
+        self.redis
+            .announcements()
+            .follow(&self.link, self.keys.ends());
+        ended
+    }
+}
+
+/// A row that replaces another one.
+struct New {
+    json: SecretBytes,
+    /// The row that it replaces.
+    label: Label,
+}
+
+impl New {
+    fn of(key: &RowKey, seen: &Seen, change: RowChange<'_>) -> Result<Self, Error> {
+        let (Held::Bytes(bytes), Some(Ok(_))) = (&seen.stamp.row, &seen.row) else {
+            return Err(Error::unavailable("there is no row to change"));
+        };
+        let label = Label::of(bytes, Some(&key.provider));
+        let replaced = if change.stored.row.user_id == label.user {
+            rewrite::replace(bytes, change.stored, &key.provider)
+        } else {
+            let mut stored: StoredRow = change.stored.clone();
+            stored.row.user_id.clone_from(&label.user);
+            rewrite::replace(bytes, &stored, &key.provider)
+        };
+        let json = replaced.map_err(|error| Error::unavailable(format!("a row {error}")))?;
+        Ok(Self { json, label })
+    }
+}
+
+/// Reads the fields of a record, and the number of its last change.
+fn read(fields: Value) -> Result<(Record, u64), Error> {
+    // Nobody redeems then. The operator finds the record by the session, which a log doesn't name.
+    let unreadable = || {
+        let reason = "a record of refresh tokens (broker:refresh:*) can't be read";
+        tracing::warn!("{reason}: its row isn't refreshed");
+        Error::unavailable(reason)
+    };
+    let Value::Array(fields) = fields else {
+        return Err(unreadable());
+    };
+    let mut pairs = Vec::with_capacity(fields.len() / 2);
+    for pair in fields.chunks(2) {
+        let [Value::BulkString(name), Value::BulkString(value)] = pair else {
+            return Err(unreadable());
+        };
+        pairs.push((name.as_slice(), value.as_slice()));
+    }
+    record::decode(&pairs).map_err(|record::Unreadable| unreadable())
+}

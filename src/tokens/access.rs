@@ -1,0 +1,240 @@
+//! Handing out access tokens that are valid, and refreshing them when they aren't (guarantees, section 2.2).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::Instant;
+
+use super::{Binding, Tokens};
+use crate::{
+    error::Error,
+    refresh::{Due, Refreshed, Terms, due},
+    store::{Records, Store},
+    types::{ProviderName, ReauthReason, Row, RowKey, SessionId, StoredRow, UnixTime, Version},
+};
+
+/// How often a call looks at a row again that somebody else stored while it was refreshed.
+const LOOKS: usize = 4;
+
+/// What a caller wants of an access token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// How long it has to be valid. `None`: 30 s, but a tenth of its life at most.
+    pub min_validity: Option<Duration>,
+    /// The version of the row whose access token a resource server refused.
+    pub rejected_version: Option<Version>,
+}
+
+/// The access tokens of a session.
+#[derive(Debug, Default)]
+pub struct SessionAccessTokens {
+    /// The rows whose access tokens can be handed out.
+    pub tokens: BTreeMap<ProviderName, StoredRow>,
+    /// Why there is none, for the other providers of the session.
+    pub failed: BTreeMap<ProviderName, Error>,
+}
+
+impl<S: Store + Records> Tokens<S> {
+    /// Returns the row of an access token, refreshed first if it has to be. The answer comes by `deadline`.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Tokens::get`], and those that say why a token that is needed can't be refreshed.
+    pub async fn access_token(
+        &self,
+        key: &RowKey,
+        wanted: &Wanted,
+        binding: &Binding,
+        deadline: Instant,
+    ) -> Result<StoredRow, Error> {
+        let stored = match self.get(key, binding).await {
+            Err(error @ Error::StoreUnavailable(_)) => {
+                // A token that was just obtained is served from memory while the store can't be asked.
+                let unsaved = self.refresher.unsaved(key).ok_or(error)?;
+                binding.check(&unsaved.row)?;
+                return Ok(unsaved);
+            }
+            read => read?,
+        };
+        match self.look(key, &stored, wanted) {
+            Next::Serve => Ok(stored),
+            // Mostly there is no need for this, and so no memory.
+            next => Box::pin(self.refreshed(key, stored, next, wanted, binding, deadline)).await,
+        }
+    }
+
+    /// Returns the rows of all access tokens of a session. Those that have to be refreshed are, all at the same time. The
+    /// answer comes by `deadline`.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Tokens::get_all`].
+    pub async fn access_tokens(
+        &self,
+        session: &SessionId,
+        min_validity: Option<Duration>,
+        binding: &Binding,
+        deadline: Instant,
+    ) -> Result<SessionAccessTokens, Error> {
+        let found = self.get_all(session, binding).await?;
+        let wanted = Wanted {
+            min_validity,
+            rejected_version: None,
+        };
+        let mut tokens = SessionAccessTokens::default();
+        for provider in found.unreadable {
+            let unreadable = crate::error::Unreadable("it is damaged".to_owned());
+            tokens
+                .failed
+                .insert(provider, Error::RowUnreadable(unreadable));
+        }
+        let mut refreshing = FuturesUnordered::new();
+        for (provider, stored) in found.rows {
+            let key = RowKey {
+                session: session.clone(),
+                provider,
+            };
+            match self.look(&key, &stored, &wanted) {
+                Next::Serve => _ = tokens.tokens.insert(key.provider, stored),
+                next => refreshing.push(async move {
+                    let refreshed = self.refreshed(&key, stored, next, &wanted, binding, deadline);
+                    let refreshed = refreshed.await;
+                    (key.provider, refreshed)
+                }),
+            }
+        }
+        while let Some((provider, refreshed)) = refreshing.next().await {
+            match refreshed {
+                Ok(stored) => _ = tokens.tokens.insert(provider, stored),
+                Err(error) => _ = tokens.failed.insert(provider, error),
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Returns what has to be done before a row can be handed out.
+    fn look(&self, key: &RowKey, stored: &StoredRow, wanted: &Wanted) -> Next {
+        let is_expired = stored.row.is_expired(UnixTime::now());
+        if wanted.rejected_version == Some(stored.version) && !is_expired {
+            return Next::Refresh(Why::Rejected);
+        }
+        let terms = match self.rules.providers.get(&key.provider) {
+            Some(configured) => configured.terms(),
+            None => Terms::default(),
+        };
+        match due(&stored.row, wanted.min_validity, terms, UnixTime::now()) {
+            Due::No => Next::Serve,
+            Due::Soon => Next::RefreshBehind,
+            Due::First => Next::Refresh(Why::EndsSoon),
+            Due::Expired => Next::Refresh(Why::Expired),
+        }
+    }
+
+    async fn refreshed(
+        &self,
+        key: &RowKey,
+        mut stored: StoredRow,
+        mut next: Next,
+        wanted: &Wanted,
+        binding: &Binding,
+        deadline: Instant,
+    ) -> Result<StoredRow, Error> {
+        for _ in 0..LOOKS {
+            let why = match next {
+                Next::Serve => break,
+                Next::RefreshBehind => {
+                    if self.is_refreshable(key, &stored.row).is_ok() {
+                        self.refresher.refresh_behind(key, stored.version);
+                    }
+                    break;
+                }
+                Next::Refresh(why) => why,
+            };
+            let refreshing = async {
+                self.is_refreshable(key, &stored.row)?;
+                let is_rejected = why == Why::Rejected;
+                let deadline = match why {
+                    Why::EndsSoon => deadline.min(handed_out_by(&stored.row)),
+                    Why::Expired | Why::Rejected => deadline,
+                };
+                let refreshing = self
+                    .refresher
+                    .refresh(key, stored.version, is_rejected, deadline);
+                refreshing.await
+            };
+            match refreshing.await {
+                Ok(Refreshed::Row(row)) => {
+                    binding.check(&row.row)?;
+                    // It is as new as it gets, also if it ends before it arrives.
+                    stored = *row;
+                    break;
+                }
+                Ok(Refreshed::Fresher(row)) => {
+                    binding.check(&row.row)?;
+                    stored = *row;
+                    next = self.look(key, &stored, wanted);
+                }
+                // That is as new as it gets.
+                Ok(Refreshed::Throttled) if why == Why::Rejected => break,
+                Ok(Refreshed::Throttled) => {}
+                // What is still valid is handed out as it is.
+                Err(_) if why == Why::EndsSoon && !stored.row.is_expired(UnixTime::now()) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Checks that there is something that could be redeemed at the provider.
+    fn is_refreshable(&self, key: &RowKey, row: &Row) -> Result<(), Error> {
+        if let Some(reason) = row.reauth {
+            return Err(Error::ReauthRequired(reason));
+        }
+        if row.refresh_token.is_none() {
+            return Err(Error::NoRefreshToken);
+        }
+        if row.is_sender_constrained() {
+            let why = "they are of use only together with a key of the client";
+            return Err(Error::NotRefreshable(why));
+        }
+        if !row.refresh_token_is_live(UnixTime::now()) {
+            return Err(Error::ReauthRequired(ReauthReason::Refused));
+        }
+        let configured = self.rules.providers.get(&key.provider);
+        let configured = configured.ok_or(Error::ProviderNotConfigured)?;
+        if !configured.accepts(row.origin.as_ref()) {
+            return Err(Error::ProviderChanged);
+        }
+        Ok(())
+    }
+}
+
+/// Returns until when a caller waits for a refresh whose access token is still valid. Then it is handed out as it is, while
+/// it can be used.
+fn handed_out_by(row: &Row) -> Instant {
+    let left = row
+        .expires_at
+        .map_or(0, |at| at.seconds() - UnixTime::now().seconds());
+    let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+    Instant::now() + left / 2
+}
+
+/// What has to be done before a row can be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing.
+    Serve,
+    /// Nothing, but it is refreshed behind the caller's back.
+    RefreshBehind,
+    /// It is refreshed.
+    Refresh(Why),
+}
+
+/// Why a row is refreshed before it is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The access token has expired, or there is none.
+    Expired,
+    /// The access token doesn't live as long as the caller wants.
+    EndsSoon,
+    /// A resource server refused the access token.
+    Rejected,
+}

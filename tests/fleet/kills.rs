@@ -1,0 +1,172 @@
+//! Brokers that are killed, and brokers that stand still for longer than a lease.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use testkit::{redis_server::RedisServer, waiting::found};
+
+use crate::{
+    callers::{Got, agreed, all},
+    fleet::{Fleet, Size, signal},
+};
+
+/// How many rows fall due together in a round.
+pub const A_ROUND: usize = 50;
+/// For how long nothing changes once those that run have finished.
+const SETTLED: Duration = Duration::from_millis(1_500);
+
+/// Returns how many refresh tokens of these sessions are taken now, and their outcome isn't known.
+fn open_entries(redis: &RedisServer, sessions: &[String]) -> usize {
+    let mut connection = redis.raw();
+    let mut all = redis::pipe();
+    for session in sessions {
+        let key = format!("thv:auth:{{default:default}}:broker:refresh:{session}:idp");
+        all.cmd("HGETALL").arg(key);
+    }
+    let records: Vec<BTreeMap<String, String>> = all.query(&mut connection).unwrap();
+    let is_open = |entry: &String| entry.contains(r#""state":"open""#);
+    let records = records.iter();
+    records
+        .filter(|record| record.values().any(is_open))
+        .count()
+}
+
+/// Kills a broker that holds refresh tokens of these sessions. Returns how many it held.
+async fn kill(fleet: &Fleet<RedisServer>, number: usize, sessions: &[String]) -> usize {
+    let broker = fleet.take(number);
+    let pid = broker.process.pid();
+    signal("STOP", pid);
+    let held = held_by_who_stands_still(&fleet.redis, sessions).await;
+    signal("KILL", pid);
+    held
+}
+
+/// Returns how many refresh tokens of these sessions a process holds that was stopped.
+pub async fn held_by_who_stands_still(redis: &RedisServer, sessions: &[String]) -> usize {
+    // What the others hold ends soon. What stays open is this one's, until the others take it over after seven seconds.
+    let mut same = (usize::MAX, Instant::now());
+    found("what the others hold has ended", || {
+        let open = open_entries(redis, sessions);
+        if same.0 != open {
+            same = (open, Instant::now());
+        }
+        (same.1.elapsed() > SETTLED).then_some(open)
+    })
+    .await
+}
+
+/// Refreshes rows in rounds, and disturbs each round once it is under way. Returns what the callers got, and the sum of what
+/// `disturb` returned.
+async fn disturbed<F: Future<Output = usize>>(
+    fleet: &Arc<Fleet<RedisServer>>,
+    size: Size,
+    disturb: impl Fn(usize, Vec<String>) -> F,
+) -> (BTreeMap<String, Got>, usize) {
+    let (mut got, mut sum) = (BTreeMap::new(), 0);
+    for round in 0..size.rows / A_ROUND {
+        let sessions = fleet.store_expired(A_ROUND).await;
+        let begun = fleet.provider.happened().redemptions;
+        let calls = all(fleet, &sessions, size.callers);
+        let disturbing = async {
+            found("some rows are refreshed", || {
+                (fleet.provider.happened().redemptions >= begun + 3).then_some(())
+            })
+            .await;
+            disturb(round, sessions.clone()).await
+        };
+        let (all, disturbed) = tokio::join!(calls, disturbing);
+        got.extend(agreed(all));
+        sum += disturbed;
+    }
+    (got, sum)
+}
+
+/// Kills a broker in each round. Returns what the callers got, and how many tokens the brokers held that were killed.
+async fn refreshed_under_kills(
+    fleet: &Arc<Fleet<RedisServer>>,
+    size: Size,
+) -> (BTreeMap<String, Got>, usize) {
+    let disturb = |round, sessions: Vec<String>| async move {
+        let held = kill(fleet, round % 3, &sessions).await;
+        fleet.start_broker(round % 3).await;
+        held
+    };
+    disturbed(fleet, size, disturb).await
+}
+
+pub fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
+    let in_doubt = got
+        .values()
+        .filter(|got| **got == Got::Reauth("IN_DOUBT".to_owned()));
+    in_doubt.count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_second_sending_each_token_in_doubt_was_held_by_a_broker_that_was_killed() {
+    let fleet = Arc::new(Fleet::start(RedisServer::start(), "replay = \"never\"").await);
+    let size = Size::of(100, 4);
+    let (got, held) = refreshed_under_kills(&fleet, size).await;
+    let happened = fleet.provider.happened();
+    let tokens = got
+        .values()
+        .filter(|got| matches!(got, Got::Token(_)))
+        .count();
+    println!(
+        "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
+        size.rows,
+        in_doubt(&got)
+    );
+    assert!(held > 0, "no kill hit a redemption");
+    assert_eq!((happened.revocations, happened.refusals), (0, 0));
+    assert_eq!(in_doubt(&got), held);
+    assert_eq!(tokens + held, size.rows);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed() {
+    let fleet = Arc::new(Fleet::start(RedisServer::start(), "").await);
+    let size = Size::of(100, 4);
+    let (got, held) = refreshed_under_kills(&fleet, size).await;
+    let happened = fleet.provider.happened();
+    let tokens = got
+        .values()
+        .filter(|got| matches!(got, Got::Token(_)))
+        .count();
+    println!(
+        "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
+        size.rows,
+        in_doubt(&got)
+    );
+    // Each lost login is one that a broker had sent, and was killed before it had stored the answer.
+    assert_eq!(happened.revocations as usize, in_doubt(&got));
+    assert!(in_doubt(&got) <= held);
+    assert_eq!(tokens + in_doubt(&got), size.rows);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_stands_still_for_longer_than_a_lease_sends_nothing_twice() {
+    let fleet = Arc::new(Fleet::start(RedisServer::start(), "replay = \"never\"").await);
+    let size = Size::of(100, 4);
+    let disturb = |round, _| {
+        let fleet = &fleet;
+        async move {
+            let pid = fleet.broker(round % 3).unwrap().process.pid();
+            signal("STOP", pid);
+            // Longer than a lease and the time for a request.
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            signal("CONT", pid);
+            0
+        }
+    };
+    let (got, _) = disturbed(&fleet, size, disturb).await;
+    let happened = fleet.provider.happened();
+    println!(
+        "rows {}, in doubt {}, {happened:?}",
+        size.rows,
+        in_doubt(&got)
+    );
+    assert_eq!((happened.revocations, happened.refusals), (0, 0));
+}

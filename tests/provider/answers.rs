@@ -1,0 +1,315 @@
+//! What each answer means.
+
+use std::time::Duration;
+
+use testkit::token_endpoint::{Behaviour, End};
+use token_broker::refresh::provider::{Answer, Why};
+
+use crate::setup::{TIMEOUT, answer_to, options_at, redeem, server, tokens};
+
+const JSON: &str = "Content-Type: application/json";
+
+/// Returns the answer in one word, with why.
+fn told(answer: &Answer) -> String {
+    match answer {
+        Answer::Tokens(tokens) => format!("tokens {}", tokens.access_token.expose()),
+        Answer::Refused { code } => format!("refused {code}"),
+        Answer::OurFault { why, .. } => format!("our fault: {why}"),
+        Answer::Passing { why, .. } => format!("passing: {why}"),
+        Answer::Unknown { why } => format!("unknown: {why}"),
+    }
+}
+
+/// Asserts what an answer with this status, these headers and this body means.
+async fn means(status: u16, headers: &[&str], body: &str, meaning: &str) {
+    let answer = answer_to(Behaviour::answer(status, headers, body)).await;
+    assert_eq!(told(&answer), meaning, "{status} {headers:?} {body}");
+}
+
+#[tokio::test]
+async fn a_success_has_tokens() {
+    let answer = answer_to(tokens()).await;
+    let Answer::Tokens(tokens) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(tokens.access_token.expose(), "a");
+    assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
+    assert_eq!(tokens.expires_in, Some(Duration::from_secs(3600)));
+}
+
+#[tokio::test]
+async fn a_token_is_refused_for_good() {
+    let json = r#"{"error":"invalid_grant","error_description":"the-refresh-token"}"#;
+    means(400, &[JSON], json, "refused invalid_grant").await;
+    means(401, &[JSON], json, "refused invalid_grant").await;
+    // GitHub and Slack answer errors as successes.
+    means(200, &[JSON], json, "refused invalid_grant").await;
+    means(400, &[], "error=invalid_grant", "refused invalid_grant").await;
+    // An error of the server says nothing for sure.
+    means(500, &[JSON], json, "unknown: the answer has status 500").await;
+}
+
+#[tokio::test]
+async fn codes_of_a_provider_are_configured() {
+    for (status, code, meaning) in [
+        (200, "bad_refresh_token", "refused bad_refresh_token"),
+        (
+            400,
+            "their_own_code",
+            "our fault: the answer is the error their_own_code",
+        ),
+        (200, "busy", "passing: the answer is the error busy"),
+        (500, "busy", "passing: the answer is the error busy"),
+    ] {
+        let body = format!(r#"{{"ok":false,"error":"{code}"}}"#);
+        let server = server(Behaviour::json(status, &body)).await;
+        let mut options = options_at(&server);
+        options.codes.refused.insert("bad_refresh_token".to_owned());
+        options.codes.our_fault.insert("their_own_code".to_owned());
+        options.codes.not_redeemed.insert("busy".to_owned());
+        assert_eq!(told(&redeem(options).await), meaning);
+    }
+}
+
+#[tokio::test]
+async fn the_client_is_at_fault() {
+    for code in [
+        "invalid_client",
+        "unauthorized_client",
+        "invalid_scope",
+        "unsupported_grant_type",
+        "use_dpop_nonce",
+    ] {
+        let body = format!(r#"{{"error":"{code}"}}"#);
+        means(
+            401,
+            &[JSON],
+            &body,
+            &format!("our fault: the answer is the error {code}"),
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn too_many_requests_pass() {
+    let answer = answer_to(Behaviour::answer(429, &["Retry-After: 7"], "")).await;
+    let Answer::Passing { retry_after, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(retry_after, Some(Duration::from_secs(7)));
+    means(429, &[], "", "passing: the answer has status 429").await;
+    let date = "Retry-After: Fri, 31 Dec 2100 23:59:59 GMT";
+    let answer = answer_to(Behaviour::answer(429, &[date], "")).await;
+    let Answer::Passing { retry_after, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(retry_after, Some(Duration::from_secs(86_400)), "a bound");
+    let past = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT";
+    let answer = answer_to(Behaviour::answer(429, &[past], "")).await;
+    let Answer::Passing { retry_after, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(retry_after, Some(Duration::ZERO));
+}
+
+#[tokio::test]
+async fn unavailable_passes_only_with_retry_after() {
+    means(
+        503,
+        &["Retry-After: 1"],
+        "",
+        "passing: the answer has status 503",
+    )
+    .await;
+    means(503, &[], "", "unknown: the answer has status 503").await;
+    let json = r#"{"error":"temporarily_unavailable"}"#;
+    let meaning = "passing: the answer is the error temporarily_unavailable";
+    means(503, &[JSON], json, meaning).await;
+    means(400, &[JSON], json, meaning).await;
+}
+
+#[tokio::test]
+async fn other_oauth_errors_with_4xx_pass() {
+    let meaning = "passing: the answer is the error other";
+    means(400, &[JSON], r#"{"error":"the-refresh-token"}"#, meaning).await;
+    // A gateway's own words. What the provider behind it did isn't known.
+    for status in [408, 499] {
+        let meaning = format!("unknown: the answer has status {status}");
+        means(status, &[JSON], r#"{"error":"Request Timeout"}"#, &meaning).await;
+        means(
+            status,
+            &[JSON],
+            r#"{"error":"invalid_grant"}"#,
+            "refused invalid_grant",
+        )
+        .await;
+    }
+    means(
+        403,
+        &[],
+        "<html>forbidden</html>",
+        "unknown: the answer has status 403",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn errors_of_a_server_or_gateway_are_doubt() {
+    for status in [500, 502, 504] {
+        let meaning = format!("unknown: the answer has status {status}");
+        means(status, &[], "<html>bad gateway</html>", &meaning).await;
+    }
+}
+
+#[tokio::test]
+async fn statuses_of_a_provider_are_configured() {
+    let server = server(Behaviour::answer(502, &[], "")).await;
+    let mut options = options_at(&server);
+    options.codes.not_redeemed_statuses.insert(502);
+    assert_eq!(
+        told(&redeem(options).await),
+        "passing: the answer has status 502"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_doubt_and_is_not_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let server = server(Behaviour::answer(status, &["Location: /elsewhere"], "")).await;
+        let answer = redeem(options_at(&server)).await;
+        assert_eq!(
+            told(&answer),
+            format!("unknown: the answer has status {status}")
+        );
+        assert_eq!((server.received().len(), server.connections()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn garbage_is_doubt() {
+    let unread = "unknown: the answer can't be read";
+    means(200, &[JSON], "garbage", unread).await;
+    means(200, &[JSON], "", unread).await;
+    means(200, &[JSON], r#"{"access_token":"#, unread).await;
+    means(
+        200,
+        &["Content-Type: text/html"],
+        "<html>log in</html>",
+        unread,
+    )
+    .await;
+    means(
+        200,
+        &[JSON],
+        "{}",
+        "unknown: the answer has no access token",
+    )
+    .await;
+    means(
+        200,
+        &[JSON],
+        r#"{"error":"their_own"}"#,
+        "unknown: the answer is the error other",
+    )
+    .await;
+    means(200, &[JSON], r#"{"ok":false}"#, unread).await;
+    let answer = answer_to(Behaviour::raw(*b"garbage\r\n\r\n")).await;
+    assert_eq!(told(&answer), "unknown: the answer can't be read");
+}
+
+#[tokio::test]
+async fn a_wrong_content_type_loses_no_token() {
+    let body = r#"{"access_token":"a"}"#;
+    means(200, &["Content-Type: text/html"], body, "tokens a").await;
+    means(200, &[], body, "tokens a").await;
+    // Nor do an error and tokens together, where the status says that it is a success.
+    let both = r#"{"access_token":"a","error":"server_error"}"#;
+    means(200, &[JSON], both, "tokens a").await;
+    let meaning = "passing: the answer is the error server_error";
+    means(400, &[JSON], both, meaning).await;
+    let form = "Content-Type: application/x-www-form-urlencoded; charset=utf-8";
+    means(200, &[form], "access_token=a&token_type=bearer", "tokens a").await;
+    means(200, &[form], body, "tokens a").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_is_doubt() {
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"access_token\":\"a\"}";
+    let head = "HTTP/1.1 200 OK\r\nContent-Le";
+    for end in [End::Close, End::Reset] {
+        let answer = answer_to(Behaviour::raw(cut).end(end)).await;
+        assert_eq!(told(&answer), "unknown: the answer was cut off", "{end:?}");
+        let answer = answer_to(Behaviour::raw(head).end(end)).await;
+        let meaning = "unknown: the connection ended before there was an answer";
+        assert_eq!(told(&answer), meaning, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn ten_megabytes_are_not_read() {
+    let body = vec![b' '; 10 << 20];
+    let large = answer_to(Behaviour::answer(200, &[JSON], &body)).await;
+    assert_eq!(told(&large), "unknown: the answer is too large");
+    // Without a length it is noticed on the way.
+    let endless = [b"HTTP/1.1 200 OK\r\n\r\n", &*body].concat();
+    let large = answer_to(Behaviour::raw(endless)).await;
+    assert_eq!(told(&large), "unknown: the answer is too large");
+    // The status says enough.
+    let large = answer_to(Behaviour::answer(429, &[], &body)).await;
+    assert_eq!(told(&large), "passing: the answer has status 429");
+}
+
+#[tokio::test]
+async fn resets_and_ends_without_an_answer_are_doubt() {
+    for end in [End::Close, End::Reset] {
+        let answer = answer_to(Behaviour::raw("").end(end)).await;
+        let meaning = "unknown: the connection ended before there was an answer";
+        assert_eq!(told(&answer), meaning, "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_doubt() {
+    for behaviour in [
+        Behaviour::raw("").end(End::Hang),
+        Behaviour::raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").end(End::Hang),
+        tokens().after(Duration::from_secs(20)),
+    ] {
+        let server = server(behaviour).await;
+        let mut options = options_at(&server);
+        options.timeout = TIMEOUT;
+        let answer = redeem(options).await;
+        assert!(
+            matches!(answer, Answer::Unknown { why: Why::Timeout }),
+            "{answer:?}"
+        );
+        assert_eq!(server.received().len(), 1, "nothing is repeated");
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_a_provider_writes_is_shown() {
+    let leak = "gho_16C7e42F";
+    for (status, body) in [
+        (
+            400,
+            format!(r#"{{"error":"{leak}","error_description":"{leak}"}}"#),
+        ),
+        (200, format!(r#"{{"error":"{leak}"}}"#)),
+        (500, leak.to_owned()),
+        (
+            200,
+            format!(r#"{{"access_token":"{leak}","refresh_token":"{leak}"}}"#),
+        ),
+    ] {
+        let answer = answer_to(Behaviour::answer(
+            status,
+            &[JSON, "X-Leak: gho_16C7e42F"],
+            body,
+        ))
+        .await;
+        let shown = format!("{answer:?}");
+        assert!(!shown.contains(leak), "{shown}");
+    }
+}

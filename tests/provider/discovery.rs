@@ -1,0 +1,208 @@
+//! Where the endpoints are.
+
+use testkit::{
+    certificates::Certificates,
+    token_endpoint::{Behaviour, TokenEndpoint},
+};
+use token_broker::refresh::provider::{
+    Answer, PrepareError, Provider, ProviderOptions, Verdict, Why,
+};
+
+use crate::setup::{TOKEN, options, redeem, tokens};
+
+const OPENID: &str = "/.well-known/openid-configuration";
+const OAUTH: &str = "/.well-known/oauth-authorization-server";
+
+fn metadata(server: &TokenEndpoint, issuer: &str) -> Behaviour {
+    let token = server.url(TOKEN);
+    Behaviour::json(
+        200,
+        &format!(r#"{{"issuer":"{issuer}","token_endpoint":"{token}"}}"#),
+    )
+}
+
+fn options_of(server: &TokenEndpoint) -> ProviderOptions {
+    let mut options = options();
+    options.endpoints.issuer = Some(server.url("").parse().unwrap());
+    options
+}
+
+async fn unreachable(options: ProviderOptions) -> Why {
+    match Provider::new(options).prepare().await {
+        Err(PrepareError::Unreachable(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_issuer_names_the_endpoint_and_is_asked_once() {
+    let server = TokenEndpoint::start().await;
+    server.behave(OPENID, [metadata(&server, &server.url(""))]);
+    server.behave(TOKEN, [tokens()]);
+    let provider = Provider::new(options_of(&server));
+    for _ in 0..3 {
+        let prepared = provider.prepare().await.unwrap();
+        let answer = prepared.send(&crate::setup::secret("r")).await;
+        assert!(matches!(answer, Answer::Tokens(_)), "{answer:?}");
+    }
+    assert_eq!(server.received_at(OPENID).len(), 1);
+}
+
+#[tokio::test]
+async fn the_metadata_of_rfc_8414_does_too() {
+    let server = TokenEndpoint::start().await;
+    server.behave(OAUTH, [metadata(&server, &server.url(""))]);
+    server.behave(TOKEN, [tokens()]);
+    let answer = redeem(options_of(&server)).await;
+    assert!(matches!(answer, Answer::Tokens(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn another_issuer_is_not_believed() {
+    let server = TokenEndpoint::start().await;
+    for issuer in ["https://idp.example", &server.url("/")] {
+        server.behave(OPENID, [metadata(&server, issuer)]);
+        assert_eq!(
+            unreachable(options_of(&server)).await,
+            Why::IssuerMismatch,
+            "{issuer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn metadata_that_is_of_no_use() {
+    let server = TokenEndpoint::start().await;
+    let issuer = server.url("");
+    let bare = format!(r#"{{"issuer":"{issuer}"}}"#);
+    let elsewhere =
+        format!(r#"{{"issuer":"{issuer}","token_endpoint":"http://idp.example/token"}}"#);
+    for (behaviour, why) in [
+        (Behaviour::json(200, "garbage"), Why::DiscoveryFailed),
+        (Behaviour::json(200, &bare), Why::NoEndpoint),
+        (Behaviour::json(200, &elsewhere), Why::NoEndpoint),
+        (
+            Behaviour::answer(302, &["Location: /a"], ""),
+            Why::Status(404),
+        ),
+        (Behaviour::json(200, &" ".repeat(300 << 10)), Why::TooLarge),
+    ] {
+        server.behave(OPENID, [behaviour]);
+        assert_eq!(unreachable(options_of(&server)).await, why);
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_behind_tls_leads_to_nothing_without_it() {
+    let dir = tempfile::TempDir::new().unwrap();
+    Certificates::shared().write_to(dir.path());
+    let server = TokenEndpoint::start_with_tls(dir.path(), "server", false).await;
+    let plain = TokenEndpoint::start().await;
+    let mut options = options_of(&server);
+    options.ca_file = Some(dir.path().join("ca.pem"));
+    for (token, expected) in [(&plain, Some(Why::NoEndpoint)), (&server, None)] {
+        let issuer = server.url("");
+        let token = token.url(TOKEN);
+        let text = format!(r#"{{"issuer":"{issuer}","token_endpoint":"{token}"}}"#);
+        server.behave(OPENID, [Behaviour::json(200, &text)]);
+        let why = match Provider::new(options.clone()).prepare().await {
+            Ok(_) => None,
+            Err(PrepareError::Unreachable(why)) => Some(why),
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(why, expected);
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_for_metadata_share_what_came_of_it() {
+    let server = TokenEndpoint::start().await;
+    let slow = Behaviour::answer(500, &[], "").after(std::time::Duration::from_millis(50));
+    server.behave(OPENID, [slow]);
+    server.behave(OAUTH, [Behaviour::answer(500, &[], "")]);
+    let provider = Provider::new(options_of(&server));
+    let attempts: Vec<_> = (0..20)
+        .map(|_| {
+            let provider = provider.clone();
+            tokio::spawn(async move { provider.prepare().await.map(drop) })
+        })
+        .collect();
+    for attempt in attempts {
+        let why = attempt.await.unwrap().unwrap_err();
+        assert_eq!(why, PrepareError::Unreachable(Why::Status(500)));
+    }
+    assert_eq!(server.received_at(OPENID).len(), 1);
+    // It isn't remembered longer than they waited.
+    provider.prepare().await.unwrap_err();
+    assert_eq!(server.received_at(OPENID).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_is_fetched_again_and_kept_if_that_fails() {
+    let server = TokenEndpoint::start().await;
+    let good = metadata(&server, &server.url(""));
+    server.behave(OPENID, [good, Behaviour::answer(500, &[], "")]);
+    let provider = Provider::new(options_of(&server));
+    let fetched = || server.received_at(OPENID).len();
+    provider.prepare().await.unwrap();
+    // The clock stands still but for what is waited for, so that an hour takes no time.
+    tokio::time::advance(std::time::Duration::from_secs(3601)).await;
+    provider.prepare().await.unwrap();
+    assert_eq!(fetched(), 2);
+    provider.prepare().await.unwrap();
+    assert_eq!(fetched(), 2, "it is left alone for a while");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_gone_is_looked_up_again() {
+    let server = TokenEndpoint::start().await;
+    let issuer = server.url("");
+    let moved = format!(
+        r#"{{"issuer":"{issuer}","token_endpoint":"{}"}}"#,
+        server.url("/moved")
+    );
+    let old = metadata(&server, &issuer);
+    server.behave(OPENID, [old, Behaviour::json(200, &moved)]);
+    server.behave("/moved", [tokens()]);
+    let provider = Provider::new(options_of(&server));
+    let send = async || {
+        provider
+            .prepare()
+            .await
+            .unwrap()
+            .send(&crate::setup::secret("r"))
+            .await
+    };
+    assert!(matches!(
+        send().await,
+        Answer::Unknown {
+            why: Why::Status(404)
+        }
+    ));
+    tokio::time::advance(std::time::Duration::from_secs(11)).await;
+    let answer = send().await;
+    assert!(matches!(answer, Answer::Tokens(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_trial_redeems_nothing() {
+    let server = TokenEndpoint::start().await;
+    server.behave(OPENID, [metadata(&server, &server.url(""))]);
+    let trial = Provider::new(options_of(&server)).try_out(false).await;
+    assert_eq!(trial.verdict, Verdict::Connected);
+    assert_eq!(trial.token_endpoint.unwrap().as_str(), server.url(TOKEN));
+    assert!(server.received_at(TOKEN).is_empty());
+
+    for (code, is_accepted) in [("invalid_grant", true), ("invalid_client", false)] {
+        server.behave(
+            TOKEN,
+            [Behaviour::json(400, &format!(r#"{{"error":"{code}"}}"#))],
+        );
+        let trial = Provider::new(options_of(&server)).try_out(true).await;
+        assert_eq!(
+            trial.verdict == Verdict::ClientAccepted,
+            is_accepted,
+            "{trial:?}"
+        );
+    }
+}

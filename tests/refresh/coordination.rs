@@ -1,0 +1,423 @@
+//! Auth servers that redeem refresh tokens themselves, on the same records as brokers (R15).
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use testkit::{
+    rotating_provider::{Fault, RotatingProvider, Rules},
+    rows,
+    waiting::until,
+};
+use token_broker::{
+    error::Error,
+    refresh::{
+        Begun, Completed, Completion, Outcome,
+        provider::{Answer, Provider, Replay, Rotation, TokenAnswer},
+    },
+    store::MemoryStore,
+    tokens::Wanted,
+    types::{AttemptId, ReauthReason, RowKey, Secret, StoredRow, TokenHash, Version},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::brokers::{Process, access_token, expired, key, options};
+
+type Broker = Process<Arc<MemoryStore>>;
+
+/// A provider, two brokers, and a row that has expired.
+struct Scene {
+    provider: RotatingProvider,
+    brokers: Vec<Broker>,
+    key: RowKey,
+    token: String,
+    version: Version,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        Self::with(Replay::AsRotationAllows).await
+    }
+
+    async fn with(replay: Replay) -> Self {
+        let provider = RotatingProvider::start(Rules::default()).await;
+        let mut options = options(&provider);
+        (options.rotation, options.replay) = (Rotation::Strict, replay);
+        let brokers = Process::start_all(2, &Arc::new(MemoryStore::new()), &options);
+        let (key, token) = (key("s"), provider.log_in());
+        let version = brokers[0].put(&key, expired(&token)).await.unwrap();
+        Self {
+            provider,
+            brokers,
+            key,
+            token,
+            version,
+        }
+    }
+
+    /// The auth server asks for the right to redeem the token.
+    async fn begin(&self, id: u128) -> Result<Begun, Error> {
+        self.begin_at(0, id).await
+    }
+
+    async fn begin_at(&self, broker: usize, id: u128) -> Result<Begun, Error> {
+        let (key, version) = (self.key.clone(), self.version);
+        let begin = self.brokers[broker].run(move |tokens| async move {
+            let attempt = AttemptId::from_number(id);
+            tokens.begin_refresh(&key, version, attempt).await
+        });
+        begin.await
+    }
+
+    async fn renew(&self, id: u128) -> Option<Duration> {
+        let (key, hash) = (self.key.clone(), self.hash());
+        let renew = self.brokers[0].run(move |tokens| async move {
+            let attempt = AttemptId::from_number(id);
+            tokens.renew_refresh(&key, hash, attempt).await
+        });
+        renew.await.unwrap()
+    }
+
+    /// The auth server tells what came of it.
+    async fn complete(&self, id: u128, outcome: Outcome) -> Completed {
+        let key = self.key.clone();
+        let completion = Completion {
+            attempt: AttemptId::from_number(id),
+            token: self.hash(),
+            version: self.version,
+            outcome,
+        };
+        let complete = self.brokers[1]
+            .run(move |tokens| async move { tokens.complete_refresh(&key, completion).await });
+        complete.await.unwrap()
+    }
+
+    /// The auth server redeems the token.
+    async fn redeem(&self) -> Outcome {
+        let provider = Provider::new(options(&self.provider));
+        let prepared = provider.prepare().await.unwrap();
+        match prepared.send(&self.secret()).await {
+            Answer::Tokens(tokens) => Outcome::Tokens(tokens),
+            Answer::Refused { .. } => Outcome::Refused,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn secret(&self) -> Secret {
+        Secret::new(self.token.clone()).unwrap()
+    }
+
+    fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.secret())
+    }
+
+    async fn get(&self) -> Result<StoredRow, Error> {
+        self.brokers[1].get(&self.key, Wanted::default()).await
+    }
+
+    async fn assert_row_is(&self, completed: &Completed) {
+        let Completed::Row(stored) = completed else {
+            panic!("{completed:?}");
+        };
+        assert!(self.provider.accepts(access_token(stored)));
+        let read = self.brokers[0].read(&self.key).await.unwrap();
+        assert_eq!(read.version, stored.version);
+    }
+
+    fn assert_sent(&self, count: usize) {
+        assert_eq!(self.provider.sent(&self.token), count);
+    }
+}
+
+fn is_lease(begun: &Result<Begun, Error>) -> bool {
+    matches!(begun, Ok(Begun::Lease { .. }))
+}
+
+/// Brokers wait for an auth server, and get what it tells, also when it takes longer than a lease.
+#[tokio::test]
+async fn brokers_wait_for_an_auth_server() {
+    let scene = Scene::new().await;
+    let Ok(Begun::Lease { length, stored }) = scene.begin(1).await else {
+        panic!("nobody else has it");
+    };
+    assert_eq!(rows::refresh_token(&stored.row), scene.token);
+    assert!(matches!(scene.begin_at(1, 2).await, Ok(Begun::Wait(_))));
+    let calls = join_all((0..10).map(|_| scene.get()));
+    let server = async {
+        let began = Instant::now();
+        while began.elapsed() < length + Duration::from_millis(500) {
+            sleep(length / 4).await;
+            assert_eq!(scene.renew(1).await, Some(length));
+        }
+        scene.assert_sent(0);
+        let outcome = scene.redeem().await;
+        let told = Instant::now();
+        (scene.complete(1, outcome).await, told)
+    };
+    let (calls, (completed, told)) = tokio::join!(calls, server);
+    for call in calls {
+        assert!(scene.provider.accepts(access_token(&call.unwrap())));
+    }
+    assert!(
+        told.elapsed() < Duration::from_millis(400),
+        "it is announced"
+    );
+    scene.assert_row_is(&completed).await;
+    scene.assert_sent(1);
+    // Who asks now gets the fresher row.
+    assert!(matches!(scene.begin(3).await, Ok(Begun::Fresher(_))));
+}
+
+/// An auth server waits for a broker, and gets the fresher row.
+#[tokio::test]
+async fn an_auth_server_waits_for_a_broker() {
+    let scene = Scene::new().await;
+    scene.provider.fail(|_| Fault {
+        after: Duration::from_millis(300),
+        ..Fault::default()
+    });
+    let call = scene.get();
+    let server = async {
+        scene.provider.requested(1).await;
+        assert!(matches!(scene.begin(1).await, Ok(Begun::Wait(_))));
+        until("the row is refreshed", async || {
+            matches!(scene.begin(1).await, Ok(Begun::Fresher(_)))
+        })
+        .await;
+    };
+    let (call, ()) = tokio::join!(call, server);
+    call.unwrap();
+    scene.assert_sent(1);
+}
+
+/// Brokers and auth servers ask for many rows at once: each token is redeemed once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_and_auth_servers_together() {
+    let scene = Scene::new().await;
+    let mut scenes = vec![scene];
+    for row in 1..40 {
+        let Scene {
+            provider, brokers, ..
+        } = scenes.pop().unwrap();
+        let (key, token) = (key(&format!("s{row}")), provider.log_in());
+        let version = brokers[0].put(&key, expired(&token)).await.unwrap();
+        let scene = Scene {
+            provider,
+            brokers,
+            key,
+            token,
+            version,
+        };
+        let server = |id: u128| {
+            let scene = &scene;
+            async move {
+                loop {
+                    match scene
+                        .begin_at(usize::try_from(id).unwrap(), id)
+                        .await
+                        .unwrap()
+                    {
+                        Begun::Lease { .. } => {
+                            let outcome = scene.redeem().await;
+                            scene.complete(id, outcome).await;
+                        }
+                        Begun::Fresher(_) => return,
+                        Begun::Wait(_) => sleep(Duration::from_millis(2)).await,
+                        Begun::ReauthRequired(reason) => panic!("{reason:?}"),
+                    }
+                }
+            }
+        };
+        let calls = join_all((0..4).map(|_| scene.get()));
+        let (calls, (), ()) = tokio::join!(calls, server(0), server(1));
+        for call in calls {
+            assert!(scene.provider.accepts(access_token(&call.unwrap())));
+        }
+        scene.assert_sent(1);
+        scenes.push(scene);
+    }
+}
+
+/// Calls whose answers were lost are repeated.
+#[tokio::test]
+async fn each_call_may_be_repeated() {
+    let scene = Scene::new().await;
+    for broker in [0, 1, 0] {
+        assert!(is_lease(&scene.begin_at(broker, 1).await));
+    }
+    let outcome = scene.redeem().await;
+    let first = scene.complete(1, outcome.clone()).await;
+    scene.assert_row_is(&first).await;
+    let again = scene.complete(1, outcome).await;
+    scene.assert_row_is(&again).await;
+    // A repeated taking that comes late takes nothing.
+    assert!(matches!(scene.begin(1).await, Ok(Begun::Fresher(_))));
+    // What came of it stays, whatever a late copy says.
+    scene.complete(1, Outcome::Unknown).await;
+    scene
+        .complete(1, Outcome::NotRedeemed { retry_after: None })
+        .await;
+    let row = scene.brokers[0].read(&scene.key).await.unwrap().row;
+    assert_eq!(row.reauth, None);
+    scene.assert_sent(1);
+}
+
+/// Nothing was sent: others may go on at once, and the attempt never comes back.
+#[tokio::test]
+async fn nothing_was_sent() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let call = scene.get();
+    let outcome = Outcome::NotRedeemed { retry_after: None };
+    let began = Instant::now();
+    let (completed, call) = tokio::join!(scene.complete(1, outcome), call);
+    assert!(matches!(completed, Completed::Row(_)), "{completed:?}");
+    assert!(scene.provider.accepts(access_token(&call.unwrap())));
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    scene.assert_sent(1);
+
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    scene
+        .complete(1, Outcome::NotRedeemed { retry_after: None })
+        .await;
+    let ended = scene.begin(1).await;
+    assert!(matches!(ended, Err(Error::Invalid(_))), "{ended:?}");
+    // Asked to wait, all wait.
+    assert!(is_lease(&scene.begin(2).await));
+    let retry_after = Some(Duration::from_secs(5));
+    scene
+        .complete(2, Outcome::NotRedeemed { retry_after })
+        .await;
+    assert!(matches!(scene.begin(3).await, Ok(Begun::Wait(wait)) if wait > Duration::from_secs(3)));
+    let call =
+        scene.brokers[0].get_within(&scene.key, Wanted::default(), Duration::from_millis(200));
+    assert!(matches!(call.await, Err(Error::ProviderUnavailable { .. })));
+    scene.assert_sent(0);
+}
+
+#[tokio::test]
+async fn the_provider_refused_it() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let refused = ReauthReason::Refused;
+    for _ in 0..2 {
+        let completed = scene.complete(1, Outcome::Refused).await;
+        assert!(
+            matches!(completed, Completed::ReauthRequired(reason) if reason == refused),
+            "{completed:?}"
+        );
+    }
+    assert!(matches!(scene.begin(2).await, Ok(Begun::ReauthRequired(reason)) if reason == refused));
+    assert!(matches!(scene.get().await, Err(Error::ReauthRequired(reason)) if reason == refused));
+    let row = scene.brokers[0].read(&scene.key).await.unwrap().row;
+    assert_eq!(row.reauth, Some(refused));
+    scene.assert_sent(0);
+}
+
+/// An auth server has no answer, and says so, or dies: that is doubt, for brokers as well.
+#[tokio::test]
+async fn it_is_not_known_what_came_of_it() {
+    let one = |replay, says_so: bool| async move {
+        let scene = Scene::with(replay).await;
+        assert!(is_lease(&scene.begin(1).await));
+        // The provider redeems it, and nobody learns what for.
+        drop(scene.redeem().await);
+        if says_so {
+            scene.complete(1, Outcome::Unknown).await;
+        }
+        let got = scene.get().await;
+        let is_in_doubt = matches!(got, Err(Error::ReauthRequired(ReauthReason::InDoubt)));
+        assert!(is_in_doubt, "{got:?}");
+        assert!(matches!(
+            scene.begin(2).await,
+            Ok(Begun::ReauthRequired(ReauthReason::InDoubt))
+        ));
+        scene.assert_sent(if replay == Replay::Never { 1 } else { 2 });
+    };
+    let allowed = Replay::AsRotationAllows;
+    tokio::join!(
+        one(Replay::Never, true),
+        one(Replay::Never, false),
+        one(allowed, true),
+        one(allowed, false)
+    );
+}
+
+/// An auth server dies after it has asked, and before it has sent anything: a broker goes on.
+#[tokio::test]
+async fn an_auth_server_dies_before_it_sends() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let got = scene.get().await.unwrap();
+    assert!(scene.provider.accepts(access_token(&got)));
+    scene.assert_sent(1);
+    // It wasn't dead, but slow. It must not send now.
+    assert_eq!(scene.renew(1).await, None);
+}
+
+/// The lease was lost, and another attempt is under way or in doubt: the late result still counts.
+#[tokio::test]
+async fn a_result_comes_after_the_lease_was_lost() {
+    let scene = Scene::with(Replay::Never).await;
+    assert!(is_lease(&scene.begin(1).await));
+    let outcome = scene.redeem().await;
+    let got = scene.get().await;
+    assert!(
+        matches!(got, Err(Error::ReauthRequired(ReauthReason::InDoubt))),
+        "{got:?}"
+    );
+    assert_eq!(scene.renew(1).await, None);
+    let completed = scene.complete(1, outcome).await;
+    scene.assert_row_is(&completed).await;
+    let got = scene.get().await.unwrap();
+    assert!(scene.provider.accepts(access_token(&got)));
+    assert_eq!(got.row.reauth, None);
+    scene.assert_sent(1);
+}
+
+/// A result for a row that is gone, or that holds another login, changes nothing.
+#[tokio::test]
+async fn a_result_for_a_row_that_has_changed() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let outcome = scene.redeem().await;
+    let login = expired(&scene.provider.log_in());
+    let version = scene.brokers[0].put(&scene.key, login).await.unwrap();
+    let completed = scene.complete(1, outcome.clone()).await;
+    assert!(matches!(completed, Completed::Row(stored) if stored.version == version));
+    let key = scene.key.clone();
+    let delete = scene.brokers[0].run(move |tokens| async move { tokens.delete(&key, None).await });
+    assert!(delete.await.unwrap());
+    assert!(matches!(scene.complete(1, outcome).await, Completed::Gone));
+    assert!(matches!(scene.begin(2).await, Err(Error::RowNotFound)));
+    assert!(matches!(scene.get().await, Err(Error::RowNotFound)));
+}
+
+/// What an auth server tells is merged as what a provider tells a broker.
+#[tokio::test]
+async fn a_result_is_merged() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let answer = TokenAnswer {
+        access_token: Secret::new("told".to_owned()).unwrap(),
+        refresh_token: None,
+        id_token: None,
+        token_type: None,
+        scopes: None,
+        expires_in: Some(Duration::from_secs(60)),
+        refresh_expires_in: None,
+    };
+    let completed = scene.complete(1, Outcome::Tokens(Box::new(answer))).await;
+    let Completed::Row(stored) = completed else {
+        panic!("{completed:?}");
+    };
+    assert_eq!(access_token(&stored), "told");
+    assert_eq!(rows::refresh_token(&stored.row), scene.token);
+    assert_eq!(stored.row.user_id, Some(rows::user("u")));
+    // The token stays valid: it may be redeemed again.
+    assert!(matches!(scene.begin(2).await, Ok(Begun::Fresher(_))));
+}

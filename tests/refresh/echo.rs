@@ -1,0 +1,121 @@
+//! Nango, PR 2859: credentials in an error's payload reached the logs. Here a provider sends back what it was sent.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use testkit::token_endpoint::{Behaviour, TokenEndpoint};
+use token_broker::{refresh::provider::Replay, store::MemoryStore, tokens::Wanted};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::brokers::{Process, expired, key, options_at};
+
+/// Everything that is logged, by all tests of this program.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn log() -> &'static Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log = Log::default();
+        tracing_subscriber::fmt()
+            .with_env_filter("trace")
+            .with_writer(log.clone())
+            .init();
+        log
+    })
+}
+
+const TOKEN: &str = "rt-that-nobody-may-see";
+const NEW: &str = "at-that-nobody-may-see";
+const SESSION: &str = "session-that-nobody-may-see";
+
+#[tokio::test]
+async fn a_provider_echoes_credentials() {
+    let log = log();
+    let echoes = [
+        Behaviour::json(
+            400,
+            &format!(r#"{{"error":"invalid_grant","error_description":"{TOKEN}"}}"#),
+        ),
+        Behaviour::json(400, &format!(r#"{{"error":"{TOKEN}"}}"#)),
+        Behaviour::json(
+            401,
+            &format!(r#"{{"error":"invalid_client","error_uri":"{TOKEN}"}}"#),
+        ),
+        Behaviour::json(200, &format!(r#"{{"error":"{TOKEN}","access_token":""}}"#)),
+        Behaviour::json(
+            200,
+            &format!(r#"{{"tokens":{{"access_token":"{NEW}"}},"sent":"{TOKEN}"}}"#),
+        ),
+        Behaviour::answer(500, &[&format!("X-Sent: {TOKEN}")], TOKEN),
+        Behaviour::answer(
+            302,
+            &[&format!("Location: https://x.example/?t={TOKEN}")],
+            "",
+        ),
+        Behaviour::answer(429, &[&format!("Retry-After: {TOKEN}")], TOKEN),
+        Behaviour::raw(format!("HTTP/1.1 {TOKEN}\r\n\r\n")),
+        Behaviour::raw(TOKEN),
+        Behaviour::json(
+            200,
+            &format!(r#"{{"access_token":"{NEW}","refresh_token":"{TOKEN}2"}}"#),
+        ),
+    ];
+    for echo in echoes {
+        let endpoint = TokenEndpoint::start().await;
+        endpoint.behave("/token", [echo]);
+        let mut options = options_at(&endpoint.url("/token"));
+        options.replay = Replay::Never;
+        let broker = Process::start(Arc::new(MemoryStore::new()), options);
+        let key = key(SESSION);
+        broker.put(&key, expired(TOKEN)).await.unwrap();
+        let patience = std::time::Duration::from_millis(300);
+        let got = broker.get_within(&key, Wanted::default(), patience).await;
+        // It was sent, so that it could be echoed.
+        let sent = endpoint.received_at("/token");
+        assert_eq!(sent[0].parameter("refresh_token"), Some(TOKEN));
+        let mut texts = vec![format!("{got:?}")];
+        if let Err(error) = &got {
+            texts.push(error.to_string());
+            texts.extend(error.operator_detail().map(str::to_owned));
+        }
+        for text in texts {
+            assert_nothing_in(&text);
+        }
+    }
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        logged.contains("it isn't known whether"),
+        "nothing was logged"
+    );
+    assert!(logged.contains("a refresh token was refused"));
+    assert_nothing_in(&logged);
+}
+
+fn assert_nothing_in(text: &str) {
+    for secret in [TOKEN, NEW, SESSION] {
+        let line = text.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None);
+    }
+}

@@ -1,0 +1,208 @@
+//! A store in front of another one that stops at a chosen step, as a process does that dies there.
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use token_broker::{
+    store::{
+        Change, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Records,
+        Seen, Store, UserRowKeys,
+    },
+    types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version},
+};
+use tokio::sync::watch;
+
+/// A step at the store's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The look of this number, from 0 on.
+    Look(usize),
+    /// The change of this number, from 0 on.
+    Change(usize),
+}
+
+/// What happens at a step.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// The process stops before the step.
+    StopsBefore,
+    /// The process stops after the step.
+    StopsAfter,
+    /// The step isn't done, and the store says that it can't be reached.
+    Unavailable,
+    /// The step is done, and its answer is lost.
+    AnswerLost,
+    /// The step isn't done, and its answer is lost.
+    RequestLost,
+    /// The step is done, and not on enough replicas.
+    NotDurable,
+}
+
+type Fates = Box<dyn Fn(Step) -> Option<Fate> + Send>;
+
+#[derive(Default)]
+struct Shared {
+    fates: Mutex<Option<Fates>>,
+    looks: AtomicUsize,
+    changes: AtomicUsize,
+    stopped: watch::Sender<bool>,
+    is_down: AtomicBool,
+    refuses_rows: AtomicBool,
+}
+
+/// The store of one process.
+#[derive(Clone)]
+pub struct Failpoints<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Failpoints<S> {
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner,
+            shared: Arc::default(),
+        }
+    }
+
+    /// Says what happens at each step from now on.
+    pub fn fail(&self, fates: impl Fn(Step) -> Option<Fate> + Send + 'static) {
+        *self.shared.fates.lock().unwrap() = Some(Box::new(fates));
+    }
+
+    /// Says whether the store can't be asked for anything.
+    pub fn down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Ordering::SeqCst);
+    }
+
+    /// Says whether changes that have a row fail. Those of the record alone don't.
+    pub fn refuse_rows(&self, refuses: bool) {
+        self.shared.refuses_rows.store(refuses, Ordering::SeqCst);
+    }
+
+    /// Waits until the process has stopped at a step.
+    pub async fn stopped(&self) {
+        let mut stopped = self.shared.stopped.subscribe();
+        stopped.wait_for(|&stopped| stopped).await.unwrap();
+    }
+
+    async fn at<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if self.shared.is_down.load(Ordering::SeqCst) {
+            return Err(down());
+        }
+        let fate = self
+            .shared
+            .fates
+            .lock()
+            .unwrap()
+            .as_ref()
+            .and_then(|fates| fates(step));
+        let Some(fate) = fate else {
+            return work.await;
+        };
+        let lost = || Error::Unknown("the test lost the answer".to_owned());
+        match fate {
+            Fate::StopsBefore => self.stop().await,
+            Fate::StopsAfter => {
+                work.await?;
+                self.stop().await
+            }
+            Fate::Unavailable => Err(Error::unavailable("the test says so")),
+            Fate::AnswerLost => {
+                work.await?;
+                Err(lost())
+            }
+            Fate::RequestLost => Err(lost()),
+            Fate::NotDurable => {
+                work.await?;
+                Err(Error::NotDurable("the test says so".to_owned()))
+            }
+        }
+    }
+
+    async fn stop(&self) -> ! {
+        self.shared.stopped.send_replace(true);
+        pending().await
+    }
+}
+
+impl<S: Records> Records for Failpoints<S> {
+    async fn look(&self, key: &RowKey) -> Result<Seen, Error> {
+        let number = self.shared.looks.fetch_add(1, Ordering::SeqCst);
+        self.at(Step::Look(number), self.inner.look(key)).await
+    }
+
+    async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {
+        let number = self.shared.changes.fetch_add(1, Ordering::SeqCst);
+        if change.row.is_some() && self.shared.refuses_rows.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("the test says so"));
+        }
+        self.at(Step::Change(number), self.inner.change(key, seen, change))
+            .await
+    }
+
+    fn ended(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.ended(attempt)
+    }
+}
+
+impl<S: Store> Store for Failpoints<S> {
+    const NAME: &'static str = S::NAME;
+
+    async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
+        self.inner.put(put).await
+    }
+
+    async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
+        if self.shared.is_down.load(Ordering::SeqCst) {
+            return Err(down());
+        }
+        self.inner.get(key).await
+    }
+
+    async fn get_session(
+        &self,
+        session: &SessionId,
+    ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
+        self.inner.get_session(session).await
+    }
+
+    async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
+        self.inner.get_many(keys).await
+    }
+
+    async fn user_rows(
+        &self,
+        user: &UserId,
+        position: Option<&Position>,
+        at_most: usize,
+    ) -> Result<UserRowKeys, Error> {
+        self.inner.user_rows(user, position, at_most).await
+    }
+
+    async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
+        self.inner.delete(key, version).await
+    }
+
+    async fn delete_session(&self, session: &SessionId) -> Result<u64, Error> {
+        self.inner.delete_session(session).await
+    }
+
+    async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
+        self.inner.delete_user_rows(user).await
+    }
+}
+
+fn down() -> Error {
+    Error::unavailable("the test says so")
+}

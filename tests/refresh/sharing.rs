@@ -1,0 +1,43 @@
+//! However many callers and brokers find a row due at once, one redeems its refresh token (R1).
+
+use std::{sync::Arc, time::Duration};
+
+use testkit::rotating_provider::{Fault, RotatingProvider, Rules, Tally};
+use token_broker::{store::MemoryStore, tokens::Wanted};
+
+use crate::brokers::{Process, access_token, expired, key, options};
+
+#[tokio::test]
+async fn callers_of_three_brokers_share_one_redemption() {
+    const ROWS: usize = 50;
+    let provider = RotatingProvider::start(Rules::default()).await;
+    provider.fail(|_| Fault {
+        after: Duration::from_millis(50),
+        ..Fault::default()
+    });
+    let store = Arc::new(MemoryStore::new());
+    let brokers: Vec<_> = (0..3)
+        .map(|_| Process::start(Arc::clone(&store), options(&provider)))
+        .collect();
+    let mut calls = Vec::new();
+    for row in 0..ROWS {
+        let key = key(&format!("s{row}"));
+        brokers[0]
+            .put(&key, expired(&provider.log_in()))
+            .await
+            .unwrap();
+        for caller in 0..20 {
+            calls.push(brokers[caller % 3].get(&key, Wanted::default()));
+        }
+    }
+    for call in calls {
+        let stored = call.await.unwrap();
+        assert!(provider.accepts(access_token(&stored)));
+    }
+    let expected = Tally {
+        requests: ROWS,
+        redemptions: ROWS,
+        ..Tally::default()
+    };
+    assert_eq!(provider.tally(), expected);
+}

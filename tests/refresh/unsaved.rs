@@ -1,0 +1,60 @@
+//! While the store can't be asked, a token that was just obtained is served from memory (R8).
+
+use std::{sync::Arc, time::Duration};
+
+use testkit::{
+    rotating_provider::{Fault, RotatingProvider, Rules},
+    rows,
+    waiting::until,
+};
+use token_broker::{
+    error::Error,
+    store::MemoryStore,
+    tokens::{Binding, Wanted},
+};
+use tokio::time::Instant;
+
+use crate::brokers::{PATIENCE, Process, access_token, expired, key, options};
+
+#[tokio::test]
+async fn a_token_that_can_not_be_stored_yet_is_served_to_who_it_is_for() {
+    let provider = RotatingProvider::start(Rules::default()).await;
+    provider.fail(|_| Fault {
+        after: Duration::from_millis(200),
+        ..Fault::default()
+    });
+    let broker = Process::start(Arc::new(MemoryStore::new()), options(&provider));
+    let key = key("s");
+    broker.put(&key, expired(&provider.log_in())).await.unwrap();
+    let first = broker.get(&key, Wanted::default());
+    provider.requested(1).await;
+    broker.store.down(true);
+    assert!(provider.accepts(access_token(&first.await.unwrap())));
+
+    let got = broker.get(&key, Wanted::default()).await.unwrap();
+    assert!(provider.accepts(access_token(&got)));
+    let others = Binding {
+        user_id: Some(rows::user("another")),
+        ..Binding::default()
+    };
+    let of_others = key.clone();
+    let refused = broker.run(move |tokens| async move {
+        let deadline = Instant::now() + PATIENCE;
+        tokens
+            .access_token(&of_others, &Wanted::default(), &others, deadline)
+            .await
+    });
+    assert!(matches!(refused.await, Err(Error::BindingMismatch)));
+    let unknown = broker
+        .get(&crate::brokers::key("t"), Wanted::default())
+        .await;
+    assert!(matches!(unknown, Err(Error::StoreUnavailable(_))));
+
+    broker.store.down(false);
+    until("the token is stored", || async {
+        let stored = broker.read(&key).await.unwrap();
+        access_token(&stored) == access_token(&got)
+    })
+    .await;
+    assert_eq!(provider.tally().requests, 1);
+}
