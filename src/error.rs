@@ -185,6 +185,14 @@ impl Error {
         Self::Invalid(violations)
     }
 
+    /// Returns an [`Error::ProviderUnavailable`] without a time at which to try again. `why` is for the log.
+    pub fn provider_unavailable(why: impl Into<String>) -> Self {
+        Self::ProviderUnavailable {
+            failure: ProviderFailure(why.into()),
+            retry_after: None,
+        }
+    }
+
     /// Returns what the operator needs to know in addition to the message, and the caller must not see.
     #[must_use]
     pub fn operator_detail(&self) -> Option<&str> {

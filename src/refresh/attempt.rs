@@ -221,31 +221,22 @@ impl<S: Records> Attempt<'_, S> {
             token: stored.row.refresh_token.as_ref().map(TokenHash::of),
             version: stored.version,
         });
+        let placing = place(&record, held, answered);
         let mut row = None;
-        let settled = match (place(&record, held, answered), stored) {
-            (Placing::Write(_), Some(stored)) => {
+        match placing {
+            Placing::Write(_) => {
                 let sent_at = tokens.sent_at.unwrap_or_else(|| self.taken_at(seen));
                 written(&mut record, answered);
-                let row = row.insert(would_be(stored, sent_at));
-                Settled::Row(row.clone())
+                row = stored.map(|stored| would_be(stored, sent_at));
             }
-            (Placing::Withdraw, Some(stored)) => {
-                withdraw(&mut record, self.token, self.id);
-                Settled::Row(stored.clone())
-            }
-            (Placing::Confirm, Some(stored)) => Settled::Row(stored.clone()),
-            (Placing::GiveUp, Some(stored)) => {
-                given_up(&mut record, self.token, self.id);
-                Settled::Beaten(stored.clone())
-            }
-            (Placing::Withdraw, None) => {
-                withdraw(&mut record, self.token, self.id);
-                Settled::Gone
-            }
-            (_, None) => {
-                given_up(&mut record, self.token, self.id);
-                Settled::Gone
-            }
+            Placing::Confirm => {}
+            Placing::Withdraw => _ = withdraw(&mut record, self.token, self.id),
+            Placing::GiveUp => given_up(&mut record, self.token, self.id),
+        }
+        let settled = match (placing, row.as_ref().or(stored)) {
+            (_, None) => Settled::Gone,
+            (Placing::GiveUp, Some(stored)) => Settled::Beaten(stored.clone()),
+            (_, Some(stored)) => Settled::Row(stored.clone()),
         };
         let change = Change {
             record: &record,
@@ -299,11 +290,7 @@ impl<S: Records> Attempt<'_, S> {
         if !renew(&mut record, self.token, self.id, seen.at) {
             return Ok(Some(false));
         }
-        let change = Change {
-            record: &record,
-            row: None,
-            ends: None,
-        };
+        let change = Change::new(&record, None);
         let is_written = self.store.change(self.key, &seen, change).await?;
         Ok(is_written.then_some(true))
     }
@@ -316,14 +303,7 @@ impl<S: Records> Attempt<'_, S> {
             if let Ok(seen) = self.store.look(self.key).await {
                 let mut record = seen.record.clone();
                 let row = rule(&mut record, &seen);
-                let change = Change {
-                    record: &record,
-                    row: row.as_ref().map(|stored| RowChange {
-                        stored,
-                        keep_for: None,
-                    }),
-                    ends: Some(self.id),
-                };
+                let change = Change::new(&record, row.as_ref()).ending(self.id);
                 match self.store.change(self.key, &seen, change).await {
                     Ok(true) => {
                         return Noted {
@@ -371,6 +351,11 @@ impl Pauses {
         self.0 += 1;
         sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
     }
+}
+
+/// Returns the error for who can't write because others always came first.
+pub(super) fn contended() -> Error {
+    Error::unavailable("the record of a refresh changed before each attempt")
 }
 
 const _: () = assert!(RENEW_AFTER.as_millis() * 3 < LEASE.as_millis());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{decide::marked, rules::clear_refused};
 use crate::{
-    store::{Change, Error, Records, RowChange},
+    store::{Change, Error, Records},
     types::{ReauthReason, RowKey, StoreTime, TokenHash},
 };
 
@@ -35,14 +35,7 @@ pub async fn clear<S: Records>(
         }
         let unmarked = marked(stored, None);
         let is_marked = stored.row.reauth == Some(ReauthReason::Refused);
-        let change = Change {
-            record: &record,
-            row: is_marked.then_some(RowChange {
-                stored: &unmarked,
-                keep_for: None,
-            }),
-            ends: None,
-        };
+        let change = Change::new(&record, is_marked.then_some(&unmarked));
         if is_dry_run || store.change(key, &seen, change).await? {
             return Ok(true);
         }

@@ -9,7 +9,9 @@ use super::rules::{Policy, Take, take};
 use crate::{
     error::Error,
     store::Seen,
-    types::{AttemptId, ReauthReason, Record, Row, Secret, StoredRow, TokenHash, Version},
+    types::{
+        AttemptId, ReauthReason, Record, Row, Secret, StoreTime, StoredRow, TokenHash, Version,
+    },
 };
 
 /// What is to be done.
@@ -85,7 +87,7 @@ pub(super) fn decide(seen: &Seen, wish: &Wish<'_>) -> Decision {
     let mut record = seen.record.clone();
     let flags = (wish.may_resend, wish.is_rejected);
     let outcome = take(&mut record, hash, wish.attempt, wish.policy, flags, seen.at);
-    let wait = |until: crate::types::StoreTime| Wait {
+    let wait = |until: StoreTime| Wait {
         span: until.since(seen.at),
         running: record.entry(hash).and_then(|entry| entry.running()),
     };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Refresher,
-    attempt::{Attempt, Noted, Settled, Tokens},
+    attempt::{Attempt, Noted, Settled, Tokens, contended},
     back_off::back_off,
     decide::{Decision, Wish, decide},
     provider::TokenAnswer,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    store::{self, Attempts, Change, Records, RowChange},
+    store::{self, Attempts, Change, Records},
     types::{AttemptId, ReauthReason, RowKey, StoredRow, TokenHash, UnixTime, Version},
 };
 
@@ -130,14 +130,7 @@ impl<S: Records> Refresher<S> {
             let Some(record) = record else {
                 return Ok(begun);
             };
-            let change = Change {
-                record: &record,
-                row: row.as_ref().map(|stored| RowChange {
-                    stored,
-                    keep_for: None,
-                }),
-                ends: None,
-            };
+            let change = Change::new(&record, row.as_ref());
             match self.0.store.change(key, &seen, change).await {
                 Ok(true) => return Ok(begun),
                 // Under its id it is taken again, or as it was.
@@ -145,7 +138,7 @@ impl<S: Records> Refresher<S> {
                 Err(error) => return Err(error.into()),
             }
             if !attempts.another().await {
-                return Err(contended());
+                return Err(contended().into());
             }
         }
     }
@@ -175,7 +168,7 @@ impl<S: Records> Refresher<S> {
                 Err(error) => return Err(error.into()),
             }
             if !attempts.another().await {
-                return Err(contended());
+                return Err(contended().into());
             }
         }
     }
@@ -216,9 +209,7 @@ impl<S: Records> Refresher<S> {
                     sent_at: None,
                     origin: None,
                     assumed_life: options.and_then(|options| options.assume_expires_in),
-                    refresh_lifetime: options
-                        .and_then(|options| options.refresh_lifetime)
-                        .unwrap_or(self.0.options.refresh_lifetime),
+                    refresh_lifetime: self.0.refresh_lifetime(key),
                 };
                 return match attempt.settle(&tokens, None, |_| {}).await {
                     Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),
@@ -242,8 +233,4 @@ fn completed(noted: Noted) -> Completed {
         (Some(reason), Some(_)) => Completed::ReauthRequired(reason),
         (None, Some(stored)) => Completed::Row(stored.into()),
     }
-}
-
-fn contended() -> Error {
-    store::Error::unavailable("the record of a refresh changed before each attempt").into()
 }

@@ -8,7 +8,7 @@
 //! | [`waits`] | asking whether a call may wait for a provider |
 //! | [`rules`] | what an attempt may do, and what becomes of the record that all brokers share: no clock, no store, no network |
 //! | `decide` | what that means for the row and for who asked |
-//! | `redeem`, `attempt` | the driver: looks, decides, sends, and writes until it is written |
+//! | `redeem`, `send`, `attempt` | the driver: looks, decides and takes; sends; writes until it is written |
 //! | `flights` | the refreshes that this process runs, and who waits for them |
 //! | `merge`, `subject`, `due` | the row after an answer, whether the answer is about its user, and when it is time |
 //! | `revocation` | revokes the tokens of deleted rows in the background |
@@ -32,6 +32,7 @@ mod providers;
 mod redeem;
 mod revocation;
 pub mod rules;
+mod send;
 mod subject;
 pub mod waits;
 
@@ -55,7 +56,7 @@ use self::{
     redeem::Refresh,
 };
 use crate::{
-    error::{Error, ProviderFailure},
+    error::Error,
     store::Records,
     types::{RowKey, StoredRow, Version},
 };
@@ -136,7 +137,7 @@ impl<S> Refresher<S> {
     }
 
     /// Waits until what was sent to providers is answered and written, but no longer than the providers have to answer and
-    /// [`TO_WRITE`]. Returns whether all of it is written.
+    /// [`TO_WRITE`]. Returns whether all of it is written. Then logs what came of the calls since the start.
     pub async fn stopped(&self) -> bool {
         let providers = self.0.providers.iter();
         let timeouts = providers.map(|configured| configured.provider.options().timeout);
@@ -181,7 +182,9 @@ impl<S: Records> Refresher<S> {
         let configured = self.configured(key)?;
         let Some(_waiter) = configured.gate.wait() else {
             configured.counts.turned_away.up();
-            return Err(unavailable("too many callers wait for the provider"));
+            return Err(Error::provider_unavailable(
+                "too many callers wait for the provider",
+            ));
         };
         configured.counts.waited.up();
         let mut progress = self.join(key, version, is_rejected, Instant::now());
@@ -206,9 +209,14 @@ impl<S: Records> Refresher<S> {
             match timeout_at(deadline, progress.changed()).await {
                 Ok(Ok(())) => {}
                 // The task that refreshes has died.
-                Ok(Err(_)) => return Err(unavailable("a refresh ended without an outcome")),
+                Ok(Err(_)) => {
+                    return Err(Error::provider_unavailable(
+                        "a refresh ended without an outcome",
+                    ));
+                }
                 Err(_) => {
-                    return Err(last.unwrap_or_else(|| unavailable("no answer came in time")));
+                    return Err(last
+                        .unwrap_or_else(|| Error::provider_unavailable("no answer came in time")));
                 }
             }
         }
@@ -253,6 +261,12 @@ impl<S: Records> Refresher<S> {
 }
 
 impl<S> Shared<S> {
+    /// Returns how long a refresh token for this row is assumed to live if no answer says.
+    fn refresh_lifetime(&self, key: &RowKey) -> Duration {
+        let usual = self.options.refresh_lifetime;
+        self.providers.refresh_lifetime(&key.provider, usual)
+    }
+
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
@@ -260,12 +274,5 @@ impl<S> Shared<S> {
     async fn stopped(&self) {
         let mut stopping = self.stopping.subscribe();
         _ = stopping.wait_for(|&stopping| stopping).await;
-    }
-}
-
-fn unavailable(why: &str) -> Error {
-    Error::ProviderUnavailable {
-        failure: ProviderFailure(why.to_owned()),
-        retry_after: None,
     }
 }

@@ -86,6 +86,16 @@ impl Providers {
         self.all.get(name)
     }
 
+    /// Returns how long a refresh token of this provider is assumed to live if no answer says: what its settings say, or
+    /// else `usual`.
+    #[must_use]
+    pub fn refresh_lifetime(&self, name: &ProviderName, usual: Duration) -> Duration {
+        let options = self.get(name).map(|found| found.provider.options());
+        options
+            .and_then(|options| options.refresh_lifetime)
+            .unwrap_or(usual)
+    }
+
     /// Returns all providers, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Configured> {
         self.all.values()
@@ -268,12 +278,6 @@ impl Configured {
     #[must_use]
     pub fn tokens_may_be_shared(&self) -> bool {
         self.provider.options().rotation == Rotation::None
-    }
-
-    /// Returns how long a refresh token lives if the provider doesn't say, where that is configured.
-    #[must_use]
-    pub fn refresh_lifetime(&self) -> Option<Duration> {
-        self.provider.options().refresh_lifetime
     }
 }
 

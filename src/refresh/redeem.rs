@@ -6,26 +6,24 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Shared,
-    attempt::{Attempt, Settled, Tokens},
-    back_off::back_off,
+    attempt::{Attempt, contended},
     breaker::Admission,
     clock::Moment,
     decide::{Decision, Token, Wait, Wish, decide},
     flights::{End, Progress, Slot},
     gate,
-    provider::{Answer, PrepareError, Prepared, Rotation, TokenAnswer},
+    provider::{PrepareError, Rotation},
     providers::Configured,
     rules::{LEASE, Policy},
-    subject,
 };
 use crate::{
     error::{Error, ProviderFailure},
-    store::{self, Change, Records, RowChange, Seen},
-    types::{AttemptId, ReauthReason, Record, RowKey, StoredRow, TokenHash, UnixTime, Version},
+    store::{self, Change, Records, Seen},
+    types::{AttemptId, ReauthReason, Record, RowKey, StoredRow, TokenHash, Version},
 };
 
 /// A part of a lease has to be left when the refresh token is sent.
-const LEFT: Duration = Duration::from_secs(1);
+pub(super) const LEFT: Duration = Duration::from_secs(1);
 /// How often the record is read while another broker redeems, in case that its announcement is lost.
 const POLL: Duration = Duration::from_millis(500);
 /// How often a taking is tried.
@@ -46,7 +44,7 @@ pub(super) struct Refresh<'a, S> {
 }
 
 /// What follows a step.
-enum Next {
+pub(super) enum Next {
     /// It ends.
     End(End),
     /// The next step follows at once.
@@ -66,10 +64,10 @@ enum Waited {
 }
 
 /// What is taken, and has to be given back unless it is used.
-struct Taken {
-    token: Token,
-    attempt: AttemptId,
-    began: Moment,
+pub(super) struct Taken {
+    pub token: Token,
+    pub attempt: AttemptId,
+    pub began: Moment,
 }
 
 impl<S: Records> Refresh<'_, S> {
@@ -225,15 +223,7 @@ impl<S: Records> Refresh<'_, S> {
         record: &Record,
         row: Option<&StoredRow>,
     ) -> Result<bool, store::Error> {
-        let row = row.map(|stored| RowChange {
-            stored,
-            keep_for: None,
-        });
-        let change = Change {
-            record,
-            row,
-            ends: None,
-        };
+        let change = Change::new(record, row);
         self.shared.store.change(self.key, seen, change).await
     }
 
@@ -263,7 +253,7 @@ impl<S: Records> Refresh<'_, S> {
     }
 
     /// Tells the breaker that no request was sent.
-    fn withdraw_admission(&self) {
+    pub(super) fn withdraw_admission(&self) {
         let now = std::time::Instant::now();
         self.configured.breaker().withdraw(now);
     }
@@ -273,7 +263,7 @@ impl<S: Records> Refresh<'_, S> {
             PrepareError::Misconfigured(what) => {
                 Error::ProviderMisconfigured(ProviderFailure(what))
             }
-            PrepareError::Unreachable(why) => unavailable(why.to_string()),
+            PrepareError::Unreachable(why) => Error::provider_unavailable(why.to_string()),
         };
         self.configured.failed(self.key, &error);
         let token = seen
@@ -327,10 +317,7 @@ impl<S: Records> Refresh<'_, S> {
                 }
             }
         }
-        let failure = failure.unwrap_or_else(|| {
-            store::Error::unavailable("the record of a refresh changed before each attempt")
-        });
-        let failure: Error = match failure {
+        let failure: Error = match failure.unwrap_or_else(contended) {
             // The caller asked for a token, and wrote nothing.
             store::Error::Unknown(detail) => store::Error::Unavailable(detail).into(),
             other => other.into(),
@@ -349,7 +336,7 @@ impl<S: Records> Refresh<'_, S> {
         }
     }
 
-    fn attempt(&self, token: TokenHash, id: AttemptId) -> Attempt<'_, S> {
+    pub(super) fn attempt(&self, token: TokenHash, id: AttemptId) -> Attempt<'_, S> {
         Attempt {
             store: &*self.shared.store,
             key: self.key,
@@ -357,155 +344,8 @@ impl<S: Records> Refresh<'_, S> {
             id,
         }
     }
-
-    /// Sends the token, and writes what comes of it.
-    async fn redeem(
-        &self,
-        taken: Taken,
-        prepared: Prepared,
-        retried_credentials: &mut bool,
-    ) -> Next {
-        let attempt = self.attempt(taken.token.hash, taken.attempt);
-        let sent_at = UnixTime::now();
-        if taken.began.elapsed() + LEFT >= LEASE {
-            self.withdraw_admission();
-            attempt.withdraw().await;
-            return Next::Again;
-        }
-        self.configured.counts.sent.up();
-        let redeeming = async {
-            let answer = prepared.send(&taken.token.secret).await;
-            self.answered(&attempt, &taken.token, sent_at, answer, retried_credentials)
-                .await
-        };
-        tokio::select! {
-            next = redeeming => next,
-            never = attempt.keep_lease() => never,
-        }
-    }
-
-    async fn answered(
-        &self,
-        attempt: &Attempt<'_, S>,
-        token: &Token,
-        sent_at: UnixTime,
-        answer: Answer,
-        retried_credentials: &mut bool,
-    ) -> Next {
-        let counts = &self.configured.counts;
-        match answer {
-            Answer::Tokens(answer) => {
-                counts.tokens.up();
-                self.configured.succeeded();
-                self.tokens(attempt, token, sent_at, *answer).await
-            }
-            Answer::Refused { code } => {
-                counts.refused.up();
-                self.configured.succeeded();
-                let provider = &self.key.provider;
-                tracing::info!(%provider, %code, "a refresh token was refused");
-                self.verdict(attempt, false).await
-            }
-            Answer::OurFault {
-                why,
-                credentials_changed,
-            } => {
-                counts.misconfigured.up();
-                if credentials_changed && !std::mem::replace(retried_credentials, true) {
-                    self.withdraw_admission();
-                    attempt.withdraw().await;
-                    return Next::Again;
-                }
-                let error = Error::ProviderMisconfigured(ProviderFailure(why.to_string()));
-                self.configured.failed(self.key, &error);
-                self.back_off(attempt, None, error).await
-            }
-            Answer::Passing { why, retry_after } => {
-                counts.passing.up();
-                let error = unavailable(why.to_string());
-                self.configured.failed(self.key, &error);
-                self.back_off(attempt, retry_after, error).await
-            }
-            Answer::Unknown { why } => {
-                counts.unknown.up();
-                self.configured
-                    .failed(self.key, &unavailable(why.to_string()));
-                let provider = &self.key.provider;
-                tracing::warn!(%provider, %why, "it isn't known whether a refresh token was redeemed");
-                attempt.no_answer(back_off).await;
-                Next::Again
-            }
-        }
-    }
-
-    async fn back_off(
-        &self,
-        attempt: &Attempt<'_, S>,
-        retry_after: Option<Duration>,
-        error: Error,
-    ) -> Next {
-        let pause = |failures| back_off(failures).max(retry_after.unwrap_or_default());
-        // Those who can't wait so long needn't wait for the write either.
-        let noted = attempt.passing(pause).await;
-        if let Some(reason) = noted.verdict() {
-            return Next::End(End::Failed(Error::ReauthRequired(reason)));
-        }
-        match error {
-            error @ Error::ProviderMisconfigured(_) => Next::End(End::Failed(error)),
-            _ => Next::Again,
-        }
-    }
-
-    async fn verdict(&self, attempt: &Attempt<'_, S>, for_good: bool) -> Next {
-        let noted = attempt.refused(for_good).await;
-        Next::End(match (noted.verdict(), noted.stored) {
-            (_, Some(stored)) if stored.version != self.version => End::Fresher(stored.into()),
-            (Some(reason), Some(_)) => End::Failed(Error::ReauthRequired(reason)),
-            (_, None) => End::Failed(Error::RowNotFound),
-            (None, Some(stored)) => End::Fresher(stored.into()),
-        })
-    }
-
-    async fn tokens(
-        &self,
-        attempt: &Attempt<'_, S>,
-        token: &Token,
-        sent_at: UnixTime,
-        answer: TokenAnswer,
-    ) -> Next {
-        let options = self.configured.provider.options();
-        if let Err(mismatch) = subject::check(&token.stored.row, &answer, options) {
-            let provider = &self.key.provider;
-            tracing::error!(%provider, %mismatch, "the answer to a refresh is about another user: nothing of it is kept");
-            return self.verdict(attempt, true).await;
-        }
-        let tokens = Tokens {
-            answer,
-            taken_at: token.stored.version,
-            sent_at: Some(sent_at),
-            origin: Some(options.origin()),
-            assumed_life: options.assume_expires_in,
-            refresh_lifetime: options
-                .refresh_lifetime
-                .unwrap_or(self.shared.options.refresh_lifetime),
-        };
-        let unsaved = |row| self.slot.tell(Progress::Unsaved(Box::new(row)));
-        let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
-        Next::End(match settled {
-            Settled::Row(stored) => End::Row(stored.into()),
-            Settled::Beaten(stored) => End::Fresher(stored.into()),
-            Settled::Gone => End::Failed(Error::RowNotFound),
-        })
-    }
-}
-
-fn unavailable(why: String) -> Error {
-    Error::ProviderUnavailable {
-        failure: ProviderFailure(why),
-        retry_after: None,
-    }
 }
 
 fn stopping() -> Error {
-    unavailable("the broker is stopping".to_owned())
+    Error::provider_unavailable("the broker is stopping")
 }

@@ -99,6 +99,30 @@ pub struct Change<'a> {
     pub ends: Option<AttemptId>,
 }
 
+impl<'a> Change<'a> {
+    /// Returns a change of a record and, if there is a `row`, of that, which is kept as long as before.
+    #[must_use]
+    pub fn new(record: &'a Record, row: Option<&'a StoredRow>) -> Self {
+        Self {
+            record,
+            row: row.map(|stored| RowChange {
+                stored,
+                keep_for: None,
+            }),
+            ends: None,
+        }
+    }
+
+    /// Announces the end of an attempt with the change.
+    #[must_use]
+    pub fn ending(self, attempt: AttemptId) -> Self {
+        Self {
+            ends: Some(attempt),
+            ..self
+        }
+    }
+}
+
 /// A change of a row. Fields that the broker doesn't know stay as they are, and so does the user that it belongs to.
 #[derive(Clone, Copy, Debug)]
 pub struct RowChange<'a> {

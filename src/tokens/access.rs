@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Binding, Tokens};
 use crate::{
-    error::Error,
+    error::{Error, Unreadable},
     refresh::{Due, Refreshed, Terms, due},
     store::{Records, Store},
     types::{ProviderName, ReauthReason, Row, RowKey, SessionId, StoredRow, UnixTime, Version},
@@ -81,7 +81,7 @@ impl<S: Store + Records> Tokens<S> {
         };
         let mut tokens = SessionAccessTokens::default();
         for provider in found.unreadable {
-            let unreadable = crate::error::Unreadable("it is damaged".to_owned());
+            let unreadable = Unreadable("it is damaged".to_owned());
             tokens
                 .failed
                 .insert(provider, Error::RowUnreadable(unreadable));
@@ -112,15 +112,15 @@ impl<S: Store + Records> Tokens<S> {
 
     /// Returns what has to be done before a row can be handed out.
     fn look(&self, key: &RowKey, stored: &StoredRow, wanted: &Wanted) -> Next {
-        let is_expired = stored.row.is_expired(UnixTime::now());
-        if wanted.rejected_version == Some(stored.version) && !is_expired {
+        let now = UnixTime::now();
+        if wanted.rejected_version == Some(stored.version) && !stored.row.is_expired(now) {
             return Next::Refresh(Why::Rejected);
         }
         let terms = match self.rules.providers.get(&key.provider) {
             Some(configured) => configured.terms(),
             None => Terms::default(),
         };
-        match due(&stored.row, wanted.min_validity, terms, UnixTime::now()) {
+        match due(&stored.row, wanted.min_validity, terms, now) {
             Due::No => Next::Serve,
             Due::Soon => Next::RefreshBehind,
             Due::First => Next::Refresh(Why::EndsSoon),

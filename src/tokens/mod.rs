@@ -28,7 +28,7 @@ use user_rows::UserRows;
 
 use crate::{
     error::{Error, Unreadable},
-    refresh::{Configured, Providers, Refresher, RefresherOptions},
+    refresh::{Providers, Refresher, RefresherOptions},
     store::Store,
     types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId},
 };
@@ -55,15 +55,6 @@ pub struct Rules {
 impl Rules {
     /// The usual [`Rules::persistence`]. It lets a login through a crowd of others on the same row.
     pub const PERSISTENCE: Duration = Duration::from_secs(5);
-
-    /// Returns how long a refresh token of this provider is assumed to live if the provider doesn't say.
-    #[must_use]
-    pub fn refresh_lifetime_at(&self, provider: &ProviderName) -> Duration {
-        let configured = self.providers.get(provider);
-        configured
-            .and_then(Configured::refresh_lifetime)
-            .unwrap_or(self.refresh_lifetime)
-    }
 }
 
 /// The tokens of one tenant, with the operations of the `TokenBroker` service (guarantees, section 2.1).

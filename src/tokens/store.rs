@@ -127,11 +127,13 @@ impl<S: Store> Tokens<S> {
         source: Option<(&RowKey, Version)>,
     ) -> Result<Result<Version, PutOutcome>, Error> {
         let version = Version::random();
+        let usual = self.rules.refresh_lifetime;
+        let refresh_lifetime = self.rules.providers.refresh_lifetime(&key.provider, usual);
         let put = Put {
             key,
             row,
             version,
-            keep_for: keep_for(row, now, self.rules.refresh_lifetime_at(&key.provider)),
+            keep_for: keep_for(row, now, refresh_lifetime),
             condition,
             source,
             max_providers: self.rules.limits.providers,
