@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use testkit::{oidc_provider::Happened, redis_server::RedisServer, waiting::found};
+use testkit::{redis_server::RedisServer, waiting::found};
 use tokio::time::Instant;
 
 use crate::{
     auth_server::{AuthServer, Kind},
-    callers::{Got, PATIENCE, agreed, one},
+    callers::{Got, PATIENCE, agreed, gathered, in_doubt, one, tokens},
     fleet::{Fleet, Size, signal},
-    kills::{A_ROUND, held_by_who_stands_still, in_doubt},
+    kills::{A_ROUND, held_by_who_stands_still},
 };
 
 /// The auth servers and the brokers.
@@ -84,12 +84,7 @@ impl Both {
                 }));
             }
         }
-        let mut all = BTreeMap::<String, Vec<Got>>::new();
-        for task in tasks {
-            let (session, got) = task.await.unwrap();
-            all.entry(session).or_default().push(got);
-        }
-        all
+        gathered(tasks).await
     }
 
     /// Refreshes rows in rounds, in each of which a replica is killed. Returns what the callers got, and how many tokens the
@@ -114,11 +109,6 @@ impl Both {
     }
 }
 
-fn tokens(got: &BTreeMap<String, Got>) -> usize {
-    let tokens = got.values().filter(|got| matches!(got, Got::Token(_)));
-    tokens.count()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_servers_and_brokers_redeem_each_refresh_token_once() {
     let size = Size::of(50, 6);
@@ -126,11 +116,7 @@ async fn auth_servers_and_brokers_redeem_each_refresh_token_once() {
     let sessions = both.fleet.store_expired(size.rows).await;
     let got = agreed(both.all(&sessions, size.callers).await);
     assert_eq!(tokens(&got), size.rows, "{got:?}");
-    let expected = Happened {
-        redemptions: size.rows as u64,
-        ..Happened::default()
-    };
-    assert_eq!(both.fleet.provider.happened(), expected);
+    both.fleet.redeemed_each_once(size.rows);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use testkit::deployment::Deployment;
 use token_broker::proto::v1::GetAccessTokenRequest;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
@@ -45,6 +45,11 @@ pub async fn all<D: Deployment + Send + Sync + 'static>(
             }));
         }
     }
+    gathered(tasks).await
+}
+
+/// Returns what the callers of each row got.
+pub async fn gathered(tasks: Vec<JoinHandle<(String, Got)>>) -> BTreeMap<String, Vec<Got>> {
     let mut all = BTreeMap::<String, Vec<Got>>::new();
     for task in tasks {
         let (session, got) = task.await.unwrap();
@@ -109,4 +114,18 @@ pub fn agreed(all: BTreeMap<String, Vec<Got>>) -> BTreeMap<String, Got> {
         (session, got.remove(0))
     });
     agreed.collect()
+}
+
+/// Returns how many rows have new tokens.
+pub fn tokens(got: &BTreeMap<String, Got>) -> usize {
+    let tokens = got.values().filter(|got| matches!(got, Got::Token(_)));
+    tokens.count()
+}
+
+/// Returns how many rows are in doubt.
+pub fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
+    let in_doubt = got
+        .values()
+        .filter(|got| **got == Got::Reauth("IN_DOUBT".to_owned()));
+    in_doubt.count()
 }

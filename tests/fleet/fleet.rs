@@ -16,13 +16,14 @@ use testkit::{
     broker_process::BrokerProcess,
     certificates::Certificates,
     deployment::{Deployment, Setting},
-    oidc_provider::{CLIENT_SECRET, OidcProvider},
+    oidc_provider::{CLIENT_SECRET, Happened, OidcProvider},
 };
 use token_broker::proto::v1::{
     StoreRequest, UpstreamTokens, access_tokens_client::AccessTokensClient,
     token_broker_client::TokenBrokerClient,
 };
 use token_broker::types::UnixTime;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::transport::Channel;
 
 /// How large a test is.
@@ -62,12 +63,16 @@ impl Broker {
     }
 }
 
+/// So many fleets run at once, however many tests do. More would only wait for the processor until requests time out.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
 /// The brokers on one Redis, and their provider.
 pub struct Fleet<D> {
     pub redis: D,
     pub provider: OidcProvider,
     brokers: Mutex<BTreeMap<usize, Arc<Broker>>>,
     dir: TempDir,
+    _turn: SemaphorePermit<'static>,
     args: Vec<String>,
     /// How many rows were stored.
     rows: AtomicUsize,
@@ -81,6 +86,7 @@ impl<D: Deployment> Fleet<D> {
 
     /// Starts three brokers with further arguments.
     pub async fn start_with(redis: D, settings: &str, args: &[&str]) -> Self {
+        let turn = TURNS.acquire().await.unwrap();
         let dir = TempDir::new().unwrap();
         Certificates::shared().write_to(dir.path());
         fs::write(dir.path().join("secret"), CLIENT_SECRET).unwrap();
@@ -99,6 +105,7 @@ impl<D: Deployment> Fleet<D> {
             provider,
             brokers: Mutex::default(),
             dir,
+            _turn: turn,
             args: args.iter().map(ToString::to_string).collect(),
             rows: AtomicUsize::new(0),
         };
@@ -167,6 +174,15 @@ impl<D: Deployment> Fleet<D> {
 
     fn brokers(&self) -> MutexGuard<'_, BTreeMap<usize, Arc<Broker>>> {
         self.brokers.lock().unwrap()
+    }
+
+    /// Checks that each of so many refresh tokens was redeemed once, and no login ended.
+    pub fn redeemed_each_once(&self, rows: usize) {
+        let expected = Happened {
+            redemptions: rows as u64,
+            ..Happened::default()
+        };
+        assert_eq!(self.provider.happened(), expected);
     }
 
     /// Stores rows whose access tokens have expired. Returns their sessions.

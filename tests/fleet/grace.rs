@@ -38,6 +38,7 @@ async fn in_the_grace_period_brokers_redeem_only_if_they_are_told_to() {
     let refused = reason(&fleet, &sessions[0]).await;
     assert_eq!(refused.as_deref(), Some("NOT_REFRESHABLE"));
     assert_eq!(fleet.provider.happened().redemptions, 0);
+    drop(fleet);
 
     let told = ["--refresh-in-grace=true"];
     let fleet = Fleet::start_with(RedisServer::start(), "", &told).await;

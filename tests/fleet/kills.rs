@@ -9,7 +9,7 @@ use std::{
 use testkit::{redis_server::RedisServer, waiting::found};
 
 use crate::{
-    callers::{Got, agreed, all},
+    callers::{Got, agreed, all, in_doubt, tokens},
     fleet::{Fleet, Size, signal},
 };
 
@@ -97,23 +97,12 @@ async fn refreshed_under_kills(
     disturbed(fleet, size, disturb).await
 }
 
-pub fn in_doubt(got: &BTreeMap<String, Got>) -> usize {
-    let in_doubt = got
-        .values()
-        .filter(|got| **got == Got::Reauth("IN_DOUBT".to_owned()));
-    in_doubt.count()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_second_sending_each_token_in_doubt_was_held_by_a_broker_that_was_killed() {
     let fleet = Arc::new(Fleet::start(RedisServer::start(), "replay = \"never\"").await);
     let size = Size::of(100, 4);
     let (got, held) = refreshed_under_kills(&fleet, size).await;
     let happened = fleet.provider.happened();
-    let tokens = got
-        .values()
-        .filter(|got| matches!(got, Got::Token(_)))
-        .count();
     println!(
         "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
         size.rows,
@@ -122,7 +111,7 @@ async fn without_a_second_sending_each_token_in_doubt_was_held_by_a_broker_that_
     assert!(held > 0, "no kill hit a redemption");
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
     assert_eq!(in_doubt(&got), held);
-    assert_eq!(tokens + held, size.rows);
+    assert_eq!(tokens(&got) + held, size.rows);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,10 +120,6 @@ async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed
     let size = Size::of(100, 4);
     let (got, held) = refreshed_under_kills(&fleet, size).await;
     let happened = fleet.provider.happened();
-    let tokens = got
-        .values()
-        .filter(|got| matches!(got, Got::Token(_)))
-        .count();
     println!(
         "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
         size.rows,
@@ -143,7 +128,7 @@ async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed
     // Each lost login is one that a broker had sent, and was killed before it had stored the answer.
     assert_eq!(happened.revocations as usize, in_doubt(&got));
     assert!(in_doubt(&got) <= held);
-    assert_eq!(tokens + in_doubt(&got), size.rows);
+    assert_eq!(tokens(&got) + in_doubt(&got), size.rows);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use testkit::{oidc_provider::Happened, redis_server::RedisServer};
+use testkit::redis_server::RedisServer;
 
 use crate::{
     callers::{Got, agreed, all},
@@ -19,9 +19,5 @@ async fn each_refresh_token_is_redeemed_once() {
         got.values().all(|got| matches!(got, Got::Token(_))),
         "{got:?}"
     );
-    let expected = Happened {
-        redemptions: size.rows as u64,
-        ..Happened::default()
-    };
-    assert_eq!(fleet.provider.happened(), expected);
+    fleet.redeemed_each_once(size.rows);
 }

@@ -1,12 +1,13 @@
 //! A store in front of another one that stops at a chosen step, as a process does that dies there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use token_broker::{
@@ -53,6 +54,7 @@ struct Shared {
     changes: AtomicUsize,
     stopped: watch::Sender<bool>,
     is_down: AtomicBool,
+    written: Mutex<HashMap<RowKey, Instant>>,
     refuses_rows: AtomicBool,
 }
 
@@ -74,6 +76,11 @@ impl<S> Failpoints<S> {
     /// Says what happens at each step from now on.
     pub fn fail(&self, fates: impl Fn(Step) -> Option<Fate> + Send + 'static) {
         *self.shared.fates.lock().unwrap() = Some(Box::new(fates));
+    }
+
+    /// Returns when this process last knew that it had written a row together with its record.
+    pub fn written(&self, key: &RowKey) -> Option<Instant> {
+        self.shared.written.lock().unwrap().get(key).copied()
     }
 
     /// Says whether the store can't be asked for anything.
@@ -147,8 +154,15 @@ impl<S: Records> Records for Failpoints<S> {
         if change.row.is_some() && self.shared.refuses_rows.load(Ordering::SeqCst) {
             return Err(Error::unavailable("the test says so"));
         }
-        self.at(Step::Change(number), self.inner.change(key, seen, change))
-            .await
+        let changing = async {
+            let is_written = self.inner.change(key, seen, change).await?;
+            if is_written && change.row.is_some() {
+                let mut written = self.shared.written.lock().unwrap();
+                written.insert(key.clone(), Instant::now());
+            }
+            Ok(is_written)
+        };
+        self.at(Step::Change(number), changing).await
     }
 
     fn ended(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static {
