@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::provider::{Provider, Revocation, TokenHint, Why};
+use super::{
+    counts::Count,
+    provider::{Provider, Revocation, TokenHint, Why},
+};
 use crate::types::Secret;
 
 /// How many tokens may wait in one process.
@@ -45,9 +48,9 @@ pub struct Revocations {
 struct Counted {
     /// Whether the last token found no room.
     is_full: AtomicBool,
-    revoked: AtomicU64,
-    failed: AtomicU64,
-    dropped: AtomicU64,
+    revoked: Count,
+    failed: Count,
+    dropped: Count,
 }
 
 /// How many tokens came to which end.
@@ -111,11 +114,10 @@ impl Revocations {
     /// Returns what came of the tokens so far.
     #[must_use]
     pub fn figures(&self) -> RevocationFigures {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RevocationFigures {
-            revoked: count(&self.counted.revoked),
-            failed: count(&self.counted.failed),
-            dropped: count(&self.counted.dropped),
+            revoked: self.counted.revoked.get(),
+            failed: self.counted.failed.get(),
+            dropped: self.counted.dropped.get(),
         }
     }
 
@@ -184,7 +186,7 @@ impl Revocations {
                 (&self.counted.dropped, (!is_known).then(|| why.to_owned()))
             }
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        counter.up();
         if let Some(why) = why {
             let provider = name;
             tracing::warn!(provider, "a token of a deleted row was not revoked: {why}");

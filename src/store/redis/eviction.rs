@@ -1,6 +1,6 @@
 //! Whether Redis may evict rows when its memory is full.
 
-use super::link::{Link, reply};
+use super::link::Link;
 use crate::store::Error;
 
 /// The policy of a Redis that evicts nothing.
@@ -11,9 +11,7 @@ const NONE: &str = "noeviction";
 /// # Errors
 /// Returns [`Error::Unavailable`].
 pub(super) async fn policy(link: &Link) -> Result<Option<String>, Error> {
-    let mut info = redis::cmd("INFO");
-    info.arg("memory");
-    let mut memory = reply::info(link.read(&info).await?);
+    let mut memory = link.info("memory").await?;
     let policy = memory.remove("maxmemory_policy");
     Ok(policy.filter(|policy| policy != NONE))
 }

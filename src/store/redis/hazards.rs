@@ -1,9 +1,6 @@
 //! What about a Redis endangers the records of refresh tokens. If one is lost, its token may be redeemed twice.
 
-use super::{
-    Durability, RedisStore,
-    link::{Link, reply},
-};
+use super::{Durability, RedisStore, link::Link};
 use crate::store::Error;
 
 impl RedisStore {
@@ -29,18 +26,13 @@ impl RedisStore {
 
 /// Whether Redis writes a log of its writes to its disk.
 async fn keeps_a_log(link: &Link) -> Result<bool, Error> {
-    let mut info = redis::cmd("INFO");
-    info.arg("persistence");
-    let persistence = reply::info(link.read(&info).await?);
-    Ok(persistence
-        .get("aof_enabled")
-        .is_none_or(|enabled| enabled != "0"))
+    let persistence = link.info("persistence").await?;
+    let enabled = persistence.get("aof_enabled");
+    Ok(enabled.is_none_or(|enabled| enabled != "0"))
 }
 
 async fn replicas(link: &Link) -> Result<u32, Error> {
-    let mut info = redis::cmd("INFO");
-    info.arg("replication");
-    let replication = reply::info(link.read(&info).await?);
+    let replication = link.info("replication").await?;
     let replicas = replication.get("connected_slaves");
     Ok(replicas
         .and_then(|count| count.parse().ok())

@@ -17,7 +17,7 @@ mod values;
 mod watch;
 pub mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{Cmd, PushInfo, RedisError, Value};
 use tokio::time::Instant;
@@ -231,6 +231,16 @@ impl Link {
     /// Returns [`Error::Unavailable`], or [`Error::WrongType`] if a key holds another type of value.
     pub async fn read(&self, cmd: &Cmd) -> Result<Value, Error> {
         self.one(Effect::Reads, Request::Cmd(cmd)).await
+    }
+
+    /// Returns what the primary says about itself in a section of `INFO`, by name.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`].
+    pub async fn info(&self, section: &str) -> Result<HashMap<String, String>, Error> {
+        let mut info = redis::cmd("INFO");
+        info.arg(section);
+        Ok(reply::info(self.read(&info).await?))
     }
 
     /// Sends a command that changes something.
