@@ -16,7 +16,7 @@ use crate::{
     servers::{Server, Subject},
 };
 
-const WORDS: &str = "echo raw memory redis replicated get get-all store 1x1 8x4 50% 500/s delete-user growth \
+const WORDS: &str = "echo raw memory redis replicated get get-all get-access-token store 1x1 8x4 50% 500/s delete-user growth \
                      footprint start migration --redis-connections=2";
 const ROUNDS: usize = 2;
 
