@@ -137,7 +137,7 @@ impl<S> Refresher<S> {
     }
 
     /// Waits until what was sent to providers is answered and written, but no longer than the providers have to answer and
-    /// [`TO_WRITE`]. Returns whether all of it is written. Then logs what came of the calls since the start.
+    /// 10 s. Returns whether all of it is written. Then logs what came of the calls since the start.
     pub async fn stopped(&self) -> bool {
         let providers = self.0.providers.iter();
         let timeouts = providers.map(|configured| configured.provider.options().timeout);
