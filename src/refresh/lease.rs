@@ -10,6 +10,7 @@ use super::{
     provider::TokenAnswer,
     providers::Configured,
     rules::{LEASE, Policy},
+    told,
 };
 use crate::{
     error::Error,
@@ -132,7 +133,14 @@ impl<S: Records> Refresher<S> {
             };
             let change = Change::new(&record, row.as_ref());
             match self.0.store.change(key, &seen, change).await {
-                Ok(true) => return Ok(begun),
+                Ok(true) => {
+                    if let (Begun::ReauthRequired(ReauthReason::InDoubt), Some(row)) =
+                        (&begun, &row)
+                    {
+                        told::in_doubt(&key.provider, told::found(&record, row));
+                    }
+                    return Ok(begun);
+                }
                 // Under its id it is taken again, or as it was.
                 Ok(false) | Err(store::Error::Unknown(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -216,7 +224,13 @@ impl<S: Records> Refresher<S> {
                     Settled::Gone => Completed::Gone,
                 };
             }
-            Outcome::Refused => attempt.refused(false).await,
+            Outcome::Refused => {
+                let noted = attempt.refused(false).await;
+                if noted.verdict() == Some(ReauthReason::InDoubt) {
+                    told::in_doubt(&key.provider, told::REFUSED_AFTERWARDS);
+                }
+                noted
+            }
             Outcome::NotRedeemed { retry_after: None } => attempt.withdraw().await,
             Outcome::NotRedeemed {
                 retry_after: Some(pause),

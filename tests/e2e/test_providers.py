@@ -143,4 +143,24 @@ def test_a_provider_that_is_not_there_is_told(config):
     config.secret.write_text("")
     done = run("providers", "test", "hub", *config(provider(url)))
     assert done.returncode == 2
-    assert "the client secret is empty" in done.stderr
+    assert "providers.hub.client-secret-file: it is empty" in done.stderr
+
+
+def test_metadata_of_another_issuer_is_shown(config):
+    settings = """
+        [providers.hub]
+        issuer = "ISSUER"
+        client-id = "the-client"
+        client-authentication = "none"
+    """
+    with token_endpoint(200, '{"issuer":"https://other.example\\u001b[2J"}') as (url, _):
+        done = run("providers", "test", "hub", *config(settings.replace("ISSUER", url)))
+    assert done.returncode == 2
+    assert f"metadata: {url}/.well-known/openid-configuration: of the issuer " in done.stdout
+    assert "https://other.example" in done.stdout and "\x1b" not in done.stdout
+    assert "that of another issuer" in done.stderr
+    with token_endpoint(404, "") as (url, _):
+        done = run("providers", "test", "hub", *config(settings.replace("ISSUER", url)))
+    assert done.returncode == 2
+    assert done.stdout.count("metadata: ") == 2 and done.stdout.count(": the answer has status 404") == 2
+    assert "is the issuer right?" in done.stderr
