@@ -1,6 +1,9 @@
 //! `token-broker providers`: prints presets and what came out of the configuration, and tries a provider.
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 
 use clap::{Args, Subcommand};
 
@@ -12,7 +15,7 @@ use super::{
 use crate::{
     config::{Config, listed_presets, span},
     refresh::{
-        clear,
+        Cleared, Kept, clear,
         provider::{Endpoint, Trial, Verdict},
     },
     store::{self, redis::maintenance::records::rows_with_records},
@@ -129,16 +132,43 @@ fn clear_refused(args: &ClearRefusedArgs, config: Config) -> u8 {
         no_redis: "memory holds no refusals of an earlier process",
         afterwards: "; what was taken back stays so; run the command again to continue",
     };
+    let is_configured = config.rules.providers.get(&provider).is_some();
     let cleared = on_redis(config, &words, async |store, _| {
-        let mut cleared = 0_u64;
-        for row in rows_with_records(&store, &provider).await? {
-            cleared += u64::from(clear(&store, &row, since, args.dry_run).await?);
+        let rows = rows_with_records(&store, &provider).await?;
+        // One that isn't configured any more may have left rows.
+        let is_known = is_configured || !rows.is_empty();
+        let (mut taken_back, mut kept) = (0_u64, HashMap::<Kept, u64>::new());
+        for row in rows {
+            match clear(&store, &row, since, args.dry_run).await? {
+                Cleared::TakenBack => taken_back += 1,
+                Cleared::Kept(why) => *kept.entry(why).or_default() += 1,
+                Cleared::Nothing => {}
+            }
         }
-        Ok::<_, store::Error>(cleared)
+        Ok::<_, store::Error>(is_known.then_some((taken_back, kept)))
     });
     match cleared {
-        Ok(cleared) if args.dry_run => print(&format!("refusals to take back: {cleared}\n")),
-        Ok(cleared) => print(&format!("refusals taken back: {cleared}\n")),
+        Ok(Some((taken_back, kept))) => {
+            let done = match args.dry_run {
+                true => "refusals to take back",
+                false => "refusals taken back",
+            };
+            let kept = |why| kept.get(&why).copied().unwrap_or_default();
+            print(&format!(
+                "{done}: {taken_back}\nleft as they are: {} older than --since, {} for good, {} in doubt, {} that \
+                 can't be read\n",
+                kept(Kept::Older),
+                kept(Kept::ForGood),
+                kept(Kept::InDoubt),
+                kept(Kept::Unreadable)
+            ))
+        }
+        Ok(None) => {
+            complain(
+                "no provider of this name is configured, and it has no row that was ever refreshed",
+            );
+            USAGE
+        }
         Err((code, message)) => {
             complain(&message);
             code
@@ -151,8 +181,14 @@ fn report(trial: &Trial) -> String {
         Some(endpoint) => endpoint.to_string(),
         None => "unknown".to_owned(),
     };
+    let asked = trial.asked.iter().map(|asked| match &asked.issuer {
+        // The provider wrote it: whatever could move the cursor is escaped.
+        Ok(issuer) => format!("metadata: {}: of the issuer {issuer:?}\n", asked.url),
+        Err(why) => format!("metadata: {}: {why}\n", asked.url),
+    });
     format!(
-        "token endpoint: {}\nrevocation endpoint: {}\n",
+        "{}token endpoint: {}\nrevocation endpoint: {}\n",
+        asked.collect::<String>(),
         shown(&trial.token_endpoint),
         shown(&trial.revocation_endpoint)
     )

@@ -149,7 +149,7 @@ fn the_example_in_the_docs_is_right() {
     let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(
-        told[0].starts_with("redis-password-file: can't be read: "),
+        told[0].starts_with("redis-password-file: no such file"),
         "{told:#?}"
     );
 }

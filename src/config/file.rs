@@ -8,9 +8,10 @@ use toml::{
 };
 
 use super::{
+    listed::key,
     nearest::{did_you_mean, nearest},
     problem::Problem,
-    providers::PROVIDERS,
+    providers::{PROVIDERS, table_of},
     settings::{Setting, all, named, of_a_provider},
     value::Form,
     written::{Settings, Source},
@@ -134,7 +135,7 @@ impl File<'_> {
         source: Source,
     ) -> (Settings, Vec<Problem>) {
         let (mut settings, mut problems) = (Settings::default(), Vec::new());
-        let table = format!("{PROVIDERS}.{provider}");
+        let table = table_of(provider);
         let DeValue::Table(entries) = value.get_ref() else {
             let place = self.place(value.span().start);
             let mut message = format!("must be a table, as in [{table}] ({place})");
@@ -143,11 +144,20 @@ impl File<'_> {
             }
             return (settings, vec![Problem::new(table, message)]);
         };
-        for (key, value) in entries {
-            let (name, place) = (key.get_ref().as_ref(), self.place(key.span().start));
+        for (written, value) in entries {
+            let (name, place) = (written.get_ref().as_ref(), self.place(written.span().start));
             let Some(setting) = declared_for_providers(name) else {
-                let message = format!("is not a setting of a provider ({place}){}", stray(name));
-                problems.push(Problem::new(format!("{table}.{name}"), message));
+                let meant = match value.get_ref() {
+                    DeValue::Table(_) => {
+                        let whole = table_of(&format!("{provider}.{name}"));
+                        format!(
+                            "; the name of a provider that has a dot is in quotes, as in [{whole}]"
+                        )
+                    }
+                    _ => stray(name),
+                };
+                let message = format!("is not a setting of a provider ({place}){meant}");
+                problems.push(Problem::new(format!("{table}.{}", key(name)), message));
                 continue;
             };
             match texts(setting.style.form, value.get_ref()) {
@@ -163,12 +173,16 @@ impl File<'_> {
 
     fn setting(
         &self,
-        key: &Spanned<impl AsRef<str>>,
+        written: &Spanned<impl AsRef<str>>,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<(&'static Setting, Vec<String>), Problem> {
-        let (name, place) = (key.get_ref().as_ref(), self.place(key.span().start));
+        let (name, place) = (written.get_ref().as_ref(), self.place(written.span().start));
         let Some(setting) = named(name) else {
-            let message = format!("{place}: {name} is not a setting{}", hint(name, value));
+            let message = format!(
+                "{place}: {} is not a setting{}",
+                key(name),
+                hint(name, value)
+            );
             return Err(Problem::new(CONFIG, message));
         };
         let texts = texts(setting.style.form, value.get_ref())
@@ -202,6 +216,9 @@ fn stray(name: &str) -> String {
 /// Returns what may have been meant by a key that is no setting.
 fn hint(name: &str, value: &Spanned<DeValue<'_>>) -> String {
     if let DeValue::Table(table) = value.get_ref() {
+        if let Some(table) = meant_for_providers(name, table) {
+            return format!("; the table of a provider is written [{table}]");
+        }
         let within = table
             .keys()
             .find_map(|key| named(&format!("{name}-{}", key.get_ref())));
@@ -216,6 +233,25 @@ fn hint(name: &str, value: &Spanned<DeValue<'_>>) -> String {
         );
     }
     did_you_mean(nearest(name, all().iter().map(|setting| setting.name)))
+}
+
+/// Returns the head that a table at the top level should have, if it is that of a provider.
+fn meant_for_providers(name: &str, table: &DeTable<'_>) -> Option<String> {
+    let is_of_a_provider = |table: &DeTable<'_>| {
+        let mut keys = table.keys();
+        keys.any(|key| declared_for_providers(key.get_ref()).is_some())
+    };
+    if is_of_a_provider(table) {
+        return Some(table_of(name));
+    }
+    // [provider.acme]
+    let within = table
+        .iter()
+        .find_map(|(name, value)| match value.get_ref() {
+            DeValue::Table(table) if is_of_a_provider(table) => Some(name),
+            _ => None,
+        });
+    within.map(|name| table_of(name.get_ref()))
 }
 
 /// Returns the texts of a setting that has this form, or what is wrong with the value.

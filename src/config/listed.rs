@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     Backend, Config,
-    providers::{PROVIDERS, presets, with_preset},
+    providers::{presets, table_of, with_preset},
     settings::{Setting, StorageSettings, all, of_a_provider},
     syntax::parse_span,
     value::Style,
@@ -38,7 +38,7 @@ impl Settings {
                 let (value, origin) = settings.listed_texts(setting)?;
                 Some(format!("{} = {value}  # {origin}\n", setting.name))
             });
-            writeln!(list, "\n[{PROVIDERS}.{}]", key(name)).ok();
+            writeln!(list, "\n[{}]", table_of(name)).ok();
             list.extend(lines);
         }
         list
@@ -113,7 +113,7 @@ pub fn provider_settings()
 }
 
 /// Returns a name as a key of TOML.
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.chars().all(is_bare) {
         name.to_owned()

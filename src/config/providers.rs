@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use super::{
     file,
+    listed::key,
     nearest::{did_you_mean, nearest},
     problem::{Problem, Problems},
     settings::{Method, ProviderSettings, Reader, Rotates, Subject},
@@ -12,10 +13,10 @@ use super::{
 };
 use crate::{
     refresh::provider::{
-        Authentication, ClientCertificate, Codes, Endpoints, ProviderOptions, Replay, Rotation,
-        SecretSource,
+        Authentication, ClientCertificate, Codes, Endpoints, NOT_REDEEMED, ProviderOptions, Replay,
+        Rotation, SecretSource,
     },
-    types::ProviderName,
+    types::{MAX_ID_BYTES, ProviderName},
 };
 
 /// The name of the tables in the file.
@@ -65,8 +66,8 @@ pub(super) fn resolve(
         let placed: Vec<_> = placed.collect();
         match options {
             Some(options) if placed.is_empty() => {
-                if let Err(wrong) = options.check_files() {
-                    problems.add(&format!("{PROVIDERS}.{name}"), wrong);
+                for wrong in options.check_files().err().unwrap_or_default() {
+                    problems.add(&placed_in(name, wrong.setting.name()), wrong.what);
                 }
                 if options.revoke_on_delete && options.revocation_ends_grant {
                     let setting = placed_in(name, ProviderSettings::revoke_on_delete);
@@ -85,19 +86,27 @@ pub(super) fn resolve(
 /// Returns the name of a setting with that of its table.
 fn placed(provider: &str, setting: &str) -> String {
     if setting.is_empty() {
-        format!("{PROVIDERS}.{provider}")
+        table_of(provider)
     } else {
         placed_in(provider, setting)
     }
 }
 
 fn placed_in(provider: &str, setting: &str) -> String {
-    format!("{PROVIDERS}.{provider}.{setting}")
+    format!("{}.{setting}", table_of(provider))
+}
+
+/// Returns the head of a provider's table, without brackets.
+pub(super) fn table_of(provider: &str) -> String {
+    format!("{PROVIDERS}.{}", key(provider))
 }
 
 fn one(name: &str, written: &Settings, problems: &mut Problems) -> Option<ProviderOptions> {
     let Ok(name) = ProviderName::new(name) else {
-        problems.add("", "is not the name of a provider");
+        let message = format!(
+            "is not the name of a provider: it must have 1 to {MAX_ID_BYTES} bytes, and no control character"
+        );
+        problems.add("", message);
         return None;
     };
     let settings = with_preset(written);
@@ -139,7 +148,10 @@ fn one(name: &str, written: &Settings, problems: &mut Problems) -> Option<Provid
         rotation: rotation?,
         replay: read.replay.unwrap_or(Replay::AsRotationAllows),
         codes: Codes {
-            not_redeemed_statuses: read.not_redeemed_statuses,
+            not_redeemed_statuses: match settings.is_set(ProviderSettings::not_redeemed_statuses) {
+                true => read.not_redeemed_statuses,
+                false => NOT_REDEEMED.into(),
+            },
             not_redeemed: read.not_redeemed_codes,
             refused: read.refused_codes,
             our_fault: read.misconfigured_codes,
@@ -182,6 +194,29 @@ fn check(read: &ProviderSettings, problems: &mut Problems) {
             &[S::revocation_endpoint, S::issuer],
             message,
         );
+    }
+    let lists = [
+        (S::refused_codes, &read.refused_codes),
+        (S::misconfigured_codes, &read.misconfigured_codes),
+        (S::not_redeemed_codes, &read.not_redeemed_codes),
+    ];
+    for (at, (name, codes)) in lists.iter().enumerate() {
+        for (other, others) in &lists[at + 1..] {
+            let is_in_both =
+                |code: &String| others.iter().any(|other| other.eq_ignore_ascii_case(code));
+            if codes.iter().any(is_in_both) {
+                let message =
+                    format!("names a code that is in {other} too: take it out of one of them");
+                problems.add_together(name, &[other], message);
+            }
+        }
+    }
+    if let (Rotates::Grace, Some(grace)) = (read.rotation, read.grace)
+        && grace < read.timeout
+    {
+        let message = "is shorter than timeout, so that nothing could be sent again within it: lower timeout, or \
+                       write rotation = \"strict\" and leave grace out";
+        problems.add_together(S::grace, &[S::timeout], message);
     }
     if read.proxy_credentials_file.is_some() && read.proxy.is_none() {
         let message = "has no effect without proxy";

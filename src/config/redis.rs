@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use zeroize::Zeroizing;
-
 use super::{
     problem::Problems,
     redis_url::RedisUrl,
@@ -13,7 +11,7 @@ use crate::{
     store::redis::{
         Access, Deployment, Durability, Password, RedisOptions, Spelling, Tls, TlsPart,
     },
-    types::Secret,
+    types::{Secret, read_secret},
 };
 
 /// A setting's name and its value.
@@ -180,18 +178,9 @@ impl Peer {
         if fixed != Password::None {
             problems.add(name, "another password is set too, and only one may be set");
         }
-        match std::fs::read(path).map(Zeroizing::new) {
-            Err(error) => problems.add(
-                name,
-                format!(
-                    "can't be read: {error}; it must be the path of a file that holds the password"
-                ),
-            ),
-            Ok(bytes) => {
-                if let Some(wrong) = what_is_wrong_with(&bytes) {
-                    problems.add(name, wrong);
-                }
-            }
+        if let Err(wrong) = read_secret(path) {
+            let needed = "it must be the path of a file that holds the password";
+            problems.add(name, format!("{wrong}; {needed}"));
         }
         Password::File(path.clone())
     }
@@ -240,24 +229,6 @@ impl Peer {
             TlsPart::ServerName => self.server_name.0,
         }
     }
-}
-
-/// Returns why a file that holds these bytes can't be one that holds a password.
-fn what_is_wrong_with(file: &[u8]) -> Option<&'static str> {
-    let Ok(text) = str::from_utf8(file) else {
-        return Some("names a file that is not UTF-8");
-    };
-    if text.starts_with('\u{feff}') {
-        return Some("names a file that begins with a byte order mark: save it without one");
-    }
-    let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Some("names an empty file");
-    }
-    // Redis would say only that the password is wrong.
-    password
-        .contains('\n')
-        .then_some("names a file of several lines; it must hold the password and nothing else")
 }
 
 fn is_set<T>((name, value): &Named<T>) -> (&'static str, bool) {

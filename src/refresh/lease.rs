@@ -10,7 +10,7 @@ use super::{
     provider::{ProviderOptions, TokenAnswer},
     providers::Configured,
     rules::{LEASE, Policy},
-    subject,
+    subject, told,
 };
 use crate::{
     error::Error,
@@ -136,7 +136,14 @@ impl<S: Records> Refresher<S> {
             };
             let change = Change::new(&record, row.as_ref());
             match self.0.store.change(key, &seen, change).await {
-                Ok(true) => return Ok(begun),
+                Ok(true) => {
+                    if let (Begun::ReauthRequired(ReauthReason::InDoubt), Some(row)) =
+                        (&begun, &row)
+                    {
+                        told::in_doubt(&key.provider, told::found(&record, row));
+                    }
+                    return Ok(begun);
+                }
                 // Under its id it is taken again, or as it was.
                 Ok(false) | Err(store::Error::Unknown(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -222,7 +229,11 @@ impl<S: Records> Refresher<S> {
                 }
             }
             Outcome::Refused if entry.is_some_and(|entry| entry.attempt(attempt.id).is_some()) => {
-                attempt.refused(false).await
+                let noted = attempt.refused(false).await;
+                if noted.verdict() == Some(ReauthReason::InDoubt) {
+                    told::in_doubt(&key.provider, told::REFUSED_AFTERWARDS);
+                }
+                noted
             }
             // Who took nothing has sent nothing.
             Outcome::Refused | Outcome::NotRedeemed { retry_after: None } => {

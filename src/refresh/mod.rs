@@ -10,6 +10,7 @@
 //! | `decide` | what that means for the row and for who asked |
 //! | `redeem`, `send`, `attempt` | the driver: looks, decides and takes; sends; writes until it is written |
 //! | `flights` | the refreshes that this process runs, and who waits for them |
+//! | `told` | what the log says about rows in doubt |
 //! | `merge`, `subject`, `due` | the row after an answer, whether the answer is about its user, and when it is time |
 //! | `revocation` | revokes the tokens of deleted rows in the background |
 //! | `clear` | takes back what a provider refused in a bad hour |
@@ -34,6 +35,7 @@ mod revocation;
 pub mod rules;
 mod send;
 mod subject;
+mod told;
 pub mod waits;
 
 use std::{sync::Arc, time::Duration};
@@ -44,7 +46,7 @@ use tokio::{
 };
 
 pub use self::{
-    clear::clear,
+    clear::{Cleared, Kept, clear},
     counts::{Count, Counts},
     due::{Due, Terms, due},
     lease::{Begun, Completed, Completion, Outcome},

@@ -14,7 +14,7 @@ use super::{
     counts::Counts,
     due::Terms,
     gate::Gate,
-    provider::{Provider, ProviderOptions, Replay, Rotation, TokenAnswer, TokenHint},
+    provider::{Provider, ProviderOptions, Replay, Rotation, TokenAnswer, TokenHint, Why},
     revocation::Revocations,
     rules::Policy,
 };
@@ -55,6 +55,8 @@ pub struct Configured {
     hasher: RandomState,
     /// Why the last call failed, since one succeeded.
     failure: Mutex<Option<Error>>,
+    /// The last error of the provider that nobody knows.
+    unknown_error: Mutex<Option<Why>>,
     /// Wakes those whom the breaker stopped.
     works_again: Notify,
 }
@@ -173,6 +175,7 @@ impl Configured {
             breaker: Mutex::new(Breaker::new(BreakerOptions::default())),
             hasher: RandomState::new(),
             failure: Mutex::default(),
+            unknown_error: Mutex::default(),
             works_again: Notify::new(),
         }
     }
@@ -206,6 +209,18 @@ impl Configured {
         if last.as_ref().and_then(Error::operator_detail) != Some(why) {
             let provider = &self.provider.options().name;
             tracing::warn!(%provider, why, "{error}: `token-broker providers test` may tell more");
+        }
+        let row = self.hasher.hash_one(key);
+        self.breaker().failed(row, Instant::now());
+    }
+
+    /// Takes note that the provider answered with an error that nobody knows. Other rows may work meanwhile, so that this is
+    /// told once for each error, and not whenever the provider gives it again.
+    pub(super) fn gave_unknown_error(&self, key: &RowKey, why: Why) {
+        let last = locked(&self.unknown_error).replace(why.clone());
+        if last.as_ref() != Some(&why) {
+            let provider = &self.provider.options().name;
+            tracing::warn!(%provider, "{why}");
         }
         let row = self.hasher.hash_one(key);
         self.breaker().failed(row, Instant::now());

@@ -15,6 +15,7 @@ use super::{
     provider::{PrepareError, Rotation},
     providers::Configured,
     rules::{LEASE, Policy},
+    told,
 };
 use crate::{
     error::{Error, ProviderFailure},
@@ -199,10 +200,11 @@ impl<S: Records> Refresh<'_, S> {
             }
             Decision::Verdict(change, reason) => {
                 if let Some((record, row)) = change {
-                    if reason == ReauthReason::InDoubt {
-                        self.configured.counts.in_doubt.up();
-                    }
                     match self.write(seen, &record, Some(&row)).await {
+                        Ok(true) if reason == ReauthReason::InDoubt => {
+                            self.configured.counts.in_doubt.up();
+                            told::in_doubt(&self.key.provider, told::found(&record, &row));
+                        }
                         Ok(true) => {}
                         Ok(false) => return Next::Again,
                         Err(error) => return Next::End(End::Failed(error.into())),

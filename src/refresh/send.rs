@@ -7,15 +7,15 @@ use super::{
     back_off::back_off,
     decide::Token,
     flights::{End, Progress},
-    provider::{Answer, Prepared, TokenAnswer},
+    provider::{Answer, Prepared, TokenAnswer, Why},
     redeem::{LEFT, Next, Refresh, Taken},
     rules::LEASE,
-    subject,
+    subject, told,
 };
 use crate::{
     error::{Error, ProviderFailure},
     store::Records,
-    types::UnixTime,
+    types::{ReauthReason, UnixTime},
 };
 
 impl<S: Records> Refresh<'_, S> {
@@ -84,7 +84,10 @@ impl<S: Records> Refresh<'_, S> {
             Answer::Passing { why, retry_after } => {
                 counts.passing.up();
                 let error = Error::provider_unavailable(why.to_string());
-                self.configured.failed(self.key, &error);
+                match why {
+                    Why::UnknownError(_) => self.configured.gave_unknown_error(self.key, why),
+                    _ => self.configured.failed(self.key, &error),
+                }
                 self.back_off(attempt, retry_after, error).await
             }
             Answer::Unknown { why } => {
@@ -118,6 +121,10 @@ impl<S: Records> Refresh<'_, S> {
 
     async fn verdict(&self, attempt: &Attempt<'_, S>, for_good: bool) -> Next {
         let noted = attempt.refused(for_good).await;
+        if noted.verdict() == Some(ReauthReason::InDoubt) {
+            self.configured.counts.in_doubt.up();
+            told::in_doubt(&self.key.provider, told::REFUSED_AFTERWARDS);
+        }
         Next::End(match (noted.verdict(), noted.stored) {
             (_, Some(stored)) if stored.version != self.version => End::Fresher(stored.into()),
             (Some(reason), Some(_)) => End::Failed(Error::ReauthRequired(reason)),

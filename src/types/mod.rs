@@ -9,6 +9,7 @@ mod origin;
 mod record;
 mod row;
 mod secret;
+mod secret_file;
 mod tenant;
 mod time;
 mod version;
@@ -22,6 +23,7 @@ pub use record::{
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};
+pub use secret_file::{SecretProblem, one_line, read_secret, read_whole};
 pub use tenant::{Tenant, TenantError};
 pub use time::UnixTime;
 pub use version::Version;

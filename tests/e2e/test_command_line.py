@@ -201,7 +201,7 @@ def test_the_configuration_is_checked_without_a_start(tmp_path):
     password.unlink()
     done = run(*arguments, env=env)
     assert done.returncode == 2 and done.stdout == ""
-    assert "redis-password-file: can't be read" in done.stderr
+    assert "redis-password-file: no such file" in done.stderr
 
 
 SECRET = "S3cr3t/S3cr3t@S3cr3t"

@@ -1,11 +1,13 @@
 """Tests `token-broker providers`: what it prints and with which exit code, and that no secret is in it."""
 
 import http.server
+import subprocess
 import threading
 from contextlib import contextmanager
 
 import pytest
 
+from support.redis import Redis
 from test_command_line import run
 
 SECRET = "S3cr3t-of-the-client"
@@ -34,6 +36,9 @@ def token_endpoint(status: int, body: str):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             received.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.do_GET()
+
+        def do_GET(self):
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -143,4 +148,43 @@ def test_a_provider_that_is_not_there_is_told(config):
     config.secret.write_text("")
     done = run("providers", "test", "hub", *config(provider(url)))
     assert done.returncode == 2
-    assert "the client secret is empty" in done.stderr
+    assert "providers.hub.client-secret-file: it is empty" in done.stderr
+
+
+def test_metadata_of_another_issuer_is_shown(config):
+    settings = """
+        [providers.hub]
+        issuer = "ISSUER"
+        client-id = "the-client"
+        client-authentication = "none"
+    """
+    with token_endpoint(200, '{"issuer":"https://other.example\\u001b[2J"}') as (url, _):
+        done = run("providers", "test", "hub", *config(settings.replace("ISSUER", url)))
+    assert done.returncode == 2
+    assert f"metadata: {url}/.well-known/openid-configuration: of the issuer " in done.stdout
+    assert "https://other.example" in done.stdout and "\x1b" not in done.stdout
+    assert "that of another issuer" in done.stderr
+    with token_endpoint(404, "") as (url, _):
+        done = run("providers", "test", "hub", *config(settings.replace("ISSUER", url)))
+    assert done.returncode == 2
+    assert done.stdout.count("metadata: ") == 2 and done.stdout.count(": the answer has status 404") == 2
+    assert "is the issuer right?" in done.stderr
+
+
+def test_refusals_of_a_misspelt_provider_are_not_taken_back(config):
+    def clear(name: str, redis: Redis) -> subprocess.CompletedProcess:
+        arguments = config(provider("https://idp.example/token"))
+        url = ["--backend", "redis", "--redis-url", redis.url]
+        return run("providers", "clear-refused", name, "--since", "1h", *arguments, *url)
+
+    redis = Redis()
+    try:
+        done = clear("hup", redis)
+        assert done.returncode == 2 and done.stdout == "", done.stdout
+        assert "no provider of this name is configured" in done.stderr
+        done = clear("hub", redis)
+        assert done.returncode == 0, done.stderr
+        left = "0 older than --since, 0 for good, 0 in doubt, 0 that can't be read"
+        assert done.stdout == f"refusals taken back: 0\nleft as they are: {left}\n"
+    finally:
+        redis.close()

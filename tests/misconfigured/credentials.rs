@@ -41,7 +41,7 @@ fn a_password_is_wrong() {
         ("redis-password", None),
         ("redis-password-file", Some("/nonexistent")),
     ];
-    ends(&server, &gone, "redis-password-file", "can't be read");
+    ends(&server, &gone, "redis-password-file", "no such file");
     let wrong = [("redis-sentinel-password", Some("hunter2"))];
     ends(&sentinels, &wrong, "redis-sentinel-password", refused);
     let none = [

@@ -9,6 +9,10 @@ use crate::setup::{TIMEOUT, answer_to, options_at, redeem, server, tokens};
 
 const JSON: &str = "Content-Type: application/json";
 
+/// What is told of a code that neither standard nor configuration knows.
+const UNKNOWN_CODE: &str = "passing: the answer is the error other, and it isn't known what that means: \
+     if the user has to log in again, name the code in refused-codes";
+
 /// Returns the answer in one word, with why.
 fn told(answer: &Answer) -> String {
     match answer {
@@ -47,6 +51,54 @@ async fn a_token_is_refused_for_good() {
     means(400, &[], "error=invalid_grant", "refused invalid_grant").await;
     // An error of the server says nothing for sure.
     means(500, &[JSON], json, "unknown: the answer has status 500").await;
+}
+
+#[tokio::test]
+async fn codes_that_ask_for_another_login_refuse_the_token() {
+    for code in [
+        "interaction_required",
+        "consent_required",
+        "login_required",
+        "account_selection_required",
+        "expired_token",
+        "access_denied",
+        "INVALID_GRANT",
+        "Interaction_Required",
+    ] {
+        let body = format!(r#"{{"error":"{code}"}}"#);
+        let meaning = format!("refused {}", code.to_lowercase());
+        means(400, &[JSON], &body, &meaning).await;
+        means(403, &[JSON], &body, &meaning).await;
+        means(502, &[JSON], &body, "unknown: the answer has status 502").await;
+    }
+    let client = r#"{"error":"Invalid_Client"}"#;
+    let meaning = "our fault: the answer is the error invalid_client";
+    means(401, &[JSON], client, meaning).await;
+}
+
+#[tokio::test]
+async fn codes_that_are_configured_are_compared_without_regard_to_case() {
+    for (written, meaning) in [
+        ("BAD_REFRESH_TOKEN", "refused bad_refresh_token"),
+        ("bad_refresh_token", "refused bad_refresh_token"),
+    ] {
+        let body = format!(r#"{{"error":"{written}"}}"#);
+        let server = server(Behaviour::json(400, &body)).await;
+        let mut options = options_at(&server);
+        options.codes.refused.insert("bad_refresh_token".to_owned());
+        assert_eq!(told(&redeem(options).await), meaning);
+    }
+}
+
+#[tokio::test]
+async fn a_code_outside_of_error_counts_if_it_is_configured() {
+    let body = r#"{"status":"BAD_REFRESH_TOKEN","message":"m","correlationId":"c"}"#;
+    let server = server(Behaviour::json(400, body)).await;
+    let mut options = options_at(&server);
+    let meaning = "unknown: the answer has status 400";
+    assert_eq!(told(&redeem(options.clone()).await), meaning);
+    options.codes.refused.insert("BAD_REFRESH_TOKEN".to_owned());
+    assert_eq!(told(&redeem(options).await), "refused BAD_REFRESH_TOKEN");
 }
 
 #[tokio::test]
@@ -104,7 +156,13 @@ async fn too_many_requests_pass() {
     let Answer::Passing { retry_after, .. } = answer else {
         panic!("{answer:?}")
     };
-    assert_eq!(retry_after, Some(Duration::from_secs(86_400)), "a bound");
+    assert_eq!(retry_after, Some(Duration::from_secs(900)), "a bound");
+    let days = "Retry-After: 604800";
+    let answer = answer_to(Behaviour::answer(503, &[days], "")).await;
+    let Answer::Passing { retry_after, .. } = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(retry_after, Some(Duration::from_secs(900)), "a bound");
     let past = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT";
     let answer = answer_to(Behaviour::answer(429, &[past], "")).await;
     let Answer::Passing { retry_after, .. } = answer else {
@@ -131,8 +189,13 @@ async fn unavailable_passes_only_with_retry_after() {
 
 #[tokio::test]
 async fn other_oauth_errors_with_4xx_pass() {
-    let meaning = "passing: the answer is the error other";
-    means(400, &[JSON], r#"{"error":"the-refresh-token"}"#, meaning).await;
+    let other = r#"{"error":"the-refresh-token"}"#;
+    for status in [400, 403, 404] {
+        means(status, &[JSON], other, UNKNOWN_CODE).await;
+    }
+    // What it means is known: nothing that a setting would change.
+    let busy = "passing: the answer is the error slow_down";
+    means(400, &[JSON], r#"{"error":"slow_down"}"#, busy).await;
     // A gateway's own words. What the provider behind it did isn't known.
     for status in [408, 499] {
         let meaning = format!("unknown: the answer has status {status}");
@@ -145,13 +208,30 @@ async fn other_oauth_errors_with_4xx_pass() {
         )
         .await;
     }
-    means(
-        403,
-        &[],
-        "<html>forbidden</html>",
-        "unknown: the answer has status 403",
-    )
-    .await;
+}
+
+/// What a router or gateway says before anybody looks at the token.
+#[tokio::test]
+async fn statuses_of_who_has_seen_no_token_are_the_brokers_fault() {
+    for status in [401, 404, 405, 411, 413, 414, 415, 421, 431] {
+        let meaning = format!(
+            "our fault: the answer has status {status} and no OAuth error, which says that nothing was redeemed \
+             (not-redeemed-statuses): is the address of the token endpoint right?"
+        );
+        for (headers, body) in [
+            (&[][..], "<html>no such page</html>"),
+            (&[JSON][..], r#"{"message":"Not Found"}"#),
+            (&[][..], ""),
+        ] {
+            means(status, headers, body, &meaning).await;
+        }
+        let json = r#"{"error":"invalid_grant"}"#;
+        means(status, &[JSON], json, "refused invalid_grant").await;
+    }
+    for status in [400, 402, 403, 406, 408, 409, 410, 418, 422, 425, 499] {
+        let meaning = format!("unknown: the answer has status {status}");
+        means(status, &[], "<html>forbidden</html>", &meaning).await;
+    }
 }
 
 #[tokio::test]
@@ -164,13 +244,17 @@ async fn errors_of_a_server_or_gateway_are_doubt() {
 
 #[tokio::test]
 async fn statuses_of_a_provider_are_configured() {
-    let server = server(Behaviour::answer(502, &[], "")).await;
-    let mut options = options_at(&server);
-    options.codes.not_redeemed_statuses.insert(502);
-    assert_eq!(
-        told(&redeem(options).await),
-        "passing: the answer has status 502"
-    );
+    for (status, meaning) in [
+        (502, "passing: the answer has status 502"),
+        (408, "passing: the answer has status 408"),
+        (404, "unknown: the answer has status 404"),
+    ] {
+        let server = server(Behaviour::answer(status, &[], "")).await;
+        let mut options = options_at(&server);
+        // The operator's list counts instead of the usual one.
+        options.codes.not_redeemed_statuses = [408, 502].into();
+        assert_eq!(told(&redeem(options).await), meaning);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -249,6 +249,10 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn record(self) -> tracing::subscriber::DefaultGuard {
+        // If there is one subscriber alone, the thread that comes to an event first decides for all others whether
+        // anybody listens.
+        static ANOTHER: OnceLock<tracing::Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::INFO)
             .with_ansi(false)

@@ -5,7 +5,7 @@ use testkit::{
     token_endpoint::{Behaviour, TokenEndpoint},
 };
 use token_broker::refresh::provider::{
-    Answer, PrepareError, Provider, ProviderOptions, Verdict, Why,
+    Answer, Asked, PrepareError, Provider, ProviderOptions, Verdict, Why,
 };
 
 use crate::setup::{TOKEN, options, redeem, tokens};
@@ -25,6 +25,14 @@ fn options_of(server: &TokenEndpoint) -> ProviderOptions {
     let mut options = options();
     options.endpoints.issuer = Some(server.url("").parse().unwrap());
     options
+}
+
+/// Returns what the operator is told if only the operator can mend it.
+async fn misconfigured(options: ProviderOptions) -> String {
+    match Provider::new(options).prepare().await {
+        Err(PrepareError::Misconfigured(what)) => what,
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn unreachable(options: ProviderOptions) -> Why {
@@ -62,11 +70,14 @@ async fn another_issuer_is_not_believed() {
     let server = TokenEndpoint::start().await;
     for issuer in ["https://idp.example", &server.url("/")] {
         server.behave(OPENID, [metadata(&server, issuer)]);
-        assert_eq!(
-            unreachable(options_of(&server)).await,
-            Why::IssuerMismatch,
-            "{issuer}"
-        );
+        let told = misconfigured(options_of(&server)).await;
+        assert_eq!(told, Why::IssuerMismatch.to_string(), "{issuer}");
+        let trial = Provider::new(options_of(&server)).try_out(false).await;
+        let asked = Asked {
+            url: server.url(OPENID),
+            issuer: Ok((*issuer).to_owned()),
+        };
+        assert_eq!(trial.asked.last(), Some(&asked));
     }
 }
 
@@ -77,19 +88,57 @@ async fn metadata_that_is_of_no_use() {
     let bare = format!(r#"{{"issuer":"{issuer}"}}"#);
     let elsewhere =
         format!(r#"{{"issuer":"{issuer}","token_endpoint":"http://idp.example/token"}}"#);
+    for behaviour in [
+        Behaviour::json(200, &bare),
+        Behaviour::json(200, &elsewhere),
+    ] {
+        server.behave(OPENID, [behaviour]);
+        let told = misconfigured(options_of(&server)).await;
+        assert_eq!(told, Why::NoEndpoint.to_string());
+    }
     for (behaviour, why) in [
         (Behaviour::json(200, "garbage"), Why::DiscoveryFailed),
-        (Behaviour::json(200, &bare), Why::NoEndpoint),
-        (Behaviour::json(200, &elsewhere), Why::NoEndpoint),
         (
             Behaviour::answer(302, &["Location: /a"], ""),
-            Why::Status(404),
+            Why::Status(302),
         ),
         (Behaviour::json(200, &" ".repeat(300 << 10)), Why::TooLarge),
     ] {
         server.behave(OPENID, [behaviour]);
         assert_eq!(unreachable(options_of(&server)).await, why);
     }
+}
+
+/// Only where no address has metadata, nobody can ever redeem.
+#[tokio::test]
+async fn metadata_that_is_nowhere() {
+    let server = TokenEndpoint::start().await;
+    let none = || Behaviour::answer(404, &[], "");
+    for (openid, oauth, why) in [
+        (none(), none(), None),
+        (Behaviour::answer(410, &[], ""), none(), None),
+        (Behaviour::answer(500, &[], ""), none(), Some(500)),
+        (none(), Behaviour::answer(503, &[], ""), Some(503)),
+        (Behaviour::answer(403, &[], ""), none(), Some(403)),
+    ] {
+        server.behave(OPENID, [openid]);
+        server.behave(OAUTH, [oauth]);
+        let options = options_of(&server);
+        match why {
+            None => assert_eq!(misconfigured(options).await, Why::NoMetadata.to_string()),
+            Some(status) => assert_eq!(unreachable(options).await, Why::Status(status)),
+        }
+    }
+    server.behave(OPENID, [none()]);
+    server.behave(OAUTH, [none()]);
+    let trial = Provider::new(options_of(&server)).try_out(false).await;
+    let asked: Vec<_> = trial.asked.iter().map(|asked| &*asked.url).collect();
+    let last = [server.url(OPENID), server.url(OAUTH)];
+    assert_eq!(asked, last, "{trial:?}");
+    assert!(
+        matches!(trial.verdict, Verdict::Misconfigured(_)),
+        "{trial:?}"
+    );
 }
 
 #[tokio::test]
@@ -100,14 +149,15 @@ async fn an_issuer_behind_tls_leads_to_nothing_without_it() {
     let plain = TokenEndpoint::start().await;
     let mut options = options_of(&server);
     options.ca_file = Some(dir.path().join("ca.pem"));
-    for (token, expected) in [(&plain, Some(Why::NoEndpoint)), (&server, None)] {
+    let none = Why::NoEndpoint.to_string();
+    for (token, expected) in [(&plain, Some(none)), (&server, None)] {
         let issuer = server.url("");
         let token = token.url(TOKEN);
         let text = format!(r#"{{"issuer":"{issuer}","token_endpoint":"{token}"}}"#);
         server.behave(OPENID, [Behaviour::json(200, &text)]);
         let why = match Provider::new(options.clone()).prepare().await {
             Ok(_) => None,
-            Err(PrepareError::Unreachable(why)) => Some(why),
+            Err(PrepareError::Misconfigured(what)) => Some(what),
             Err(other) => panic!("{other:?}"),
         };
         assert_eq!(why, expected);
@@ -175,8 +225,9 @@ async fn an_endpoint_that_is_gone_is_looked_up_again() {
     };
     assert!(matches!(
         send().await,
-        Answer::Unknown {
-            why: Why::Status(404)
+        Answer::OurFault {
+            why: Why::NotRedeemedStatus(404),
+            ..
         }
     ));
     tokio::time::advance(std::time::Duration::from_secs(11)).await;

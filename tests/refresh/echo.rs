@@ -13,7 +13,14 @@ use crate::brokers::{Process, expired, key, options_at};
 
 /// Everything that is logged, by all tests of this program.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Returns what was logged so far.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -34,12 +41,14 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-fn log() -> &'static Log {
+/// Returns the log, which begins with the first call.
+pub fn log() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
         let log = Log::default();
         tracing_subscriber::fmt()
             .with_env_filter("trace")
+            .with_ansi(false)
             .with_writer(log.clone())
             .init();
         log
@@ -104,7 +113,7 @@ async fn a_provider_echoes_credentials() {
             assert_nothing_in(&text);
         }
     }
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(
         logged.contains("it isn't known whether"),
         "nothing was logged"

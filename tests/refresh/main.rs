@@ -23,4 +23,5 @@ mod not_sent;
 mod outage;
 mod races;
 mod sharing;
+mod told;
 mod unsaved;

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use crate::{
     config::{
-        syntax::{boolean, choice, file, number, parsed, span, span_from, span_or_none, text},
+        syntax::{
+            Syntax, boolean, choice, file, number, parsed, span, span_from, span_or_none, text,
+        },
         value::{Form, Value},
     },
     refresh::provider::{Algorithm, Endpoint, Proxy, Replay},
@@ -51,8 +53,6 @@ const ROTATIONS: [(&str, Rotates); 3] = [
     ("none", Rotates::None),
 ];
 
-const REPLAYS: [(&str, Replay); 1] = [("never", Replay::Never)];
-
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -64,7 +64,7 @@ settings! {
         preset: Option<String> = text("the NAME of a preset").optional();
         /// The provider's issuer, whose metadata names the endpoints that aren't set (OpenID Connect Discovery,
         /// RFC 8414)
-        issuer: Option<Endpoint> = parsed("URL").optional();
+        issuer: Option<Endpoint> = issuer().optional();
         /// The token endpoint
         token_endpoint: Option<Endpoint> = parsed("URL").optional();
         /// The revocation endpoint (RFC 7009)
@@ -106,13 +106,15 @@ settings! {
         grace: Option<Duration> = span_from(SECOND).optional();
         /// `never`: a refresh token is never sent a second time when it isn't known whether it was redeemed; the user
         /// logs in again
-        replay: Option<Replay> = choice("REPLAY", &REPLAYS).optional()
+        replay: Option<Replay> = replay().optional()
             .otherwise("as `rotation` allows");
-        /// HTTP statuses that say that the token wasn't redeemed, beside 429, and 503 with `Retry-After`
-        not_redeemed_statuses: BTreeSet<u16> = statuses();
+        /// HTTP statuses that say, without an OAuth error, that the token wasn't redeemed, beside 429, and 503 with
+        /// `Retry-After`. The list counts instead of the default
+        not_redeemed_statuses: BTreeSet<u16> = statuses().otherwise(USUAL_STATUSES);
         /// Codes of errors that say that the token wasn't redeemed, beside `temporarily_unavailable`
         not_redeemed_codes: BTreeSet<String> = set("CODE");
-        /// Codes of errors that say that the token is refused for good, beside `invalid_grant`
+        /// Codes of errors that say that the token is refused for good, beside `invalid_grant` and those that
+        /// ask for another login, such as `interaction_required`
         refused_codes: BTreeSet<String> = set("CODE");
         /// Codes of errors that say that the client is at fault, beside `invalid_client` and its like
         misconfigured_codes: BTreeSet<String> = set("CODE");
@@ -156,6 +158,27 @@ settings! {
     }
 }
 
+fn replay() -> Syntax<Replay> {
+    Syntax::trimmed("REPLAY", |text| match text {
+        "never" => Ok(Replay::Never),
+        _ => Err(
+            "must be never, or unset: then rotation says whether a token is sent again".to_owned(),
+        ),
+    })
+}
+
+fn issuer() -> Syntax<Endpoint> {
+    Syntax::trimmed("URL", |text| {
+        if text.contains("/.well-known/") {
+            return Err(
+                "must be the issuer alone: leave out /.well-known/ and what follows, which the broker adds"
+                    .to_owned(),
+            );
+        }
+        text.parse::<Endpoint>().map_err(str::to_owned)
+    })
+}
+
 fn not_empty(text: &str) -> Result<String, &'static str> {
     match text.trim() {
         "" => Err("must not be empty"),
@@ -176,6 +199,9 @@ fn set(value_name: &'static str) -> Value<BTreeSet<String>> {
         |set: &mut BTreeSet<String>, text| not_empty(text).map(|text| _ = set.insert(text)),
     )
 }
+
+/// [`NOT_REDEEMED`](crate::refresh::provider::NOT_REDEEMED) as the help shows it.
+const USUAL_STATUSES: &str = "401, 404, 405, 411, 413, 414, 415, 421, 431";
 
 fn statuses() -> Value<BTreeSet<u16>> {
     Value::list(
@@ -209,4 +235,18 @@ fn origins() -> Value<Vec<Origin>> {
             Ok::<_, &str>(())
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refresh::provider::NOT_REDEEMED;
+
+    #[test]
+    fn the_usual_statuses_are_those_that_the_help_shows() {
+        assert_eq!(
+            NOT_REDEEMED.map(|status| status.to_string()).join(", "),
+            USUAL_STATUSES
+        );
+    }
 }

@@ -1,10 +1,12 @@
 //! The tables of providers.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use crate::{
-    config::{Config, Problem, Settings, listed_presets, providers::presets},
-    refresh::provider::{Authentication, ProviderOptions, Rotation},
+    config::{
+        Config, Problem, Settings, listed_presets, providers::presets, settings::of_a_provider,
+    },
+    refresh::provider::{Authentication, FileSetting, NOT_REDEEMED, ProviderOptions, Rotation},
 };
 
 fn resolved(text: &str) -> Result<Config, Vec<String>> {
@@ -107,7 +109,7 @@ fn what_has_no_effect_or_is_missing_is_told() {
         ),
         (
             "ca-file = \"/no/such/file\"\n",
-            "providers.a: /no/such/file can't be read",
+            "providers.a.ca-file: no such file",
         ),
     ] {
         let found = wrong(&format!("{LEAST}{lines}"));
@@ -135,12 +137,166 @@ fn what_has_no_effect_or_is_missing_is_told() {
         ("", "client-authentication: must be set"),
         (
             "client-secret-env = \"NO_SUCH_VARIABLE\"\n",
-            "the variable NO_SUCH_VARIABLE is not set",
+            "providers.a.client-secret-env: no variable of this name is set",
         ),
     ] {
         let found = wrong(&format!("{secret}{lines}"));
         assert_eq!(found.len(), 1, "{lines}: {found:#?}");
         assert!(found[0].contains(told), "{found:#?}");
+    }
+}
+
+/// Somebody may write the secret itself where its file or variable belongs.
+#[test]
+fn what_is_wrong_with_a_file_names_its_setting_and_never_quotes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(dir.path().join(name), text).unwrap();
+        format!("{:?}", dir.path().join(name))
+    };
+    let (blank, twice) = (
+        file("blank", " s3cr3t\n"),
+        file("twice", "s3cr3t\ns3cr3t\n"),
+    );
+    let proxy = "client-authentication = \"none\"\nproxy = \"http://a:1\"\n";
+    for (lines, setting) in [
+        (
+            "client-secret-file = \"s3cr3t\"\n".to_owned(),
+            "client-secret-file",
+        ),
+        (
+            format!("client-secret-file = {blank}\n"),
+            "client-secret-file",
+        ),
+        (
+            format!("client-secret-file = {twice}\n"),
+            "client-secret-file",
+        ),
+        (
+            "client-secret-env = \"s3cr3t\"\n".to_owned(),
+            "client-secret-env",
+        ),
+        (
+            "private-key-file = \"s3cr3t\"\n".to_owned(),
+            "private-key-file",
+        ),
+        (format!("private-key-file = {twice}\n"), "private-key-file"),
+        (
+            format!("client-certificate-file = {twice}\nclient-certificate-key-file = {twice}\n"),
+            "client-certificate-file",
+        ),
+        (
+            "client-authentication = \"none\"\nca-file = \"s3cr3t\"\n".to_owned(),
+            "ca-file",
+        ),
+        (
+            format!("{proxy}proxy-credentials-file = \"s3cr3t\"\n"),
+            "proxy-credentials-file",
+        ),
+        (
+            format!("{proxy}proxy-credentials-file = {twice}\n"),
+            "proxy-credentials-file",
+        ),
+    ] {
+        let base = "issuer = \"https://idp.example\"\nclient-id = \"c\"\n";
+        let found = wrong(&format!("{base}{lines}"));
+        assert_eq!(found.len(), 1, "{lines}: {found:#?}");
+        let begins = format!("providers.a.{setting}: ");
+        assert!(found[0].starts_with(&begins), "{found:#?}");
+        assert!(!found[0].contains("s3cr3t"), "{found:#?}");
+    }
+    let both = "client-certificate-file = \"s3cr3t\"\nclient-certificate-key-file = \"s3cr3t\"\n\
+                ca-file = \"s3cr3t\"\n";
+    let found = wrong(&format!("{LEAST}{both}").replace("\"none\"", "\"tls_client_auth\""));
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(
+        found.iter().all(|told| told.ends_with(": no such file")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn what_is_written_in_the_wrong_place_is_told_with_the_right_one() {
+    for (text, told) in [
+        (
+            "[provider.acme]\nissuer = \"https://a\"\n",
+            "written [providers.acme]",
+        ),
+        ("[acme]\nclient-id = \"c\"\n", "written [providers.acme]"),
+        (
+            "[\"a.b\"]\nclient-id = \"c\"\n",
+            "written [providers.\"a.b\"]",
+        ),
+        (
+            "[providers.corp.okta]\nissuer = \"https://a\"\n",
+            "providers.corp.okta: is not a setting of a provider (file, line 1); the name of a provider that has a dot is \
+             in quotes, as in [providers.\"corp.okta\"]",
+        ),
+        (
+            "[providers.\"a\\u0007b\"]\nissuer = \"https://a\"\n",
+            "providers.\"a\\u{7}b\": is not the name of a provider: it must have 1 to 512 bytes, and no control character",
+        ),
+        (
+            "[providers.\"a\\u0007b\"]\nx = 1\n",
+            "providers.\"a\\u{7}b\".x: is not a setting",
+        ),
+    ] {
+        let found = resolved(text).unwrap_err();
+        assert!(found[0].contains(told), "{text}: {found:#?}");
+        assert!(!found.concat().contains('\u{7}'), "{found:?}");
+    }
+}
+
+#[test]
+fn values_that_are_nearly_right_are_told_with_the_right_ones() {
+    let grace = "rotation = \"grace\"\ntimeout = \"10s\"\n";
+    for (lines, told) in [
+        (
+            "replay = \"always\"\n".to_owned(),
+            "providers.a.replay: must be never, or unset",
+        ),
+        (
+            "refused-codes = [\"X\"]\nmisconfigured-codes = [\"x\"]\n".to_owned(),
+            "providers.a.refused-codes: names a code that is in misconfigured-codes too",
+        ),
+        (
+            "misconfigured-codes = [\"x\"]\nnot-redeemed-codes = [\"x\"]\n".to_owned(),
+            "providers.a.misconfigured-codes: names a code that is in not-redeemed-codes too",
+        ),
+        (
+            format!("{grace}grace = \"9s\"\n"),
+            "providers.a.grace: is shorter than timeout",
+        ),
+    ] {
+        let found = wrong(&format!("{LEAST}{lines}"));
+        assert_eq!(found.len(), 1, "{lines}: {found:#?}");
+        assert!(found[0].starts_with(told), "{found:#?}");
+    }
+    provider(&format!("{LEAST}{grace}grace = \"10s\"\n"));
+    for path in ["openid-configuration", "oauth-authorization-server/x"] {
+        let lines = LEAST.replace(".example", &format!(".example/.well-known/{path}"));
+        let found = wrong(&lines);
+        let told = "providers.a.issuer: must be the issuer alone: leave out /.well-known/";
+        assert!(found.len() == 1 && found[0].starts_with(told), "{found:#?}");
+    }
+}
+
+#[test]
+fn the_settings_of_files_are_settings() {
+    for setting in [
+        FileSetting::SECRET,
+        FileSetting::SECRET_VARIABLE,
+        FileSetting::KEY,
+        FileSetting::CERTIFICATE,
+        FileSetting::CERTIFICATE_KEY,
+        FileSetting::AUTHORITIES,
+        FileSetting::PROXY,
+    ] {
+        let name = setting.name();
+        assert!(
+            of_a_provider().iter().any(|known| known.name == name),
+            "{name}"
+        );
     }
 }
 
@@ -200,6 +356,20 @@ fn lists_and_pairs_are_read() {
     assert!(options.codes.not_redeemed_statuses.contains(&502));
     assert_eq!(options.formerly[0].server, "https://old.example/?a=b");
     assert_eq!(options.formerly[0].client_id, "old");
+}
+
+#[test]
+fn statuses_of_the_operators_count_instead_of_the_usual_ones() {
+    let statuses = |lines: &str| {
+        let options = provider(&format!("{LEAST}{lines}"));
+        options.codes.not_redeemed_statuses
+    };
+    assert_eq!(statuses(""), NOT_REDEEMED.into());
+    assert_eq!(
+        statuses("not-redeemed-statuses = [403, 502]\n"),
+        [403, 502].into()
+    );
+    assert_eq!(statuses("not-redeemed-statuses = []\n"), [].into());
 }
 
 #[test]

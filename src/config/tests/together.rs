@@ -178,8 +178,11 @@ fn a_password_file_holds_one_password() {
     for (bytes, found) in [
         (&b""[..], "empty"),
         (b"\n", "empty"),
+        (b" \n", "empty"),
+        (b"hunter2 \n", "blank"),
         (b"hunter2\nhunter2\n", "several lines"),
         (b"hunter2\xff", "UTF-8"),
+        ("\u{feff}hunter2".as_bytes(), "byte order mark"),
     ] {
         fs::write(&path, bytes).unwrap();
         let problems = problems(&format!(

@@ -2,9 +2,7 @@
 //! once.
 
 use std::{
-    env,
-    fs::File,
-    io::Read,
+    env, fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -14,10 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::{Authentication, ProviderOptions, signing_key::SigningKey, tls};
-use crate::types::{Secret, SecretBytes};
-
-/// No secret or certificate chain is larger.
-const LARGEST: u64 = 1 << 20;
+use crate::types::{Secret, SecretBytes, one_line, read_whole};
 
 /// Where a secret is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,33 +23,96 @@ pub enum SecretSource {
     Variable(String),
 }
 
-impl SecretSource {
-    fn read(&self) -> Result<SecretBytes, String> {
-        match self {
-            Self::File(path) => read(path),
-            Self::Variable(name) => match env::var(name) {
-                Ok(text) => Ok(SecretBytes::new(text.into_bytes())),
-                Err(_) => Err(format!("the variable {name} is not set")),
-            },
-        }
+/// The setting that names a file or a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSetting(&'static str);
+
+impl FileSetting {
+    /// The file with the client secret.
+    pub const SECRET: Self = Self("client-secret-file");
+    /// The variable with the client secret.
+    pub const SECRET_VARIABLE: Self = Self("client-secret-env");
+    /// The private key for assertions.
+    pub const KEY: Self = Self("private-key-file");
+    /// The client's certificate.
+    pub const CERTIFICATE: Self = Self("client-certificate-file");
+    /// The key of the client's certificate.
+    pub const CERTIFICATE_KEY: Self = Self("client-certificate-key-file");
+    /// The authorities that vouch for the provider.
+    pub const AUTHORITIES: Self = Self("ca-file");
+    /// The user and password for the proxy.
+    pub const PROXY: Self = Self("proxy-credentials-file");
+
+    /// Returns the name of the setting.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0
     }
 }
 
-/// Reads a file that isn't empty.
-fn read(path: &Path) -> Result<SecretBytes, String> {
-    let wrong = |what: &dyn std::fmt::Display| format!("{} can't be read: {what}", path.display());
-    let file = File::open(path).map_err(|error| wrong(&error))?;
-    let size = file.metadata().map_err(|error| wrong(&error))?.len();
-    // With room for everything from the start: a buffer that grows would leave a copy behind.
-    let room = usize::try_from(size.min(LARGEST)).unwrap_or_default() + 1;
-    let mut bytes = SecretBytes::new(Vec::with_capacity(room));
-    // A device has no size, and no end.
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.map_err(|error| wrong(&error))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(wrong(&"it is larger than 1 MiB"));
+/// What is wrong with a file or variable that a setting names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileProblem {
+    /// The setting.
+    pub setting: FileSetting,
+    /// What is wrong. Quotes neither the setting's value, which may be a secret in the wrong place, nor what the file holds.
+    pub what: String,
+}
+
+impl FileProblem {
+    /// Returns a problem with what a setting names.
+    pub(super) fn new(setting: FileSetting, what: impl fmt::Display) -> Self {
+        let what = what.to_string();
+        Self { setting, what }
     }
-    Ok(bytes)
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.setting.0, self.what)
+    }
+}
+
+/// Reads what files and variables hold, and collects what is wrong.
+#[derive(Default)]
+struct Files {
+    problems: Vec<FileProblem>,
+}
+
+impl Files {
+    fn file(&mut self, setting: FileSetting, path: &Path) -> Option<SecretBytes> {
+        let read = read_whole(path);
+        read.map_err(|wrong| self.problems.push(FileProblem::new(setting, wrong)))
+            .ok()
+    }
+
+    /// Reads a secret. `setting` is the one that names a file.
+    fn source(&mut self, setting: FileSetting, source: &SecretSource) -> Option<SecretBytes> {
+        match source {
+            SecretSource::File(path) => self.file(setting, path),
+            SecretSource::Variable(name) => {
+                let text = env::var(name).ok();
+                if text.is_none() {
+                    let wrong = "no variable of this name is set, or it is not UTF-8";
+                    let setting = FileSetting::SECRET_VARIABLE;
+                    self.problems.push(FileProblem::new(setting, wrong));
+                }
+                text.map(|text| SecretBytes::new(text.into_bytes()))
+            }
+        }
+    }
+
+    /// Makes something of what was read.
+    fn make<T>(
+        &mut self,
+        setting: FileSetting,
+        bytes: Option<&SecretBytes>,
+        make: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Option<T> {
+        let made = make(bytes?);
+        made.map_err(|wrong| self.problems.push(FileProblem::new(setting, wrong)))
+            .ok()
+    }
 }
 
 /// What was read from files and the environment: the bytes of each part that is configured.
@@ -62,47 +120,50 @@ fn read(path: &Path) -> Result<SecretBytes, String> {
 struct Parts {
     secret: Option<SecretBytes>,
     key: Option<SecretBytes>,
-    certificate: Option<(SecretBytes, SecretBytes)>,
+    certificate: Option<SecretBytes>,
+    certificate_key: Option<SecretBytes>,
     ca: Option<SecretBytes>,
     proxy: Option<SecretBytes>,
 }
 
 impl Parts {
-    fn read(options: &ProviderOptions) -> Result<Self, String> {
+    fn read(options: &ProviderOptions, files: &mut Files) -> Self {
         let mut parts = Self::default();
         match &options.authentication {
             Authentication::SecretBasic(source) | Authentication::SecretPost(source) => {
-                parts.secret = Some(source.read()?);
+                parts.secret = files.source(FileSetting::SECRET, source);
             }
-            Authentication::PrivateKeyJwt { key, .. } => parts.key = Some(key.read()?),
-            Authentication::TlsClientAuth(files) => {
-                parts.certificate = Some((read(&files.certificate)?, read(&files.key)?));
+            Authentication::PrivateKeyJwt { key, .. } => {
+                parts.key = files.source(FileSetting::KEY, key);
+            }
+            Authentication::TlsClientAuth(identity) => {
+                parts.certificate = files.file(FileSetting::CERTIFICATE, &identity.certificate);
+                parts.certificate_key = files.file(FileSetting::CERTIFICATE_KEY, &identity.key);
             }
             Authentication::None => {}
         }
-        parts.ca = options.ca_file.as_deref().map(read).transpose()?;
-        let proxy = options.proxy_credentials.as_ref();
-        parts.proxy = proxy.map(SecretSource::read).transpose()?;
-        Ok(parts)
+        if let Some(path) = &options.ca_file {
+            parts.ca = files.file(FileSetting::AUTHORITIES, path);
+        }
+        if let Some(source) = &options.proxy_credentials {
+            parts.proxy = files.source(FileSetting::PROXY, source);
+        }
+        parts
     }
 
     /// Returns a digest by which a change is noticed.
     fn mark(&self) -> [u8; 32] {
-        let (certificate, key) = match &self.certificate {
-            Some((certificate, key)) => (Some(certificate), Some(key)),
-            None => (None, None),
-        };
         let all = [
-            self.secret.as_ref(),
-            self.key.as_ref(),
-            certificate,
-            key,
-            self.ca.as_ref(),
-            self.proxy.as_ref(),
+            &self.secret,
+            &self.key,
+            &self.certificate,
+            &self.certificate_key,
+            &self.ca,
+            &self.proxy,
         ];
         let mut digest = Sha256::new();
         for part in all {
-            let bytes = part.map_or(&[][..], |part| part);
+            let bytes = part.as_ref().map_or(&[][..], |part| part);
             digest.update((bytes.len() as u64).to_le_bytes());
             digest.update(bytes);
         }
@@ -114,9 +175,11 @@ impl ProviderOptions {
     /// Reads the files and variables that the settings name, as each request does.
     ///
     /// # Errors
-    /// Returns what is wrong. The text quotes no secret.
-    pub fn check_files(&self) -> Result<(), String> {
-        Material::make(&Parts::read(self)?, self).map(drop)
+    /// Returns all that is wrong. The texts quote no secret.
+    pub fn check_files(&self) -> Result<(), Vec<FileProblem>> {
+        let mut files = Files::default();
+        let parts = Parts::read(self, &mut files);
+        Material::make(&parts, self, files).map(drop)
     }
 }
 
@@ -131,23 +194,51 @@ pub(super) struct Material {
 }
 
 impl Material {
-    fn make(parts: &Parts, options: &ProviderOptions) -> Result<Self, String> {
-        let key = match (&options.authentication, &parts.key) {
-            (Authentication::PrivateKeyJwt { algorithm, .. }, Some(pem)) => {
-                Some(SigningKey::from_pem(pem, *algorithm)?)
+    fn make(
+        parts: &Parts,
+        options: &ProviderOptions,
+        mut files: Files,
+    ) -> Result<Self, Vec<FileProblem>> {
+        let secret = |bytes: &[u8]| one_line(bytes).map_err(|wrong| wrong.to_string());
+        let client = match &options.authentication {
+            Authentication::SecretBasic(SecretSource::Variable(_))
+            | Authentication::SecretPost(SecretSource::Variable(_)) => FileSetting::SECRET_VARIABLE,
+            _ => FileSetting::SECRET,
+        };
+        let client = files.make(client, parts.secret.as_ref(), secret);
+        let proxy = files.make(FileSetting::PROXY, parts.proxy.as_ref(), secret);
+        let key = match &options.authentication {
+            Authentication::PrivateKeyJwt { algorithm, .. } => {
+                files.make(FileSetting::KEY, parts.key.as_ref(), |pem| {
+                    SigningKey::from_pem(pem, *algorithm)
+                })
             }
             _ => None,
         };
-        let identity = parts.certificate.as_ref();
-        let identity = identity.map(|(certificate, key)| (&***certificate, &***key));
-        Ok(Self {
-            secret: text(parts.secret.as_ref(), "the client secret")?,
-            key,
-            tls: tls::config(parts.ca.as_ref().map(|ca| &***ca), identity)?,
-            proxy: text(parts.proxy.as_ref(), "the proxy's password")?,
-            mark: parts.mark(),
-        })
+        let identity = parts
+            .certificate
+            .as_ref()
+            .zip(parts.certificate_key.as_ref())
+            .map(|(certificate, key)| (&***certificate, &***key));
+        let ca = parts.ca.as_ref().map(|ca| &***ca);
+        let tls = tls::config(ca, identity).map_err(|wrong| files.problems.push(wrong));
+        match tls {
+            Ok(tls) if files.problems.is_empty() => Ok(Self {
+                secret: client,
+                key,
+                tls,
+                proxy,
+                mark: parts.mark(),
+            }),
+            _ => Err(files.problems),
+        }
     }
+}
+
+/// Returns problems as one text.
+fn told(problems: &[FileProblem]) -> String {
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    texts.join("; ")
 }
 
 fn stays_in_use(options: &ProviderOptions, wrong: &str) {
@@ -155,23 +246,13 @@ fn stays_in_use(options: &ProviderOptions, wrong: &str) {
     tracing::warn!(provider, "the earlier credentials stay in use: {wrong}");
 }
 
-/// Returns a secret without the line break at its end.
-fn text(bytes: Option<&SecretBytes>, what: &str) -> Result<Option<Secret>, String> {
-    let Some(bytes) = bytes else { return Ok(None) };
-    let text = str::from_utf8(bytes).map_err(|_| format!("{what} is no text"))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    match Secret::new(text.to_owned()) {
-        Some(secret) => Ok(Some(secret)),
-        None => Err(format!("{what} is empty")),
-    }
-}
-
 /// The credentials that were last read and found good.
 #[derive(Default)]
 pub(super) struct Credentials(Mutex<Option<Arc<Material>>>);
 
 impl Credentials {
-    /// Reads the credentials, for as long as `connect-timeout` at most. If they can't be used, returns those that were last found good, and says so in the log.
+    /// Reads the credentials, for as long as `connect-timeout` at most. If they can't be used, returns those that were last
+    /// found good, and says so in the log.
     ///
     /// # Errors
     /// Returns what is wrong if there are no earlier ones.
@@ -198,10 +279,15 @@ impl Credentials {
 
     fn read_here(&self, options: &ProviderOptions) -> Result<Arc<Material>, String> {
         let last = self.last();
-        let made = Parts::read(options).and_then(|parts| match &last {
-            Some(last) if last.mark == parts.mark() => Ok(Arc::clone(last)),
-            _ => Material::make(&parts, options).map(Arc::new),
-        });
+        let mut files = Files::default();
+        let parts = Parts::read(options, &mut files);
+        let made = match &last {
+            Some(last) if files.problems.is_empty() && last.mark == parts.mark() => {
+                Ok(Arc::clone(last))
+            }
+            _ => Material::make(&parts, options, files).map(Arc::new),
+        };
+        let made = made.map_err(|problems| told(&problems));
         match (made, last) {
             (Ok(made), _) => {
                 *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));

@@ -48,6 +48,15 @@ struct Aliases {
     revocation_endpoint: Option<String>,
 }
 
+/// What came of asking for metadata at one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The address.
+    pub url: String,
+    /// The issuer that the metadata names, or why there is none. The issuer is what the provider wrote: it isn't for a log.
+    pub issuer: Result<String, Why>,
+}
+
 #[derive(Debug, Default)]
 struct Cached {
     found: Option<Found>,
@@ -55,6 +64,8 @@ struct Cached {
     asked: Option<Instant>,
     /// Why nothing was found, and when that was known.
     failed: Option<(Instant, Why)>,
+    /// What came of asking last.
+    trace: Vec<Asked>,
 }
 
 /// The metadata that was last fetched.
@@ -100,13 +111,14 @@ impl Discovery {
         };
         if is_due || cached.found.is_none() {
             self.is_suspect.store(false, Ordering::SeqCst);
-            match fetch(issuer, options, material).await {
+            let mut trace = Vec::new();
+            let fetched = fetch(issuer, options, material, &mut trace).await;
+            cached.trace = trace;
+            match fetched {
                 Ok(found) => {
-                    *cached = Cached {
-                        found: Some(found),
-                        asked: Some(Instant::now()),
-                        failed: None,
-                    }
+                    cached.found = Some(found);
+                    cached.asked = Some(Instant::now());
+                    cached.failed = None;
                 }
                 Err(why) if cached.found.is_some() => {
                     let provider = options.name.as_str();
@@ -126,6 +138,11 @@ impl Discovery {
         })
     }
 
+    /// Returns what came of asking for metadata last.
+    pub async fn trace(&self) -> Vec<Asked> {
+        self.cached.lock().await.trace.clone()
+    }
+
     /// Notes that an endpoint may have moved, so that the metadata is fetched again soon.
     pub fn suspect(&self) {
         self.is_suspect.store(true, Ordering::SeqCst);
@@ -136,12 +153,22 @@ async fn fetch(
     issuer: &Endpoint,
     options: &ProviderOptions,
     material: &Material,
+    trace: &mut Vec<Asked>,
 ) -> Result<Found, Why> {
-    let mut why = Why::DiscoveryFailed;
+    // There is no metadata if no address has any. Whatever else an address answers may pass.
+    let mut why = Why::NoMetadata;
     for url in addresses(issuer) {
-        let url = url.parse().map_err(|_| Why::DiscoveryFailed)?;
-        match fetch_from(&url, options, material).await {
+        let parsed = url.parse().map_err(|_| Why::DiscoveryFailed)?;
+        let fetched = fetch_from(&parsed, options, material).await;
+        let named = fetched.as_ref().map(|metadata| metadata.issuer.clone());
+        let issuer_named = named.map_err(Clone::clone);
+        trace.push(Asked {
+            url,
+            issuer: issuer_named,
+        });
+        match fetched {
             Ok(metadata) => return endpoints(metadata, issuer, options),
+            Err(Why::Status(404 | 410)) => {}
             Err(Why::Status(status)) => why = Why::Status(status),
             // The other address is at the same host.
             Err(other) => return Err(other),

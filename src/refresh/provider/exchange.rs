@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::{
     Why,
+    answer::LONGEST_RETRY_AFTER,
     connect::Connection,
     counted::{Counted, Written},
     tls,
@@ -27,9 +28,6 @@ use crate::types::SecretBytes;
 
 /// How long the answer is still looked for when the time for it is over.
 const LAST_LOOK: Duration = Duration::from_millis(200);
-
-/// The longest wait that a `Retry-After` may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
 
 /// The largest head of an answer, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
@@ -161,7 +159,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => seconds_until(text)?,
     };
-    Some(wait.min(LONGEST_WAIT))
+    Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
 /// Returns how long it is until a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.

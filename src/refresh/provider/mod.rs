@@ -40,11 +40,12 @@ use std::sync::Arc;
 
 pub use self::{
     answer::{Answer, Code, IdClaims, TokenAnswer},
-    credentials::SecretSource,
+    credentials::{FileProblem, FileSetting, SecretSource},
+    discovery::Asked,
     endpoint::{Endpoint, Proxy},
     options::{
-        Algorithm, Authentication, ClientCertificate, Codes, Endpoints, ProviderOptions, Replay,
-        Rotation,
+        Algorithm, Authentication, ClientCertificate, Codes, Endpoints, NOT_REDEEMED,
+        ProviderOptions, Replay, Rotation,
     },
     redemption::{PrepareError, Prepared},
     revocation::{Revocation, TokenHint},

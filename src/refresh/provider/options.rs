@@ -173,10 +173,15 @@ pub enum Replay {
     Never,
 }
 
-/// What the codes and statuses of errors mean, beyond what RFC 6749 says.
-#[derive(Clone, Debug, Default)]
+/// The statuses that say, without an OAuth error, that the token wasn't redeemed, unless the operator names others. Who
+/// answers so has refused the client (401), found no way to the token endpoint (404, 405, 421), or didn't take the request as
+/// it is (411, 413, 414, 415, 431). A provider that has redeemed a token has no reason to.
+pub const NOT_REDEEMED: [u16; 9] = [401, 404, 405, 411, 413, 414, 415, 421, 431];
+
+/// What the codes and statuses of errors mean, beyond what RFC 6749 says. Codes are compared without regard to case.
+#[derive(Clone, Debug)]
 pub struct Codes {
-    /// Statuses that say that the token wasn't redeemed.
+    /// Statuses that say, without an OAuth error, that the token wasn't redeemed.
     pub not_redeemed_statuses: BTreeSet<u16>,
     /// Codes that say that the token wasn't redeemed, and may be sent later.
     pub not_redeemed: BTreeSet<String>,
@@ -184,6 +189,17 @@ pub struct Codes {
     pub refused: BTreeSet<String>,
     /// Codes that say that the client is at fault.
     pub our_fault: BTreeSet<String>,
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        Self {
+            not_redeemed_statuses: NOT_REDEEMED.into(),
+            not_redeemed: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            our_fault: BTreeSet::new(),
+        }
+    }
 }
 
 impl ProviderOptions {

@@ -40,6 +40,19 @@ impl fmt::Display for PrepareError {
 
 impl std::error::Error for PrepareError {}
 
+impl From<Why> for PrepareError {
+    /// Tells what only the operator can mend from what may pass.
+    fn from(why: Why) -> Self {
+        match why {
+            Why::ClientCertificateRefused
+            | Why::NoMetadata
+            | Why::IssuerMismatch
+            | Why::NoEndpoint => Self::Misconfigured(why.to_string()),
+            why => Self::Unreachable(why),
+        }
+    }
+}
+
 /// Which endpoint a request goes to.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
@@ -93,13 +106,16 @@ impl Provider {
         let material = self.credentials.read(options).await;
         let material = material.map_err(PrepareError::Misconfigured)?;
         let endpoints = self.discovery.endpoints(options, &material).await;
-        let endpoints = endpoints.map_err(PrepareError::Unreachable)?;
+        let endpoints = endpoints.map_err(PrepareError::from)?;
         let token = endpoints.token;
         let endpoint = match target {
             Target::Token => token.clone(),
             Target::Revocation => endpoints.revocation,
         };
-        let endpoint = endpoint.ok_or(PrepareError::Unreachable(Why::NoEndpoint))?;
+        let endpoint = endpoint.ok_or_else(|| match target {
+            Target::Token => PrepareError::from(Why::NoEndpoint),
+            Target::Revocation => PrepareError::Unreachable(Why::NoEndpoint),
+        })?;
         let mut form = Form::new();
         let audience = token.as_ref().unwrap_or(&endpoint);
         let authorization = authenticate(options, &material, audience, &mut form)
@@ -108,10 +124,7 @@ impl Provider {
         let opened = Connection::open(&endpoint, proxy, &material, options.connect_timeout).await;
         let connection = opened.map_err(|why| {
             self.discovery.suspect();
-            match why {
-                Why::ClientCertificateRefused => PrepareError::Misconfigured(why.to_string()),
-                why => PrepareError::Unreachable(why),
-            }
+            PrepareError::from(why)
         })?;
         Ok(Ready {
             endpoint,

@@ -34,8 +34,13 @@ impl SigningKey {
     /// Returns what is wrong with it. The text doesn't quote the key.
     pub fn from_pem(pem: &[u8], algorithm: Algorithm) -> Result<Self, String> {
         let der = PrivateKeyDer::from_pem_slice(pem)
-            .map_err(|_| "the private key is not in PEM form".to_owned())?;
-        let unfit = || format!("the private key is none for {}", algorithm.name());
+            .map_err(|_| "the file holds no private key in PEM".to_owned())?;
+        let unfit = || {
+            format!(
+                "the private key is none for {} (private-key-algorithm)",
+                algorithm.name()
+            )
+        };
         let pair = match algorithm {
             Algorithm::Rs256 | Algorithm::Ps256 => rsa(&der).map(Pair::Rsa),
             Algorithm::Es256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).map(Pair::Ecdsa),

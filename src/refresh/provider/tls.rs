@@ -12,7 +12,10 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use super::Why;
+use super::{
+    Why,
+    credentials::{FileProblem, FileSetting},
+};
 
 /// Returns how to connect: with the authorities of `ca` (PEM) or the system's, and with a certificate and its key (PEM)
 /// of the client's own. No early data is ever sent.
@@ -22,7 +25,7 @@ use super::Why;
 pub(super) fn config(
     ca: Option<&[u8]>,
     identity: Option<(&[u8], &[u8])>,
-) -> Result<Arc<ClientConfig>, String> {
+) -> Result<Arc<ClientConfig>, FileProblem> {
     let roots = match ca {
         Some(pem) => authorities(pem)?,
         None => system_roots()?,
@@ -30,17 +33,18 @@ pub(super) fn config(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| FileProblem::new(FileSetting::AUTHORITIES, error))?
         .with_root_certificates(roots);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let chain = certificates(certificate, "the client certificate")?;
+            let wrong = |what| FileProblem::new(FileSetting::CERTIFICATE_KEY, what);
+            let chain = certificates(certificate, FileSetting::CERTIFICATE)?;
             let key = PrivateKeyDer::from_pem_slice(key)
-                .map_err(|_| "the client certificate's key is not in PEM form".to_owned())?;
-            builder.with_client_auth_cert(chain, key).map_err(|_| {
-                "the client certificate and its key don't belong together".to_owned()
-            })?
+                .map_err(|_| wrong("the file holds no private key in PEM"))?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|_| wrong("the client certificate and its key don't belong together"))?
         }
     };
     config.enable_early_data = false;
@@ -50,27 +54,33 @@ pub(super) fn config(
     Ok(Arc::new(config))
 }
 
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+fn certificates(
+    pem: &[u8],
+    setting: FileSetting,
+) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|_| format!("{what} is not in PEM form"))?;
-    if found.is_empty() {
-        return Err(format!("{what} is missing in its file"));
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(FileProblem::new(
+            setting,
+            "the file holds no certificate in PEM",
+        )),
     }
-    Ok(found)
 }
 
-fn authorities(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
+fn authorities(pem: &[u8]) -> Result<Arc<RootCertStore>, FileProblem> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, "the authorities' certificate")? {
+    for certificate in certificates(pem, FileSetting::AUTHORITIES)? {
+        let what = "a certificate in the file can't be used";
         roots
             .add(certificate)
-            .map_err(|_| "the authorities' certificate can't be used".to_owned())?;
+            .map_err(|_| FileProblem::new(FileSetting::AUTHORITIES, what))?;
     }
     Ok(Arc::new(roots))
 }
 
 /// Returns the system's authorities. They are read once, because that takes many milliseconds.
-fn system_roots() -> Result<Arc<RootCertStore>, String> {
+fn system_roots() -> Result<Arc<RootCertStore>, FileProblem> {
     static ROOTS: OnceLock<Option<Arc<RootCertStore>>> = OnceLock::new();
     let load = || {
         let mut roots = RootCertStore::empty();
@@ -78,7 +88,10 @@ fn system_roots() -> Result<Arc<RootCertStore>, String> {
         (!roots.is_empty()).then(|| Arc::new(roots))
     };
     let roots = ROOTS.get_or_init(load).clone();
-    roots.ok_or_else(|| "the system has no certificate authorities: set ca-file".to_owned())
+    roots.ok_or_else(|| {
+        let what = "must be set: the system has no certificate authorities";
+        FileProblem::new(FileSetting::AUTHORITIES, what)
+    })
 }
 
 /// Returns why a handshake failed.

@@ -1,6 +1,6 @@
 //! Tries a provider without redeeming anything.
 
-use super::{Answer, Endpoint, PrepareError, Provider, Why, redemption::Target};
+use super::{Answer, Asked, Endpoint, PrepareError, Provider, Why, redemption::Target};
 use crate::types::Secret;
 
 /// A text that no provider gives out as a refresh token.
@@ -9,6 +9,8 @@ const MADE_UP: &str = "token-broker-made-up-token-that-no-provider-gave-out";
 /// What a trial found.
 #[derive(Debug)]
 pub struct Trial {
+    /// Where metadata was asked for, and whose it is.
+    pub asked: Vec<Asked>,
     /// The token endpoint, if it is known.
     pub token_endpoint: Option<Endpoint>,
     /// The revocation endpoint, if there is one.
@@ -41,6 +43,7 @@ impl Provider {
     /// accepted.
     pub async fn try_out(&self, with_made_up_token: bool) -> Trial {
         let mut trial = Trial {
+            asked: Vec::new(),
             token_endpoint: None,
             revocation_endpoint: None,
             verdict: Verdict::Connected,
@@ -59,6 +62,7 @@ impl Provider {
                 Err(error) => error.into(),
             }
         };
+        trial.asked = self.discovery.trace().await;
         trial
     }
 

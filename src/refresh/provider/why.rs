@@ -29,6 +29,8 @@ pub enum Why {
     TlsFailed,
     /// The metadata couldn't be fetched or read.
     DiscoveryFailed,
+    /// There is no metadata at the issuer's addresses.
+    NoMetadata,
     /// The metadata is that of another issuer.
     IssuerMismatch,
     /// The metadata names no such endpoint, or one that may not be called.
@@ -45,12 +47,16 @@ pub enum Why {
     TooLarge,
     /// The answer has this HTTP status, and says no more that could be understood.
     Status(u16),
+    /// The answer has this HTTP status, which the settings take for one of who has seen no token.
+    NotRedeemedStatus(u16),
     /// The answer is a success that can't be read.
     Unreadable,
     /// The answer is a success without an access token.
     NoAccessToken,
     /// The answer is an OAuth error with this code.
     Error(Code),
+    /// The answer is an OAuth error, and neither standard nor configuration says what its code means.
+    UnknownError(Code),
 }
 
 impl fmt::Display for Why {
@@ -67,7 +73,10 @@ impl fmt::Display for Why {
             Self::ClientCertificateRefused => "the client certificate was refused",
             Self::TlsFailed => "the TLS handshake failed",
             Self::DiscoveryFailed => "the provider's metadata couldn't be read",
-            Self::IssuerMismatch => "the provider's metadata is that of another issuer",
+            Self::NoMetadata => "the provider's metadata isn't there (404): is the issuer right?",
+            Self::IssuerMismatch => {
+                "the provider's metadata is that of another issuer: is the issuer right, letter for letter?"
+            }
             Self::NoEndpoint => "the provider's metadata has no such endpoint",
             Self::ConnectionClosed => "the connection ended before the request was sent",
             Self::Timeout => "no answer came in time",
@@ -75,9 +84,23 @@ impl fmt::Display for Why {
             Self::CutOff => "the answer was cut off",
             Self::TooLarge => "the answer is too large",
             Self::Status(status) => return write!(f, "the answer has status {status}"),
+            Self::NotRedeemedStatus(status) => {
+                return write!(
+                    f,
+                    "the answer has status {status} and no OAuth error, which says that nothing was redeemed \
+                     (not-redeemed-statuses): is the address of the token endpoint right?"
+                );
+            }
             Self::Unreadable => "the answer can't be read",
             Self::NoAccessToken => "the answer has no access token",
             Self::Error(code) => return write!(f, "the answer is the error {code}"),
+            Self::UnknownError(code) => {
+                return write!(
+                    f,
+                    "the answer is the error {code}, and it isn't known what that means: \
+                     if the user has to log in again, name the code in refused-codes"
+                );
+            }
         };
         f.write_str(words)
     }

@@ -8,14 +8,11 @@ use crate::{
     proto::v1::{
         self, begin_refresh_response, complete_refresh_request, complete_refresh_response,
     },
-    refresh::provider::TokenAnswer,
+    refresh::provider::answer::{LONGEST_RETRY_AFTER, TokenAnswer},
     rpc::{fields::Fields, values},
     tokens::{Begun, Completed, Completion, Outcome},
     types::{AttemptId, ProviderName, ReauthReason, RowKey, Secret, TokenHash, UnixTime, Version},
 };
-
-/// The longest time for which a caller can keep everybody from trying again.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
 /// The row to refresh, and the attempt.
 pub(super) struct Begin {
@@ -201,4 +198,23 @@ pub(super) fn completed(
 
 fn reauth(reason: ReauthReason) -> i32 {
     values::reauth_reason(Some(reason)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_holds_up_others_for_a_quarter_of_an_hour_at_most() {
+        for (asked, counts) in [(1, 1), (900, 900), (901, 900), (86_400, 900)] {
+            let retry_after = Some(values::span(Duration::from_secs(asked)));
+            let told = v1::RefreshNotSent { retry_after };
+            let told = complete_refresh_request::Outcome::NotSent(told);
+            let parsed = outcome(&mut Fields::default(), Some(told));
+            let Some(Outcome::NotRedeemed { retry_after }) = parsed else {
+                panic!("{parsed:?}")
+            };
+            assert_eq!(retry_after, Some(Duration::from_secs(counts)));
+        }
+    }
 }

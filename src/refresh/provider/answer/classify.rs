@@ -3,8 +3,17 @@
 use super::{Answer, Code, read::Body};
 use crate::refresh::provider::{Codes, ProviderOptions, Why, exchange::Reply};
 
-/// Codes that say that the token is refused for good.
-const REFUSED: &[&str] = &["invalid_grant"];
+/// Codes that say that the token is refused for good: it is worth nothing, or the user has to log in again (OpenID Connect
+/// Core 1.0, section 3.1.2.6; RFC 8628, section 3.5).
+const REFUSED: &[&str] = &[
+    "invalid_grant",
+    "access_denied",
+    "account_selection_required",
+    "consent_required",
+    "expired_token",
+    "interaction_required",
+    "login_required",
+];
 
 /// Codes that say that the client or the request is at fault.
 const OUR_FAULT: &[&str] = &[
@@ -19,6 +28,15 @@ const OUR_FAULT: &[&str] = &[
 
 /// Codes that say, with any status, that the provider did nothing.
 const PASSING: &[&str] = &["temporarily_unavailable"];
+
+/// Other codes that speak of the provider, and not of the token.
+const BUSY: &[&str] = &[
+    "internal_error",
+    "rate_limited",
+    "ratelimited",
+    "server_error",
+    "slow_down",
+];
 
 /// What the code of an error means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +61,6 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
     if status == 429 || status == 503 && retry_after.is_some() {
         return passing(Why::Status(status));
     }
-    let says_not_redeemed = codes.not_redeemed_statuses.contains(&status);
     let (body, unread) = match body {
         Ok(bytes) => (Body::read(&bytes, is_form), Why::Unreadable),
         Err(why) => (None, why),
@@ -51,7 +68,7 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
     let is_success = (200..=299).contains(&status);
     let within = options.tokens_within.as_deref();
     if let Some(body) = &body
-        && let Some(written) = body.error()
+        && let Some(written) = body.error().or_else(|| configured_elsewhere(body, codes))
         && !(is_success && body.has_access_token(within))
     {
         let (meaning, code) = meaning(written, codes);
@@ -67,7 +84,10 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
             }
             // A gateway that gave up says so in JSON too, and the provider behind it may go on.
             (Meaning::Other, 408 | 499) => {}
-            (Meaning::Other, 400..=499) => return passing(Why::Error(code)),
+            (Meaning::Other, 400..=499) if BUSY.contains(&code.as_str()) => {
+                return passing(Why::Error(code));
+            }
+            (Meaning::Other, 400..=499) => return passing(Why::UnknownError(code)),
             (Meaning::Other, 200..=299) => {
                 return Answer::Unknown {
                     why: Why::Error(code),
@@ -76,8 +96,15 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
             _ => {}
         }
     }
-    if says_not_redeemed {
-        return passing(Why::Status(status));
+    if codes.not_redeemed_statuses.contains(&status) {
+        return match status {
+            // The request may be right at another time.
+            408 | 425 | 499..=599 => passing(Why::Status(status)),
+            _ => Answer::OurFault {
+                why: Why::NotRedeemedStatus(status),
+                credentials_changed: false,
+            },
+        };
     }
     let why = match (status, body) {
         (200..=299, Some(body)) if !body.is_not_ok() => match body.tokens(within) {
@@ -90,23 +117,38 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
     Answer::Unknown { why }
 }
 
-fn meaning(written: &str, codes: &Codes) -> (Meaning, Code) {
-    let configured = [
+/// Returns a code that is where OAuth has none, if the configuration names it.
+fn configured_elsewhere<'a>(body: &'a Body, codes: &Codes) -> Option<&'a str> {
+    let is_configured = |code: &&str| configured(code, codes).is_some();
+    body.other_code().filter(is_configured)
+}
+
+/// Returns what the configuration says about a code.
+fn configured<'a>(written: &str, codes: &'a Codes) -> Option<(Meaning, &'a str)> {
+    let all = [
         (&codes.refused, Meaning::Refused),
         (&codes.our_fault, Meaning::OurFault),
         (&codes.not_redeemed, Meaning::Passing),
     ];
-    for (names, meaning) in configured {
-        if names.contains(written) {
-            return (meaning, Code::configured(written));
-        }
+    all.into_iter().find_map(|(names, meaning)| {
+        let name = names.iter().find(|name| name.eq_ignore_ascii_case(written));
+        name.map(|name| (meaning, name.as_str()))
+    })
+}
+
+fn meaning(written: &str, codes: &Codes) -> (Meaning, Code) {
+    if let Some((meaning, name)) = configured(written, codes) {
+        return (meaning, Code::configured(name));
     }
+    let code = Code::known(written);
     let standard = [
         (REFUSED, Meaning::Refused),
         (OUR_FAULT, Meaning::OurFault),
         (PASSING, Meaning::Passing),
     ];
-    let known = standard.iter().find(|(names, _)| names.contains(&written));
+    let known = standard
+        .iter()
+        .find(|(names, _)| names.contains(&code.as_str()));
     let meaning = known.map_or(Meaning::Other, |(_, meaning)| *meaning);
-    (meaning, Code::known(written))
+    (meaning, code)
 }

@@ -6,6 +6,7 @@ use std::fmt;
 const KNOWN: &[&str] = &[
     "access_denied",
     "account_inactive",
+    "account_selection_required",
     "bad_client_secret",
     "bad_refresh_token",
     "consent_required",
@@ -43,10 +44,10 @@ const KNOWN: &[&str] = &[
 pub struct Code(String);
 
 impl Code {
-    /// Returns the code that a provider wrote, if it is known.
+    /// Returns the code that a provider wrote, in capitals or not, if it is known.
     pub(in super::super) fn known(written: &str) -> Self {
-        let known = KNOWN.contains(&written);
-        Self(if known { written } else { "other" }.to_owned())
+        let known = KNOWN.iter().find(|code| code.eq_ignore_ascii_case(written));
+        Self((*known.unwrap_or(&"other")).to_owned())
     }
 
     /// Returns a code that the configuration names.

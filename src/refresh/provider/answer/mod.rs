@@ -12,6 +12,10 @@ pub(super) use self::{classify::classify, read::error_code};
 pub use self::{code::Code, id_token::IdClaims, tokens::TokenAnswer};
 use super::Why;
 
+/// The longest time for which a provider, or a caller that redeems itself, can keep everybody from trying again. A provider
+/// whose clock or gateway is wrong would otherwise hold a row on all brokers for days.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+
 /// What became of a redemption (guarantees, section 6, R4 and R6).
 #[derive(Debug)]
 pub enum Answer {

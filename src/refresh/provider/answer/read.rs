@@ -68,6 +68,11 @@ impl Body {
         code.filter(|code| !code.is_empty())
     }
 
+    /// Returns a code that isn't where OAuth has it (HubSpot).
+    pub fn other_code(&self) -> Option<&str> {
+        self.0.0.get("status")?.as_str()
+    }
+
     /// Whether the answer says that it is no success: `"ok": false` (Slack).
     pub fn is_not_ok(&self) -> bool {
         self.0.0.get("ok") == Some(&Value::Bool(false))

@@ -14,7 +14,6 @@ mod tls;
 mod tls_error;
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -33,7 +32,6 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::io::InspectReader;
-use zeroize::Zeroizing;
 
 pub use self::{
     at_fault::{AtFault, Peer, TlsPart},
@@ -42,7 +40,10 @@ pub use self::{
     error_class::{ErrorClass, code, is_impossible},
     life::Life,
 };
-use crate::store::redis::{Access, Address, Password};
+use crate::{
+    store::redis::{Access, Address, Password},
+    types::read_secret,
+};
 
 /// Connects to servers of one kind and logs in to them.
 #[derive(Clone, Debug)]
@@ -236,15 +237,13 @@ impl Connector {
             Password::None => {}
             Password::Fixed(password) => info = info.set_password(password.expose()),
             Password::File(path) => {
-                let unreadable = |error: io::Error| {
-                    let found = format!("{} can't be read: {error}", path.display());
-                    ConnectError::of(AtFault::PasswordFile(self.peer), found)
-                };
+                let wrong =
+                    |found: String| ConnectError::of(AtFault::PasswordFile(self.peer), found);
                 let file = path.clone();
-                let read = files::aside(move || std::fs::read_to_string(file).map(Zeroizing::new));
-                let none = || Err(io::ErrorKind::WouldBlock.into());
-                let text = read.await.unwrap_or_else(none).map_err(unreadable)?;
-                info = info.set_password(text.trim_end_matches(['\r', '\n']));
+                let read = files::aside(move || read_secret(&file)).await;
+                let read = read.ok_or_else(|| wrong("no thread to read the file".to_owned()))?;
+                let password = read.map_err(|problem| wrong(problem.to_string()))?;
+                info = info.set_password(password.expose());
             }
         }
         Ok(info)
