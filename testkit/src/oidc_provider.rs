@@ -72,6 +72,12 @@ impl OidcProvider {
         self.ask(client)
     }
 
+    /// From now on a refresh token stays the same when it is redeemed (`none`), or the old one can still be redeemed
+    /// (`grace`). Before, a token that comes a second time ends the login.
+    pub fn rotate(&self, how: &str) {
+        self.ask(&format!("!{how}"));
+    }
+
     /// Returns what happened so far.
     pub fn happened(&self) -> Happened {
         let told: serde_json::Value = serde_json::from_str(&self.ask("?")).unwrap();

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until};
+use testkit::{
+    broker_process::BrokerProcess, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*,
+    waiting::until,
+};
 use token_broker::{
     store::{
         Change, Error, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Store, redis::RedisStore,
@@ -259,6 +262,35 @@ async fn a_connection_that_breaks_is_made_anew() {
     let waiting = tokio::spawn(hearer.ended(attempt));
     tell(&teller, &key, attempt).await;
     waiting.await.unwrap();
+}
+
+/// The start tells of a right that is missing: nobody else would.
+#[tokio::test]
+async fn the_start_warns_if_nothing_can_be_announced() {
+    let server = RedisServer::start();
+    for (right, warns) in [
+        ("+publish", false),
+        ("-publish", true),
+        ("resetchannels", true),
+    ] {
+        let rights = [
+            "ACL",
+            "SETUSER",
+            "default",
+            "allchannels",
+            "+publish",
+            right,
+        ];
+        server.ask::<()>(&rights).unwrap();
+        let broker = BrokerProcess::on_redis(&server.url());
+        broker.serving().await;
+        let log = broker.log();
+        assert_eq!(
+            log.contains("Redis refuses PUBLISH"),
+            warns,
+            "{right}: {log}"
+        );
+    }
 }
 
 /// Without the rights, everything else works.
