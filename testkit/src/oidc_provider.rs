@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use crate::tree;
@@ -76,6 +77,11 @@ impl OidcProvider {
     /// (`grace`). Before, a token that comes a second time ends the login.
     pub fn rotate(&self, how: &str) {
         self.ask(&format!("!{how}"));
+    }
+
+    /// From now on an answer to a request takes this long, after a token was redeemed. Before, it takes 25 ms.
+    pub fn takes(&self, long: Duration) {
+        self.ask(&format!("~{}", long.as_millis()));
     }
 
     /// Returns what happened so far.

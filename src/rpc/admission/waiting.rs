@@ -41,7 +41,11 @@ impl Waiting {
 
     /// Lets a call wait for a provider, unless more wait for it than are left for all other providers: one that
     /// hangs can't take all places. `has_place`: the call waits for another one, too.
-    pub fn wait_for(self: &Arc<Self>, provider: &ProviderName, has_place: bool) -> Option<WaitsFor> {
+    pub fn wait_for(
+        self: &Arc<Self>,
+        provider: &ProviderName,
+        has_place: bool,
+    ) -> Option<WaitsFor> {
         let mut providers = self.providers();
         let waiting = providers.get(provider).copied().unwrap_or_default();
         if waiting + 1 > self.calls.free() + usize::from(has_place) {
@@ -55,7 +59,9 @@ impl Waiting {
     }
 
     fn providers(&self) -> MutexGuard<'_, HashMap<ProviderName, usize>> {
-        self.providers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,8 @@
 //
 // It writes its port to stdout. For each line `CLIENT` on stdin it writes a new refresh token of that client, as if a user
 // had logged in. For the line `?` it writes what happened so far, as JSON. After the line `!none` it keeps refresh tokens when
-// they are redeemed, and after `!grace` it replaces them and takes the old ones all the same. It ends with stdin.
+// they are redeemed, and after `!grace` it replaces them and takes the old ones all the same. After the line `~MS` an answer takes
+// so many milliseconds. It ends with stdin.
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -46,6 +47,7 @@ await new Promise((done) => server.listen(0, '127.0.0.1', done));
 const { port } = server.address();
 
 let rotation = 'strict';
+let takes = 25;
 
 // The adapter of the library forgets what is older than a thousand entries.
 class Memory {
@@ -96,7 +98,7 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
 // A provider takes a while. So a broker that is killed mostly has requests under way.
 provider.use(async (context, next) => {
   await next();
-  if (context.path === '/token') await new Promise((done) => setTimeout(done, 25));
+  if (context.path === '/token') await new Promise((done) => setTimeout(done, takes));
 });
 handle = provider.callback();
 
@@ -122,6 +124,7 @@ console.log(port);
 async function answer(line) {
   if (line === '?') return JSON.stringify(happened);
   if (line.startsWith('!')) return rotation = line.slice(1);
+  if (line.startsWith('~')) return takes = Number(line.slice(1));
   return logIn(line);
 }
 for await (const line of createInterface({ input: process.stdin })) console.log(await answer(line));
