@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 use crate::tree;
@@ -70,6 +71,17 @@ impl OidcProvider {
     /// Returns a new refresh token of `client`, as if the user `alice` had logged in.
     pub fn log_in(&self, client: &str) -> String {
         self.ask(client)
+    }
+
+    /// From now on a refresh token stays the same when it is redeemed (`none`), or the old one can still be redeemed
+    /// (`grace`). Before, a token that comes a second time ends the login.
+    pub fn rotate(&self, how: &str) {
+        self.ask(&format!("!{how}"));
+    }
+
+    /// From now on an answer to a request takes this long, after a token was redeemed. Before, it takes 25 ms.
+    pub fn takes(&self, long: Duration) {
+        self.ask(&format!("~{}", long.as_millis()));
     }
 
     /// Returns what happened so far.

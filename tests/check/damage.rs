@@ -243,6 +243,20 @@ pub const DAMAGES: &[Damage] = &[
         commands: "HSET @upstream:$x:p a b",
     },
     Damage {
+        name: "record-of-nobody-knows-what",
+        kind: FindingKind::UnreadableRecord,
+        key: "@broker:refresh:$a:p",
+        index: "",
+        commands: "HSET @broker:refresh:$a:p change x",
+    },
+    Damage {
+        name: "record-of-another-type",
+        kind: FindingKind::UnreadableRecord,
+        key: "@broker:refresh:$a:q",
+        index: "",
+        commands: "SET @broker:refresh:$a:q x",
+    },
+    Damage {
         name: "row-of-another-provider",
         kind: FindingKind::RowOfAnotherProvider,
         key: "@upstream:$a:p",

@@ -3,35 +3,62 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use testkit::{redis_server::RedisServer, waiting::found};
-use tokio::time::Instant;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 
 use crate::{
     auth_server::{AuthServer, Kind},
     callers::{Got, PATIENCE, agreed, gathered, in_doubt, one, tokens},
     fleet::{Fleet, Size, signal},
-    kills::{A_ROUND, held_by_who_stands_still},
+    kills::{A_ROUND, SLOW, held_by_who_stands_still},
 };
 
 /// The auth servers and the brokers.
 struct Both {
-    fleet: Fleet<RedisServer>,
+    fleet: Arc<Fleet<RedisServer>>,
     kind: Kind,
+    /// Where the replicas find a broker.
+    ways: [SocketAddr; 2],
     replicas: Mutex<[Arc<AuthServer>; 2]>,
+}
+
+/// Returns an address from which each new connection leads to a broker that runs: the one in this place, if it does.
+async fn way_to(fleet: &Arc<Fleet<RedisServer>>, number: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let fleet = Arc::downgrade(fleet);
+    tokio::spawn(async move {
+        while let (Ok((mut client, _)), Some(fleet)) = (listener.accept().await, fleet.upgrade()) {
+            let broker = (number..number + 3).find_map(|place| fleet.broker(place % 3));
+            let broker = broker.unwrap().process.address();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(broker).await?;
+                copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    address
 }
 
 impl Both {
     async fn start(kind: Kind, settings: &str) -> Arc<Self> {
-        let fleet = Fleet::start(RedisServer::start(), settings).await;
-        let start = |number| Arc::new(AuthServer::start(kind, &fleet.auth_server_args(number)));
-        let replicas = Mutex::new([start(0), start(1)]);
+        let fleet = Arc::new(Fleet::start(RedisServer::start(), settings).await);
+        let ways = [way_to(&fleet, 0).await, way_to(&fleet, 1).await];
+        let start = |way| Arc::new(AuthServer::start(kind, &fleet.auth_server_args(way)));
+        let replicas = Mutex::new(ways.map(start));
         Arc::new(Self {
             fleet,
             kind,
+            ways,
             replicas,
         })
     }
@@ -40,13 +67,26 @@ impl Both {
         Arc::clone(&self.replicas.lock().unwrap()[number % 2])
     }
 
+    /// Kills a broker that holds refresh tokens of these sessions, its own or those of an auth server, and starts another one.
+    /// Returns how many it held.
+    async fn kill_broker(&self, number: usize, sessions: &[String]) -> usize {
+        let broker = self.fleet.take(number % 3);
+        let pid = broker.process.pid();
+        signal("STOP", pid);
+        let held = held_by_who_stands_still(&self.fleet.redis, sessions).await;
+        signal("KILL", pid);
+        self.fleet.start_broker(number % 3).await;
+        held
+    }
+
     /// Kills a replica that holds refresh tokens of these sessions, and starts another one. Returns how many it held.
     async fn kill(&self, number: usize, sessions: &[String]) -> usize {
         let pid = self.replica(number).pid();
         signal("STOP", pid);
         let held = held_by_who_stands_still(&self.fleet.redis, sessions).await;
         signal("KILL", pid);
-        let next = AuthServer::start(self.kind, &self.fleet.auth_server_args(number));
+        let way = self.ways[number % 2];
+        let next = AuthServer::start(self.kind, &self.fleet.auth_server_args(way));
         self.replicas.lock().unwrap()[number % 2] = Arc::new(next);
         held
     }
@@ -87,9 +127,13 @@ impl Both {
         gathered(tasks).await
     }
 
-    /// Refreshes rows in rounds, in each of which a replica is killed. Returns what the callers got, and how many tokens the
-    /// replicas held that were killed.
-    async fn under_kills(self: &Arc<Self>, size: Size) -> (BTreeMap<String, Got>, usize) {
+    /// Refreshes rows in rounds, in each of which somebody is killed. Returns what the callers got, and how many tokens those held
+    /// who were killed.
+    async fn under_kills(
+        self: &Arc<Self>,
+        size: Size,
+        kill: impl AsyncFn(&Self, usize, &[String]) -> usize,
+    ) -> (BTreeMap<String, Got>, usize) {
         let (mut got, mut held) = (BTreeMap::new(), 0);
         for round in 0..size.rows / A_ROUND {
             let sessions = self.fleet.store_expired(A_ROUND).await;
@@ -99,7 +143,7 @@ impl Both {
                     (self.fleet.provider.happened().redemptions >= begun + 3).then_some(())
                 })
                 .await;
-                self.kill(round, &sessions).await
+                kill(self, round, &sessions).await
             };
             let (all, killed) = tokio::join!(self.all(&sessions, size.callers), killing);
             got.extend(agreed(all));
@@ -134,7 +178,7 @@ async fn auth_servers_that_ask_nobody_are_caught() {
 async fn without_a_second_sending_each_token_in_doubt_was_held_by_an_auth_server_that_was_killed() {
     let both = Both::start(Kind::Coordinated, "replay = \"never\"").await;
     let size = Size::of(A_ROUND, 6);
-    let (got, held) = both.under_kills(size).await;
+    let (got, held) = both.under_kills(size, Both::kill).await;
     let happened = both.fleet.provider.happened();
     let in_doubt = in_doubt(&got);
     println!(
@@ -150,7 +194,7 @@ async fn without_a_second_sending_each_token_in_doubt_was_held_by_an_auth_server
 async fn with_a_second_sending_a_login_is_lost_only_where_a_killed_auth_server_had_redeemed() {
     let both = Both::start(Kind::Coordinated, "").await;
     let size = Size::of(A_ROUND, 6);
-    let (got, held) = both.under_kills(size).await;
+    let (got, held) = both.under_kills(size, Both::kill).await;
     let happened = both.fleet.provider.happened();
     let in_doubt = in_doubt(&got);
     println!(
@@ -159,5 +203,24 @@ async fn with_a_second_sending_a_login_is_lost_only_where_a_killed_auth_server_h
     );
     assert_eq!(happened.revocations as usize, in_doubt);
     assert!(in_doubt <= held);
+    assert_eq!(tokens(&got) + in_doubt, size.rows);
+}
+
+/// An auth server whose broker is killed tells another one what became of its tokens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_takes_no_auth_server_with_it() {
+    let both = Both::start(Kind::Coordinated, "replay = \"never\"").await;
+    both.fleet.provider.takes(SLOW);
+    let size = Size::of(A_ROUND, 6);
+    let (got, held) = both.under_kills(size, Both::kill_broker).await;
+    let happened = both.fleet.provider.happened();
+    let in_doubt = in_doubt(&got);
+    println!(
+        "rows {}, in doubt {in_doubt}, held or on their way {held}, {happened:?}",
+        size.rows
+    );
+    assert_eq!((happened.revocations, happened.refusals), (0, 0));
+    // What an auth server held isn't in doubt.
+    assert!(held > 0 && in_doubt <= held);
     assert_eq!(tokens(&got) + in_doubt, size.rows);
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use testkit::deployment::Deployment;
-use token_broker::proto::v1::GetAccessTokenRequest;
+use token_broker::proto::v1::{GetAccessTokenRequest, GetRequest};
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -59,7 +59,37 @@ pub async fn gathered(tasks: Vec<JoinHandle<(String, Got)>>) -> BTreeMap<String,
 }
 
 /// One caller.
-pub async fn one<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str, mut number: usize) -> Got {
+pub async fn one<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str, number: usize) -> Got {
+    let request = GetAccessTokenRequest {
+        session_id: session.to_owned(),
+        provider: "idp".to_owned(),
+        ..GetAccessTokenRequest::default()
+    };
+    ask(fleet, &request, number).await
+}
+
+/// One more caller. A resource server has refused the access token that the row has.
+pub async fn again<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str) -> Got {
+    let get = GetRequest {
+        session_id: session.to_owned(),
+        provider: "idp".to_owned(),
+        ..GetRequest::default()
+    };
+    let row = fleet.broker(0).unwrap().store().get(get).await.unwrap();
+    let request = GetAccessTokenRequest {
+        session_id: session.to_owned(),
+        provider: "idp".to_owned(),
+        rejected_version: row.into_inner().entry.map(|entry| entry.version),
+        ..GetAccessTokenRequest::default()
+    };
+    ask(fleet, &request, 0).await
+}
+
+async fn ask<D: Deployment + Sync>(
+    fleet: &Fleet<D>,
+    request: &GetAccessTokenRequest,
+    mut number: usize,
+) -> Got {
     let end = Instant::now() + PATIENCE;
     let mut last = String::new();
     while Instant::now() < end {
@@ -68,11 +98,7 @@ pub async fn one<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str, mut numb
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        let mut request = Request::new(GetAccessTokenRequest {
-            session_id: session.to_owned(),
-            provider: "idp".to_owned(),
-            ..GetAccessTokenRequest::default()
-        });
+        let mut request = Request::new(request.clone());
         request.set_timeout(Duration::from_secs(5));
         match broker.access().get_access_token(request).await {
             Ok(answer) => {

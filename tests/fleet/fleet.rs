@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     path::PathBuf,
     process::Command,
     sync::{
@@ -143,9 +144,8 @@ impl<D: Deployment> Fleet<D> {
         self.dir.path().join("broker.toml")
     }
 
-    /// Returns the arguments of an auth server that has the client's credentials itself, and uses the broker in this place.
-    pub fn auth_server_args(&self, number: usize) -> Vec<String> {
-        let broker = self.broker(number % 3).unwrap().process.address();
+    /// Returns the arguments of an auth server that has the client's credentials itself, and finds a broker at this address.
+    pub fn auth_server_args(&self, broker: SocketAddr) -> Vec<String> {
         let issuer = self.provider.issuer();
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let args = [

@@ -9,7 +9,7 @@ use std::{
 use testkit::{redis_server::RedisServer, waiting::found};
 
 use crate::{
-    callers::{Got, agreed, all, in_doubt, tokens},
+    callers::{Got, again, agreed, all, in_doubt, one, tokens},
     fleet::{Fleet, Size, signal},
 };
 
@@ -18,8 +18,13 @@ pub const A_ROUND: usize = 50;
 /// For how long nothing changes once those that run have finished.
 const SETTLED: Duration = Duration::from_millis(1_500);
 
+/// How long the provider takes, so that who is stopped or killed then surely has requests under way.
+pub const SLOW: Duration = Duration::from_millis(400);
+/// Longer than a lease, the time for a request, and the lease after which others go on.
+pub const TAKEN_OVER: Duration = Duration::from_secs(10);
+
 /// Returns how many refresh tokens of these sessions are taken now, and their outcome isn't known.
-fn open_entries(redis: &RedisServer, sessions: &[String]) -> usize {
+pub fn open_entries(redis: &RedisServer, sessions: &[String]) -> usize {
     let mut connection = redis.raw();
     let mut all = redis::pipe();
     for session in sessions {
@@ -64,7 +69,7 @@ async fn disturbed<F: Future<Output = usize>>(
     fleet: &Arc<Fleet<RedisServer>>,
     size: Size,
     disturb: impl Fn(usize, Vec<String>) -> F,
-) -> (BTreeMap<String, Got>, usize) {
+) -> (BTreeMap<String, Vec<Got>>, usize) {
     let (mut got, mut sum) = (BTreeMap::new(), 0);
     for round in 0..size.rows / A_ROUND {
         let sessions = fleet.store_expired(A_ROUND).await;
@@ -78,7 +83,7 @@ async fn disturbed<F: Future<Output = usize>>(
             disturb(round, sessions.clone()).await
         };
         let (all, disturbed) = tokio::join!(calls, disturbing);
-        got.extend(agreed(all));
+        got.extend(all);
         sum += disturbed;
     }
     (got, sum)
@@ -94,7 +99,8 @@ async fn refreshed_under_kills(
         fleet.start_broker(round % 3).await;
         held
     };
-    disturbed(fleet, size, disturb).await
+    let (got, held) = disturbed(fleet, size, disturb).await;
+    (agreed(got), held)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,27 +137,78 @@ async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed
     assert_eq!(tokens(&got) + in_doubt(&got), size.rows);
 }
 
+/// Stops a broker in each round while it holds refresh tokens, and lets it go on when others have taken these over. Returns
+/// what the callers got, and how many it held.
+async fn refreshed_under_stops(
+    fleet: &Arc<Fleet<RedisServer>>,
+    size: Size,
+) -> (BTreeMap<String, Vec<Got>>, usize) {
+    fleet.provider.takes(SLOW);
+    let disturb = |round, sessions: Vec<String>| async move {
+        let pid = fleet.broker(round % 3).unwrap().process.pid();
+        signal("STOP", pid);
+        let (held, ()) = tokio::join!(
+            held_by_who_stands_still(&fleet.redis, &sessions),
+            tokio::time::sleep(TAKEN_OVER)
+        );
+        signal("CONT", pid);
+        held
+    };
+    disturbed(fleet, size, disturb).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stands_still_for_longer_than_a_lease_sends_nothing_twice() {
     let fleet = Arc::new(Fleet::start(RedisServer::start(), "replay = \"never\"").await);
-    let size = Size::of(100, 4);
-    let disturb = |round, _| {
-        let fleet = &fleet;
-        async move {
-            let pid = fleet.broker(round % 3).unwrap().process.pid();
-            signal("STOP", pid);
-            // Longer than a lease and the time for a request.
-            tokio::time::sleep(Duration::from_secs(9)).await;
-            signal("CONT", pid);
-            0
-        }
-    };
-    let (got, _) = disturbed(&fleet, size, disturb).await;
+    let size = Size::of(A_ROUND, 4);
+    let (got, held) = refreshed_under_stops(&fleet, size).await;
+    assert!(held > 0, "the broker held nothing");
+    let mut last = BTreeMap::new();
+    for (session, got) in got {
+        let mut tokens: Vec<_> = got
+            .into_iter()
+            .filter(|got| matches!(got, Got::Token(_)))
+            .collect();
+        // Others may have been told of a doubt, which a late answer lifted.
+        let now = one(&fleet, &session, 0).await;
+        tokens.dedup();
+        assert!(
+            tokens.iter().all(|token| *token == now),
+            "{tokens:?} {now:?}"
+        );
+        last.insert(session, now);
+    }
     let happened = fleet.provider.happened();
-    println!(
-        "rows {}, in doubt {}, {happened:?}",
-        size.rows,
-        in_doubt(&got)
-    );
+    let in_doubt = in_doubt(&last);
+    println!("rows {}, in doubt {in_doubt}, {happened:?}", size.rows);
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
+    assert_eq!(tokens(&last) + in_doubt, size.rows);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_token_may_come_twice_a_broker_that_stands_still_loses_nothing() {
+    let grace = no_session_is_lost("rotation = \"grace\"\ngrace = \"10m\"", "grace");
+    let none = no_session_is_lost("rotation = \"none\"", "none");
+    tokio::join!(grace, none);
+}
+
+/// Stops brokers of a provider of this sort, and refreshes each row once more in the end.
+async fn no_session_is_lost(settings: &str, sort: &str) {
+    let fleet = Arc::new(Fleet::start(RedisServer::start(), settings).await);
+    fleet.provider.rotate(sort);
+    let size = Size::of(A_ROUND, 4);
+    let (got, _) = refreshed_under_stops(&fleet, size).await;
+    let is_token = |got: &Got| matches!(got, Got::Token(_));
+    assert!(got.values().flatten().all(is_token), "{got:?}");
+    let during = fleet.provider.happened();
+    let repeated = during.redemptions as usize - size.rows;
+    for session in got.keys() {
+        let got = again(&fleet, session).await;
+        assert!(is_token(&got), "{got:?}");
+    }
+    println!("{sort}: rows {}, {repeated} tokens came twice", size.rows);
+    let happened = fleet.provider.happened();
+    assert_eq!((happened.revocations, happened.refusals), (0, 0));
+    let again = happened.redemptions - during.redemptions;
+    assert_eq!(again as usize, size.rows);
 }

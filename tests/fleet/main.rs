@@ -11,6 +11,7 @@
 mod auth_server;
 mod auth_servers;
 mod callers;
+mod cut;
 mod failover;
 mod fleet;
 mod grace;

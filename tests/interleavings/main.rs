@@ -1,4 +1,4 @@
-//! Goes through all interleavings of two redeemers, a provider, a store with a replica, callers and faults, on the rules that
+//! Goes through all interleavings of two or three redeemers, a provider, a store with a replica, callers and faults, on the rules that
 //! the broker runs (`src/refresh/rules/`).
 //!
 //! A redeemer is a broker, or an auth server that redeems itself: the rules are the same. Each of their steps is one atomic
@@ -33,6 +33,8 @@ struct Setup {
     /// The faults that may happen, and how many of them in all.
     faults: &'static [Fault],
     at_most: u8,
+    /// How many redeemers there are.
+    redeemers: usize,
     /// How many attempts are made at most.
     attempts: u8,
     broken: Option<Broken>,
@@ -46,8 +48,9 @@ impl Setup {
             replicated,
             faults,
             at_most: if is_long() { 2 } else { 1 },
+            redeemers: 2,
             // A replica, and many sorts of faults, make many more states.
-            attempts: if is_long() || !replicated && faults.len() <= 4 {
+            attempts: if !replicated && (is_long() || faults.len() <= 4) {
                 3
             } else {
                 2
@@ -56,14 +59,22 @@ impl Setup {
         }
     }
 
-    /// Explores everything, and returns the claims that don't hold, each with the shortest way there.
+    /// Explores everything, and returns the claims that don't hold, each with a way there.
     fn explore(self) -> Vec<(Claim, String)> {
         let enough = match self.broken {
             Some(_) => HasDiscoveries::Any,
             None => HasDiscoveries::All,
         };
+        let is_large = is_long() && self.broken.is_none();
         let checker = self.checker().threads(2).finish_when(enough);
-        let checker = checker.spawn_bfs().join();
+        if is_large {
+            // It finds longer ways, and needs a fraction of the memory.
+            return Self::found(&checker.spawn_dfs().join());
+        }
+        Self::found(&checker.spawn_bfs().join())
+    }
+
+    fn found(checker: &impl Checker<Self>) -> Vec<(Claim, String)> {
         assert!(checker.is_done());
         println!("{} states", checker.unique_state_count());
         let broken = Claim::ALL.into_iter().filter_map(|claim| {
@@ -180,6 +191,29 @@ fn strict_when_another_server_takes_over() {
 fn strict_when_another_server_takes_over_and_processes_die() {
     let faults = &[Fault::Failover, Fault::Crash, Fault::Stall];
     Setup::new(Rotation::Strict, faults).holds();
+}
+
+#[test]
+fn three_redeemers_when_processes_die_or_stall() {
+    let faults = &[Fault::Crash, Fault::NoAnswer, Fault::Stall];
+    let mut setup = Setup::new(Rotation::Strict, faults);
+    setup.redeemers = 3;
+    setup.holds();
+}
+
+#[test]
+fn three_redeemers_when_the_store_loses_answers() {
+    let mut setup = Setup::new(Rotation::Strict, STORE);
+    setup.redeemers = 3;
+    setup.holds();
+}
+
+#[test]
+fn three_redeemers_when_another_server_takes_over() {
+    let mut setup = Setup::new(Rotation::Strict, &[Fault::Failover]);
+    setup.redeemers = 3;
+    setup.attempts = 3;
+    setup.holds();
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub(crate) struct World {
     replica: Data,
     clock: Unit,
     provider: Provider,
-    redeemers: [Redeemer; 2],
+    redeemers: Vec<Redeemer>,
     requests: Vec<Request>,
     late: Option<Late>,
     faults: u8,
@@ -175,7 +175,7 @@ impl World {
             primary: data,
             clock: 0,
             provider: Provider::default(),
-            redeemers: Default::default(),
+            redeemers: vec![Redeemer::default(); setup.redeemers],
             requests: Vec::new(),
             late: None,
             faults: setup.at_most,
@@ -280,6 +280,12 @@ impl World {
         if self.attempts >= setup.attempts {
             return None;
         }
+        // Those that do nothing are alike. So one of them begins.
+        let idle = |redeemer: &Redeemer| redeemer.phase == Phase::Idle;
+        if self.redeemers.iter().position(idle) != Some(i) {
+            return None;
+        }
+        let redeemer = &mut self.redeemers[i];
         let step = redeemer.begin(setup, &self.primary, self.attempts + 1, self.clock)?;
         if step.next.phase != Phase::Idle {
             self.attempts += 1;

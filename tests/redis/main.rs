@@ -11,6 +11,7 @@ mod answers;
 mod atomicity;
 mod backup;
 mod big_answers;
+mod changes;
 mod cluster;
 mod corrupt;
 mod credentials;

@@ -3,17 +3,23 @@
 
 use std::time::Duration;
 
-use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*, waiting::until};
+use testkit::{
+    broker_process::BrokerProcess, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*,
+    waiting::until,
+};
 use token_broker::{
     store::{
         Change, Error, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Store, redis::RedisStore,
     },
     types::{AttemptId, Entry, EntryState, Record, RowKey, StoredRow, TokenHash, Version},
 };
+use tokio::time::timeout;
 
 use crate::tenant;
 
 const RECORD: &str = "broker:refresh:s:p";
+/// How long it may take until somebody who waits is told.
+const SOON: Duration = Duration::from_secs(20);
 
 fn record(state: EntryState) -> Record {
     Record::new(vec![Entry {
@@ -178,9 +184,17 @@ async fn odd_rows_have_records() {
         note(&store).await;
         let kind: String = tenant.run(&["TYPE", &row]);
         assert_eq!(kind, if is_there { "list" } else { "string" });
+        let seen = store.look(&key("s", "p")).await.unwrap();
         tenant.run::<()>(&["DEL", &row]);
         let changed = change(&store, &seen, &seen.record, None).await.unwrap();
         assert!(!changed, "{command}: it was seen, and is gone");
+        let seen = store.look(&key("s", "p")).await.unwrap();
+        tenant.run::<()>(&["RPUSH", &row, "x"]);
+        let changed = change(&store, &seen, &seen.record, None).await.unwrap();
+        assert!(
+            !changed,
+            "{command}: it was gone, and something else is there"
+        );
     }
 }
 
@@ -252,13 +266,42 @@ async fn a_connection_that_breaks_is_made_anew() {
         tenant.run(&["PUBSUB", "NUMSUB", &channel])
     };
     assert_eq!(subscribers()[0].1, 1, "one connection a process");
-    let waiting = tokio::spawn(hearer.ended(AttemptId::random()));
+    let waiting = timeout(SOON, hearer.ended(AttemptId::random()));
     tenant.run::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     waiting.await.unwrap();
     let attempt = AttemptId::random();
-    let waiting = tokio::spawn(hearer.ended(attempt));
+    let waiting = timeout(SOON, hearer.ended(attempt));
     tell(&teller, &key, attempt).await;
     waiting.await.unwrap();
+}
+
+/// The start tells of a right that is missing: nobody else would.
+#[tokio::test]
+async fn the_start_warns_if_nothing_can_be_announced() {
+    let server = RedisServer::start();
+    for (right, warns) in [
+        ("+publish", false),
+        ("-publish", true),
+        ("resetchannels", true),
+    ] {
+        let rights = [
+            "ACL",
+            "SETUSER",
+            "default",
+            "allchannels",
+            "+publish",
+            right,
+        ];
+        server.ask::<()>(&rights).unwrap();
+        let broker = BrokerProcess::on_redis(&server.url());
+        broker.serving().await;
+        let log = broker.log();
+        assert_eq!(
+            log.contains("Redis refuses PUBLISH"),
+            warns,
+            "{right}: {log}"
+        );
+    }
 }
 
 /// Without the rights, everything else works.

@@ -2,11 +2,16 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use testkit::{broker, provider, rotating_provider::RotatingProvider, rows};
+use testkit::{
+    broker, provider, redis_server::RedisServer, redis_tenant::RedisTenant,
+    rotating_provider::RotatingProvider, rows,
+};
 use token_broker::{
     error::Error,
     refresh::provider::ProviderOptions,
-    store::{Condition, Put, PutOutcome, Records, Store},
+    store::{
+        Condition, Identities, MemoryStore, Put, PutOutcome, Records, Store, redis::RedisStore,
+    },
     tokens::{Binding, StoreTokens, Tokens, Wanted},
     types::{Row, RowKey, StoredRow, Tenant, Version},
 };
@@ -19,6 +24,36 @@ pub const PROVIDER: &str = "p";
 
 /// How long a call waits, unless the test says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Rows and records that several brokers share.
+pub trait Shared {
+    /// What a broker has of it.
+    type Store: Store + Records + Identities + Clone;
+
+    /// Opens it for one more broker.
+    fn open(&self) -> Self::Store;
+}
+
+impl Shared for Arc<MemoryStore> {
+    type Store = Self;
+
+    fn open(&self) -> Self {
+        Arc::clone(self)
+    }
+}
+
+impl Shared for RedisTenant {
+    type Store = RedisStore;
+
+    fn open(&self) -> RedisStore {
+        self.store()
+    }
+}
+
+/// Returns a new tenant on the Redis that the tests share.
+pub fn redis() -> RedisTenant {
+    RedisTenant::on(RedisServer::shared())
+}
 
 /// A broker.
 pub struct Process<S> {

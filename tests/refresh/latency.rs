@@ -2,14 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{
-    redis_server::RedisServer,
-    redis_tenant::RedisTenant,
-    rotating_provider::{Fault, RotatingProvider, Rules},
-};
+use testkit::rotating_provider::{Fault, RotatingProvider, Rules};
 use token_broker::tokens::Wanted;
 
-use crate::brokers::{Process, expired, key, options};
+use crate::brokers::{Process, expired, key, options, redis};
 
 /// Brokers on Redis poll so often. Who learns of an end sooner, was told.
 const POLL: Duration = Duration::from_millis(500);
@@ -22,7 +18,7 @@ async fn who_waits_on_another_broker_is_told_of_the_end() {
         after: Duration::from_millis(50),
         ..Fault::default()
     });
-    let tenant = RedisTenant::on(RedisServer::shared());
+    let tenant = redis();
     let brokers: Vec<_> = (0..3)
         .map(|_| Process::start(tenant.store(), options(&provider)))
         .collect();

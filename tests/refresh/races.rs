@@ -10,13 +10,13 @@ use testkit::{
 };
 use token_broker::{
     error::Error,
-    store::{MemoryStore, Store},
+    store::{Identities, MemoryStore, Records, Store},
     tokens::{Binding, Precondition, StoreTokens, Tokens, Wanted},
     types::{Row, RowKey, StoredRow, Version},
 };
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::brokers::{Process, access_token, expired, key, options};
+use crate::brokers::{Process, Shared, access_token, expired, key, options};
 
 /// How often each race is run.
 fn rounds() -> usize {
@@ -28,45 +28,77 @@ fn rounds() -> usize {
 const AT_ONCE: usize = 20;
 
 /// A provider and two brokers on the same rows.
-struct Scene {
+struct Scene<S> {
     provider: RotatingProvider,
-    store: Arc<MemoryStore>,
-    brokers: Vec<Process<Arc<MemoryStore>>>,
+    store: S,
+    brokers: Vec<Process<S>>,
     /// One more, for what isn't about tokens alone.
-    other: Tokens<Arc<MemoryStore>>,
+    other: Tokens<S>,
+}
+
+/// Runs each race in memory, and on Redis.
+macro_rules! races {
+    ($($name:ident,)*) => {
+        mod in_memory {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(Arc::new(MemoryStore::new())).await;
+                }
+            )*
+        }
+        mod on_redis {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(crate::brokers::redis()).await;
+                }
+            )*
+        }
+    };
+}
+
+races! {
+    delete_and_a_refresh,
+    delete_user_and_a_refresh,
+    a_login_and_a_refresh,
+    the_same_refresh_token_and_a_refresh,
+    a_redeemed_refresh_token_is_stored,
 }
 
 /// One race.
-struct Race {
-    scene: Arc<Scene>,
+struct Race<S> {
+    scene: Arc<Scene<S>>,
     number: usize,
     key: RowKey,
     refresh_token: String,
 }
 
-impl Scene {
-    async fn start() -> Arc<Self> {
+impl<S: Store + Records + Identities + Clone> Scene<S> {
+    async fn start(data: impl Shared<Store = S>) -> Arc<Self> {
         let provider = RotatingProvider::start(Rules::default()).await;
         // Redeemed at once, and answered a little later.
         provider.fail(|_| Fault {
             after: Duration::from_millis(4),
             ..Fault::default()
         });
-        let store = Arc::new(MemoryStore::new());
         let mut rules = testkit::broker::rules("test:refresh".parse().unwrap());
         rules.providers = provider::providers([options(&provider)]);
         Arc::new(Self {
-            brokers: Process::start_all(2, &store, &options(&provider)),
-            other: Tokens::new(Arc::clone(&store), rules),
+            brokers: (0..2)
+                .map(|_| Process::start(data.open(), options(&provider)))
+                .collect(),
+            other: Tokens::new(data.open(), rules),
+            store: data.open(),
             provider,
-            store,
         })
     }
 
     /// Runs a race again and again: `work` is done at different times while the row is refreshed.
     async fn race<F: Future<Output = ()> + Send + 'static>(
         self: &Arc<Self>,
-        work: impl Fn(Race) -> F,
+        work: impl Fn(Race<S>) -> F,
     ) {
         let mut races = JoinSet::new();
         for number in 0..rounds() {
@@ -88,7 +120,7 @@ impl Scene {
     }
 }
 
-impl Race {
+impl<S: Store + Records + Identities + Clone> Race<S> {
     fn row(&self) -> Row {
         let mut row = expired(&self.refresh_token);
         row.user_id = Some(rows::user(&format!("u{}", self.number)));
@@ -133,7 +165,7 @@ impl Race {
     /// Waits until nobody has the row's refresh token any more.
     async fn is_over(&self) {
         until("no attempt is open", async || {
-            let seen = token_broker::store::Records::look(&self.scene.store, &self.key);
+            let seen = self.scene.store.look(&self.key);
             let record = seen.await.unwrap().record;
             record
                 .entries()
@@ -144,10 +176,9 @@ impl Race {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn delete_and_a_refresh() {
-    let scene = Scene::start().await;
-    let race = |race: Race| async move {
+async fn delete_and_a_refresh<D: Shared>(data: D) {
+    let scene = Scene::start(data).await;
+    let race = |race: Race<D::Store>| async move {
         let other = &race.scene.other;
         let (got, deleted) = race
             .run(async |_| other.delete(&race.key, None).await.unwrap())
@@ -166,10 +197,9 @@ async fn delete_and_a_refresh() {
     assert!(user_rows.unwrap().keys.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn delete_user_and_a_refresh() {
-    let scene = Scene::start().await;
-    let race = |race: Race| async move {
+async fn delete_user_and_a_refresh<D: Shared>(data: D) {
+    let scene = Scene::start(data).await;
+    let race = |race: Race<D::Store>| async move {
         let user = race.row().user_id.unwrap();
         let other = &race.scene.other;
         let (got, deleted) = race
@@ -189,10 +219,9 @@ async fn delete_user_and_a_refresh() {
 }
 
 /// A login of the user again: it is newer than what the refresh brings.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_and_a_refresh() {
-    let scene = Scene::start().await;
-    let race = |race: Race| async move {
+async fn a_login_and_a_refresh<D: Shared>(data: D) {
+    let scene = Scene::start(data).await;
+    let race = |race: Race<D::Store>| async move {
         let mut login = expired(&race.scene.provider.log_in());
         login.access_token = rows::secret("login");
         login.expires_at = rows::in_seconds(3_600);
@@ -209,10 +238,9 @@ async fn a_login_and_a_refresh() {
 }
 
 /// Somebody stores the same refresh token again, with another scope: the result lands on that row.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_refresh_token_and_a_refresh() {
-    let scene = Scene::start().await;
-    let race = |race: Race| async move {
+async fn the_same_refresh_token_and_a_refresh<D: Shared>(data: D) {
+    let scene = Scene::start(data).await;
+    let race = |race: Race<D::Store>| async move {
         let mut again = race.row();
         again.scopes = vec!["again".to_owned()];
         let precondition = |version| {
@@ -247,9 +275,8 @@ async fn the_same_refresh_token_and_a_refresh() {
 }
 
 /// A refresh token that was redeemed can't be stored again: its caller read the row before the refresh.
-#[tokio::test]
-async fn a_redeemed_refresh_token_is_stored() {
-    let scene = Scene::start().await;
+async fn a_redeemed_refresh_token_is_stored<D: Shared>(data: D) {
+    let scene = Scene::start(data).await;
     let race = Race {
         key: key("s"),
         number: 0,

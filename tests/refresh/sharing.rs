@@ -5,19 +5,27 @@ use std::{sync::Arc, time::Duration};
 use testkit::rotating_provider::{Fault, RotatingProvider, Rules, Tally};
 use token_broker::{store::MemoryStore, tokens::Wanted};
 
-use crate::brokers::{Process, access_token, expired, key, options};
+use crate::brokers::{Process, Shared, access_token, expired, key, options, redis};
 
 #[tokio::test]
 async fn callers_of_three_brokers_share_one_redemption() {
+    callers_share_one_redemption(Arc::new(MemoryStore::new())).await;
+}
+
+#[tokio::test]
+async fn callers_of_three_brokers_share_one_redemption_on_redis() {
+    callers_share_one_redemption(redis()).await;
+}
+
+async fn callers_share_one_redemption(data: impl Shared) {
     const ROWS: usize = 50;
     let provider = RotatingProvider::start(Rules::default()).await;
     provider.fail(|_| Fault {
         after: Duration::from_millis(50),
         ..Fault::default()
     });
-    let store = Arc::new(MemoryStore::new());
     let brokers: Vec<_> = (0..3)
-        .map(|_| Process::start(Arc::clone(&store), options(&provider)))
+        .map(|_| Process::start(data.open(), options(&provider)))
         .collect();
     let mut calls = Vec::new();
     for row in 0..ROWS {

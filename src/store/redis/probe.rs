@@ -28,12 +28,12 @@ impl RedisStore {
         let names = cmds.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         let cmds = cmds.into_iter().map(|(_, cmd)| cmd).collect();
         let answers = connection.send_all(cmds).await.map_err(gone)?;
-        let mut has_transactions = true;
+        let (mut has_transactions, mut announces) = (true, true);
         for (name, answer) in names.into_iter().zip(answers) {
             match answer {
                 Value::ServerError(_) if TRANSACTION.contains(&name) => has_transactions = false,
                 Value::ServerError(error) => judge(&address, name, error)?,
-                answer if name == "EVAL" => judge_script(&address, answer)?,
+                answer if name == "EVAL" => announces &= judge_script(&address, answer)?,
                 _ => {}
             }
         }
@@ -42,18 +42,24 @@ impl RedisStore {
                 "Redis refuses MULTI or EXEC: without them, the read of a session costs Redis several times as much"
             );
         }
+        if !announces {
+            tracing::warn!(
+                "Redis refuses PUBLISH: callers learn late that another broker has refreshed a token"
+            );
+        }
         self.warn_of_eviction().await;
         Ok(())
     }
 
     /// Returns the commands that every call needs, each with its name. The first one tries those that scripts need.
     fn needed(&self, facts: &Facts) -> Vec<(&'static str, Cmd)> {
-        let (scripts, key) = (self.redis.scripts(), self.keys.probe());
+        let (scripts, key, ends) = (self.redis.scripts(), self.keys.probe(), self.keys.ends());
+        let (keys, args) = ([key.as_str()], [ends.as_bytes()]);
         let mut scan = redis::cmd("SCAN");
         scan.arg(0).arg("MATCH").arg(&key).arg("COUNT").arg(1);
         let mut needed = vec![
-            ("EVAL", scripts.probe.by_source(b"", &[&key], &[])),
-            ("EVALSHA", scripts.probe.by_hash(b"", &[&key], &[])),
+            ("EVAL", scripts.probe.by_source(b"", &keys, &args)),
+            ("EVALSHA", scripts.probe.by_hash(b"", &keys, &args)),
             ("SCAN", scan),
         ];
         needed.extend(TRANSACTION.map(|name| (name, redis::cmd(name))));
@@ -128,11 +134,18 @@ fn judge(address: &Address, name: &str, error: ServerError) -> Result<(), Connec
     }
 }
 
-/// Returns an error if one of the commands that scripts need can't be run at all.
-fn judge_script(address: &Address, answer: Value) -> Result<(), ConnectError> {
+/// Returns an error if one of the commands that scripts need can't be run at all. Returns whether they can announce
+/// something: that helps, and isn't needed.
+fn judge_script(address: &Address, answer: Value) -> Result<bool, ConnectError> {
     let failed = Vec::<(String, String)>::from_redis_value(answer).unwrap_or_default();
-    let impossible = failed.iter().find(|(_, error)| is_impossible(error));
-    impossible.map_or(Ok(()), |(name, error)| Err(refused(address, name, error)))
+    let mut announces = true;
+    for (name, error) in failed.iter().filter(|(_, error)| is_impossible(error)) {
+        if name != "PUBLISH" {
+            return Err(refused(address, name, error));
+        }
+        announces = false;
+    }
+    Ok(announces)
 }
 
 fn refused(address: &Address, name: &str, error: &str) -> ConnectError {

@@ -36,7 +36,7 @@ impl Records for RedisStore {
             _ => return Err(reply::unexpected()),
         };
         let (seconds, micros): (u64, u64) = (reply::parse(seconds)?, reply::parse(micros)?);
-        let (record, number) = read(fields)?;
+        let (record, number) = read(&fields)?;
         Ok(Seen {
             row: match &row {
                 Held::Nothing => None,
@@ -152,22 +152,27 @@ impl New {
 }
 
 /// Reads the fields of a record, and the number of its last change.
-fn read(fields: Value) -> Result<(Record, u64), Error> {
+fn read(fields: &Value) -> Result<(Record, u64), Error> {
     // Nobody redeems then. The operator finds the record by the session, which a log doesn't name.
     let unreadable = || {
         let reason = "a record of refresh tokens (broker:refresh:*) can't be read";
         tracing::warn!("{reason}: its row isn't refreshed");
         Error::unavailable(reason)
     };
+    decode(fields).map_err(|record::Unreadable| unreadable())
+}
+
+/// Reads the fields of a record, as `scripts/look_at_record.lua` returns them, and the number of its last change.
+pub(super) fn decode(fields: &Value) -> Result<(Record, u64), record::Unreadable> {
     let Value::Array(fields) = fields else {
-        return Err(unreadable());
+        return Err(record::Unreadable);
     };
     let mut pairs = Vec::with_capacity(fields.len() / 2);
     for pair in fields.chunks(2) {
         let [Value::BulkString(name), Value::BulkString(value)] = pair else {
-            return Err(unreadable());
+            return Err(record::Unreadable);
         };
         pairs.push((name.as_slice(), value.as_slice()));
     }
-    record::decode(&pairs).map_err(|record::Unreadable| unreadable())
+    record::decode(&pairs)
 }

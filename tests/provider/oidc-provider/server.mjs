@@ -3,7 +3,9 @@
 // usage: node server.mjs LIBRARY CERTIFICATES
 //
 // It writes its port to stdout. For each line `CLIENT` on stdin it writes a new refresh token of that client, as if a user
-// had logged in. For the line `?` it writes what happened so far, as JSON. It ends with stdin.
+// had logged in. For the line `?` it writes what happened so far, as JSON. After the line `!none` it keeps refresh tokens when
+// they are redeemed, and after `!grace` it replaces them and takes the old ones all the same. After the line `~MS` an answer takes
+// so many milliseconds. It ends with stdin.
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -44,6 +46,9 @@ const server = createServer(
 await new Promise((done) => server.listen(0, '127.0.0.1', done));
 const { port } = server.address();
 
+let rotation = 'strict';
+let takes = 25;
+
 // The adapter of the library forgets what is older than a thousand entries.
 class Memory {
   static grants = new Map();
@@ -60,7 +65,7 @@ class Memory {
   async find(id) { return this.entries.get(id); }
   async findByUid(uid) { return [...this.entries.values()].find((entry) => entry.uid === uid); }
   async findByUserCode() { return undefined; }
-  async consume(id) { this.entries.get(id).consumed = Math.floor(Date.now() / 1000); }
+  async consume(id) { if (rotation !== 'grace') this.entries.get(id).consumed = Math.floor(Date.now() / 1000); }
   async destroy(id) { this.entries.delete(id); }
   async revokeByGrantId(grantId) {
     for (const [entries, id] of Memory.grants.get(grantId) ?? []) entries.delete(id);
@@ -73,7 +78,7 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
   clients,
   clientAuthMethods: clients.map(({ client_id: id }) => id),
   scopes: ['openid', 'offline_access'],
-  rotateRefreshToken: true,
+  rotateRefreshToken: () => rotation !== 'none',
   cookies: { keys: ['for tests'] },
   findAccount: (context, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   ttl: { AccessToken: 600, IdToken: 600, RefreshToken: 86400, Grant: 86400 },
@@ -93,7 +98,7 @@ const provider = new Provider(`https://127.0.0.1:${port}`, {
 // A provider takes a while. So a broker that is killed mostly has requests under way.
 provider.use(async (context, next) => {
   await next();
-  if (context.path === '/token') await new Promise((done) => setTimeout(done, 25));
+  if (context.path === '/token') await new Promise((done) => setTimeout(done, takes));
 });
 handle = provider.callback();
 
@@ -116,7 +121,11 @@ async function logIn(id) {
 }
 
 console.log(port);
-for await (const line of createInterface({ input: process.stdin })) {
-  console.log(line === '?' ? JSON.stringify(happened) : await logIn(line));
+async function answer(line) {
+  if (line === '?') return JSON.stringify(happened);
+  if (line.startsWith('!')) return rotation = line.slice(1);
+  if (line.startsWith('~')) return takes = Number(line.slice(1));
+  return logIn(line);
 }
+for await (const line of createInterface({ input: process.stdin })) console.log(await answer(line));
 process.exit(0);

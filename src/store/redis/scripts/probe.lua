@@ -1,6 +1,7 @@
 -- Runs each command that the scripts need, once. Nobody sees the key meanwhile, and it is gone afterwards.
 --
 -- KEYS  1 a key that holds nothing
+-- ARGV  1 the channel on which the ends of attempts are announced
 -- Returns { command, its error, command, its error, ... } for those that fail.
 local key, failed = KEYS[1], {}
 for _, command in ipairs({
@@ -12,6 +13,8 @@ for _, command in ipairs({
   { 'SET', key, '1' }, { 'PERSIST', key }, { 'PEXPIRE', key, 1000 },
   { 'GET', key }, { 'GETRANGE', key, 0, 0 }, { 'MGET', key }, { 'STRLEN', key }, { 'EXISTS', key }, { 'TYPE', key },
   { 'PTTL', key }, { 'TIME' },
+  -- Who listens takes this for no end.
+  { 'PUBLISH', ARGV[1], '' },
   { 'DEL', key },
 }) do
   local answer = redis.pcall(unpack(command))

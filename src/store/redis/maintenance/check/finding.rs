@@ -68,6 +68,8 @@ pub enum FindingKind {
     IndexOfWrongType,
     /// No reader can decode the row.
     UnreadableRow,
+    /// A record of refresh tokens can't be read.
+    UnreadableRecord,
     /// A row's `provider_id` isn't the provider in its key.
     RowOfAnotherProvider,
     /// An index holds a member whose key is gone.
@@ -87,7 +89,7 @@ pub enum Severity {
 
 impl FindingKind {
     /// All kinds, in the order of a report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::MissingInSessionIndex,
         Self::MissingInUserIndex,
         Self::SessionIndexEndsEarly,
@@ -98,6 +100,7 @@ impl FindingKind {
         Self::ForeignMember,
         Self::IndexOfWrongType,
         Self::UnreadableRow,
+        Self::UnreadableRecord,
         Self::RowOfAnotherProvider,
         Self::DanglingMember,
         Self::IndexWithoutRows,
@@ -117,6 +120,7 @@ impl FindingKind {
             Self::ForeignMember => "foreign-member",
             Self::IndexOfWrongType => "index-of-wrong-type",
             Self::UnreadableRow => "unreadable-row",
+            Self::UnreadableRecord => "unreadable-record",
             Self::RowOfAnotherProvider => "row-of-another-provider",
             Self::DanglingMember => "dangling-member",
             Self::IndexWithoutRows => "index-without-rows",
@@ -152,6 +156,9 @@ impl FindingKind {
                 "keys in the place of an index that are no sets: calls for that session or user fail"
             }
             Self::UnreadableRow => "rows that can't be decoded: Get answers DATA_LOSS",
+            Self::UnreadableRecord => {
+                "records of refresh tokens that can't be read: their rows aren't refreshed"
+            }
             Self::RowOfAnotherProvider => {
                 "rows whose provider_id is not the provider in their key: Get answers DATA_LOSS"
             }
@@ -160,7 +167,7 @@ impl FindingKind {
         }
     }
 
-    /// Returns the invariant (guarantees, section 3.2) that a finding of this kind is about. Damage breaks it. Leftovers
+    /// Returns the invariant (guarantees, section 3.2, or 6 for a record) that a finding of this kind is about. Damage breaks it. Leftovers
     /// don't, but would if they piled up.
     #[must_use]
     pub fn invariant(self) -> &'static str {
@@ -174,6 +181,7 @@ impl FindingKind {
             | Self::IdentityOfAnotherUser => "I1",
             Self::ForeignMember | Self::IndexOfWrongType => "I10",
             Self::UnreadableRow | Self::RowOfAnotherProvider => "I8",
+            Self::UnreadableRecord => "R2",
             Self::DanglingMember => "I5",
         }
     }
@@ -193,6 +201,7 @@ impl FindingKind {
             | Self::ForeignMember
             | Self::IndexOfWrongType
             | Self::UnreadableRow
+            | Self::UnreadableRecord
             | Self::RowOfAnotherProvider => Severity::Damage,
         }
     }
@@ -206,6 +215,8 @@ impl FindingKind {
             Self::UnreadableRow | Self::RowOfAnotherProvider => {
                 Some("let the session log in again, which replaces it, or delete it with Delete")
             }
+            // Only what it says of the row's present refresh token matters, and nobody can tell what that was.
+            Self::UnreadableRecord => Some("let the session log in again, and then delete it"),
             Self::MissingInSessionIndex
             | Self::MissingInUserIndex
             | Self::SessionIndexEndsEarly

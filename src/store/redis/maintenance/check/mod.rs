@@ -2,8 +2,9 @@
 //!
 //! `walk` goes through all keys of the tenant, and tells by its name what each key should hold. `rows` looks for each
 //! row in the indexes in which it belongs. `indexes` looks at each index for members that don't belong there.
+//! `records` looks whether each record of refresh tokens can be read.
 //!
-//! Both leave the verdict to a script, which sees row and index as of one instant. So each [`Finding`] was true at that
+//! The first two leave the verdict to a script, which sees row and index as of one instant. So each [`Finding`] was true at that
 //! instant, even if others write meanwhile, and what is mended is mended in the same step. A [`Report`] sums up the findings, and
 //! `text` writes it for people.
 //!
@@ -12,6 +13,7 @@
 mod finding;
 mod indexes;
 mod progress;
+mod records;
 mod report;
 mod rows;
 mod text;

@@ -38,7 +38,9 @@ enum Role {
     Index(Index),
     /// A row of the older layout, which a migration will move.
     Legacy,
-    /// A record of the brokers' own.
+    /// A record of refresh tokens.
+    RefreshRecord(String),
+    /// Another record of the brokers' own.
     Record,
     /// Anything else, which isn't checked.
     Other,
@@ -89,8 +91,11 @@ async fn once(
             return Ok(());
         };
         now.walked.scanned += page.len() as u64;
-        let (rows, indexes) = sorted(check, page, report);
+        let (rows, indexes, records) = sorted(check, page, report);
         let mut works: Vec<BoxFuture<'_, _>> = Vec::new();
+        for records in batches(records) {
+            works.push(Box::pin(check.records(records)));
+        }
         for rows in batches(rows) {
             works.push(Box::pin(check.rows(rows)));
         }
@@ -111,13 +116,13 @@ async fn once(
     }
 }
 
-/// Returns the rows and the indexes among some keys, and counts the others.
+/// Returns the rows, the indexes and the records of refresh tokens among some keys, and counts the others.
 fn sorted(
     check: &Check,
     page: Vec<Vec<u8>>,
     report: &mut Report,
-) -> (Vec<ExpectedRow>, Vec<Index>) {
-    let (mut rows, mut indexes) = (Vec::new(), Vec::new());
+) -> (Vec<ExpectedRow>, Vec<Index>, Vec<String>) {
+    let (mut rows, mut indexes, mut records) = (Vec::new(), Vec::new(), Vec::new());
     let mut batch = BatchFindings::default();
     for key in page {
         batch.counts.keys += 1;
@@ -125,12 +130,16 @@ fn sorted(
             Role::Row(row) => rows.push(row),
             Role::Index(index) => indexes.push(index),
             Role::Legacy => batch.counts.legacy_rows += 1,
+            Role::RefreshRecord(record) => {
+                batch.counts.records += 1;
+                records.push(record);
+            }
             Role::Record => batch.counts.records += 1,
             Role::Other => batch.counts.other_keys += 1,
         }
     }
     report.add(batch);
-    (rows, indexes)
+    (rows, indexes, records)
 }
 
 /// Tells by its name what `key`, a key of the tenant, should hold.
@@ -139,7 +148,10 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
         return Role::Other;
     };
     if key.starts_with(&keys.records()) {
-        return Role::Record;
+        return match keys.parse_record(&key) {
+            Some(_) => Role::RefreshRecord(key),
+            None => Role::Record,
+        };
     }
     if let Some(RowKey { session, provider }) = keys.parse_row(&key) {
         return Role::Row(ExpectedRow {
