@@ -390,22 +390,22 @@ mod tests {
     fn a_provider_leaves_places_for_calls_that_wait_for_others() {
         let admission = open(1_024);
         let share = admission.share();
-        // 128 on the connection, of which 96 may wait.
+        // 128 on the connection, of which 112 may wait: 84 for one provider, and then 28 for all others.
         let calls = admitted(&share, 128);
         let hung = wait(&calls, "hung");
-        assert_eq!(hung.len(), 48);
-        assert!(calls[48].wait_for(&provider("hung")).is_none());
-        let slow = wait(&calls[48..], "slow");
-        assert_eq!(slow.len(), 24);
+        assert_eq!(hung.len(), 84);
+        assert!(calls[84].wait_for(&provider("hung")).is_none());
+        let slow = wait(&calls[84..], "slow");
+        assert_eq!(slow.len(), 21);
         // Who waits for one may wait for another one.
         let works = wait(&calls[..20], "works");
         assert_eq!(works.len(), 20);
         // Another connection has its own places.
         let others = admitted(&admission.share(), 128);
-        assert_eq!(wait(&others, "hung").len(), 48);
+        assert_eq!(wait(&others, "hung").len(), 84);
         // A place is free again when the call is answered, not when it has waited for one of its providers.
         drop(hung);
-        assert_eq!(wait(&calls[72..], "hung").len(), 12);
+        assert_eq!(wait(&calls[105..], "hung").len(), 6);
         drop((slow, works));
         for call in &calls {
             call.answered(1).unwrap();
@@ -418,12 +418,17 @@ mod tests {
     fn a_provider_leaves_places_in_the_process() {
         let admission = open(256);
         let shares: Vec<_> = (0..4).map(|_| admission.share()).collect();
-        // 50, 50, 50 and 50 of 256 calls, of which 192 may wait.
-        let calls: Vec<_> = shares.iter().map(|share| admitted(share, 50)).collect();
+        // Of 256 calls 224 may wait: 168 for one provider. One connection has up to 100 calls, and so 66.
+        let most = [100, 78, 39, 19];
+        let calls = shares
+            .iter()
+            .zip(most)
+            .map(|(share, most)| admitted(share, most));
+        let calls: Vec<_> = calls.collect();
         let hung: Vec<_> = calls.iter().map(|calls| wait(calls, "hung")).collect();
         let counts: Vec<_> = hung.iter().map(Vec::len).collect();
-        assert_eq!(counts, [38, 38, 20, 0]);
-        assert_eq!(wait(&calls[3], "works").len(), 38);
+        assert_eq!(counts, [66, 66, 36, 0]);
+        assert_eq!(wait(&calls[3], "works").len(), 19);
     }
 
     #[tokio::test(start_paused = true)]

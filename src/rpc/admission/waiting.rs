@@ -9,10 +9,12 @@ use super::bound::Bound;
 use crate::types::ProviderName;
 
 /// Of so many calls...
-const OF_CALLS: usize = 4;
+const OF_CALLS: usize = 8;
 /// ...so many may wait for providers. Who waits costs next to nothing, but slow providers must leave places for calls that
 /// don't need them.
-const MAY_WAIT: usize = 3;
+const MAY_WAIT: usize = 7;
+/// So many times as many calls may wait for one provider as are left for all others.
+const FOR_ONE: usize = 3;
 
 /// The places for calls that wait for providers, of the process or of a connection.
 #[derive(Debug)]
@@ -39,8 +41,8 @@ impl Waiting {
         })
     }
 
-    /// Lets a call wait for a provider, unless more wait for it than are left for all other providers: one that
-    /// hangs can't take all places. `has_place`: the call waits for another one, too.
+    /// Lets a call wait for a provider, unless so many wait for it that too few are left for all others: one that hangs
+    /// can't take all places. `has_place`: the call waits for another one, too.
     pub fn wait_for(
         self: &Arc<Self>,
         provider: &ProviderName,
@@ -48,7 +50,8 @@ impl Waiting {
     ) -> Option<WaitsFor> {
         let mut providers = self.providers();
         let waiting = providers.get(provider).copied().unwrap_or_default();
-        if waiting + 1 > self.calls.free() + usize::from(has_place) {
+        let left = self.calls.free() + usize::from(has_place);
+        if waiting + 1 > FOR_ONE * left {
             return None;
         }
         providers.insert(provider.clone(), waiting + 1);
