@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use token_broker::{
     tokens::{Precondition, Tokens},
     types::{Origin, Row, Tenant},
 };
+use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use crate::setup::{options_at, server, tokens};
 
@@ -213,8 +214,14 @@ async fn those_that_wait_are_bounded_and_dropped_at_the_end() {
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
+/// While there is one subscriber in the process, `tracing` asks the thread that first comes to a log statement whether
+/// anybody listens to it. That thread may be another test's, and then the answer is no, for all threads.
+static ANOTHER_SUBSCRIBER: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+
 impl Log {
     fn record(self) -> tracing::subscriber::DefaultGuard {
+        LazyLock::force(&ANOTHER_SUBSCRIBER);
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::INFO)
             .with_ansi(false)
