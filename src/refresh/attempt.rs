@@ -77,7 +77,7 @@ impl Tokens {
 pub(super) enum Settled {
     /// The row has the result, or a newer one.
     Row(StoredRow),
-    /// The row is gone, or can't be read. Nobody has the tokens.
+    /// The row is gone. Nobody has the tokens.
     Gone,
     /// The row holds another refresh token: somebody stored newer tokens.
     Beaten(StoredRow),
@@ -165,7 +165,8 @@ impl<S: Records> Attempt<'_, S> {
     /// Writes the tokens that the attempt was answered with, until they are in the row or nobody needs them. Calls
     /// `unsaved` with the row as it would be whenever that fails.
     ///
-    /// `known` is the row as it was last read. It is used while the store can't be asked.
+    /// `known` is the row as it was last read. It is used while the store can't be asked, or the row can't be read: who has
+    /// another key can, and somebody may store it again.
     pub async fn settle(
         &self,
         tokens: &Tokens,
@@ -189,7 +190,9 @@ impl<S: Records> Attempt<'_, S> {
         let now = UnixTime::now();
         let mut latest = known.map(|stored| would_be(stored, tokens.sent_at.unwrap_or(now)));
         loop {
-            if let Ok(seen) = self.store.look(self.key).await {
+            if let Ok(seen) = self.store.look(self.key).await
+                && !matches!(seen.row, Some(Err(_)))
+            {
                 let (settled, written) =
                     self.settle_once(&seen, &answered, tokens, &would_be).await;
                 match written {
@@ -252,6 +255,17 @@ impl<S: Records> Attempt<'_, S> {
         };
         let written = self.store.change(self.key, seen, change).await;
         (settled, written)
+    }
+
+    /// Returns the row and its record, as soon as the store can be asked.
+    pub async fn seen(&self) -> Seen {
+        let mut pauses = Pauses::default();
+        loop {
+            match self.store.look(self.key).await {
+                Ok(seen) => return seen,
+                Err(_) => self.pause(&mut pauses).await,
+            }
+        }
     }
 
     /// Returns when the refresh token was first taken of those attempts whose outcome isn't known, or now.
@@ -327,7 +341,8 @@ impl<S: Records> Attempt<'_, S> {
         stored.filter(|_| lifted).map(|stored| marked(stored, None))
     }
 
-    fn is_held_by(&self, row: &Row) -> bool {
+    /// Whether this row holds the refresh token.
+    pub fn is_held_by(&self, row: &Row) -> bool {
         let token = row.refresh_token.as_ref();
         token.is_some_and(|token| TokenHash::of(token) == self.token)
     }

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::waits;
+use crate::types::ProviderName;
 
 /// The bounds of one provider in this process.
 #[derive(Debug)]
@@ -28,7 +29,10 @@ pub struct Place(
 
 /// The right to wait for a refresh. It is given back when it is dropped.
 #[derive(Debug)]
-pub struct Waiter(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit);
+pub struct Waiter {
+    _place: OwnedSemaphorePermit,
+    _of_call: waits::Place,
+}
 
 impl Gate {
     /// Returns a gate for `concurrent` calls at once, `rate` calls a second, and `waiters` callers that wait.
@@ -59,12 +63,13 @@ impl Gate {
         }
     }
 
-    /// Asks to wait, for the call whose task this is. Returns `None` if too many wait already, for this provider or
-    /// [at all](waits).
+    /// Asks to wait for the provider, whose gate this is, for the call whose task this is. Returns `None` if too many
+    /// wait already, for this provider or [at all](waits).
     #[must_use]
-    pub fn wait(&self) -> Option<Waiter> {
-        let waiter = Arc::clone(&self.waiters).try_acquire_owned().ok()?;
-        waits::may_wait().then_some(Waiter(waiter))
+    pub fn wait(&self, provider: &ProviderName) -> Option<Waiter> {
+        let _place = Arc::clone(&self.waiters).try_acquire_owned().ok()?;
+        let _of_call = waits::wait_for(provider)?;
+        Some(Waiter { _place, _of_call })
     }
 }
 
@@ -104,6 +109,10 @@ mod tests {
 
     use super::*;
 
+    fn provider() -> ProviderName {
+        ProviderName::new("acme").unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn so_many_calls_at_once() {
         let gate = Gate::new(2, 100, 1, Instant::now());
@@ -139,14 +148,15 @@ mod tests {
     async fn a_call_that_may_not_wait_takes_no_place() {
         struct Call(bool);
         impl waits::Waits for Call {
-            fn may_wait(&self) -> bool {
-                self.0
+            fn wait_for(&self, _: &ProviderName) -> Option<waits::Place> {
+                self.0.then(|| Box::new(()) as waits::Place)
             }
         }
         let gate = Gate::new(1, 1, 1, Instant::now());
         let waits = async |may| {
             let call = Arc::new(Call(may));
-            waits::for_call(call, async { gate.wait() }).await.is_some()
+            let wait = waits::for_call(call, async { gate.wait(&provider()) });
+            wait.await.is_some()
         };
         assert!(!waits(false).await);
         assert!(waits(true).await);
@@ -155,9 +165,10 @@ mod tests {
     #[test]
     fn so_many_waiters() {
         let gate = Gate::new(1, 1, 2, Instant::now());
-        let (first, _second) = (gate.wait().unwrap(), gate.wait().unwrap());
-        assert!(gate.wait().is_none());
+        let wait = || gate.wait(&provider());
+        let (first, _second) = (wait().unwrap(), wait().unwrap());
+        assert!(wait().is_none());
         drop(first);
-        assert!(gate.wait().is_some());
+        assert!(wait().is_some());
     }
 }

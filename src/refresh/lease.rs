@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Refresher,
-    attempt::{Attempt, Noted, Settled, Tokens, contended},
+    attempt::{Attempt, Settled, Tokens, contended},
     back_off::back_off,
     decide::{Decision, Wish, decide},
-    provider::TokenAnswer,
+    provider::{ProviderOptions, TokenAnswer},
     providers::Configured,
     rules::{LEASE, Policy},
+    subject,
 };
 use crate::{
     error::Error,
@@ -72,7 +73,7 @@ pub struct Completion {
 pub enum Completed {
     /// The row, with the tokens of the redemption, or with what others stored since.
     Row(Box<StoredRow>),
-    /// The row is gone, or can't be read.
+    /// The row is gone.
     Gone,
     /// The refresh token can't be used any more.
     ReauthRequired(ReauthReason),
@@ -103,10 +104,13 @@ impl<S: Records> Refresher<S> {
         let mut attempts = Attempts::within(PATIENCE);
         loop {
             let seen = self.0.store.look(key).await?;
-            if let Some(stored) = seen.stored().filter(|stored| stored.version == version)
-                && !stored.row.refresh_token_is_live(UnixTime::now())
-            {
-                return Ok(Begun::ReauthRequired(ReauthReason::Refused));
+            if let Some(stored) = seen.stored().filter(|stored| stored.version == version) {
+                // The mark of a row outlives a record that the store lost.
+                let is_live = stored.row.refresh_token_is_live(UnixTime::now());
+                let ended = (!is_live).then_some(ReauthReason::Refused);
+                if let Some(reason) = stored.row.reauth.or(ended) {
+                    return Ok(Begun::ReauthRequired(reason));
+                }
             }
             let (begun, record, row) = match decide(&seen, &wish) {
                 Decision::Take(record, token) => {
@@ -179,8 +183,8 @@ impl<S: Records> Refresher<S> {
     /// until it is written, also if the caller leaves.
     ///
     /// # Errors
-    /// Returns an error if the broker is about to end. The caller has to repeat the call: it has the only copy of the
-    /// tokens.
+    /// Returns [`Error::RowUnreadable`], and an error if the broker is about to end. The caller has to repeat the call: it
+    /// has the only copy of the tokens.
     pub async fn complete(&self, key: &RowKey, completion: Completion) -> Result<Completed, Error> {
         let (shared, key) = (Arc::clone(&self.0), key.clone());
         let noting = async move {
@@ -188,47 +192,91 @@ impl<S: Records> Refresher<S> {
             let _counted = refresher.0.flights.counted();
             refresher.note(&key, completion).await
         };
-        let noted = tokio::spawn(noting).await;
-        noted.map_err(|_| store::Error::unavailable("the broker is stopping").into())
+        let stopping = |_| store::Error::unavailable("the broker is stopping").into();
+        tokio::spawn(noting).await.map_err(stopping).flatten()
     }
 
-    async fn note(&self, key: &RowKey, completion: Completion) -> Completed {
+    async fn note(&self, key: &RowKey, completion: Completion) -> Result<Completed, Error> {
         let attempt = Attempt {
             store: &*self.0.store,
             key,
             token: completion.token,
             id: completion.attempt,
         };
+        let seen = attempt.seen().await;
+        if let Some(Err(unreadable)) = seen.row {
+            return Err(Error::RowUnreadable(unreadable));
+        }
+        let stored = seen.stored();
+        let holder = stored.filter(|stored| attempt.is_held_by(&stored.row));
+        let entry = seen.record.entry(completion.token);
         let noted = match completion.outcome {
-            Outcome::Tokens(answer) => {
-                let options = self.providers().get(&key.provider);
-                let options = options.map(|configured| configured.provider.options());
-                let tokens = Tokens {
-                    answer: *answer,
-                    taken_at: completion.version,
-                    sent_at: None,
-                    origin: None,
-                    assumed_life: options.and_then(|options| options.assume_expires_in),
-                    refresh_lifetime: self.0.refresh_lifetime(key),
-                };
-                return match attempt.settle(&tokens, None, |_| {}).await {
-                    Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),
-                    Settled::Gone => Completed::Gone,
-                };
+            // Nobody took such a token, and the row has another one.
+            Outcome::Tokens(_) if entry.is_none() && holder.is_none() => {
+                return Ok(completed(None, stored.cloned()));
             }
-            Outcome::Refused => attempt.refused(false).await,
-            Outcome::NotRedeemed { retry_after: None } => attempt.withdraw().await,
+            Outcome::Tokens(answer) => {
+                match holder.map(|stored| self.subject(key, stored, &answer)) {
+                    Some(Err(())) => attempt.refused(true).await,
+                    _ => return Ok(self.settle(&attempt, *answer, completion.version).await),
+                }
+            }
+            Outcome::Refused if entry.is_some_and(|entry| entry.attempt(attempt.id).is_some()) => {
+                attempt.refused(false).await
+            }
+            // Who took nothing has sent nothing.
+            Outcome::Refused | Outcome::NotRedeemed { retry_after: None } => {
+                attempt.withdraw().await
+            }
             Outcome::NotRedeemed {
                 retry_after: Some(pause),
             } => attempt.passing(|_| pause).await,
             Outcome::Unknown => attempt.no_answer(back_off).await,
         };
-        completed(noted)
+        Ok(completed(noted.verdict(), noted.stored))
+    }
+
+    fn options(&self, key: &RowKey) -> Option<&ProviderOptions> {
+        let configured = self.providers().get(&key.provider);
+        configured.map(|configured| configured.provider.options())
+    }
+
+    /// Checks that the tokens are those of the row's user. If not, says so in the log.
+    fn subject(&self, key: &RowKey, stored: &StoredRow, answer: &TokenAnswer) -> Result<(), ()> {
+        subject::check(&stored.row, answer, self.options(key)).map_err(|mismatch| {
+            let provider = &key.provider;
+            tracing::error!(%provider, %mismatch, "{}", subject::ANOTHER_USER);
+        })
+    }
+
+    async fn settle(
+        &self,
+        attempt: &Attempt<'_, S>,
+        answer: TokenAnswer,
+        taken_at: Version,
+    ) -> Completed {
+        let options = self.options(attempt.key);
+        let tokens = Tokens {
+            answer,
+            taken_at,
+            sent_at: None,
+            origin: None,
+            assumed_life: options.and_then(|options| options.assume_expires_in),
+            refresh_lifetime: self.0.refresh_lifetime(attempt.key),
+        };
+        match attempt.settle(&tokens, None, |_| {}).await {
+            Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),
+            Settled::Gone => {
+                let provider = &attempt.key.provider;
+                self.providers().revoke_given_up(provider, tokens.answer);
+                Completed::Gone
+            }
+        }
     }
 }
 
-fn completed(noted: Noted) -> Completed {
-    match (noted.verdict(), noted.stored) {
+fn completed(verdict: Option<ReauthReason>, stored: Option<StoredRow>) -> Completed {
+    match (verdict, stored) {
         (_, None) => Completed::Gone,
         (Some(reason), Some(_)) => Completed::ReauthRequired(reason),
         (None, Some(stored)) => Completed::Row(stored.into()),

@@ -180,7 +180,7 @@ impl<S: Records> Refresher<S> {
         deadline: Instant,
     ) -> Result<Refreshed, Error> {
         let configured = self.configured(key)?;
-        let Some(_waiter) = configured.gate.wait() else {
+        let Some(_waiter) = configured.gate.wait(&key.provider) else {
             configured.counts.turned_away.up();
             return Err(Error::provider_unavailable(
                 "too many callers wait for the provider",

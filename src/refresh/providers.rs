@@ -14,7 +14,7 @@ use super::{
     counts::Counts,
     due::Terms,
     gate::Gate,
-    provider::{Provider, ProviderOptions, Replay, Rotation, TokenHint},
+    provider::{Provider, ProviderOptions, Replay, Rotation, TokenAnswer, TokenHint},
     revocation::Revocations,
     rules::Policy,
 };
@@ -135,6 +135,19 @@ impl Providers {
             let provider = &configured.provider;
             self.revocations
                 .revoke(provider, deleted.token, deleted.hint);
+        }
+    }
+
+    /// Revokes in the background what a refresh brought for a row that was deleted meanwhile, if the tokens of deleted rows
+    /// are revoked.
+    pub(super) fn revoke_given_up(&self, provider: &ProviderName, answer: TokenAnswer) {
+        let row = Row {
+            access_token: Some(answer.access_token),
+            refresh_token: answer.refresh_token,
+            ..Row::default()
+        };
+        if let Some(deleted) = self.token_to_revoke(provider, row) {
+            self.revoke(deleted);
         }
     }
 

@@ -134,9 +134,9 @@ impl<S: Records> Refresh<'_, S> {
         answer: TokenAnswer,
     ) -> Next {
         let options = self.configured.provider.options();
-        if let Err(mismatch) = subject::check(&token.stored.row, &answer, options) {
+        if let Err(mismatch) = subject::check(&token.stored.row, &answer, Some(options)) {
             let provider = &self.key.provider;
-            tracing::error!(%provider, %mismatch, "the answer to a refresh is about another user: nothing of it is kept");
+            tracing::error!(%provider, %mismatch, "{}", subject::ANOTHER_USER);
             return self.verdict(attempt, true).await;
         }
         let tokens = Tokens {
@@ -149,6 +149,10 @@ impl<S: Records> Refresh<'_, S> {
         };
         let unsaved = |row| self.slot.tell(Progress::Unsaved(Box::new(row)));
         let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
+        if matches!(settled, Settled::Gone) {
+            let providers = &self.shared.providers;
+            providers.revoke_given_up(&self.key.provider, tokens.answer);
+        }
         Next::End(match settled {
             Settled::Row(stored) => End::Row(stored.into()),
             Settled::Beaten(stored) => End::Fresher(stored.into()),

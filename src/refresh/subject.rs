@@ -5,6 +5,10 @@ use std::fmt;
 use super::provider::{IdClaims, ProviderOptions, TokenAnswer};
 use crate::types::{Row, Secret};
 
+/// What the log says if the answer is about another user.
+pub(super) const ANOTHER_USER: &str =
+    "the answer to a refresh is about another user: nothing of it is kept";
+
 /// What differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mismatch {
@@ -24,11 +28,12 @@ impl fmt::Display for Mismatch {
 }
 
 /// Checks that the ID token in `answer` is about the subject that `row` names. Without an ID token, or without a subject in
-/// the row, there is nothing to compare. An encrypted ID token can't be read by the broker, and is taken as it is.
+/// the row, there is nothing to compare. An encrypted ID token can't be read by the broker, and is taken as it is. Of a
+/// provider that isn't configured the issuer isn't known, and the subject is in the claim `sub`.
 pub(super) fn check(
     row: &Row,
     answer: &TokenAnswer,
-    options: &ProviderOptions,
+    options: Option<&ProviderOptions>,
 ) -> Result<(), Mismatch> {
     let (Some(expected), Some(id_token)) = (&row.upstream_subject, &answer.id_token) else {
         return Ok(());
@@ -36,9 +41,10 @@ pub(super) fn check(
     if is_encrypted(id_token) {
         return Ok(());
     }
-    let claims = answer.id_claims(&options.subject_claim);
+    let subject_claim = options.map_or("sub", |options| &options.subject_claim);
+    let claims = answer.id_claims(subject_claim);
     let IdClaims { issuer, subject } = claims.ok_or(Mismatch::Unreadable)?;
-    if let Some(configured) = &options.endpoints.issuer {
+    if let Some(configured) = options.and_then(|options| options.endpoints.issuer.as_ref()) {
         let configured = configured.to_string();
         let found = issuer.as_deref().map(|found| found.trim_end_matches('/'));
         if found != Some(configured.trim_end_matches('/')) {

@@ -3,17 +3,21 @@
 //! A gate bounds the callers who wait for one provider. Whoever serves the calls knows more: how many of all calls, and
 //! of those of one client, wait already. It comes along with the task, because nothing between the two has to do with it.
 
-use std::{future::Future, sync::Arc};
+use std::{any::Any, future::Future, sync::Arc};
+
+use crate::types::ProviderName;
 
 tokio::task_local! {
     static CALL: Arc<dyn Waits>;
 }
 
+/// The right to wait for a provider, until this is dropped.
+pub type Place = Box<dyn Any + Send>;
+
 /// A call that may have to wait for providers.
 pub trait Waits: Send + Sync {
-    /// Asks whether the call may wait now, until it ends. Returns `false` if too many calls wait already. A call that may
-    /// wait for one provider may also wait for others.
-    fn may_wait(&self) -> bool;
+    /// Lets the call wait for a provider. Returns `None` if too many calls wait already, at all or for this provider.
+    fn wait_for(&self, provider: &ProviderName) -> Option<Place>;
 }
 
 /// Runs `work` for `call`. Tasks that `work` spawns ask nobody.
@@ -24,7 +28,8 @@ pub fn for_call<F: Future>(
     CALL.scope(call, work)
 }
 
-/// Whether the call for which this runs may wait. What runs for no call may.
-pub(super) fn may_wait() -> bool {
-    CALL.try_with(|call| call.may_wait()).unwrap_or(true)
+/// Lets the call for which this runs wait for a provider. What runs for no call may.
+pub(super) fn wait_for(provider: &ProviderName) -> Option<Place> {
+    let place = CALL.try_with(|call| call.wait_for(provider));
+    place.unwrap_or_else(|_| Some(Box::new(())))
 }

@@ -139,12 +139,12 @@ impl<S: Store + Records> Tokens<S> {
     ) -> Result<StoredRow, Error> {
         for _ in 0..LOOKS {
             let why = match next {
-                Next::Serve => break,
+                Next::Serve => return Ok(stored),
                 Next::RefreshBehind => {
                     if self.is_refreshable(key, &stored.row).is_ok() {
                         self.refresher.refresh_behind(key, stored.version);
                     }
-                    break;
+                    return Ok(stored);
                 }
                 Next::Refresh(why) => why,
             };
@@ -164,8 +164,7 @@ impl<S: Store + Records> Tokens<S> {
                 Ok(Refreshed::Row(row)) => {
                     binding.check(&row.row)?;
                     // It is as new as it gets, also if it ends before it arrives.
-                    stored = *row;
-                    break;
+                    return Ok(*row);
                 }
                 Ok(Refreshed::Fresher(row)) => {
                     binding.check(&row.row)?;
@@ -173,14 +172,21 @@ impl<S: Store + Records> Tokens<S> {
                     next = self.look(key, &stored, wanted);
                 }
                 // That is as new as it gets.
-                Ok(Refreshed::Throttled) if why == Why::Rejected => break,
+                Ok(Refreshed::Throttled) if why == Why::Rejected => return Ok(stored),
                 Ok(Refreshed::Throttled) => {}
                 // What is still valid is handed out as it is.
-                Err(_) if why == Why::EndsSoon && !stored.row.is_expired(UnixTime::now()) => break,
+                Err(_) if why == Why::EndsSoon && !stored.row.is_expired(UnixTime::now()) => {
+                    return Ok(stored);
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(stored)
+        match next {
+            Next::Refresh(Why::Expired) => Err(Error::provider_unavailable(
+                "others kept writing the row during its refresh",
+            )),
+            _ => Ok(stored),
+        }
     }
 
     /// Checks that there is something that could be redeemed at the provider.

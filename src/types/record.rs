@@ -8,6 +8,9 @@ use super::{Secret, Version};
 
 /// How many entries of resolved tokens a record keeps. Those that aren't resolved are kept beside them.
 const ENTRIES: usize = 8;
+/// How many tokens may be open at the same time. Only a client that keeps storing other tokens in the row, and completes no
+/// attempt, gets so far.
+const OPEN: usize = 32;
 
 /// What the brokers know about the refresh tokens that were taken for one session and provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,20 +45,37 @@ impl Record {
     }
 
     /// Returns the entry of a refresh token, which is a free one if the record had none. To make room, the oldest
-    /// entries that are resolved go.
+    /// entries that are resolved go. Of too many open ones, the oldest is in doubt from now on.
     pub fn entry_mut(&mut self, token: TokenHash) -> &mut Entry {
         let at = self.entries.iter().position(|entry| entry.token == token);
         let at = at.unwrap_or_else(|| {
-            let resolved = self.entries.iter().filter(|entry| entry.is_resolved());
-            if resolved.count() >= ENTRIES
-                && let Some(oldest) = self.entries.iter().position(Entry::is_resolved)
-            {
-                self.entries.remove(oldest);
-            }
+            self.make_room();
             self.entries.push(Entry::free(token));
             self.entries.len() - 1
         });
         &mut self.entries[at]
+    }
+
+    /// Makes the entry of a refresh token the last one, because the token is taken, or has just come from the provider.
+    pub fn move_to_end(&mut self, token: TokenHash) {
+        if let Some(at) = self.entries.iter().position(|entry| entry.token == token) {
+            self.entries[at..].rotate_left(1);
+        }
+    }
+
+    fn make_room(&mut self) {
+        let open = |entry: &Entry| !entry.is_resolved();
+        if self.entries.iter().filter(|&entry| open(entry)).count() >= OPEN
+            && let Some(oldest) = self.entries.iter_mut().find(|entry| open(entry))
+        {
+            oldest.state = EntryState::InDoubt;
+        }
+        let resolved = self.entries.iter().filter(|entry| entry.is_resolved());
+        if resolved.count() >= ENTRIES
+            && let Some(oldest) = self.entries.iter().position(Entry::is_resolved)
+        {
+            self.entries.remove(oldest);
+        }
     }
 }
 
@@ -298,6 +318,31 @@ mod tests {
             record.entry_mut(token(n)).state = EntryState::Open;
         }
         assert_eq!(record.entries().len(), 20);
+    }
+
+    #[test]
+    fn a_record_does_not_grow_without_end() {
+        let mut record = Record::default();
+        for n in 0..200 {
+            record.entry_mut(token(n)).state = EntryState::Open;
+        }
+        assert_eq!(record.entries().len(), ENTRIES + OPEN - 1);
+        let state = |n| record.entry(token(n)).map(|entry| entry.state);
+        assert_eq!(state(199), Some(EntryState::Open));
+        assert_eq!(state(165), Some(EntryState::InDoubt));
+        assert_eq!(state(0), None);
+    }
+
+    #[test]
+    fn an_entry_that_is_used_again_is_the_last() {
+        let mut record = Record::default();
+        for n in 0..8 {
+            record.entry_mut(token(n)).state = EntryState::Redeemed(None);
+        }
+        record.move_to_end(token(0));
+        record.entry_mut(token(8));
+        assert!(record.entry(token(0)).is_some() && record.entry(token(1)).is_none());
+        assert_eq!(record.entries()[7].token, token(8));
     }
 
     #[test]

@@ -16,12 +16,12 @@ use testkit::{
 use token_broker::{
     refresh::{Providers, RevocationFigures, Revocations, WAITING, provider::ProviderOptions},
     store::MemoryStore,
-    tokens::{Precondition, Tokens},
-    types::{Origin, Row, Tenant},
+    tokens::{Binding, Precondition, Tokens, Wanted},
+    types::{Origin, Row, Tenant, UnixTime},
 };
 use tracing::{Dispatch, subscriber::NoSubscriber};
 
-use crate::setup::{options_at, server, tokens};
+use crate::setup::{TOKEN, options_at, server, tokens};
 
 const REVOKE: &str = "/revoke";
 const PAUSE: Duration = Duration::from_millis(10);
@@ -108,6 +108,40 @@ async fn each_way_to_delete_revokes_the_rows_token() {
         .await
         .unwrap();
     assert_eq!(server.received_at(REVOKE).len(), 5);
+}
+
+/// A row is deleted while its refresh token is at the provider: what that brings is revoked, too.
+#[tokio::test]
+async fn what_a_refresh_brings_for_a_deleted_row_is_revoked() {
+    let server = server(tokens().after(Duration::from_millis(200))).await;
+    server.behave(REVOKE, [Behaviour::answer(200, &[], "")]);
+    let broker = broker(revoking(&server));
+    let expired = Row {
+        expires_at: UnixTime::from_seconds(1_000),
+        ..row("u", "1")
+    };
+    let key = key("s", "test");
+    broker.put(&key, &expired).await;
+    let (asked, asking) = (key.clone(), broker.clone());
+    let call = tokio::spawn(async move {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let wanted = Wanted::default();
+        asking
+            .access_token(&asked, &wanted, &Binding::default(), deadline)
+            .await
+    });
+    until("the token is sent", async || {
+        !server.received_at(TOKEN).is_empty()
+    })
+    .await;
+    assert!(broker.remove(&key).await);
+    call.await.unwrap().unwrap_err();
+    until("both are revoked", async || figures(&broker).revoked == 2).await;
+    let refresh_token = |token: &str| (token.to_owned(), "refresh_token".to_owned());
+    assert_eq!(
+        revoked(&server),
+        [refresh_token("r"), refresh_token("refresh-1")]
+    );
 }
 
 #[tokio::test]

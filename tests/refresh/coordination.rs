@@ -14,13 +14,16 @@ use token_broker::{
         Begun, Completed, Completion, Outcome,
         provider::{Answer, Provider, Replay, Rotation, TokenAnswer},
     },
-    store::MemoryStore,
+    store::{MemoryStore, Records},
     tokens::Wanted,
-    types::{AttemptId, ReauthReason, RowKey, Secret, StoredRow, TokenHash, Version},
+    types::{AttemptId, ReauthReason, Row, RowKey, Secret, StoredRow, Subject, TokenHash, Version},
 };
 use tokio::time::{Instant, sleep};
 
-use crate::brokers::{Process, access_token, expired, key, options};
+use crate::{
+    brokers::{Process, access_token, expired, key, options},
+    id_tokens::id_token,
+};
 
 type Broker = Process<Arc<MemoryStore>>;
 
@@ -54,6 +57,22 @@ impl Scene {
         }
     }
 
+    /// The row is another one, of which nothing is in a record.
+    async fn planted(self, change: impl FnOnce(Row) -> Row) -> Self {
+        let row = change(expired(&self.token));
+        let version = self.brokers[0].plant(&self.key, &row).await;
+        Self { version, ..self }
+    }
+
+    /// The row names the subject of the provider.
+    async fn of_subject() -> Self {
+        let named = |row| Row {
+            upstream_subject: Subject::new("subject").ok(),
+            ..row
+        };
+        Self::new().await.planted(named).await
+    }
+
     /// The auth server asks for the right to redeem the token.
     async fn begin(&self, id: u128) -> Result<Begun, Error> {
         self.begin_at(0, id).await
@@ -79,16 +98,25 @@ impl Scene {
 
     /// The auth server tells what came of it.
     async fn complete(&self, id: u128, outcome: Outcome) -> Completed {
+        self.complete_for(self.hash(), id, outcome).await.unwrap()
+    }
+
+    async fn complete_for(
+        &self,
+        token: TokenHash,
+        id: u128,
+        outcome: Outcome,
+    ) -> Result<Completed, Error> {
         let key = self.key.clone();
         let completion = Completion {
             attempt: AttemptId::from_number(id),
-            token: self.hash(),
+            token,
             version: self.version,
             outcome,
         };
         let complete = self.brokers[1]
             .run(move |tokens| async move { tokens.complete_refresh(&key, completion).await });
-        complete.await.unwrap()
+        complete.await
     }
 
     /// The auth server redeems the token.
@@ -130,6 +158,20 @@ impl Scene {
 
 fn is_lease(begun: &Result<Begun, Error>) -> bool {
     matches!(begun, Ok(Begun::Lease { .. }))
+}
+
+/// An answer with these tokens.
+fn told(refresh_token: Option<&str>, id_token: Option<&str>) -> Outcome {
+    let secret = |text: &str| Secret::new(text.to_owned()).unwrap();
+    Outcome::Tokens(Box::new(TokenAnswer {
+        access_token: secret("told"),
+        refresh_token: refresh_token.map(secret),
+        id_token: id_token.map(secret),
+        token_type: None,
+        scopes: None,
+        expires_in: Some(Duration::from_secs(60)),
+        refresh_expires_in: None,
+    }))
 }
 
 /// Brokers wait for an auth server, and get what it tells, also when it takes longer than a lease.
@@ -402,16 +444,7 @@ async fn a_result_for_a_row_that_has_changed() {
 async fn a_result_is_merged() {
     let scene = Scene::new().await;
     assert!(is_lease(&scene.begin(1).await));
-    let answer = TokenAnswer {
-        access_token: Secret::new("told".to_owned()).unwrap(),
-        refresh_token: None,
-        id_token: None,
-        token_type: None,
-        scopes: None,
-        expires_in: Some(Duration::from_secs(60)),
-        refresh_expires_in: None,
-    };
-    let completed = scene.complete(1, Outcome::Tokens(Box::new(answer))).await;
+    let completed = scene.complete(1, told(None, None)).await;
     let Completed::Row(stored) = completed else {
         panic!("{completed:?}");
     };
@@ -420,4 +453,96 @@ async fn a_result_is_merged() {
     assert_eq!(stored.row.user_id, Some(rows::user("u")));
     // The token stays valid: it may be redeemed again.
     assert!(matches!(scene.begin(2).await, Ok(Begun::Fresher(_))));
+}
+
+/// An auth server tells the tokens of another user: nothing of them is kept, and the token isn't sent again.
+#[tokio::test]
+async fn a_result_is_about_another_user() {
+    let scene = Scene::of_subject().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let stranger = id_token("https://issuer.example", "a stranger");
+    for _ in 0..2 {
+        let completed = scene.complete(1, told(Some("r2"), Some(&stranger))).await;
+        assert!(
+            matches!(completed, Completed::ReauthRequired(ReauthReason::Refused)),
+            "{completed:?}"
+        );
+    }
+    let row = scene.brokers[0].read(&scene.key).await.unwrap().row;
+    assert_eq!(row.reauth, Some(ReauthReason::Refused));
+    assert_eq!(rows::refresh_token(&row), scene.token);
+    assert!(scene.get().await.is_err());
+    scene.assert_sent(0);
+    // The row's user is welcome.
+    let scene = Scene::of_subject().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let user = id_token("https://issuer.example", "subject");
+    let completed = scene.complete(1, told(Some("r2"), Some(&user))).await;
+    assert!(matches!(completed, Completed::Row(stored) if access_token(&stored) == "told"));
+}
+
+/// What was never begun changes nothing: the row and its refresh token are as good as before.
+#[tokio::test]
+async fn a_result_of_an_attempt_that_was_never_begun() {
+    let scene = Scene::new().await;
+    let other = TokenHash::from_bytes([7; 32]);
+    for (token, outcome) in [
+        (other, told(Some("made-up"), None)),
+        (other, Outcome::Refused),
+        (scene.hash(), Outcome::Refused),
+        (scene.hash(), Outcome::Unknown),
+    ] {
+        let completed = scene.complete_for(token, 1, outcome).await.unwrap();
+        assert!(matches!(completed, Completed::Row(stored) if stored.version == scene.version));
+    }
+    let seen = scene.brokers[0].store.look(&scene.key).await.unwrap();
+    assert!(!seen.record.is_redeemed(other));
+    assert!(
+        scene
+            .provider
+            .accepts(access_token(&scene.get().await.unwrap()))
+    );
+    scene.assert_sent(1);
+}
+
+/// The store lost the record. The tokens are the only copy.
+#[tokio::test]
+async fn a_result_for_a_token_without_an_entry_is_taken() {
+    let scene = Scene::new().await;
+    let outcome = scene.redeem().await;
+    let completed = scene.complete(1, outcome).await;
+    scene.assert_row_is(&completed).await;
+}
+
+/// The auth server keeps the tokens, and tells them again.
+#[tokio::test]
+async fn a_result_for_a_row_that_can_not_be_read() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let outcome = scene.redeem().await;
+    scene.brokers[1].store.damage(true);
+    let completed = scene.complete_for(scene.hash(), 1, outcome.clone()).await;
+    assert!(
+        matches!(completed, Err(Error::RowUnreadable(_))),
+        "{completed:?}"
+    );
+    scene.brokers[1].store.damage(false);
+    let completed = scene.complete(1, outcome).await;
+    scene.assert_row_is(&completed).await;
+}
+
+/// The mark of a row outlives its record.
+#[tokio::test]
+async fn a_row_that_is_marked_gets_no_lease() {
+    let marked = |row| Row {
+        reauth: Some(ReauthReason::InDoubt),
+        ..row
+    };
+    let scene = Scene::new().await.planted(marked).await;
+    let begun = scene.begin(1).await;
+    let reason = ReauthReason::InDoubt;
+    assert!(
+        matches!(begun, Ok(Begun::ReauthRequired(why)) if why == reason),
+        "{begun:?}"
+    );
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use token_broker::{
+    error::Unreadable,
     store::{
         Change, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Records,
         Seen, Store, UserRowKeys,
@@ -56,6 +57,7 @@ struct Shared {
     is_down: AtomicBool,
     written: Mutex<HashMap<RowKey, Instant>>,
     refuses_rows: AtomicBool,
+    is_damaged: AtomicBool,
 }
 
 /// The store of one process.
@@ -91,6 +93,11 @@ impl<S> Failpoints<S> {
     /// Says whether changes that have a row fail. Those of the record alone don't.
     pub fn refuse_rows(&self, refuses: bool) {
         self.shared.refuses_rows.store(refuses, Ordering::SeqCst);
+    }
+
+    /// Says whether rows can't be read together with their records.
+    pub fn damage(&self, is_damaged: bool) {
+        self.shared.is_damaged.store(is_damaged, Ordering::SeqCst);
     }
 
     /// Waits until the process has stopped at a step.
@@ -146,7 +153,11 @@ impl<S> Failpoints<S> {
 impl<S: Records> Records for Failpoints<S> {
     async fn look(&self, key: &RowKey) -> Result<Seen, Error> {
         let number = self.shared.looks.fetch_add(1, Ordering::SeqCst);
-        self.at(Step::Look(number), self.inner.look(key)).await
+        let mut seen = self.at(Step::Look(number), self.inner.look(key)).await?;
+        if self.shared.is_damaged.load(Ordering::SeqCst) {
+            seen.row = Some(Err(Unreadable("the test says so".to_owned())));
+        }
+        Ok(seen)
     }
 
     async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {

@@ -58,3 +58,28 @@ async fn a_token_that_can_not_be_stored_yet_is_served_to_who_it_is_for() {
     .await;
     assert_eq!(provider.tally().requests, 1);
 }
+
+/// A row that can't be read isn't gone: the tokens wait until it can, or is replaced.
+#[tokio::test]
+async fn a_row_that_can_not_be_read_keeps_its_result() {
+    let provider = RotatingProvider::start(Rules::default()).await;
+    provider.fail(|_| Fault {
+        after: Duration::from_millis(200),
+        ..Fault::default()
+    });
+    let broker = Process::start(Arc::new(MemoryStore::new()), options(&provider));
+    let key = key("s");
+    broker.put(&key, expired(&provider.log_in())).await.unwrap();
+    let first = broker.get(&key, Wanted::default());
+    provider.requested(1).await;
+    broker.store.damage(true);
+    let got = first.await.unwrap();
+    assert!(provider.accepts(access_token(&got)));
+    broker.store.damage(false);
+    until("the token is stored", || async {
+        let stored = broker.read(&key).await.unwrap();
+        access_token(&stored) == access_token(&got)
+    })
+    .await;
+    assert_eq!(provider.tally().requests, 1);
+}

@@ -244,29 +244,35 @@ async fn a_silent_provider_is_its_own_failure() {
     }
 }
 
-/// Who waits for a slow provider leaves places for calls that don't need it.
+/// Who waits for a provider that hangs leaves places for calls that need no provider, or another one: also on the same
+/// connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_who_wait_do_not_fill_the_broker() {
     let endpoint = endpoint([silent()]).await;
-    let mut provider = settings(&endpoint);
-    provider.max_waiters = 1_000;
+    endpoint.behave("/works", [tokens(1)]);
+    let mut hangs = settings(&endpoint);
+    hangs.max_waiters = 1_000;
+    let mut works = provider::options("works");
+    works.endpoints.token = Some(endpoint.url("/works").parse().unwrap());
     let options = ServerOptions {
         max_calls: 64,
         ..options()
     };
-    let serving = Serving::refreshing([provider], options).await;
+    let serving = Serving::refreshing([hangs, works], options).await;
     let mut client = serving.client().await;
     stored(&mut client, "p", past()).await;
+    stored(&mut client, "works", past()).await;
     stored(&mut client, "valid", after(3_600)).await;
-    // One connection may have half of the calls at most.
+    // One connection may have half of the calls at most. Three quarters of them may wait, and half of those for the same
+    // provider.
     let (access, other) = (serving.access_tokens().await, serving.access_tokens().await);
     let mut waiting = tokio::task::JoinSet::new();
     for number in 0..60 {
         let mut access = [&access, &other][number % 2].clone();
         waiting.spawn(async move { access.get_access_token(within(one("s", "p"), 2_000)).await });
     }
-    // Half of the calls wait, and all others are refused at once.
-    for _ in 0..60 - 32 {
+    // All others are refused at once.
+    for _ in 0..60 - 24 {
         let found = refusal(waiting.join_next().await.unwrap().unwrap());
         assert!(
             ["PROVIDER_UNAVAILABLE", "OVERLOADED"].contains(&found.reason.as_str()),
@@ -274,9 +280,14 @@ async fn callers_who_wait_do_not_fill_the_broker() {
         );
     }
     for access in [access, other] {
-        for _ in 0..5 {
-            let mut access = access.clone();
-            access.get_access_token(one("s", "valid")).await.unwrap();
+        for provider in ["valid", "works"] {
+            let calls = (0..5).map(|_| {
+                let mut access = access.clone();
+                async move { access.get_access_token(one("s", provider)).await }
+            });
+            for answer in join_all(calls).await {
+                answer.unwrap();
+            }
         }
     }
     assert!(waiting.try_join_next().is_none(), "the others still wait");

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
+use super::REMEMBERED;
 use crate::types::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, ReauthReason, Record, StoreTime, TokenHash,
 };
-
-/// How many ended attempts an entry remembers. A copy of a request to the store that arrives later than those is refused
-/// for its age.
-const REMEMBERED: usize = 16;
 
 /// Ends an attempt that surely redeemed nothing. Lifts the doubt that rested on it alone. Returns whether that also lifted a
 /// verdict: the row's mark then has to go with the same write.
@@ -135,6 +132,15 @@ pub fn clear_refused(record: &mut Record, token: TokenHash, since: StoreTime) ->
     true
 }
 
+/// Forgets the oldest of too many attempts.
+fn forget_one(attempts: &mut Vec<Attempt>, kind: impl Fn(&Attempt) -> bool) {
+    if attempts.iter().filter(|attempt| kind(attempt)).count() > REMEMBERED
+        && let Some(oldest) = attempts.iter().position(kind)
+    {
+        attempts.remove(oldest);
+    }
+}
+
 impl Entry {
     /// Ends an attempt. Returns false if it had ended. One that isn't known is added, so that its taking has no effect if
     /// it arrives late.
@@ -151,16 +157,16 @@ impl Entry {
             Some(attempt) => attempt.state = state,
             None => self.attempts.push(Attempt { id, state }),
         }
+        self.forget();
+    }
+
+    /// Forgets the oldest attempts. The holder isn't forgotten, and as many others stay whose outcome isn't known as make a
+    /// token in doubt.
+    pub(super) fn forget(&mut self) {
+        let holder = self.holder;
         let ended = |attempt: &Attempt| attempt.state == AttemptState::Ended;
-        if self
-            .attempts
-            .iter()
-            .filter(|attempt| ended(attempt))
-            .count()
-            > REMEMBERED
-            && let Some(oldest) = self.attempts.iter().position(ended)
-        {
-            self.attempts.remove(oldest);
-        }
+        let open = |attempt: &Attempt| !ended(attempt) && Some(attempt.id) != holder;
+        forget_one(&mut self.attempts, ended);
+        forget_one(&mut self.attempts, open);
     }
 }

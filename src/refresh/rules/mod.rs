@@ -31,6 +31,10 @@ use super::provider::Rotation;
 /// How long a broker may take over the redemption of a token without writing again.
 pub const LEASE: Duration = Duration::from_secs(3);
 
+/// How many attempts an entry remembers whose outcome isn't known, and how many that have ended. A copy of a request to the
+/// store that arrives later than those is refused for its age.
+const REMEMBERED: usize = 16;
+
 /// What the provider's settings say about sending a refresh token again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -106,6 +106,11 @@ pub fn written(record: &mut Record, answered: &Answered) {
     let rejected_at = entry.rejected_at;
     let next = record.entry_mut(answered.successor);
     next.rejected_at = next.rejected_at.max(rejected_at);
+    // A provider may give out a token again that it had redeemed. It is as good as new.
+    if next.state != EntryState::Open {
+        next.resolve(EntryState::Free);
+        record.move_to_end(answered.successor);
+    }
 }
 
 /// Takes note that a token was redeemed and that no row gets the answer.
@@ -132,6 +137,7 @@ impl Entry {
     /// Takes note of what became of the token. No attempt is open any more.
     fn resolve(&mut self, state: EntryState) {
         self.state = state;
+        self.refused_at = None;
         self.holder = None;
         self.wanted_since = None;
         self.first_taken = None;

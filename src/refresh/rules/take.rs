@@ -46,6 +46,9 @@ pub fn take(
     if matches!(outcome, Take::Taken | Take::Asked(_) | Take::Verdict(_)) {
         *record.entry_mut(token) = entry;
     }
+    if outcome == Take::Taken {
+        record.move_to_end(token);
+    }
     outcome
 }
 
@@ -98,6 +101,7 @@ fn take_entry(
     });
     entry.state = EntryState::Open;
     entry.holder = Some(attempt);
+    entry.forget();
     entry.first_taken.get_or_insert(now);
     entry.begin_lease(now);
     Take::Taken

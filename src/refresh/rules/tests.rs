@@ -420,3 +420,43 @@ fn an_answer_that_keeps_the_token_leaves_it_as_good_as_before() {
         assert_eq!(place(&world.record, row, &kept), Placing::Withdraw);
     }
 }
+
+#[test]
+fn a_token_that_the_provider_gives_out_again_is_as_good_as_new() {
+    let mut world = World::new(Rotation::Strict);
+    world.take(1);
+    let answered = world.answered(1, 2);
+    written(&mut world.record, &answered);
+    let back = Answered {
+        token: token(2),
+        successor: token(1),
+        ..world.answered(2, 1)
+    };
+    written(&mut world.record, &back);
+    assert_eq!(world.take(3), Take::Taken);
+    // The other one is redeemed, and stays known before older ones do.
+    assert!(world.record.is_redeemed(token(2)));
+    let answered = world.answered(3, 3);
+    for n in 10..17 {
+        world.record.entry_mut(token(n)).state = EntryState::Redeemed(None);
+    }
+    world.record.move_to_end(token(1));
+    written(&mut world.record, &answered);
+    assert!(world.record.is_redeemed(token(1)));
+}
+
+#[test]
+fn an_entry_does_not_grow_without_end() {
+    let mut world = World::new(Rotation::None);
+    for attempt in 1..100 {
+        assert_eq!(world.take_over(attempt).0, Take::Taken);
+        if attempt % 2 == 0 {
+            no_answer(&mut world.record, token(1), id(attempt), world.now, LEASE);
+        }
+    }
+    let entry = world.record.entry(token(1)).unwrap();
+    assert!(entry.attempts.len() <= REMEMBERED + 1);
+    assert_eq!(entry.holder, Some(id(99)));
+    // Without the holder, it would still be in doubt.
+    assert!(entry.unresolved() > 2);
+}

@@ -9,6 +9,7 @@ mod expected;
 mod large_reads;
 mod leaving;
 mod permit;
+mod waiting;
 
 use std::{
     sync::{
@@ -25,6 +26,7 @@ use self::{
     expected::Expected,
     large_reads::LargeReads,
     leaving::Leaving,
+    waiting::Waiting,
 };
 pub use self::{large_reads::LargeRead, permit::Permit};
 use crate::error::Error;
@@ -35,9 +37,6 @@ const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
 const PART_OF_CALLS: usize = 8;
 /// ...but this many in any case, as far as that is fair.
 const CALLS_OF_A_CONNECTION: usize = 100;
-/// One call in so many may wait for a provider, of all calls and of those of a connection. Who waits costs next to
-/// nothing, but slow providers must leave places for calls that don't need them.
-const PART_THAT_WAITS: usize = 2;
 /// One connection may have one part in so many of the bytes in flight.
 const PART_OF_BYTES: usize = 4;
 /// How many calls of one connection may be in flight to the services beside the broker's own.
@@ -65,7 +64,7 @@ struct All {
     calls: Arc<Bound>,
     bytes: Arc<Bound>,
     large_reads: LargeReads,
-    waiting: Arc<Bound>,
+    waiting: Arc<Waiting>,
     migrating: AtomicBool,
 }
 
@@ -76,7 +75,7 @@ pub struct Share {
     calls: Arc<Bound>,
     bytes: Arc<Bound>,
     large_reads: LargeReads,
-    waiting: Arc<Bound>,
+    waiting: Arc<Waiting>,
     expected: Expected,
     aside: Arc<Bound>,
     leaving: Leaving,
@@ -123,7 +122,7 @@ impl Admission {
             calls: Bound::new(limits.calls),
             bytes: Bound::new(limits.bytes.max(limits.largest)),
             large_reads: LargeReads::of_process(),
-            waiting: waiting(limits.calls),
+            waiting: Waiting::new(limits.calls),
             migrating: AtomicBool::new(true),
         }))
     }
@@ -160,7 +159,7 @@ impl Admission {
             bytes: Bound::new(limits.bytes_of_a_connection()),
             large_reads: LargeReads::of_connection(),
             // A single connection gets no more than half of all calls.
-            waiting: waiting(limits.calls_of_a_connection().min(limits.calls / 2)),
+            waiting: Waiting::new(limits.calls_of_a_connection().min(limits.calls / 2)),
             expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
@@ -233,11 +232,6 @@ fn is_fair(connection: &Bound, process: &Bound, more: usize) -> bool {
     connection.used().saturating_add(more) <= process.free()
 }
 
-/// Returns the places for calls that wait for providers, among so many.
-fn waiting(calls: usize) -> Arc<Bound> {
-    Bound::new((calls / PART_THAT_WAITS).max(1))
-}
-
 fn taken(own: &Arc<Bound>, all: &Arc<Bound>, amount: usize) -> Result<[Taken; 2], Error> {
     let own = own.take(amount).ok_or(Error::Overloaded)?;
     let all = all.take(amount).ok_or(Error::Overloaded)?;
@@ -249,7 +243,10 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::refresh::waits::Waits as _;
+    use crate::{
+        refresh::waits::{self, Waits as _},
+        types::ProviderName,
+    };
 
     const KIB: usize = 1024;
 
@@ -375,29 +372,58 @@ mod tests {
         call.answered(62 * KIB).unwrap();
     }
 
+    fn provider(name: &str) -> ProviderName {
+        ProviderName::new(name).unwrap()
+    }
+
+    /// Lets those of the calls wait for a provider that may.
+    fn wait(calls: &[Arc<Permit>], name: &str) -> Vec<waits::Place> {
+        let provider = provider(name);
+        calls.iter().filter_map(|c| c.wait_for(&provider)).collect()
+    }
+
+    fn admitted(share: &Arc<Share>, calls: usize) -> Vec<Arc<Permit>> {
+        (0..calls).map(|_| share.admit().unwrap()).collect()
+    }
+
     #[test]
-    fn half_of_the_calls_may_wait_for_providers() {
+    fn a_provider_leaves_places_for_calls_that_wait_for_others() {
+        let admission = open(1_024);
+        let share = admission.share();
+        // 128 on the connection, of which 96 may wait.
+        let calls = admitted(&share, 128);
+        let hung = wait(&calls, "hung");
+        assert_eq!(hung.len(), 48);
+        assert!(calls[48].wait_for(&provider("hung")).is_none());
+        let slow = wait(&calls[48..], "slow");
+        assert_eq!(slow.len(), 24);
+        // Who waits for one may wait for another one.
+        let works = wait(&calls[..20], "works");
+        assert_eq!(works.len(), 20);
+        // Another connection has its own places.
+        let others = admitted(&admission.share(), 128);
+        assert_eq!(wait(&others, "hung").len(), 48);
+        // A place is free again when the call is answered, not when it has waited for one of its providers.
+        drop(hung);
+        assert_eq!(wait(&calls[72..], "hung").len(), 12);
+        drop((slow, works));
+        for call in &calls {
+            call.answered(1).unwrap();
+        }
+        let next = admitted(&admission.share(), 1);
+        assert_eq!(wait(&next, "hung").len(), 1);
+    }
+
+    #[test]
+    fn a_provider_leaves_places_in_the_process() {
         let admission = open(256);
-        let [first, second] = [admission.share(), admission.share()];
-        let admitted = |share: &Arc<Share>, calls| -> Vec<_> {
-            (0..calls).map(|_| share.admit().unwrap()).collect()
-        };
-        // 100 on each connection.
-        let calls = admitted(&first, 100);
-        let waiting = |calls: &[Arc<Permit>]| calls.iter().filter(|c| c.may_wait()).count();
-        assert_eq!(waiting(&calls), 50);
-        // Who waits may wait for more than one provider.
-        assert_eq!(waiting(&calls), 50);
-        calls[0].answered(1).unwrap();
-        assert!(calls[99].may_wait());
-        // 128 in the process.
-        let others = admitted(&second, 50);
-        assert_eq!(waiting(&others), 50);
-        let third = admission.share();
-        let last = admitted(&third, 50);
-        assert_eq!(waiting(&last), 28);
-        drop(calls);
-        assert_eq!(waiting(&last), 50);
+        let shares: Vec<_> = (0..4).map(|_| admission.share()).collect();
+        // 50, 50, 50 and 50 of 256 calls, of which 192 may wait.
+        let calls: Vec<_> = shares.iter().map(|share| admitted(share, 50)).collect();
+        let hung: Vec<_> = calls.iter().map(|calls| wait(calls, "hung")).collect();
+        let counts: Vec<_> = hung.iter().map(Vec::len).collect();
+        assert_eq!(counts, [38, 38, 20, 0]);
+        assert_eq!(wait(&calls[3], "works").len(), 38);
     }
 
     #[tokio::test(start_paused = true)]
@@ -407,7 +433,7 @@ mod tests {
         let [waiting, reading] = [share.admit().unwrap(), share.admit().unwrap()];
         waiting.large_read(LargeRead::Session).await.unwrap();
         assert!(is_overloaded(&reading.large_read(LargeRead::Session).await));
-        assert!(waiting.may_wait());
+        let _place = waiting.wait_for(&provider("acme")).unwrap();
         reading.large_read(LargeRead::Session).await.unwrap();
         // The size of its answer counts all the same.
         waiting.answered(4 * KIB * KIB).unwrap();

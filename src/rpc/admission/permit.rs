@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken, is_fair, taken};
-use crate::{error::Error, refresh::waits::Waits};
+use crate::{
+    error::Error,
+    refresh::waits::{self, Waits},
+    types::ProviderName,
+};
 
 /// A call's place among the calls in flight, and the bytes that it holds.
 ///
@@ -113,17 +117,19 @@ impl Permit {
 impl Waits for Permit {
     /// Takes a place among the calls that wait for providers, which the call keeps until it is answered. What it wanted to
     /// read is read, so that others may.
-    fn may_wait(&self) -> bool {
+    fn wait_for(&self, provider: &ProviderName) -> Option<waits::Place> {
         let mut held = self.held();
-        if held.waiting.is_none() {
-            let share = &self.connection;
-            held.waiting = taken(&share.waiting, &share.all.waiting, 1).ok();
+        let has_place = held.waiting.is_some();
+        let (own, all) = (&self.connection.waiting, &self.connection.all.waiting);
+        let waits = [
+            own.wait_for(provider, has_place)?,
+            all.wait_for(provider, has_place)?,
+        ];
+        if !has_place {
+            held.waiting = Some(taken(&own.calls, &all.calls, 1).ok()?);
         }
-        let may = held.waiting.is_some();
-        if may {
-            held.reading = None;
-        }
-        may
+        held.reading = None;
+        Some(Box::new(waits))
     }
 }
 

@@ -1,0 +1,77 @@
+//! The calls that wait for providers.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::bound::Bound;
+use crate::types::ProviderName;
+
+/// Of so many calls...
+const OF_CALLS: usize = 4;
+/// ...so many may wait for providers. Who waits costs next to nothing, but slow providers must leave places for calls that
+/// don't need them.
+const MAY_WAIT: usize = 3;
+
+/// The places for calls that wait for providers, of the process or of a connection.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// The calls that wait.
+    pub calls: Arc<Bound>,
+    /// How many calls wait for each provider.
+    providers: Mutex<HashMap<ProviderName, usize>>,
+}
+
+/// A call that waits for a provider. It no longer does when this is dropped.
+#[derive(Debug)]
+pub(super) struct WaitsFor {
+    among: Arc<Waiting>,
+    provider: ProviderName,
+}
+
+impl Waiting {
+    /// Returns the places among so many calls.
+    pub fn new(calls: usize) -> Arc<Self> {
+        Arc::new(Self {
+            calls: Bound::new((calls * MAY_WAIT / OF_CALLS).max(1)),
+            providers: Mutex::default(),
+        })
+    }
+
+    /// Lets a call wait for a provider, unless more wait for it than are left for all other providers: one that
+    /// hangs can't take all places. `has_place`: the call waits for another one, too.
+    pub fn wait_for(
+        self: &Arc<Self>,
+        provider: &ProviderName,
+        has_place: bool,
+    ) -> Option<WaitsFor> {
+        let mut providers = self.providers();
+        let waiting = providers.get(provider).copied().unwrap_or_default();
+        if waiting + 1 > self.calls.free() + usize::from(has_place) {
+            return None;
+        }
+        providers.insert(provider.clone(), waiting + 1);
+        Some(WaitsFor {
+            among: Arc::clone(self),
+            provider: provider.clone(),
+        })
+    }
+
+    fn providers(&self) -> MutexGuard<'_, HashMap<ProviderName, usize>> {
+        self.providers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WaitsFor {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut waiting) = self.among.providers().entry(self.provider.clone()) {
+            *waiting.get_mut() -= 1;
+            if *waiting.get() == 0 {
+                waiting.remove();
+            }
+        }
+    }
+}
