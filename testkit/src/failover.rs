@@ -1,10 +1,13 @@
 //! Triggers failovers, and waits until all servers and sentinels agree.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     redis_server::RedisServer,
-    sentinel::{MASTER, Sentinels},
+    sentinel::{MASTER, Sentinels, told_by},
     waiting::{found, found_within},
 };
 
@@ -12,18 +15,32 @@ use crate::{
 /// replica after 8 s, and notice it after 10 s.
 const SETTLING: Duration = Duration::from_secs(60);
 
+/// How long a sentinel has for a failover before it is asked again. It refuses while it is at work on one.
+const AGAIN: Duration = Duration::from_secs(2);
+
 impl Sentinels {
     /// Makes the sentinels promote another server although this one is healthy, and waits until
     /// they report the new primary.
     pub async fn failover(&self) -> usize {
-        let old = found("a sentinel begins a failover", || {
+        let (old, sentinel) = found("a sentinel begins a failover", || {
             let old = self.primary()?;
             let mut sentinels = self.sentinels.iter();
-            let begun = sentinels.any(|s| s.ask::<()>(&["SENTINEL", "FAILOVER", MASTER]).is_ok());
-            begun.then_some(old)
+            let begun = sentinels.find(|sentinel| begins_a_failover(sentinel))?;
+            Some((old, begun))
         })
         .await;
-        self.successor_of(old).await
+        let mut asked = Instant::now();
+        found_within(SETTLING, "another server is the primary", || {
+            // On a busy machine it gives the failover up, because it takes the replicas for unreachable.
+            if asked.elapsed() > AGAIN {
+                if told_by(&sentinel.client()) == Some(self.link_port(old)) {
+                    begins_a_failover(sentinel);
+                }
+                asked = Instant::now();
+            }
+            self.primary().filter(|new| *new != old)
+        })
+        .await
     }
 
     /// Waits until the sentinels report a primary other than this server.
@@ -85,4 +102,10 @@ fn describe(sentinel: &RedisServer, what: &str) -> Vec<BTreeMap<String, String>>
         sentinel.ask(&command)
     }
     .unwrap_or_default()
+}
+
+fn begins_a_failover(sentinel: &RedisServer) -> bool {
+    sentinel
+        .ask::<()>(&["SENTINEL", "FAILOVER", MASTER])
+        .is_ok()
 }

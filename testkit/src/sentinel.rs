@@ -203,7 +203,7 @@ impl Deployment for Sentinels {
 }
 
 /// Returns the port of the server that a sentinel calls the primary.
-fn told_by(sentinel: &redis::Client) -> Option<u16> {
+pub(crate) fn told_by(sentinel: &redis::Client) -> Option<u16> {
     let mut connection = sentinel.get_connection_with_timeout(PROMPT).ok()?;
     connection.set_read_timeout(Some(PROMPT)).ok()?;
     let mut ask = redis::cmd("SENTINEL");

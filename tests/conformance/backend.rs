@@ -1,7 +1,7 @@
 //! What the suite needs from a backend besides its [`Store`]: to start it, and to look inside it
 //! where a guarantee isn't visible from outside.
 
-use std::{future::Future, marker::PhantomData, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use testkit::{
     audit::encoded,
@@ -21,9 +21,6 @@ use crate::shared_servers::SharedServers;
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The store under test.
     type Store: Store + Records + Identities;
-
-    /// Starts a backend without any data.
-    fn start() -> impl Future<Output = Self> + Send;
 
     /// Returns another backend of the same kind, without any data.
     fn fresh(&self) -> Self;
@@ -65,12 +62,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
 #[derive(Clone)]
 pub struct MemoryBackend(Arc<MemoryStore>);
 
-impl Backend for MemoryBackend {
-    type Store = Arc<MemoryStore>;
-
-    async fn start() -> Self {
+impl MemoryBackend {
+    /// Starts a backend without any data.
+    pub async fn start() -> Self {
         Self(Arc::default())
     }
+}
+
+impl Backend for MemoryBackend {
+    type Store = Arc<MemoryStore>;
 
     fn fresh(&self) -> Self {
         Self(Arc::default())
@@ -101,36 +101,53 @@ impl Backend for MemoryBackend {
 }
 
 /// A tenant on servers that the suite's tests share. Each broker has its own connections.
-pub struct On<P>(pub RedisTenant, PhantomData<P>);
+///
+/// The servers aren't a parameter of the type: the compiler would make all cases anew for each of them, which takes
+/// minutes.
+#[derive(Clone)]
+pub struct OnRedis {
+    tenant: RedisTenant,
+    /// If it is there, it is the one store of all brokers.
+    one_store: Option<RedisStore>,
+}
 
-impl<P> Clone for On<P> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), PhantomData)
+impl OnRedis {
+    /// Starts a backend without any data on these servers.
+    pub async fn start<P: SharedServers>() -> Self {
+        Self {
+            tenant: RedisTenant::on(P::shared().await),
+            one_store: None,
+        }
+    }
+
+    /// Gives all brokers one store, and returns it.
+    pub fn share_one_store(&mut self) -> &RedisStore {
+        self.one_store.insert(self.tenant.store())
     }
 }
 
-impl<P: SharedServers> Backend for On<P> {
+impl Backend for OnRedis {
     type Store = RedisStore;
 
-    async fn start() -> Self {
-        Self(RedisTenant::on(P::shared().await), PhantomData)
-    }
-
+    /// If brokers share a store, those of the new backend share another one.
     fn fresh(&self) -> Self {
-        Self(self.0.another(), PhantomData)
+        let tenant = self.tenant.another();
+        let one_store = self.one_store.is_some().then(|| tenant.store());
+        Self { tenant, one_store }
     }
 
     fn store(&self) -> RedisStore {
-        self.0.store()
+        let shared = self.one_store.clone();
+        shared.unwrap_or_else(|| self.tenant.store())
     }
 
     fn tenant(&self) -> Tenant {
-        self.0.name().clone()
+        self.tenant.name().clone()
     }
 
     async fn user_index_size(&self, user: &UserId) -> usize {
         let index = format!("user:upstream:{}", encoded(user.as_str()));
-        match self.0.snapshot().get(&self.0.key(&index)) {
+        match self.tenant.snapshot().get(&self.tenant.key(&index)) {
             Some(value) => match &value.content {
                 Content::Set(members) => members.len(),
                 other => panic!("an index is a set, not {other:?}"),
@@ -143,18 +160,18 @@ impl<P: SharedServers> Backend for On<P> {
         let (session, provider) = (key.session.as_str(), key.provider.as_str());
         let row = format!("upstream:{}:{}", encoded(session), encoded(provider));
         let mut set = redis::cmd("SET");
-        set.arg(self.0.key(&row))
+        set.arg(self.tenant.key(&row))
             .arg("{\"access_token\":")
             .arg("KEEPTTL");
-        set.exec(&mut self.0.raw()).unwrap();
+        set.exec(&mut self.tenant.raw()).unwrap();
         true
     }
 
     fn dump(&self) -> impl PartialEq + Send {
-        self.0.snapshot()
+        self.tenant.snapshot()
     }
 
     fn audit(&self) {
-        self.0.audit();
+        self.tenant.audit();
     }
 }

@@ -25,8 +25,8 @@ mod run;
 mod shared_servers;
 mod teeth;
 
-use backend::{MemoryBackend, On};
-use guessing::Guessing;
+use backend::{MemoryBackend, OnRedis};
+use guessing::guessing;
 use naive::NaiveBackend;
 use run::run;
 use shared_servers::{
@@ -34,17 +34,17 @@ use shared_servers::{
 };
 
 conformance! {
-    memory => MemoryBackend,
-    redis => On<Tcp>,
-    redis_guessing => Guessing,
-    redis_by_script => On<ByScript>,
-    redis_tls => On<TcpTls>,
-    redis_unix => On<Unix>,
-    redis_sentinel => On<OnSentinel>,
-    redis_sentinel_tls => On<OnSentinelTls>,
-    redis_cluster => On<OnCluster>,
-    redis_cluster_tls => On<OnClusterTls>,
-    redis_6_2 => On<Oldest>,
-    valkey => On<Valkey>,
-    third => NaiveBackend,
+    memory => MemoryBackend::start,
+    redis => OnRedis::start::<Tcp>,
+    redis_guessing => guessing,
+    redis_by_script => OnRedis::start::<ByScript>,
+    redis_tls => OnRedis::start::<TcpTls>,
+    redis_unix => OnRedis::start::<Unix>,
+    redis_sentinel => OnRedis::start::<OnSentinel>,
+    redis_sentinel_tls => OnRedis::start::<OnSentinelTls>,
+    redis_cluster => OnRedis::start::<OnCluster>,
+    redis_cluster_tls => OnRedis::start::<OnClusterTls>,
+    redis_6_2 => OnRedis::start::<Oldest>,
+    valkey => OnRedis::start::<Valkey>,
+    third => NaiveBackend::start,
 }

@@ -1,26 +1,29 @@
 //! Runs the cases. A conformance case is an async function that takes a backend and panics if the
 //! backend breaks a guarantee.
 
-use std::{future::Future, panic::resume_unwind};
+use std::{any::Any, future::Future, panic::resume_unwind, pin::Pin};
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{backend::Backend, dice::seed};
 
+/// What runs, without its type. There are hundreds of cases, and the compiler makes tokio anew for each type of future.
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Starts a backend, runs a case on it, then audits the data.
-pub fn run<B, F>(case: impl FnOnce(B) -> F)
+pub fn run<B, F>(start: fn() -> Boxed<B>, case: fn(B) -> F)
 where
     B: Backend,
     F: Future<Output = ()> + Send + 'static,
 {
-    runtime("case").block_on(async {
-        let backend = B::start().await;
-        if let Err(panic) = tokio::spawn(case(backend.clone())).await {
-            eprintln!("repeat with CONFORMANCE_SEED={}", seed());
-            resume_unwind(panic.into_panic());
-        }
-        backend.audit();
-    });
+    let runtime = runtime("case");
+    let backend = runtime.block_on(start());
+    if let Err(panic) = outcome(&runtime, Box::pin(case(backend.clone()))) {
+        eprintln!("repeat with CONFORMANCE_SEED={}", seed());
+        resume_unwind(panic);
+    }
+    let _inside = runtime.enter();
+    backend.audit();
 }
 
 /// Runs a case on a backend that breaks a guarantee. Returns the message of the case's panic, or
@@ -30,12 +33,15 @@ where
     B: Backend,
     F: Future<Output = ()> + Send + 'static,
 {
-    let runtime = runtime(QUIET);
-    let outcome = runtime.block_on(async { tokio::spawn(case(backend)).await });
-    let failed = outcome.err()?;
-    let panic = failed.into_panic();
+    let panic = outcome(&runtime(QUIET), Box::pin(case(backend))).err()?;
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+}
+
+/// Runs a case. Returns its panic if it fails.
+fn outcome(runtime: &Runtime, case: Boxed<()>) -> Result<(), Box<dyn Any + Send>> {
+    let outcome = runtime.block_on(async { tokio::spawn(case).await });
+    outcome.map_err(tokio::task::JoinError::into_panic)
 }
 
 /// The name of threads whose panics are expected. These panics aren't printed.

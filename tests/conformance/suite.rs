@@ -1,20 +1,20 @@
 //! The list of all cases, and the macro that makes a test of each case for every backend.
 
-/// `conformance!(name => Backend, ...)` declares a module of tests for each backend. A backend
+/// `conformance!(name => start, ...)` declares a module of tests for each backend, which `start` starts. A backend
 /// takes one line.
 macro_rules! conformance {
-    ($($name:ident => $backend:ty),* $(,)?) => {$(
+    ($($name:ident => $start:expr),* $(,)?) => {$(
         mod $name {
             use super::*;
 
-            every_case!($backend);
+            every_case!($start);
         }
     )*};
 }
 
 macro_rules! every_case {
-    ($backend:ty) => {
-        tests! { $backend:
+    ($start:expr) => {
+        tests! { $start =>
             store {
                 store_keeps_every_field,
                 store_notes_the_time,
@@ -162,10 +162,10 @@ macro_rules! every_case {
 }
 
 macro_rules! tests {
-    ($backend:ty: $($module:ident { $($case:ident),* $(,)? })*) => {$($(
+    ($start:expr => $($module:ident { $($case:ident),* $(,)? })*) => {$($(
         #[test]
         fn $case() {
-            run::<$backend, _>(cases::$module::$case);
+            run(|| Box::pin($start()), cases::$module::$case);
         }
     )*)*};
 }

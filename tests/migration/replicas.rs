@@ -68,7 +68,9 @@ async fn m5_two_that_work_at_once_do_no_harm() {
             Fate::Forward
         })
         .await;
+        // Neither looks after its lease meanwhile. Who has lost it works anew, and no longer knows what it moved.
         let migration = tenant.migration_at(proxy.port(), MAPPING);
+        let migration = migration.with_lease(Duration::from_secs(600));
         runs.spawn(async move {
             // The proxy runs as long as the migration.
             let _proxy = proxy;

@@ -3,7 +3,7 @@
 
 use std::{
     io::Write,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use token_broker::{
     tokens::{Binding, Precondition, Tokens, Wanted},
     types::{Origin, Row, Tenant, UnixTime},
 };
+use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use crate::setup::{TOKEN, options_at, server, tokens};
 
@@ -247,12 +248,14 @@ async fn those_that_wait_are_bounded_and_dropped_at_the_end() {
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
+/// While there is one subscriber in the process, `tracing` asks the thread that first comes to a log statement whether
+/// anybody listens to it. That thread may be another test's, and then the answer is no, for all threads.
+static ANOTHER_SUBSCRIBER: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+
 impl Log {
     fn record(self) -> tracing::subscriber::DefaultGuard {
-        // If there is one subscriber alone, the thread that comes to an event first decides for all others whether
-        // anybody listens.
-        static ANOTHER: OnceLock<tracing::Dispatch> = OnceLock::new();
-        ANOTHER.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&ANOTHER_SUBSCRIBER);
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::INFO)
             .with_ansi(false)

@@ -32,6 +32,11 @@ pub struct NaiveBackend {
 }
 
 impl NaiveBackend {
+    /// Starts a backend without a flaw, and without any data.
+    pub async fn start() -> Self {
+        Self::with(Flaw::None)
+    }
+
     /// Returns a backend with a flaw.
     pub fn with(flaw: Flaw) -> Self {
         Self {
@@ -63,10 +68,6 @@ impl NaiveBackend {
 
 impl Backend for NaiveBackend {
     type Store = NaiveStore;
-
-    async fn start() -> Self {
-        Self::with(Flaw::None)
-    }
 
     fn fresh(&self) -> Self {
         Self::with(self.flaw)
