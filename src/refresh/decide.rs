@@ -86,7 +86,14 @@ pub(super) fn decide(seen: &Seen, wish: &Wish<'_>) -> Decision {
     let hash = TokenHash::of(&secret);
     let mut record = seen.record.clone();
     let flags = (wish.may_resend, wish.is_rejected);
-    let outcome = take(&mut record, hash, wish.attempt, wish.policy, flags, seen.at);
+    let outcome = take(
+        &mut record,
+        hash,
+        wish.attempt,
+        wish.policy,
+        flags,
+        (seen.at, seen.lineage),
+    );
     let wait = |until: StoreTime| Wait {
         span: until.since(seen.at),
         running: record.entry(hash).and_then(|entry| entry.running()),

@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     error::Unreadable,
-    types::{ProviderName, Row, RowKey, SessionId, StoredRow, UserId, Version},
+    types::{Lineage, ProviderName, Row, RowKey, SessionId, StoredRow, UserId, Version},
 };
 
 /// The outcome of reading a row: the row, or why it can't be decoded.
@@ -227,21 +227,6 @@ pub enum DeleteOutcome {
     Absent,
     /// Nothing was deleted: the row has another version.
     VersionMismatch,
-}
-
-/// Which data a store looked at or changed. As long as it stays the same, what was deleted stays deleted.
-///
-/// After a failover it is another one: the server that took over may lack the last writes. What was done before says
-/// nothing about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lineage(u64);
-
-impl Lineage {
-    /// Returns the lineage with this number.
-    #[must_use]
-    pub fn new(number: u64) -> Self {
-        Self(number)
-    }
 }
 
 /// What [`Store::delete_user_rows`] removed.

@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use super::{Decoded, Error};
 use crate::types::{
-    AttemptId, Record, RowKey, SecretBytes, StoreTime, StoredRow, TokenHash, Version,
+    AttemptId, Lineage, Record, RowKey, SecretBytes, StoreTime, StoredRow, TokenHash, Version,
 };
 
 /// How long a record stays after its row is gone. An answer or a request that comes later finds nothing.
@@ -53,6 +53,9 @@ pub struct Seen {
     pub in_grace: bool,
     /// The time of the store's clock at that instant.
     pub at: StoreTime,
+    /// Which data was looked at. `None`: the store can't tell, or didn't say because no token's lease is over, so that nobody
+    /// needs to know.
+    pub lineage: Option<Lineage>,
     /// What tells whether the row or the record has changed since. Only the store that made it knows what it means.
     pub stamp: Stamp,
 }

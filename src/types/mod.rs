@@ -5,6 +5,7 @@
 
 mod id;
 mod lifetime;
+mod lineage;
 mod origin;
 mod record;
 mod row;
@@ -16,9 +17,11 @@ mod version;
 
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
 pub use lifetime::keep_for;
+pub use lineage::Lineage;
 pub use origin::Origin;
 pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
+    Wanted,
 };
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;

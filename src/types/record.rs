@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::{Secret, Version};
+use super::{Lineage, Secret, Version};
 
 /// How many entries of resolved tokens a record keeps. Those that aren't resolved are kept beside them.
 const ENTRIES: usize = 8;
@@ -92,8 +92,8 @@ pub struct Entry {
     pub holder: Option<AttemptId>,
     /// When the holder's lease ends, or ended.
     pub lease_ends: StoreTime,
-    /// Since when another broker waits for the holder to show itself. The holder's lease had ended then.
-    pub wanted_since: Option<StoreTime>,
+    /// Another broker waits for the holder to show itself. The holder's lease had ended then.
+    pub wanted: Option<Wanted>,
     /// When the first attempt was taken of those that may have redeemed the token.
     pub first_taken: Option<StoreTime>,
     /// Before that, nobody takes the token.
@@ -116,7 +116,7 @@ impl Entry {
             attempts: Vec::new(),
             holder: None,
             lease_ends: StoreTime::default(),
-            wanted_since: None,
+            wanted: None,
             first_taken: None,
             not_before: None,
             failures: 0,
@@ -150,6 +150,15 @@ impl Entry {
         let unresolved = |attempt: &&Attempt| attempt.state != AttemptState::Ended;
         self.attempts.iter().filter(unresolved).count()
     }
+}
+
+/// A note that a broker waits for the holder of a token to show itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    /// When it was noted.
+    pub since: StoreTime,
+    /// In which data. `None`: that isn't known.
+    pub lineage: Option<Lineage>,
 }
 
 /// What became of a refresh token.

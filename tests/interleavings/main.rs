@@ -263,6 +263,12 @@ fn a_lease_that_is_not_renewed_until_the_result_is_written_is_caught() {
 }
 
 #[test]
+fn silence_that_counts_across_servers_is_caught() {
+    Setup::new(Rotation::Strict, &[Fault::Failover])
+        .notices(Broken::NoLineage, &[Claim::OneRedemption]);
+}
+
+#[test]
 fn a_result_that_is_given_up_too_early_is_caught() {
     let faults = &[Fault::Failover, Fault::Delete, Fault::LogIn];
     Setup::new(Rotation::Strict, faults)

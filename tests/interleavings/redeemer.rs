@@ -11,13 +11,13 @@ use token_broker::{
             renew, take, withdraw, written,
         },
     },
-    types::{AttemptId, EntryState, ReauthReason, Record, StoreTime, Version},
+    types::{AttemptId, EntryState, Lineage, ReauthReason, Record, StoreTime, Version},
 };
 
 use crate::{
     Setup,
     provider::{Answer, Token},
-    world::{Data, RowData, UNIT, Unit, moment},
+    world::{Data, Now, RowData, UNIT, Unit, moment},
 };
 
 /// What is wrong with a protocol.
@@ -35,6 +35,8 @@ pub(crate) enum Broken {
     NoRenewal,
     /// A result is given up before it is confirmed what beat it.
     GivesUpUnconfirmed,
+    /// A holder's silence counts although another server has taken over meanwhile.
+    NoLineage,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,7 +135,7 @@ impl Redeemer {
         setup: &Setup,
         data: &Data,
         attempt: u8,
-        now: Unit,
+        now: Now,
     ) -> Option<StoreStep> {
         let row = data.row?;
         // The provider of this world issues no more tokens than these.
@@ -150,13 +152,13 @@ impl Redeemer {
         begun.take(setup, data, now)
     }
 
-    fn take(&self, setup: &Setup, data: &Data, now: Unit) -> Option<StoreStep> {
+    fn take(&self, setup: &Setup, data: &Data, now: Now) -> Option<StoreStep> {
         let (mut data, mut next) = (data.clone(), self.clone());
         let row = data.row.filter(|row| row.version == self.taken_at);
         let token = self.token.hash();
         if setup.broken == Some(Broken::NoRecord) {
             next.phase = Phase::Ready;
-            next.lease_ends = now + 1;
+            next.lease_ends = now.unit + 1;
             return Some(StoreStep {
                 data,
                 next,
@@ -178,7 +180,7 @@ impl Redeemer {
                 self.attempt,
                 &policy(setup),
                 (true, false),
-                moment(now),
+                (moment(now.unit), now.lineage(setup)),
             ),
             None => Take::Ended,
         };
@@ -189,7 +191,7 @@ impl Redeemer {
                 } else {
                     Phase::Ready
                 };
-                next.lease_ends = now + 1;
+                next.lease_ends = now.unit + 1;
                 next.is_confirmed = false;
             }
             // The attempt never had the token.
@@ -227,14 +229,14 @@ impl Redeemer {
     }
 
     /// The next step at the store, if it is one.
-    pub(crate) fn at_store(&self, setup: &Setup, data: &Data, now: Unit) -> Option<StoreStep> {
+    pub(crate) fn at_store(&self, setup: &Setup, data: &Data, now: Now) -> Option<StoreStep> {
         let (mut data, mut next) = (data.clone(), self.clone());
         let token = self.token.hash();
         match self.phase {
             Phase::Retaking => {
                 let mut again = self.clone();
                 // From here on, the first request may have had an effect.
-                again.lease_ends = now + 1;
+                again.lease_ends = now.unit + 1;
                 return again.take(setup, &data, now);
             }
             Phase::Answered(tokens) => return Some(self.put(setup, data, tokens)),
@@ -245,7 +247,7 @@ impl Redeemer {
                     token,
                     self.attempt,
                     (held.is_some(), false),
-                    moment(now),
+                    moment(now.unit),
                 );
                 if let (Some(row), Some(reason)) = (data.row.as_mut(), verdict) {
                     row.mark = Some(reason);
@@ -254,7 +256,7 @@ impl Redeemer {
             }
             Phase::Withdrawing | Phase::Passing => {
                 let lifted = if self.phase == Phase::Passing {
-                    passing(&mut data.record, token, self.attempt, moment(now))
+                    passing(&mut data.record, token, self.attempt, moment(now.unit))
                 } else {
                     withdraw(&mut data.record, token, self.attempt)
                 };
@@ -273,7 +275,7 @@ impl Redeemer {
                     &mut data.record,
                     token,
                     self.attempt,
-                    moment(now),
+                    moment(now.unit),
                     Duration::ZERO,
                 );
                 next = Self::default();
@@ -375,7 +377,7 @@ pub(crate) fn can_proceed(setup: &Setup, data: &Data, row: &RowData, mut now: St
             attempt,
             &policy(setup),
             (true, false),
-            now,
+            (now, Some(Lineage::default())),
         ) {
             Take::Taken => return true,
             Take::Verdict(_) => return true,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use token_broker::{
     refresh::rules::LEASE,
-    types::{EntryState, ReauthReason, Record, StoreTime, Version},
+    types::{EntryState, Lineage, ReauthReason, Record, StoreTime, Version},
 };
 
 use crate::{
@@ -22,6 +22,20 @@ const END: Unit = 8;
 
 pub(crate) fn moment(unit: Unit) -> StoreTime {
     StoreTime::default().plus(UNIT * (1 + u32::from(unit)))
+}
+
+/// When a step is done at the store, and in which data.
+#[derive(Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) unit: Unit,
+    lineage: u8,
+}
+
+impl Now {
+    pub(crate) fn lineage(self, setup: &Setup) -> Option<Lineage> {
+        let known = setup.broken != Some(Broken::NoLineage);
+        Some(Lineage::new(if known { self.lineage.into() } else { 0 }))
+    }
 }
 
 /// What can go wrong, or happen from outside. Each time costs one.
@@ -143,6 +157,8 @@ struct Late {
 pub(crate) struct World {
     primary: Data,
     replica: Data,
+    /// How often the replica took over.
+    lineage: u8,
     clock: Unit,
     provider: Provider,
     redeemers: Vec<Redeemer>,
@@ -173,6 +189,7 @@ impl World {
         Self {
             replica: data.clone(),
             primary: data,
+            lineage: 0,
             clock: 0,
             provider: Provider::default(),
             redeemers: vec![Redeemer::default(); setup.redeemers],
@@ -272,10 +289,14 @@ impl World {
 
     /// What a redeemer does at the store next.
     fn store_step(&mut self, setup: &Setup, i: usize) -> Option<StoreStep> {
+        let now = Now {
+            unit: self.clock,
+            lineage: self.lineage,
+        };
         let redeemer = &mut self.redeemers[i];
         redeemer.is_stalled = false;
         if redeemer.phase != Phase::Idle {
-            return redeemer.at_store(setup, &self.primary, self.clock);
+            return redeemer.at_store(setup, &self.primary, now);
         }
         if self.attempts >= setup.attempts {
             return None;
@@ -286,7 +307,7 @@ impl World {
             return None;
         }
         let redeemer = &mut self.redeemers[i];
-        let step = redeemer.begin(setup, &self.primary, self.attempts + 1, self.clock)?;
+        let step = redeemer.begin(setup, &self.primary, self.attempts + 1, now)?;
         if step.next.phase != Phase::Idle {
             self.attempts += 1;
         }
@@ -450,6 +471,7 @@ impl World {
                     return None;
                 }
                 self.primary = self.replica.clone();
+                self.lineage += 1;
                 self.late = None;
                 self.redeemers.iter_mut().for_each(Redeemer::begin_again);
             }

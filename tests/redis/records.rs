@@ -11,7 +11,10 @@ use token_broker::{
     store::{
         Change, Error, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Store, redis::RedisStore,
     },
-    types::{AttemptId, Entry, EntryState, Record, RowKey, StoredRow, TokenHash, Version},
+    types::{
+        AttemptId, Entry, EntryState, Lineage, Record, RowKey, StoreTime, StoredRow, TokenHash,
+        Version,
+    },
 };
 use tokio::time::timeout;
 
@@ -196,6 +199,43 @@ async fn odd_rows_have_records() {
             "{command}: it was gone, and something else is there"
         );
     }
+}
+
+/// A server that is promoted has other data from then on. Who holds a lease, and who waits for one, doesn't need to know.
+#[tokio::test]
+async fn the_lineage_is_told_when_a_lease_is_over() {
+    let server = RedisServer::start();
+    let tenant = RedisTenant::on(&server);
+    let (broker, store, key) = (tenant.broker(), tenant.store(), key("s", "p"));
+    broker.put(&key, &row("u", "at")).await;
+    let lineage = async || store.look(&key).await.unwrap().lineage;
+    let set = async |state, lease_ends| {
+        let seen = store.look(&key).await.unwrap();
+        let mut record = record(state);
+        record
+            .entry_mut(TokenHash::of(&secret("refresh-at").unwrap()))
+            .lease_ends = StoreTime::from_millis(lease_ends);
+        assert!(change(&store, &seen, &record, None).await.unwrap());
+    };
+    assert_eq!(lineage().await, None, "there is no record");
+    set(EntryState::Open, u64::MAX / 2).await;
+    assert_eq!(lineage().await, None, "somebody has the token");
+    set(EntryState::Redeemed(None), 1).await;
+    assert_eq!(lineage().await, None, "nobody takes the token over");
+
+    set(EntryState::Open, 1).await;
+    let first: Option<Lineage> = lineage().await;
+    assert!(first.is_some());
+    let other = broker.backend().look(&key).await.unwrap();
+    assert_eq!(other.lineage, first, "it is the same for every broker");
+    // A promotion. The data stays.
+    tenant.run::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    tenant.run::<()>(&["REPLICAOF", "NO", "ONE"]);
+    let second = lineage().await;
+    assert!(second.is_some() && second != first, "{second:?}");
+
+    tenant.run::<()>(&["ACL", "SETUSER", "default", "-info"]);
+    assert_eq!(lineage().await, None, "the rest can still be read");
 }
 
 /// Who can't read a record can't redeem. The error names neither the key nor what is there.

@@ -18,7 +18,7 @@ pub fn withdraw(record: &mut Record, token: TokenHash, attempt: AttemptId) -> bo
     }
     if entry.holder == Some(attempt) {
         entry.holder = None;
-        entry.wanted_since = None;
+        entry.wanted = None;
     }
     if entry.unresolved() > 0 || !matches!(entry.state, EntryState::Open | EntryState::InDoubt) {
         return false;
@@ -92,7 +92,7 @@ pub fn refused(
     let in_doubt = entry.unresolved() > 0 && !for_good;
     if entry.holder == Some(attempt) {
         entry.holder = None;
-        entry.wanted_since = None;
+        entry.wanted = None;
     }
     if !is_held {
         // Nobody asks for this token any more. One that was redeemed for another user's tokens must not come back.

@@ -139,7 +139,7 @@ impl Entry {
         self.state = state;
         self.refused_at = None;
         self.holder = None;
-        self.wanted_since = None;
+        self.wanted = None;
         self.first_taken = None;
         self.not_before = None;
         self.failures = 0;

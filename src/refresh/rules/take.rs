@@ -2,7 +2,8 @@
 
 use super::{LEASE, Policy, Rotation};
 use crate::types::{
-    Attempt, AttemptId, AttemptState, Entry, EntryState, ReauthReason, Record, StoreTime, TokenHash,
+    Attempt, AttemptId, AttemptState, Entry, EntryState, Lineage, ReauthReason, Record, StoreTime,
+    TokenHash, Wanted,
 };
 
 /// So many attempts may have redeemed a token of a provider that rotates. There is never a third one.
@@ -32,17 +33,26 @@ pub enum Take {
 ///
 /// An attempt that has it already keeps it, and its lease begins anew. `may_resend` says whether a token that may have been
 /// redeemed can be sent again now. `is_rejected` says that it is taken because a resource server refused the access token.
+///
+/// `now` and `lineage` are those of the store when the record was read. Nobody takes a token over from a holder that may live
+/// while the lineage isn't known.
 pub fn take(
     record: &mut Record,
     token: TokenHash,
     attempt: AttemptId,
     policy: &Policy,
     (may_resend, is_rejected): (bool, bool),
-    now: StoreTime,
+    (now, lineage): (StoreTime, Option<Lineage>),
 ) -> Take {
     let known = record.entry(token).cloned();
     let mut entry = known.unwrap_or_else(|| Entry::free(token));
-    let outcome = take_entry(&mut entry, attempt, policy, (may_resend, is_rejected), now);
+    let outcome = take_entry(
+        &mut entry,
+        attempt,
+        policy,
+        (may_resend, is_rejected),
+        (now, lineage),
+    );
     if matches!(outcome, Take::Taken | Take::Asked(_) | Take::Verdict(_)) {
         *record.entry_mut(token) = entry;
     }
@@ -57,7 +67,7 @@ fn take_entry(
     attempt: AttemptId,
     policy: &Policy,
     (may_resend, is_rejected): (bool, bool),
-    now: StoreTime,
+    (now, lineage): (StoreTime, Option<Lineage>),
 ) -> Take {
     match entry.attempt(attempt) {
         Some(AttemptState::Running)
@@ -82,7 +92,7 @@ fn take_entry(
         return Take::Wait(not_before);
     }
     if entry.state == EntryState::Open {
-        match take_over(entry, policy, may_resend, now) {
+        match take_over(entry, policy, may_resend, (now, lineage)) {
             Take::Taken => {}
             outcome => return outcome,
         }
@@ -108,7 +118,12 @@ fn take_entry(
 }
 
 /// Decides about a token that another attempt has taken. [`Take::Taken`] means that it may be taken.
-fn take_over(entry: &mut Entry, policy: &Policy, may_resend: bool, now: StoreTime) -> Take {
+fn take_over(
+    entry: &mut Entry,
+    policy: &Policy,
+    may_resend: bool,
+    (now, lineage): (StoreTime, Option<Lineage>),
+) -> Take {
     // A holder that has no answer doesn't renew its lease, and nobody needs to ask it.
     let asks = entry
         .holder
@@ -119,10 +134,18 @@ fn take_over(entry: &mut Entry, policy: &Policy, may_resend: bool, now: StoreTim
     }
     let over = entry.lease_ends.plus(policy.request_timeout);
     if asks && policy.rotation != Rotation::None {
-        match entry.wanted_since {
+        // When another server takes over, what the holder wrote may be lost. Its silence means something only in data of one
+        // lineage, and is waited for anew in another one.
+        let noted = entry
+            .wanted
+            .filter(|wanted| lineage.is_some() && wanted.lineage == lineage);
+        match noted.map(|wanted| wanted.since) {
             None if now < over => return Take::Wait(over),
             None => {
-                entry.wanted_since = Some(now);
+                entry.wanted = Some(Wanted {
+                    since: now,
+                    lineage,
+                });
                 return Take::Asked(now.plus(LEASE));
             }
             Some(since) if now < since.plus(LEASE) => return Take::Wait(since.plus(LEASE)),
@@ -169,6 +192,6 @@ pub fn renew(record: &mut Record, token: TokenHash, attempt: AttemptId, now: Sto
 impl Entry {
     fn begin_lease(&mut self, now: StoreTime) {
         self.lease_ends = now.plus(LEASE);
-        self.wanted_since = None;
+        self.wanted = None;
     }
 }

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::types::{AttemptId, EntryState, ReauthReason, Record, StoreTime, TokenHash, Version};
+use crate::types::{
+    AttemptId, EntryState, Lineage, ReauthReason, Record, StoreTime, TokenHash, Version,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,6 +33,7 @@ struct World {
     record: Record,
     policy: Policy,
     now: StoreTime,
+    lineage: Option<Lineage>,
     may_resend: bool,
 }
 
@@ -40,6 +43,7 @@ impl World {
             record: Record::default(),
             policy: policy(rotation),
             now: StoreTime::from_millis(1_000_000),
+            lineage: Some(Lineage::new(1)),
             may_resend: true,
         }
     }
@@ -50,15 +54,8 @@ impl World {
 
     fn take(&mut self, attempt: u128) -> Take {
         let flags = (self.may_resend, false);
-        let (attempt, now) = (id(attempt), self.now);
-        take(
-            &mut self.record,
-            token(1),
-            attempt,
-            &self.policy,
-            flags,
-            now,
-        )
+        let (attempt, at) = (id(attempt), (self.now, self.lineage));
+        take(&mut self.record, token(1), attempt, &self.policy, flags, at)
     }
 
     /// Takes the token for another attempt as early as possible. Returns what came of it, and after how long.
@@ -129,6 +126,60 @@ fn a_holder_that_shows_itself_keeps_the_token() {
     assert!(renew(&mut world.record, token(1), id(1), world.now));
     let until = world.now.plus(LEASE);
     assert_eq!(world.take(2), Take::Wait(until));
+}
+
+/// What the holder wrote may be lost when another server takes over.
+#[test]
+fn the_silence_of_a_holder_counts_only_within_one_lineage() {
+    let mut world = World::new(Rotation::Strict);
+    world.take(1);
+    world.pass(LEASE + TIMEOUT);
+    assert!(matches!(world.take(2), Take::Asked(_)));
+    for lineage in 2..5 {
+        world.pass(LEASE);
+        world.lineage = Some(Lineage::new(lineage));
+        let until = world.now.plus(LEASE);
+        assert_eq!(world.take(2), Take::Asked(until));
+        assert_eq!(world.take(2), Take::Wait(until), "it is noted");
+    }
+    world.pass(LEASE);
+    assert_eq!(world.take(2), Take::Taken);
+}
+
+/// An older broker notes no lineage. A store may not tell it.
+#[test]
+fn silence_in_a_lineage_that_is_not_known_does_not_count() {
+    let mut world = World::new(Rotation::Strict);
+    world.take(1);
+    world.pass(LEASE + TIMEOUT);
+    world.lineage = None;
+    for _ in 0..3 {
+        let until = world.now.plus(LEASE);
+        assert_eq!(world.take(2), Take::Asked(until));
+        world.now = until;
+    }
+    world.lineage = Some(Lineage::new(1));
+    assert_eq!(world.take_over(2), (Take::Taken, LEASE));
+}
+
+#[test]
+fn without_rotation_or_a_holder_that_lives_no_lineage_is_needed() {
+    let mut world = World::new(Rotation::None);
+    world.lineage = None;
+    world.take(1);
+    assert_eq!(world.take_over(2), (Take::Taken, LEASE));
+
+    let mut world = World::new(Rotation::Strict);
+    world.lineage = None;
+    world.take(1);
+    no_answer(
+        &mut world.record,
+        token(1),
+        id(1),
+        world.now,
+        Duration::ZERO,
+    );
+    assert_eq!(world.take_over(2), (Take::Taken, TIMEOUT));
 }
 
 #[test]
@@ -361,7 +412,7 @@ fn a_redeemed_token_that_comes_back_is_in_doubt() {
 fn refreshing_because_of_a_refusal_is_throttled_and_the_new_token_inherits_that() {
     let mut world = World::new(Rotation::Strict);
     let take_rejected = |world: &mut World, number, attempt| {
-        let (attempt, now) = (id(attempt), world.now);
+        let (attempt, at) = (id(attempt), (world.now, world.lineage));
         let token = token(number);
         take(
             &mut world.record,
@@ -369,7 +420,7 @@ fn refreshing_because_of_a_refusal_is_throttled_and_the_new_token_inherits_that(
             attempt,
             &world.policy,
             (true, true),
-            now,
+            at,
         )
     };
     assert_eq!(take_rejected(&mut world, 1, 1), Take::Taken);

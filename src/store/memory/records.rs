@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::MemoryStore;
 use crate::{
     store::{Change, Error, RECORD_OUTLIVES_ROW, Records, Seen, Stamp},
-    types::{AttemptId, Record, RowKey, StoreTime},
+    types::{AttemptId, Lineage, Record, RowKey, StoreTime},
 };
 
 /// The records of all rows, and when they expire. Trees, because a table would be moved in one go as it grows.
@@ -140,6 +140,7 @@ impl Records for MemoryStore {
             row: row.map(|kept| Ok(kept.stored())),
             record: Arc::unwrap_or_clone(record),
             at,
+            lineage: Some(Lineage::default()),
             stamp: Stamp {
                 record: number,
                 ..Stamp::default()

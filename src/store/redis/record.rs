@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
-    Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
-    Version,
+    Attempt, AttemptId, AttemptState, Entry, EntryState, Lineage, Record, StoreTime, Successor,
+    TokenHash, Version, Wanted,
 };
 
 /// The field that holds the number of the last change.
@@ -30,6 +30,9 @@ struct Written {
     lease_ends: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wanted_since: Option<u64>,
+    /// The lineage of the data in which that was noted. Older versions don't know it, and drop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wanted_in: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first_taken: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,7 +141,11 @@ impl Written {
             attempts: entry.attempts.iter().map(attempt).collect(),
             holder: entry.holder.map(Id),
             lease_ends: entry.lease_ends.millis(),
-            wanted_since: millis(entry.wanted_since),
+            wanted_since: millis(entry.wanted.map(|wanted| wanted.since)),
+            wanted_in: entry
+                .wanted
+                .and_then(|wanted| wanted.lineage)
+                .map(Lineage::number),
             first_taken: millis(entry.first_taken),
             not_before: millis(entry.not_before),
             failures: entry.failures,
@@ -183,7 +190,10 @@ impl Written {
             attempts: self.attempts.into_iter().map(attempt).collect(),
             holder: self.holder.map(|id| id.0),
             lease_ends: StoreTime::from_millis(self.lease_ends),
-            wanted_since: time(self.wanted_since),
+            wanted: time(self.wanted_since).map(|since| Wanted {
+                since,
+                lineage: self.wanted_in.map(Lineage::new),
+            }),
             first_taken: time(self.first_taken),
             not_before: time(self.not_before),
             failures: self.failures,
@@ -301,7 +311,10 @@ mod tests {
             ],
             holder: Some(AttemptId::from_number(u128::MAX)),
             lease_ends: StoreTime::from_millis(4),
-            wanted_since: Some(StoreTime::from_millis(5)),
+            wanted: Some(Wanted {
+                since: StoreTime::from_millis(5),
+                lineage: Some(Lineage::new(u64::MAX)),
+            }),
             first_taken: Some(StoreTime::from_millis(6)),
             not_before: Some(StoreTime::from_millis(7)),
             failures: 8,
@@ -359,6 +372,32 @@ mod tests {
             let fields = encode(&Record::new(vec![entry(1, state)])).unwrap();
             let head = format!(r#"{{"state":"{spelled}","place":0,"#);
             assert!(fields[0].1.starts_with(head.as_bytes()));
+        }
+    }
+
+    /// `look_at_record.lua` relies on the place of the lease. Older versions write no lineage.
+    #[test]
+    fn a_note_is_spelled_as_versions_before_and_after_read_it() {
+        let mut open = Entry::free(token(1));
+        open.state = EntryState::Open;
+        open.lease_ends = StoreTime::from_millis(4);
+        let since = StoreTime::from_millis(5);
+        for (lineage, spelled) in [
+            (None, ""),
+            (
+                Some(Lineage::new(u64::MAX)),
+                r#""wanted_in":18446744073709551615,"#,
+            ),
+        ] {
+            open.wanted = Some(Wanted { since, lineage });
+            let json = format!(
+                r#"{{"state":"open","place":0,"attempts":[],"lease_ends":4,"wanted_since":5,{spelled}"failures":0}}"#
+            );
+            let record = Record::new(vec![open.clone()]);
+            let mut fields = encode(&record).unwrap();
+            assert_eq!(fields[0].1, json.into_bytes());
+            fields.push(change("1"));
+            assert_eq!(read(&fields), Ok((record, 1)));
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     row::{self, Label, rewrite},
     rows::millis,
     scripts::sha1_hex,
+    user_rows,
 };
 use crate::{
     error::Unreadable,
@@ -25,7 +26,7 @@ impl Records for RedisStore {
         let keys = [row.as_str(), &record, &self.keys.grace()];
         let args = [self.keys.prefix().as_bytes()];
         let answer = self.link.call(script, &keys, &args, Effect::Reads).await?;
-        let [holds, bytes, seconds, micros, grace, fields] = reply::list(answer)?
+        let [holds, bytes, seconds, micros, grace, lineage, fields] = reply::list(answer)?
             .try_into()
             .map_err(|_| reply::unexpected())?;
         let bytes = SecretBytes::new(reply::bytes(bytes)?.unwrap_or_default());
@@ -37,6 +38,7 @@ impl Records for RedisStore {
         };
         let (seconds, micros): (u64, u64) = (reply::parse(seconds)?, reply::parse(micros)?);
         let (record, number) = read(&fields)?;
+        let lineage: Vec<u8> = reply::parse(lineage)?;
         Ok(Seen {
             row: match &row {
                 Held::Nothing => None,
@@ -47,6 +49,7 @@ impl Records for RedisStore {
             },
             in_grace: reply::parse::<u8>(grace)? == 1,
             at: StoreTime::from_millis(seconds * 1_000 + micros / 1_000),
+            lineage: user_rows::lineage(&lineage).ok(),
             stamp: Stamp {
                 row,
                 record: number,

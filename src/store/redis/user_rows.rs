@@ -13,8 +13,8 @@ use super::{
     scripts::{Script, sha1_hex},
 };
 use crate::{
-    store::{DeletedRows, Error, Lineage, Position, UserRowKeys},
-    types::UserId,
+    store::{DeletedRows, Error, Position, UserRowKeys},
+    types::{Lineage, UserId},
 };
 
 /// How many members of an index one script returns when all of them are read.
@@ -66,7 +66,7 @@ pub(super) fn unsettled() -> Error {
 }
 
 /// Converts what a script tells of the data that it worked on.
-fn lineage(told: &[u8]) -> Result<Lineage, Error> {
+pub(super) fn lineage(told: &[u8]) -> Result<Lineage, Error> {
     let head = u64::from_str_radix(&sha1_hex(told)[..16], 16);
     let known = head.ok().filter(|_| !told.is_empty());
     known

@@ -13,8 +13,8 @@ use token_broker::{
     store::{Change, Identities, Records, RowChange, Seen, Store},
     tokens::Precondition,
     types::{
-        Attempt, AttemptId, AttemptState, Entry, EntryState, ReauthReason, Record, RowKey,
-        StoreTime, StoredRow, Successor, TokenHash, Version,
+        Attempt, AttemptId, AttemptState, Entry, EntryState, Lineage, ReauthReason, Record, RowKey,
+        StoreTime, StoredRow, Successor, TokenHash, Version, Wanted,
     },
 };
 use tokio::{
@@ -113,7 +113,10 @@ pub async fn a_record_comes_back_whole<B: Backend>(backend: B) {
         ],
         holder: Some(ids[1]),
         lease_ends: StoreTime::from_millis(1),
-        wanted_since: time(2),
+        wanted: time(2).map(|since| Wanted {
+            since,
+            lineage: Some(Lineage::new(3)),
+        }),
         first_taken: time(3),
         not_before: time(4),
         failures: 5,
