@@ -8,7 +8,7 @@ use std::{
 
 use token_broker::{
     store::{Change, Decoded, Error, Records, RowChange, Seen, Stamp},
-    types::{AttemptId, RowKey, StoreTime, Version},
+    types::{AttemptId, Lineage, RowKey, StoreTime, Version},
 };
 
 use super::{
@@ -54,6 +54,7 @@ impl Records for NaiveStore {
             in_grace: false,
             row: self.read(&mut state, key),
             at: StoreTime::default().plus(now),
+            lineage: Some(Lineage::default()),
             stamp: Stamp {
                 record: known.as_ref().map_or(0, |kept| kept.number),
                 ..Stamp::default()

@@ -3,7 +3,8 @@
 -- KEYS  1 row, 2 record, 3 key of the grace period
 -- ARGV  1 prefix of the tenant
 -- Returns { what the row's key holds: 'nothing', 'bytes' or 'other', the bytes or '', seconds and microseconds of the
---           clock, 1 if other software may write to the tenant, the lineage or '', the record's fields: name, value, name, value, ... }.
+--           clock, 1 if other software may write to the tenant, the lineage or '', the record's fields: name,
+--           value, name, value, ... }.
 -- Instead of the fields, it returns 'other' if the record's key holds another type.
 -- The lineage costs two INFO. It is told only if the lease of a token that is open is over: then somebody may take the
 -- token over. It isn't told either if Redis refuses INFO: a result can still be written then.
