@@ -10,9 +10,14 @@ use crate::brokers::{Process, expired, key, options, redis};
 /// Brokers on Redis poll so often. Who learns of an end sooner, was told.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How many rows are refreshed, one after the other.
+fn rows() -> usize {
+    std::env::var("REFRESH_ROWS").map_or(100, |count| count.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_on_another_broker_is_told_of_the_end() {
-    const ROWS: usize = 100;
+    let rows = rows();
     let provider = RotatingProvider::start(Rules::default()).await;
     provider.fail(|_| Fault {
         after: Duration::from_millis(50),
@@ -23,7 +28,7 @@ async fn who_waits_on_another_broker_is_told_of_the_end() {
         .map(|_| Process::start(tenant.store(), options(&provider)))
         .collect();
     let mut late: Vec<Duration> = Vec::new();
-    for row in 0..ROWS {
+    for row in 0..rows {
         let key = key(&format!("s{row}"));
         brokers[0]
             .put(&key, expired(&provider.log_in()))
@@ -52,7 +57,7 @@ async fn who_waits_on_another_broker_is_told_of_the_end() {
                 .map(|got| got.saturating_duration_since(written)),
         );
     }
-    assert_eq!(provider.tally().requests, ROWS);
+    assert_eq!(provider.tally().requests, rows);
     late.sort();
     let at = |percent: usize| late[late.len() * percent / 100];
     println!("after the write: p50 {:?}, p99 {:?}", at(50), at(99));

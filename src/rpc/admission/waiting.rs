@@ -8,11 +8,6 @@ use std::{
 use super::bound::Bound;
 use crate::types::ProviderName;
 
-/// Of so many calls...
-const OF_CALLS: usize = 8;
-/// ...so many may wait for providers. Who waits costs next to nothing, but slow providers must leave places for calls that
-/// don't need them.
-const MAY_WAIT: usize = 7;
 /// So many times as many calls may wait for one provider as are left for all others.
 const FOR_ONE: usize = 3;
 
@@ -33,10 +28,10 @@ pub(super) struct WaitsFor {
 }
 
 impl Waiting {
-    /// Returns the places among so many calls.
-    pub fn new(calls: usize) -> Arc<Self> {
+    /// Returns so many places, and one at least.
+    pub fn new(places: usize) -> Arc<Self> {
         Arc::new(Self {
-            calls: Bound::new((calls * MAY_WAIT / OF_CALLS).max(1)),
+            calls: Bound::new(places.max(1)),
             providers: Mutex::default(),
         })
     }
