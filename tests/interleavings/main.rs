@@ -65,9 +65,11 @@ impl Setup {
             Some(_) => HasDiscoveries::Any,
             None => HasDiscoveries::All,
         };
+        // Two failovers are far from the start.
+        let is_far = self.broken == Some(Broken::NoLineage);
         let is_large = is_long() && self.broken.is_none();
         let checker = self.checker().threads(2).finish_when(enough);
-        if is_large {
+        if is_large || is_far {
             // It finds longer ways, and needs a fraction of the memory.
             return Self::found(&checker.spawn_dfs().join());
         }
