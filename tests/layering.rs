@@ -73,6 +73,7 @@ const WALLS: &[Wall] = &[
     Wall {
         except: &[
             "refresh::lease",
+            "refresh::completion",
             "refresh::provider::answer",
             "refresh::waits",
         ],

@@ -7,14 +7,15 @@ use tokio::time::sleep;
 use super::{
     decide::marked,
     merge::merge,
-    provider::TokenAnswer,
+    provider::{ProviderOptions, TokenAnswer},
     rules::{
         Answered, Held, LEASE, Placing, given_up, no_answer, passing, place, refused, renew,
         withdraw, written,
     },
+    subject,
 };
 use crate::{
-    store::{Change, Error, Records, RowChange, Seen},
+    store::{Change, Decoded, Error, Records, RowChange, Seen},
     types::{
         AttemptId, EntryState, Origin, ReauthReason, Record, Row, RowKey, StoredRow, TokenHash,
         UnixTime, Version, keep_for,
@@ -46,9 +47,11 @@ pub(super) struct Attempt<'a, S> {
 
 /// The tokens of an answer, and what is needed to make a row of them.
 #[derive(Clone, Debug)]
-pub(super) struct Tokens {
+pub(super) struct Tokens<'a> {
     /// The tokens.
     pub answer: TokenAnswer,
+    /// The provider's settings, if it is configured.
+    pub options: Option<&'a ProviderOptions>,
     /// The version of the row when the refresh token was taken.
     pub taken_at: Version,
     /// When the request was sent, or before that. `None`: when the refresh token was first taken of those attempts whose
@@ -56,15 +59,14 @@ pub(super) struct Tokens {
     pub sent_at: Option<UnixTime>,
     /// Where they were obtained, if that is known.
     pub origin: Option<Origin>,
-    /// How long the access token lives if nothing tells.
-    pub assumed_life: Option<Duration>,
     /// How long the refresh token lives if the provider doesn't say.
     pub refresh_lifetime: Duration,
 }
 
-impl Tokens {
+impl Tokens<'_> {
     fn merged_into(&self, row: &Row, sent_at: UnixTime) -> Row {
-        let mut merged = merge(row, &self.answer, sent_at, self.assumed_life);
+        let assumed_life = self.options.and_then(|options| options.assume_expires_in);
+        let mut merged = merge(row, &self.answer, sent_at, assumed_life);
         if self.answer.refresh_token.is_some() && self.origin.is_some() {
             merged.origin.clone_from(&self.origin);
         }
@@ -81,16 +83,8 @@ pub(super) enum Settled {
     Gone,
     /// The row holds another refresh token: somebody stored newer tokens.
     Beaten(StoredRow),
-}
-
-impl Settled {
-    /// Returns the row as it then is.
-    fn into_row(self) -> Option<StoredRow> {
-        match self {
-            Self::Row(stored) | Self::Beaten(stored) => Some(stored),
-            Self::Gone => None,
-        }
-    }
+    /// The tokens are another user's. The row is marked for good, and nobody has them.
+    AnotherUsers,
 }
 
 /// What is known about a token after something was written.
@@ -98,8 +92,8 @@ impl Settled {
 pub(super) struct Noted {
     /// The state of its entry.
     pub state: EntryState,
-    /// The row, if it can be read.
-    pub stored: Option<StoredRow>,
+    /// The row, if there is one.
+    pub row: Option<Decoded>,
 }
 
 impl Noted {
@@ -146,32 +140,30 @@ impl<S: Records> Attempt<'_, S> {
         self.note(rule).await
     }
 
-    /// Takes note that the provider refused the token, and marks the row. `for_good`: no operator can take that back.
-    pub async fn refused(&self, for_good: bool) -> Noted {
-        let rule = |record: &mut Record, seen: &Seen| {
-            let row = seen.stored().filter(|stored| self.is_held_by(&stored.row));
-            let reason = refused(
-                record,
-                self.token,
-                self.id,
-                (row.is_some(), for_good),
-                seen.at,
-            )?;
-            Some(marked(row?, Some(reason)))
-        };
-        self.note(rule).await
+    /// Takes note that the provider refused the token, and marks the row.
+    pub async fn refused(&self) -> Noted {
+        self.note(|record, seen| self.refuse(record, seen, false))
+            .await
+    }
+
+    /// Makes the verdict, if there is one, and returns the row with its mark.
+    fn refuse(&self, record: &mut Record, seen: &Seen, for_good: bool) -> Option<StoredRow> {
+        let row = seen.stored().filter(|stored| self.is_held_by(&stored.row));
+        let whether = (row.is_some(), for_good);
+        let reason = refused(record, self.token, self.id, whether, seen.at)?;
+        Some(marked(row?, Some(reason)))
     }
 
     /// Writes the tokens that the attempt was answered with, until they are in the row or nobody needs them. Calls
-    /// `unsaved` with the row as it would be whenever that fails.
+    /// `unsaved` with the row as it would be whenever that fails, or with nothing if it wouldn't get them.
     ///
     /// `known` is the row as it was last read. It is used while the store can't be asked, or the row can't be read: who has
     /// another key can, and somebody may store it again.
     pub async fn settle(
         &self,
-        tokens: &Tokens,
+        tokens: &Tokens<'_>,
         known: Option<&StoredRow>,
-        unsaved: impl Fn(StoredRow),
+        unsaved: impl Fn(Option<StoredRow>),
     ) -> Settled {
         let version = Version::random();
         let mut pauses = Pauses::default();
@@ -199,12 +191,15 @@ impl<S: Records> Attempt<'_, S> {
                     Ok(true) => return settled,
                     Ok(false) => continue,
                     // What somebody else wrote since is never mixed with the answer.
-                    Err(_) => latest = settled.into_row(),
+                    Err(_) => {
+                        latest = match settled {
+                            Settled::Row(stored) => Some(stored),
+                            Settled::Gone | Settled::Beaten(_) | Settled::AnotherUsers => None,
+                        }
+                    }
                 }
             }
-            if let Some(row) = &latest {
-                unsaved(row.clone());
-            }
+            unsaved(latest.clone());
             self.pause(&mut pauses).await;
         }
     }
@@ -215,7 +210,7 @@ impl<S: Records> Attempt<'_, S> {
         &self,
         seen: &Seen,
         answered: &Answered,
-        tokens: &Tokens,
+        tokens: &Tokens<'_>,
         would_be: impl Fn(&StoredRow, UnixTime) -> StoredRow,
     ) -> (Settled, Result<bool, Error>) {
         let mut record = seen.record.clone();
@@ -225,8 +220,15 @@ impl<S: Records> Attempt<'_, S> {
             version: stored.version,
         });
         let placing = place(&record, held, answered);
-        let mut row = None;
+        let (provider, mut row) = (&self.key.provider, None);
+        let is_another_users = matches!(placing, Placing::Write(_))
+            && stored.is_some_and(|stored| {
+                !subject::is_rows(provider, &stored.row, &tokens.answer, tokens.options)
+            });
         match placing {
+            Placing::Write(_) if is_another_users => {
+                row = self.refuse(&mut record, seen, true);
+            }
             Placing::Write(_) => {
                 let sent_at = tokens.sent_at.unwrap_or_else(|| self.taken_at(seen));
                 written(&mut record, answered);
@@ -234,10 +236,11 @@ impl<S: Records> Attempt<'_, S> {
             }
             Placing::Confirm => {}
             Placing::Withdraw => _ = withdraw(&mut record, self.token, self.id),
-            Placing::GiveUp => given_up(&mut record, self.token, self.id),
+            Placing::Note | Placing::GiveUp => given_up(&mut record, self.token, self.id),
         }
         let settled = match (placing, row.as_ref().or(stored)) {
             (_, None) => Settled::Gone,
+            _ if is_another_users => Settled::AnotherUsers,
             (Placing::GiveUp, Some(stored)) => Settled::Beaten(stored.clone()),
             (_, Some(stored)) => Settled::Row(stored.clone()),
         };
@@ -324,7 +327,7 @@ impl<S: Records> Attempt<'_, S> {
                             state: record
                                 .entry(self.token)
                                 .map_or(EntryState::Free, |entry| entry.state),
-                            stored: row.or_else(|| seen.stored().cloned()),
+                            row: row.map(Ok).or(seen.row),
                         };
                     }
                     Ok(false) => continue,

@@ -5,14 +5,21 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     error::Error,
-    types::{RowKey, StoredRow},
+    types::{RowKey, StoredRow, UnixTime, Version},
 };
+
+/// How long tokens that can't be stored are handed out from memory. Nobody else can delete them there.
+pub(super) const UNSAVED: Duration = Duration::from_secs(60);
 
 /// How far a refresh is.
 #[derive(Clone, Debug)]
@@ -21,10 +28,16 @@ pub(super) enum Progress {
     Running,
     /// It failed, and isn't tried again before this moment.
     BackedOff(Instant, Error),
-    /// The provider answered with tokens, and they can't be stored yet.
-    Unsaved(Box<StoredRow>),
+    /// The provider answered with tokens, and they can't be stored yet. They are handed out until this moment.
+    Unsaved(Box<StoredRow>, Instant),
     /// It has ended.
     Ended(End),
+}
+
+/// Returns a row that can't be stored, if it may still be handed out.
+pub(super) fn served(stored: &StoredRow, until: Instant) -> Option<&StoredRow> {
+    let is_good = Instant::now() < until && !stored.row.is_expired(UnixTime::now());
+    is_good.then_some(stored)
 }
 
 /// How a refresh ends.
@@ -40,13 +53,31 @@ pub(super) enum End {
     Failed(Error),
 }
 
-/// A refresh that runs. Who has a receiver waits for it.
-pub(super) type Flight = Arc<watch::Sender<Progress>>;
+/// A refresh that runs.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// The version of the row that it began with.
+    version: Version,
+    /// Who has a receiver waits for it.
+    progress: watch::Sender<Progress>,
+    /// Tells that somebody joined who knows another version of the row.
+    is_outdated: Notify,
+}
+
+/// What somebody who joins a refresh gets.
+pub(super) struct Joined {
+    /// How far the refresh is.
+    pub progress: watch::Receiver<Progress>,
+    /// The refresh, if it has to be run.
+    pub flight: Option<Arc<Flight>>,
+    /// Whether it began with another version of the row. Then what it tells next counts, and not how far it is.
+    pub is_of_another_version: bool,
+}
 
 /// The refreshes that run.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    running: Mutex<HashMap<RowKey, Flight>>,
+    running: Mutex<HashMap<RowKey, Arc<Flight>>>,
     /// How many run.
     count: watch::Sender<usize>,
 }
@@ -56,7 +87,7 @@ pub(super) struct Flights {
 pub(super) struct Slot<'a> {
     flights: &'a Flights,
     key: RowKey,
-    flight: Flight,
+    flight: Arc<Flight>,
     _counted: Counted<'a>,
 }
 
@@ -71,14 +102,36 @@ impl Drop for Counted<'_> {
 }
 
 impl Flights {
-    /// Joins the refresh of a row. Returns the flight too if none was running, so that the caller has to run it.
-    pub fn join(&self, key: &RowKey) -> (watch::Receiver<Progress>, Option<Flight>) {
+    /// Joins the refresh of a row that has this version. If none was running, the caller has to run it. One that waits with
+    /// another version looks at the row again.
+    pub fn join(&self, key: &RowKey, version: Version) -> Joined {
         match self.running().entry(key.clone()) {
-            Entry::Occupied(running) => (running.get().subscribe(), None),
+            Entry::Occupied(running) => {
+                let flight = running.get();
+                let is_of_another_version = flight.version != version;
+                let mut progress = flight.progress.subscribe();
+                if is_of_another_version {
+                    progress.mark_unchanged();
+                    flight.is_outdated.notify_one();
+                }
+                Joined {
+                    progress,
+                    flight: None,
+                    is_of_another_version,
+                }
+            }
             Entry::Vacant(place) => {
-                let flight = Flight::new(watch::Sender::new(Progress::Running));
+                let flight = Arc::new(Flight {
+                    version,
+                    progress: watch::Sender::new(Progress::Running),
+                    is_outdated: Notify::new(),
+                });
                 place.insert(Arc::clone(&flight));
-                (flight.subscribe(), Some(flight))
+                Joined {
+                    progress: flight.progress.subscribe(),
+                    flight: Some(flight),
+                    is_of_another_version: false,
+                }
             }
         }
     }
@@ -86,15 +139,15 @@ impl Flights {
     /// Returns the row as it will be, if the provider has answered and the row can't be stored yet.
     pub fn unsaved(&self, key: &RowKey) -> Option<StoredRow> {
         let flight = self.running().get(key).cloned()?;
-        let progress = flight.borrow();
+        let progress = flight.progress.borrow();
         match &*progress {
-            Progress::Unsaved(stored) => Some((**stored).clone()),
+            Progress::Unsaved(stored, until) => served(stored, *until).cloned(),
             _ => None,
         }
     }
 
     /// Returns the place of a flight that [`Flights::join`] returned.
-    pub fn slot(&self, key: RowKey, flight: Flight) -> Slot<'_> {
+    pub fn slot(&self, key: RowKey, flight: Arc<Flight>) -> Slot<'_> {
         Slot {
             flights: self,
             key,
@@ -120,7 +173,7 @@ impl Flights {
         *self.count.borrow()
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<RowKey, Flight>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<RowKey, Arc<Flight>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,18 +181,23 @@ impl Flights {
 impl Slot<'_> {
     /// Tells who waits how far the refresh is.
     pub fn tell(&self, progress: Progress) {
-        self.flight.send_replace(progress);
+        self.flight.progress.send_replace(progress);
     }
 
     /// Waits until nobody waits for the refresh any more.
     pub async fn is_lonely(&self) {
-        self.flight.closed().await;
+        self.flight.progress.closed().await;
+    }
+
+    /// Waits until somebody joins who knows another version of the row.
+    pub async fn is_outdated(&self) {
+        self.flight.is_outdated.notified().await;
     }
 
     /// Ends the refresh, if nobody waits for it. Returns whether it did.
     pub fn leave(&self) -> bool {
         let mut running = self.flights.running();
-        let leaves = self.flight.receiver_count() == 0;
+        let leaves = self.flight.progress.receiver_count() == 0;
         if leaves {
             running.remove(&self.key);
         }

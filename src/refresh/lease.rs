@@ -1,16 +1,14 @@
 //! Refreshes by callers that redeem refresh tokens themselves, on the same records (guarantees, section 6, R15).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     Refresher,
-    attempt::{Attempt, Settled, Tokens, contended},
-    back_off::back_off,
+    attempt::{Attempt, contended},
     decide::{Decision, Wish, decide},
-    provider::{ProviderOptions, TokenAnswer},
     providers::Configured,
     rules::{LEASE, Policy},
-    subject, told,
+    told,
 };
 use crate::{
     error::Error,
@@ -35,46 +33,6 @@ pub enum Begun {
     Fresher(StoredRow),
     /// The refresh token is being redeemed, or it is too early. It makes sense to ask again after this time.
     Wait(Duration),
-    /// The refresh token can't be used any more.
-    ReauthRequired(ReauthReason),
-}
-
-/// What became of a redemption.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// The provider answered with tokens.
-    Tokens(Box<TokenAnswer>),
-    /// The provider refused the token for good.
-    Refused,
-    /// The token surely wasn't redeemed.
-    NotRedeemed {
-        /// How long nobody should try again.
-        retry_after: Option<Duration>,
-    },
-    /// It isn't known whether the token was redeemed.
-    Unknown,
-}
-
-/// A redemption, and what became of it.
-#[derive(Clone, Debug)]
-pub struct Completion {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// The refresh token.
-    pub token: TokenHash,
-    /// The version of the row when the token was taken.
-    pub version: Version,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What became of the row.
-#[derive(Clone, Debug)]
-pub enum Completed {
-    /// The row, with the tokens of the redemption, or with what others stored since.
-    Row(Box<StoredRow>),
-    /// The row is gone.
-    Gone,
     /// The refresh token can't be used any more.
     ReauthRequired(ReauthReason),
 }
@@ -182,114 +140,5 @@ impl<S: Records> Refresher<S> {
                 return Err(contended().into());
             }
         }
-    }
-}
-
-impl<S: Records> Refresher<S> {
-    /// Takes note of what became of a redemption. May be repeated, and is accepted whatever happened to the lease. Goes on
-    /// until it is written, also if the caller leaves.
-    ///
-    /// # Errors
-    /// Returns [`Error::RowUnreadable`], and an error if the broker is about to end. The caller has to repeat the call: it
-    /// has the only copy of the tokens.
-    pub async fn complete(&self, key: &RowKey, completion: Completion) -> Result<Completed, Error> {
-        let (shared, key) = (Arc::clone(&self.0), key.clone());
-        let noting = async move {
-            let refresher = Self(shared);
-            let _counted = refresher.0.flights.counted();
-            refresher.note(&key, completion).await
-        };
-        let stopping = |_| store::Error::unavailable("the broker is stopping").into();
-        tokio::spawn(noting).await.map_err(stopping).flatten()
-    }
-
-    async fn note(&self, key: &RowKey, completion: Completion) -> Result<Completed, Error> {
-        let attempt = Attempt {
-            store: &*self.0.store,
-            key,
-            token: completion.token,
-            id: completion.attempt,
-        };
-        let seen = attempt.seen().await;
-        if let Some(Err(unreadable)) = seen.row {
-            return Err(Error::RowUnreadable(unreadable));
-        }
-        let stored = seen.stored();
-        let holder = stored.filter(|stored| attempt.is_held_by(&stored.row));
-        let entry = seen.record.entry(completion.token);
-        let noted = match completion.outcome {
-            // Nobody took such a token, and the row has another one.
-            Outcome::Tokens(_) if entry.is_none() && holder.is_none() => {
-                return Ok(completed(None, stored.cloned()));
-            }
-            Outcome::Tokens(answer) => {
-                match holder.map(|stored| self.subject(key, stored, &answer)) {
-                    Some(Err(())) => attempt.refused(true).await,
-                    _ => return Ok(self.settle(&attempt, *answer, completion.version).await),
-                }
-            }
-            Outcome::Refused if entry.is_some_and(|entry| entry.attempt(attempt.id).is_some()) => {
-                let noted = attempt.refused(false).await;
-                if noted.verdict() == Some(ReauthReason::InDoubt) {
-                    told::in_doubt(&key.provider, told::REFUSED_AFTERWARDS);
-                }
-                noted
-            }
-            // Who took nothing has sent nothing.
-            Outcome::Refused | Outcome::NotRedeemed { retry_after: None } => {
-                attempt.withdraw().await
-            }
-            Outcome::NotRedeemed {
-                retry_after: Some(pause),
-            } => attempt.passing(|_| pause).await,
-            Outcome::Unknown => attempt.no_answer(back_off).await,
-        };
-        Ok(completed(noted.verdict(), noted.stored))
-    }
-
-    fn options(&self, key: &RowKey) -> Option<&ProviderOptions> {
-        let configured = self.providers().get(&key.provider);
-        configured.map(|configured| configured.provider.options())
-    }
-
-    /// Checks that the tokens are those of the row's user. If not, says so in the log.
-    fn subject(&self, key: &RowKey, stored: &StoredRow, answer: &TokenAnswer) -> Result<(), ()> {
-        subject::check(&stored.row, answer, self.options(key)).map_err(|mismatch| {
-            let provider = &key.provider;
-            tracing::error!(%provider, %mismatch, "{}", subject::ANOTHER_USER);
-        })
-    }
-
-    async fn settle(
-        &self,
-        attempt: &Attempt<'_, S>,
-        answer: TokenAnswer,
-        taken_at: Version,
-    ) -> Completed {
-        let options = self.options(attempt.key);
-        let tokens = Tokens {
-            answer,
-            taken_at,
-            sent_at: None,
-            origin: None,
-            assumed_life: options.and_then(|options| options.assume_expires_in),
-            refresh_lifetime: self.0.refresh_lifetime(attempt.key),
-        };
-        match attempt.settle(&tokens, None, |_| {}).await {
-            Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),
-            Settled::Gone => {
-                let provider = &attempt.key.provider;
-                self.providers().revoke_given_up(provider, tokens.answer);
-                Completed::Gone
-            }
-        }
-    }
-}
-
-fn completed(verdict: Option<ReauthReason>, stored: Option<StoredRow>) -> Completed {
-    match (verdict, stored) {
-        (_, None) => Completed::Gone,
-        (Some(reason), Some(_)) => Completed::ReauthRequired(reason),
-        (None, Some(stored)) => Completed::Row(stored.into()),
     }
 }

@@ -14,13 +14,15 @@
 //! | `merge`, `subject`, `due` | the row after an answer, whether the answer is about its user, and when it is time |
 //! | `revocation` | revokes the tokens of deleted rows in the background |
 //! | `clear` | takes back what a provider refused in a bad hour |
-//! | `lease` | the same for callers that redeem refresh tokens themselves |
+//! | `lease`, `completion`, `completions` | the same for callers that redeem refresh tokens themselves |
 
 mod attempt;
 mod back_off;
 pub mod breaker;
 mod clear;
 mod clock;
+mod completion;
+mod completions;
 mod counts;
 mod decide;
 mod due;
@@ -47,14 +49,16 @@ use tokio::{
 
 pub use self::{
     clear::{Cleared, Kept, clear},
+    completion::{Completed, Completion, Outcome},
     counts::{Count, Counts},
     due::{Due, Terms, due},
-    lease::{Begun, Completed, Completion, Outcome},
+    lease::Begun,
     providers::{Configured, Deleted, Providers},
     revocation::{RevocationFigures, Revocations, WAITING},
 };
 use self::{
-    flights::{End, Flights, Progress},
+    completions::Completions,
+    flights::{End, Flights, Joined, Progress, served},
     redeem::Refresh,
 };
 use crate::{
@@ -85,6 +89,7 @@ struct Shared<S> {
     providers: Providers,
     options: RefresherOptions,
     flights: Flights,
+    completions: Completions,
     stopping: watch::Sender<bool>,
 }
 
@@ -117,6 +122,7 @@ impl<S> Refresher<S> {
             providers,
             options,
             flights: Flights::default(),
+            completions: Completions::default(),
             stopping: watch::Sender::new(false),
         }))
     }
@@ -189,15 +195,20 @@ impl<S: Records> Refresher<S> {
             ));
         };
         configured.counts.waited.up();
-        let mut progress = self.join(key, version, is_rejected, Instant::now());
+        let joined = self.join(key, version, is_rejected, Instant::now());
+        let (mut progress, mut is_old) = (joined.progress, joined.is_of_another_version);
         let mut last = None;
         loop {
-            let now = progress.borrow_and_update().clone();
+            let now = match std::mem::take(&mut is_old) {
+                true => Progress::Running,
+                false => progress.borrow_and_update().clone(),
+            };
             match now {
-                Progress::Running => {}
-                Progress::Unsaved(stored) | Progress::Ended(End::Row(stored)) => {
+                Progress::Unsaved(stored, until) if served(&stored, until).is_some() => {
                     return Ok(Refreshed::Row(stored));
                 }
+                Progress::Running | Progress::Unsaved(..) => {}
+                Progress::Ended(End::Row(stored)) => return Ok(Refreshed::Row(stored)),
                 Progress::Ended(End::Fresher(stored)) => return Ok(Refreshed::Fresher(stored)),
                 Progress::Ended(End::Throttled) => return Ok(Refreshed::Throttled),
                 Progress::Ended(End::Failed(error)) => return Err(error),
@@ -237,9 +248,9 @@ impl<S: Records> Refresher<S> {
         version: Version,
         is_rejected: bool,
         lingers_until: Instant,
-    ) -> watch::Receiver<Progress> {
-        let (progress, flight) = self.0.flights.join(key);
-        if let Some(flight) = flight {
+    ) -> Joined {
+        let mut joined = self.0.flights.join(key, version);
+        if let Some(flight) = joined.flight.take() {
             let (shared, key) = (Arc::clone(&self.0), key.clone());
             tokio::spawn(async move {
                 let slot = shared.flights.slot(key.clone(), flight);
@@ -254,11 +265,12 @@ impl<S: Records> Refresher<S> {
                     is_rejected,
                     lingers_until,
                     slot,
+                    place: None,
                 };
                 refresh.run().await;
             });
         }
-        progress
+        joined
     }
 }
 

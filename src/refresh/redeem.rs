@@ -42,6 +42,9 @@ pub(super) struct Refresh<'a, S> {
     /// Until then the refresh goes on even if nobody waits for it.
     pub lingers_until: Instant,
     pub slot: Slot<'a>,
+    /// The right to make the call that is being made. Whoever writes what came of it, or gives a token back, gives it up
+    /// before: that may take as long as the store is away.
+    pub place: Option<gate::Place>,
 }
 
 /// What follows a step.
@@ -71,7 +74,7 @@ pub(super) struct Taken {
     pub began: Moment,
 }
 
-impl<S: Records> Refresh<'_, S> {
+impl<'a, S: Records> Refresh<'a, S> {
     /// Runs the refresh to its end.
     pub async fn run(mut self) {
         let mut announcement = None;
@@ -125,6 +128,7 @@ impl<S: Records> Refresh<'_, S> {
             () = sleep(span) => Waited::Over,
             () = self.configured.works_again() => Waited::Over,
             () = self.shared.stopped() => Waited::Over,
+            () = self.slot.is_outdated() => Waited::Over,
             () = lonely => if self.slot.leave() { Waited::Left } else { Waited::Over },
         }
     }
@@ -140,19 +144,34 @@ impl<S: Records> Refresh<'_, S> {
             Decision::Take(..) => {}
             other => return self.act(&seen, other).await,
         }
-        let admitted = match self.admitted().await {
-            Ok(admitted) => admitted,
+        match self.admitted().await {
+            Ok(place) => self.place = Some(place),
             Err(next) => return next,
-        };
+        }
+        let next = self.with_place(&seen, &policy, retried_credentials).await;
+        self.place = None;
+        next
+    }
+
+    /// Takes and redeems the token, when a request may be made.
+    async fn with_place(
+        &mut self,
+        seen: &Seen,
+        policy: &Policy,
+        retried_credentials: &mut bool,
+    ) -> Next {
         let prepared = match self.configured.provider.prepare().await {
             Ok(prepared) => prepared,
-            Err(error) => return self.not_prepared(&seen, error).await,
+            Err(error) => {
+                self.place = None;
+                return self.not_prepared(seen, error).await;
+            }
         };
         if self.shared.is_stopping() {
             self.withdraw_admission();
             return Next::End(End::Failed(stopping()));
         }
-        let taken = match self.take(&policy).await {
+        let taken = match self.take(policy).await {
             Ok(taken) => taken,
             Err(next) => {
                 self.withdraw_admission();
@@ -160,9 +179,7 @@ impl<S: Records> Refresh<'_, S> {
             }
         };
         self.is_rejected = false;
-        let next = self.redeem(taken, prepared, retried_credentials).await;
-        drop(admitted);
-        next
+        self.redeem(taken, prepared, retried_credentials).await
     }
 
     fn decide(&self, seen: &Seen, attempt: AttemptId, policy: &Policy) -> Decision {
@@ -279,7 +296,7 @@ impl<S: Records> Refresh<'_, S> {
     }
 
     /// Takes the token.
-    async fn take(&self, policy: &Policy) -> Result<Taken, Next> {
+    async fn take(&mut self, policy: &Policy) -> Result<Taken, Next> {
         let id = AttemptId::random();
         let (mut maybe_taken, mut failure) = (None, None);
         for _ in 0..TAKINGS {
@@ -332,13 +349,14 @@ impl<S: Records> Refresh<'_, S> {
     }
 
     /// Gives a token back that may have been taken.
-    async fn give_back(&self, maybe_taken: Option<TokenHash>, id: AttemptId) {
+    async fn give_back(&mut self, maybe_taken: Option<TokenHash>, id: AttemptId) {
+        self.place = None;
         if let Some(token) = maybe_taken {
             self.attempt(token, id).withdraw().await;
         }
     }
 
-    pub(super) fn attempt(&self, token: TokenHash, id: AttemptId) -> Attempt<'_, S> {
+    pub(super) fn attempt(&self, token: TokenHash, id: AttemptId) -> Attempt<'a, S> {
         Attempt {
             store: &*self.shared.store,
             key: self.key,

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{
     attempt::{Attempt, Settled, Tokens},
     back_off::back_off,
     decide::Token,
-    flights::{End, Progress},
+    flights::{End, Progress, UNSAVED},
     provider::{Answer, Prepared, TokenAnswer, Why},
     redeem::{LEFT, Next, Refresh, Taken},
     rules::LEASE,
@@ -15,27 +17,30 @@ use super::{
 use crate::{
     error::{Error, ProviderFailure},
     store::Records,
-    types::{ReauthReason, UnixTime},
+    types::{ReauthReason, StoredRow, UnixTime},
 };
 
 impl<S: Records> Refresh<'_, S> {
     /// Sends the token, and writes what comes of it.
     pub(super) async fn redeem(
-        &self,
+        &mut self,
         taken: Taken,
         prepared: Prepared,
         retried_credentials: &mut bool,
     ) -> Next {
         let attempt = self.attempt(taken.token.hash, taken.attempt);
+        let place = self.place.take();
         let sent_at = UnixTime::now();
         if taken.began.elapsed() + LEFT >= LEASE {
             self.withdraw_admission();
+            drop(place);
             attempt.withdraw().await;
             return Next::Again;
         }
         self.configured.counts.sent.up();
         let redeeming = async {
             let answer = prepared.send(&taken.token.secret).await;
+            drop(place);
             self.answered(&attempt, &taken.token, sent_at, answer, retried_credentials)
                 .await
         };
@@ -65,7 +70,7 @@ impl<S: Records> Refresh<'_, S> {
                 self.configured.succeeded();
                 let provider = &self.key.provider;
                 tracing::info!(%provider, %code, "a refresh token was refused");
-                self.verdict(attempt, false).await
+                self.verdict(attempt).await
             }
             Answer::OurFault {
                 why,
@@ -119,17 +124,20 @@ impl<S: Records> Refresh<'_, S> {
         }
     }
 
-    async fn verdict(&self, attempt: &Attempt<'_, S>, for_good: bool) -> Next {
-        let noted = attempt.refused(for_good).await;
-        if noted.verdict() == Some(ReauthReason::InDoubt) {
+    async fn verdict(&self, attempt: &Attempt<'_, S>) -> Next {
+        let noted = attempt.refused().await;
+        let reason = noted.verdict();
+        if reason == Some(ReauthReason::InDoubt) {
             self.configured.counts.in_doubt.up();
             told::in_doubt(&self.key.provider, told::REFUSED_AFTERWARDS);
         }
-        Next::End(match (noted.verdict(), noted.stored) {
-            (_, Some(stored)) if stored.version != self.version => End::Fresher(stored.into()),
-            (Some(reason), Some(_)) => End::Failed(Error::ReauthRequired(reason)),
+        Next::End(match (reason, noted.row) {
             (_, None) => End::Failed(Error::RowNotFound),
-            (None, Some(stored)) => End::Fresher(stored.into()),
+            (_, Some(Err(unreadable))) => End::Failed(Error::RowUnreadable(unreadable)),
+            (Some(reason), Some(Ok(stored))) if stored.version == self.version => {
+                End::Failed(Error::ReauthRequired(reason))
+            }
+            (_, Some(Ok(stored))) => End::Fresher(stored.into()),
         })
     }
 
@@ -141,29 +149,38 @@ impl<S: Records> Refresh<'_, S> {
         answer: TokenAnswer,
     ) -> Next {
         let options = self.configured.provider.options();
-        if let Err(mismatch) = subject::check(&token.stored.row, &answer, Some(options)) {
-            let provider = &self.key.provider;
-            tracing::error!(%provider, %mismatch, "{}", subject::ANOTHER_USER);
-            return self.verdict(attempt, true).await;
-        }
         let tokens = Tokens {
             answer,
+            options: Some(options),
             taken_at: token.stored.version,
             sent_at: Some(sent_at),
             origin: Some(options.origin()),
-            assumed_life: options.assume_expires_in,
             refresh_lifetime: self.shared.refresh_lifetime(self.key),
         };
-        let unsaved = |row| self.slot.tell(Progress::Unsaved(Box::new(row)));
-        let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
-        if matches!(settled, Settled::Gone) {
-            let providers = &self.shared.providers;
-            providers.revoke_given_up(&self.key.provider, tokens.answer);
-        }
+        let until = Instant::now() + UNSAVED;
+        let unsaved = |row: Option<StoredRow>| {
+            let progress = row.map(|row| Progress::Unsaved(row.into(), until));
+            self.slot.tell(progress.unwrap_or(Progress::Running));
+        };
+        let known = Some(&token.stored);
+        let known = known.filter(|stored| {
+            subject::is_rows(
+                &self.key.provider,
+                &stored.row,
+                &tokens.answer,
+                Some(options),
+            )
+        });
+        let settled = attempt.settle(&tokens, known, unsaved).await;
         Next::End(match settled {
             Settled::Row(stored) => End::Row(stored.into()),
             Settled::Beaten(stored) => End::Fresher(stored.into()),
-            Settled::Gone => End::Failed(Error::RowNotFound),
+            Settled::AnotherUsers => End::Failed(Error::ReauthRequired(ReauthReason::Refused)),
+            Settled::Gone => {
+                let providers = &self.shared.providers;
+                providers.revoke_given_up(&self.key.provider, tokens.answer);
+                End::Failed(Error::RowNotFound)
+            }
         })
     }
 }

@@ -3,11 +3,7 @@
 use std::fmt;
 
 use super::provider::{IdClaims, ProviderOptions, TokenAnswer};
-use crate::types::{Row, Secret};
-
-/// What the log says if the answer is about another user.
-pub(super) const ANOTHER_USER: &str =
-    "the answer to a refresh is about another user: nothing of it is kept";
+use crate::types::{ProviderName, Row, Secret};
 
 /// What differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +23,25 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// Whether an answer of `provider` is about the user of the row. If not, says so in the log. What the provider's settings
+/// don't tell, as when it isn't configured, isn't compared.
+pub(super) fn is_rows(
+    provider: &ProviderName,
+    row: &Row,
+    answer: &TokenAnswer,
+    options: Option<&ProviderOptions>,
+) -> bool {
+    let checked = check(row, answer, options);
+    if let Err(mismatch) = checked {
+        tracing::error!(%provider, %mismatch, "the answer to a refresh is about another user: nothing of it is kept");
+    }
+    checked.is_ok()
+}
+
 /// Checks that the ID token in `answer` is about the subject that `row` names. Without an ID token, or without a subject in
 /// the row, there is nothing to compare. An encrypted ID token can't be read by the broker, and is taken as it is. Of a
 /// provider that isn't configured the issuer isn't known, and the subject is in the claim `sub`.
-pub(super) fn check(
+fn check(
     row: &Row,
     answer: &TokenAnswer,
     options: Option<&ProviderOptions>,
@@ -46,8 +57,12 @@ pub(super) fn check(
     let IdClaims { issuer, subject } = claims.ok_or(Mismatch::Unreadable)?;
     if let Some(configured) = options.and_then(|options| options.endpoints.issuer.as_ref()) {
         let configured = configured.to_string();
-        let found = issuer.as_deref().map(|found| found.trim_end_matches('/'));
-        if found != Some(configured.trim_end_matches('/')) {
+        // Google leaves the scheme out in some tokens.
+        let plain = |issuer: &str| {
+            let issuer = issuer.trim_end_matches('/');
+            issuer.strip_prefix("https://").unwrap_or(issuer).to_owned()
+        };
+        if issuer.as_deref().map(plain) != Some(plain(&configured)) {
             return Err(Mismatch::Issuer);
         }
     }

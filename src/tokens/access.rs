@@ -47,8 +47,8 @@ impl<S: Store + Records> Tokens<S> {
         deadline: Instant,
     ) -> Result<StoredRow, Error> {
         let stored = match self.get(key, binding).await {
-            Err(error @ Error::StoreUnavailable(_)) => {
-                // A token that was just obtained is served from memory while the store can't be asked.
+            Err(error @ (Error::StoreUnavailable(_) | Error::RowUnreadable(_))) => {
+                // A token that was just obtained is served from memory while it can't be stored.
                 let unsaved = self.refresher.unsaved(key).ok_or(error)?;
                 binding.check(&unsaved.row)?;
                 return Ok(unsaved);

@@ -318,7 +318,7 @@ impl Redeemer {
                 }
             }
             Placing::Confirm => {}
-            Placing::GiveUp => {
+            Placing::Note | Placing::GiveUp => {
                 if setup.broken != Some(Broken::NoRecord) {
                     given_up(&mut data.record, self.token.hash(), self.attempt);
                 }

@@ -486,17 +486,22 @@ async fn a_result_is_about_another_user() {
 async fn a_result_of_an_attempt_that_was_never_begun() {
     let scene = Scene::new().await;
     let other = TokenHash::from_bytes([7; 32]);
-    for (token, outcome) in [
+    let not_sent = |retry_after| Outcome::NotRedeemed { retry_after };
+    let long = Some(Duration::from_secs(900));
+    for (id, (token, outcome)) in (1..).zip([
         (other, told(Some("made-up"), None)),
         (other, Outcome::Refused),
+        (other, not_sent(None)),
+        (other, not_sent(long)),
         (scene.hash(), Outcome::Refused),
         (scene.hash(), Outcome::Unknown),
-    ] {
-        let completed = scene.complete_for(token, 1, outcome).await.unwrap();
+        (scene.hash(), not_sent(long)),
+    ]) {
+        let completed = scene.complete_for(token, id, outcome).await.unwrap();
         assert!(matches!(completed, Completed::Row(stored) if stored.version == scene.version));
     }
     let seen = scene.brokers[0].store.look(&scene.key).await.unwrap();
-    assert!(!seen.record.is_redeemed(other));
+    assert_eq!(seen.record.entry(other), None);
     assert!(
         scene
             .provider
@@ -544,5 +549,90 @@ async fn a_row_that_is_marked_gets_no_lease() {
     assert!(
         matches!(begun, Ok(Begun::ReauthRequired(why)) if why == reason),
         "{begun:?}"
+    );
+}
+
+/// The auth server stores the new tokens itself, and then tells them: the old refresh token is known to be redeemed.
+#[tokio::test]
+async fn a_result_that_was_stored_before_it_was_told() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let outcome = scene.redeem().await;
+    let Outcome::Tokens(tokens) = &outcome else {
+        panic!("{outcome:?}");
+    };
+    let new = tokens.refresh_token.as_ref().unwrap().expose();
+    let stored = expired(new);
+    let version = scene.brokers[0].put(&scene.key, stored).await.unwrap();
+    let completed = scene.complete(1, outcome.clone()).await;
+    assert!(matches!(completed, Completed::Row(stored) if stored.version == version));
+    let old = scene.brokers[0]
+        .put(&scene.key, expired(&scene.token))
+        .await;
+    assert!(matches!(old, Err(Error::RefreshTokenRedeemed)), "{old:?}");
+    scene.assert_sent(1);
+}
+
+/// The provider gave out a token again, and the first completion is repeated late: it is over.
+#[tokio::test]
+async fn a_result_that_is_repeated_after_the_token_came_back() {
+    let scene = Scene::new().await;
+    let (first, other) = (
+        scene.hash(),
+        TokenHash::of(&Secret::new("other".to_owned()).unwrap()),
+    );
+    assert!(is_lease(&scene.begin(1).await));
+    let to_other = told(Some("other"), None);
+    let Completed::Row(there) = scene.complete(1, to_other.clone()).await else {
+        panic!("it isn't written");
+    };
+    let scene = Scene {
+        version: there.version,
+        ..scene
+    };
+    assert!(is_lease(&scene.begin(2).await));
+    let and_back = told(Some(&scene.token), None);
+    let Completed::Row(back) = scene.complete_for(other, 2, and_back).await.unwrap() else {
+        panic!("it isn't written");
+    };
+    let again = scene.complete_for(first, 1, to_other).await.unwrap();
+    assert!(matches!(again, Completed::Row(stored) if stored.version == back.version));
+    let row = scene.brokers[0].read(&scene.key).await.unwrap().row;
+    assert_eq!(rows::refresh_token(&row), scene.token);
+}
+
+/// While an auth server redeems a token, the row becomes another user's with the same token.
+#[tokio::test]
+async fn a_row_becomes_another_users_meanwhile() {
+    let scene = Scene::of_subject().await;
+    assert!(is_lease(&scene.begin(1).await));
+    let others = |row| Row {
+        upstream_subject: Subject::new("another").ok(),
+        ..row
+    };
+    let row = others(expired(&scene.token));
+    scene.brokers[0].put(&scene.key, row).await.unwrap();
+    let of_subject = id_token("https://issuer.example", "subject");
+    let completed = scene
+        .complete(1, told(Some("new"), Some(&of_subject)))
+        .await;
+    assert!(
+        matches!(completed, Completed::ReauthRequired(ReauthReason::Refused)),
+        "{completed:?}"
+    );
+    let row = scene.brokers[0].read(&scene.key).await.unwrap().row;
+    assert_ne!(row.access_token.unwrap().expose(), "told");
+}
+
+/// While the row can't be read, a refusal can't be written on it. It isn't gone.
+#[tokio::test]
+async fn a_refusal_for_a_row_that_can_not_be_read() {
+    let scene = Scene::new().await;
+    assert!(is_lease(&scene.begin(1).await));
+    scene.brokers[1].store.damage(true);
+    let completed = scene.complete_for(scene.hash(), 1, Outcome::Refused).await;
+    assert!(
+        matches!(completed, Err(Error::RowUnreadable(_))),
+        "{completed:?}"
     );
 }

@@ -83,3 +83,48 @@ async fn a_row_that_can_not_be_read_keeps_its_result() {
     .await;
     assert_eq!(provider.tally().requests, 1);
 }
+
+/// Nobody can delete what is only in memory, so that it isn't handed out for long, and never after its end.
+#[tokio::test]
+async fn tokens_that_can_not_be_stored_end() {
+    let rules = Rules {
+        expires_in: Some(2),
+        ..Rules::default()
+    };
+    let provider = RotatingProvider::start(rules).await;
+    provider.fail(|_| Fault {
+        after: Duration::from_millis(200),
+        ..Fault::default()
+    });
+    let broker = Process::start(Arc::new(MemoryStore::new()), options(&provider));
+    let key = key("s");
+    broker.put(&key, expired(&provider.log_in())).await.unwrap();
+    let first = broker.get(&key, Wanted::default());
+    provider.requested(1).await;
+    broker.store.down(true);
+    first.await.unwrap();
+    until("the token isn't handed out any more", || async {
+        let got = broker.get(&key, Wanted::default()).await;
+        matches!(got, Err(Error::StoreUnavailable(_)))
+    })
+    .await;
+}
+
+/// A result that can't be written keeps no place among the calls to the provider.
+#[tokio::test]
+async fn rows_that_can_not_be_written_do_not_hold_up_others() {
+    let provider = RotatingProvider::start(Rules::default()).await;
+    let mut options = options(&provider);
+    options.max_concurrent = 1;
+    let broker = Process::start(Arc::new(MemoryStore::new()), options);
+    let (stuck, healthy) = (key("stuck"), key("healthy"));
+    for key in [&stuck, &healthy] {
+        broker.put(key, expired(&provider.log_in())).await.unwrap();
+    }
+    broker.store.refuse_rows(true);
+    let got = broker.get(&stuck, Wanted::default()).await.unwrap();
+    assert!(provider.accepts(access_token(&got)));
+    let got = broker.get(&healthy, Wanted::default()).await.unwrap();
+    assert!(provider.accepts(access_token(&got)));
+    broker.store.refuse_rows(false);
+}

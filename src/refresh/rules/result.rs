@@ -42,6 +42,8 @@ pub enum Placing {
     Write(Version),
     /// The row has it. Where writes have to be durable, that isn't known yet: write the record as it is.
     Confirm,
+    /// Somebody stored the new refresh token, with what belongs to it. Write the record that [`given_up`] makes.
+    Note,
     /// The row is gone, or holds a refresh token that somebody stored meanwhile. Write the record that [`given_up`] makes;
     /// only when that is durable, so is what replaced the token, and the answer may be thrown away.
     GiveUp,
@@ -74,14 +76,13 @@ pub fn place(record: &Record, row: Option<Held>, answered: &Answered) -> Placing
             Placing::Withdraw
         };
     }
-    if row.token == Some(answered.successor) {
-        return Placing::Confirm;
-    }
     let holds_earlier_result = record
         .entry(answered.token)
         .is_some_and(|entry| entry.has_earlier_result(row, answered.attempt));
     if row.token == Some(answered.token) || holds_earlier_result {
         Placing::Write(row.version)
+    } else if row.token == Some(answered.successor) {
+        Placing::Note
     } else {
         Placing::GiveUp
     }
@@ -104,6 +105,8 @@ pub fn written(record: &mut Record, answered: &Answered) {
         version: answered.version,
     })));
     let rejected_at = entry.rejected_at;
+    // The latest of all redeemed tokens is the last one that is forgotten.
+    record.move_to_end(answered.token);
     let next = record.entry_mut(answered.successor);
     next.rejected_at = next.rejected_at.max(rejected_at);
     // A provider may give out a token again that it had redeemed. It is as good as new.
@@ -119,6 +122,7 @@ pub fn given_up(record: &mut Record, token: TokenHash, attempt: AttemptId) {
     entry.end(attempt);
     if !matches!(entry.state, EntryState::Redeemed(_)) {
         entry.resolve(EntryState::Redeemed(None));
+        record.move_to_end(token);
     }
 }
 

@@ -511,3 +511,37 @@ fn an_entry_does_not_grow_without_end() {
     // Without the holder, it would still be in doubt.
     assert!(entry.unresolved() > 2);
 }
+
+/// Somebody has stored the new token, or an earlier attempt got the same one.
+#[test]
+fn the_new_token_may_be_in_the_row_before_the_result() {
+    let mut world = World::new(Rotation::Strict);
+    world.take(1);
+    world.take_over(2);
+    let (first, second) = (world.answered(1, 2), world.answered(2, 2));
+    assert_eq!(place(&world.record, held(2, 7), &first), Placing::Note);
+    let mut noted = world.record.clone();
+    given_up(&mut noted, token(1), id(1));
+    assert!(noted.is_redeemed(token(1)));
+    // The row that was stored is newer than any result.
+    assert_eq!(place(&noted, held(2, 7), &second), Placing::Note);
+    written(&mut world.record, &first);
+    let by_the_first = held(2, 101);
+    assert_eq!(place(&world.record, by_the_first, &first), Placing::Confirm);
+    assert_eq!(
+        place(&world.record, by_the_first, &second),
+        Placing::Write(version(101))
+    );
+}
+
+#[test]
+fn the_token_that_was_redeemed_last_is_forgotten_last() {
+    let mut world = World::new(Rotation::Strict);
+    world.take(1);
+    for n in 10..18 {
+        world.record.entry_mut(token(n)).state = EntryState::Redeemed(None);
+    }
+    let answered = world.answered(1, 2);
+    written(&mut world.record, &answered);
+    assert!(world.record.is_redeemed(token(1)));
+}

@@ -45,8 +45,9 @@ impl Waiting {
     ) -> Option<WaitsFor> {
         let mut providers = self.providers();
         let waiting = providers.get(provider).copied().unwrap_or_default();
-        let left = self.calls.free() + usize::from(has_place);
-        if waiting + 1 > FOR_ONE * left {
+        // What is left when this call has its place.
+        let left = (self.calls.free() + usize::from(has_place)).checked_sub(1)?;
+        if waiting + 1 > FOR_ONE * left && self.calls.most() > 1 {
             return None;
         }
         providers.insert(provider.clone(), waiting + 1);
