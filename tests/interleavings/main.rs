@@ -196,6 +196,7 @@ fn strict_when_another_server_takes_over_and_processes_die() {
 }
 
 #[test]
+#[ignore = "half a minute: --include-ignored"]
 fn three_redeemers_when_processes_die_or_stall() {
     let faults = &[Fault::Crash, Fault::NoAnswer, Fault::Stall];
     let mut setup = Setup::new(Rotation::Strict, faults);
@@ -204,6 +205,7 @@ fn three_redeemers_when_processes_die_or_stall() {
 }
 
 #[test]
+#[ignore = "half a minute: --include-ignored"]
 fn three_redeemers_when_the_store_loses_answers() {
     let mut setup = Setup::new(Rotation::Strict, STORE);
     setup.redeemers = 3;
@@ -211,7 +213,7 @@ fn three_redeemers_when_the_store_loses_answers() {
 }
 
 #[test]
-#[ignore = "it takes minutes: INTERLEAVINGS=full"]
+#[ignore = "it takes minutes: --include-ignored"]
 fn three_redeemers_when_another_server_takes_over() {
     let mut setup = Setup::new(Rotation::Strict, &[Fault::Failover]);
     setup.redeemers = 3;
