@@ -24,6 +24,7 @@ mod clock;
 mod counts;
 mod decide;
 mod due;
+mod failures;
 mod flights;
 pub mod gate;
 mod lease;
@@ -160,7 +161,7 @@ impl<S> Refresher<S> {
 
     fn configured(&self, key: &RowKey) -> Result<&Configured, Error> {
         let configured = self.0.providers.get(&key.provider);
-        configured.ok_or(Error::ProviderNotConfigured)
+        configured.ok_or_else(|| self.0.providers.not_configured(&key.provider))
     }
 }
 
@@ -244,7 +245,8 @@ impl<S: Records> Refresher<S> {
             tokio::spawn(async move {
                 let slot = shared.flights.slot(key.clone(), flight);
                 let Some(configured) = shared.providers.get(&key.provider) else {
-                    return slot.end(End::Failed(Error::ProviderNotConfigured));
+                    let error = shared.providers.not_configured(&key.provider);
+                    return slot.end(End::Failed(error));
                 };
                 let refresh = Refresh {
                     shared: &shared,
