@@ -150,7 +150,9 @@ pub enum Error {
     #[error("the tokens were obtained at another issuer or by another client than is configured")]
     ProviderChanged,
     /// The provider refuses the broker as a client, or the provider's settings are wrong.
-    #[error("the provider refuses the broker as its client")]
+    #[error(
+        "the broker's settings for the provider don't work, or the provider refuses it as a client"
+    )]
     ProviderMisconfigured(ProviderFailure),
     /// The provider can't be reached, asks to wait, or too many callers wait for it. The call is safe to retry.
     #[error("the provider can't refresh the tokens now")]

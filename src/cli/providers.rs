@@ -13,10 +13,10 @@ use super::{
     refuse, runtime, unknown_variables,
 };
 use crate::{
-    config::{Config, listed_presets, span},
+    config::{Config, listed_presets, meant, span},
     refresh::{
         Cleared, Kept, clear,
-        provider::{Endpoint, Trial, Verdict},
+        provider::{Authentication, Endpoint, Trial, Verdict, Why},
     },
     store::{self, redis::maintenance::records::rows_with_records},
     types::ProviderName,
@@ -99,7 +99,12 @@ fn list(args: &Configured) -> u8 {
 fn test(args: &TestArgs, config: &Config) -> u8 {
     let name = ProviderName::new(&*args.name).ok();
     let Some(found) = name.and_then(|name| config.rules.providers.get(&name)) else {
-        complain("no provider of this name is configured");
+        let all = config.rules.providers.iter();
+        let names = all.map(|found| found.provider.options().name.as_str());
+        complain(&format!(
+            "no provider of this name is configured{}",
+            meant(&args.name, names)
+        ));
         return USAGE;
     };
     let runtime = match runtime() {
@@ -111,7 +116,11 @@ fn test(args: &TestArgs, config: &Config) -> u8 {
     };
     let trial = runtime.block_on(found.provider.try_out(args.with_made_up_token));
     match print(&report(&trial)) {
-        DONE => verdict(&trial.verdict),
+        DONE => {
+            let authentication = &found.provider.options().authentication;
+            let signs = matches!(authentication, Authentication::PrivateKeyJwt { .. });
+            verdict(&trial.verdict, signs)
+        }
         code => code,
     }
 }
@@ -194,14 +203,29 @@ fn report(trial: &Trial) -> String {
     )
 }
 
-/// Tells what came of a trial, and returns the exit code.
-fn verdict(verdict: &Verdict) -> u8 {
+/// Tells what came of a trial, and returns the exit code. `signs` says whether the client signs assertions.
+fn verdict(verdict: &Verdict, signs: bool) -> u8 {
     let (told, code) = match verdict {
         Verdict::Misconfigured(what) => (what.clone(), USAGE),
         Verdict::Unreachable(why) => (format!("the provider can't be reached: {why}"), FAILED),
         Verdict::Connected => ("connected; nothing was sent".to_owned(), DONE),
         Verdict::ClientAccepted => ("the provider accepts the client".to_owned(), DONE),
-        Verdict::ClientRefused(why) => (format!("the provider refuses the client: {why}"), FAILED),
+        Verdict::ClientRefused(why) => {
+            let what = match why {
+                Why::ClientError(_) | Why::ClientCertificateRefused => {
+                    "the provider refuses the client"
+                }
+                Why::NotRedeemedStatus(_) => "the token endpoint doesn't take the request",
+                _ => "the provider refuses the client or the request",
+            };
+            let clock = match why {
+                Why::ClientError(_) if signs => {
+                    "; if the key is right, compare this machine's clock with the provider's"
+                }
+                _ => "",
+            };
+            (format!("{what}: {why}{clock}"), FAILED)
+        }
         Verdict::Unclear(why) => (
             format!("the answer says nothing about the client: {why}"),
             FAILED,

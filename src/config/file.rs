@@ -148,12 +148,12 @@ impl File<'_> {
             let (name, place) = (written.get_ref().as_ref(), self.place(written.span().start));
             let Some(setting) = declared_for_providers(name) else {
                 let meant = match value.get_ref() {
-                    DeValue::Table(_) => {
+                    DeValue::Table(keys) => grouped(name, keys).unwrap_or_else(|| {
                         let whole = table_of(&format!("{provider}.{name}"));
                         format!(
                             "; the name of a provider that has a dot is in quotes, as in [{whole}]"
                         )
-                    }
+                    }),
                     _ => stray(name),
                 };
                 let message = format!("is not a setting of a provider ({place}){meant}");
@@ -194,6 +194,18 @@ impl File<'_> {
 /// Returns the setting of a provider that is called `name`, if there is one.
 fn declared_for_providers(name: &str) -> Option<&'static Setting> {
     of_a_provider().iter().find(|setting| setting.name == name)
+}
+
+/// Returns what may have been meant by a table such as `client-secret = { file = "..." }`.
+fn grouped(name: &str, keys: &DeTable<'_>) -> Option<String> {
+    let name = name.replace('_', "-");
+    let mut meant = keys
+        .keys()
+        .filter_map(|key| declared_for_providers(&format!("{name}-{}", key.get_ref())));
+    let meant = meant.next()?.name;
+    Some(format!(
+        "; settings are not grouped in tables: write {meant} = ..."
+    ))
 }
 
 /// Returns what may have been meant by a key in the table of a provider that is no setting of one.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::{
     Backend, Config,
-    providers::{presets, table_of, with_preset},
-    settings::{Setting, StorageSettings, all, of_a_provider},
+    providers::{implied, presets, table_of, with_preset},
+    settings::{ProviderSettings, Setting, StorageSettings, all, of_a_provider},
     syntax::parse_span,
     value::Style,
     written::{Settings, Source},
@@ -40,6 +40,13 @@ impl Settings {
             });
             writeln!(list, "\n[{}]", table_of(name)).ok();
             list.extend(lines);
+            let method = ProviderSettings::client_authentication;
+            if let Some((implied, because)) =
+                implied(&settings).filter(|_| !settings.is_set(method))
+            {
+                let implied = implied.name();
+                writeln!(list, "{method} = {implied:?}  # because {because} is set").ok();
+            }
         }
         list
     }

@@ -36,6 +36,7 @@ use self::settings::{ListenSettings, Reader, Subject, Subjects};
 pub use self::{
     file::read,
     listed::{listed_presets, provider_settings},
+    nearest::meant,
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
     variables::unknown_variables,
@@ -116,7 +117,8 @@ impl Settings {
         let read = Subjects::read(&mut reader);
         let mut problems = reader.problems;
         if !self.problems().is_empty() {
-            // What is missing because of a mistake would be a second, false one.
+            // What is missing because of a mistake would be a second, false one. Other tables are told apart from it.
+            providers::resolve(&self, &mut problems, &mut Vec::new());
             named(problems.take())?;
         }
 

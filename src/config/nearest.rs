@@ -24,6 +24,11 @@ pub(super) fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
+/// Returns the end of a message about a name that isn't one of `names`: the one that was probably meant, or nothing.
+pub fn meant<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    did_you_mean(nearest(name, names))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

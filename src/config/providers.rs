@@ -56,29 +56,36 @@ pub(super) fn resolve(
 ) -> Vec<ProviderOptions> {
     let mut all = Vec::new();
     for (name, written) in settings.tables() {
+        let table = table_of(name);
+        let is_half_read = settings.problems().iter().any(|wrong| {
+            let within = wrong.setting.strip_prefix(&table);
+            within.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
         let mut found = Problems::default();
-        let options = one(name, written, &mut found);
+        let options = one(name, written, is_half_read, &mut found);
         let found = found.take();
         let placed = found.into_iter().map(|problem| Problem {
             setting: placed(name, &problem.setting),
             ..problem
         });
         let placed: Vec<_> = placed.collect();
-        match options {
-            Some(options) if placed.is_empty() => {
-                for wrong in options.check_files().err().unwrap_or_default() {
-                    problems.add(&placed_in(name, wrong.setting.name()), wrong.what);
-                }
-                if options.revoke_on_delete && options.revocation_ends_grant {
-                    let setting = placed_in(name, ProviderSettings::revoke_on_delete);
-                    let message =
-                        "deleting a row ends the user's other sessions at this provider too";
-                    warnings.push(Problem::new(setting, message));
-                }
-                all.push(options);
-            }
-            _ => problems.extend(&placed),
+        problems.extend(&placed);
+        let Some(options) = options else { continue };
+        match options.check_files() {
+            Ok(odd) => warnings.extend(
+                odd.into_iter()
+                    .map(|odd| Problem::new(placed_in(name, odd.setting.name()), odd.what)),
+            ),
+            Err(wrong) => wrong.into_iter().for_each(|wrong| {
+                problems.add_together(&placed_in(name, wrong.setting.name()), &[], wrong.what);
+            }),
         }
+        if options.revoke_on_delete && options.revocation_ends_grant {
+            let setting = placed_in(name, ProviderSettings::revoke_on_delete);
+            let message = "deleting a row ends the user's other sessions at this provider too";
+            warnings.push(Problem::new(setting, message));
+        }
+        all.push(options);
     }
     all
 }
@@ -101,7 +108,14 @@ pub(super) fn table_of(provider: &str) -> String {
     format!("{PROVIDERS}.{}", key(provider))
 }
 
-fn one(name: &str, written: &Settings, problems: &mut Problems) -> Option<ProviderOptions> {
+/// Returns the options of a provider. If its table `is_half_read`, because of mistakes that were told already, what is missing
+/// isn't told: that would be a second message about one mistake.
+fn one(
+    name: &str,
+    written: &Settings,
+    is_half_read: bool,
+    problems: &mut Problems,
+) -> Option<ProviderOptions> {
     let Ok(name) = ProviderName::new(name) else {
         let message = format!(
             "is not the name of a provider: it must have 1 to {MAX_ID_BYTES} bytes, and no control character"
@@ -120,6 +134,14 @@ fn one(name: &str, written: &Settings, problems: &mut Problems) -> Option<Provid
         let meant = did_you_mean(nearest(preset, names.iter().copied()));
         let message = format!("must be one of {}{meant}", names.join(", "));
         problems.add(ProviderSettings::preset, message);
+        if read.client_id.is_none() && !is_half_read {
+            problems.add_together(ProviderSettings::client_id, &[], "must be set");
+        }
+        // The preset would have said more.
+        return None;
+    }
+    if is_half_read {
+        return None;
     }
     let has_address = read.issuer.is_some() || read.token_endpoint.is_some();
     if !has_address && !problems.concern(ProviderSettings::token_endpoint) {
@@ -243,32 +265,43 @@ fn rotation(read: &ProviderSettings, problems: &mut Problems) -> Option<Rotation
     }
 }
 
+/// The settings that belong to a method.
+const SECRET: &[&str] = &[
+    ProviderSettings::client_secret_file,
+    ProviderSettings::client_secret_env,
+];
+const KEY: &[&str] = &[
+    ProviderSettings::private_key_file,
+    ProviderSettings::private_key_id,
+    ProviderSettings::private_key_algorithm,
+    ProviderSettings::assertion_audience,
+];
+const CERTIFICATE: &[&str] = &[
+    ProviderSettings::client_certificate_file,
+    ProviderSettings::client_certificate_key_file,
+];
+
+/// Returns the method that the credentials are for, and the setting that says so.
+pub(super) fn implied(settings: &Settings) -> Option<(Method, &'static str)> {
+    let methods = [
+        (Method::SecretBasic, SECRET),
+        (Method::PrivateKeyJwt, KEY),
+        (Method::TlsClientAuth, CERTIFICATE),
+    ];
+    methods.into_iter().find_map(|(method, names)| {
+        let set = names.iter().find(|name| settings.is_set(name));
+        set.map(|name| (method, *name))
+    })
+}
+
 fn authentication(
     read: &ProviderSettings,
     settings: &Settings,
     problems: &mut Problems,
 ) -> Option<Authentication> {
     type S = ProviderSettings;
-    /// The settings that belong to a method.
-    const SECRET: &[&str] = &[S::client_secret_file, S::client_secret_env];
-    const KEY: &[&str] = &[
-        S::private_key_file,
-        S::private_key_id,
-        S::private_key_algorithm,
-        S::assertion_audience,
-    ];
-    const CERTIFICATE: &[&str] = &[S::client_certificate_file, S::client_certificate_key_file];
 
-    let any = |names: &[&str]| names.iter().any(|name| settings.is_set(name));
-    let implied = || {
-        if any(SECRET) {
-            Some(Method::SecretBasic)
-        } else if any(KEY) {
-            Some(Method::PrivateKeyJwt)
-        } else {
-            any(CERTIFICATE).then_some(Method::TlsClientAuth)
-        }
-    };
+    let implied = || implied(settings).map(|(method, _)| method);
     let Some(method) = read.client_authentication.or_else(implied) else {
         let message = "must be set, or one of client-secret-file, client-secret-env, \
                        private-key-file and client-certificate-file; a client without any has \"none\"";

@@ -167,6 +167,11 @@ pub(super) fn span_from(least: Duration) -> Syntax<Duration> {
                 .ok_or(LIKE)
         });
         span.map_err(|hint| {
+            // No example may be a mistake.
+            let hint = match hint {
+                LIKE if least > Duration::from_millis(500) => "like 10s, 5m or 30days",
+                hint => hint,
+            };
             let least = humantime::format_duration(least);
             format!("must be a span of time from {least} to 100 years, {hint}")
         })

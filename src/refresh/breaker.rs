@@ -113,8 +113,9 @@ impl<R: Eq + Hash> Breaker<R> {
         Admission::Probe
     }
 
-    /// Notes that a call about `row` failed in a way that says that the provider is down.
-    pub fn failed(&mut self, row: R, now: Instant) {
+    /// Notes that a call about `row` failed in a way that says that the provider is down. Returns whether the breaker was
+    /// closed and opens.
+    pub fn failed(&mut self, row: R, now: Instant) -> bool {
         match self.state {
             State::Closed => {
                 let within = self.options.within;
@@ -123,6 +124,7 @@ impl<R: Eq + Hash> Breaker<R> {
                 self.failed.insert(row, now);
                 if self.failed.len() >= self.options.rows {
                     self.open(self.options.pause, now);
+                    return true;
                 }
             }
             State::Probing { pause, .. } => {
@@ -132,12 +134,25 @@ impl<R: Eq + Hash> Breaker<R> {
             // A call that began before it opened.
             State::Open { .. } => {}
         }
+        false
     }
 
-    /// Notes that the provider answered as one that works, whatever it answered.
-    pub fn succeeded(&mut self) {
+    /// Notes that the provider answered as one that works, whatever it answered. Returns whether the breaker was open.
+    pub fn succeeded(&mut self) -> bool {
+        let was_open = self.is_open();
         self.state = State::Closed;
         self.failed.clear();
+        was_open
+    }
+
+    /// Notes that a probe told nothing: the answer may be about its row alone. Another one may be made soon.
+    pub fn unclear(&mut self, now: Instant) {
+        if let State::Probing { pause, .. } = self.state {
+            self.state = State::Open {
+                until: now + self.options.pause,
+                pause,
+            };
+        }
     }
 
     /// Notes that a probe made no call. The next one may be made at once.
@@ -174,7 +189,7 @@ mod tests {
 
     fn open_at(now: Instant) -> Breaker<u32> {
         let mut breaker = Breaker::new(OPTIONS);
-        (0..3).for_each(|row| breaker.failed(row, now));
+        (0..3).for_each(|row| _ = breaker.failed(row, now));
         breaker
     }
 
@@ -182,11 +197,10 @@ mod tests {
     fn different_rows_open_it_and_one_row_alone_does_not() {
         let now = Instant::now();
         let mut breaker = Breaker::new(OPTIONS);
-        (0..100).for_each(|_| breaker.failed(1, now));
+        (0..100).for_each(|_| _ = breaker.failed(1, now));
         assert_eq!(breaker.admit(now), Admission::Free);
-        breaker.failed(2, now);
-        assert!(!breaker.is_open());
-        breaker.failed(3, now);
+        assert!(!breaker.failed(2, now) && !breaker.is_open());
+        assert!(breaker.failed(3, now));
         let retry_after = seconds(1);
         assert_eq!(breaker.admit(now), Admission::Stopped { retry_after });
     }
@@ -246,6 +260,22 @@ mod tests {
         assert_eq!(breaker.admit(probed + seconds(20)), Admission::Probe);
         breaker.withdraw(probed + seconds(20));
         assert_eq!(breaker.admit(probed + seconds(20)), Admission::Probe);
+    }
+
+    #[test]
+    fn a_probe_that_tells_nothing_neither_closes_it_nor_lengthens_the_pause() {
+        let now = Instant::now();
+        let mut breaker = open_at(now);
+        let mut later = now + seconds(1);
+        assert_eq!(breaker.admit(later), Admission::Probe);
+        breaker.failed(9, later);
+        later += seconds(2);
+        assert_eq!(breaker.admit(later), Admission::Probe);
+        breaker.unclear(later);
+        let retry_after = seconds(1);
+        assert_eq!(breaker.admit(later), Admission::Stopped { retry_after });
+        assert_eq!(breaker.admit(later + seconds(1)), Admission::Probe);
+        assert!(breaker.succeeded() && !breaker.succeeded());
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl<S: Records> Refresher<S> {
             version,
             attempt,
             policy: &policy,
-            may_resend: configured.is_none_or(|configured| !configured.breaker().is_open()),
+            may_resend: configured.is_none_or(Configured::may_resend),
             is_rejected: false,
         };
         let mut attempts = Attempts::within(PATIENCE);

@@ -26,6 +26,7 @@ mod completions;
 mod counts;
 mod decide;
 mod due;
+mod failures;
 mod flights;
 pub mod gate;
 mod lease;
@@ -166,7 +167,7 @@ impl<S> Refresher<S> {
 
     fn configured(&self, key: &RowKey) -> Result<&Configured, Error> {
         let configured = self.0.providers.get(&key.provider);
-        configured.ok_or(Error::ProviderNotConfigured)
+        configured.ok_or_else(|| self.0.providers.not_configured(&key.provider))
     }
 }
 
@@ -255,7 +256,8 @@ impl<S: Records> Refresher<S> {
             tokio::spawn(async move {
                 let slot = shared.flights.slot(key.clone(), flight);
                 let Some(configured) = shared.providers.get(&key.provider) else {
-                    return slot.end(End::Failed(Error::ProviderNotConfigured));
+                    let error = shared.providers.not_configured(&key.provider);
+                    return slot.end(End::Failed(error));
                 };
                 let refresh = Refresh {
                     shared: &shared,

@@ -1,7 +1,7 @@
 //! The providers of a tenant, with what the process keeps about each.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -13,23 +13,34 @@ use super::{
     breaker::{Breaker, BreakerOptions},
     counts::Counts,
     due::Terms,
+    failures::Failures,
     gate::Gate,
-    provider::{Provider, ProviderOptions, Replay, Rotation, TokenAnswer, TokenHint, Why},
+    provider::{
+        Authentication, Concern, Provider, ProviderOptions, Replay, Rotation, TokenAnswer,
+        TokenHint, Why,
+    },
     revocation::Revocations,
     rules::Policy,
 };
 use crate::{
-    error::{Error, ProviderFailure},
+    error::Error,
     types::{Origin, ProviderName, Row, RowKey, Secret},
 };
 
 /// So long after its time limit a request may still arrive at the provider.
 const ON_THE_WAY: Duration = Duration::from_secs(1);
 
+/// So many names of providers that aren't configured are logged at most.
+const OTHERS: usize = 64;
+/// So long the log doesn't repeat why a provider fails.
+const TOLD: Duration = Duration::from_secs(60);
+
 /// The providers that are configured, by name. Clones share everything.
 #[derive(Clone, Debug, Default)]
 pub struct Providers {
     all: Arc<HashMap<ProviderName, Configured>>,
+    /// Names of others that rows have, as far as they were logged.
+    others: Arc<Mutex<HashSet<ProviderName>>>,
     revocations: Revocations,
 }
 
@@ -52,11 +63,11 @@ pub struct Configured {
     pub counts: Counts,
     /// Stops calls while the provider fails. Rows are told apart by a hash.
     breaker: Mutex<Breaker<u64>>,
+    /// Stops second sendings while answers to several rows leave it open what they are about.
+    resending: Mutex<Breaker<u64>>,
     hasher: RandomState,
-    /// Why the last call failed, since one succeeded.
-    failure: Mutex<Option<Error>>,
-    /// The last error of the provider that nobody knows.
-    unknown_error: Mutex<Option<Why>>,
+    /// Why calls failed.
+    failures: Mutex<Failures>,
     /// Wakes those whom the breaker stopped.
     works_again: Notify,
 }
@@ -69,6 +80,7 @@ impl Providers {
         let named = all.map(|options| (options.name.clone(), Configured::new(options)));
         Self {
             all: Arc::new(named.collect()),
+            others: Arc::default(),
             revocations: Revocations::default(),
         }
     }
@@ -86,6 +98,19 @@ impl Providers {
     #[must_use]
     pub fn get(&self, name: &ProviderName) -> Option<&Configured> {
         self.all.get(name)
+    }
+
+    /// Returns the error for a row whose provider isn't configured. Logs the name, once, and at most [`OTHERS`] of them.
+    pub fn not_configured(&self, name: &ProviderName) -> Error {
+        let mut others = locked(&self.others);
+        if others.len() < OTHERS && others.insert(name.clone()) {
+            let provider = name.as_str();
+            tracing::warn!(
+                provider,
+                "a row's provider isn't configured, so that its tokens can't be refreshed"
+            );
+        }
+        Error::ProviderNotConfigured
     }
 
     /// Returns how long a refresh token of this provider is assumed to live if no answer says: what its settings say, or
@@ -173,9 +198,9 @@ impl Configured {
             gate,
             counts: Counts::default(),
             breaker: Mutex::new(Breaker::new(BreakerOptions::default())),
+            resending: Mutex::new(Breaker::new(BreakerOptions::default())),
             hasher: RandomState::new(),
-            failure: Mutex::default(),
-            unknown_error: Mutex::default(),
+            failures: Mutex::default(),
             works_again: Notify::new(),
         }
     }
@@ -202,41 +227,103 @@ impl Configured {
         }
     }
 
-    /// Takes note that a call about a row failed in a way that says that the provider doesn't work for this broker.
-    pub(super) fn failed(&self, key: &RowKey, error: &Error) {
-        let last = locked(&self.failure).replace(error.clone());
-        let why = error.operator_detail().unwrap_or_default();
-        if last.as_ref().and_then(Error::operator_detail) != Some(why) {
-            let provider = &self.provider.options().name;
-            tracing::warn!(%provider, why, "{error}: `token-broker providers test` may tell more");
+    /// Takes note of why a call about a row failed. What says something about the provider counts for the breaker; what says
+    /// something about the one token doesn't.
+    pub(super) fn failed(&self, key: &RowKey, why: &Why, error: &Error) {
+        match why.concern() {
+            Concern::Provider => {
+                let mut next = "`token-broker providers test NAME` may tell more";
+                if let Why::ClientError(_) = why {
+                    next = match self.provider.options().authentication {
+                        Authentication::PrivateKeyJwt { .. } => {
+                            "`token-broker providers test NAME --with-made-up-token` tells whether it is mended; if \
+                             the key is right, compare this machine's clock with the provider's"
+                        }
+                        _ => {
+                            "`token-broker providers test NAME --with-made-up-token` tells whether it is mended"
+                        }
+                    };
+                }
+                self.provider_failed(key, error, next);
+            }
+            Concern::Token => {
+                self.row_failed(key, error);
+                self.works();
+            }
+            Concern::Unclear => {
+                self.row_failed(key, error);
+                self.breaker().unclear(Instant::now());
+            }
         }
-        let row = self.hasher.hash_one(key);
-        self.breaker().failed(row, Instant::now());
     }
 
-    /// Takes note that the provider answered with an error that nobody knows. Other rows may work meanwhile, so that this is
-    /// told once for each error, and not whenever the provider gives it again.
-    pub(super) fn gave_unknown_error(&self, key: &RowKey, why: Why) {
-        let last = locked(&self.unknown_error).replace(why.clone());
-        if last.as_ref() != Some(&why) {
-            let provider = &self.provider.options().name;
-            tracing::warn!(%provider, "{why}");
+    /// Takes note that no request could be prepared.
+    pub(super) fn not_prepared(&self, key: &RowKey, error: &Error) {
+        self.provider_failed(
+            key,
+            error,
+            "`token-broker providers test NAME` may tell more",
+        );
+    }
+
+    fn provider_failed(&self, key: &RowKey, error: &Error, next: &str) {
+        let now = Instant::now();
+        let why = error.operator_detail().unwrap_or_default();
+        let is_news = {
+            let mut failures = locked(&self.failures);
+            failures.of_provider(error);
+            failures.is_news(why, TOLD, now)
+        };
+        self.resending().unclear(now);
+        let provider = &self.provider.options().name;
+        if is_news {
+            tracing::warn!(%provider, why, "{error}: {}", next.replace("NAME", provider.as_str()));
         }
-        let row = self.hasher.hash_one(key);
-        self.breaker().failed(row, Instant::now());
+        if self.breaker().failed(self.hashed(key), now) {
+            tracing::warn!(%provider, why, "the breaker opens: calls about several rows failed; one goes through now and then");
+        }
+    }
+
+    /// Other rows may work meanwhile, so that each reason is told once, and not whenever it comes again.
+    fn row_failed(&self, key: &RowKey, error: &Error) {
+        let why = error.operator_detail().unwrap_or_default();
+        let mut failures = locked(&self.failures);
+        failures.of_row(self.hashed(key), error);
+        if failures.is_news(why, Duration::MAX, Instant::now()) {
+            let provider = &self.provider.options().name;
+            tracing::warn!(%provider, why, "a token can't be refreshed now, which says nothing about others");
+        }
+    }
+
+    /// Takes note that the provider's answer settled what becomes of a row.
+    pub(super) fn succeeded(&self, key: &RowKey) {
+        locked(&self.failures).row_is_settled(self.hashed(key));
+        self.works();
     }
 
     /// Takes note that the provider answered as one that works.
-    pub(super) fn succeeded(&self) {
-        if locked(&self.failure).take().is_some() {
+    fn works(&self) {
+        locked(&self.failures).works();
+        let (closes, resends) = (self.breaker().succeeded(), self.resending().succeeded());
+        if closes {
             let provider = &self.provider.options().name;
-            tracing::info!(%provider, "the provider works again");
+            tracing::info!(%provider, "the breaker closes: the provider works again");
         }
-        let mut breaker = self.breaker();
-        if breaker.is_open() {
+        if closes || resends {
             self.works_again.notify_waiters();
         }
-        breaker.succeeded();
+    }
+
+    /// Takes note that it isn't known whether a row's token was redeemed, nor what the answer is about.
+    pub(super) fn is_in_doubt(&self, key: &RowKey, why: &Why) {
+        if why.concern() == Concern::Unclear {
+            let row = self.hashed(key);
+            self.resending().failed(row, Instant::now());
+        }
+    }
+
+    fn hashed(&self, key: &RowKey) -> u64 {
+        self.hasher.hash_one(key)
     }
 
     /// Waits until a call succeeds that the breaker let through to see whether the provider works again.
@@ -246,17 +333,12 @@ impl Configured {
 
     /// Returns the error for a caller who would have to wait for `span`, because calls failed.
     pub(super) fn failure(&self, span: Duration) -> Error {
-        match locked(&self.failure).clone() {
-            Some(error @ Error::ProviderMisconfigured(_)) => error,
-            Some(Error::ProviderUnavailable { failure, .. }) => Error::ProviderUnavailable {
-                failure,
-                retry_after: Some(span),
-            },
-            _ => Error::ProviderUnavailable {
-                failure: ProviderFailure("an earlier refresh of the row failed".to_owned()),
-                retry_after: Some(span),
-            },
-        }
+        locked(&self.failures).error(None, span)
+    }
+
+    /// Returns the error for a caller who would have to wait for `span`, because calls about this row failed.
+    pub(super) fn failure_of(&self, key: &RowKey, span: Duration) -> Error {
+        locked(&self.failures).error(Some(self.hashed(key)), span)
     }
 
     /// Writes what became of the calls to the log, if there were any.
@@ -282,6 +364,15 @@ impl Configured {
 
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker<u64>> {
         locked(&self.breaker)
+    }
+
+    pub(super) fn resending(&self) -> MutexGuard<'_, Breaker<u64>> {
+        locked(&self.resending)
+    }
+
+    /// Whether a token that may have been redeemed can be sent again.
+    pub(super) fn may_resend(&self) -> bool {
+        !self.breaker().is_open() && self.resending().stopped(Instant::now()).is_none()
     }
 
     /// Whether the tokens of deleted rows are revoked.

@@ -140,11 +140,14 @@ impl<'a, S: Records> Refresh<'a, S> {
             Ok(seen) => seen,
             Err(error) => return Next::End(End::Failed(error.into())),
         };
-        match self.decide(&seen, AttemptId::random(), &policy) {
-            Decision::Take(..) => {}
+        let is_resent = match self.decide(&seen, AttemptId::random(), &policy) {
+            // One of them is its own.
+            Decision::Take(record, token) => record
+                .entry(token.hash)
+                .is_some_and(|entry| entry.unresolved() > 1),
             other => return self.act(&seen, other).await,
-        }
-        match self.admitted().await {
+        };
+        match self.admitted(is_resent).await {
             Ok(place) => self.place = Some(place),
             Err(next) => return next,
         }
@@ -212,7 +215,7 @@ impl<'a, S: Records> Refresh<'a, S> {
                 let error = wait
                     .running
                     .is_none()
-                    .then(|| self.configured.failure(wait.span));
+                    .then(|| self.configured.failure_of(self.key, wait.span));
                 return Next::Later(wait, error);
             }
             Decision::Verdict(change, reason) => {
@@ -246,8 +249,8 @@ impl<'a, S: Records> Refresh<'a, S> {
         self.shared.store.change(self.key, seen, change).await
     }
 
-    /// Waits until a request may be made.
-    async fn admitted(&self) -> Result<gate::Place, Next> {
+    /// Waits until a request may be made. `is_resent` says whether its token may have been redeemed.
+    async fn admitted(&self, is_resent: bool) -> Result<gate::Place, Next> {
         // Who can't make one needn't wait for others, nor use up the rate.
         let stopped = self.configured.breaker().stopped(std::time::Instant::now());
         if let Some(retry_after) = stopped {
@@ -259,10 +262,18 @@ impl<'a, S: Records> Refresh<'a, S> {
         };
         let now = std::time::Instant::now();
         let admission = self.configured.breaker().admit(now);
-        match admission {
-            Admission::Free | Admission::Probe => Ok(place),
-            Admission::Stopped { retry_after } => Err(self.stopped(retry_after)),
+        if let Admission::Stopped { retry_after } = admission {
+            return Err(self.stopped(retry_after));
         }
+        if is_resent
+            && let Admission::Stopped { retry_after } = self.configured.resending().admit(now)
+        {
+            self.configured.breaker().withdraw(now);
+            let failure = self.configured.failure_of(self.key, retry_after);
+            let (span, running) = (retry_after, None);
+            return Err(Next::Later(Wait { span, running }, Some(failure)));
+        }
+        Ok(place)
     }
 
     fn stopped(&self, span: Duration) -> Next {
@@ -275,6 +286,7 @@ impl<'a, S: Records> Refresh<'a, S> {
     pub(super) fn withdraw_admission(&self) {
         let now = std::time::Instant::now();
         self.configured.breaker().withdraw(now);
+        self.configured.resending().withdraw(now);
     }
 
     async fn not_prepared(&self, seen: &Seen, error: PrepareError) -> Next {
@@ -284,7 +296,7 @@ impl<'a, S: Records> Refresh<'a, S> {
             }
             PrepareError::Unreachable(why) => Error::provider_unavailable(why.to_string()),
         };
-        self.configured.failed(self.key, &error);
+        self.configured.not_prepared(self.key, &error);
         let token = seen
             .stored()
             .and_then(|stored| stored.row.refresh_token.as_ref());

@@ -9,7 +9,7 @@ use super::{
     back_off::back_off,
     decide::Token,
     flights::{End, Progress, UNSAVED},
-    provider::{Answer, Prepared, TokenAnswer, Why},
+    provider::{Answer, Prepared, TokenAnswer},
     redeem::{LEFT, Next, Refresh, Taken},
     rules::LEASE,
     subject, told,
@@ -62,12 +62,12 @@ impl<S: Records> Refresh<'_, S> {
         match answer {
             Answer::Tokens(answer) => {
                 counts.tokens.up();
-                self.configured.succeeded();
+                self.configured.succeeded(self.key);
                 self.tokens(attempt, token, sent_at, *answer).await
             }
             Answer::Refused { code } => {
                 counts.refused.up();
-                self.configured.succeeded();
+                self.configured.succeeded(self.key);
                 let provider = &self.key.provider;
                 tracing::info!(%provider, %code, "a refresh token was refused");
                 self.verdict(attempt).await
@@ -83,22 +83,20 @@ impl<S: Records> Refresh<'_, S> {
                     return Next::Again;
                 }
                 let error = Error::ProviderMisconfigured(ProviderFailure(why.to_string()));
-                self.configured.failed(self.key, &error);
+                self.configured.failed(self.key, &why, &error);
                 self.back_off(attempt, None, error).await
             }
             Answer::Passing { why, retry_after } => {
                 counts.passing.up();
                 let error = Error::provider_unavailable(why.to_string());
-                match why {
-                    Why::UnknownError(_) => self.configured.gave_unknown_error(self.key, why),
-                    _ => self.configured.failed(self.key, &error),
-                }
+                self.configured.failed(self.key, &why, &error);
                 self.back_off(attempt, retry_after, error).await
             }
             Answer::Unknown { why } => {
                 counts.unknown.up();
-                self.configured
-                    .failed(self.key, &Error::provider_unavailable(why.to_string()));
+                let error = Error::provider_unavailable(why.to_string());
+                self.configured.failed(self.key, &why, &error);
+                self.configured.is_in_doubt(self.key, &why);
                 let provider = &self.key.provider;
                 tracing::warn!(%provider, %why, "it isn't known whether a refresh token was redeemed");
                 attempt.no_answer(back_off).await;

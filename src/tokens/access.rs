@@ -205,7 +205,8 @@ impl<S: Store + Records> Tokens<S> {
             return Err(Error::ReauthRequired(ReauthReason::Refused));
         }
         let configured = self.rules.providers.get(&key.provider);
-        let configured = configured.ok_or(Error::ProviderNotConfigured)?;
+        let configured =
+            configured.ok_or_else(|| self.rules.providers.not_configured(&key.provider))?;
         if !configured.accepts(row.origin.as_ref()) {
             return Err(Error::ProviderChanged);
         }

@@ -13,6 +13,8 @@ const LARGEST: u64 = 1 << 20;
 pub enum SecretProblem {
     /// The file can't be opened or read.
     Unreadable(io::Error),
+    /// There is no such file below the working directory, which a relative path counts from.
+    NotHere,
     /// It is larger than any secret.
     TooLarge,
     /// It isn't UTF-8.
@@ -30,6 +32,10 @@ pub enum SecretProblem {
 impl fmt::Display for SecretProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotHere => {
+                "no such file; a path that doesn't begin with / counts from the directory that the program was \
+                 started in"
+            }
             Self::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => "no such file",
             Self::Unreadable(error) => return write!(f, "the file can't be read: {error}"),
             Self::TooLarge => "it is larger than 1 MiB",
@@ -49,9 +55,12 @@ impl std::error::Error for SecretProblem {}
 /// Reads a whole file that may hold a secret.
 ///
 /// # Errors
-/// Returns [`SecretProblem::Unreadable`] or [`SecretProblem::TooLarge`].
+/// Returns [`SecretProblem::Unreadable`], [`SecretProblem::NotHere`] or [`SecretProblem::TooLarge`].
 pub fn read_whole(path: &Path) -> Result<SecretBytes, SecretProblem> {
-    let file = File::open(path).map_err(SecretProblem::Unreadable)?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if path.is_relative() => SecretProblem::NotHere,
+        _ => SecretProblem::Unreadable(error),
+    })?;
     let size = file.metadata().map_err(SecretProblem::Unreadable)?.len();
     // With room for everything from the start: a buffer that grows would leave a copy behind.
     let room = usize::try_from(size.min(LARGEST)).unwrap_or_default() + 1;

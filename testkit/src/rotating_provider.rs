@@ -86,6 +86,8 @@ struct State {
     sent: HashMap<String, usize>,
     tally: Tally,
     faults: Option<Faults>,
+    /// What it answers to a refresh token that it didn't give out.
+    to_others: Option<Behaviour>,
 }
 
 struct Shared {
@@ -149,6 +151,11 @@ impl RotatingProvider {
         state.faults = Some(Box::new(faults));
     }
 
+    /// Says what the provider answers to refresh tokens that it didn't give out. It is `invalid_grant` otherwise.
+    pub fn answer_others(&self, answer: Behaviour) {
+        self.shared.state().to_others = Some(answer);
+    }
+
     /// Returns what happened so far.
     pub fn tally(&self) -> Tally {
         self.shared.state().tally
@@ -201,11 +208,14 @@ impl Shared {
     fn redeem(&self, token: &str) -> Behaviour {
         let mut state = self.state();
         let State {
-            families, tally, ..
+            families,
+            tally,
+            to_others,
+            ..
         } = &mut *state;
         let refused = || Behaviour::json(400, r#"{"error":"invalid_grant"}"#);
         let Some((id, number)) = parse(token, "rt-") else {
-            return refused();
+            return to_others.clone().unwrap_or_else(refused);
         };
         let Some(family) = families.get_mut(&id) else {
             return refused();

@@ -85,7 +85,7 @@ def test_the_list_tells_each_value_and_where_it_is_from(config):
     assert 'margin = "90s"  # file, 1m 30s' in lines
     assert 'kills-access-token = "false"  # file' in lines
     assert 'token-endpoint = "https://github.com/login/oauth/access_token"  # preset' in lines
-    assert 'refused-codes = ["bad_refresh_token"]  # preset' in lines
+    assert 'client-authentication = "client_secret_post"  # preset' in lines
     assert 'timeout = "10s"  # default' in lines
     assert SECRET not in done.stdout + done.stderr
 
@@ -111,6 +111,13 @@ def test_a_provider_that_is_not_configured_cannot_be_tried(config):
     assert "no provider of this name is configured" in done.stderr
 
 
+def test_a_name_that_is_nearly_right_is_told(config):
+    with token_endpoint(500, "") as (url, _):
+        done = run("providers", "test", "Hub", *config(provider(url)))
+        assert done.returncode == 2
+        assert "no provider of this name is configured; did you mean hub?" in done.stderr
+
+
 def test_trying_connects_and_sends_nothing(config):
     with token_endpoint(500, "") as (url, received):
         done = run("providers", "test", "hub", *config(provider(url)))
@@ -126,6 +133,9 @@ def test_trying_connects_and_sends_nothing(config):
     [
         (400, '{"error":"invalid_grant"}', 0, "the provider accepts the client"),
         (401, '{"error":"invalid_client"}', 1, "the provider refuses the client: the answer is the error invalid_client"),
+        (403, '{"error":"unauthorized_client"}', 1, "the provider refuses the client or the request: the answer is the error"),
+        (404, "", 1, "the token endpoint doesn't take the request: the answer has status 404"),
+        (400, '{"error":"their_own_code"}', 1, "the answer is the error their_own_code, and it isn't known"),
         (500, "oops", 1, "the answer says nothing about the client: the answer has status 500"),
         (200, '{"access_token":"S3cr3t-token"}', 1, "the answer says nothing about the client"),
     ],
@@ -137,6 +147,14 @@ def test_a_made_up_token_tells_whether_the_client_is_accepted(config, status, bo
         assert told in (done.stdout if code == 0 else done.stderr)
         assert len(received) == 1 and "client_id=the-client" in received[0] and "made-up" in received[0]
         assert "S3cr3t" not in done.stdout + done.stderr
+
+
+def test_atlassian_says_of_a_dead_token_what_others_say_of_a_client(config):
+    with token_endpoint(403, '{"error":"unauthorized_client","error_description":"refresh_token is invalid"}') as (url, _):
+        settings = provider(url).replace("[providers.hub]", '[providers.hub]\npreset = "atlassian"')
+        done = run("providers", "test", "hub", "--with-made-up-token", *config(settings))
+        assert done.returncode == 0, done.stderr
+        assert "the provider accepts the client" in done.stdout
 
 
 def test_a_provider_that_is_not_there_is_told(config):

@@ -10,8 +10,15 @@ use crate::setup::{TIMEOUT, answer_to, options_at, redeem, server, tokens};
 const JSON: &str = "Content-Type: application/json";
 
 /// What is told of a code that neither standard nor configuration knows.
-const UNKNOWN_CODE: &str = "passing: the answer is the error other, and it isn't known what that means: \
-     if the user has to log in again, name the code in refused-codes";
+fn unknown_code(code: &str) -> String {
+    format!(
+        "passing: the answer is {code}, and it isn't known what that means: if the user has to log in again, name \
+         the code in refused-codes; if the client is at fault, in misconfigured-codes"
+    )
+}
+
+/// What is shown instead of a code that could be a secret.
+const HIDDEN: &str = "an error whose code isn't shown, because it doesn't look like one";
 
 /// Returns the answer in one word, with why.
 fn told(answer: &Answer) -> String {
@@ -61,7 +68,16 @@ async fn codes_that_ask_for_another_login_refuse_the_token() {
         "login_required",
         "account_selection_required",
         "expired_token",
-        "access_denied",
+        "bad_refresh_token",
+        "expired_refresh_token",
+        "invalid_refresh_token",
+        "refresh_token_expired",
+        "refresh_token_invalidated",
+        "refresh_token_reused",
+        "refresh_token_revoked",
+        "token_expired",
+        "token_inactive",
+        "token_revoked",
         "INVALID_GRANT",
         "Interaction_Required",
     ] {
@@ -79,13 +95,13 @@ async fn codes_that_ask_for_another_login_refuse_the_token() {
 #[tokio::test]
 async fn codes_that_are_configured_are_compared_without_regard_to_case() {
     for (written, meaning) in [
-        ("BAD_REFRESH_TOKEN", "refused bad_refresh_token"),
-        ("bad_refresh_token", "refused bad_refresh_token"),
+        ("TOKEN_GONE", "refused token_gone"),
+        ("token_gone", "refused token_gone"),
     ] {
         let body = format!(r#"{{"error":"{written}"}}"#);
         let server = server(Behaviour::json(400, &body)).await;
         let mut options = options_at(&server);
-        options.codes.refused.insert("bad_refresh_token".to_owned());
+        options.codes.refused.insert("token_gone".to_owned());
         assert_eq!(told(&redeem(options).await), meaning);
     }
 }
@@ -131,6 +147,14 @@ async fn the_client_is_at_fault() {
         "invalid_scope",
         "unsupported_grant_type",
         "use_dpop_nonce",
+        "bad_client_secret",
+        "deleted_client",
+        "disabled_client",
+        "incorrect_client_credentials",
+        "invalid_client_credentials",
+        "invalid_client_id",
+        "invalid_client_secret",
+        "unknown_client",
     ] {
         let body = format!(r#"{{"error":"{code}"}}"#);
         means(
@@ -187,11 +211,51 @@ async fn unavailable_passes_only_with_retry_after() {
     means(400, &[JSON], json, meaning).await;
 }
 
+/// Who asks to come again later has done nothing. A gateway that gave up doesn't know.
+#[tokio::test]
+async fn an_answer_that_asks_to_wait_passes() {
+    for status in [400, 401, 403, 404, 409, 420, 425] {
+        let server = server(Behaviour::answer(status, &["Retry-After: 60"], "blocked")).await;
+        let answer = redeem(options_at(&server)).await;
+        let meaning =
+            format!("passing: the answer has status {status} and asks to wait (Retry-After)");
+        assert_eq!(told(&answer), meaning);
+        let wait = Some(Duration::from_secs(60));
+        assert!(matches!(answer, Answer::Passing { retry_after, .. } if retry_after == wait));
+    }
+    let headers = &["Retry-After: 60", JSON];
+    for (code, meaning) in [
+        ("invalid_grant", "refused invalid_grant"),
+        (
+            "invalid_client",
+            "our fault: the answer is the error invalid_client",
+        ),
+    ] {
+        means(403, headers, &format!(r#"{{"error":"{code}"}}"#), meaning).await;
+    }
+    for status in [408, 499, 500, 502, 504] {
+        let meaning = format!("unknown: the answer has status {status}");
+        means(status, headers, "", &meaning).await;
+    }
+}
+
 #[tokio::test]
 async fn other_oauth_errors_with_4xx_pass() {
-    let other = r#"{"error":"the-refresh-token"}"#;
     for status in [400, 403, 404] {
-        means(status, &[JSON], other, UNKNOWN_CODE).await;
+        for (code, shown) in [
+            ("their_own_code", "the error their_own_code"),
+            ("AADSTS_50", "the error aadsts_50"),
+            // Nobody is asked for consent at a refresh: a policy, or a client that the provider doesn't know (ownCloud).
+            ("access_denied", "the error access_denied"),
+            ("the-refresh-token", HIDDEN),
+            ("gho_16C7e42F", HIDDEN),
+            ("rt_a81f3", HIDDEN),
+            ("abcdefghijklmnopqrstuvwxyz", HIDDEN),
+            ("_", HIDDEN),
+        ] {
+            let body = format!(r#"{{"error":"{code}"}}"#);
+            means(status, &[JSON], &body, &unknown_code(shown)).await;
+        }
     }
     // What it means is known: nothing that a setting would change.
     let busy = "passing: the answer is the error slow_down";
@@ -294,7 +358,7 @@ async fn garbage_is_doubt() {
         200,
         &[JSON],
         r#"{"error":"their_own"}"#,
-        "unknown: the answer is the error other",
+        &unknown_code("the error their_own").replace("passing", "unknown"),
     )
     .await;
     means(200, &[JSON], r#"{"ok":false}"#, unread).await;

@@ -128,7 +128,7 @@ async fn a_secret_that_was_changed_at_the_provider() {
         panic!("{answer:?}")
     };
     assert!(
-        matches!(&why, Why::Error(code) if code.as_str() == "invalid_client"),
+        matches!(&why, Why::ClientError(code) if code.as_str() == "invalid_client"),
         "{why:?}"
     );
     tokens(&provider, &token).await;

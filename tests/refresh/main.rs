@@ -20,6 +20,7 @@ mod lost_answers;
 mod lost_sessions;
 mod naive;
 mod not_sent;
+mod one_token;
 mod outage;
 mod races;
 mod sharing;

@@ -16,6 +16,7 @@ use token_broker::{
 
 use crate::{
     brokers::{Process, access_token, ending, expired, key, options_at},
+    echo::log,
     id_tokens::id_token,
 };
 
@@ -197,11 +198,22 @@ async fn tokens_that_were_obtained_elsewhere() {
 
 #[tokio::test]
 async fn a_provider_without_settings() {
+    log();
     let scene = Scene::new(tokens(), as_it_is).await;
     let unknown = rows::key("s", "unknown");
     scene.broker.plant(&unknown, &expired("rt-1")).await;
     let got = scene.broker.get(&unknown, Wanted::default()).await;
     assert!(matches!(got, Err(Error::ProviderNotConfigured)), "{got:?}");
+    scene
+        .broker
+        .get(&unknown, Wanted::default())
+        .await
+        .unwrap_err();
+    let log = log().text();
+    let told = log
+        .lines()
+        .filter(|line| line.contains("provider=\"unknown\""));
+    assert_eq!(told.count(), 1, "{log}");
     scene.broker.plant(&unknown, &ending("rt-1", 20)).await;
     let got = scene.broker.get(&unknown, Wanted::default()).await.unwrap();
     assert_eq!(access_token(&got), "old");

@@ -31,6 +31,14 @@ const METHODS: [(&str, Method); 5] = [
     ("none", Method::None),
 ];
 
+impl Method {
+    /// Returns the name.
+    pub fn name(self) -> &'static str {
+        let named = METHODS.iter().find(|(_, method)| *method == self);
+        named.map_or("", |(name, _)| name)
+    }
+}
+
 const ALGORITHMS: [(&str, Algorithm); 5] = [
     ("RS256", Algorithm::Rs256),
     ("PS256", Algorithm::Ps256),
@@ -108,8 +116,8 @@ settings! {
         /// logs in again
         replay: Option<Replay> = replay().optional()
             .otherwise("as `rotation` allows");
-        /// HTTP statuses that say, without an OAuth error, that the token wasn't redeemed, beside 429, and 503 with
-        /// `Retry-After`. The list counts instead of the default
+        /// HTTP statuses that say, without an OAuth error, that the token wasn't redeemed, beside 429, and 503 and
+        /// most 4xx with `Retry-After`. The list counts instead of the default
         not_redeemed_statuses: BTreeSet<u16> = statuses().otherwise(USUAL_STATUSES);
         /// Codes of errors that say that the token wasn't redeemed, beside `temporarily_unavailable`
         not_redeemed_codes: BTreeSet<String> = set("CODE");

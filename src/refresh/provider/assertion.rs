@@ -10,6 +10,8 @@ use crate::types::Secret;
 
 /// How long an assertion is valid: longer than any request may be on its way.
 const LIFE: Duration = Duration::from_secs(120);
+/// So far an assertion is dated back, for providers whose clock is behind: they refuse what was issued in their future.
+const DATED_BACK: Duration = Duration::from_secs(30);
 
 /// Returns an assertion of `client_id` for `audience`.
 ///
@@ -32,7 +34,7 @@ pub(super) fn assertion(
         "sub": client_id,
         "aud": audience,
         "jti": format!("{:032x}", rand::random::<u128>()),
-        "iat": now.as_secs(),
+        "iat": now.saturating_sub(DATED_BACK).as_secs(),
         "exp": (now + LIFE).as_secs(),
     });
     let encoded = |part: &serde_json::Value| URL_SAFE_NO_PAD.encode(part.to_string());
@@ -90,6 +92,12 @@ mod tests {
             (&"client".into(), &"client".into())
         );
         assert_eq!(part(1)["aud"], "https://idp.example/token");
+        // A provider whose clock is half a minute behind accepts it, and nobody for long.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let from_now = |claim: &str| part(1)[claim].as_f64().unwrap() - now.as_secs_f64();
+        assert!((-35.0..-29.0).contains(&from_now("iat")), "{}", part(1));
+        assert!((115.0..=120.0).contains(&from_now("exp")), "{}", part(1));
+        assert!(part(1).get("nbf").is_none());
     }
 
     #[test]
@@ -102,10 +110,16 @@ mod tests {
             STANDARD.encode(document.as_ref())
         );
         for algorithm in [Algorithm::Rs256, Algorithm::Es384, Algorithm::EdDsa] {
-            assert!(
-                SigningKey::from_pem(pem.as_bytes(), algorithm).is_err(),
-                "{algorithm:?}"
-            );
+            let told = SigningKey::from_pem(pem.as_bytes(), algorithm).err();
+            let told = told.unwrap_or_default();
+            assert!(told.contains(", but for ES256 ("), "{algorithm:?}: {told}");
+        }
+        for head in [
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAAwAA==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMAAwAA==\n-----END RSA PRIVATE KEY-----\n",
+        ] {
+            let told = SigningKey::from_pem(head.as_bytes(), Algorithm::Rs256).err();
+            assert!(told.unwrap_or_default().contains("encrypted"), "{head}");
         }
         assert!(SigningKey::from_pem(b"no key", Algorithm::Es256).is_err());
     }

@@ -172,14 +172,37 @@ impl Parts {
 }
 
 impl ProviderOptions {
-    /// Reads the files and variables that the settings name, as each request does.
+    /// Reads the files and variables that the settings name, as each request does. Returns what is odd about them: a secret
+    /// in quotation marks, which may have been meant for a shell.
     ///
     /// # Errors
     /// Returns all that is wrong. The texts quote no secret.
-    pub fn check_files(&self) -> Result<(), Vec<FileProblem>> {
+    pub fn check_files(&self) -> Result<Vec<FileProblem>, Vec<FileProblem>> {
         let mut files = Files::default();
         let parts = Parts::read(self, &mut files);
-        Material::make(&parts, self, files).map(drop)
+        let made = Material::make(&parts, self, files)?;
+        let quoted = "is in quotation marks, which count as part of the secret, so leave them out";
+        let secrets = [
+            (secret_setting(self), &made.secret),
+            (FileSetting::PROXY, &made.proxy),
+        ];
+        let odd = secrets.into_iter().filter(|(_, secret)| {
+            let text = secret.as_ref().map_or("", Secret::expose);
+            let is_in = |mark| text.len() > 1 && text.starts_with(mark) && text.ends_with(mark);
+            is_in('"') || is_in('\'')
+        });
+        Ok(odd
+            .map(|(setting, _)| FileProblem::new(setting, quoted))
+            .collect())
+    }
+}
+
+/// Returns the setting that names where the client secret is.
+fn secret_setting(options: &ProviderOptions) -> FileSetting {
+    match &options.authentication {
+        Authentication::SecretBasic(SecretSource::Variable(_))
+        | Authentication::SecretPost(SecretSource::Variable(_)) => FileSetting::SECRET_VARIABLE,
+        _ => FileSetting::SECRET,
     }
 }
 
@@ -200,12 +223,7 @@ impl Material {
         mut files: Files,
     ) -> Result<Self, Vec<FileProblem>> {
         let secret = |bytes: &[u8]| one_line(bytes).map_err(|wrong| wrong.to_string());
-        let client = match &options.authentication {
-            Authentication::SecretBasic(SecretSource::Variable(_))
-            | Authentication::SecretPost(SecretSource::Variable(_)) => FileSetting::SECRET_VARIABLE,
-            _ => FileSetting::SECRET,
-        };
-        let client = files.make(client, parts.secret.as_ref(), secret);
+        let client = files.make(secret_setting(options), parts.secret.as_ref(), secret);
         let proxy = files.make(FileSetting::PROXY, parts.proxy.as_ref(), secret);
         let key = match &options.authentication {
             Authentication::PrivateKeyJwt { algorithm, .. } => {

@@ -50,7 +50,7 @@ pub use self::{
     redemption::{PrepareError, Prepared},
     revocation::{Revocation, TokenHint},
     trial::{Trial, Verdict},
-    why::Why,
+    why::{Concern, Why},
 };
 use self::{credentials::Credentials, discovery::Discovery};
 

@@ -77,7 +77,7 @@ fn outcome(reply: &Reply) -> Revocation {
         .as_ref()
         .ok()
         .and_then(|body| error_code(body, reply.is_form));
-    let code = code.as_deref().map(Code::known);
+    let code = code.as_deref().map(Code::of);
     let why = code.map_or(Why::Status(reply.status), Why::Error);
     match reply.status {
         200..=299 => match why {

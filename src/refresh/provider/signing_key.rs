@@ -15,6 +15,9 @@ use super::Algorithm;
 /// The smallest RSA key that may sign, in bytes (RFC 7518, section 3.3).
 const RSA_BYTES: usize = 256;
 
+/// What stands in the PEM of a key that needs a passphrase, in PKCS #8 and in the older forms.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+
 /// A private key and the algorithm that it signs with.
 pub(super) struct SigningKey {
     algorithm: Algorithm,
@@ -27,29 +30,46 @@ enum Pair {
     Ed25519(Ed25519KeyPair),
 }
 
+impl Pair {
+    /// Returns the key if it is one for the algorithm.
+    fn of(der: &PrivateKeyDer<'_>, algorithm: Algorithm) -> Option<Self> {
+        match algorithm {
+            Algorithm::Rs256 | Algorithm::Ps256 => rsa(der).map(Self::Rsa),
+            Algorithm::Es256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Self::Ecdsa),
+            Algorithm::Es384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, der).map(Self::Ecdsa),
+            Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der.secret_der())
+                .ok()
+                .map(Self::Ed25519),
+        }
+    }
+}
+
 impl SigningKey {
     /// Reads a private key: PKCS #8, or PKCS #1 for RSA, or SEC 1 for ECDSA.
     ///
     /// # Errors
     /// Returns what is wrong with it. The text doesn't quote the key.
     pub fn from_pem(pem: &[u8], algorithm: Algorithm) -> Result<Self, String> {
-        let der = PrivateKeyDer::from_pem_slice(pem)
-            .map_err(|_| "the file holds no private key in PEM".to_owned())?;
-        let unfit = || {
-            format!(
-                "the private key is none for {} (private-key-algorithm)",
-                algorithm.name()
-            )
-        };
-        let pair = match algorithm {
-            Algorithm::Rs256 | Algorithm::Ps256 => rsa(&der).map(Pair::Rsa),
-            Algorithm::Es256 => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING, &der).map(Pair::Ecdsa),
-            Algorithm::Es384 => ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING, &der).map(Pair::Ecdsa),
-            Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der.secret_der())
-                .ok()
-                .map(Pair::Ed25519),
-        };
-        let pair = pair.ok_or_else(unfit)?;
+        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
+            let is_encrypted = pem.windows(ENCRYPTED.len()).any(|text| text == ENCRYPTED);
+            match is_encrypted {
+                true => "the private key is encrypted, and the broker has no passphrase: write it without one, as \
+                         `openssl pkey` does",
+                false => "the file holds no private key in PEM",
+            }
+            .to_owned()
+        })?;
+        let pair = Pair::of(&der, algorithm).ok_or_else(|| {
+            let fits = Algorithm::ALL.into_iter();
+            let fits = fits.filter(|other| Pair::of(&der, *other).is_some());
+            let fits: Vec<_> = fits.map(Algorithm::name).collect();
+            let fits = match &fits[..] {
+                [] => "nor for another algorithm that the broker knows".to_owned(),
+                fits => format!("but for {}", fits.join(" or ")),
+            };
+            let name = algorithm.name();
+            format!("the private key is none for {name}, {fits} (private-key-algorithm)")
+        })?;
         Ok(Self { algorithm, pair })
     }
 

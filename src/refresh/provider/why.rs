@@ -53,10 +53,41 @@ pub enum Why {
     Unreadable,
     /// The answer is a success without an access token.
     NoAccessToken,
+    /// The answer has this HTTP status, and asks to come again later.
+    AskedToWait(u16),
     /// The answer is an OAuth error with this code.
     Error(Code),
+    /// The answer is an OAuth error whose code says that the provider doesn't accept the client.
+    ClientError(Code),
+    /// The answer is an OAuth error whose code says that the provider is busy or doesn't work now.
+    Busy(Code),
     /// The answer is an OAuth error, and neither standard nor configuration says what its code means.
     UnknownError(Code),
+}
+
+/// What a failed call says something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// The provider, or the broker as its client: other tokens would fare no better.
+    Provider,
+    /// The one token that was sent. The provider works, and accepts the client.
+    Token,
+    /// Either: that isn't known.
+    Unclear,
+}
+
+impl Why {
+    /// Returns what the failure says something about.
+    #[must_use]
+    pub fn concern(&self) -> Concern {
+        match self {
+            Self::Error(_) | Self::UnknownError(_) => Concern::Token,
+            // A gateway that gave up.
+            Self::Status(408 | 425 | 429 | 499) => Concern::Provider,
+            Self::Status(400..=499) => Concern::Unclear,
+            _ => Concern::Provider,
+        }
+    }
 }
 
 impl fmt::Display for Why {
@@ -93,12 +124,21 @@ impl fmt::Display for Why {
             }
             Self::Unreadable => "the answer can't be read",
             Self::NoAccessToken => "the answer has no access token",
-            Self::Error(code) => return write!(f, "the answer is the error {code}"),
+            Self::AskedToWait(status) => {
+                return write!(
+                    f,
+                    "the answer has status {status} and asks to wait (Retry-After)"
+                );
+            }
+            Self::Error(code) | Self::ClientError(code) | Self::Busy(code) => {
+                return write!(f, "the answer is {}", code.in_words());
+            }
             Self::UnknownError(code) => {
                 return write!(
                     f,
-                    "the answer is the error {code}, and it isn't known what that means: \
-                     if the user has to log in again, name the code in refused-codes"
+                    "the answer is {}, and it isn't known what that means: if the user has to log in again, name \
+                     the code in refused-codes; if the client is at fault, in misconfigured-codes",
+                    code.in_words()
                 );
             }
         };

@@ -4,20 +4,44 @@ use super::{Answer, Code, read::Body};
 use crate::refresh::provider::{Codes, ProviderOptions, Why, exchange::Reply};
 
 /// Codes that say that the token is refused for good: it is worth nothing, or the user has to log in again (OpenID Connect
-/// Core 1.0, section 3.1.2.6; RFC 8628, section 3.5).
+/// Core 1.0, section 3.1.2.6; RFC 8628, section 3.5). Providers that have codes of their own for that use the others.
+///
+/// `access_denied` isn't one: nobody is asked at a refresh. A policy of the provider says it, which may change, or a
+/// provider that doesn't know the client.
 const REFUSED: &[&str] = &[
     "invalid_grant",
-    "access_denied",
     "account_selection_required",
+    "bad_refresh_token",
     "consent_required",
+    "expired_refresh_token",
     "expired_token",
     "interaction_required",
+    "invalid_refresh_token",
     "login_required",
+    "refresh_token_expired",
+    "refresh_token_invalidated",
+    "refresh_token_reused",
+    "refresh_token_revoked",
+    "token_expired",
+    "token_inactive",
+    "token_revoked",
 ];
 
-/// Codes that say that the client or the request is at fault.
-const OUR_FAULT: &[&str] = &[
+/// Codes that say that the provider doesn't accept the client.
+const CLIENT: &[&str] = &[
     "invalid_client",
+    "bad_client_secret",
+    "deleted_client",
+    "disabled_client",
+    "incorrect_client_credentials",
+    "invalid_client_credentials",
+    "invalid_client_id",
+    "invalid_client_secret",
+    "unknown_client",
+];
+
+/// Codes that say that the client or the request is at fault. Some providers say so of a dead token, too.
+const OUR_FAULT: &[&str] = &[
     "unauthorized_client",
     "invalid_scope",
     "invalid_request",
@@ -42,8 +66,11 @@ const BUSY: &[&str] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Refused,
+    Client,
     OurFault,
     Passing,
+    /// The provider is busy: nothing was redeemed if the status says that it is an error.
+    Busy,
     /// An error that neither standard nor configuration knows.
     Other,
 }
@@ -72,29 +99,40 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
         && !(is_success && body.has_access_token(within))
     {
         let (meaning, code) = meaning(written, codes);
+        let our_fault = |why| Answer::OurFault {
+            why,
+            credentials_changed: false,
+        };
         match (meaning, status) {
+            (Meaning::Passing, _) if is_busy(&code) => return passing(Why::Busy(code)),
             (Meaning::Passing, _) => return passing(Why::Error(code)),
             // Several providers answer errors as successes.
             (Meaning::Refused, 200..=299 | 400..=499) => return Answer::Refused { code },
-            (Meaning::OurFault, 200..=299 | 400..=499) => {
-                return Answer::OurFault {
-                    why: Why::Error(code),
-                    credentials_changed: false,
-                };
-            }
+            (Meaning::Client, 200..=299 | 400..=499) => return our_fault(Why::ClientError(code)),
+            (Meaning::OurFault, 200..=299 | 400..=499) => return our_fault(Why::Error(code)),
             // A gateway that gave up says so in JSON too, and the provider behind it may go on.
-            (Meaning::Other, 408 | 499) => {}
-            (Meaning::Other, 400..=499) if BUSY.contains(&code.as_str()) => {
-                return passing(Why::Error(code));
+            (Meaning::Busy | Meaning::Other, 408 | 499) => {}
+            (Meaning::Busy, 400..=499) => return passing(Why::Busy(code)),
+            (Meaning::Other, 400..=499) if retry_after.is_some() => {
+                return passing(Why::AskedToWait(status));
             }
             (Meaning::Other, 400..=499) => return passing(Why::UnknownError(code)),
+            (Meaning::Busy, 200..=299) => {
+                return Answer::Unknown {
+                    why: Why::Busy(code),
+                };
+            }
             (Meaning::Other, 200..=299) => {
                 return Answer::Unknown {
-                    why: Why::Error(code),
+                    why: Why::UnknownError(code),
                 };
             }
             _ => {}
         }
+    }
+    // Who limits the rate does so before anything is done. A gateway that gave up may ask to wait, too.
+    if retry_after.is_some() && matches!(status, 400..=499) && !matches!(status, 408 | 499) {
+        return passing(Why::AskedToWait(status));
     }
     if codes.not_redeemed_statuses.contains(&status) {
         return match status {
@@ -127,7 +165,7 @@ fn configured_elsewhere<'a>(body: &'a Body, codes: &Codes) -> Option<&'a str> {
 fn configured<'a>(written: &str, codes: &'a Codes) -> Option<(Meaning, &'a str)> {
     let all = [
         (&codes.refused, Meaning::Refused),
-        (&codes.our_fault, Meaning::OurFault),
+        (&codes.our_fault, Meaning::Client),
         (&codes.not_redeemed, Meaning::Passing),
     ];
     all.into_iter().find_map(|(names, meaning)| {
@@ -140,15 +178,23 @@ fn meaning(written: &str, codes: &Codes) -> (Meaning, Code) {
     if let Some((meaning, name)) = configured(written, codes) {
         return (meaning, Code::configured(name));
     }
-    let code = Code::known(written);
+    let code = Code::of(written);
     let standard = [
         (REFUSED, Meaning::Refused),
+        (CLIENT, Meaning::Client),
         (OUR_FAULT, Meaning::OurFault),
         (PASSING, Meaning::Passing),
+        (BUSY, Meaning::Busy),
     ];
     let known = standard
         .iter()
         .find(|(names, _)| names.contains(&code.as_str()));
     let meaning = known.map_or(Meaning::Other, |(_, meaning)| *meaning);
     (meaning, code)
+}
+
+/// Whether a code speaks of the provider, and not of the token.
+fn is_busy(code: &Code) -> bool {
+    let is = |name: &&str| name.eq_ignore_ascii_case(code.as_str());
+    PASSING.iter().chain(BUSY).any(is)
 }

@@ -2,68 +2,65 @@
 
 use std::fmt;
 
-/// The codes that standards and common providers use. Others are not shown: a provider can write anything there.
-const KNOWN: &[&str] = &[
-    "access_denied",
-    "account_inactive",
-    "account_selection_required",
-    "bad_client_secret",
-    "bad_refresh_token",
-    "consent_required",
-    "expired_token",
-    "incorrect_client_credentials",
-    "interaction_required",
-    "internal_error",
-    "invalid_client",
-    "invalid_client_id",
-    "invalid_dpop_proof",
-    "invalid_grant",
-    "invalid_grant_type",
-    "invalid_refresh_token",
-    "invalid_request",
-    "invalid_resource",
-    "invalid_scope",
-    "invalid_target",
-    "invalid_token",
-    "login_required",
-    "rate_limited",
-    "ratelimited",
-    "server_error",
-    "slow_down",
-    "temporarily_unavailable",
-    "token_expired",
-    "token_revoked",
-    "unauthorized_client",
-    "unsupported_grant_type",
-    "unsupported_token_type",
-    "use_dpop_nonce",
-];
+/// The longest code that is shown.
+const LONGEST: usize = 40;
+/// The longest word of a code that is shown. A token is longer, and has no words.
+const LONGEST_WORD: usize = 16;
+/// So many digits a code of several words has at most. A token has more.
+const DIGITS: usize = 2;
 
-/// The code of an error, safe to log: one that is known or configured, or `other`.
+/// The code of an error, in small letters, safe to log: one that looks like a code or is configured. A provider can write
+/// anything there, even a token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Code(String);
+pub struct Code(Option<String>);
 
 impl Code {
-    /// Returns the code that a provider wrote, in capitals or not, if it is known.
-    pub(in super::super) fn known(written: &str) -> Self {
-        let known = KNOWN.iter().find(|code| code.eq_ignore_ascii_case(written));
-        Self((*known.unwrap_or(&"other")).to_owned())
+    /// Returns the code that a provider wrote.
+    pub(in super::super) fn of(written: &str) -> Self {
+        Self(looks_like_a_code(written).then(|| written.to_ascii_lowercase()))
     }
 
     /// Returns a code that the configuration names.
     pub(super) fn configured(written: &str) -> Self {
-        Self(written.to_owned())
+        Self(Some(written.to_owned()))
     }
 
-    /// Returns the code.
+    /// Returns the code, or `other` if it isn't shown.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or("other")
     }
+
+    /// Returns the words for an error with this code.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match &self.0 {
+            Some(code) => format!("the error {code}"),
+            None => "an error whose code isn't shown, because it doesn't look like one".to_owned(),
+        }
+    }
+}
+
+/// Whether a text is made of words as codes are, in letters of one size or with a capital at each beginning.
+fn looks_like_a_code(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let most = if text.contains('_') { DIGITS } else { 0 };
+    let is_word = |word: &str| {
+        let rest = word.get(1..).unwrap_or_default();
+        (1..=LONGEST_WORD).contains(&word.len())
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && (!word.bytes().any(|byte| byte.is_ascii_uppercase())
+                || !word.bytes().any(|byte| byte.is_ascii_lowercase())
+                || !rest.bytes().any(|byte| byte.is_ascii_uppercase()))
+    };
+    text.len() <= LONGEST
+        && digits <= most
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.split('_').all(is_word)
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the body of an answer, in all the forms that providers use.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -107,7 +107,7 @@ impl Body {
             id_token: secret(object, "id_token"),
             token_type: token_type(object),
             scopes: scopes(object.get("scope")),
-            expires_in: object.get("expires_in").and_then(span),
+            expires_in: expires_in(object),
             refresh_expires_in: REFRESH_ENDS
                 .iter()
                 .find_map(|name| span(object.get(*name)?))
@@ -164,6 +164,20 @@ fn scopes(scope: Option<&Value>) -> Option<Vec<String>> {
     let scopes = scopes.filter(|scope| !scope.is_empty()).map(str::to_owned);
     let scopes: Vec<_> = scopes.collect();
     (!scopes.is_empty()).then_some(scopes)
+}
+
+/// Returns how long the access token lives. Providers write 0 where they don't say: nobody gives out a token that is worth
+/// nothing. Where there is no span, some tell the time of its end (Azure AD's first version: `expires_on`).
+fn expires_in(object: &Map<String, Value>) -> Option<Duration> {
+    let told = object.get("expires_in").and_then(span);
+    told.filter(|span| !span.is_zero()).or_else(|| {
+        let ends = ["expires_at", "expires_on"];
+        let ends = ends.iter().find_map(|name| span(object.get(*name)?))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        // Larger numbers are no seconds.
+        let left = ends.checked_sub(now).filter(|_| ends.as_secs() < LONGEST);
+        left.filter(|left| !left.is_zero())
+    })
 }
 
 /// Returns a span in seconds, which may be written as a text.
@@ -234,6 +248,39 @@ mod tests {
     fn a_refresh_token_whose_end_is_0_has_none() {
         let answer = tokens(r#"{"access_token":"a","refresh_expires_in":0}"#, None);
         assert_eq!(answer.refresh_expires_in, None);
+    }
+
+    #[test]
+    fn a_life_of_0_is_none_that_the_answer_tells() {
+        for life in ["0", "\"0\"", "0.4", "-1", "null", "\"\""] {
+            let answer = tokens(
+                &format!(r#"{{"access_token":"a","expires_in":{life}}}"#),
+                None,
+            );
+            assert_eq!(answer.expires_in, None, "{life}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_the_end_counts_where_no_span_is_told() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let end = now.as_secs() + 1_800;
+        for (fields, life) in [
+            (format!(r#""expires_at":{end}"#), Some(1_800)),
+            (format!(r#""expires_on":"{end}""#), Some(1_800)),
+            (format!(r#""expires_in":0,"expires_on":{end}"#), Some(1_800)),
+            (format!(r#""expires_in":60,"expires_on":{end}"#), Some(60)),
+            (r#""expires_at":1800"#.to_owned(), None),
+            (r#""expires_at":"2030-01-01T00:00:00Z""#.to_owned(), None),
+            // In milliseconds.
+            (format!(r#""expires_at":{end}000"#), None),
+        ] {
+            let answer = tokens(&format!(r#"{{"access_token":"a",{fields}}}"#), None);
+            let about = answer
+                .expires_in
+                .map(|life| life.as_secs().div_ceil(60) * 60);
+            assert_eq!(about, life, "{fields}");
+        }
     }
 
     #[test]
