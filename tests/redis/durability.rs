@@ -212,7 +212,7 @@ async fn writes_that_wait_for_replicas_starve_no_read() {
         "--backend=redis",
         &url,
         "--durability=replicated",
-        "--max-calls=64",
+        "--max-calls=128",
     ]);
     broker.serving().await;
     let mut client = broker.client().await;
@@ -229,6 +229,7 @@ async fn writes_that_wait_for_replicas_starve_no_read() {
     replica.pause();
 
     let mut writers = tokio::task::JoinSet::new();
+    // Fewer than `max-calls` allows, and more than may wait.
     for writer in 0..100 {
         // No connection has more than its share of the calls.
         let mut client = broker.client().await;
@@ -236,8 +237,6 @@ async fn writes_that_wait_for_replicas_starve_no_read() {
         writers.spawn(async move {
             let begun = Instant::now();
             let mut refused_at_once = 0;
-            // Not all at once: that would be more calls than `max-calls` allows.
-            tokio::time::sleep(Duration::from_millis(3 * writer)).await;
             while begun.elapsed() < Duration::from_secs(2) {
                 let asked = Instant::now();
                 let status = client.store(request.clone()).await.unwrap_err();
