@@ -100,7 +100,7 @@ impl Providers {
         self.all.get(name)
     }
 
-    /// Returns the error for a row whose provider isn't configured. Logs the name, once, and at most [`OTHERS`] of them.
+    /// Returns the error for a row whose provider isn't configured. Logs the name, once, and at most 64 of them.
     pub fn not_configured(&self, name: &ProviderName) -> Error {
         let mut others = locked(&self.others);
         if others.len() < OTHERS && others.insert(name.clone()) {
