@@ -12,7 +12,8 @@ use super::{
         Answered, Held, LEASE, Placing, given_up, no_answer, passing, place, refused, renew,
         withdraw, written,
     },
-    subject,
+    subject::{self, Mismatch},
+    told,
 };
 use crate::{
     store::{Change, Decoded, Error, Records, RowChange, Seen},
@@ -72,6 +73,11 @@ impl Tokens<'_> {
         }
         merged
     }
+
+    /// Returns how the tokens are another user's than the row, if they are.
+    fn mismatch(&self, row: &Row) -> Option<Mismatch> {
+        subject::check(row, &self.answer, self.options).err()
+    }
 }
 
 /// What became of a result.
@@ -84,7 +90,7 @@ pub(super) enum Settled {
     /// The row holds another refresh token: somebody stored newer tokens.
     Beaten(StoredRow),
     /// The tokens are another user's. The row is marked for good, and nobody has them.
-    AnotherUsers,
+    AnotherUsers(Mismatch),
 }
 
 /// What is known about a token after something was written.
@@ -180,7 +186,9 @@ impl<S: Records> Attempt<'_, S> {
             version,
         };
         let now = UnixTime::now();
-        let mut latest = known.map(|stored| would_be(stored, tokens.sent_at.unwrap_or(now)));
+        let mut latest = known
+            .filter(|stored| tokens.mismatch(&stored.row).is_none())
+            .map(|stored| would_be(stored, tokens.sent_at.unwrap_or(now)));
         loop {
             if let Ok(seen) = self.store.look(self.key).await
                 && !matches!(seen.row, Some(Err(_)))
@@ -188,13 +196,18 @@ impl<S: Records> Attempt<'_, S> {
                 let (settled, written) =
                     self.settle_once(&seen, &answered, tokens, &would_be).await;
                 match written {
-                    Ok(true) => return settled,
+                    Ok(true) => {
+                        if let Settled::AnotherUsers(mismatch) = settled {
+                            told::another_user(&self.key.provider, mismatch);
+                        }
+                        return settled;
+                    }
                     Ok(false) => continue,
                     // What somebody else wrote since is never mixed with the answer.
                     Err(_) => {
                         latest = match settled {
                             Settled::Row(stored) => Some(stored),
-                            Settled::Gone | Settled::Beaten(_) | Settled::AnotherUsers => None,
+                            Settled::Gone | Settled::Beaten(_) | Settled::AnotherUsers(_) => None,
                         }
                     }
                 }
@@ -220,13 +233,13 @@ impl<S: Records> Attempt<'_, S> {
             version: stored.version,
         });
         let placing = place(&record, held, answered);
-        let (provider, mut row) = (&self.key.provider, None);
-        let is_another_users = matches!(placing, Placing::Write(_))
-            && stored.is_some_and(|stored| {
-                !subject::is_rows(provider, &stored.row, &tokens.answer, tokens.options)
-            });
+        let mut row = None;
+        // What is written nowhere needn't be about the row's user.
+        let mismatch = stored
+            .filter(|_| matches!(placing, Placing::Write(_)))
+            .and_then(|stored| tokens.mismatch(&stored.row));
         match placing {
-            Placing::Write(_) if is_another_users => {
+            Placing::Write(_) if mismatch.is_some() => {
                 row = self.refuse(&mut record, seen, true);
             }
             Placing::Write(_) => {
@@ -240,7 +253,7 @@ impl<S: Records> Attempt<'_, S> {
         }
         let settled = match (placing, row.as_ref().or(stored)) {
             (_, None) => Settled::Gone,
-            _ if is_another_users => Settled::AnotherUsers,
+            _ if let Some(mismatch) = mismatch => Settled::AnotherUsers(mismatch),
             (Placing::GiveUp, Some(stored)) => Settled::Beaten(stored.clone()),
             (_, Some(stored)) => Settled::Row(stored.clone()),
         };

@@ -122,11 +122,9 @@ impl<S: Records> Refresher<S> {
             Outcome::Refused | Outcome::NotRedeemed { .. } => attempt.withdraw().await,
             Outcome::Unknown => attempt.no_answer(back_off).await,
         };
-        match noted.row {
-            Some(Err(unreadable)) => Err(Error::RowUnreadable(unreadable)),
-            Some(Ok(ref stored)) => Ok(completed(noted.verdict(), Some(stored.clone()))),
-            None => Ok(Completed::Gone),
-        }
+        let verdict = noted.verdict();
+        let stored = noted.row.transpose().map_err(Error::RowUnreadable)?;
+        Ok(completed(verdict, stored))
     }
 
     async fn settle(
@@ -146,7 +144,7 @@ impl<S: Records> Refresher<S> {
         };
         match attempt.settle(&tokens, None, |_| {}).await {
             Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),
-            Settled::AnotherUsers => Completed::ReauthRequired(ReauthReason::Refused),
+            Settled::AnotherUsers(_) => Completed::ReauthRequired(ReauthReason::Refused),
             Settled::Gone => {
                 let provider = &attempt.key.provider;
                 self.providers().revoke_given_up(provider, tokens.answer);

@@ -109,13 +109,11 @@ impl Flights {
             Entry::Occupied(running) => {
                 let flight = running.get();
                 let is_of_another_version = flight.version != version;
-                let mut progress = flight.progress.subscribe();
                 if is_of_another_version {
-                    progress.mark_unchanged();
                     flight.is_outdated.notify_one();
                 }
                 Joined {
-                    progress,
+                    progress: flight.progress.subscribe(),
                     flight: None,
                     is_of_another_version,
                 }

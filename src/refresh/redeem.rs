@@ -270,16 +270,13 @@ impl<'a, S: Records> Refresh<'a, S> {
         {
             self.configured.breaker().withdraw(now);
             let failure = self.configured.failure_of(self.key, retry_after);
-            let (span, running) = (retry_after, None);
-            return Err(Next::Later(Wait { span, running }, Some(failure)));
+            return Err(later(retry_after, failure));
         }
         Ok(place)
     }
 
     fn stopped(&self, span: Duration) -> Next {
-        let running = None;
-        let failure = self.configured.failure(span);
-        Next::Later(Wait { span, running }, Some(failure))
+        later(span, self.configured.failure(span))
     }
 
     /// Tells the breaker that no request was sent.
@@ -376,6 +373,12 @@ impl<'a, S: Records> Refresh<'a, S> {
             id,
         }
     }
+}
+
+/// Returns that nobody redeems the token for `span`, because calls failed.
+fn later(span: Duration, failure: Error) -> Next {
+    let running = None;
+    Next::Later(Wait { span, running }, Some(failure))
 }
 
 fn stopping() -> Error {

@@ -12,7 +12,7 @@ use super::{
     provider::{Answer, Prepared, TokenAnswer},
     redeem::{LEFT, Next, Refresh, Taken},
     rules::LEASE,
-    subject, told,
+    told,
 };
 use crate::{
     error::{Error, ProviderFailure},
@@ -160,20 +160,11 @@ impl<S: Records> Refresh<'_, S> {
             let progress = row.map(|row| Progress::Unsaved(row.into(), until));
             self.slot.tell(progress.unwrap_or(Progress::Running));
         };
-        let known = Some(&token.stored);
-        let known = known.filter(|stored| {
-            subject::is_rows(
-                &self.key.provider,
-                &stored.row,
-                &tokens.answer,
-                Some(options),
-            )
-        });
-        let settled = attempt.settle(&tokens, known, unsaved).await;
+        let settled = attempt.settle(&tokens, Some(&token.stored), unsaved).await;
         Next::End(match settled {
             Settled::Row(stored) => End::Row(stored.into()),
             Settled::Beaten(stored) => End::Fresher(stored.into()),
-            Settled::AnotherUsers => End::Failed(Error::ReauthRequired(ReauthReason::Refused)),
+            Settled::AnotherUsers(_) => End::Failed(Error::ReauthRequired(ReauthReason::Refused)),
             Settled::Gone => {
                 let providers = &self.shared.providers;
                 providers.revoke_given_up(&self.key.provider, tokens.answer);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::provider::{IdClaims, ProviderOptions, TokenAnswer};
-use crate::types::{ProviderName, Row, Secret};
+use crate::types::{Row, Secret};
 
 /// What differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,25 +23,10 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Whether an answer of `provider` is about the user of the row. If not, says so in the log. What the provider's settings
-/// don't tell, as when it isn't configured, isn't compared.
-pub(super) fn is_rows(
-    provider: &ProviderName,
-    row: &Row,
-    answer: &TokenAnswer,
-    options: Option<&ProviderOptions>,
-) -> bool {
-    let checked = check(row, answer, options);
-    if let Err(mismatch) = checked {
-        tracing::error!(%provider, %mismatch, "the answer to a refresh is about another user: nothing of it is kept");
-    }
-    checked.is_ok()
-}
-
 /// Checks that the ID token in `answer` is about the subject that `row` names. Without an ID token, or without a subject in
 /// the row, there is nothing to compare. An encrypted ID token can't be read by the broker, and is taken as it is. Of a
 /// provider that isn't configured the issuer isn't known, and the subject is in the claim `sub`.
-fn check(
+pub(super) fn check(
     row: &Row,
     answer: &TokenAnswer,
     options: Option<&ProviderOptions>,

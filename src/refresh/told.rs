@@ -1,5 +1,6 @@
 //! What the log says about a verdict.
 
+use super::subject::Mismatch;
 use crate::types::{AttemptState, EntryState, ProviderName, Record, StoredRow, TokenHash};
 
 /// The cause of a doubt that a refusal brings.
@@ -9,6 +10,11 @@ pub(super) const REFUSED_AFTERWARDS: &str =
 /// Logs that a row is in doubt: its user has to log in again. Names no session.
 pub(super) fn in_doubt(provider: &ProviderName, cause: &str) {
     tracing::warn!(%provider, cause, "a row is in doubt: its user has to log in again");
+}
+
+/// Logs that an answer was about another user than the row.
+pub(super) fn another_user(provider: &ProviderName, mismatch: Mismatch) {
+    tracing::error!(%provider, %mismatch, "the answer to a refresh is about another user: nothing of it is kept");
 }
 
 /// Returns why this row is found in doubt, by the record that says so.

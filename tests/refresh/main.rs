@@ -7,8 +7,10 @@
 
 mod ahead;
 mod answers;
+mod auth_server;
 mod brokers;
 mod clear;
+mod completions;
 mod coordination;
 mod crashes;
 mod echo;

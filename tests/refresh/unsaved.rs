@@ -11,23 +11,50 @@ use token_broker::{
     error::Error,
     store::MemoryStore,
     tokens::{Binding, Wanted},
+    types::{RowKey, StoredRow},
 };
 use tokio::time::Instant;
 
 use crate::brokers::{PATIENCE, Process, access_token, expired, key, options};
 
-#[tokio::test]
-async fn a_token_that_can_not_be_stored_yet_is_served_to_who_it_is_for() {
-    let provider = RotatingProvider::start(Rules::default()).await;
+type Broker = Process<Arc<MemoryStore>>;
+
+/// A provider that takes a while to answer, and a broker.
+async fn provider_and_broker(rules: Rules) -> (RotatingProvider, Broker) {
+    let provider = RotatingProvider::start(rules).await;
     provider.fail(|_| Fault {
         after: Duration::from_millis(200),
         ..Fault::default()
     });
     let broker = Process::start(Arc::new(MemoryStore::new()), options(&provider));
-    let key = key("s");
-    broker.put(&key, expired(&provider.log_in())).await.unwrap();
-    let first = broker.get(&key, Wanted::default());
+    (provider, broker)
+}
+
+/// Asks for the token of a row that has expired, and returns the call when the provider has the refresh token.
+async fn asked(
+    provider: &RotatingProvider,
+    broker: &Broker,
+    key: &RowKey,
+) -> impl Future<Output = Result<StoredRow, Error>> + use<> {
+    broker.put(key, expired(&provider.log_in())).await.unwrap();
+    let call = broker.get(key, Wanted::default());
     provider.requested(1).await;
+    call
+}
+
+async fn assert_is_stored(broker: &Broker, key: &RowKey, got: &StoredRow) {
+    until("the token is stored", || async {
+        let stored = broker.read(key).await.unwrap();
+        access_token(&stored) == access_token(got)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_can_not_be_stored_yet_is_served_to_who_it_is_for() {
+    let (provider, broker) = provider_and_broker(Rules::default()).await;
+    let key = key("s");
+    let first = asked(&provider, &broker, &key).await;
     broker.store.down(true);
     assert!(provider.accepts(access_token(&first.await.unwrap())));
 
@@ -51,36 +78,21 @@ async fn a_token_that_can_not_be_stored_yet_is_served_to_who_it_is_for() {
     assert!(matches!(unknown, Err(Error::StoreUnavailable(_))));
 
     broker.store.down(false);
-    until("the token is stored", || async {
-        let stored = broker.read(&key).await.unwrap();
-        access_token(&stored) == access_token(&got)
-    })
-    .await;
+    assert_is_stored(&broker, &key, &got).await;
     assert_eq!(provider.tally().requests, 1);
 }
 
 /// A row that can't be read isn't gone: the tokens wait until it can, or is replaced.
 #[tokio::test]
 async fn a_row_that_can_not_be_read_keeps_its_result() {
-    let provider = RotatingProvider::start(Rules::default()).await;
-    provider.fail(|_| Fault {
-        after: Duration::from_millis(200),
-        ..Fault::default()
-    });
-    let broker = Process::start(Arc::new(MemoryStore::new()), options(&provider));
+    let (provider, broker) = provider_and_broker(Rules::default()).await;
     let key = key("s");
-    broker.put(&key, expired(&provider.log_in())).await.unwrap();
-    let first = broker.get(&key, Wanted::default());
-    provider.requested(1).await;
+    let first = asked(&provider, &broker, &key).await;
     broker.store.damage(true);
     let got = first.await.unwrap();
     assert!(provider.accepts(access_token(&got)));
     broker.store.damage(false);
-    until("the token is stored", || async {
-        let stored = broker.read(&key).await.unwrap();
-        access_token(&stored) == access_token(&got)
-    })
-    .await;
+    assert_is_stored(&broker, &key, &got).await;
     assert_eq!(provider.tally().requests, 1);
 }
 
@@ -91,16 +103,9 @@ async fn tokens_that_can_not_be_stored_end() {
         expires_in: Some(2),
         ..Rules::default()
     };
-    let provider = RotatingProvider::start(rules).await;
-    provider.fail(|_| Fault {
-        after: Duration::from_millis(200),
-        ..Fault::default()
-    });
-    let broker = Process::start(Arc::new(MemoryStore::new()), options(&provider));
+    let (provider, broker) = provider_and_broker(rules).await;
     let key = key("s");
-    broker.put(&key, expired(&provider.log_in())).await.unwrap();
-    let first = broker.get(&key, Wanted::default());
-    provider.requested(1).await;
+    let first = asked(&provider, &broker, &key).await;
     broker.store.down(true);
     first.await.unwrap();
     until("the token isn't handed out any more", || async {
