@@ -118,8 +118,7 @@ fn test(args: &TestArgs, config: &Config) -> u8 {
     match print(&report(&trial)) {
         DONE => {
             let authentication = &found.provider.options().authentication;
-            let signs = matches!(authentication, Authentication::PrivateKeyJwt { .. });
-            verdict(&trial.verdict, signs)
+            verdict(&trial.verdict, authentication)
         }
         code => code,
     }
@@ -203,8 +202,8 @@ fn report(trial: &Trial) -> String {
     )
 }
 
-/// Tells what came of a trial, and returns the exit code. `signs` says whether the client signs assertions.
-fn verdict(verdict: &Verdict, signs: bool) -> u8 {
+/// Tells what came of a trial, and returns the exit code.
+fn verdict(verdict: &Verdict, authentication: &Authentication) -> u8 {
     let (told, code) = match verdict {
         Verdict::Misconfigured(what) => (what.clone(), USAGE),
         Verdict::Unreachable(why) => (format!("the provider can't be reached: {why}"), FAILED),
@@ -218,12 +217,7 @@ fn verdict(verdict: &Verdict, signs: bool) -> u8 {
                 Why::NotRedeemedStatus(_) => "the token endpoint doesn't take the request",
                 _ => "the provider refuses the client or the request",
             };
-            let clock = match why {
-                Why::ClientError(_) if signs => {
-                    "; if the key is right, compare this machine's clock with the provider's"
-                }
-                _ => "",
-            };
+            let clock = why.may_be_the_clock(authentication);
             (format!("{what}: {why}{clock}"), FAILED)
         }
         Verdict::Unclear(why) => (

@@ -15,10 +15,7 @@ use super::{
     due::Terms,
     failures::Failures,
     gate::Gate,
-    provider::{
-        Authentication, Concern, Provider, ProviderOptions, Replay, Rotation, TokenAnswer,
-        TokenHint, Why,
-    },
+    provider::{Concern, Provider, ProviderOptions, Replay, Rotation, TokenAnswer, TokenHint, Why},
     revocation::Revocations,
     rules::Policy,
 };
@@ -232,19 +229,7 @@ impl Configured {
     pub(super) fn failed(&self, key: &RowKey, why: &Why, error: &Error) {
         match why.concern() {
             Concern::Provider => {
-                let mut next = "`token-broker providers test NAME` may tell more";
-                if let Why::ClientError(_) = why {
-                    next = match self.provider.options().authentication {
-                        Authentication::PrivateKeyJwt { .. } => {
-                            "`token-broker providers test NAME --with-made-up-token` tells whether it is mended; if \
-                             the key is right, compare this machine's clock with the provider's"
-                        }
-                        _ => {
-                            "`token-broker providers test NAME --with-made-up-token` tells whether it is mended"
-                        }
-                    };
-                }
-                self.provider_failed(key, error, next);
+                self.provider_failed(key, error, Some(why));
             }
             Concern::Token => {
                 self.row_failed(key, error);
@@ -259,14 +244,10 @@ impl Configured {
 
     /// Takes note that no request could be prepared.
     pub(super) fn not_prepared(&self, key: &RowKey, error: &Error) {
-        self.provider_failed(
-            key,
-            error,
-            "`token-broker providers test NAME` may tell more",
-        );
+        self.provider_failed(key, error, None);
     }
 
-    fn provider_failed(&self, key: &RowKey, error: &Error, next: &str) {
+    fn provider_failed(&self, key: &RowKey, error: &Error, answered: Option<&Why>) {
         let now = Instant::now();
         let why = error.operator_detail().unwrap_or_default();
         let is_news = {
@@ -277,10 +258,28 @@ impl Configured {
         self.resending().unclear(now);
         let provider = &self.provider.options().name;
         if is_news {
-            tracing::warn!(%provider, why, "{error}: {}", next.replace("NAME", provider.as_str()));
+            let next = self.what_may_help(answered);
+            tracing::warn!(%provider, why, "{error}: {next}");
         }
         if self.breaker().failed(self.hashed(key), now) {
             tracing::warn!(%provider, why, "the breaker opens: calls about several rows failed; one goes through now and then");
+        }
+    }
+
+    /// Returns what an operator can do about a provider that fails.
+    fn what_may_help(&self, answered: Option<&Why>) -> String {
+        let ProviderOptions {
+            name,
+            authentication,
+            ..
+        } = self.provider.options();
+        let test = format!("token-broker providers test {name}");
+        match answered {
+            Some(why @ Why::ClientError(_)) => {
+                let clock = why.may_be_the_clock(authentication);
+                format!("`{test} --with-made-up-token` tells whether it is mended{clock}")
+            }
+            _ => format!("`{test}` may tell more"),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::{redis_server::RedisServer, waiting::found};
+use testkit::{oidc_provider::Happened, redis_server::RedisServer, waiting::found};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -151,6 +151,16 @@ impl Both {
         }
         (got, held)
     }
+
+    /// Prints what became of the rows. Returns what happened at the provider, and how many are in doubt.
+    fn told(&self, got: &BTreeMap<String, Got>, held: usize) -> (Happened, usize) {
+        let (happened, in_doubt) = (self.fleet.provider.happened(), in_doubt(got));
+        println!(
+            "rows {}, in doubt {in_doubt}, held {held}, {happened:?}",
+            got.len()
+        );
+        (happened, in_doubt)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,12 +189,7 @@ async fn without_a_second_sending_each_token_in_doubt_was_held_by_an_auth_server
     let both = Both::start(Kind::Coordinated, "replay = \"never\"").await;
     let size = Size::of(A_ROUND, 6);
     let (got, held) = both.under_kills(size, Both::kill).await;
-    let happened = both.fleet.provider.happened();
-    let in_doubt = in_doubt(&got);
-    println!(
-        "rows {}, in doubt {in_doubt}, held {held}, {happened:?}",
-        size.rows
-    );
+    let (happened, in_doubt) = both.told(&got, held);
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
     assert_eq!(in_doubt, held);
     assert_eq!(tokens(&got) + held, size.rows);
@@ -195,12 +200,7 @@ async fn with_a_second_sending_a_login_is_lost_only_where_a_killed_auth_server_h
     let both = Both::start(Kind::Coordinated, "").await;
     let size = Size::of(A_ROUND, 6);
     let (got, held) = both.under_kills(size, Both::kill).await;
-    let happened = both.fleet.provider.happened();
-    let in_doubt = in_doubt(&got);
-    println!(
-        "rows {}, in doubt {in_doubt}, held {held}, {happened:?}",
-        size.rows
-    );
+    let (happened, in_doubt) = both.told(&got, held);
     assert_eq!(happened.revocations as usize, in_doubt);
     assert!(in_doubt <= held);
     assert_eq!(tokens(&got) + in_doubt, size.rows);
@@ -213,12 +213,7 @@ async fn a_broker_that_is_killed_takes_no_auth_server_with_it() {
     both.fleet.provider.takes(SLOW);
     let size = Size::of(A_ROUND, 6);
     let (got, held) = both.under_kills(size, Both::kill_broker).await;
-    let happened = both.fleet.provider.happened();
-    let in_doubt = in_doubt(&got);
-    println!(
-        "rows {}, in doubt {in_doubt}, held or on their way {held}, {happened:?}",
-        size.rows
-    );
+    let (happened, in_doubt) = both.told(&got, held);
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
     // What an auth server held isn't in doubt.
     assert!(held > 0 && in_doubt <= held);

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::Code;
+use super::{Authentication, Code};
 
-/// Why a call to a provider failed. It can be logged: nothing in it is text that the provider wrote.
+/// Why a call to a provider failed. It can be logged: nothing in it is text that the provider wrote, but a [`Code`] that
+/// is safe to log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
     /// The host's name has no address.
@@ -86,6 +87,18 @@ impl Why {
             Self::Status(408 | 425 | 429 | 499) => Concern::Provider,
             Self::Status(400..=499) => Concern::Unclear,
             _ => Concern::Provider,
+        }
+    }
+
+    /// Returns what else an operator may look at where the provider doesn't accept a client that signs assertions, to be added
+    /// to a sentence. Otherwise it is empty.
+    #[must_use]
+    pub fn may_be_the_clock(&self, authentication: &Authentication) -> &'static str {
+        match (self, authentication) {
+            (Self::ClientError(_), Authentication::PrivateKeyJwt { .. }) => {
+                "; if the key is right, compare this machine's clock with the provider's"
+            }
+            _ => "",
         }
     }
 }
