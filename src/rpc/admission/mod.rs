@@ -435,7 +435,21 @@ mod tests {
         let hung: Vec<_> = calls.iter().map(|calls| wait(calls, "hung")).collect();
         let counts: Vec<_> = hung.iter().map(Vec::len).collect();
         assert_eq!(counts, [66, 30, 0, 0]);
-        assert_eq!(wait(&calls[3], "works").len(), 19);
+        let works = wait(&calls[3], "works");
+        assert_eq!(works.len(), 19);
+        // However many providers there are, half of the calls wait at most.
+        let names = ["a", "b", "c", "d", "e"];
+        let others = calls[2]
+            .chunks(7)
+            .zip(names)
+            .map(|(some, name)| wait(some, name));
+        let others: Vec<_> = others.collect();
+        let waiting = |held: &[Vec<_>]| held.iter().map(Vec::len).sum::<usize>();
+        let all = waiting(&hung) + works.len() + waiting(&others);
+        assert!((116..=128).contains(&all), "{all}");
+        // Their places are free when the calls are gone.
+        drop((hung, works, others, calls));
+        assert_eq!(wait(&admitted(&shares[0], 100), "a").len(), 66);
     }
 
     #[tokio::test(start_paused = true)]
