@@ -7,10 +7,12 @@ mod id;
 mod lifetime;
 mod lineage;
 mod origin;
+mod peer;
 mod record;
 mod row;
 mod secret;
 mod secret_file;
+mod spiffe;
 mod tenant;
 mod time;
 mod version;
@@ -19,6 +21,7 @@ pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, 
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use origin::Origin;
+pub use peer::{Channel, Peer, PeerCertificate};
 pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
     Wanted,
@@ -27,6 +30,7 @@ pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};
 pub use secret_file::{SecretProblem, one_line, read_secret, read_whole};
+pub use spiffe::{NotSpiffeId, SpiffeId};
 pub use tenant::{Tenant, TenantError};
 pub use time::UnixTime;
 pub use version::Version;

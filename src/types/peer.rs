@@ -1,0 +1,47 @@
+//! Who is at the other end of a connection, as the transport knows it.
+
+use super::SpiffeId;
+
+/// The other end of a connection. The server puts it, as an `Arc<Peer>`, into the extensions of each request.
+///
+/// It says what the transport has shown, and decides nothing: whether the peer is a caller, the policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// How the bytes travel.
+    pub channel: Channel,
+    /// The client certificate, if the peer has shown one that was verified.
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// How the bytes of a connection travel, and so whether a secret may be read from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Encrypted by TLS.
+    Tls,
+    /// In plain text, by a Unix socket of this machine.
+    Unix,
+    /// In plain text, from this machine to itself.
+    Loopback,
+    /// In plain text, over a network.
+    Network,
+}
+
+impl Channel {
+    /// Whether nobody on a network reads what is sent, so that a bearer token may be taken from it (`docs/guarantees.md`,
+    /// section 8).
+    pub fn is_private(self) -> bool {
+        self != Self::Network
+    }
+}
+
+/// What a client certificate that was verified says about its holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The SPIFFE id (X.509-SVID, section 2: the only URI of such a certificate). It was verified by the authorities of
+    /// its own trust domain.
+    pub spiffe_id: Option<SpiffeId>,
+    /// The other URIs of the subject's alternative names, as they are written.
+    pub uris: Vec<String>,
+    /// The DNS names of the subject's alternative names, in lower case.
+    pub dns_names: Vec<String>,
+}
