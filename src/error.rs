@@ -89,6 +89,9 @@ pub enum Error {
     /// The row is bound to another user, client or subject.
     #[error("the row is not bound to what the caller expects")]
     BindingMismatch,
+    /// The event of the call can't be written, and the broker answers no call without one.
+    #[error("the audit trail can't be written")]
+    AuditUnavailable,
     /// A token, a row or a message is larger than its limit.
     #[error("{what} is {size} bytes, the limit is {limit}")]
     TooLarge {
@@ -212,6 +215,7 @@ impl Error {
             | Self::RowExists
             | Self::VersionMismatch
             | Self::BindingMismatch
+            | Self::AuditUnavailable
             | Self::TooLarge { .. }
             | Self::TooManyProviders { .. }
             | Self::IndexUnreadable
@@ -234,7 +238,7 @@ impl Error {
         match self {
             Self::Overloaded => Some(Duration::from_millis(100)),
             Self::StoreUnavailable(_) | Self::NotDurable(_) => Some(Duration::from_millis(500)),
-            Self::Migrating => Some(Duration::from_secs(1)),
+            Self::Migrating | Self::AuditUnavailable => Some(Duration::from_secs(1)),
             Self::ProviderUnavailable { retry_after, .. } => {
                 Some(retry_after.unwrap_or(Duration::from_secs(1)))
             }

@@ -12,6 +12,7 @@
 
 pub mod address;
 mod at_fault;
+mod audit;
 mod command_line;
 mod file;
 mod listed;
@@ -43,6 +44,7 @@ pub use self::{
     written::Settings,
 };
 use crate::{
+    audit::AuditOptions,
     refresh::Providers,
     store::redis::RedisOptions,
     tokens::{Limits, Rules},
@@ -66,6 +68,8 @@ pub struct Config {
     pub rules: Rules,
     /// The limits and timeouts for clients.
     pub server: ServerOptions,
+    /// How to write the audit trail, if there is one.
+    pub audit: Option<AuditOptions>,
     /// How to log.
     pub log: LogSettings,
     /// What the operator should know about these settings, although the broker can work with them.
@@ -137,6 +141,7 @@ impl Settings {
             read.server.max_calls,
             &mut problems,
         );
+        let audit = audit::options(&self, read.audit, read.server.max_calls, &mut problems);
         let providers = providers::resolve(&self, &mut problems, &mut warnings);
         named(problems.take())?;
 
@@ -161,6 +166,7 @@ impl Settings {
             migration: read.migration,
             rules,
             server: read.server,
+            audit,
             log: read.log,
             warnings,
         })

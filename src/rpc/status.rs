@@ -120,6 +120,7 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::RowExists => (Code::AlreadyExists, ErrorReason::RowExists),
         Error::VersionMismatch => (Code::FailedPrecondition, ErrorReason::VersionMismatch),
         Error::BindingMismatch => (Code::PermissionDenied, ErrorReason::BindingMismatch),
+        Error::AuditUnavailable => (Code::Unavailable, ErrorReason::AuditUnavailable),
         Error::TooLarge { .. } => (Code::ResourceExhausted, ErrorReason::TooLarge),
         Error::TooManyProviders { .. } => (Code::ResourceExhausted, ErrorReason::TooManyProviders),
         Error::RowUnreadable(_) => (Code::DataLoss, ErrorReason::RowUnreadable),
@@ -195,7 +196,8 @@ mod tests {
                 failure: ProviderFailure(String::new()),
                 retry_after: None,
             },
-            Error::ProviderUnavailable { .. } => return None,
+            Error::ProviderUnavailable { .. } => Error::AuditUnavailable,
+            Error::AuditUnavailable => return None,
         })
     }
 

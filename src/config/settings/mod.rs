@@ -9,6 +9,7 @@
 
 #[macro_use]
 mod declare;
+mod audit;
 mod migration;
 mod process;
 mod provider;
@@ -20,19 +21,20 @@ mod tokens;
 
 use std::sync::LazyLock;
 
-pub use self::{
-    migration::MigrationSettings,
-    process::{LogFormat, LogSettings},
-    server::ServerOptions,
-    storage::Backend,
-};
 pub(super) use self::{
+    audit::AuditSettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
     server::ListenSettings,
     storage::StorageSettings,
     tokens::{LimitSettings, TokenSettings},
+};
+pub use self::{
+    migration::MigrationSettings,
+    process::{LogFormat, LogSettings},
+    server::ServerOptions,
+    storage::Backend,
 };
 use super::{value::Style, written::Settings};
 
@@ -93,6 +95,7 @@ pub(super) struct Subjects {
     pub tokens: TokenSettings,
     pub limits: LimitSettings,
     pub server: ServerOptions,
+    pub audit: AuditSettings,
     pub log: LogSettings,
 }
 
@@ -110,6 +113,7 @@ impl Subjects {
             tokens: Subject::read(reader),
             limits: Subject::read(reader),
             server: Subject::read(reader),
+            audit: Subject::read(reader),
             log: Subject::read(reader),
         }
     }
