@@ -24,26 +24,30 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "tokens", "refresh", "store", "audit", "error", "proto",
-            "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "audit", "error",
+            "proto", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "tokens", "refresh", "store", "audit", "error", "proto", "types",
+            "config", "rpc", "access", "tokens", "refresh", "store", "audit", "error", "proto",
+            "types",
         ],
     ),
     (
         "config",
-        &["tokens", "refresh", "store", "audit", "error", "types"],
+        &[
+            "access", "tokens", "refresh", "store", "audit", "error", "types",
+        ],
     ),
     (
         "rpc",
         &[
-            "tokens", "refresh", "store", "audit", "error", "proto", "types",
+            "access", "tokens", "refresh", "store", "audit", "error", "proto", "types",
         ],
     ),
+    ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
     ("refresh", &["store", "audit", "error", "types"]),
     ("store", &["error", "stderr", "types"]),
@@ -131,6 +135,7 @@ const LINES: [usize; 3] = [600, 400, 150];
 const FOREIGN: &[(&str, &[&str])] = &[
     ("tokens/", &["tonic", "prost", "redis", "http"]),
     ("audit/", &["tonic", "prost", "redis", "http"]),
+    ("access/", &["tonic", "prost", "redis", "http"]),
     ("types/", &["tonic", "prost", "redis", "http"]),
     ("error.rs", &["tonic", "prost", "redis", "http"]),
     ("refresh/", &["tonic", "prost", "redis"]),

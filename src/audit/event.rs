@@ -18,6 +18,8 @@ pub struct Event {
     pub caller: Option<String>,
     /// What the caller was known by, such as `spiffe` or `bearer`.
     pub known_by: Option<&'static str>,
+    /// The name in the verified certificate of a caller that isn't known.
+    pub shown: Option<String>,
     /// The address of the caller's end of the connection.
     pub peer: Option<SocketAddr>,
     /// The RPC, as a policy names it.
@@ -30,6 +32,8 @@ pub struct Event {
     pub reason: Option<String>,
     /// The rows that the call named or was given.
     pub rows: Vec<RowAccess>,
+    /// How many rows were listed or deleted, for a call that does that.
+    pub count: Option<u64>,
     /// The session, for a call about all rows of one.
     pub session: Option<Name>,
     /// The user, for a call that names one.
@@ -117,12 +121,14 @@ impl Event {
             tenant,
             caller: None,
             known_by: None,
+            shown: None,
             peer: None,
             rpc: None,
             decision: None,
             code,
             reason: None,
             rows: Vec::new(),
+            count: None,
             session: None,
             user: None,
         }

@@ -92,6 +92,9 @@ impl Spelling {
         if let Some(known_by) = event.known_by {
             field(out, "by", known_by);
         }
+        if let Some(shown) = &event.shown {
+            field(out, "shown", shown);
+        }
         if let Some(peer) = event.peer {
             key(out, "peer");
             // Writing to a vector doesn't fail.
@@ -118,6 +121,9 @@ impl Spelling {
         }
         if let Some(user) = &event.user {
             hash(out, "user", &user.hex());
+        }
+        if let Some(count) = event.count {
+            number(out, "count", count);
         }
         if !event.rows.is_empty() {
             let is_served = event.code == "OK";

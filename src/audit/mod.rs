@@ -22,6 +22,7 @@ mod sink;
 mod tail;
 mod trail;
 pub mod verify;
+mod witness;
 mod writer;
 
 pub use self::{
@@ -33,4 +34,5 @@ pub use self::{
     names::{Name, Names},
     options::{AuditOptions, Destination, Duty, KeyProblem, Rotation},
     trail::Audit,
+    witness::Witness,
 };

@@ -1,10 +1,12 @@
 //! The command line, with one file per command. The exit codes are part of the
 //! contract (guarantees, section 9).
 
+mod audit;
 mod check;
 mod health;
 mod log;
 mod migrate;
+mod policy;
 mod providers;
 mod redis;
 #[cfg(test)]
@@ -75,6 +77,10 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Print the presets of common providers and the configured providers as they came out, or try one
     Providers(Box<providers::ProvidersArgs>),
+    /// Check the policy of the callers, or explain what a caller may do and why
+    Policy(Box<policy::PolicyArgs>),
+    /// Verify the files of an audit trail; exit code 1 if a line was removed, changed or moved
+    Audit(audit::AuditArgs),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
     Health(health::HealthArgs),
 }
@@ -113,6 +119,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             configured(&args.configured, |config| check::run(&args, config))
         }
         Some(Command::Providers(args)) => providers::run(&args),
+        Some(Command::Policy(args)) => policy::run(&args),
+        Some(Command::Audit(args)) => audit::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     };
     ExitCode::from(code)

@@ -5,21 +5,22 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{admission::Permit, deadline::Deadline, observe, status};
-use crate::{error::Error, store::Outstanding, types::Tenant};
+use super::{admission::Permit, deadline::Deadline, notes::Notes, observe, status};
+use crate::{access::Caller, error::Error, store::Outstanding};
 
 /// What the broker knows about a call before it reads the message.
 ///
-/// The peer's certificate will be a field next to `peer`. From these two, the callers' policy will
-/// derive the caller, a field next to `tenant`. The tenant will then come from that caller.
+/// Who calls was judged by the policy in force when the call began. Its tenant is the one that the call is about.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The name of the method, such as `GetAll`.
     pub rpc: &'static str,
-    /// The tenant whose data the call is about.
-    pub tenant: Arc<Tenant>,
+    /// Who calls, and what it may do.
+    pub caller: Arc<Caller>,
     /// The address of the client, or `None` if the connection isn't TCP.
     pub peer: Option<SocketAddr>,
+    /// What the call's event will say.
+    pub notes: Notes,
     /// When the call arrived.
     pub started: Instant,
     /// When the call ends at the latest.
@@ -53,6 +54,9 @@ where
         return Err(Status::internal("the method isn't at the front door"));
     };
     let outcome = handle(call.clone(), request.into_inner()).await;
+    if let Err(error) = &outcome {
+        call.notes.error(error);
+    }
     if !call.outstanding.is_abandoned() {
         observe::ended(&call, outcome.as_ref().map(drop));
     }

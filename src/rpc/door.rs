@@ -1,4 +1,4 @@
-//! The front door: the layer around a service that makes a [`Call`] of each request, and admits, bounds and
+//! The front door: the layer around a service that makes a [`Call`] of each request, and judges, admits, bounds and
 //! observes it.
 
 use std::{
@@ -9,19 +9,32 @@ use std::{
 };
 
 use futures_util::future::{Either, Ready, ready};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, answer, deadline::Deadline, observe, request_body::Metered, status, work::Work,
+    Admission, Call, answer,
+    audited::{Audited, Pending, known_by},
+    deadline::Deadline,
+    notes::Notes,
+    observe,
+    request_body::Metered,
+    status,
+    work::Work,
 };
-use crate::{error::Error, store::Outstanding, types::Tenant};
+use crate::{
+    access::{Guard, Rpc, Shown},
+    audit::{Audit, Place},
+    error::Error,
+    store::Outstanding,
+    types::Peer,
+};
 
 /// The entrance for calls. Clones share their state.
 ///
-/// A call is admitted or refused before its message is read. Its deadline bounds the reading of the message
+/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the reading of the message
 /// and the work of the service. Then the caller has `call_timeout` to read the answer.
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
@@ -29,59 +42,119 @@ pub struct FrontDoor(Arc<Door>);
 #[derive(Debug)]
 struct Door {
     service: &'static str,
-    methods: &'static [&'static str],
+    guard: Guard,
+    audit: Audit,
     admission: Admission,
-    tenant: Arc<Tenant>,
     call_timeout: Duration,
     message_limit: usize,
 }
 
 impl FrontDoor {
-    /// Makes the front door of `tenant` for the calls that `admission` admits, to the `methods` of
-    /// `service`. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits. What is
+    /// decided and done is told to `audit`. A call may take at most `call_timeout`, and its message has at most
+    /// `message_limit` bytes.
     #[must_use]
     pub fn new(
-        (service, methods): (&'static str, &'static [&'static str]),
+        service: &'static str,
+        guard: Guard,
+        audit: Audit,
         admission: Admission,
-        tenant: Tenant,
         call_timeout: Duration,
         message_limit: usize,
     ) -> Self {
         Self(Arc::new(Door {
             service,
-            methods,
+            guard,
+            audit,
             admission,
-            tenant: Arc::new(tenant),
             call_timeout,
             message_limit,
         }))
     }
 }
 
+/// Returns the RPC of `service`, a full name, that `path` leads to.
+fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
+    let path = path.strip_prefix('/')?.strip_prefix(service)?;
+    let name = path.strip_prefix('/')?;
+    let (_, service) = service.rsplit_once('.')?;
+    let mut all = Rpc::ALL.iter().copied();
+    all.find(|rpc| rpc.name() == name && rpc.service() == service)
+}
+
 impl Door {
-    /// Returns the name of the method that `path` leads to.
-    fn method(&self, path: &str) -> Option<&'static str> {
-        let path = path.strip_prefix('/')?.strip_prefix(self.service)?;
-        let name = path.strip_prefix('/')?;
-        self.methods.iter().copied().find(|method| *method == name)
+    /// Makes a call of a request, if the policy allows it and it is admitted, and reserves a place for its event. The event
+    /// of a call that is denied is there, too.
+    fn call(&self, rpc: Rpc, request: &Request<Body>) -> (Result<Call, Error>, Option<Pending>) {
+        let (call, pending) = match self.audit.place() {
+            Ok(place) => self.judged(rpc, request, place),
+            Err(error) => (Err(error), None),
+        };
+        observe::arrived(rpc.name(), call.as_ref().map(drop));
+        (call, pending)
     }
 
-    /// Makes a call of a request, if it is admitted.
-    fn call(&self, rpc: &'static str, request: &Request<Body>) -> Result<Call, Error> {
+    fn judged(
+        &self,
+        rpc: Rpc,
+        request: &Request<Body>,
+        place: Option<Place>,
+    ) -> (Result<Call, Error>, Option<Pending>) {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
-        let admitted = self.admission.share_of(request.extensions()).admit();
-        observe::arrived(rpc, admitted.as_ref().map(drop));
+        let peer = peer.and_then(TcpConnectInfo::remote_addr);
+        let shown = shown(request);
+        // Before a place is taken: who isn't a caller takes none from those who are.
+        let judged = self.guard.judge(rpc, shown);
+        let pending = place.map(|place| match &judged {
+            Ok(caller) => Pending {
+                place,
+                rpc,
+                // Without a policy nobody looks at what a call shows.
+                known_by: (!caller.name.is_empty()).then(|| known_by(shown)),
+                shown: None,
+                peer,
+                why: None,
+                notes: Notes::new(&self.audit, &caller.tenant),
+                caller: Some(Arc::clone(caller)),
+            },
+            Err(denied) => Pending::denied(place, rpc, denied, shown, peer),
+        });
+        let caller = match judged {
+            Ok(caller) => caller,
+            Err(denied) => return (Err(denied.error), pending),
+        };
+        let permit = match self.admission.share_of(request.extensions()).admit() {
+            Ok(permit) => permit,
+            // Nothing was done and no token was near. It has to cost as little as possible.
+            Err(refused) => return (Err(refused), None),
+        };
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
-        Ok(Call {
-            rpc,
-            tenant: Arc::clone(&self.tenant),
-            peer: peer.and_then(TcpConnectInfo::remote_addr),
+        let call = Call {
+            rpc: rpc.name(),
+            caller,
+            peer,
+            notes: pending
+                .as_ref()
+                .map(|pending| pending.notes.clone())
+                .unwrap_or_default(),
             started,
             deadline,
-            permit: admitted?,
+            permit,
             outstanding: Outstanding::until(deadline.moment()),
-        })
+        };
+        (Ok(call), pending)
+    }
+}
+
+/// Returns what a request shows of its caller.
+fn shown(request: &Request<Body>) -> Shown<'_> {
+    let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
+    let authorization = authorizations.next().map(HeaderValue::as_bytes);
+    Shown {
+        peer: request.extensions().get::<Arc<Peer>>().map(|peer| &**peer),
+        authorizations: usize::from(authorization.is_some()) + authorizations.count(),
+        authorization,
     }
 }
 
@@ -110,22 +183,25 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Either<Ready<Result<Response<Body>, Infallible>>, Work>>;
+    type Future =
+        Either<S::Future, Audited<Either<Ready<Result<Response<Body>, Infallible>>, Work>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Some(rpc) = self.door.method(request.uri().path()) else {
+        let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let call = match self.door.call(rpc, &request) {
+        let (call, pending) = self.door.call(rpc, &request);
+        let call = match call {
             Ok(call) => call,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
-                return Either::Right(Either::Left(ready(Ok(refusal))));
+                let refusal = Either::Left(ready(Ok(refusal)));
+                return Either::Right(Audited::new(refusal, pending));
             }
         };
         request.extensions_mut().insert(call.clone());
@@ -138,6 +214,59 @@ where
             answer::counted(response, permit).await
         };
         let work = Work::new(call, answering, self.door.call_timeout);
-        Either::Right(Either::Right(work))
+        Either::Right(Audited::new(Either::Right(work), pending))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::proto::v1::FILE_DESCRIPTOR_SET;
+
+    /// The RPCs are those of the proto, and each is found, so that no call passes the door unjudged.
+    #[test]
+    fn each_rpc_of_the_proto_is_judged() {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let mut found = BTreeSet::new();
+        for file in set
+            .file
+            .iter()
+            .filter(|file| file.package() == "tokenbroker.v1")
+        {
+            for service in &file.service {
+                let full = format!("{}.{}", file.package(), service.name());
+                for method in &service.method {
+                    let path = format!("/{full}/{}", method.name());
+                    let rpc = rpc_at(&full, &path).unwrap_or_else(|| panic!("{path}"));
+                    let name = format!("{}/{}", service.name(), method.name());
+                    assert_eq!(rpc.full_name(), name);
+                    found.insert(rpc);
+                }
+            }
+        }
+        assert_eq!(found, Rpc::ALL.iter().copied().collect());
+    }
+
+    #[test]
+    fn other_paths_lead_nowhere() {
+        let service = "tokenbroker.v1.TokenBroker";
+        for path in [
+            "",
+            "/",
+            "/tokenbroker.v1.TokenBroker",
+            "/tokenbroker.v1.TokenBroker/",
+            "/tokenbroker.v1.TokenBroker/get",
+            "/tokenbroker.v1.TokenBroker/Get/",
+            "/tokenbroker.v1.TokenBroker//Get",
+            "/tokenbroker.v1.TokenBroker/GetAccessToken",
+            "/tokenbroker.v1.AccessTokens/Get",
+        ] {
+            assert_eq!(rpc_at(service, path), None, "{path}");
+        }
     }
 }

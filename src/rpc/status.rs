@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use http::HeaderMap;
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -92,7 +93,21 @@ pub(super) fn reason(error: &Error) -> &'static str {
 
 /// Returns the code of an error as the gRPC specification spells it.
 pub(super) fn code_name(error: &Error) -> &'static str {
-    match code_and_reason(error).0 {
+    name_of(code_and_reason(error).0)
+}
+
+/// Returns the code and the reason of an answer that is an error, as its headers tell them. Returns `None` if it is none.
+pub(super) fn told(headers: &HeaderMap) -> Option<(&'static str, Option<String>)> {
+    if !headers.contains_key(Status::GRPC_STATUS) {
+        return None;
+    }
+    let status = Status::from_header_map(headers)?;
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    (status.code() != Code::Ok).then(|| (name_of(status.code()), reason))
+}
+
+fn name_of(code: Code) -> &'static str {
+    match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
         Code::Unknown => "UNKNOWN",
@@ -120,6 +135,9 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::RowExists => (Code::AlreadyExists, ErrorReason::RowExists),
         Error::VersionMismatch => (Code::FailedPrecondition, ErrorReason::VersionMismatch),
         Error::BindingMismatch => (Code::PermissionDenied, ErrorReason::BindingMismatch),
+        Error::NotAllowed(_) => (Code::PermissionDenied, ErrorReason::NotAllowed),
+        Error::NoCredentials => (Code::Unauthenticated, ErrorReason::NoCredentials),
+        Error::UnknownCaller(_) => (Code::Unauthenticated, ErrorReason::UnknownCaller),
         Error::AuditUnavailable => (Code::Unavailable, ErrorReason::AuditUnavailable),
         Error::TooLarge { .. } => (Code::ResourceExhausted, ErrorReason::TooLarge),
         Error::TooManyProviders { .. } => (Code::ResourceExhausted, ErrorReason::TooManyProviders),
@@ -171,7 +189,10 @@ mod tests {
             Error::UserRowNotFound => Error::RowExists,
             Error::RowExists => Error::VersionMismatch,
             Error::VersionMismatch => Error::BindingMismatch,
-            Error::BindingMismatch => Error::TooLarge {
+            Error::BindingMismatch => Error::NotAllowed(""),
+            Error::NotAllowed(_) => Error::NoCredentials,
+            Error::NoCredentials => Error::UnknownCaller(""),
+            Error::UnknownCaller(_) => Error::TooLarge {
                 what: "the row",
                 size: 2,
                 limit: 1,

@@ -1,7 +1,13 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{future::pending, sync::Arc};
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
 
+use tokio::net::TcpListener;
 use tonic::{
     codec::CompressionEncoding::Gzip,
     service::{LayerExt, Routes},
@@ -13,17 +19,19 @@ use super::{
     connection::Entrance,
     descriptors,
     health::Health,
-    pages, prepare, run,
+    pages, policy, prepare, run,
     services::{Services, Shared},
-    signals, workers,
+    signals::{self, Hangups},
+    workers,
 };
 use crate::{
-    config::{self, Config, ServerOptions},
+    access::Guard,
+    audit::{Audit, Witness},
+    config::{self, Config, PolicyAtStart, ServerOptions},
     proto::{self, v1},
     rpc::{
-        ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer,
-        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TOKEN_BROKER_METHODS,
-        TokenBrokerService,
+        AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer, ShortMessagesLayer,
+        SideDoor, Stopping, StreamsLayer, TokenBrokerService,
     },
     store::{
         Figures, FullStore, MemoryStore, Observed,
@@ -52,6 +60,9 @@ const ASIDE_BYTES: usize = 16 * 1024;
 /// How many streams of reflection may be open.
 const REFLECTION_STREAMS: usize = 64;
 
+/// How long the end of the process waits for the last events to be written.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
+
 /// Runs the broker that `config` describes, until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -59,17 +70,66 @@ const REFLECTION_STREAMS: usize = 64;
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
     let listener = run::listen(config.listen).await?;
-    let stop = signals::terminated()?;
+    let (stop, hangups) = signals::terminated()?;
     let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
     *connections = descriptors::connections_that_fit(*connections, workers);
     // Each worker has its part of the connections to Redis.
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
+    let audit = match config.audit.take() {
+        Some(options) => Audit::start(options)?,
+        None => Audit::off(),
+    };
+    let ended = tokio::select! {
+        ended = serve_audited(listener, config, audit.clone(), stop, hangups.clone()) => ended,
+        never = reopen(&audit, hangups) => match never {},
+    };
+    audit.close(LAST_EVENTS).await;
+    ended
+}
+
+/// Has the files of the trail opened again at each SIGHUP.
+async fn reopen(audit: &Audit, mut hangups: Hangups) -> Infallible {
+    loop {
+        hangups.next().await;
+        audit.reopen();
+    }
+}
+
+/// Serves whom the policy lets in, until `stop` completes.
+async fn serve_audited(
+    listener: TcpListener,
+    mut config: Config,
+    audit: Audit,
+    stop: impl Future<Output = ()>,
+    hangups: Hangups,
+) -> Result<(), ServeError> {
+    config.rules.witness = Witness::of(audit.clone(), Arc::new(config.tenant.clone()));
+    let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
+        let guard = Guard::open(config.tenant.clone());
+        return serve_on(listener, config, guard, audit, stop).await;
+    };
+    let following = policy::follow(file, text, guard.clone(), hangups);
+    tokio::select! {
+        ended = serve_on(listener, config, guard, audit, stop) => ended,
+        never = following => match never {},
+    }
+}
+
+/// Serves whom `guard` lets in, until `stop` completes.
+async fn serve_on(
+    listener: TcpListener,
+    config: Config,
+    guard: Guard,
+    audit: Audit,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
             let server = Server::new(MemoryStore::new(), config.rules, config.server);
+            let server = server.guarded_by(guard).audited_by(audit);
             let ready = async { Ok(()) };
             server.run(listener, ready, pending(), stop).await
         }
@@ -82,6 +142,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 .iter()
                 .any(|p| !p.tokens_may_be_shared());
             let server = Server::new(store.clone(), config.rules, config.server);
+            let server = server.guarded_by(guard).audited_by(audit);
             let ready = async {
                 prepare::probe(&store).await?;
                 if rotates {
@@ -109,13 +170,15 @@ pub struct Server<S> {
     pub(super) tenant: Tenant,
     pub(super) tokens: Arc<Tokens<Observed<S>>>,
     pub(super) options: ServerOptions,
+    pub(super) guard: Guard,
+    pub(super) audit: Audit,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
 }
 
 impl<S: FullStore> Server<S> {
-    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant.
+    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant. It serves anybody.
     #[must_use]
     pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
         let tenant = rules.tenant.clone();
@@ -126,6 +189,8 @@ impl<S: FullStore> Server<S> {
         };
         let store = Observed::new(store, Figures::default());
         Self {
+            guard: Guard::open(tenant.clone()),
+            audit: Audit::off(),
             tenant,
             tokens: Arc::new(Tokens::new(store, rules)),
             options,
@@ -135,24 +200,34 @@ impl<S: FullStore> Server<S> {
         }
     }
 
+    /// Returns the broker with another guard, which says whom it serves.
+    #[must_use]
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
+    }
+
+    /// Returns the broker with an audit trail.
+    #[must_use]
+    pub fn audited_by(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
     pub(super) fn entrance(
         &self,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
-        let door = |service, methods| {
+        let door = |service| {
             FrontDoor::new(
-                (service, methods),
+                service,
+                self.guard.clone(),
+                self.audit.clone(),
                 self.admission.clone(),
-                self.tenant.clone(),
                 options.call_timeout,
                 options.max_message_bytes,
             )
         };
-        let broker_door = door(v1::token_broker_server::SERVICE_NAME, TOKEN_BROKER_METHODS);
-        let access_door = door(
-            v1::access_tokens_server::SERVICE_NAME,
-            ACCESS_TOKENS_METHODS,
-        );
+        let broker_door = door(v1::token_broker_server::SERVICE_NAME);
+        let access_door = door(v1::access_tokens_server::SERVICE_NAME);
         let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
             .accept_compressed(Gzip)

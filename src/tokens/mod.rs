@@ -27,10 +27,11 @@ pub use store::{Precondition, StoreTokens};
 use user_rows::UserRows;
 
 use crate::{
+    audit::Witness,
     error::{Error, Unreadable},
     refresh::{Providers, Refresher, RefresherOptions},
     store::Store,
-    types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId},
+    types::{ProviderName, Reach, RowKey, SessionId, StoredRow, Tenant, UserId},
 };
 
 /// The tenant and the settings of a [`Tokens`].
@@ -46,6 +47,8 @@ pub struct Rules {
     pub refresh_in_grace: bool,
     /// The providers that are configured.
     pub providers: Providers,
+    /// Who is told of what is to be audited and belongs to no call.
+    pub witness: Witness,
     /// How long a call tries to find out what became of a write whose answer was lost.
     pub patience: Duration,
     /// How long a call tries to carry a refresh token forward while other callers keep changing the row.
@@ -82,6 +85,7 @@ impl<S: Store> Tokens<S> {
         let options = RefresherOptions {
             refresh_lifetime: rules.refresh_lifetime,
             in_grace: rules.refresh_in_grace,
+            witness: rules.witness.clone(),
         };
         let refresher = Refresher::new(Arc::clone(&store), providers, options);
         Self {
@@ -117,17 +121,21 @@ impl<S: Store> Tokens<S> {
         Ok(stored)
     }
 
-    /// Reads all rows of a session. An unknown session has none.
+    /// Reads all rows of a session at the providers within `reach`. An unknown session has none.
     ///
     /// # Errors
-    /// Returns [`Error::BindingMismatch`] if any row that can be read is bound to another owner.
+    /// Returns [`Error::BindingMismatch`] if any of them that can be read is bound to another owner.
     pub async fn get_all(
         &self,
         session: &SessionId,
         binding: &Binding,
+        reach: &Reach,
     ) -> Result<SessionTokens, Error> {
         let mut tokens = SessionTokens::default();
         for (provider, decoded) in self.store.get_session(session).await? {
+            if !reach.providers.has(&provider) {
+                continue;
+            }
             match decoded {
                 Ok(stored) => {
                     binding.check(&stored.row)?;
@@ -142,7 +150,8 @@ impl<S: Store> Tokens<S> {
         Ok(tokens)
     }
 
-    /// Reads the row that expires last among all rows of a user at a provider.
+    /// Reads the row that expires last among all rows of a user at a provider, as far as they are within `reach`. A row that
+    /// can't be read names no client.
     ///
     /// # Errors
     /// Returns [`Error::UserRowNotFound`] if there is no row, and [`Error::RowUnreadable`] if there are rows
@@ -151,18 +160,34 @@ impl<S: Store> Tokens<S> {
         &self,
         user: &UserId,
         provider: &ProviderName,
+        reach: &Reach,
     ) -> Result<StoredRow, Error> {
-        let (mut latest, mut unreadable) = (None::<StoredRow>, None);
+        let latest = self.latest_row(user, provider, reach).await?;
+        Ok(latest.1)
+    }
+
+    /// Reads the same row as [`Tokens::latest_for_user`], and tells which one it is.
+    ///
+    /// # Errors
+    /// Returns the same errors.
+    pub async fn latest_row(
+        &self,
+        user: &UserId,
+        provider: &ProviderName,
+        reach: &Reach,
+    ) -> Result<(RowKey, StoredRow), Error> {
+        let (mut latest, mut unreadable) = (None::<(RowKey, StoredRow)>, None);
         let mut rows = UserRows::new(&self.store, user, provider);
         while let Some(chunk) = rows.next().await? {
-            for (_, decoded) in chunk {
+            for (key, decoded) in chunk {
                 match decoded {
+                    Ok(stored) if !reach.is_of_client(&stored.row) => {}
                     Ok(stored)
                         if latest
                             .as_ref()
-                            .is_none_or(|best| expires_later(&stored, best)) =>
+                            .is_none_or(|(_, best)| expires_later(&stored, best)) =>
                     {
-                        latest = Some(stored);
+                        latest = Some((key, stored));
                     }
                     Ok(_) => {}
                     Err(error) => unreadable = Some(error),

@@ -9,6 +9,7 @@
 
 #[macro_use]
 mod declare;
+mod access;
 mod audit;
 mod migration;
 mod process;
@@ -22,6 +23,7 @@ mod tokens;
 use std::sync::LazyLock;
 
 pub(super) use self::{
+    access::AccessSettings,
     audit::AuditSettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
@@ -86,6 +88,7 @@ pub(super) fn named(name: &str) -> Option<&'static Setting> {
 /// The values of all settings. Each value is valid by itself; their combination isn't checked yet.
 pub(super) struct Subjects {
     pub listen: ListenSettings,
+    pub access: AccessSettings,
     pub storage: StorageSettings,
     pub redis: RedisSettings,
     pub sentinel: SentinelSettings,
@@ -104,6 +107,7 @@ impl Subjects {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             listen: Subject::read(reader),
+            access: Subject::read(reader),
             storage: Subject::read(reader),
             redis: Subject::read(reader),
             sentinel: Subject::read(reader),
