@@ -36,7 +36,7 @@ pub(super) fn terminated() -> Result<(impl Future<Output = ()>, Hangups), ServeE
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let mut hangup = on(SignalKind::hangup())?;
     // A file that may not grow any more is an error of the write, and doesn't end the process.
-    on(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
+    drop(on(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let (tell, told) = watch::channel(());
     let terminated = async move {
         loop {

@@ -1,10 +1,11 @@
 //! A broker that serves within the test's process, on a port of its own.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
     access::Guard,
+    audit::{Audit, Witness},
     config::ServerOptions,
     proto::v1::{
         self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
@@ -79,6 +80,16 @@ impl Serving {
         let rules = rules("default:default".parse().unwrap());
         let server = Server::new(MemoryStore::new(), rules, options).guarded_by(guard);
         Self::run(server, async {}).await
+    }
+
+    /// Like [`guarded`](Self::guarded), with an audit trail.
+    pub async fn audited(guard: Guard, audit: Audit, options: ServerOptions) -> Self {
+        let rules = Rules {
+            witness: Witness::of(audit.clone(), Arc::new("default:default".parse().unwrap())),
+            ..rules("default:default".parse().unwrap())
+        };
+        let server = Server::new(MemoryStore::new(), rules, options);
+        Self::run(server.guarded_by(guard).audited_by(audit), async {}).await
     }
 
     /// A broker that admits calls once `prepare` is done.

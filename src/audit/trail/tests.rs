@@ -46,7 +46,8 @@ impl Faulty {
     fn lines(&self) -> Vec<Value> {
         let text = self.text();
         let lines = text
-            .lines()
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
             .filter_map(|line| serde_json::from_str(line).ok());
         lines.collect()
     }

@@ -4,4 +4,4 @@ mod bulk;
 mod clients;
 mod reload;
 mod table;
-mod world;
+pub mod world;
