@@ -86,7 +86,6 @@ pub struct Place {
 impl Place {
     /// Hands the event over. With [`Duty::Required`], the answer must wait until the result is ready, and must be
     /// withheld if the result is dropped or an error. The event then says so, unless it is written already.
-    #[must_use]
     pub fn take(self, event: Event) -> Written {
         let Self { shared, reserved } = self;
         if reserved.is_none() {

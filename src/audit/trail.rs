@@ -121,11 +121,7 @@ impl Audit {
         for queue in self.queues() {
             queue.close(end);
         }
-        let mut writers = shared
-            .writers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let writers = std::mem::take(&mut *writers);
+        let writers = shared.writers();
         for ended in writers {
             let left = end.saturating_duration_since(Instant::now()) + OVERTIME;
             // It is an error as soon as the writer has ended, because nothing is sent.
@@ -163,6 +159,12 @@ impl Shared {
         let entry = entry(event, self.queues.len(), reserved);
         self.queues.iter().for_each(|queue| queue.push(&entry));
         entry
+    }
+
+    /// Returns what tells the ends of the writers, once.
+    fn writers(&self) -> Vec<oneshot::Receiver<()>> {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *writers)
     }
 
     /// Takes note that an event is lost.

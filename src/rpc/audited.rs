@@ -205,3 +205,47 @@ impl<W> fmt::Debug for Audited<W> {
         f.debug_struct("Audited").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, future::pending, time::Duration};
+
+    use super::*;
+    use crate::audit::{Audit, AuditOptions, Destination, Duty, Names};
+
+    #[tokio::test]
+    async fn a_call_whose_caller_is_gone_is_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = Audit::start(AuditOptions {
+            duty: Duty::Required,
+            destinations: vec![Destination::File {
+                path: path.clone(),
+                rotation: None,
+            }],
+            names: Arc::new(Names::new(&[1; 32])),
+            sync: false,
+            patience: Duration::from_secs(20),
+            places: 1,
+        });
+        let audit = audit.unwrap();
+        let tenant = "a:b".parse().unwrap();
+        let caller = Arc::new(Caller::anybody(tenant));
+        let pending_event = Pending {
+            place: audit.place().unwrap().unwrap(),
+            rpc: Rpc::Store,
+            known_by: None,
+            shown: None,
+            peer: None,
+            notes: Notes::new(&audit, &caller.tenant),
+            caller: Some(caller),
+            why: None,
+        };
+        let never = Box::pin(pending::<Result<Response<Body>, Infallible>>());
+        drop(Audited::new(never, Some(pending_event)));
+        audit.close(Duration::from_secs(20)).await;
+        let text = fs::read_to_string(path).unwrap();
+        let told = r#""rpc":"TokenBroker/Store","tenant":"a:b","decision":"allowed","code":"CANCELLED","prev""#;
+        assert!(text.contains(told), "{text}");
+    }
+}

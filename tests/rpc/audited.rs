@@ -20,9 +20,15 @@ use token_broker::{
         Audit, AuditOptions, Destination, Duty, Names,
         verify::{self, Report},
     },
+    config::ServerOptions,
     types::{ProviderName, SessionId, Tenant, UserId},
 };
-use tonic::Code;
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::{Bytes, Service},
+    transport::Channel,
+};
 
 use crate::{
     callers::world::{FOREIGN, OWN, Shows, policy, providers},
@@ -42,6 +48,10 @@ struct Audited {
 
 impl Audited {
     async fn start(guard: Guard, duty: Duty) -> Self {
+        Self::start_with(guard, duty, options()).await
+    }
+
+    async fn start_with(guard: Guard, duty: Duty, options: ServerOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         symlink("first", &path).unwrap();
@@ -57,7 +67,7 @@ impl Audited {
             places: 1_000,
         });
         let audit = audit.unwrap();
-        let serving = Serving::audited(guard, audit.clone(), options()).await;
+        let serving = Serving::audited(guard, audit.clone(), options).await;
         Self {
             serving,
             audit,
@@ -478,21 +488,52 @@ async fn with_best_effort_calls_go_on_and_the_loss_is_told() {
     assert_eq!(report.told_missing.0, totals.lost);
 }
 
+/// Begins a `Get` whose message never comes.
+async fn half_sent(channel: &mut Channel) -> Result<Code, tonic::transport::Error> {
+    let never = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, Status>>();
+    let request = http::Request::post("http://broker/tokenbroker.v1.TokenBroker/Get")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(http_body_util::StreamBody::new(never)))
+        .unwrap();
+    std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
+    let response = channel.call(request).await?;
+    Ok(Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code()))
+}
+
 #[tokio::test]
-async fn what_a_caller_gave_up_has_its_event() {
-    let audited = Audited::open(Duty::Required).await;
-    let mut client = audited.serving.client().await;
-    client.store(store("s", "p")).await.unwrap();
+async fn a_call_that_is_cut_off_or_given_up_has_its_event() {
+    let short = ServerOptions {
+        call_timeout: Duration::from_millis(500),
+        ..options()
+    };
+    let guard = Guard::open(tenant());
+    let audited = Audited::start_with(guard, Duty::Required, short).await;
+    audited.serving.client().await;
     let before = audited.lines();
-    let mut request = tonic::Request::new(get("s", "p"));
-    request.set_timeout(Duration::ZERO);
-    client.get(request).await.unwrap_err();
-    until("the event is written", || async {
-        !audited.calls(before).is_empty()
+    let mut channel = audited.serving.channel().await;
+    let code = half_sent(&mut channel).await.unwrap();
+    assert_eq!(code, Code::DeadlineExceeded);
+    let given_up = tokio::time::timeout(Duration::from_millis(100), half_sent(&mut channel));
+    given_up.await.unwrap_err();
+    until("the events are written", || async {
+        audited.calls(before).len() >= 2
     })
     .await;
     let events = audited.calls(before);
-    assert_eq!(events.len(), 1);
-    let code = events[0]["code"].as_str().unwrap();
-    assert!(["CANCELLED", "DEADLINE_EXCEEDED"].contains(&code), "{code}");
+    let codes: Vec<_> = events
+        .iter()
+        .map(|event| event["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes[0], "DEADLINE_EXCEEDED");
+    // What it had sent so far is no message.
+    assert!(
+        ["INVALID_ARGUMENT", "CANCELLED"].contains(&codes[1]),
+        "{codes:?}"
+    );
+    // Nobody was to get an answer.
+    assert!(
+        events.iter().all(|event| event.get("answer").is_none()),
+        "{events:?}"
+    );
 }

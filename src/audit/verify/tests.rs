@@ -201,7 +201,8 @@ async fn a_line_that_its_writer_could_not_finish_is_no_damage() {
     // Another torn line, which no line tells of.
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("{{\"seq\":0,\n{text}")).unwrap();
-    assert_eq!(first_break(&[path.clone()]), (path, 1, Damage::Unreadable));
+    let found = first_break(std::slice::from_ref(&path));
+    assert_eq!(found, (path, 1, Damage::Unreadable));
 }
 
 #[tokio::test]
