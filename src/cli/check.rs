@@ -47,9 +47,12 @@ pub(super) fn run(args: &CheckArgs, config: Config, tenant: &TenantConfig) -> u8
         no_redis: "there is nothing to check in memory",
         afterwards,
     };
-    let checked = report_of((config, &tenant.rules.tenant), args.report, &words, async |store| {
-        check(args, &store).await
-    });
+    let checked = report_of(
+        (config, &tenant.rules.tenant),
+        args.report,
+        &words,
+        async |store| check(args, &store).await,
+    );
     match checked {
         Ok(report) => verdict(&report),
         Err(code) => code,

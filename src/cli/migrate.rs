@@ -81,7 +81,9 @@ async fn migrate(
         if args.dry_run {
             migration.dry_run(progress.as_ref()).await
         } else if args.finish {
-            migration.finish(settings.allow_unmigrated, progress.as_ref()).await
+            migration
+                .finish(settings.allow_unmigrated, progress.as_ref())
+                .await
         } else if args.begin_grace {
             migration.begin_grace(progress.as_ref()).await
         } else {

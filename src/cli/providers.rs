@@ -75,9 +75,9 @@ pub(super) fn run(args: &ProvidersArgs) -> u8 {
     match &args.action {
         None => list(&args.configured),
         Some(Action::Test(args)) => of_a_tenant(&args.configured, |_, tenant| test(args, &tenant)),
-        Some(Action::ClearRefused(args)) => {
-            of_a_tenant(&args.configured, |config, tenant| clear_refused(args, config, &tenant))
-        }
+        Some(Action::ClearRefused(args)) => of_a_tenant(&args.configured, |config, tenant| {
+            clear_refused(args, config, &tenant)
+        }),
     }
 }
 

@@ -164,8 +164,13 @@ impl File<'_> {
             let name = key.get_ref();
             if !of_a_tenant().iter().any(|setting| setting.name == name) {
                 let meant = match named(name) {
-                    Some(_) => "; it is one of the whole process: write it above all tables".to_owned(),
-                    None => did_you_mean(nearest(name, of_a_tenant().iter().map(|setting| setting.name))),
+                    Some(_) => {
+                        "; it is one of the whole process: write it above all tables".to_owned()
+                    }
+                    None => did_you_mean(nearest(
+                        name,
+                        of_a_tenant().iter().map(|setting| setting.name),
+                    )),
                 };
                 let message = format!("is not a setting of a tenant ({place}){meant}");
                 settings.add_problem(Problem::new(listed::key(name), message));

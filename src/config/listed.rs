@@ -36,7 +36,10 @@ impl Settings {
             let table = tenant_table(name);
             // Writing to a string doesn't fail.
             writeln!(list, "\n[{table}]").ok();
-            for setting in of_a_tenant().iter().filter(|setting| written.is_set(setting.name)) {
+            for setting in of_a_tenant()
+                .iter()
+                .filter(|setting| written.is_set(setting.name))
+            {
                 if let Some((value, origin)) = written.listed_texts(setting) {
                     writeln!(list, "{} = {value}  # {origin}", setting.name).ok();
                 }

@@ -34,10 +34,6 @@ mod written;
 
 use std::{net::SocketAddr, time::Duration};
 
-use self::{
-    settings::{ListenSettings, Reader, StorageSettings, Subject, Subjects},
-    tenants::OfProcess,
-};
 pub use self::{
     file::read,
     listed::{listed_presets, provider_settings},
@@ -47,6 +43,10 @@ pub use self::{
     tenants::TenantConfig,
     variables::unknown_variables,
     written::Settings,
+};
+use self::{
+    settings::{ListenSettings, Reader, StorageSettings, Subject, Subjects},
+    tenants::OfProcess,
 };
 use crate::{store::redis::RedisOptions, types::Tenant};
 
@@ -77,9 +77,16 @@ impl Config {
     /// # Errors
     /// Returns what to set, if there are several and `tenant` names none.
     pub fn tenant(&self) -> Result<&TenantConfig, Problem> {
-        let found = self.tenants.iter().find(|tenant| Some(&tenant.rules.tenant) == self.named.as_ref());
+        let found = self
+            .tenants
+            .iter()
+            .find(|tenant| Some(&tenant.rules.tenant) == self.named.as_ref());
         found.ok_or_else(|| {
-            let names: Vec<_> = self.tenants.iter().map(|tenant| tenant.rules.tenant.to_string()).collect();
+            let names: Vec<_> = self
+                .tenants
+                .iter()
+                .map(|tenant| tenant.rules.tenant.to_string())
+                .collect();
             let message = format!("must be set to one of {}", names.join(", "));
             Problem::new(StorageSettings::tenant, message)
         })

@@ -9,8 +9,8 @@ use super::{
     problem::{Problem, Problems},
     providers::{self, PROVIDERS},
     settings::{
-        Backend, LimitSettings, MigrationSettings, Reader, ServerOptions, StorageSettings, TenantSubjects,
-        of_a_tenant,
+        Backend, LimitSettings, MigrationSettings, Reader, ServerOptions, StorageSettings,
+        TenantSubjects, of_a_tenant,
     },
     together,
     written::Settings,
@@ -94,7 +94,9 @@ pub(super) fn resolve(
         && !problems.concern(StorageSettings::tenant)
         && !settings.tenants().contains_key(&name.to_string())
     {
-        let message = format!("must be one of the tenants that have a table, as in [{TENANTS}.\"acme:prod\"]");
+        let message = format!(
+            "must be one of the tenants that have a table, as in [{TENANTS}.\"acme:prod\"]"
+        );
         problems.add(StorageSettings::tenant, message);
     }
     let mut all = Vec::new();

@@ -34,7 +34,7 @@ mod values;
 mod work;
 
 pub use access_tokens::{AccessTokensService, METHODS as ACCESS_TOKENS_METHODS};
-pub use admission::{Admission, CallLimits};
+pub use admission::{Admission, CallLimits, TenantLimits, TenantShare};
 pub use call::Call;
 pub use door::FrontDoor;
 pub use refusal::RefusalLayer;

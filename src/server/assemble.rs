@@ -69,36 +69,40 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
-            let server = Server::new(MemoryStore::new(), config.rules, config.server);
-            let ready = async { Ok(()) };
-            server.run(listener, ready, pending(), stop).await
+            let tenants = config.tenants.into_iter();
+            let tenants = tenants.map(|TenantConfig { rules, .. }| {
+                let upkeep: Box<dyn Upkeep> = Box::new(Ready);
+                (MemoryStore::new(), rules, upkeep)
+            });
+            let server = Server::new(tenants, config.server);
+            server.run(listener, async { Ok(()) }, stop).await
         }
         config::Backend::Redis => {
-            let store = Redis::new(config.redis).tenant(&config.tenant);
-            let migration = Migration::new(&store, config.migration.legacy_provider);
-            let rotates = config
-                .rules
-                .providers
-                .iter()
-                .any(|p| !p.tokens_may_be_shared());
-            let server = Server::new(store.clone(), config.rules, config.server);
-            let ready = async {
+            let redis = Redis::new(config.redis);
+            let Some(first) = config.tenants.first() else {
+                return Ok(());
+            };
+            let store = redis.tenant(&first.rules.tenant);
+            let mut of_tenants = config.tenants.iter();
+            let rotates = of_tenants.any(|tenant| {
+                let mut providers = tenant.rules.providers.iter();
+                providers.any(|p| !p.tokens_may_be_shared())
+            });
+            let tenants = config.tenants.into_iter();
+            let tenants = tenants.map(|TenantConfig { rules, migration }| {
+                let store = redis.tenant(&rules.tenant);
+                let upkeep: Box<dyn Upkeep> = Box::new(Migrated::new(&store, migration));
+                (store, rules, upkeep)
+            });
+            let server = Server::new(tenants, config.server);
+            let reach = async {
                 prepare::probe(&store).await?;
                 if rotates {
                     store.warn_of_hazards().await;
                 }
-                prepare::migrate(&migration, config.migration.allow_unmigrated).await
+                Ok(())
             };
-            let admission = server.admission.clone();
-            let staying = prepare::stay_migrated(
-                &migration,
-                &admission,
-                config.migration.legacy_sweep_interval,
-                config.migration.allow_unmigrated,
-            );
-            let ended = server.run(listener, ready, staying, stop).await;
-            migration.leases_given_up().await;
-            ended
+            server.run(listener, reach, stop).await
         }
     }
 }
@@ -106,8 +110,8 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
 /// A broker that is assembled but doesn't listen yet.
 #[derive(Debug)]
 pub struct Server<S> {
-    pub(super) tenant: Tenant,
-    pub(super) tokens: Arc<Tokens<Observed<S>>>,
+    pub(super) tenants: Vec<Tenancy<S>>,
+    pub(super) figures: Arc<Figures>,
     pub(super) options: ServerOptions,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
@@ -115,23 +119,51 @@ pub struct Server<S> {
 }
 
 impl<S: FullStore> Server<S> {
-    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant.
+    /// Assembles a broker of these tenants. Each has a store and rules of its own, and the upkeep of its data.
     #[must_use]
-    pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
-        let tenant = rules.tenant.clone();
+    pub fn new(
+        tenants: impl IntoIterator<Item = (S, Rules, Box<dyn Upkeep>)>,
+        options: ServerOptions,
+    ) -> Self {
+        let tenants: Vec<_> = tenants.into_iter().collect();
+        let largest = tenants
+            .iter()
+            .map(|(_, rules, _)| largest_answer(&rules.limits));
+        let has_others = tenants.len() > 1;
         let limits = CallLimits {
             calls: options.max_calls,
             bytes: options.max_bytes_in_flight,
-            largest: options.max_message_bytes.max(largest_answer(&rules.limits)),
+            largest: options
+                .max_message_bytes
+                .max(largest.max().unwrap_or_default()),
+            of_a_tenant: has_others.then(|| options.of_a_tenant()),
         };
-        let store = Observed::new(store, Figures::default());
+        let admission = Admission::new(limits);
+        let figures = Arc::new(Figures::default());
+        let health = Health::new(tenants.iter().map(|(_, rules, _)| &rules.tenant));
+        let tenants = tenants.into_iter().map(|(store, rules, upkeep)| Tenancy {
+            tokens: Arc::new(Tokens::new(
+                Observed::new(store, Arc::clone(&figures)),
+                rules,
+            )),
+            share: admission.tenant(),
+            upkeep,
+        });
         Self {
-            tenant,
-            tokens: Arc::new(Tokens::new(store, rules)),
+            tenants: tenants.collect(),
+            figures,
             options,
-            admission: Admission::new(limits),
+            admission,
             stopping: Stopping::new(),
-            health: Health::new(),
+            health,
+        }
+    }
+
+    /// Returns the tenant, if there is only one.
+    pub(super) fn only_tenant(&self) -> Option<&Tenant> {
+        match &self.tenants[..] {
+            [only] => Some(only.tokens.tenant()),
+            _ => None,
         }
     }
 

@@ -76,4 +76,9 @@ impl<S: Health> Health for Arc<S> {
     async fn ready(&self) -> Result<(), Error> {
         S::ready(self).await
     }
+
+    async fn ready_each(all: &[&Self]) -> Vec<Result<(), Error>> {
+        let all: Vec<_> = all.iter().map(|backend| &***backend).collect();
+        S::ready_each(&all).await
+    }
 }

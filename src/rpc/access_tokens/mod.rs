@@ -16,22 +16,22 @@ use crate::{
     proto::v1::{self, access_tokens_server::AccessTokens},
     refresh::waits,
     store::{Records, Store},
-    tokens::Tokens,
+    tokens::Tenants,
 };
 
 /// The methods, which all pass through the front door.
 pub const METHODS: &[&str] = &["GetAccessToken", "GetAllAccessTokens"];
 
-/// Serves one tenant's access tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
+/// Serves the access tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct AccessTokensService<S> {
-    tokens: Arc<Tokens<S>>,
+    tenants: Arc<Tenants<S>>,
 }
 
 impl<S: Store> AccessTokensService<S> {
-    /// Makes a service of `tokens`.
-    pub fn new(tokens: Arc<Tokens<S>>) -> Self {
-        Self { tokens }
+    /// Makes a service of the tokens of these tenants.
+    pub fn new(tenants: Arc<Tenants<S>>) -> Self {
+        Self { tenants }
     }
 }
 
@@ -69,9 +69,12 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
                 include_id_token,
             } = request::get_all_access_tokens(message)?;
             call.permit.large_read(LargeRead::Session).await?;
-            let work =
-                self.tokens
-                    .access_tokens(&session, min_validity, &binding, call.answer_by());
+            let work = self.tenants.of(&call.tenant)?.access_tokens(
+                &session,
+                min_validity,
+                &binding,
+                call.answer_by(),
+            );
             let found = waits::for_call(call.permit, work).await?;
             Ok(response::get_all_access_tokens(found, include_id_token))
         };

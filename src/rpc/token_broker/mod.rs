@@ -20,7 +20,7 @@ use super::{
 use crate::{
     proto::v1::{self, token_broker_server::TokenBroker},
     store::{Identities, Records, Store},
-    tokens::Tokens,
+    tokens::Tenants,
 };
 
 /// The methods, which all pass through the front door.
@@ -37,16 +37,16 @@ pub const METHODS: &[&str] = &[
     "CompleteRefresh",
 ];
 
-/// Serves one tenant's tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
+/// Serves the tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct TokenBrokerService<S> {
-    tokens: Arc<Tokens<S>>,
+    tenants: Arc<Tenants<S>>,
 }
 
 impl<S: Store> TokenBrokerService<S> {
-    /// Makes a service of `tokens`.
-    pub fn new(tokens: Arc<Tokens<S>>) -> Self {
-        Self { tokens }
+    /// Makes a service of the tokens of these tenants.
+    pub fn new(tenants: Arc<Tenants<S>>) -> Self {
+        Self { tenants }
     }
 }
 
@@ -62,7 +62,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 // It may read the user's other rows.
                 call.permit.large_read(LargeRead::User).await?;
             }
-            let written = self.tokens.store(tokens).await?;
+            let written = self.tenants.of(&call.tenant)?.store(tokens).await?;
             Ok(response::store(written))
         };
         unary(request, handle).await
@@ -74,7 +74,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetResponse>, Status> {
         let handle = |_: Call, message| async move {
             let Get { key, binding } = request::get(message)?;
-            let stored = self.tokens.get(&key, &binding).await?;
+            let stored = self.tenants.of(&call.tenant)?.get(&key, &binding).await?;
             Ok(response::get(stored, key.provider))
         };
         unary(request, handle).await
@@ -87,7 +87,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         let handle = |call: Call, message| async move {
             let GetAll { session, binding } = request::get_all(message)?;
             call.permit.large_read(LargeRead::Session).await?;
-            let found = self.tokens.get_all(&session, &binding).await?;
+            let found = self
+                .tenants
+                .of(&call.tenant)?
+                .get_all(&session, &binding)
+                .await?;
             Ok(response::get_all(found))
         };
         unary(request, handle).await
@@ -99,8 +103,15 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::DeleteResponse>, Status> {
         let handle = |_: Call, message| async move {
             let deleted = match request::delete(message)? {
-                Delete::Row(key, version) => self.tokens.delete(&key, version).await?.into(),
-                Delete::Session(session) => self.tokens.delete_all(&session).await?,
+                Delete::Row(key, version) => self
+                    .tenants
+                    .of(&call.tenant)?
+                    .delete(&key, version)
+                    .await?
+                    .into(),
+                Delete::Session(session) => {
+                    self.tenants.of(&call.tenant)?.delete_all(&session).await?
+                }
             };
             Ok(response::delete(deleted))
         };
@@ -114,7 +125,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         let handle = |call: Call, message| async move {
             let user = request::delete_user(message)?;
             call.permit.large_read(LargeRead::User).await?;
-            let deleted = self.tokens.delete_user(&user).await?;
+            let deleted = self.tenants.of(&call.tenant)?.delete_user(&user).await?;
             Ok(response::delete_user(deleted))
         };
         unary(request, handle).await
@@ -127,7 +138,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         let handle = |call: Call, message| async move {
             let GetLatestForUser { user, provider } = request::get_latest_for_user(message)?;
             call.permit.large_read(LargeRead::User).await?;
-            let stored = self.tokens.latest_for_user(&user, &provider).await?;
+            let stored = self
+                .tenants
+                .of(&call.tenant)?
+                .latest_for_user(&user, &provider)
+                .await?;
             Ok(response::get_latest_for_user(stored, provider))
         };
         unary(request, handle).await
@@ -163,7 +178,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 version,
                 attempt,
             } = coordination::begin(message)?;
-            let begun = self.tokens.begin_refresh(&key, version, attempt).await?;
+            let begun = self
+                .tenants
+                .of(&call.tenant)?
+                .begin_refresh(&key, version, attempt)
+                .await?;
             Ok(coordination::begun(begun, key.provider))
         };
         unary(request, handle).await
@@ -179,7 +198,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 token,
                 attempt,
             } = coordination::renew(message)?;
-            let length = self.tokens.renew_refresh(&key, token, attempt).await?;
+            let length = self
+                .tenants
+                .of(&call.tenant)?
+                .renew_refresh(&key, token, attempt)
+                .await?;
             Ok(coordination::renewed(length))
         };
         unary(request, handle).await
@@ -191,7 +214,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::CompleteRefreshResponse>, Status> {
         let handle = |_: Call, message| async move {
             let (key, completion) = coordination::complete(message)?;
-            let completed = self.tokens.complete_refresh(&key, completion).await?;
+            let completed = self
+                .tenants
+                .of(&call.tenant)?
+                .complete_refresh(&key, completion)
+                .await?;
             Ok(coordination::completed(completed, key.provider))
         };
         unary(request, handle).await

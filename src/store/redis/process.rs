@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use futures_util::future::join_all;
 use redis::Value;
 
 use super::{
@@ -139,6 +140,26 @@ impl Health for RedisStore {
     async fn ready(&self) -> Result<(), Error> {
         self.redis.ready().await
     }
+
+    async fn ready_each(all: &[&Self]) -> Vec<Result<(), Error>> {
+        let known = |store: &Self| store.link.topology().known(store.keys.slot());
+        // Each store, and the first one whose primary is the same.
+        let mut firsts: Vec<(_, &Self)> = Vec::new();
+        let asked_by = all.iter().map(|store| {
+            let primary = known(store);
+            let same = |(known, first): &(_, &Self)| match (&primary, known) {
+                (Some(primary), Some(known)) => primary == known,
+                _ => store.keys.slot() == first.keys.slot(),
+            };
+            firsts.iter().position(same).unwrap_or_else(|| {
+                firsts.push((primary, store));
+                firsts.len() - 1
+            })
+        });
+        let asked_by: Vec<_> = asked_by.collect();
+        let answers = join_all(firsts.iter().map(|(_, store)| store.is_ready())).await;
+        asked_by.into_iter().map(|by| answers[by].clone()).collect()
+    }
 }
 
 impl RedisStore {
@@ -147,6 +168,11 @@ impl RedisStore {
     #[must_use]
     pub fn foreign_members(&self) -> u64 {
         self.foreign_members.load(Ordering::Relaxed)
+    }
+
+    /// Asks the primary that holds this tenant's keys.
+    async fn is_ready(&self) -> Result<(), Error> {
+        is_ready(&self.link.within(READY_WITHIN), &self.keys.probe()).await
     }
 
     pub(super) fn note_foreign(&self, members: u64) {
