@@ -19,6 +19,7 @@ use crate::{
             tenants::TenantsWithData,
         },
     },
+    types::Tenant,
 };
 
 /// The options of `migrate`.

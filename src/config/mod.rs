@@ -17,6 +17,7 @@ mod command_line;
 mod file;
 mod listed;
 mod nearest;
+mod policy;
 mod problem;
 mod providers;
 mod quotes;
@@ -38,6 +39,7 @@ pub use self::{
     file::read,
     listed::{listed_presets, provider_settings},
     nearest::meant,
+    policy::{PolicyFile, PolicyText},
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
     tenants::TenantConfig,
@@ -48,7 +50,7 @@ use self::{
     settings::{ListenSettings, Reader, StorageSettings, Subject, Subjects},
     tenants::OfProcess,
 };
-use crate::{store::redis::RedisOptions, types::Tenant};
+use crate::{access::Guard, store::redis::RedisOptions, types::Tenant};
 
 /// The program's configuration, valid as a whole.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ pub struct Config {
     pub redis: RedisOptions,
     /// The limits and timeouts for clients.
     pub server: ServerOptions,
+    /// Who may call. `None`: anybody.
+    pub policy: Option<PolicyAtStart>,
     /// How to log.
     pub log: LogSettings,
     /// What the operator should know about these settings, although the broker can work with them.
@@ -90,6 +94,25 @@ impl Config {
             let message = format!("must be set to one of {}", names.join(", "));
             Problem::new(StorageSettings::tenant, message)
         })
+    }
+}
+
+/// The policy that a broker starts with.
+#[derive(Clone, Debug)]
+pub struct PolicyAtStart {
+    /// Its file, which may change.
+    pub file: PolicyFile,
+    /// What the file held.
+    pub text: PolicyText,
+    /// The guard that holds it.
+    pub guard: Guard,
+}
+
+impl PolicyAtStart {
+    fn read(file: PolicyFile) -> Result<Self, Vec<Problem>> {
+        let text = file.read().map_err(|problem| vec![problem])?;
+        let guard = Guard::of(file.parse(&text)?);
+        Ok(Self { file, text, guard })
     }
 }
 
@@ -172,6 +195,16 @@ impl Settings {
             &mut problems,
             &mut warnings,
         );
+        let served = tenants.iter().map(|tenant| tenant.rules.tenant.clone());
+        let policy = read
+            .access
+            .policy
+            .map(|path| PolicyAtStart::read(PolicyFile::new(path, served.collect())))
+            .transpose()
+            .unwrap_or_else(|wrong| {
+                problems.extend(&wrong);
+                None
+            });
         named(problems.take())?;
         let is_one = self.is_set(StorageSettings::tenant) || self.tenants().is_empty();
         let named = match &tenants[..] {
@@ -185,6 +218,7 @@ impl Settings {
             named,
             redis,
             server,
+            policy,
             log: read.log,
             warnings,
         })

@@ -1,4 +1,4 @@
-//! The front door: the layer around a service that makes a [`Call`] of each request, and admits, bounds and
+//! The front door: the layer around a service that makes a [`Call`] of each request, and judges, admits, bounds and
 //! observes it.
 
 use std::{
@@ -9,19 +9,25 @@ use std::{
 };
 
 use futures_util::future::{Either, Ready, ready};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, answer, deadline::Deadline, observe, request_body::Metered, status, work::Work,
+    Admission, Call, TenantShares, answer, deadline::Deadline, observe, request_body::Metered,
+    status, work::Work,
 };
-use crate::{error::Error, store::Outstanding, types::Tenant};
+use crate::{
+    access::{Caller, Guard, Rpc, Shown},
+    error::Error,
+    store::Outstanding,
+    types::Peer,
+};
 
 /// The entrance for calls. Clones share their state.
 ///
-/// A call is admitted or refused before its message is read. Its deadline bounds the reading of the message
+/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the reading of the message
 /// and the work of the service. Then the caller has `call_timeout` to read the answer.
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
@@ -29,29 +35,30 @@ pub struct FrontDoor(Arc<Door>);
 #[derive(Debug)]
 struct Door {
     service: &'static str,
-    methods: &'static [&'static str],
+    guard: Guard,
     admission: Admission,
-    tenant: Arc<Tenant>,
+    tenants: Arc<TenantShares>,
     call_timeout: Duration,
     message_limit: usize,
 }
 
 impl FrontDoor {
-    /// Makes the front door of `tenant` for the calls that `admission` admits, to the `methods` of
-    /// `service`. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits,
+    /// each within the share of its tenant. A call
+    /// may take at most `call_timeout`, and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
-        (service, methods): (&'static str, &'static [&'static str]),
-        admission: Admission,
-        tenant: Tenant,
+        service: &'static str,
+        guard: Guard,
+        (admission, tenants): (Admission, Arc<TenantShares>),
         call_timeout: Duration,
         message_limit: usize,
     ) -> Self {
         Self(Arc::new(Door {
             service,
-            methods,
+            guard,
             admission,
-            tenant: Arc::new(tenant),
+            tenants,
             call_timeout,
             message_limit,
         }))
@@ -59,29 +66,51 @@ impl FrontDoor {
 }
 
 impl Door {
-    /// Returns the name of the method that `path` leads to.
-    fn method(&self, path: &str) -> Option<&'static str> {
+    /// Returns the RPC that `path` leads to.
+    fn rpc(&self, path: &str) -> Option<Rpc> {
         let path = path.strip_prefix('/')?.strip_prefix(self.service)?;
         let name = path.strip_prefix('/')?;
-        self.methods.iter().copied().find(|method| *method == name)
+        let (_, service) = self.service.rsplit_once('.')?;
+        let mut all = Rpc::ALL.iter().copied();
+        all.find(|rpc| rpc.name() == name && rpc.service() == service)
     }
 
-    /// Makes a call of a request, if it is admitted.
-    fn call(&self, rpc: &'static str, request: &Request<Body>) -> Result<Call, Error> {
+    /// Makes a call of a request, if the policy allows it and it is admitted.
+    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<Call, Error> {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
-        let admitted = self.admission.share_of(request.extensions()).admit();
-        observe::arrived(rpc, admitted.as_ref().map(drop));
+        // Before a place is taken: who isn't a caller takes none from those who are.
+        let caller = self.judge(rpc, request);
+        let admitted = caller.and_then(|caller| {
+            let share = self.admission.share_of(request.extensions());
+            let tenant = self.tenants.get(&*caller.tenant);
+            let tenant = tenant.ok_or(Error::NotAllowed("the tenant isn't served"))?;
+            share.admit(tenant).map(|permit| (caller, permit))
+        });
+        observe::arrived(rpc.name(), admitted.as_ref().map(drop));
+        let (caller, permit) = admitted?;
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         Ok(Call {
-            rpc,
-            tenant: Arc::clone(&self.tenant),
+            rpc: rpc.name(),
+            caller,
             peer: peer.and_then(TcpConnectInfo::remote_addr),
             started,
             deadline,
-            permit: admitted?,
+            permit,
             outstanding: Outstanding::until(deadline.moment()),
         })
+    }
+
+    /// Returns who calls, if the policy allows it this RPC.
+    fn judge(&self, rpc: Rpc, request: &Request<Body>) -> Result<Arc<Caller>, Error> {
+        let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
+        let authorization = authorizations.next().map(HeaderValue::as_bytes);
+        let shown = Shown {
+            peer: request.extensions().get::<Arc<Peer>>().map(|peer| &**peer),
+            authorizations: usize::from(authorization.is_some()) + authorizations.count(),
+            authorization,
+        };
+        self.guard.judge(rpc, shown).map_err(|denied| denied.error)
     }
 }
 
@@ -117,7 +146,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Some(rpc) = self.door.method(request.uri().path()) else {
+        let Some(rpc) = self.door.rpc(request.uri().path()) else {
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };

@@ -1,7 +1,8 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{future::pending, sync::Arc};
+use std::{future::Future, sync::Arc};
 
+use tokio::net::TcpListener;
 use tonic::{
     codec::CompressionEncoding::Gzip,
     service::{LayerExt, Routes},
@@ -9,27 +10,28 @@ use tonic::{
 use tower::Layer;
 
 use super::{
-    ServeError,
+    ServeError, Upkeep,
     connection::Entrance,
     descriptors,
     health::Health,
-    pages, prepare, run,
+    pages, policy,
+    prepare::{self, Migrated},
+    run,
     services::{Services, Shared},
-    signals, workers,
+    signals,
+    tenancy::{Ready, Tenancy},
+    workers,
 };
 use crate::{
-    config::{self, Config, ServerOptions},
+    access::Guard,
+    config::{self, Config, PolicyAtStart, ServerOptions, TenantConfig},
     proto::{self, v1},
     rpc::{
-        ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer,
-        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TOKEN_BROKER_METHODS,
-        TokenBrokerService,
+        AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer, ShortMessagesLayer,
+        SideDoor, Stopping, StreamsLayer, TenantLimits, TenantShares, TokenBrokerService,
     },
-    store::{
-        Figures, FullStore, MemoryStore, Observed,
-        redis::{Redis, maintenance::migration::Migration},
-    },
-    tokens::{Limits, Rules, Tokens},
+    store::{Figures, FullStore, MemoryStore, Observed, redis::Redis},
+    tokens::{Limits, Rules, Tenants, Tokens},
     types::Tenant,
 };
 
@@ -47,6 +49,12 @@ const REFLECTION: [&[u8]; 2] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
+/// One of several tenants may have one part in so many of the calls in flight...
+const PART_OF_CALLS: usize = 8;
+/// ...but this many in any case.
+const CALLS_OF_A_TENANT: usize = 100;
+/// One of several tenants may have one part in so many of the bytes in flight.
+const PART_OF_BYTES: usize = 4;
 /// How large a message to health or reflection may be, in bytes.
 const ASIDE_BYTES: usize = 16 * 1024;
 /// How many streams of reflection may be open.
@@ -59,13 +67,34 @@ const REFLECTION_STREAMS: usize = 64;
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
     let listener = run::listen(config.listen).await?;
-    let stop = signals::terminated()?;
+    let (stop, hangups) = signals::terminated()?;
     let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
     *connections = descriptors::connections_that_fit(*connections, workers);
     // Each worker has its part of the connections to Redis.
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
+    let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
+        let tenant = config
+            .tenant()
+            .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
+        let guard = Guard::open(tenant?.rules.tenant.clone());
+        return serve_on(listener, config, guard, stop).await;
+    };
+    let following = policy::follow(file, text, guard.clone(), hangups);
+    tokio::select! {
+        ended = serve_on(listener, config, guard, stop) => ended,
+        never = following => match never {},
+    }
+}
+
+/// Serves whom `guard` lets in, until `stop` completes.
+async fn serve_on(
+    listener: TcpListener,
+    config: Config,
+    guard: Guard,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
@@ -74,7 +103,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 let upkeep: Box<dyn Upkeep> = Box::new(Ready);
                 (MemoryStore::new(), rules, upkeep)
             });
-            let server = Server::new(tenants, config.server);
+            let server = Server::new(guard, tenants, config.server);
             server.run(listener, async { Ok(()) }, stop).await
         }
         config::Backend::Redis => {
@@ -94,7 +123,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 let upkeep: Box<dyn Upkeep> = Box::new(Migrated::new(&store, migration));
                 (store, rules, upkeep)
             });
-            let server = Server::new(tenants, config.server);
+            let server = Server::new(guard, tenants, config.server);
             let reach = async {
                 prepare::probe(&store).await?;
                 if rotates {
@@ -113,15 +142,18 @@ pub struct Server<S> {
     pub(super) tenants: Vec<Tenancy<S>>,
     pub(super) figures: Arc<Figures>,
     pub(super) options: ServerOptions,
+    pub(super) guard: Guard,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
 }
 
 impl<S: FullStore> Server<S> {
-    /// Assembles a broker of these tenants. Each has a store and rules of its own, and the upkeep of its data.
+    /// Assembles a broker of these tenants for the callers whom `guard` lets in. Each tenant has a store and rules of its
+    /// own, and the upkeep of its data.
     #[must_use]
     pub fn new(
+        guard: Guard,
         tenants: impl IntoIterator<Item = (S, Rules, Box<dyn Upkeep>)>,
         options: ServerOptions,
     ) -> Self {
@@ -136,7 +168,7 @@ impl<S: FullStore> Server<S> {
             largest: options
                 .max_message_bytes
                 .max(largest.max().unwrap_or_default()),
-            of_a_tenant: has_others.then(|| options.of_a_tenant()),
+            of_a_tenant: has_others.then(|| of_a_tenant(&options)),
         };
         let admission = Admission::new(limits);
         let figures = Arc::new(Figures::default());
@@ -153,6 +185,7 @@ impl<S: FullStore> Server<S> {
             tenants: tenants.collect(),
             figures,
             options,
+            guard,
             admission,
             stopping: Stopping::new(),
             health,
@@ -171,26 +204,33 @@ impl<S: FullStore> Server<S> {
         &self,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
-        let door = |service, methods| {
+        let shares = self.tenants.iter().map(|tenancy| {
+            let name = tenancy.tokens.tenant().clone();
+            (name, Arc::clone(&tenancy.share))
+        });
+        let shares: Arc<TenantShares> = Arc::new(shares.collect());
+        let door = |service| {
             FrontDoor::new(
-                (service, methods),
-                self.admission.clone(),
-                self.tenant.clone(),
+                service,
+                self.guard.clone(),
+                (self.admission.clone(), Arc::clone(&shares)),
                 options.call_timeout,
                 options.max_message_bytes,
             )
         };
-        let broker_door = door(v1::token_broker_server::SERVICE_NAME, TOKEN_BROKER_METHODS);
-        let access_door = door(
-            v1::access_tokens_server::SERVICE_NAME,
-            ACCESS_TOKENS_METHODS,
-        );
-        let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
+        let tokens = self
+            .tenants
+            .iter()
+            .map(|tenancy| Arc::clone(&tenancy.tokens));
+        let tokens: Arc<Tenants<_>> = Arc::new(tokens.collect());
+        let broker_door = door(v1::token_broker_server::SERVICE_NAME);
+        let access_door = door(v1::access_tokens_server::SERVICE_NAME);
+        let broker = TokenBrokerService::new(Arc::clone(&tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(usize::MAX);
-        let access = AccessTokensService::new(Arc::clone(&self.tokens));
+        let access = AccessTokensService::new(tokens);
         let access = v1::access_tokens_server::AccessTokensServer::new(access)
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
@@ -232,6 +272,16 @@ impl<S: FullStore> Server<S> {
             admission: self.admission.clone(),
             options,
         })
+    }
+}
+
+/// Returns what one of several tenants may have.
+fn of_a_tenant(options: &ServerOptions) -> TenantLimits {
+    let usual = (options.max_calls / PART_OF_CALLS).max(CALLS_OF_A_TENANT);
+    let calls = options.max_calls_of_tenant.unwrap_or(usual);
+    TenantLimits {
+        calls: calls.min(options.max_calls),
+        bytes: options.max_bytes_in_flight / PART_OF_BYTES,
     }
 }
 

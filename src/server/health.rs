@@ -77,7 +77,7 @@ impl Health {
 
     /// Follows the state of the tenants for ever, and of the broker, which is up while any of them is: up with the first
     /// look that succeeds, down with the second in a row that fails.
-    pub(super) async fn follow(&self, tenants: &impl Tenants) -> Infallible {
+    pub(super) async fn follow(&self, tenants: &(impl Tenants + ?Sized)) -> Infallible {
         let mut looks = Looks::default();
         let mut each: Vec<_> = self.tenants.iter().map(|_| Looks::default()).collect();
         let mut logged = Logged::first("");

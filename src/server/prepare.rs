@@ -75,8 +75,18 @@ pub(super) async fn migrate(
 
 /// The upkeep of a tenant's data in Redis: the migration of what older software wrote.
 pub(super) struct Migrated {
-    pub(super) migration: Migration,
-    pub(super) settings: MigrationSettings,
+    migration: Migration,
+    settings: MigrationSettings,
+}
+
+impl Migrated {
+    pub(super) fn new(store: &RedisStore, settings: MigrationSettings) -> Self {
+        let migration = Migration::new(store, settings.legacy_provider.clone());
+        Self {
+            migration,
+            settings,
+        }
+    }
 }
 
 impl Upkeep for Migrated {

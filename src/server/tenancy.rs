@@ -1,12 +1,6 @@
 //! The tenants of a broker: what each is served by, and how its data is made ready and stays so.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    future::pending,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, fmt, future::pending, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -17,7 +11,7 @@ use tokio::{
 use super::{ServeError, health::Tenants};
 use crate::{
     rpc::TenantShare,
-    store::{Error, FullStore, Observed},
+    store::{Error, FullStore, Health as _, Observed},
     tokens::Tokens,
 };
 
@@ -67,7 +61,9 @@ pub(super) struct Tenancy<S> {
 
 impl<S> fmt::Debug for Tenancy<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenancy").field("share", &self.share).finish_non_exhaustive()
+        f.debug_struct("Tenancy")
+            .field("share", &self.share)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +88,11 @@ impl Beginning {
     /// Completes when each tenant was tried: its data is ready, or can't be made so.
     pub(super) async fn tried(&self) {
         // The sender outlives the call.
-        _ = self.untried.subscribe().wait_for(|untried| *untried == 0).await;
+        _ = self
+            .untried
+            .subscribe()
+            .wait_for(|untried| *untried == 0)
+            .await;
     }
 }
 
@@ -143,7 +143,10 @@ impl<S: FullStore> Tenancy<S> {
 
 impl<S: FullStore> Tenants for [Tenancy<S>] {
     async fn look(&self) -> Vec<Result<(), Error>> {
-        let stores: Vec<_> = self.iter().map(|tenancy| tenancy.tokens.backend()).collect();
+        let stores: Vec<_> = self
+            .iter()
+            .map(|tenancy| tenancy.tokens.backend())
+            .collect();
         let found = Observed::ready_each(&stores).await;
         let each = self.iter().zip(found);
         let each = each.map(|(tenancy, ready)| match tenancy.share.is_open() {

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,7 +18,7 @@ use crate::types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version};
 
 /// A store that reports its calls to an [`Observer`].
 #[derive(Debug, Default)]
-pub struct Observed<S, O = Figures> {
+pub struct Observed<S, O = Arc<Figures>> {
     inner: S,
     observer: O,
 }
@@ -175,6 +178,21 @@ impl<S: Health, O: Observer> Health for Observed<S, O> {
         // What it comes to is in the answers, too.
         _ = first.observe(Operation::Ready, asked).await;
         answers
+    }
+}
+
+impl<O: Observer> Observer for Arc<O> {
+    fn begun(&self, operation: Operation) {
+        O::begun(self, operation);
+    }
+
+    fn done(
+        &self,
+        operation: Operation,
+        failure: Option<&Error>,
+        took: Duration,
+    ) -> impl Future<Output = ()> + Send {
+        O::done(self, operation, failure, took)
     }
 }
 

@@ -52,14 +52,20 @@ async fn calls_fail_in_time<S: Store + Identities>(broker: &Broker<S>, when: &st
         async {
             timed(
                 "latest",
-                broker.latest_for_user(&user, &key.provider).await.err(),
+                broker
+                    .latest_for_user(&user, &key.provider, &Default::default())
+                    .await
+                    .err(),
             )
             .await
         },
         async {
             timed(
                 "listing",
-                broker.list_user_sessions(&user, 0, None).await.err(),
+                broker
+                    .list_user_sessions(&user, 0, None, &Default::default())
+                    .await
+                    .err(),
             )
             .await
         },

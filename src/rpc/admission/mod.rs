@@ -25,7 +25,11 @@ use self::{
     leaving::Leaving,
     waiting::Waiting,
 };
-pub use self::{large_reads::LargeRead, permit::Permit, tenant::TenantShare};
+pub use self::{
+    large_reads::LargeRead,
+    permit::Permit,
+    tenant::{TenantShare, TenantShares},
+};
 use crate::error::Error;
 
 /// How long a call waits for a place among the large reads.

@@ -23,20 +23,6 @@ use crate::{
     tokens::Tenants,
 };
 
-/// The methods, which all pass through the front door.
-pub const METHODS: &[&str] = &[
-    "Store",
-    "Get",
-    "GetAll",
-    "Delete",
-    "DeleteUser",
-    "GetLatestForUser",
-    "ListUserSessions",
-    "BeginRefresh",
-    "RenewRefresh",
-    "CompleteRefresh",
-];
-
 /// Serves the tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct TokenBrokerService<S> {
@@ -58,11 +44,17 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::StoreResponse>, Status> {
         let handle = |call: Call, message| async move {
             let tokens = request::store(message)?;
+            call.caller.may_use(&tokens.key.provider)?;
+            call.caller.may_store(&tokens.row)?;
             if tokens.carry_forward {
                 // It may read the user's other rows.
                 call.permit.large_read(LargeRead::User).await?;
             }
-            let written = self.tenants.of(&call.tenant)?.store(tokens).await?;
+            let written = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .store_within(tokens, &call.caller.reach)
+                .await?;
             Ok(response::store(written))
         };
         unary(request, handle).await
@@ -72,9 +64,15 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let Get { key, binding } = request::get(message)?;
-            let stored = self.tenants.of(&call.tenant)?.get(&key, &binding).await?;
+            call.caller.may_use(&key.provider)?;
+            call.caller.may_read(binding.client_id.as_ref())?;
+            let stored = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .get(&key, &binding)
+                .await?;
             Ok(response::get(stored, key.provider))
         };
         unary(request, handle).await
@@ -86,11 +84,13 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetAllResponse>, Status> {
         let handle = |call: Call, message| async move {
             let GetAll { session, binding } = request::get_all(message)?;
+            call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
+            let reach = &call.caller.reach;
             let found = self
                 .tenants
-                .of(&call.tenant)?
-                .get_all(&session, &binding)
+                .of(&call.caller.tenant)?
+                .get_all(&session, &binding, reach)
                 .await?;
             Ok(response::get_all(found))
         };
@@ -101,16 +101,22 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let deleted = match request::delete(message)? {
-                Delete::Row(key, version) => self
-                    .tenants
-                    .of(&call.tenant)?
-                    .delete(&key, version)
-                    .await?
-                    .into(),
+                Delete::Row(key, version) => {
+                    call.caller.may_use(&key.provider)?;
+                    self.tenants
+                        .of(&call.caller.tenant)?
+                        .delete(&key, version)
+                        .await?
+                        .into()
+                }
                 Delete::Session(session) => {
-                    self.tenants.of(&call.tenant)?.delete_all(&session).await?
+                    call.caller.may_use_all_providers()?;
+                    self.tenants
+                        .of(&call.caller.tenant)?
+                        .delete_all(&session)
+                        .await?
                 }
             };
             Ok(response::delete(deleted))
@@ -124,8 +130,13 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
         let handle = |call: Call, message| async move {
             let user = request::delete_user(message)?;
+            call.caller.may_use_all_providers()?;
             call.permit.large_read(LargeRead::User).await?;
-            let deleted = self.tenants.of(&call.tenant)?.delete_user(&user).await?;
+            let deleted = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .delete_user(&user)
+                .await?;
             Ok(response::delete_user(deleted))
         };
         unary(request, handle).await
@@ -137,12 +148,14 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetLatestForUserResponse>, Status> {
         let handle = |call: Call, message| async move {
             let GetLatestForUser { user, provider } = request::get_latest_for_user(message)?;
+            call.caller.may_use(&provider)?;
             call.permit.large_read(LargeRead::User).await?;
-            let stored = self
-                .tenants
-                .of(&call.tenant)?
-                .latest_for_user(&user, &provider)
-                .await?;
+            let latest = self.tenants.of(&call.caller.tenant)?.latest_for_user(
+                &user,
+                &provider,
+                &call.caller.reach,
+            );
+            let stored = latest.await?;
             Ok(response::get_latest_for_user(stored, provider))
         };
         unary(request, handle).await
@@ -160,8 +173,9 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             } = request::list_user_sessions(message)?;
             call.permit.large_read(LargeRead::User).await?;
             let page = self
-                .tokens
-                .list_user_sessions(&user, page_size, page_token.as_deref())
+                .tenants
+                .of(&call.caller.tenant)?
+                .list_user_sessions(&user, page_size, page_token.as_deref(), &call.caller.reach)
                 .await?;
             Ok(response::list_user_sessions(page))
         };
@@ -172,16 +186,18 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::BeginRefreshRequest>,
     ) -> Result<Response<v1::BeginRefreshResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let Begin {
                 key,
                 version,
                 attempt,
             } = coordination::begin(message)?;
+            call.caller.may_use(&key.provider)?;
+            let reach = &call.caller.reach;
             let begun = self
                 .tenants
-                .of(&call.tenant)?
-                .begin_refresh(&key, version, attempt)
+                .of(&call.caller.tenant)?
+                .begin_refresh(&key, version, attempt, reach)
                 .await?;
             Ok(coordination::begun(begun, key.provider))
         };
@@ -192,15 +208,16 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::RenewRefreshRequest>,
     ) -> Result<Response<v1::RenewRefreshResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let Renew {
                 key,
                 token,
                 attempt,
             } = coordination::renew(message)?;
+            call.caller.may_use(&key.provider)?;
             let length = self
                 .tenants
-                .of(&call.tenant)?
+                .of(&call.caller.tenant)?
                 .renew_refresh(&key, token, attempt)
                 .await?;
             Ok(coordination::renewed(length))
@@ -212,12 +229,14 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::CompleteRefreshRequest>,
     ) -> Result<Response<v1::CompleteRefreshResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let (key, completion) = coordination::complete(message)?;
+            call.caller.may_use(&key.provider)?;
+            let reach = &call.caller.reach;
             let completed = self
                 .tenants
-                .of(&call.tenant)?
-                .complete_refresh(&key, completion)
+                .of(&call.caller.tenant)?
+                .complete_refresh(&key, completion, reach)
                 .await?;
             Ok(coordination::completed(completed, key.provider))
         };
