@@ -16,7 +16,14 @@ fn resolved(text: &str) -> Result<Config, Vec<String>> {
 
 fn provider(lines: &str) -> ProviderOptions {
     let config = resolved(&format!("[providers.a]\n{lines}")).unwrap();
-    let found = config.rules.providers.iter().next().unwrap();
+    let found = config
+        .tenant()
+        .unwrap()
+        .rules
+        .providers
+        .iter()
+        .next()
+        .unwrap();
     found.provider.options().clone()
 }
 
@@ -35,7 +42,17 @@ fn the_least_that_a_provider_needs() {
     assert_eq!(least.rotation, Rotation::Strict);
     assert_eq!(least.rejected_interval, Duration::from_secs(60));
     assert!(matches!(least.authentication, Authentication::None));
-    assert_eq!(resolved("").unwrap().rules.providers.iter().count(), 0);
+    assert_eq!(
+        resolved("")
+            .unwrap()
+            .tenant()
+            .unwrap()
+            .rules
+            .providers
+            .iter()
+            .count(),
+        0
+    );
 }
 
 #[test]
