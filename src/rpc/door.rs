@@ -65,16 +65,16 @@ impl FrontDoor {
     }
 }
 
-impl Door {
-    /// Returns the RPC that `path` leads to.
-    fn rpc(&self, path: &str) -> Option<Rpc> {
-        let path = path.strip_prefix('/')?.strip_prefix(self.service)?;
-        let name = path.strip_prefix('/')?;
-        let (_, service) = self.service.rsplit_once('.')?;
-        let mut all = Rpc::ALL.iter().copied();
-        all.find(|rpc| rpc.name() == name && rpc.service() == service)
-    }
+/// Returns the RPC of `service`, a full name, that `path` leads to.
+fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
+    let path = path.strip_prefix('/')?.strip_prefix(service)?;
+    let name = path.strip_prefix('/')?;
+    let (_, service) = service.rsplit_once('.')?;
+    let mut all = Rpc::ALL.iter().copied();
+    all.find(|rpc| rpc.name() == name && rpc.service() == service)
+}
 
+impl Door {
     /// Makes a call of a request, if the policy allows it and it is admitted.
     fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<Call, Error> {
         let started = Instant::now();
@@ -146,7 +146,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Some(rpc) = self.door.rpc(request.uri().path()) else {
+        let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
@@ -168,5 +168,58 @@ where
         };
         let work = Work::new(call, answering, self.door.call_timeout);
         Either::Right(Either::Right(work))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::proto::v1::FILE_DESCRIPTOR_SET;
+
+    /// The RPCs are those of the proto, and each is found, so that no call passes the door unjudged.
+    #[test]
+    fn each_rpc_of_the_proto_is_judged() {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let mut found = BTreeSet::new();
+        for file in set
+            .file
+            .iter()
+            .filter(|file| file.package() == "tokenbroker.v1")
+        {
+            for service in &file.service {
+                let full = format!("{}.{}", file.package(), service.name());
+                for method in &service.method {
+                    let path = format!("/{full}/{}", method.name());
+                    let rpc = rpc_at(&full, &path).unwrap_or_else(|| panic!("{path}"));
+                    let name = format!("{}/{}", service.name(), method.name());
+                    assert_eq!(rpc.full_name(), name);
+                    found.insert(rpc);
+                }
+            }
+        }
+        assert_eq!(found, Rpc::ALL.iter().copied().collect());
+    }
+
+    #[test]
+    fn other_paths_lead_nowhere() {
+        let service = "tokenbroker.v1.TokenBroker";
+        for path in [
+            "",
+            "/",
+            "/tokenbroker.v1.TokenBroker",
+            "/tokenbroker.v1.TokenBroker/",
+            "/tokenbroker.v1.TokenBroker/get",
+            "/tokenbroker.v1.TokenBroker/Get/",
+            "/tokenbroker.v1.TokenBroker//Get",
+            "/tokenbroker.v1.TokenBroker/GetAccessToken",
+            "/tokenbroker.v1.AccessTokens/Get",
+        ] {
+            assert_eq!(rpc_at(service, path), None, "{path}");
+        }
     }
 }

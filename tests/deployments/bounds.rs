@@ -45,7 +45,16 @@ async fn calls_fail_in_time<S: Store + Identities>(broker: &Broker<S>, when: &st
             .await
         },
         async { timed("Get", broker.get(&key, &all).await.err()).await },
-        async { timed("GetAll", broker.get_all(&key.session, &all).await.err()).await },
+        async {
+            timed(
+                "GetAll",
+                broker
+                    .get_all(&key.session, &all, &Default::default())
+                    .await
+                    .err(),
+            )
+            .await
+        },
         async { timed("Delete", broker.delete(&key, None).await.err()).await },
         async { timed("Delete all", broker.delete_all(&key.session).await.err()).await },
         async { timed("DeleteUser", broker.delete_user(&user).await.err()).await },

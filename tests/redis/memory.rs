@@ -48,10 +48,7 @@ async fn calls_about_a_user_with_many_rows_need_little_memory() {
         page_size: 1_000,
         page_token: String::new(),
     };
-    let page = client
-        .list_user_sessions(listing, &Default::default())
-        .await
-        .unwrap();
+    let page = client.list_user_sessions(listing).await.unwrap();
     assert_eq!(page.into_inner().sessions.len(), ROWS);
     peak("ListUserSessions").await;
     let latest = GetLatestForUserRequest {
