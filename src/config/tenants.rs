@@ -1,6 +1,7 @@
 //! The tables `[tenants."NAMESPACE:NAME"]`, and what each tenant is served by.
 //!
-//! What a tenant's table leaves unset is as at the top of the file. Without any table there is one tenant, the one that
+//! What a tenant's table leaves unset is as at the top of the file. Only providers and the mapping of older data have no place
+//! there: they are one auth server's. Without any table there is one tenant, the one that
 //! `tenant` names, and everything at the top is its own.
 
 use std::time::Duration;
@@ -9,8 +10,8 @@ use super::{
     problem::{Problem, Problems},
     providers::{self, PROVIDERS},
     settings::{
-        Backend, LimitSettings, MigrationSettings, Reader, ServerOptions, StorageSettings,
-        TenantSubjects, of_a_tenant,
+        AccessSettings, Backend, LimitSettings, MigrationSettings, Reader, ServerOptions,
+        StorageSettings, TenantSubjects, of_a_tenant,
     },
     together,
     written::Settings,
@@ -99,6 +100,17 @@ pub(super) fn resolve(
         );
         problems.add(StorageSettings::tenant, message);
     }
+    if settings.is_set(MigrationSettings::legacy_provider) {
+        let message = "belongs to a tenant: write it into its table";
+        problems.add(MigrationSettings::legacy_provider, message);
+    }
+    let is_one = settings.is_set(StorageSettings::tenant) || settings.tenants().len() == 1;
+    if !is_one && !settings.is_set(AccessSettings::policy) {
+        let policy = AccessSettings::policy;
+        let message =
+            format!("must be set, or {policy}: without a policy all calls are about one tenant");
+        problems.add(StorageSettings::tenant, message);
+    }
     let mut all = Vec::new();
     for (name, table) in settings.tenants() {
         let mut found = Problems::default();
@@ -112,7 +124,10 @@ pub(super) fn resolve(
         together::in_memory(table, backend, &mut found);
         let mut written = table.clone();
         let own = of_a_tenant().iter().map(|setting| setting.name);
-        written.inherit(settings, own.filter(|name| !is_of_the_named_alone(name)));
+        written.inherit(
+            settings,
+            own.filter(|name| *name != MigrationSettings::legacy_provider),
+        );
         let mut reader = Reader::new(&written);
         let subjects = TenantSubjects::read(&mut reader);
         found.extend(&reader.problems.take());
@@ -125,12 +140,6 @@ pub(super) fn resolve(
         all.extend(tenant.map(|tenant| assembled(tenant, subjects, providers, patience)));
     }
     all
-}
-
-/// Whether a setting at the top of the file isn't handed on to the tenants that have a table: data of older software is that of
-/// one auth server.
-fn is_of_the_named_alone(name: &str) -> bool {
-    name == MigrationSettings::legacy_provider
 }
 
 fn placed(tenant: &str, mut problems: Problems) -> Vec<Problem> {

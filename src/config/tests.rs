@@ -4,6 +4,7 @@ use super::{Settings, read, written::Source};
 
 mod providers;
 mod secrets;
+mod tenants;
 mod together;
 mod traps;
 
@@ -63,14 +64,9 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
         );
     }
     let one = from_toml("backend = \"redis\"\nlegacy-provider = \"oidc=okta\"");
-    let one = one
-        .resolve()
-        .unwrap()
-        .tenant()
-        .unwrap()
-        .migration
-        .legacy_provider;
-    assert_eq!(one.pairs().count(), 1);
+    let one = one.resolve().unwrap();
+    let mapping = &one.tenant().unwrap().migration.legacy_provider;
+    assert_eq!(mapping.pairs().count(), 1);
 }
 
 #[test]

@@ -470,7 +470,7 @@ fn statuses_of_the_operators_count_instead_of_the_usual_ones() {
 #[test]
 fn what_came_out_says_where_it_comes_from() {
     let text = "[providers.hub]\npreset = \"github\"\nclient-id = \"c\"\nclient-authentication = \"none\"\n";
-    let listed = Settings::from_toml(text, "file").listed_providers();
+    let listed = Settings::from_toml(text, "file").listed_tables();
     for line in [
         "[providers.hub]\n",
         "client-id = \"c\"  # file\n",
@@ -484,8 +484,7 @@ fn what_came_out_says_where_it_comes_from() {
         "client-authentication = \"none\"",
         "private-key-file = \"k\"",
     );
-    let listed =
-        Settings::from_toml(&implied.replace("github", "gitlab"), "file").listed_providers();
+    let listed = Settings::from_toml(&implied.replace("github", "gitlab"), "file").listed_tables();
     let line = "client-authentication = \"private_key_jwt\"  # because private-key-file is set\n";
     assert!(listed.contains(line), "{listed}");
     let warnings = resolved(&format!(

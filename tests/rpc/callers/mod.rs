@@ -4,4 +4,5 @@ mod bulk;
 mod clients;
 mod reload;
 mod table;
+mod tenants;
 mod world;
