@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::future::join_all;
 use redis::Value;
+use tokio::sync::Semaphore;
 
 use super::{
     RedisOptions,
@@ -36,6 +37,8 @@ struct Inner {
     scripts: Scripts,
     options: RedisOptions,
     announcements: Announcements,
+    /// The turns of tenants that look through all keys of Redis while they are served.
+    sweeps: Arc<Semaphore>,
     /// The slots of all tenants. Each comes with the name of a key in it that never holds anything.
     slots: Mutex<BTreeMap<u16, String>>,
 }
@@ -59,6 +62,7 @@ impl Redis {
             scripts: Scripts::new(),
             options,
             announcements: Announcements::default(),
+            sweeps: Arc::new(Semaphore::new(1)),
             slots: Mutex::default(),
         }))
     }
@@ -84,6 +88,12 @@ impl Redis {
 
     pub(super) fn scripts(&self) -> &Scripts {
         &self.0.scripts
+    }
+
+    /// Returns the turns of tenants that look for what older software writes. They go one after the other, so that a process
+    /// takes no more of Redis' time for many tenants than for one.
+    pub(super) fn sweeps(&self) -> &Arc<Semaphore> {
+        &self.0.sweeps
     }
 
     /// Returns what tells of attempts that end.
