@@ -20,6 +20,8 @@ const CALLING: usize = 20;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many calls of the tenant that floods are on their way at once.
 const FLOOD: usize = 400;
+/// How long a call that was refused waits until it is repeated.
+const REFUSED: Duration = Duration::from_millis(100);
 /// How many calls wait for the provider that hangs.
 const WAIT: usize = 100;
 
@@ -170,7 +172,7 @@ pub async fn flood(client: Client, channels: Vec<Channel>) {
         async move {
             loop {
                 if client.get("s", "idp").await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    tokio::time::sleep(REFUSED).await;
                 }
             }
         }
