@@ -11,11 +11,12 @@
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
 //! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `error`, `types` |
-//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
+//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
-//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `error`, `types` |
-//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
+//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `error`, `meter`, `types` |
+//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `meter`, `stderr`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
+//! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
 //! | [`stderr`] | the process's stderr, whose reader holds up nobody | nothing |
 //! | [`types`] | the words: ids, `Secret`, `Row`, `Version`, `Tenant` | nothing |
@@ -112,6 +113,7 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod meter;
 pub mod proto;
 pub mod refresh;
 pub mod rpc;

@@ -24,25 +24,28 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "tokens", "refresh", "store", "error", "proto", "stderr",
-            "types",
+            "server", "config", "rpc", "tokens", "refresh", "store", "error", "meter", "proto",
+            "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "tokens", "refresh", "store", "error", "proto", "types",
+            "config", "rpc", "tokens", "refresh", "store", "error", "meter", "proto", "types",
         ],
     ),
     ("config", &["tokens", "refresh", "store", "error", "types"]),
     (
         "rpc",
-        &["tokens", "refresh", "store", "error", "proto", "types"],
+        &[
+            "tokens", "refresh", "store", "error", "meter", "proto", "types",
+        ],
     ),
     ("tokens", &["refresh", "store", "error", "types"]),
-    ("refresh", &["store", "error", "types"]),
-    ("store", &["error", "stderr", "types"]),
+    ("refresh", &["store", "error", "meter", "types"]),
+    ("store", &["error", "meter", "stderr", "types"]),
     ("error", &["types"]),
+    ("meter", &[]),
     ("proto", &[]),
     ("stderr", &[]),
     ("types", &[]),

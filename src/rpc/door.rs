@@ -15,7 +15,8 @@ use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, answer, deadline::Deadline, observe, request_body::Metered, status, work::Work,
+    Admission, Call, CallFigures, CallerClass, answer, deadline::Deadline, figures::Measured,
+    observe, request_body::Metered, status, work::Work,
 };
 use crate::{error::Error, store::Outstanding, types::Tenant};
 
@@ -28,8 +29,7 @@ pub struct FrontDoor(Arc<Door>);
 
 #[derive(Debug)]
 struct Door {
-    service: &'static str,
-    methods: &'static [&'static str],
+    figures: Arc<CallFigures>,
     admission: Admission,
     tenant: Arc<Tenant>,
     call_timeout: Duration,
@@ -37,19 +37,18 @@ struct Door {
 }
 
 impl FrontDoor {
-    /// Makes the front door of `tenant` for the calls that `admission` admits, to the `methods` of
-    /// `service`. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `tenant` for the calls that `admission` admits, to the
+    /// service of `figures`, which count them. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
-        (service, methods): (&'static str, &'static [&'static str]),
+        figures: Arc<CallFigures>,
         admission: Admission,
         tenant: Tenant,
         call_timeout: Duration,
         message_limit: usize,
     ) -> Self {
         Self(Arc::new(Door {
-            service,
-            methods,
+            figures,
             admission,
             tenant: Arc::new(tenant),
             call_timeout,
@@ -59,21 +58,22 @@ impl FrontDoor {
 }
 
 impl Door {
-    /// Returns the name of the method that `path` leads to.
-    fn method(&self, path: &str) -> Option<&'static str> {
-        let path = path.strip_prefix('/')?.strip_prefix(self.service)?;
-        let name = path.strip_prefix('/')?;
-        self.methods.iter().copied().find(|method| *method == name)
-    }
-
-    /// Makes a call of a request, if it is admitted.
-    fn call(&self, rpc: &'static str, request: &Request<Body>) -> Result<Call, Error> {
+    /// Makes a call of a request to the method with this position and name, if it is admitted.
+    fn call(
+        &self,
+        (at, rpc): (usize, &'static str),
+        request: &Request<Body>,
+    ) -> Result<(Call, Measured), Error> {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
         let admitted = self.admission.share_of(request.extensions()).admit();
+        let class = CallerClass::of(request.extensions());
         observe::arrived(rpc, admitted.as_ref().map(drop));
+        if let Err(error) = &admitted {
+            self.figures.refused(at, class, error);
+        }
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
-        Ok(Call {
+        let call = Call {
             rpc,
             tenant: Arc::clone(&self.tenant),
             peer: peer.and_then(TcpConnectInfo::remote_addr),
@@ -81,7 +81,8 @@ impl Door {
             deadline,
             permit: admitted?,
             outstanding: Outstanding::until(deadline.moment()),
-        })
+        };
+        Ok((call, self.figures.begun(at, class, started)))
     }
 }
 
@@ -117,12 +118,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Some(rpc) = self.door.method(request.uri().path()) else {
+        let Some(rpc) = self.door.figures.method(request.uri().path()) else {
+            let class = CallerClass::of(request.extensions());
+            self.door.figures.unknown(class);
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let call = match self.door.call(rpc, &request) {
-            Ok(call) => call,
+        let (call, measured) = match self.door.call(rpc, &request) {
+            Ok(begun) => begun,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
                 return Either::Right(Either::Left(ready(Ok(refusal))));
@@ -137,7 +140,7 @@ where
             let Ok(response) = answering.await;
             answer::counted(response, permit).await
         };
-        let work = Work::new(call, answering, self.door.call_timeout);
+        let work = Work::new(call, measured, answering, self.door.call_timeout);
         Either::Right(Either::Right(work))
     }
 }

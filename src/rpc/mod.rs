@@ -4,7 +4,7 @@
 //!
 //! A unary call passes through the [`FrontDoor`], a layer around the service, which makes a [`Call`] of it.
 //! [`admission`] gives the call a place among the calls in flight, [`deadline`] bounds it, and `observe`
-//! writes its log line. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
+//! writes its log line. `figures` counts it as what its caller is told. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
 //! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
 //! of clients that don't read, and [`StreamsLayer`] ends server streams when the broker is [`Stopping`].
 //!
@@ -16,9 +16,11 @@ mod access_tokens;
 pub mod admission;
 mod answer;
 mod call;
+mod caller_class;
 pub mod deadline;
 mod door;
 mod fields;
+mod figures;
 mod observe;
 mod refusal;
 mod request_body;
@@ -36,7 +38,9 @@ mod work;
 pub use access_tokens::{AccessTokensService, METHODS as ACCESS_TOKENS_METHODS};
 pub use admission::{Admission, CallLimits};
 pub use call::Call;
+pub use caller_class::CallerClass;
 pub use door::FrontDoor;
+pub use figures::{CallFigures, Ended};
 pub use refusal::RefusalLayer;
 pub use short_message::ShortMessagesLayer;
 pub use side_door::SideDoor;

@@ -11,18 +11,21 @@ use tower::Layer;
 use super::{
     ServeError,
     connection::Entrance,
+    connections::ConnectionFigures,
     descriptors,
     health::Health,
+    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
     pages, prepare, run,
     services::{Services, Shared},
     signals, workers,
 };
 use crate::{
     config::{self, Config, ServerOptions},
+    meter::Trust,
     proto::{self, v1},
     rpc::{
-        ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer,
-        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TOKEN_BROKER_METHODS,
+        ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor,
+        RefusalLayer, ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TOKEN_BROKER_METHODS,
         TokenBrokerService,
     },
     store::{
@@ -112,6 +115,35 @@ pub struct Server<S> {
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    pub(super) connections: Arc<ConnectionFigures>,
+    pub(super) calls: Called,
+    pub(super) trust: Arc<Trust>,
+}
+
+/// What became of the calls of each service.
+#[derive(Debug)]
+pub(super) struct Called {
+    broker: Arc<CallFigures>,
+    access: Arc<CallFigures>,
+}
+
+impl Default for Called {
+    fn default() -> Self {
+        let of = |service, methods| Arc::new(CallFigures::new(service, methods));
+        Self {
+            broker: of(v1::token_broker_server::SERVICE_NAME, TOKEN_BROKER_METHODS),
+            access: of(
+                v1::access_tokens_server::SERVICE_NAME,
+                ACCESS_TOKENS_METHODS,
+            ),
+        }
+    }
+}
+
+impl Called {
+    fn all(&self) -> Vec<Arc<CallFigures>> {
+        vec![Arc::clone(&self.broker), Arc::clone(&self.access)]
+    }
 }
 
 impl<S: FullStore> Server<S> {
@@ -132,27 +164,56 @@ impl<S: FullStore> Server<S> {
             admission: Admission::new(limits),
             stopping: Stopping::new(),
             health: Health::new(),
+            connections: Arc::default(),
+            calls: Called::default(),
+            trust: Arc::default(),
         }
+    }
+
+    /// Returns what this broker measures.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let tenant = || self.tenant.clone();
+        Metrics::new()
+            .with(Calls {
+                tenant: tenant(),
+                services: self.calls.all(),
+            })
+            .with(Waits(self.admission.clone()))
+            .with(StoreCalls {
+                tenant: tenant(),
+                tokens: Arc::clone(&self.tokens),
+            })
+            .with(Refreshes {
+                tenant: tenant(),
+                providers: self.tokens.providers().clone(),
+            })
+            .with(Link(Arc::clone(&self.tokens)))
+            .with(Arc::clone(&self.connections))
+            .with(Guards(Arc::clone(&self.trust)))
+    }
+
+    /// Returns the numbers that those who guard the broker fill.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     pub(super) fn entrance(
         &self,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
-        let door = |service, methods| {
+        let door = |figures: &Arc<CallFigures>| {
             FrontDoor::new(
-                (service, methods),
+                Arc::clone(figures),
                 self.admission.clone(),
                 self.tenant.clone(),
                 options.call_timeout,
                 options.max_message_bytes,
             )
         };
-        let broker_door = door(v1::token_broker_server::SERVICE_NAME, TOKEN_BROKER_METHODS);
-        let access_door = door(
-            v1::access_tokens_server::SERVICE_NAME,
-            ACCESS_TOKENS_METHODS,
-        );
+        let broker_door = door(&self.calls.broker);
+        let access_door = door(&self.calls.access);
         let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
             .accept_compressed(Gzip)
