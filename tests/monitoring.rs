@@ -137,11 +137,16 @@ fn alerts() -> Vec<(String, String)> {
     let file = YamlLoader::load_from_str(&read("deploy/monitoring/alerts.yaml")).unwrap();
     let text = |rule: &Yaml, key: &str| rule[key].as_str().unwrap_or_default().to_owned();
     let groups = file[0]["groups"].as_vec().unwrap();
-    let rules = groups.iter().flat_map(|group| group["rules"].as_vec().unwrap());
+    let rules = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_vec().unwrap());
     rules
         .map(|rule| {
             assert!(rule["labels"]["severity"].as_str().is_some(), "{rule:?}");
-            assert!(rule["annotations"]["summary"].as_str().is_some(), "{rule:?}");
+            assert!(
+                rule["annotations"]["summary"].as_str().is_some(),
+                "{rule:?}"
+            );
             (text(rule, "alert"), text(rule, "expr"))
         })
         .collect()
@@ -203,8 +208,14 @@ fn the_alerts_and_the_dashboard_name_what_there_is() {
 #[test]
 fn a_planted_mistake_is_found() {
     for (expression, expected) in [
-        ("rate(token_broker_call_total[5m]) > 0", "there is no token_broker_call_total"),
-        ("token_broker_calls_in_flight_bucket", "there is no token_broker_calls_in_flight_bucket"),
+        (
+            "rate(token_broker_call_total[5m]) > 0",
+            "there is no token_broker_call_total",
+        ),
+        (
+            "token_broker_calls_in_flight_bucket",
+            "there is no token_broker_calls_in_flight_bucket",
+        ),
         (
             "sum(token_broker_admitting{tenant=\"a\"}) or up",
             "token_broker_admitting has no tenant",

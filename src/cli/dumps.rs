@@ -51,7 +51,10 @@ mod tests {
         let planted = planted.spawn(|| panic!("the token is {}", "s3cret"));
         planted.unwrap().join().unwrap_err();
         let (told, usual) = heard.recv().unwrap();
-        assert!(told.starts_with("thread 'planted' panicked at src/cli/dumps.rs:"), "{told}");
+        assert!(
+            told.starts_with("thread 'planted' panicked at src/cli/dumps.rs:"),
+            "{told}"
+        );
         assert!(!told.contains("s3cret"), "{told}");
         assert!(usual.contains("s3cret"), "what a panic says by itself");
     }

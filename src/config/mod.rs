@@ -38,7 +38,7 @@ pub use self::{
     listed::{listed_presets, provider_settings},
     nearest::meant,
     problem::Problem,
-    settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
+    settings::{Backend, LogFormat, LogSettings, MemoryLock, MigrationSettings, ServerOptions},
     variables::unknown_variables,
     written::Settings,
 };
@@ -68,6 +68,8 @@ pub struct Config {
     pub server: ServerOptions,
     /// How to log.
     pub log: LogSettings,
+    /// Whether memory is kept out of swap.
+    pub memory_lock: MemoryLock,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
 }
@@ -162,6 +164,7 @@ impl Settings {
             rules,
             server: read.server,
             log: read.log,
+            memory_lock: read.memory.memory_lock,
             warnings,
         })
     }

@@ -14,6 +14,7 @@ use super::{
     connections::ConnectionFigures,
     descriptors,
     health::Health,
+    memory,
     metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
     pages, prepare, run,
     services::{Services, Shared},
@@ -61,6 +62,7 @@ const REFLECTION_STREAMS: usize = 64;
 /// Returns a [`ServeError`] if the broker ended for another reason.
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
+    memory::lock(config.memory_lock)?;
     let listener = run::listen(config.listen).await?;
     let stop = signals::terminated()?;
     let workers = workers::count(config.server.workers);

@@ -34,7 +34,8 @@ fn lock_all() -> Result<(), String> {
         thread::{CapabilitySet, capabilities},
     };
 
-    let may_lock = capabilities(None).is_ok_and(|has| has.effective.contains(CapabilitySet::IPC_LOCK));
+    let may_lock =
+        capabilities(None).is_ok_and(|has| has.effective.contains(CapabilitySet::IPC_LOCK));
     if !may_lock && getrlimit(Resource::Memlock).current.is_some() {
         return Err(
             "the process has a limit on locked memory; give it the capability IPC_LOCK, or no limit \

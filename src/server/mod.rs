@@ -16,6 +16,7 @@ mod descriptors;
 mod error;
 mod events;
 mod health;
+mod memory;
 pub mod metrics;
 mod pages;
 mod prepare;

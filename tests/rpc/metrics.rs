@@ -118,51 +118,40 @@ async fn a_call_is_counted_by_what_its_caller_is_told() {
 async fn calls_that_are_refused_at_the_door_or_given_up_are_counted() {
     let server = RedisServer::start();
     let tenant = RedisTenant::on(&server);
-    let serving = Serving::redis(&tenant, options()).await;
+    let store_of = tenant.store_with(Duration::from_secs(20));
+    let name = tenant.name().clone();
+    let serving = Serving::start(name, store_of, options(), async {}).await;
     let mut client = serving.client().await;
     client.store(store("s", "p")).await.unwrap();
     server.pause();
-    let mut request = Request::new(get("s", "p"));
-    request.set_timeout(Duration::from_millis(150));
-    let late = called(
-        r#"rpc="Get""#,
-        "DEADLINE_EXCEEDED",
-        r#"reason="DEADLINE_EXCEEDED""#,
-    );
-    // The client may end the call first.
-    let late_or_left = value(&values(&serving), CALLS, &["rpc=\"Get\""]);
-    client.get(request).await.unwrap_err();
-    becomes(&serving, CALLS, &["rpc=\"Get\""], |now| now > late_or_left).await;
-    let now = values(&serving);
-    let ended = value(&now, CALLS, &late) + value(&now, CALLS, &["rpc=\"Get\"", "CANCELLED"]);
-    assert_eq!(ended, 1.0);
     let waiting = tokio::spawn({
         let mut client = client.clone();
         async move { client.get(get("s", "p")).await }
     });
-    let running = ["operation=\"get\""];
-    becomes(&serving, "token_broker_calls_in_flight", &[], |now| {
-        now > 0.0
-    })
-    .await;
-    becomes(&serving, "token_broker_store_running", &running, |now| {
-        now > 0.0
-    })
-    .await;
+    let (in_flight, running) = ("token_broker_calls_in_flight", "token_broker_store_running");
+    let of = ["operation=\"get\""];
+    becomes(&serving, running, &of, |now| now == 1.0).await;
+    becomes(&serving, in_flight, &[], |now| now == 1.0).await;
     waiting.abort();
-    becomes(&serving, CALLS, &["rpc=\"Get\"", "CANCELLED"], |now| {
-        now > 0.0
-    })
-    .await;
+    let left = called("rpc=\"Get\"", "code=\"CANCELLED\"", "reason=\"\"");
+    becomes(&serving, CALLS, &left, |now| now == 1.0).await;
+
+    let mut request = Request::new(get("s", "p"));
+    request.set_timeout(Duration::from_millis(150));
+    let ended = value(&values(&serving), CALLS, &["rpc=\"Get\""]);
+    client.get(request).await.unwrap_err();
+    becomes(&serving, CALLS, &["rpc=\"Get\""], |now| now > ended).await;
+    // The client may have ended the call first.
+    let late = called(
+        "rpc=\"Get\"",
+        "code=\"DEADLINE_EXCEEDED\"",
+        "reason=\"DEADLINE_EXCEEDED\"",
+    );
+    let now = values(&serving);
+    assert_eq!(value(&now, CALLS, &late) + value(&now, CALLS, &left), 2.0);
     server.resume();
-    becomes(&serving, "token_broker_calls_in_flight", &[], |now| {
-        now == 0.0
-    })
-    .await;
-    becomes(&serving, "token_broker_store_running", &running, |now| {
-        now == 0.0
-    })
-    .await;
+    becomes(&serving, in_flight, &[], |now| now == 0.0).await;
+    becomes(&serving, running, &of, |now| now == 0.0).await;
 
     let closed = Serving::start(
         "a:b".parse().unwrap(),
@@ -271,7 +260,7 @@ async fn a_refresh_is_counted_by_provider_and_outcome() {
             Behaviour::json(401, r#"{"error":"invalid_client"}"#),
             "misconfigured",
         ),
-        (Behaviour::json(503, "{}"), "passing"),
+        (Behaviour::json(429, "{}"), "passing"),
         (Behaviour::raw("").end(End::Hang), "unknown"),
     ] {
         let (serving, _endpoint) = refreshing([behaviour]).await;

@@ -22,11 +22,12 @@ use std::sync::LazyLock;
 
 pub use self::{
     migration::MigrationSettings,
-    process::{LogFormat, LogSettings},
+    process::{LogFormat, LogSettings, MemoryLock},
     server::ServerOptions,
     storage::Backend,
 };
 pub(super) use self::{
+    process::MemorySettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
@@ -94,6 +95,7 @@ pub(super) struct Subjects {
     pub limits: LimitSettings,
     pub server: ServerOptions,
     pub log: LogSettings,
+    pub memory: MemorySettings,
 }
 
 impl Subjects {
@@ -111,6 +113,7 @@ impl Subjects {
             limits: Subject::read(reader),
             server: Subject::read(reader),
             log: Subject::read(reader),
+            memory: Subject::read(reader),
         }
     }
 }
