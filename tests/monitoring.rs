@@ -1,5 +1,5 @@
-//! Tests that what is written about metrics holds: the table in `docs/monitoring.md`, the alert rules and the dashboard name
-//! only metrics that there are, with labels that they have.
+//! Tests that what is written about metrics holds: the table in `docs/monitoring.md`, the alert rules and the
+//! dashboard name only metrics that there are, with labels that they have.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -9,7 +9,6 @@ use std::{
     sync::LazyLock,
 };
 
-use promql_parser::parser::{self, Expr};
 use serde_json::Value;
 use testkit::{broker::rules, provider, redis_server::RedisServer, redis_tenant::RedisTenant};
 use token_broker::{config::Settings, server::Server, tokens::Rules};
@@ -67,45 +66,90 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
     rows.collect()
 }
 
-/// The series that an expression names, each with the labels that it selects by.
-fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
-    // Grafana replaces its variables before it asks Prometheus.
-    let expression = expression
-        .replace("$__rate_interval", "5m")
-        .replace("$job", "a")
-        .replace("$instance", "a")
-        .replace("$tenant", "a");
-    let parsed = parser::parse(&expression).unwrap_or_else(|why| panic!("{expression}: {why}"));
-    let mut found = Vec::new();
-    collect(&parsed, &mut found);
-    found
+/// A word of an expression, or one of the marks between them. What is in quotes is left out.
+#[derive(Debug, PartialEq)]
+enum Part {
+    Word(String),
+    Mark(char),
 }
 
-fn collect(expression: &Expr, found: &mut Vec<(String, Vec<String>)>) {
-    let mut note = |selector: &parser::VectorSelector| {
-        let labels = selector.matchers.matchers.iter();
-        let labels = labels.map(|matcher| matcher.name.clone()).collect();
-        found.push((selector.name.clone().unwrap_or_default(), labels));
-    };
-    match expression {
-        Expr::VectorSelector(selector) => note(selector),
-        Expr::MatrixSelector(selector) => note(&selector.vs),
-        Expr::Aggregate(of) => collect(&of.expr, found),
-        Expr::Unary(of) => collect(&of.expr, found),
-        Expr::Paren(of) => collect(&of.expr, found),
-        Expr::Subquery(of) => collect(&of.expr, found),
-        Expr::Binary(of) => {
-            collect(&of.lhs, found);
-            collect(&of.rhs, found);
-        }
-        Expr::Call(of) => {
-            for argument in &of.args.args {
-                collect(argument, found);
+fn parts(expression: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut rest = expression.chars().peekable();
+    while let Some(next) = rest.next() {
+        let is_of_word = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '$');
+        if next == '"' {
+            assert!(rest.by_ref().any(|c| c == '"'), "quotes: {expression}");
+        } else if is_of_word(&next) {
+            let mut word = String::from(next);
+            while let Some(next) = rest.next_if(is_of_word) {
+                word.push(next);
             }
+            parts.push(Part::Word(word));
+        } else if !next.is_whitespace() {
+            parts.push(Part::Mark(next));
         }
-        Expr::NumberLiteral(_) | Expr::StringLiteral(_) => {}
-        Expr::Extension(_) => panic!("{expression:?}"),
     }
+    parts
+}
+
+/// The words between this bracket, which is the next mark, and its end.
+fn within<'p>(parts: &'p [Part], begin: char, end: char) -> impl Iterator<Item = &'p String> {
+    let inside = if parts.first() == Some(&Part::Mark(begin)) {
+        let end = parts.iter().position(|part| *part == Part::Mark(end));
+        &parts[1..end.expect("an end of the bracket")]
+    } else {
+        &[]
+    };
+    inside.iter().filter_map(|part| match part {
+        Part::Word(word) => Some(word),
+        Part::Mark(_) => None,
+    })
+}
+
+/// The series that an expression names, each with the labels that it selects by. The labels by which it groups are those
+/// of every series.
+fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
+    let parts = parts(expression);
+    let mut open = Vec::new();
+    for part in &parts {
+        match part {
+            Part::Mark(begin @ ('(' | '{' | '[')) => open.push(*begin),
+            Part::Mark(end @ (')' | '}' | ']')) => {
+                let begin = open.pop().expect("a bracket that is open");
+                assert!(
+                    ["()", "{}", "[]"].contains(&&*format!("{begin}{end}")),
+                    "{expression}"
+                );
+            }
+            _ => {}
+        }
+    }
+    assert!(open.is_empty(), "{expression}");
+    let words = || {
+        let words = parts.iter().enumerate();
+        words.filter_map(|(at, part)| match part {
+            Part::Word(word) => Some((word, &parts[at + 1..])),
+            Part::Mark(_) => None,
+        })
+    };
+    let grouping = words().filter(|(word, _)| matches!(&***word, "by" | "without"));
+    let grouping: Vec<_> = grouping
+        .flat_map(|(_, rest)| within(rest, '(', ')').cloned())
+        .collect();
+    let is_series = |word: &str| {
+        ["token_broker_", "process_"]
+            .iter()
+            .any(|of| word.starts_with(of))
+            || word == "up"
+    };
+    let series = words().filter(|(word, _)| is_series(word));
+    series
+        .map(|(word, rest)| {
+            let labels = within(rest, '{', '}').chain(&grouping).cloned();
+            (word.clone(), labels.collect())
+        })
+        .collect()
 }
 
 /// Returns what is wrong with the series and labels that an expression names.
@@ -219,6 +263,10 @@ fn a_planted_mistake_is_found() {
         (
             "sum(token_broker_admitting{tenant=\"a\"}) or up",
             "token_broker_admitting has no tenant",
+        ),
+        (
+            "max by (provider) (token_broker_sealing_keys)",
+            "token_broker_sealing_keys has no provider",
         ),
     ] {
         assert_eq!(mistakes(expression), [expected]);

@@ -1,7 +1,7 @@
 //! Numbers about the running process, as atomics that whoever does the work fills. Metrics are read from them.
 //!
-//! To count costs one atomic addition, and to take note of a time two. Nothing here has names or labels: those are given
-//! where the numbers are [read](crate::server::metrics).
+//! To count costs one atomic addition, and to take note of a time two. Nothing here has names or labels: those are
+//! given where the numbers are [read](crate::server::metrics).
 
 mod count;
 mod times;

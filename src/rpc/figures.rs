@@ -1,7 +1,7 @@
 //! How many calls of a service ended how, and how long they took.
 //!
-//! It counts what the caller is told: the code and reason of the response as it leaves, whoever made it. No name that a
-//! caller made up gets a number of its own.
+//! It counts what the caller is told: the code and reason of the response as it leaves, whoever made it. No name
+//! that a caller made up gets a number of its own.
 
 use std::sync::{Arc, OnceLock};
 
@@ -162,8 +162,8 @@ impl Default for Reasons {
     }
 }
 
-/// A call that is being measured. If it is dropped before its caller was told anything, the caller has left, and it counts
-/// as `CANCELLED`.
+/// A call that is being measured. If it is dropped before its caller was told anything, the caller has left, and it
+/// counts as `CANCELLED`.
 #[derive(Debug)]
 pub(super) struct Measured {
     figures: Arc<CallFigures>,

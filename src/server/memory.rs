@@ -6,8 +6,8 @@ use crate::config::MemoryLock;
 /// Keeps the process's memory out of swap, as far as `wanted`. Pages are locked when they are first used, so that
 /// the process takes no more memory than otherwise.
 ///
-/// Without the right to lock everything, nothing is locked: with a limit, an allocation would fail later on, and end the
-/// process.
+/// Without the right to lock everything, nothing is locked: with a limit, an allocation would fail later on, and
+/// end the process.
 ///
 /// # Errors
 /// Returns a [`ServeError::Misconfigured`] if it is [required](MemoryLock::Required) and can't be done.

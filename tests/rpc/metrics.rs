@@ -1,5 +1,5 @@
-//! Tests what the broker measures: each metric moves when what it is about happens, no label has a value that a caller made
-//! up, and no secret is in any of them.
+//! Tests what the broker measures: each metric moves when what it is about happens, no label has a value that a
+//! caller made up, and no secret is in any of them.
 
 use std::{collections::BTreeMap, time::Duration};
 

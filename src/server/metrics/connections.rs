@@ -1,10 +1,10 @@
 //! Connections of callers.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::{Collector, ConnectionFigures, Families, Shared};
+use super::{Collector, ConnectionFigures, Families};
 
-impl Collector for Shared<ConnectionFigures> {
+impl Collector for Arc<ConnectionFigures> {
     fn collect(&self, families: &mut Families<'_>) -> fmt::Result {
         let open = [([], self.open.get())];
         families.gauges(

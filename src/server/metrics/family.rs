@@ -84,7 +84,7 @@ impl Families<'_> {
             MetricType::Histogram,
             values,
             |took, mut metric| {
-                let bounds = BOUNDS.map(|micros| seconds(micros));
+                let bounds = BOUNDS.map(seconds);
                 let bounds = bounds.into_iter().chain([f64::INFINITY]);
                 let buckets: Vec<_> = bounds.zip(took.buckets).collect();
                 let sum = took.took.as_secs_f64();

@@ -1,10 +1,10 @@
 //! What the broker measures, in Prometheus's text format.
 //!
-//! The numbers are kept by those who do the work, as atomics ([`crate::meter`]); here they are read, and get their names and
-//! labels. Nothing is locked, and nothing is added up, before somebody asks.
+//! The numbers are kept by those who do the work, as atomics ([`crate::meter`]); here they are read, and get their
+//! names and labels. Nothing is locked, and nothing is added up, before somebody asks.
 //!
-//! Each label has few values, which the broker knows beforehand: a name that a caller or a row made up is `other`. None of
-//! them is, or is made of, an id or a token. `docs/monitoring.md` lists every metric.
+//! Each label has few values, which the broker knows beforehand: a name that a caller or a row made up is `other`.
+//! None of them is, or is made of, an id or a token. `docs/monitoring.md` lists every metric.
 
 mod calls;
 mod connections;
@@ -14,7 +14,7 @@ mod refreshes;
 mod store;
 mod trust;
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use prometheus_client::{encoding::prometheus_text, registry::Registry};
 
@@ -80,6 +80,3 @@ impl fmt::Debug for Metrics {
 fn number(of: usize) -> u64 {
     u64::try_from(of).unwrap_or(u64::MAX)
 }
-
-/// What several places share.
-type Shared<T> = Arc<T>;

@@ -21,8 +21,13 @@ pub struct Refreshes {
     pub providers: Providers,
 }
 
+/// Finds one of the numbers.
+type Which = fn(&Counts) -> &Count;
+/// Reads one of a provider's numbers that fall as well.
+type Now = fn(&Configured) -> u64;
+
 /// What a provider answered, and how metrics call it.
-const OUTCOMES: [(&str, fn(&Counts) -> &Count); 5] = [
+const OUTCOMES: [(&str, Which); 5] = [
     ("tokens", |counts| &counts.tokens),
     ("refused", |counts| &counts.refused),
     ("misconfigured", |counts| &counts.misconfigured),
@@ -59,7 +64,7 @@ impl Collector for Refreshes {
             "Refresh tokens that were sent, by what the provider's answer means",
             outcomes,
         )?;
-        let counts: [(&str, &str, fn(&Counts) -> &Count); 4] = [
+        let counts: [(&str, &str, Which); 4] = [
             (
                 "refreshes_sent",
                 "Refresh tokens that were sent to the provider",
@@ -94,7 +99,7 @@ impl Collector for Refreshes {
             "Refreshes that couldn't be, because the row's provider isn't configured",
             others,
         )?;
-        let gauges: [(&str, &str, fn(&Configured) -> u64); 3] = [
+        let gauges: [(&str, &str, Now); 3] = [
             (
                 "provider_breaker_open",
                 "1 while calls to the provider are stopped, because it fails",
