@@ -16,6 +16,7 @@ mod command_line;
 mod file;
 mod listed;
 mod nearest;
+mod policy;
 mod problem;
 mod providers;
 mod quotes;
@@ -37,12 +38,14 @@ pub use self::{
     file::read,
     listed::{listed_presets, provider_settings},
     nearest::meant,
+    policy::{PolicyFile, PolicyText},
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MemoryLock, MigrationSettings, ServerOptions},
     variables::unknown_variables,
     written::Settings,
 };
 use crate::{
+    access::Guard,
     refresh::Providers,
     store::redis::RedisOptions,
     tokens::{Limits, Rules},
@@ -66,12 +69,33 @@ pub struct Config {
     pub rules: Rules,
     /// The limits and timeouts for clients.
     pub server: ServerOptions,
+    /// Who may call. `None`: anybody.
+    pub policy: Option<PolicyAtStart>,
     /// How to log.
     pub log: LogSettings,
     /// Whether memory is kept out of swap.
     pub memory_lock: MemoryLock,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
+}
+
+/// The policy that a broker starts with.
+#[derive(Clone, Debug)]
+pub struct PolicyAtStart {
+    /// Its file, which may change.
+    pub file: PolicyFile,
+    /// What the file held.
+    pub text: PolicyText,
+    /// The guard that holds it.
+    pub guard: Guard,
+}
+
+impl PolicyAtStart {
+    fn read(file: PolicyFile) -> Result<Self, Vec<Problem>> {
+        let text = file.read().map_err(|problem| vec![problem])?;
+        let guard = Guard::of(file.parse(&text)?);
+        Ok(Self { file, text, guard })
+    }
 }
 
 /// Parses a span of time that is no setting.
@@ -140,6 +164,16 @@ impl Settings {
             &mut problems,
         );
         let providers = providers::resolve(&self, &mut problems, &mut warnings);
+        let tenant = read.storage.tenant.clone();
+        let policy = read
+            .access
+            .policy
+            .map(|path| PolicyAtStart::read(PolicyFile::new(path, tenant)))
+            .transpose()
+            .unwrap_or_else(|wrong| {
+                problems.extend(&wrong);
+                None
+            });
         named(problems.take())?;
 
         let rules = Rules {
@@ -163,6 +197,7 @@ impl Settings {
             migration: read.migration,
             rules,
             server: read.server,
+            policy,
             log: read.log,
             memory_lock: read.memory.memory_lock,
             warnings,

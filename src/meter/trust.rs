@@ -1,4 +1,4 @@
-//! Numbers about what the broker's trust rests on: certificates, policy, sealing keys, audit.
+//! Numbers about what the broker's trust rests on: certificates, sealing keys, audit.
 
 use super::{Count, Gauge};
 
@@ -7,8 +7,6 @@ use super::{Count, Gauge};
 pub enum Reload {
     /// The broker's certificate and its key, and the bundles that verify callers.
     Certificates,
-    /// What callers may do, and the hashes of their tokens.
-    Policy,
     /// The keys that seal rows.
     SealingKeys,
 }
@@ -38,14 +36,13 @@ pub struct Trust {
 
 impl Reload {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Certificates, Self::Policy, Self::SealingKeys];
+    pub const ALL: [Self; 2] = [Self::Certificates, Self::SealingKeys];
 
     /// Returns its name in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Certificates => "certificates",
-            Self::Policy => "policy",
             Self::SealingKeys => "sealing_keys",
         }
     }

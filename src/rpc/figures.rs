@@ -1,4 +1,4 @@
-//! How many calls of a service ended how, and how long they took.
+//! How many calls ended how, and how long they took.
 //!
 //! It counts what the caller is told: the code and reason of the response as it leaves, whoever made it. No name
 //! that a caller made up gets a number of its own.
@@ -10,34 +10,35 @@ use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
-use super::{caller_class::CallerClass, status};
+use super::status;
 use crate::{
+    access::{Class, Rpc},
     error::Error,
     meter::{Count, Distribution, Times},
     proto::v1::ErrorReason,
 };
 
-/// The name of all methods that the service doesn't have.
+/// The name of all methods that no service has, and of their service.
 const OTHER: &str = "other";
 /// How many codes gRPC has.
 const CODES: usize = 17;
 /// For how many reasons there is room. The numbers of those in the proto are below.
 const REASONS: usize = 64;
 
-/// The calls of one service, for one tenant.
+/// The calls of one tenant.
 #[derive(Debug)]
 pub struct CallFigures {
-    service: &'static str,
-    methods: &'static [&'static str],
-    /// In the order of `methods`. The last one is for all others.
-    rpcs: Box<[Rpc]>,
+    /// In the order of [`Rpc::ALL`].
+    rpcs: Box<[OfRpc]>,
+    /// Those of methods that no service has.
+    unknown: Count,
 }
 
 #[derive(Debug, Default)]
-struct Rpc {
+struct OfRpc {
     took: Times,
-    /// By class of the caller and by code.
-    ended: [[OnceLock<Box<Reasons>>; CODES]; CallerClass::ALL.len()],
+    /// By class of the caller, in the order of [`Class::ALL`], and by code.
+    ended: [[OnceLock<Box<Reasons>>; CODES]; Class::ALL.len()],
 }
 
 /// By the number of the reason. 0 is for calls without one.
@@ -47,10 +48,12 @@ struct Reasons([Count; REASONS]);
 /// How many calls ended in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// The service without its package, or `other`.
+    pub service: &'static str,
     /// The method, or `other`.
     pub rpc: &'static str,
     /// Who called.
-    pub class: CallerClass,
+    pub class: Class,
     /// The code, as the gRPC specification spells it.
     pub code: &'static str,
     /// The reason, or nothing where there is none.
@@ -59,67 +62,50 @@ pub struct Ended {
     pub calls: u64,
 }
 
-impl CallFigures {
-    /// Returns the figures of a service with these methods.
-    #[must_use]
-    pub fn new(service: &'static str, methods: &'static [&'static str]) -> Self {
+impl Default for CallFigures {
+    fn default() -> Self {
         Self {
-            service,
-            methods,
-            rpcs: (0..=methods.len()).map(|_| Rpc::default()).collect(),
+            rpcs: Rpc::ALL.iter().map(|_| OfRpc::default()).collect(),
+            unknown: Count::new(),
         }
     }
+}
 
-    /// Returns the full name of the service.
-    #[must_use]
-    pub fn service(&self) -> &'static str {
-        self.service
-    }
-
+impl CallFigures {
     /// Returns how many calls ended in which ways, for each way in which any did.
     pub fn ended(&self) -> impl Iterator<Item = Ended> {
-        self.rpcs().flat_map(|(name, rpc)| rpc.ended(name))
+        let unknown = Ended {
+            service: OTHER,
+            rpc: OTHER,
+            class: Class::None,
+            code: status::name(Code::Unimplemented),
+            reason: "",
+            calls: self.unknown.get(),
+        };
+        let unknown = (unknown.calls > 0).then_some(unknown);
+        let rpcs = Rpc::ALL.iter().zip(&self.rpcs);
+        rpcs.flat_map(|(rpc, of)| of.ended(*rpc)).chain(unknown)
     }
 
     /// Returns how long the calls of each method took that were admitted.
-    pub fn took(&self) -> impl Iterator<Item = (&'static str, Distribution)> {
-        let (_other, rpcs) = self.rpcs.split_last().unzip();
-        let rpcs = self.methods.iter().copied().zip(rpcs.unwrap_or_default());
-        rpcs.map(|(name, rpc)| (name, rpc.took.get()))
+    pub fn took(&self) -> impl Iterator<Item = (Rpc, Distribution)> {
+        let rpcs = Rpc::ALL.iter().copied().zip(&self.rpcs);
+        rpcs.map(|(rpc, of)| (rpc, of.took.get()))
     }
 
-    fn rpcs(&self) -> impl Iterator<Item = (&'static str, &Rpc)> {
-        let names = self.methods.iter().copied().chain([OTHER]);
-        names.zip(&self.rpcs)
-    }
-
-    /// Returns the position and the name of the method that `path` leads to.
-    pub(super) fn method(&self, path: &str) -> Option<(usize, &'static str)> {
-        let path = path.strip_prefix('/')?.strip_prefix(self.service)?;
-        let name = path.strip_prefix('/')?;
-        let mut methods = self.methods.iter().copied().enumerate();
-        methods.find(|(_, method)| *method == name)
-    }
-
-    /// Counts a call of a method that the service doesn't have.
-    pub(super) fn unknown(&self, class: CallerClass) {
-        let unimplemented = code_of(Code::Unimplemented);
-        self.rpcs[self.methods.len()].count(class, unimplemented, 0);
+    /// Counts a call of a method that no service has.
+    pub(super) fn unknown(&self) {
+        self.unknown.up();
     }
 
     /// Counts a call that was refused before it began.
-    pub(super) fn refused(&self, rpc: usize, class: CallerClass, error: &Error) {
+    pub(super) fn refused(&self, rpc: Rpc, class: Class, error: &Error) {
         let (code, reason) = status::code_and_reason(error);
-        self.rpcs[rpc].count(class, code_of(code), reason_of(reason));
+        self.rpcs[rpc as usize].count(class, code_of(code), reason_of(reason));
     }
 
     /// Begins to measure a call that arrived at `started`.
-    pub(super) fn begun(
-        self: &Arc<Self>,
-        rpc: usize,
-        class: CallerClass,
-        started: Instant,
-    ) -> Measured {
+    pub(super) fn begun(self: &Arc<Self>, rpc: Rpc, class: Class, started: Instant) -> Measured {
         Measured {
             figures: Arc::clone(self),
             rpc,
@@ -130,14 +116,15 @@ impl CallFigures {
     }
 }
 
-impl Rpc {
-    fn count(&self, class: CallerClass, code: usize, reason: usize) {
-        let reasons = self.ended[class as usize][code].get_or_init(Box::default);
+impl OfRpc {
+    fn count(&self, class: Class, code: usize, reason: usize) {
+        let class = Class::ALL.iter().position(|one| *one == class);
+        let reasons = self.ended[class.unwrap_or_default()][code].get_or_init(Box::default);
         reasons.0[reason].up();
     }
 
-    fn ended(&self, rpc: &'static str) -> impl Iterator<Item = Ended> {
-        let classes = CallerClass::ALL.into_iter().zip(&self.ended);
+    fn ended(&self, rpc: Rpc) -> impl Iterator<Item = Ended> {
+        let classes = Class::ALL.iter().copied().zip(&self.ended);
         let codes = classes.flat_map(|(class, codes)| {
             let codes = codes.iter().enumerate();
             codes.filter_map(move |(code, reasons)| Some((class, code, reasons.get()?)))
@@ -146,7 +133,8 @@ impl Rpc {
             let reasons = reasons.0.iter().map(Count::get).enumerate();
             let seen = reasons.filter(|(_, calls)| *calls > 0);
             seen.map(move |(reason, calls)| Ended {
-                rpc,
+                service: rpc.service(),
+                rpc: rpc.name(),
                 class,
                 code: status::name(Code::from(i32::try_from(code).unwrap_or_default())),
                 reason: reason_name(reason),
@@ -167,8 +155,8 @@ impl Default for Reasons {
 #[derive(Debug)]
 pub(super) struct Measured {
     figures: Arc<CallFigures>,
-    rpc: usize,
-    class: CallerClass,
+    rpc: Rpc,
+    class: Class,
     started: Instant,
     is_told: bool,
 }
@@ -190,7 +178,7 @@ impl Measured {
         if std::mem::replace(&mut self.is_told, true) {
             return;
         }
-        let rpc = &self.figures.rpcs[self.rpc];
+        let rpc = &self.figures.rpcs[self.rpc as usize];
         rpc.took.note(self.started.elapsed());
         rpc.count(self.class, code, reason);
     }
@@ -234,12 +222,6 @@ fn reason_name(number: usize) -> &'static str {
 mod tests {
     use super::*;
 
-    const METHODS: &[&str] = &["Get", "Store"];
-
-    fn figures() -> Arc<CallFigures> {
-        Arc::new(CallFigures::new("a.Service", METHODS))
-    }
-
     fn seen(figures: &CallFigures) -> Vec<(&str, &str, &str, u64)> {
         let ended = figures.ended();
         ended.map(|e| (e.rpc, e.code, e.reason, e.calls)).collect()
@@ -247,49 +229,51 @@ mod tests {
 
     #[test]
     fn a_call_counts_as_what_its_caller_is_told() {
-        let figures = figures();
-        let begun = || figures.begun(1, CallerClass::None, Instant::now());
+        let figures = Arc::new(CallFigures::default());
+        let begun = || figures.begun(Rpc::Store, Class::None, Instant::now());
         begun().told(&Response::new(Body::empty()));
         let refusal = status::from_error(&Error::RowNotFound).into_http();
         begun().told(&refusal);
         let by_tonic = Status::unimplemented("no such compression").into_http();
         begun().told(&by_tonic);
         drop(begun());
-        figures.refused(0, CallerClass::None, &Error::Overloaded);
+        figures.refused(Rpc::Get, Class::Other, &Error::Overloaded);
+        figures.unknown();
         let expected = [
-            ("Get", "RESOURCE_EXHAUSTED", "OVERLOADED", 1),
             ("Store", "OK", "", 1),
             ("Store", "CANCELLED", "", 1),
             ("Store", "NOT_FOUND", "ROW_NOT_FOUND", 1),
             ("Store", "UNIMPLEMENTED", "", 1),
+            ("Get", "RESOURCE_EXHAUSTED", "OVERLOADED", 1),
+            ("other", "UNIMPLEMENTED", "", 1),
         ];
         assert_eq!(seen(&figures), expected);
-        let took: Vec<_> = figures
-            .took()
-            .map(|(rpc, took)| (rpc, took.count()))
-            .collect();
-        assert_eq!(took, [("Get", 0), ("Store", 4)], "a refusal took no time");
+        let took = figures.took().filter(|(_, took)| took.count() > 0);
+        let took: Vec<_> = took.map(|(rpc, took)| (rpc, took.count())).collect();
+        assert_eq!(took, [(Rpc::Store, 4)], "a refusal took no time");
     }
 
     #[test]
-    fn no_method_that_is_made_up_has_a_number_of_its_own() {
-        let figures = figures();
-        assert_eq!(figures.method("/a.Service/Store"), Some((1, "Store")));
-        for at in 0..1000 {
-            assert_eq!(figures.method(&format!("/a.Service/Made{at}")), None);
-            figures.unknown(CallerClass::None);
+    fn each_class_and_rpc_has_numbers_of_its_own() {
+        let figures = CallFigures::default();
+        for (at, rpc) in Rpc::ALL.iter().enumerate() {
+            assert_eq!(*rpc as usize, at);
+            for class in Class::ALL {
+                figures.refused(*rpc, *class, &Error::Overloaded);
+            }
         }
-        assert_eq!(seen(&figures), [("other", "UNIMPLEMENTED", "", 1000)]);
+        let ended: Vec<_> = figures.ended().map(|ended| ended.calls).collect();
+        assert_eq!(ended, vec![1; Rpc::ALL.len() * Class::ALL.len()]);
     }
 
     #[test]
-    fn a_reason_that_is_made_up_has_no_number_either() {
+    fn a_reason_that_is_made_up_has_no_number() {
         let mut details = tonic_types::ErrorDetails::new();
         details.set_error_info("MADE_UP", "", std::collections::HashMap::new());
         let status = Status::with_error_details(Code::Aborted, "", details);
-        let figures = figures();
+        let figures = Arc::new(CallFigures::default());
         figures
-            .begun(0, CallerClass::None, Instant::now())
+            .begun(Rpc::Get, Class::None, Instant::now())
             .told(&status.into_http());
         assert_eq!(seen(&figures), [("Get", "ABORTED", "", 1)]);
     }

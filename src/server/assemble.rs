@@ -1,7 +1,11 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{future::pending, sync::Arc};
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+};
 
+use tokio::net::TcpListener;
 use tonic::{
     codec::CompressionEncoding::Gzip,
     service::{LayerExt, Routes},
@@ -16,18 +20,18 @@ use super::{
     health::Health,
     memory,
     metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
-    pages, prepare, run,
+    pages, policy, prepare, run,
     services::{Services, Shared},
     signals, workers,
 };
 use crate::{
-    config::{self, Config, ServerOptions},
+    access::Guard,
+    config::{self, Config, PolicyAtStart, ServerOptions},
     meter::Trust,
     proto::{self, v1},
     rpc::{
-        ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor,
-        RefusalLayer, ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TOKEN_BROKER_METHODS,
-        TokenBrokerService,
+        AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, RefusalLayer,
+        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TokenBrokerService,
     },
     store::{
         Figures, FullStore, MemoryStore, Observed,
@@ -64,17 +68,36 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
     memory::lock(config.memory_lock)?;
     let listener = run::listen(config.listen).await?;
-    let stop = signals::terminated()?;
+    let (stop, hangups) = signals::terminated()?;
     let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
     *connections = descriptors::connections_that_fit(*connections, workers);
     // Each worker has its part of the connections to Redis.
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
+    let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
+        let guard = Guard::open(config.tenant.clone());
+        return serve_on(listener, config, guard, stop).await;
+    };
+    let following = policy::follow(file, text, guard.clone(), hangups);
+    tokio::select! {
+        ended = serve_on(listener, config, guard, stop) => ended,
+        never = following => match never {},
+    }
+}
+
+/// Serves whom `guard` lets in, until `stop` completes.
+async fn serve_on(
+    listener: TcpListener,
+    config: Config,
+    guard: Guard,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
             let server = Server::new(MemoryStore::new(), config.rules, config.server);
+            let server = server.guarded_by(guard);
             let ready = async { Ok(()) };
             server.run(listener, ready, pending(), stop).await
         }
@@ -87,6 +110,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 .iter()
                 .any(|p| !p.tokens_may_be_shared());
             let server = Server::new(store.clone(), config.rules, config.server);
+            let server = server.guarded_by(guard);
             let ready = async {
                 prepare::probe(&store).await?;
                 if rotates {
@@ -114,42 +138,17 @@ pub struct Server<S> {
     pub(super) tenant: Tenant,
     pub(super) tokens: Arc<Tokens<Observed<S>>>,
     pub(super) options: ServerOptions,
+    pub(super) guard: Guard,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
     pub(super) connections: Arc<ConnectionFigures>,
-    pub(super) calls: Called,
+    pub(super) calls: Arc<CallFigures>,
     pub(super) trust: Arc<Trust>,
 }
 
-/// What became of the calls of each service.
-#[derive(Debug)]
-pub(super) struct Called {
-    broker: Arc<CallFigures>,
-    access: Arc<CallFigures>,
-}
-
-impl Default for Called {
-    fn default() -> Self {
-        let of = |service, methods| Arc::new(CallFigures::new(service, methods));
-        Self {
-            broker: of(v1::token_broker_server::SERVICE_NAME, TOKEN_BROKER_METHODS),
-            access: of(
-                v1::access_tokens_server::SERVICE_NAME,
-                ACCESS_TOKENS_METHODS,
-            ),
-        }
-    }
-}
-
-impl Called {
-    fn all(&self) -> Vec<Arc<CallFigures>> {
-        vec![Arc::clone(&self.broker), Arc::clone(&self.access)]
-    }
-}
-
 impl<S: FullStore> Server<S> {
-    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant.
+    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant. It serves anybody.
     #[must_use]
     pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
         let tenant = rules.tenant.clone();
@@ -160,6 +159,7 @@ impl<S: FullStore> Server<S> {
         };
         let store = Observed::new(store, Figures::default());
         Self {
+            guard: Guard::open(tenant.clone()),
             tenant,
             tokens: Arc::new(Tokens::new(store, rules)),
             options,
@@ -167,7 +167,7 @@ impl<S: FullStore> Server<S> {
             stopping: Stopping::new(),
             health: Health::new(),
             connections: Arc::default(),
-            calls: Called::default(),
+            calls: Arc::default(),
             trust: Arc::default(),
         }
     }
@@ -179,7 +179,7 @@ impl<S: FullStore> Server<S> {
         Metrics::new()
             .with(Calls {
                 tenant: tenant(),
-                services: self.calls.all(),
+                figures: Arc::clone(&self.calls),
             })
             .with(Waits(self.admission.clone()))
             .with(StoreCalls {
@@ -192,7 +192,10 @@ impl<S: FullStore> Server<S> {
             })
             .with(Link(Arc::clone(&self.tokens)))
             .with(Arc::clone(&self.connections))
-            .with(Guards(Arc::clone(&self.trust)))
+            .with(Guards {
+                guard: self.guard.clone(),
+                trust: Arc::clone(&self.trust),
+            })
     }
 
     /// Returns the numbers that those who guard the broker fill.
@@ -201,21 +204,28 @@ impl<S: FullStore> Server<S> {
         &self.trust
     }
 
+    /// Returns the broker with another guard, which says whom it serves.
+    #[must_use]
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
+    }
+
     pub(super) fn entrance(
         &self,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
-        let door = |figures: &Arc<CallFigures>| {
+        let door = |service| {
             FrontDoor::new(
-                Arc::clone(figures),
+                service,
+                self.guard.clone(),
+                Arc::clone(&self.calls),
                 self.admission.clone(),
-                self.tenant.clone(),
                 options.call_timeout,
                 options.max_message_bytes,
             )
         };
-        let broker_door = door(&self.calls.broker);
-        let access_door = door(&self.calls.access);
+        let broker_door = door(v1::token_broker_server::SERVICE_NAME);
+        let access_door = door(v1::access_tokens_server::SERVICE_NAME);
         let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
             .accept_compressed(Gzip)

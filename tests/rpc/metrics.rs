@@ -372,14 +372,18 @@ async fn what_the_guards_count_is_seen() {
     trust.audit_events.add(5);
     trust.audit_failures.up();
     trust.handshakes_failed.add(2);
-    trust.reloads(Reload::Policy).failed.up();
+    trust.reloads(Reload::Certificates).failed.up();
     let now = values(&serving);
     for (name, labels, expected) in [
         ("token_broker_sealing_keys", &[][..], 3.0),
         ("token_broker_audit_events_total", &[], 5.0),
         ("token_broker_audit_failures_total", &[], 1.0),
         ("token_broker_handshakes_failed_total", &[], 2.0),
-        ("token_broker_reloads_total", &["policy", "failed"], 1.0),
+        (
+            "token_broker_reloads_total",
+            &["certificates", "failed"],
+            1.0,
+        ),
         ("token_broker_reloads_total", &[], 1.0),
         ("token_broker_build_info", &[env!("CARGO_PKG_VERSION")], 1.0),
     ] {

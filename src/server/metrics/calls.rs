@@ -13,8 +13,8 @@ use crate::{
 pub struct Calls {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its figures, one for each service.
-    pub services: Vec<Arc<CallFigures>>,
+    /// Its figures.
+    pub figures: Arc<CallFigures>,
 }
 
 /// The calls of the process that are under way.
@@ -24,29 +24,22 @@ pub struct Waits(pub Admission);
 impl Collector for Calls {
     fn collect(&self, families: &mut Families<'_>) -> fmt::Result {
         let tenant = || ("tenant", self.tenant.to_string());
-        let service = |figures: &CallFigures| ("service", figures.service().to_owned());
-        let ended = self.services.iter().flat_map(|figures| {
-            figures.ended().map(move |ended| {
-                let labels = [
-                    tenant(),
-                    service(figures),
-                    ("rpc", ended.rpc.to_owned()),
-                    ("code", ended.code.to_owned()),
-                    ("reason", ended.reason.to_owned()),
-                    ("caller", ended.class.name().to_owned()),
-                ];
-                (labels, ended.calls)
-            })
+        let ended = self.figures.ended().map(|ended| {
+            let labels = [
+                tenant(),
+                ("service", ended.service.to_owned()),
+                ("rpc", ended.rpc.to_owned()),
+                ("code", ended.code.to_owned()),
+                ("reason", ended.reason.to_owned()),
+                ("caller", ended.class.name().to_owned()),
+            ];
+            (labels, ended.calls)
         });
-        families.counters(
-            "calls",
-            "Calls that ended, by what the caller was told",
-            ended,
-        )?;
-        let took = self.services.iter().flat_map(|figures| {
-            figures.took().map(move |(rpc, took)| {
-                ([tenant(), service(figures), ("rpc", rpc.to_owned())], took)
-            })
+        let help = "Calls that ended, by what the caller was told";
+        families.counters("calls", help, ended)?;
+        let took = self.figures.took().map(|(rpc, took)| {
+            let (service, name) = (rpc.service().to_owned(), rpc.name().to_owned());
+            ([tenant(), ("service", service), ("rpc", name)], took)
         });
         families.times(
             "call_seconds",
