@@ -94,7 +94,7 @@ fn parts(expression: &str) -> Vec<Part> {
 }
 
 /// The words between this bracket, which is the next mark, and its end.
-fn within<'p>(parts: &'p [Part], begin: char, end: char) -> impl Iterator<Item = &'p String> {
+fn within(parts: &[Part], begin: char, end: char) -> impl Iterator<Item = &String> {
     let inside = if parts.first() == Some(&Part::Mark(begin)) {
         let end = parts.iter().position(|part| *part == Part::Mark(end));
         &parts[1..end.expect("an end of the bracket")]
