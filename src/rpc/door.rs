@@ -2,6 +2,7 @@
 //! observes it.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
@@ -15,14 +16,14 @@ use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, TenantShares, answer, deadline::Deadline, observe, request_body::Metered,
-    status, work::Work,
+    Admission, Call, CallFigures, TenantShare, answer, deadline::Deadline, figures::Measured,
+    observe, request_body::Metered, status, work::Work,
 };
 use crate::{
-    access::{Caller, Guard, Rpc, Shown},
+    access::{Caller, Class, Denied, Guard, Rpc, Shown},
     error::Error,
     store::Outstanding,
-    types::Peer,
+    types::{Peer, Tenant},
 };
 
 /// The entrance for calls. Clones share their state.
@@ -32,31 +33,47 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
 
+/// What a tenant's calls pass through at the front door.
+#[derive(Clone, Debug)]
+pub struct TenantDoor {
+    /// What they may use.
+    pub share: Arc<TenantShare>,
+    /// What counts them.
+    pub figures: Arc<CallFigures>,
+}
+
+/// The doors of all tenants.
+pub type TenantDoors = HashMap<Tenant, TenantDoor>;
+
 #[derive(Debug)]
 struct Door {
     service: &'static str,
     guard: Guard,
+    /// The figures of calls without a caller.
+    of_nobody: Arc<CallFigures>,
     admission: Admission,
-    tenants: Arc<TenantShares>,
+    tenants: Arc<TenantDoors>,
     call_timeout: Duration,
     message_limit: usize,
 }
 
 impl FrontDoor {
-    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits,
-    /// each within the share of its tenant. A call
-    /// may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, each
+    /// through the door of its tenant. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
+    /// and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
         guard: Guard,
-        (admission, tenants): (Admission, Arc<TenantShares>),
+        of_nobody: Arc<CallFigures>,
+        (admission, tenants): (Admission, Arc<TenantDoors>),
         call_timeout: Duration,
         message_limit: usize,
     ) -> Self {
         Self(Arc::new(Door {
             service,
             guard,
+            of_nobody,
             admission,
             tenants,
             call_timeout,
@@ -76,21 +93,31 @@ fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
 
 impl Door {
     /// Makes a call of a request, if the policy allows it and it is admitted.
-    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<Call, Error> {
+    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<(Call, Measured), Error> {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
         // Before a place is taken: who isn't a caller takes none from those who are.
-        let caller = self.judge(rpc, request);
-        let admitted = caller.and_then(|caller| {
+        let (known, judged) = match self.judge(rpc, request) {
+            Ok(caller) => (Some(Arc::clone(&caller)), Ok(caller)),
+            Err(denied) => (denied.caller, Err(denied.error)),
+        };
+        let tenant = known
+            .as_ref()
+            .and_then(|caller| self.tenants.get(&*caller.tenant));
+        let admitted = judged.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
-            let tenant = self.tenants.get(&*caller.tenant);
             let tenant = tenant.ok_or(Error::NotAllowed("the tenant isn't served"))?;
-            share.admit(tenant).map(|permit| (caller, permit))
+            share.admit(&tenant.share).map(|permit| (caller, permit))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
+        let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
+        let class = known.map_or(Class::None, |caller| caller.class);
+        if let Err(error) = &admitted {
+            figures.refused(rpc, class, error);
+        }
         let (caller, permit) = admitted?;
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
-        Ok(Call {
+        let call = Call {
             rpc: rpc.name(),
             caller,
             peer: peer.and_then(TcpConnectInfo::remote_addr),
@@ -98,11 +125,12 @@ impl Door {
             deadline,
             permit,
             outstanding: Outstanding::until(deadline.moment()),
-        })
+        };
+        Ok((call, figures.begun(rpc, class, started)))
     }
 
     /// Returns who calls, if the policy allows it this RPC.
-    fn judge(&self, rpc: Rpc, request: &Request<Body>) -> Result<Arc<Caller>, Error> {
+    fn judge(&self, rpc: Rpc, request: &Request<Body>) -> Result<Arc<Caller>, Denied> {
         let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
         let authorization = authorizations.next().map(HeaderValue::as_bytes);
         let shown = Shown {
@@ -110,7 +138,7 @@ impl Door {
             authorizations: usize::from(authorization.is_some()) + authorizations.count(),
             authorization,
         };
-        self.guard.judge(rpc, shown).map_err(|denied| denied.error)
+        self.guard.judge(rpc, shown)
     }
 }
 
@@ -147,11 +175,12 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
+            self.door.of_nobody.unknown();
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let call = match self.door.call(rpc, &request) {
-            Ok(call) => call,
+        let (call, measured) = match self.door.call(rpc, &request) {
+            Ok(begun) => begun,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
                 return Either::Right(Either::Left(ready(Ok(refusal))));
@@ -166,7 +195,7 @@ where
             let Ok(response) = answering.await;
             answer::counted(response, permit).await
         };
-        let work = Work::new(call, answering, self.door.call_timeout);
+        let work = Work::new(call, measured, answering, self.door.call_timeout);
         Either::Right(Either::Right(work))
     }
 }

@@ -12,8 +12,11 @@ use tower::Layer;
 use super::{
     ServeError, Upkeep,
     connection::Entrance,
+    connections::ConnectionFigures,
     descriptors,
     health::Health,
+    memory,
+    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
     pages, policy,
     prepare::{self, Migrated},
     run,
@@ -25,10 +28,12 @@ use super::{
 use crate::{
     access::Guard,
     config::{self, Config, PolicyAtStart, ServerOptions, TenantConfig},
+    meter::Trust,
     proto::{self, v1},
     rpc::{
-        AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer, ShortMessagesLayer,
-        SideDoor, Stopping, StreamsLayer, TenantLimits, TenantShares, TokenBrokerService,
+        AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, RefusalLayer,
+        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TenantDoor, TenantDoors,
+        TenantLimits, TokenBrokerService,
     },
     store::{Figures, FullStore, MemoryStore, Observed, redis::Redis},
     tokens::{Limits, Rules, Tenants, Tokens},
@@ -66,6 +71,7 @@ const REFLECTION_STREAMS: usize = 64;
 /// Returns a [`ServeError`] if the broker ended for another reason.
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
+    memory::lock(config.memory_lock)?;
     let listener = run::listen(config.listen).await?;
     let (stop, hangups) = signals::terminated()?;
     let workers = workers::count(config.server.workers);
@@ -140,12 +146,14 @@ async fn serve_on(
 #[derive(Debug)]
 pub struct Server<S> {
     pub(super) tenants: Vec<Tenancy<S>>,
-    pub(super) figures: Arc<Figures>,
     pub(super) options: ServerOptions,
     pub(super) guard: Guard,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    pub(super) connections: Arc<ConnectionFigures>,
+    pub(super) of_nobody: Arc<CallFigures>,
+    pub(super) trust: Arc<Trust>,
 }
 
 impl<S: FullStore> Server<S> {
@@ -171,25 +179,68 @@ impl<S: FullStore> Server<S> {
             of_a_tenant: has_others.then(|| of_a_tenant(&options)),
         };
         let admission = Admission::new(limits);
-        let figures = Arc::new(Figures::default());
         let health = Health::new(tenants.iter().map(|(_, rules, _)| &rules.tenant));
         let tenants = tenants.into_iter().map(|(store, rules, upkeep)| Tenancy {
-            tokens: Arc::new(Tokens::new(
-                Observed::new(store, Arc::clone(&figures)),
-                rules,
-            )),
-            share: admission.tenant(),
+            tokens: Arc::new(Tokens::new(Observed::new(store, Figures::default()), rules)),
+            door: TenantDoor {
+                share: admission.tenant(),
+                figures: Arc::default(),
+            },
             upkeep,
         });
         Self {
             tenants: tenants.collect(),
-            figures,
             options,
             guard,
             admission,
             stopping: Stopping::new(),
             health,
+            connections: Arc::default(),
+            of_nobody: Arc::default(),
+            trust: Arc::default(),
         }
+    }
+
+    /// Returns what this broker measures.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let tokens: Vec<_> = self
+            .tenants
+            .iter()
+            .map(|tenancy| Arc::clone(&tenancy.tokens))
+            .collect();
+        let calls = self.tenants.iter().map(|tenancy| {
+            let name = tenancy.tokens.tenant().to_string();
+            (name, tenancy.door.clone())
+        });
+        let link = tokens.first().cloned();
+        let metrics = Metrics::new()
+            .with(Calls {
+                tenants: calls.collect(),
+                of_nobody: Arc::clone(&self.of_nobody),
+            })
+            .with(Waits(self.admission.clone()))
+            .with(Refreshes::of(
+                tokens
+                    .iter()
+                    .map(|tokens| (tokens.tenant(), tokens.providers())),
+            ))
+            .with(StoreCalls(tokens))
+            .with(Arc::clone(&self.connections))
+            .with(Guards {
+                guard: self.guard.clone(),
+                trust: Arc::clone(&self.trust),
+            });
+        match link {
+            Some(link) => metrics.with(Link(link)),
+            None => metrics,
+        }
+    }
+
+    /// Returns the numbers that those who guard the broker fill.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     /// Returns the tenant, if there is only one.
@@ -204,16 +255,17 @@ impl<S: FullStore> Server<S> {
         &self,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
-        let shares = self.tenants.iter().map(|tenancy| {
+        let doors = self.tenants.iter().map(|tenancy| {
             let name = tenancy.tokens.tenant().clone();
-            (name, Arc::clone(&tenancy.share))
+            (name, tenancy.door.clone())
         });
-        let shares: Arc<TenantShares> = Arc::new(shares.collect());
+        let doors: Arc<TenantDoors> = Arc::new(doors.collect());
         let door = |service| {
             FrontDoor::new(
                 service,
                 self.guard.clone(),
-                (self.admission.clone(), Arc::clone(&shares)),
+                Arc::clone(&self.of_nobody),
+                (self.admission.clone(), Arc::clone(&doors)),
                 options.call_timeout,
                 options.max_message_bytes,
             )

@@ -68,7 +68,7 @@ impl<S: FullStore> Server<S> {
         );
         self.health.begin().await;
         let entrance = self.entrance()?;
-        let mut connections = Connections::default();
+        let mut connections = Connections::new(Arc::clone(&self.connections));
         let serving = Box::pin(connections.accept(listener, &entrance, &workers, &self.stopping));
         // In boxes, because the types of the futures are too deep for the compiler otherwise.
         let watching = Box::pin(async {
@@ -125,12 +125,14 @@ impl<S: FullStore> Server<S> {
             );
         });
         join_all(ends).await;
-        let store = self.figures.total();
-        tracing::info!(
-            store_calls = store.ended,
-            store_failures = store.failed,
-            "stopped"
-        );
+        let of_stores = self
+            .tenants
+            .iter()
+            .map(|tenancy| tenancy.tokens.backend().observer().total());
+        let (ended, failed) = of_stores.fold((0, 0), |(ended, failed), store| {
+            (ended + store.ended, failed + store.failed)
+        });
+        tracing::info!(store_calls = ended, store_failures = failed, "stopped");
     }
 
     fn each(&self, then: impl Fn(&Tokens<Observed<S>>)) {

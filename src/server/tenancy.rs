@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{ServeError, health::Tenants};
 use crate::{
-    rpc::TenantShare,
+    rpc::TenantDoor,
     store::{Error, FullStore, Health as _, Observed},
     tokens::Tokens,
 };
@@ -55,14 +55,14 @@ impl Upkeep for Ready {
 /// A tenant as it is served.
 pub(super) struct Tenancy<S> {
     pub(super) tokens: Arc<Tokens<Observed<S>>>,
-    pub(super) share: Arc<TenantShare>,
+    pub(super) door: TenantDoor,
     pub(super) upkeep: Box<dyn Upkeep>,
 }
 
 impl<S> fmt::Debug for Tenancy<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tenancy")
-            .field("share", &self.share)
+            .field("door", &self.door)
             .finish_non_exhaustive()
     }
 }
@@ -112,7 +112,7 @@ impl<S: FullStore> Tenancy<S> {
                 self.upkeep.prepare().await
             };
             if prepared.is_ok() {
-                self.share.open();
+                self.door.share.open();
                 if is_tried {
                     tracing::info!(%tenant, "migrated again: calls are admitted");
                 }
@@ -125,7 +125,7 @@ impl<S: FullStore> Tenancy<S> {
                 Ok(()) => {
                     last = None;
                     self.upkeep.stay().await;
-                    self.share.close();
+                    self.door.share.close();
                 }
                 Err(error) if beginning.is_alone => return Err(error),
                 Err(error) => {
@@ -149,7 +149,7 @@ impl<S: FullStore> Tenants for [Tenancy<S>] {
             .collect();
         let found = Observed::ready_each(&stores).await;
         let each = self.iter().zip(found);
-        let each = each.map(|(tenancy, ready)| match tenancy.share.is_open() {
+        let each = each.map(|(tenancy, ready)| match tenancy.door.share.is_open() {
             true => ready,
             false => Err(Error::unavailable("the data isn't migrated")),
         });

@@ -25,11 +25,7 @@ use self::{
     leaving::Leaving,
     waiting::Waiting,
 };
-pub use self::{
-    large_reads::LargeRead,
-    permit::Permit,
-    tenant::{TenantShare, TenantShares},
-};
+pub use self::{large_reads::LargeRead, permit::Permit, tenant::TenantShare};
 use crate::error::Error;
 
 /// How long a call waits for a place among the large reads.
@@ -184,6 +180,18 @@ impl Admission {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.0.calls.used()
+    }
+
+    /// Returns how many calls wait for providers.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.calls.used()
+    }
+
+    /// Returns how many bytes of messages and answers are held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.bytes.used()
     }
 
     /// Waits until no call is in flight.

@@ -1,7 +1,6 @@
 //! One tenant's share of what calls may use.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -10,7 +9,7 @@ use std::{
 };
 
 use super::{CallLimits, PART_THAT_WAITS, bound::Bound, large_reads::LargeReads, waiting::Waiting};
-use crate::{error::Error, types::Tenant};
+use crate::error::Error;
 
 /// A tenant's share of what calls may use. Its data is migrated, or it isn't: until then its calls are refused.
 #[derive(Debug)]
@@ -24,9 +23,6 @@ pub struct TenantShare {
     pub(super) has_others: bool,
     migrating: AtomicBool,
 }
-
-/// The shares of all tenants.
-pub type TenantShares = HashMap<Tenant, Arc<TenantShare>>;
 
 /// Tells the tenants of a process apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

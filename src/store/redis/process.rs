@@ -23,7 +23,7 @@ use super::{
     session::Likely,
 };
 use crate::{
-    store::{Error, Health, READY_WITHIN, redis::Durability},
+    store::{Error, Health, LinkFigures, READY_WITHIN, redis::Durability},
     types::Tenant,
 };
 
@@ -80,6 +80,12 @@ impl Redis {
             likely: Arc::default(),
             foreign_members: Arc::default(),
         }
+    }
+
+    /// Returns what the way to Redis has counted since the start.
+    #[must_use]
+    pub fn figures(&self) -> LinkFigures {
+        self.0.link.figures()
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<u16, String>> {
@@ -169,6 +175,10 @@ impl Health for RedisStore {
         let asked_by: Vec<_> = asked_by.collect();
         let answers = join_all(firsts.iter().map(|(_, store)| store.is_ready())).await;
         asked_by.into_iter().map(|by| answers[by].clone()).collect()
+    }
+
+    fn link(&self) -> Option<LinkFigures> {
+        Some(self.redis.figures())
     }
 }
 
