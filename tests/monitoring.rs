@@ -268,8 +268,8 @@ fn a_planted_mistake_is_found() {
             "there is no token_broker_calls_in_flight_bucket",
         ),
         (
-            "sum(token_broker_admitting{tenant=\"a\"}) or up",
-            "token_broker_admitting has no tenant",
+            "sum(token_broker_bytes_in_flight{tenant=\"a\"}) or up",
+            "token_broker_bytes_in_flight has no tenant",
         ),
         (
             "max by (provider) (token_broker_sealing_keys)",
