@@ -27,8 +27,8 @@ use crate::{
 
 /// The entrance for calls. Clones share their state.
 ///
-/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the reading of the message
-/// and the work of the service. Then the caller has `call_timeout` to read the answer.
+/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the
+/// reading of the message and the work of the service. Then the caller has `call_timeout` to read the answer.
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
 
@@ -43,8 +43,8 @@ struct Door {
 }
 
 impl FrontDoor {
-    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, and that
-    /// `figures` count. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, and
+    /// that `figures` count. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
