@@ -28,8 +28,8 @@ use crate::{
 
 /// The entrance for calls. Clones share their state.
 ///
-/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the reading of the message
-/// and the work of the service. Then the caller has `call_timeout` to read the answer.
+/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the
+/// reading of the message and the work of the service. Then the caller has `call_timeout` to read the answer.
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
 

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod clients;
+mod counted;
 mod reload;
 mod table;
 mod tenants;
