@@ -25,14 +25,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "server", "config", "rpc", "access", "tokens", "refresh", "store", "audit", "error",
-            "proto", "stderr", "types",
+            "meter", "proto", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "access", "tokens", "refresh", "store", "audit", "error", "proto",
-            "types",
+            "config", "rpc", "access", "tokens", "refresh", "store", "audit", "error", "meter",
+            "proto", "types",
         ],
     ),
     (
@@ -44,15 +44,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "rpc",
         &[
-            "access", "tokens", "refresh", "store", "audit", "error", "proto", "types",
+            "access", "tokens", "refresh", "store", "audit", "error", "meter", "proto", "types",
         ],
     ),
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
-    ("refresh", &["store", "audit", "error", "types"]),
-    ("store", &["error", "stderr", "types"]),
+    ("refresh", &["store", "audit", "error", "meter", "types"]),
+    ("store", &["error", "meter", "stderr", "types"]),
     ("audit", &["error", "types"]),
     ("error", &["types"]),
+    ("meter", &[]),
     ("proto", &[]),
     ("stderr", &[]),
     ("types", &[]),

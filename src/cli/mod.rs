@@ -3,6 +3,7 @@
 
 mod audit;
 mod check;
+mod dumps;
 mod health;
 mod log;
 mod migrate;
@@ -31,7 +32,7 @@ use clap::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    config::{self, Config, Problem, Settings},
+    config::{self, Config, Problem, Settings, TenantConfig},
     stderr,
 };
 
@@ -102,8 +103,9 @@ struct Configured {
 
 /// Runs the program with `args`. The first argument is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    // The default hook would wait for the reader of stderr.
-    panic::set_hook(Box::new(|panic| stderr::print(&format!("{panic}\n"))));
+    dumps::off();
+    // The default hook would wait for the reader of stderr, and tell the message.
+    panic::set_hook(Box::new(|panic| stderr::print(&dumps::told(panic))));
     let _written = Written;
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -112,12 +114,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
-        Some(Command::Migrate(args)) => {
-            configured(&args.configured, |config| migrate::run(&args, config))
-        }
-        Some(Command::Check(args)) => {
-            configured(&args.configured, |config| check::run(&args, config))
-        }
+        Some(Command::Migrate(args)) => of_a_tenant(&args.configured, |config, tenant| {
+            migrate::run(&args, config, tenant)
+        }),
+        Some(Command::Check(args)) => of_a_tenant(&args.configured, |config, tenant| {
+            check::run(&args, config, &tenant)
+        }),
         Some(Command::Providers(args)) => providers::run(&args),
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Audit(args)) => audit::run(&args),
@@ -165,6 +167,14 @@ fn configured(args: &Configured, then: impl FnOnce(Config) -> u8) -> u8 {
         tracing::warn!("{setting}: {message}");
     }
     then(config)
+}
+
+/// Like [`configured`], for a command that is about the data or the providers of one tenant.
+fn of_a_tenant(args: &Configured, then: impl FnOnce(Config, TenantConfig) -> u8) -> u8 {
+    configured(args, |config| match config.tenant().cloned() {
+        Ok(tenant) => then(config, tenant),
+        Err(problem) => refuse(&[problem], &[]),
+    })
 }
 
 /// Prints every problem with the configuration, and returns the exit code. `warnings` may tell why there is

@@ -73,6 +73,11 @@ impl Pending {
         }
     }
 
+    /// Returns the notes, to be shared with the handler.
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
     /// Hands the event over. `outcome` is the code and reason of an error.
     fn end(self, outcome: Option<(&'static str, Option<String>)>) -> Written {
         let noted = self.notes.take();

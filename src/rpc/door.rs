@@ -2,7 +2,9 @@
 //! observes it.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -15,9 +17,10 @@ use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, answer,
+    Admission, Call, CallFigures, TenantShare, answer,
     audited::{Audited, Pending, known_by},
     deadline::Deadline,
+    figures::Measured,
     notes::Notes,
     observe,
     request_body::Metered,
@@ -25,40 +28,58 @@ use super::{
     work::Work,
 };
 use crate::{
-    access::{Guard, Rpc, Shown},
+    access::{Caller, Class, Denied, Guard, Rpc, Shown},
     audit::{Audit, Place},
     error::Error,
     store::Outstanding,
-    types::Peer,
+    types::{Peer, Tenant},
 };
+
+/// Why the call of a caller is denied whose tenant this broker doesn't serve.
+const NOT_SERVED: &str = "the tenant isn't served";
 
 /// The entrance for calls. Clones share their state.
 ///
-/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the reading of the message
-/// and the work of the service. Then the caller has `call_timeout` to read the answer.
+/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the
+/// reading of the message and the work of the service. Then the caller has `call_timeout` to read the answer.
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
+
+/// What a tenant's calls pass through at the front door.
+#[derive(Clone, Debug)]
+pub struct TenantDoor {
+    /// What they may use.
+    pub share: Arc<TenantShare>,
+    /// What counts them.
+    pub figures: Arc<CallFigures>,
+}
+
+/// The doors of all tenants.
+pub type TenantDoors = HashMap<Tenant, TenantDoor>;
 
 #[derive(Debug)]
 struct Door {
     service: &'static str,
     guard: Guard,
     audit: Audit,
+    /// The figures of calls without a caller.
+    of_nobody: Arc<CallFigures>,
     admission: Admission,
+    tenants: Arc<TenantDoors>,
     call_timeout: Duration,
     message_limit: usize,
 }
 
 impl FrontDoor {
-    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits. What is
-    /// decided and done is told to `audit`. A call may take at most `call_timeout`, and its message has at most
-    /// `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, each
+    /// through the door of its tenant. What is decided and done is told to `audit`. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
+    /// and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
-        guard: Guard,
-        audit: Audit,
-        admission: Admission,
+        (guard, audit): (Guard, Audit),
+        of_nobody: Arc<CallFigures>,
+        (admission, tenants): (Admission, Arc<TenantDoors>),
         call_timeout: Duration,
         message_limit: usize,
     ) -> Self {
@@ -66,7 +87,9 @@ impl FrontDoor {
             service,
             guard,
             audit,
+            of_nobody,
             admission,
+            tenants,
             call_timeout,
             message_limit,
         }))
@@ -83,15 +106,21 @@ fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
 }
 
 impl Door {
-    /// Makes a call of a request, if the policy allows it and it is admitted, and reserves a place for its event. The event
-    /// of a call that is denied is there, too.
-    fn call(&self, rpc: Rpc, request: &Request<Body>) -> (Result<Call, Error>, Option<Pending>) {
-        let (call, pending) = match self.audit.place() {
+    /// Makes a call of a request, if the policy allows it and it is admitted. A place for its event is reserved before. The
+    /// event of a call that is denied is there, too.
+    fn call(
+        &self,
+        rpc: Rpc,
+        request: &Request<Body>,
+    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
+        match self.audit.place() {
             Ok(place) => self.judged(rpc, request, place),
-            Err(error) => (Err(error), None),
-        };
-        observe::arrived(rpc.name(), call.as_ref().map(drop));
-        (call, pending)
+            Err(error) => {
+                observe::arrived(rpc.name(), Err(&error));
+                self.of_nobody.refused(rpc, Class::None, &error);
+                (Err(error), None)
+            }
+        }
     }
 
     fn judged(
@@ -99,51 +128,87 @@ impl Door {
         rpc: Rpc,
         request: &Request<Body>,
         place: Option<Place>,
-    ) -> (Result<Call, Error>, Option<Pending>) {
+    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
         let peer = peer.and_then(TcpConnectInfo::remote_addr);
         let shown = shown(request);
         // Before a place is taken: who isn't a caller takes none from those who are.
-        let judged = self.guard.judge(rpc, shown);
+        let judged = self.judge(rpc, shown);
         let pending = place.map(|place| match &judged {
-            Ok(caller) => Pending {
-                place,
-                rpc,
-                // Without a policy nobody looks at what a call shows.
-                known_by: (!caller.name.is_empty()).then(|| known_by(shown)),
-                shown: None,
-                peer,
-                why: None,
-                notes: Notes::new(&self.audit, &caller.tenant),
-                caller: Some(Arc::clone(caller)),
-            },
+            Ok(caller) => self.pending(place, rpc, caller, shown, peer),
             Err(denied) => Pending::denied(place, rpc, denied, shown, peer),
         });
-        let caller = match judged {
-            Ok(caller) => caller,
-            Err(denied) => return (Err(denied.error), pending),
+        let is_denied = judged.is_err();
+        let (known, judged) = match judged {
+            Ok(caller) => (Some(Arc::clone(&caller)), Ok(caller)),
+            Err(denied) => (denied.caller, Err(denied.error)),
         };
-        let permit = match self.admission.share_of(request.extensions()).admit() {
-            Ok(permit) => permit,
-            // Nothing was done and no token was near. It has to cost as little as possible.
-            Err(refused) => return (Err(refused), None),
+        let tenant = known
+            .as_ref()
+            .and_then(|caller| self.tenants.get(&*caller.tenant));
+        let admitted = judged.and_then(|caller| {
+            let share = self.admission.share_of(request.extensions());
+            let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
+            share.admit(&tenant.share).map(|permit| (caller, permit))
+        });
+        observe::arrived(rpc.name(), admitted.as_ref().map(drop));
+        let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
+        let class = known.map_or(Class::None, |caller| caller.class);
+        let (caller, permit) = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                figures.refused(rpc, class, &error);
+                // A call that isn't admitted did nothing, and was near no token. It has to cost as little as possible.
+                return (Err(error), pending.filter(|_| is_denied));
+            }
         };
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         let call = Call {
             rpc: rpc.name(),
             caller,
             peer,
-            notes: pending
-                .as_ref()
-                .map(|pending| pending.notes.clone())
-                .unwrap_or_default(),
+            notes: pending.as_ref().map(Pending::notes).unwrap_or_default(),
             started,
             deadline,
             permit,
             outstanding: Outstanding::until(deadline.moment()),
         };
-        (Ok(call), pending)
+        (Ok((call, figures.begun(rpc, class, started))), pending)
+    }
+
+    /// Returns who calls, if the policy allows it this RPC and its tenant is served.
+    fn judge(&self, rpc: Rpc, shown: Shown<'_>) -> Result<Arc<Caller>, Denied> {
+        let caller = self.guard.judge(rpc, shown)?;
+        match self.tenants.contains_key(&*caller.tenant) {
+            true => Ok(caller),
+            false => Err(Denied {
+                error: Error::NotAllowed(NOT_SERVED),
+                caller: Some(caller),
+            }),
+        }
+    }
+
+    /// Returns the event of a call that the policy allows.
+    fn pending(
+        &self,
+        place: Place,
+        rpc: Rpc,
+        caller: &Arc<Caller>,
+        shown: Shown<'_>,
+        peer: Option<SocketAddr>,
+    ) -> Pending {
+        Pending {
+            place,
+            rpc,
+            // Without a policy nobody looks at what a call shows.
+            known_by: (!caller.name.is_empty()).then(|| known_by(shown)),
+            shown: None,
+            peer,
+            why: None,
+            notes: Notes::new(&self.audit, &caller.tenant),
+            caller: Some(Arc::clone(caller)),
+        }
     }
 }
 
@@ -192,12 +257,13 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
+            self.door.of_nobody.unknown();
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let (call, pending) = self.door.call(rpc, &request);
-        let call = match call {
-            Ok(call) => call,
+        let (begun, pending) = self.door.call(rpc, &request);
+        let (call, measured) = match begun {
+            Ok(begun) => begun,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
                 let refusal = Either::Left(ready(Ok(refusal)));
@@ -213,7 +279,7 @@ where
             let Ok(response) = answering.await;
             answer::counted(response, permit).await
         };
-        let work = Work::new(call, answering, self.door.call_timeout);
+        let work = Work::new(call, measured, answering, self.door.call_timeout);
         Either::Right(Audited::new(Either::Right(work), pending))
     }
 }

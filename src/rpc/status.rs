@@ -87,13 +87,23 @@ fn pushback(delay: Option<Duration>) -> MetadataMap {
 
 /// Returns the stable reason of an error.
 pub(super) fn reason(error: &Error) -> &'static str {
-    let name = code_and_reason(error).1.as_str_name();
+    short_name(code_and_reason(error).1)
+}
+
+/// Returns how a reason is spelled on the wire.
+pub(super) fn short_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
     name.strip_prefix(REASON_PREFIX).unwrap_or(name)
+}
+
+/// Returns the reason that is spelled so on the wire.
+pub(super) fn reason_named(name: &str) -> Option<ErrorReason> {
+    ErrorReason::from_str_name(&format!("{REASON_PREFIX}{name}"))
 }
 
 /// Returns the code of an error as the gRPC specification spells it.
 pub(super) fn code_name(error: &Error) -> &'static str {
-    name_of(code_and_reason(error).0)
+    name(code_and_reason(error).0)
 }
 
 /// Returns the code and the reason of an answer that is an error, as its headers tell them. Returns `None` if it is none.
@@ -103,10 +113,11 @@ pub(super) fn told(headers: &HeaderMap) -> Option<(&'static str, Option<String>)
     }
     let status = Status::from_header_map(headers)?;
     let reason = status.get_details_error_info().map(|info| info.reason);
-    (status.code() != Code::Ok).then(|| (name_of(status.code()), reason))
+    (status.code() != Code::Ok).then(|| (name(status.code()), reason))
 }
 
-fn name_of(code: Code) -> &'static str {
+/// Returns a code as the gRPC specification spells it.
+pub(super) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
@@ -128,7 +139,8 @@ fn name_of(code: Code) -> &'static str {
     }
 }
 
-fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
+/// Returns the code and the reason of an error.
+pub(super) fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
     match error {
         Error::Invalid(_) => (Code::InvalidArgument, ErrorReason::InvalidField),
         Error::RowNotFound | Error::UserRowNotFound => (Code::NotFound, ErrorReason::RowNotFound),

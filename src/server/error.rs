@@ -19,7 +19,7 @@ pub enum ServeError {
     /// The audit trail can't be begun. No call was served.
     #[error("{0}")]
     Audit(#[from] AuditError),
-    /// A setting doesn't fit the Redis that the broker found. The text begins with its name. No call was
+    /// A setting doesn't fit the system or the Redis that the broker found. The text begins with its name. No call was
     /// served.
     #[error("{0}")]
     Misconfigured(String),

@@ -16,6 +16,8 @@ mod descriptors;
 mod error;
 mod events;
 mod health;
+mod memory;
+pub mod metrics;
 mod pages;
 mod policy;
 mod prepare;
@@ -23,10 +25,12 @@ mod run;
 mod services;
 mod signals;
 mod socket;
+mod tenancy;
 mod workers;
 
 pub use self::{
     assemble::{Server, serve},
     error::ServeError,
     health::LIVENESS,
+    tenancy::{Ready, Upkeep},
 };

@@ -7,11 +7,12 @@ use token_broker::{
     access::Guard,
     audit::{Audit, Witness},
     config::ServerOptions,
+    meter::Trust,
     proto::v1::{
         self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
     },
     refresh::provider::ProviderOptions,
-    server::Server,
+    server::{Ready, Server, Upkeep, metrics::Metrics},
     store::{FullStore, MemoryStore},
     tokens::Rules,
     types::Tenant,
@@ -21,9 +22,14 @@ use tonic::transport::{Channel, Endpoint};
 
 pub type Client = TokenBrokerClient<Channel>;
 
+/// A tenant's store and rules, and the upkeep of its data.
+pub type OfTenant<S> = (S, Rules, Box<dyn Upkeep>);
+
 /// A broker that serves until it is dropped.
 pub struct Serving {
     address: SocketAddr,
+    metrics: Metrics,
+    trust: Arc<Trust>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -32,6 +38,7 @@ pub fn options() -> ServerOptions {
     ServerOptions {
         workers: Some(2),
         max_calls: 256,
+        max_calls_of_tenant: None,
         max_connections: 1_000,
         max_message_bytes: 128 * 1024,
         call_timeout: Duration::from_secs(10),
@@ -78,8 +85,17 @@ impl Serving {
     /// Starts a broker that keeps rows in memory, and serves whom `guard` lets in.
     pub async fn guarded(guard: Guard, options: ServerOptions) -> Self {
         let rules = rules("default:default".parse().unwrap());
-        let server = Server::new(MemoryStore::new(), rules, options).guarded_by(guard);
-        Self::run(server, async {}).await
+        let tenant: OfTenant<_> = (MemoryStore::new(), rules, Box::new(Ready));
+        Self::of_tenants(guard, [tenant], options).await
+    }
+
+    /// Starts a broker of these tenants, which serves whom `guard` lets in.
+    pub async fn of_tenants<S: FullStore>(
+        guard: Guard,
+        tenants: impl IntoIterator<Item = OfTenant<S>>,
+        options: ServerOptions,
+    ) -> Self {
+        Self::run(Server::new(guard, tenants, options), async {}).await
     }
 
     /// Like [`guarded`](Self::guarded), with an audit trail.
@@ -88,8 +104,9 @@ impl Serving {
             witness: Witness::of(audit.clone(), Arc::new("default:default".parse().unwrap())),
             ..rules("default:default".parse().unwrap())
         };
-        let server = Server::new(MemoryStore::new(), rules, options);
-        Self::run(server.guarded_by(guard).audited_by(audit), async {}).await
+        let tenant: OfTenant<_> = (MemoryStore::new(), rules, Box::new(Ready));
+        let server = Server::new(guard, [tenant], options).audited_by(audit);
+        Self::run(server, async {}).await
     }
 
     /// A broker that admits calls once `prepare` is done.
@@ -108,7 +125,9 @@ impl Serving {
         options: ServerOptions,
         prepare: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        Self::run(Server::new(store, rules, options), prepare).await
+        let guard = Guard::open(rules.tenant.clone());
+        let tenant: OfTenant<_> = (store, rules, Box::new(Ready));
+        Self::run(Server::new(guard, [tenant], options), prepare).await
     }
 
     async fn run<S: FullStore>(
@@ -118,22 +137,31 @@ impl Serving {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let (metrics, trust) = (server.metrics(), Arc::clone(server.trust()));
         tokio::spawn(async move {
             let prepare = async {
                 prepare.await;
                 Ok(())
             };
             let stopped = async { _ = stopped.await };
-            let nothing = async { Ok(()) };
-            server
-                .run(listener, prepare, nothing, stopped)
-                .await
-                .unwrap();
+            server.run(listener, prepare, stopped).await.unwrap();
         });
         Self {
             address,
+            metrics,
+            trust,
             _stop: stop,
         }
+    }
+
+    /// Returns what the broker measures, in Prometheus's text format.
+    pub fn metrics(&self) -> String {
+        self.metrics.encode()
+    }
+
+    /// Returns the numbers that those who guard the broker fill.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -22,19 +22,19 @@ use crate::{
     audit::TokenKinds,
     proto::v1::{self, token_broker_server::TokenBroker},
     store::{Identities, Records, Store},
-    tokens::{Begun, Completed, Tokens},
+    tokens::{Begun, Completed, Tenants},
 };
 
-/// Serves one tenant's tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
+/// Serves the tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct TokenBrokerService<S> {
-    tokens: Arc<Tokens<S>>,
+    tenants: Arc<Tenants<S>>,
 }
 
 impl<S: Store> TokenBrokerService<S> {
-    /// Makes a service of `tokens`.
-    pub fn new(tokens: Arc<Tokens<S>>) -> Self {
-        Self { tokens }
+    /// Makes a service of the tokens of these tenants.
+    pub fn new(tenants: Arc<Tenants<S>>) -> Self {
+        Self { tenants }
     }
 }
 
@@ -56,7 +56,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 // It may read the user's other rows.
                 call.permit.large_read(LargeRead::User).await?;
             }
-            let written = self.tokens.store_within(tokens, &call.caller.reach).await?;
+            let written = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .store_within(tokens, &call.caller.reach)
+                .await?;
             Ok(response::store(written))
         };
         unary(request, handle).await
@@ -71,7 +75,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.notes.row(&key);
             call.caller.may_use(&key.provider)?;
             call.caller.may_read(binding.client_id.as_ref())?;
-            let stored = self.tokens.get(&key, &binding).await?;
+            let stored = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .get(&key, &binding)
+                .await?;
             call.notes.gives(Given::All, &stored.row);
             Ok(response::get(stored, key.provider))
         };
@@ -88,7 +96,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
             let reach = &call.caller.reach;
-            let found = self.tokens.get_all(&session, &binding, reach).await?;
+            let found = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .get_all(&session, &binding, reach)
+                .await?;
             for (provider, stored) in &found.rows {
                 let given = Given::All.of(&stored.row);
                 call.notes.row_of(&session, provider, given, None);
@@ -111,12 +123,19 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 Delete::Row(key, version) => {
                     call.notes.row(&key);
                     call.caller.may_use(&key.provider)?;
-                    self.tokens.delete(&key, version).await?.into()
+                    self.tenants
+                        .of(&call.caller.tenant)?
+                        .delete(&key, version)
+                        .await?
+                        .into()
                 }
                 Delete::Session(session) => {
                     call.notes.session(&session);
                     call.caller.may_use_all_providers()?;
-                    self.tokens.delete_all(&session).await?
+                    self.tenants
+                        .of(&call.caller.tenant)?
+                        .delete_all(&session)
+                        .await?
                 }
             };
             call.notes.count(deleted);
@@ -134,7 +153,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.notes.user(&user);
             call.caller.may_use_all_providers()?;
             call.permit.large_read(LargeRead::User).await?;
-            let deleted = self.tokens.delete_user(&user).await?;
+            let deleted = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .delete_user(&user)
+                .await?;
             call.notes.count(deleted.rows);
             Ok(response::delete_user(deleted))
         };
@@ -151,7 +174,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.notes.provider(&provider);
             call.caller.may_use(&provider)?;
             call.permit.large_read(LargeRead::User).await?;
-            let latest = self.tokens.latest_row(&user, &provider, &call.caller.reach);
+            let latest = self.tenants.of(&call.caller.tenant)?.latest_row(
+                &user,
+                &provider,
+                &call.caller.reach,
+            );
             let (key, stored) = latest.await?;
             call.notes.found(&key);
             call.notes.gives(Given::All, &stored.row);
@@ -173,7 +200,8 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.notes.user(&user);
             call.permit.large_read(LargeRead::User).await?;
             let page = self
-                .tokens
+                .tenants
+                .of(&call.caller.tenant)?
                 .list_user_sessions(&user, page_size, page_token.as_deref(), &call.caller.reach)
                 .await?;
             call.notes.count(page.sessions.len() as u64);
@@ -196,7 +224,8 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.caller.may_use(&key.provider)?;
             let reach = &call.caller.reach;
             let begun = self
-                .tokens
+                .tenants
+                .of(&call.caller.tenant)?
                 .begin_refresh(&key, version, attempt, reach)
                 .await?;
             if let Begun::Lease { stored, .. } | Begun::Fresher(stored) = &begun {
@@ -219,7 +248,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             } = coordination::renew(message)?;
             call.notes.row(&key);
             call.caller.may_use(&key.provider)?;
-            let length = self.tokens.renew_refresh(&key, token, attempt).await?;
+            let length = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .renew_refresh(&key, token, attempt)
+                .await?;
             Ok(coordination::renewed(length))
         };
         unary(request, handle).await
@@ -235,7 +268,8 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.caller.may_use(&key.provider)?;
             let reach = &call.caller.reach;
             let completed = self
-                .tokens
+                .tenants
+                .of(&call.caller.tenant)?
                 .complete_refresh(&key, completion, reach)
                 .await?;
             if let Completed::Row(stored) = &completed {
