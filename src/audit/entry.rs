@@ -87,17 +87,27 @@ impl Place {
     /// Hands the event over. With [`Duty::Required`], the answer must wait until the result is ready, and must be
     /// withheld if the result is dropped or an error. The event then says so, unless it is written already.
     pub fn take(self, event: Event) -> Written {
-        let Self { shared, reserved } = self;
-        if reserved.is_none() {
-            shared.lose();
-            return Written(None);
-        }
-        let entry = shared.push(event, reserved);
-        Written((shared.duty == Duty::Required).then_some(Waiting {
+        let (entry, shared) = self.push(event);
+        let is_waited_for = shared.duty == Duty::Required;
+        Written(entry.filter(|_| is_waited_for).map(|entry| Waiting {
             entry,
             shared,
             late: None,
         }))
+    }
+
+    /// Hands over the event of a call that has no answer.
+    pub fn leave(self, event: Event) {
+        self.push(event);
+    }
+
+    fn push(self, event: Event) -> (Option<Arc<Entry>>, Arc<Shared>) {
+        let Self { shared, reserved } = self;
+        if reserved.is_none() {
+            shared.lose();
+            return (None, shared);
+        }
+        (Some(shared.push(event, reserved)), shared)
     }
 }
 

@@ -78,8 +78,8 @@ impl Pending {
         self.notes.clone()
     }
 
-    /// Hands the event over. `outcome` is the code and reason of an error.
-    fn end(self, outcome: Option<(&'static str, Option<String>)>) -> Written {
+    /// Returns the place and the event. `outcome` is the code and reason of an error.
+    fn end(self, outcome: Option<(&'static str, Option<String>)>) -> (Place, Event) {
         let noted = self.notes.take();
         let tenant = self
             .caller
@@ -107,7 +107,7 @@ impl Pending {
             user: noted.user,
             ..Event::new(Kind::Call, tenant, code)
         };
-        self.place.take(event)
+        (self.place, event)
     }
 }
 
@@ -145,8 +145,8 @@ where
                 return Poll::Ready(Ok(response));
             };
             let rpc = pending.rpc;
-            let written = pending.end(status::told(response.headers()));
-            this.written = Some((written, rpc, response));
+            let (place, event) = pending.end(status::told(response.headers()));
+            this.written = Some((place.take(event), rpc, response));
         }
         if let Some((written, ..)) = &mut this.written {
             let is_written = ready!(Pin::new(written).poll(cx));
@@ -200,7 +200,8 @@ impl<W> Drop for Audited<W> {
     /// Nobody waits for the answer any more, and what was done was done.
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
-            drop(pending.end(Some(("CANCELLED", None))));
+            let (place, event) = pending.end(Some(("CANCELLED", None)));
+            place.leave(event);
         }
     }
 }

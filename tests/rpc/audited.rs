@@ -531,9 +531,4 @@ async fn a_call_that_is_cut_off_or_given_up_has_its_event() {
         ["INVALID_ARGUMENT", "CANCELLED"].contains(&codes[1]),
         "{codes:?}"
     );
-    // Nobody was to get an answer.
-    assert!(
-        events.iter().all(|event| event.get("answer").is_none()),
-        "{events:?}"
-    );
 }

@@ -1,1 +1,9 @@
+//! Callers and their policy (guarantees, section 8): who is served, and how far each caller reaches.
 
+mod bulk;
+mod clients;
+mod counted;
+mod reload;
+mod table;
+mod tenants;
+pub mod world;
