@@ -115,6 +115,7 @@ pub mod error;
 pub mod proto;
 pub mod refresh;
 pub mod rpc;
+pub mod seal;
 pub mod server;
 pub mod stderr;
 pub mod store;

@@ -7,9 +7,9 @@ use super::{
     user_rows::{CHUNK, own_rows},
 };
 use crate::{
-    error::Error,
+    error::{Error, Unreadable},
     store::Store,
-    types::{ClientId, RowKey, UnixTime, UserId},
+    types::{ClientId, RowKey, StoredRow, UnixTime, UserId},
 };
 
 /// How many rows a page has if the caller doesn't say.
@@ -28,6 +28,17 @@ pub struct UserSession {
     pub expires_at: Option<UnixTime>,
     /// When the row was last written, if that is known.
     pub updated_at: Option<UnixTime>,
+}
+
+impl UserSession {
+    fn of(key: RowKey, stored: StoredRow) -> Self {
+        Self {
+            key,
+            client_id: stored.row.client_id,
+            expires_at: stored.row.expires_at,
+            updated_at: stored.row.updated_at,
+        }
+    }
 }
 
 /// One page of a listing of a user's rows.
@@ -77,12 +88,11 @@ impl<S: Store> Tokens<S> {
                 let rest = keys.split_off(keys.len().min(CHUNK));
                 for (key, decoded) in own_rows(&self.store, user, keys).await? {
                     match decoded {
-                        Ok(stored) => page.sessions.push(UserSession {
-                            key,
-                            client_id: stored.row.client_id,
-                            expires_at: stored.row.expires_at,
-                            updated_at: stored.row.updated_at,
-                        }),
+                        Ok(stored) => page.sessions.push(UserSession::of(key, stored)),
+                        // It is there, and what a listing tells is readable without the key.
+                        Err(Unreadable::KeyMissing(missing)) => {
+                            page.sessions.push(UserSession::of(key, missing.shown));
+                        }
                         Err(unreadable) => log_unreadable(&key.provider, &unreadable),
                     }
                 }

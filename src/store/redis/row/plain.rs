@@ -29,6 +29,7 @@ pub(super) fn read(row: &[u8]) -> Option<Read> {
         reauth: rest.optional(br#","reauth":"#, Rest::owned)?,
         origin_server: rest.optional(br#","origin_server":"#, Rest::owned)?,
         origin_client: rest.optional(br#","origin_client":"#, Rest::owned)?,
+        sealed: rest.optional(br#","sealed":"#, Rest::owned)?,
     };
     (rest.0 == b"}").then_some(read)
 }
