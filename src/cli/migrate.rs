@@ -43,6 +43,13 @@ pub(super) struct MigrateArgs {
 /// Migrates, prints the report, and returns the exit code.
 pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
     let allow_unmigrated = config.migration.allow_unmigrated;
+    if args.begin_grace && config.sealing.keys.ring().sealing().is_some() {
+        complain(
+            "seal-keys: the tenant's rows are sealed, and other software would take them for rows without tokens: no grace \
+             period is begun",
+        );
+        return REFUSED;
+    }
     let words = Words {
         no_redis: "there is nothing to migrate in memory",
         afterwards: "; what was done stays done; run the command again to continue",

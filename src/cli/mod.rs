@@ -3,6 +3,7 @@
 
 mod check;
 mod health;
+mod keys;
 mod log;
 mod migrate;
 mod providers;
@@ -73,6 +74,8 @@ enum Command {
     Migrate(Box<migrate::MigrateArgs>),
     /// Verify the data in Redis while brokers serve it, and mend it; exit code 3 if damage is left
     Check(Box<check::CheckArgs>),
+    /// Make sealing keys, count what rows are sealed with, or seal all rows with the first key
+    Keys(Box<keys::KeysArgs>),
     /// Print the presets of common providers and the configured providers as they came out, or try one
     Providers(Box<providers::ProvidersArgs>),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
@@ -112,6 +115,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Check(args)) => {
             configured(&args.configured, |config| check::run(&args, config))
         }
+        Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Providers(args)) => providers::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     };

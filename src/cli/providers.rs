@@ -18,7 +18,7 @@ use crate::{
         Cleared, Kept, clear,
         provider::{Authentication, Endpoint, Trial, Verdict, Why},
     },
-    store::{self, redis::maintenance::records::rows_with_records},
+    store::{self, Sealed, redis::maintenance::records::rows_with_records},
     types::ProviderName,
 };
 
@@ -141,8 +141,9 @@ fn clear_refused(args: &ClearRefusedArgs, config: Config) -> u8 {
         afterwards: "; what was taken back stays so; run the command again to continue",
     };
     let is_configured = config.rules.providers.get(&provider).is_some();
-    let cleared = on_redis(config, &words, async |store, _| {
+    let cleared = on_redis(config, &words, async |store, config| {
         let rows = rows_with_records(&store, &provider).await?;
+        let store = Sealed::new(store, config.sealing);
         // One that isn't configured any more may have left rows.
         let is_known = is_configured || !rows.is_empty();
         let (mut taken_back, mut kept) = (0_u64, HashMap::<Kept, u64>::new());

@@ -7,7 +7,7 @@
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
 //! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
 //! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
-//! out. `providers.rs` reads the tables of providers, whose settings are in the file alone, and `presets.toml` has what
+//! out. `seal.rs` reads the file with the sealing keys. `providers.rs` reads the tables of providers, whose settings are in the file alone, and `presets.toml` has what
 //! is known of common ones.
 
 pub mod address;
@@ -21,6 +21,7 @@ mod providers;
 mod quotes;
 mod redis;
 mod redis_url;
+mod seal;
 mod settings;
 mod syntax;
 #[cfg(test)]
@@ -44,7 +45,7 @@ pub use self::{
 };
 use crate::{
     refresh::Providers,
-    store::redis::RedisOptions,
+    store::{Sealing, redis::RedisOptions},
     tokens::{Limits, Rules},
     types::Tenant,
 };
@@ -62,6 +63,8 @@ pub struct Config {
     pub redis: RedisOptions,
     /// What to do with the data of older software.
     pub migration: MigrationSettings,
+    /// How the tokens are sealed.
+    pub sealing: Sealing,
     /// The rules and limits for the tokens.
     pub rules: Rules,
     /// The limits and timeouts for clients.
@@ -137,6 +140,7 @@ impl Settings {
             read.server.max_calls,
             &mut problems,
         );
+        let sealing = seal::sealing(&read.seal, &read.storage.tenant, &mut problems);
         let providers = providers::resolve(&self, &mut problems, &mut warnings);
         named(problems.take())?;
 
@@ -159,6 +163,7 @@ impl Settings {
             tenant: read.storage.tenant,
             redis,
             migration: read.migration,
+            sealing,
             rules,
             server: read.server,
             log: read.log,

@@ -26,7 +26,7 @@ use crate::{
         TokenBrokerService,
     },
     store::{
-        Figures, FullStore, MemoryStore, Observed,
+        Figures, FullStore, MemoryStore, Observed, Sealed,
         redis::{Redis, maintenance::migration::Migration},
     },
     tokens::{Limits, Rules, Tokens},
@@ -69,7 +69,8 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
-            let server = Server::new(MemoryStore::new(), config.rules, config.server);
+            let store = Sealed::new(MemoryStore::new(), config.sealing);
+            let server = Server::new(store, config.rules, config.server);
             let ready = async { Ok(()) };
             server.run(listener, ready, pending(), stop).await
         }
@@ -81,16 +82,20 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 .providers
                 .iter()
                 .any(|p| !p.tokens_may_be_shared());
-            let server = Server::new(store.clone(), config.rules, config.server);
+            let sealing = config.sealing;
+            let sealed = Sealed::new(store.clone(), sealing.clone());
+            let server = Server::new(sealed, config.rules, config.server);
             let ready = async {
                 prepare::probe(&store).await?;
                 if rotates {
                     store.warn_of_hazards().await;
                 }
-                prepare::migrate(&migration, config.migration.allow_unmigrated).await
+                prepare::migrate(&migration, config.migration.allow_unmigrated).await?;
+                prepare::may_seal(&store, &sealing).await
             };
             let admission = server.admission.clone();
             let staying = prepare::stay_migrated(
+                (&store, &sealing),
                 &migration,
                 &admission,
                 config.migration.legacy_sweep_interval,

@@ -10,7 +10,7 @@ use super::ServeError;
 use crate::{
     rpc::Admission,
     store::{
-        Error, FullStore, Health,
+        Error, FullStore, Health, Sealing,
         redis::{
             RedisStore,
             maintenance::migration::{Migration, progress},
@@ -76,12 +76,31 @@ pub(super) async fn migrate(
     }
 }
 
+/// Checks that the tenant isn't in its grace period, if its rows are sealed. Waits for Redis.
+///
+/// # Errors
+/// Returns [`ServeError::SealedInGrace`].
+pub(super) async fn may_seal(store: &RedisStore, sealing: &Sealing) -> Result<(), ServeError> {
+    if sealing.keys.ring().sealing().is_none() {
+        return Ok(());
+    }
+    loop {
+        match store.is_in_grace().await {
+            Ok(false) => return Ok(()),
+            Ok(true) => return Err(ServeError::SealedInGrace),
+            Err(error) => tracing::warn!(reason = error.detail(), "the start waits: {error}"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// Looks for the stragglers of older software for ever, and migrates again whenever Redis has lost what the broker
 /// relies on. Meanwhile `admission` refuses all calls, as before the first migration.
 ///
 /// # Errors
-/// Returns [`ServeError::Unmigrated`], like [`migrate`].
+/// Returns [`ServeError::Unmigrated`], like [`migrate`], and [`ServeError::SealedInGrace`] if a grace period has begun.
 pub(super) async fn stay_migrated(
+    (store, sealing): (&RedisStore, &Sealing),
     migration: &Migration,
     admission: &Admission,
     legacy_sweep_interval: Duration,
@@ -94,6 +113,7 @@ pub(super) async fn stay_migrated(
         }
         admission.close();
         migrate(migration, allow_unmigrated).await?;
+        may_seal(store, sealing).await?;
         admission.open();
         tracing::info!("migrated again: calls are admitted");
     }

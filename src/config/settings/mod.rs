@@ -14,6 +14,7 @@ mod process;
 mod provider;
 mod reader;
 mod redis;
+mod seal;
 mod server;
 mod storage;
 mod tokens;
@@ -30,6 +31,7 @@ pub(super) use self::{
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
+    seal::SealSettings,
     server::ListenSettings,
     storage::StorageSettings,
     tokens::{LimitSettings, TokenSettings},
@@ -90,6 +92,7 @@ pub(super) struct Subjects {
     pub link: LinkSettings,
     pub durability: DurabilitySettings,
     pub migration: MigrationSettings,
+    pub seal: SealSettings,
     pub tokens: TokenSettings,
     pub limits: LimitSettings,
     pub server: ServerOptions,
@@ -107,6 +110,7 @@ impl Subjects {
             link: Subject::read(reader),
             durability: Subject::read(reader),
             migration: Subject::read(reader),
+            seal: Subject::read(reader),
             tokens: Subject::read(reader),
             limits: Subject::read(reader),
             server: Subject::read(reader),
