@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Config,
     store::{
-        Error,
+        Error, Sealing,
         redis::{
             RedisStore,
             maintenance::{
@@ -47,8 +47,8 @@ pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
         no_redis: "there is nothing to check in memory",
         afterwards,
     };
-    let checked = report_of(config, args.report, &words, async |store, _| {
-        check(args, &store).await
+    let checked = report_of(config, args.report, &words, async |store, config| {
+        check(args, &store, config.sealing).await
     });
     match checked {
         Ok(report) => verdict(&report),
@@ -56,10 +56,15 @@ pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
     }
 }
 
-async fn check(args: &CheckArgs, store: &RedisStore) -> Result<Report, Error> {
+async fn check(
+    args: &CheckArgs,
+    store: &RedisStore,
+    sealing: Sealing,
+) -> Result<Report, Error> {
     let check = Check::new(store)
         .repairing(args.repair)
-        .listing(args.list_at_most);
+        .listing(args.list_at_most)
+        .opening(sealing);
     let progress = progress::on_stderr();
     let report = check.run(progress.as_ref()).await;
     progress.end();
@@ -80,6 +85,12 @@ fn verdict(report: &Report) -> u8 {
         complain(&format!(
             "not migrated: no call finds {} rows of the older layout; start a broker, or run `token-broker migrate`",
             report.unmigrated()
+        ));
+    }
+    if report.counts.key_missing > 0 {
+        complain(&format!(
+            "sealed with keys that aren't in seal-keys: {} rows; `token-broker keys status` names the keys",
+            report.counts.key_missing
         ));
     }
     if unmended == 0 {

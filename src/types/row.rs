@@ -93,6 +93,13 @@ impl Row {
         }
     }
 
+    /// Whether the row has both an envelope and a token beside it, which no broker writes.
+    #[must_use]
+    pub fn is_half_sealed(&self) -> bool {
+        let tokens = [&self.access_token, &self.refresh_token, &self.id_token];
+        self.sealed.is_some() && tokens.into_iter().any(Option::is_some)
+    }
+
     /// Whether the access token is of use only together with a key of the client (RFC 9449).
     #[must_use]
     pub fn is_sender_constrained(&self) -> bool {

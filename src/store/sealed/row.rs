@@ -71,13 +71,14 @@ impl Sealing {
     pub fn open(&self, key: &RowKey, stored: StoredRow) -> Decoded {
         let damaged = |what: &str| Err(Unreadable::damaged(what));
         let StoredRow { mut row, version } = stored;
+        let is_half_sealed = row.is_half_sealed();
         let Some(envelope) = row.sealed.take() else {
             return match self.require_sealed {
                 true => damaged("it isn't sealed, and require-sealed is on"),
                 false => Ok(StoredRow { row, version }),
             };
         };
-        if row.access_token.is_some() || row.refresh_token.is_some() || row.id_token.is_some() {
+        if is_half_sealed {
             return damaged("it is half plain and half sealed");
         }
         let associated = self.associated(key, &row, version);
