@@ -24,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "tokens", "refresh", "store", "error", "proto", "stderr",
-            "types",
+            "server", "config", "rpc", "tokens", "refresh", "store", "seal", "error", "proto",
+            "stderr", "types",
         ],
     ),
     (
@@ -34,14 +34,18 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config", "rpc", "tokens", "refresh", "store", "error", "proto", "types",
         ],
     ),
-    ("config", &["tokens", "refresh", "store", "error", "types"]),
+    (
+        "config",
+        &["tokens", "refresh", "store", "seal", "error", "types"],
+    ),
     (
         "rpc",
         &["tokens", "refresh", "store", "error", "proto", "types"],
     ),
     ("tokens", &["refresh", "store", "error", "types"]),
     ("refresh", &["store", "error", "types"]),
-    ("store", &["error", "stderr", "types"]),
+    ("store", &["seal", "error", "stderr", "types"]),
+    ("seal", &["types"]),
     ("error", &["types"]),
     ("proto", &[]),
     ("stderr", &[]),
@@ -61,6 +65,7 @@ const LINK: &str = "store::redis::link";
 const MAINTENANCE: &str = "store::redis::maintenance";
 const MIGRATION: &str = "store::redis::maintenance::migration";
 const CHECK: &str = "store::redis::maintenance::check";
+const RESEAL: &str = "store::redis::maintenance::reseal";
 
 const WALLS: &[Wall] = &[
     // The domain and the gRPC interface know no backend.
@@ -102,6 +107,10 @@ const WALLS: &[Wall] = &[
     },
     wall(CHECK, MIGRATION),
     wall(MIGRATION, CHECK),
+    wall(RESEAL, MIGRATION),
+    wall(RESEAL, CHECK),
+    wall(MIGRATION, RESEAL),
+    wall(CHECK, RESEAL),
     // The code that spells keys and rows needs no connection.
     wall("store::redis::row", LINK),
     wall("store::redis::row", MAINTENANCE),

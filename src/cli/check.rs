@@ -56,11 +56,7 @@ pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
     }
 }
 
-async fn check(
-    args: &CheckArgs,
-    store: &RedisStore,
-    sealing: Sealing,
-) -> Result<Report, Error> {
+async fn check(args: &CheckArgs, store: &RedisStore, sealing: Sealing) -> Result<Report, Error> {
     let check = Check::new(store)
         .repairing(args.repair)
         .listing(args.list_at_most)

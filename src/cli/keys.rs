@@ -101,7 +101,9 @@ fn generate(args: &GenerateArgs) -> u8 {
     match written {
         Ok(()) => DONE,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            complain("--out: the file exists, and keys are never overwritten; add the new key to it by hand");
+            complain(
+                "--out: the file exists, and keys are never overwritten; add the new key to it by hand",
+            );
             REFUSED
         }
         Err(error) => {
@@ -172,7 +174,9 @@ fn verdict(report: &Report) -> u8 {
     match report.left() + report.counts.unreadable {
         0 => DONE,
         left => {
-            complain(&format!("{left} rows are not sealed with the first key; the report says why"));
+            complain(&format!(
+                "{left} rows are not sealed with the first key; the report says why"
+            ));
             REFUSED
         }
     }

@@ -19,8 +19,7 @@ impl AssociatedData {
     /// Adds a part.
     #[must_use]
     pub fn bytes(mut self, part: &[u8]) -> Self {
-        self.0
-            .extend_from_slice(&(part.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
         self.0.extend_from_slice(part);
         self
     }

@@ -153,13 +153,27 @@ mod tests {
         let texts: std::collections::BTreeSet<_> =
             (0..100).map(|_| seal().as_str().to_owned()).collect();
         assert_eq!(texts.len(), 100);
-        assert!(texts.iter().all(|text| text.len() == texts.first().unwrap().len()));
+        assert!(
+            texts
+                .iter()
+                .all(|text| text.len() == texts.first().unwrap().len())
+        );
     }
 
     #[test]
     fn a_form_that_is_not_known_is_damage() {
         let (ring, associated) = (KeyRing::of(vec![key("a")]), AssociatedData::of("test"));
-        for text in ["", "1", "1.", "1.a", "1.a.", "1.a.AAAA", "2.a.AAAA", ".a.", "1.ä.AAAA"] {
+        for text in [
+            "",
+            "1",
+            "1.",
+            "1.a",
+            "1.a.",
+            "1.a.AAAA",
+            "2.a.AAAA",
+            ".a.",
+            "1.ä.AAAA",
+        ] {
             let envelope = Envelope::from_stored(text.to_owned());
             let error = ring.open(&envelope, &associated).unwrap_err();
             assert_eq!(error, NotOpened::Damaged(NONE), "{text}");

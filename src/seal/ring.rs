@@ -27,7 +27,9 @@ pub enum KeysProblem {
     #[error("line {0}: a key's name is 1 to 64 letters, digits, - and _")]
     Name(usize),
     /// A key isn't 32 bytes in base64.
-    #[error("line {0}: the key must be 32 bytes in base64, as `token-broker keys generate` prints it")]
+    #[error(
+        "line {0}: the key must be 32 bytes in base64, as `token-broker keys generate` prints it"
+    )]
     Key(usize),
     /// Two lines have the same name.
     #[error("line {0}: a line above has a key of this name; give the new key another one")]

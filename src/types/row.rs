@@ -136,7 +136,10 @@ impl Row {
                 .map_or(0, |id| id.as_str().len())
             + self.client_id.as_ref().map_or(0, |id| id.as_str().len())
             + self.origin.as_ref().map_or(0, Origin::size)
-            + self.sealed.as_ref().map_or(0, |sealed| sealed.as_str().len())
+            + self
+                .sealed
+                .as_ref()
+                .map_or(0, |sealed| sealed.as_str().len())
     }
 }
 

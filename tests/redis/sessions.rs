@@ -137,12 +137,7 @@ async fn a_guessed_key_of_another_type_is_unreadable() {
     tenant.run::<()>(&["DEL", &row]);
     tenant.run::<()>(&["RPUSH", &row, "no row"]);
     let read = broker.get_all(&session("s"), &Binding::default()).await;
-    assert!(
-        read.unwrap()
-            .unreadable
-            .into_keys()
-            .eq([provider("known")])
-    );
+    assert!(read.unwrap().unreadable.into_keys().eq([provider("known")]));
 
     let index = tenant.key("upstream:idx:s");
     tenant.run::<()>(&["DEL", &index]);

@@ -20,14 +20,21 @@ use token_broker::{
 };
 
 /// What is planted, and where it may be found only with sealing off.
-const CANARIES: [&str; 3] = ["canary-access-5f0e", "canary-refresh-77a1", "canary-id-9c2d"];
+const CANARIES: [&str; 3] = [
+    "canary-access-5f0e",
+    "canary-refresh-77a1",
+    "canary-id-9c2d",
+];
 
 /// A server that notes every command as slow, and writes an append-only file.
 fn server() -> RedisServer {
     RedisServer::start_with(&[
-        "slowlog-log-slower-than 0",
-        "slowlog-max-len 1000",
-        "appendonly yes",
+        "--slowlog-log-slower-than",
+        "0",
+        "--slowlog-max-len",
+        "1000",
+        "--appendonly",
+        "yes",
     ])
 }
 
@@ -45,7 +52,10 @@ async fn use_all(broker: &Broker<Sealed<RedisStore>>) {
         broker.put_carrying(&at, &planted).await;
     }
     broker.listed(&user("u")).await;
-    broker.latest_for_user(&user("u"), &key("s", "p").provider).await.unwrap();
+    broker
+        .latest_for_user(&user("u"), &key("s", "p").provider)
+        .await
+        .unwrap();
     assert!(broker.remove(&key("s4", "p")).await);
 }
 
@@ -60,7 +70,11 @@ fn spellings(text: &str) -> Vec<Vec<u8>> {
         inner[4..inner.len() - 4].to_vec()
     });
     let percent: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let plain = [text.as_bytes().to_vec(), hex.into_bytes(), percent.into_bytes()];
+    let plain = [
+        text.as_bytes().to_vec(),
+        hex.into_bytes(),
+        percent.into_bytes(),
+    ];
     plain.into_iter().chain(encoded).collect()
 }
 
@@ -128,7 +142,9 @@ fn dump(tenant: &RedisTenant) -> Vec<u8> {
     for key in tenant.snapshot_of_all().names() {
         let dumped: Vec<u8> = tenant.run(&["DUMP", &key]);
         all.extend(dumped);
-        all.extend(format!("{:?}", tenant.snapshot_of_all().get(&key).unwrap().content).into_bytes());
+        all.extend(
+            format!("{:?}", tenant.snapshot_of_all().get(&key).unwrap().content).into_bytes(),
+        );
     }
     all
 }
@@ -155,6 +171,10 @@ fn read_all(dir: &std::path::Path, all: &mut Vec<u8>) {
 
 #[tokio::test]
 async fn redis_has_no_token_with_sealing_on_and_every_one_with_it_off() {
-    assert_eq!(leaks(&[]).await, ["keys", "slow log", "files", "monitor"], "the control");
+    assert_eq!(
+        leaks(&[]).await,
+        ["keys", "slow log", "files", "monitor"],
+        "the control"
+    );
     assert_eq!(leaks(&["k"]).await, [] as [&str; 0]);
 }

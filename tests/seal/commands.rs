@@ -79,7 +79,11 @@ async fn a_key_file_that_others_may_read_is_refused() {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         let checked = run(&["--check-config", "--seal-keys", path.to_str().unwrap()]).await;
         let told = told(&checked);
-        assert_eq!(checked.status.code() == Some(0), is_fine, "{mode:o}: {told}");
+        assert_eq!(
+            checked.status.code() == Some(0),
+            is_fine,
+            "{mode:o}: {told}"
+        );
         if !is_fine {
             assert!(told.contains("seal-keys: its rights are"), "{told}");
             assert!(!told.contains(path.to_str().unwrap()), "{told}");
@@ -96,10 +100,18 @@ async fn a_key_file_that_others_may_read_is_refused() {
     write_private(&path, "nothing\n");
     let broken = run(&["--check-config", "--seal-keys", path.to_str().unwrap()]).await;
     assert_eq!(broken.status.code(), Some(2));
-    assert!(told(&broken).contains("seal-keys: line 1"), "{}", told(&broken));
+    assert!(
+        told(&broken).contains("seal-keys: line 1"),
+        "{}",
+        told(&broken)
+    );
     let alone = run(&["--check-config", "--require-sealed"]).await;
     assert_eq!(alone.status.code(), Some(2));
-    assert!(told(&alone).contains("require-sealed: needs seal-keys"), "{}", told(&alone));
+    assert!(
+        told(&alone).contains("require-sealed: needs seal-keys"),
+        "{}",
+        told(&alone)
+    );
 }
 
 #[tokio::test]
@@ -126,7 +138,10 @@ async fn status_says_what_rows_are_sealed_with() {
         .await
     };
     tenant.broker().put(&key("s", "plain"), &bare("at")).await;
-    tenant.sealed_broker(&["old"]).put(&key("s", "old"), &bare("at")).await;
+    tenant
+        .sealed_broker(&["old"])
+        .put(&key("s", "old"), &bare("at"))
+        .await;
     let before = tenant.snapshot();
     let output = status().await;
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
@@ -136,14 +151,20 @@ async fn status_says_what_rows_are_sealed_with() {
     assert_eq!(report["sealing"], "new");
     assert!(tenant.snapshot() == before, "status changed something");
 
-    tenant.sealed_broker(&["lost"]).put(&key("s", "lost"), &bare("at")).await;
+    tenant
+        .sealed_broker(&["lost"])
+        .put(&key("s", "lost"), &bare("at"))
+        .await;
     let output = status().await;
     assert_eq!(output.status.code(), Some(3));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["counts"]["key_missing"], 1);
 }
 
-fn broker(tenant: &RedisTenant, keys: &Keys) -> Broker<Sealed<token_broker::store::redis::RedisStore>> {
+fn broker(
+    tenant: &RedisTenant,
+    keys: &Keys,
+) -> Broker<Sealed<token_broker::store::redis::RedisStore>> {
     let sealing = Sealing {
         keys: keys.clone(),
         ..Sealing::off(tenant.name().clone())

@@ -162,7 +162,9 @@ fn with_its_head(row: &Value) -> String {
     let fields = row.as_object().unwrap();
     let of = |name: &str| fields.get(name).map(|value| format!("\"{name}\":{value}"));
     let first = ["version", "user_id"].into_iter().filter_map(of);
-    let others = fields.keys().filter(|name| *name != "version" && *name != "user_id");
+    let others = fields
+        .keys()
+        .filter(|name| *name != "version" && *name != "user_id");
     let all: Vec<_> = first.chain(others.filter_map(|name| of(name))).collect();
     format!("{{{}}}", all.join(","))
 }
@@ -194,9 +196,19 @@ async fn an_envelope_that_was_changed_anywhere_does_not_open() {
         let mut edited = row.clone();
         edited["sealed"] = json!(envelope[..length]);
         rows.write(&with_its_head(&edited));
-        is_damaged(&rows.broker, &rows.bad, &rows.good, &format!("{length} bytes")).await;
+        is_damaged(
+            &rows.broker,
+            &rows.bad,
+            &rows.good,
+            &format!("{length} bytes"),
+        )
+        .await;
     }
-    for longer in [format!("{envelope}A"), format!("{envelope}AAAA"), format!("{envelope}=")] {
+    for longer in [
+        format!("{envelope}A"),
+        format!("{envelope}AAAA"),
+        format!("{envelope}="),
+    ] {
         let mut edited = row.clone();
         edited["sealed"] = json!(longer);
         rows.write(&with_its_head(&edited));

@@ -36,7 +36,10 @@ async fn nothing_is_sealed_in_the_grace_period_that_begins_later() {
         }
         other => panic!("{other:?}"),
     }
-    let reseal = Reseal::new(&tenant.store(), sealing::sealing(tenant.name(), &["new", "k"]));
+    let reseal = Reseal::new(
+        &tenant.store(),
+        sealing::sealing(tenant.name(), &["new", "k"]),
+    );
     let error = reseal.run(&Silent).await.unwrap_err();
     assert!(error.detail().contains("grace period"), "{error}");
     assert!(tenant.snapshot() == before, "something was written");
@@ -56,7 +59,10 @@ async fn nothing_is_sealed_before_the_migration_is_noted() {
     let broker = tenant.sealed_broker(&["k"]);
     tenant.run::<()>(&["DEL", &tenant.key("broker:migration")]);
     let refused = broker.store(request(&key("s", "p"), &row("u", "at"))).await;
-    assert!(matches!(refused, Err(Error::StoreUnavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::StoreUnavailable(_))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -80,7 +86,10 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
     let output = output.unwrap().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{told}");
-    assert!(told.contains("seal-keys: ") && told.contains("migrate --finish"), "{told}");
+    assert!(
+        told.contains("seal-keys: ") && told.contains("migrate --finish"),
+        "{told}"
+    );
 
     // Nor is a period begun where rows are sealed.
     let mut begin = program();
@@ -112,5 +121,8 @@ async fn with_a_key_nothing_is_written_plain() {
     let written = text(&tenant, &at);
     assert!(!written.contains("planted"), "{written}");
     let read = sealing.read(&at).await.unwrap();
-    assert_eq!(testkit::rows::refresh_token(&read.row), "refresh-planted-token");
+    assert_eq!(
+        testkit::rows::refresh_token(&read.row),
+        "refresh-planted-token"
+    );
 }

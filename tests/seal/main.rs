@@ -45,7 +45,11 @@ fn full(user: &str, token: &str) -> Row {
 
 /// Returns the name of a row's key, without the tenant's prefix. The ids must be plain.
 fn name(key: &RowKey) -> String {
-    format!("upstream:{}:{}", key.session.as_str(), key.provider.as_str())
+    format!(
+        "upstream:{}:{}",
+        key.session.as_str(),
+        key.provider.as_str()
+    )
 }
 
 /// Returns the text of a row in Redis.

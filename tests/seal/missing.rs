@@ -50,7 +50,10 @@ async fn every_read_says_that_the_key_is_missing_and_siblings_are_fine() {
     assert!(ahead.read(&p).await.is_some() && ahead.read(&q).await.is_some());
     assert_eq!(access_token(&behind.read(&q).await.unwrap().row), "old");
 
-    let all = behind.get_all(&session("s"), &Binding::default()).await.unwrap();
+    let all = behind
+        .get_all(&session("s"), &Binding::default())
+        .await
+        .unwrap();
     assert!(all.rows.keys().eq([&q.provider]));
     assert!(all.unreadable.keys().eq([&p.provider]));
     // It is in the listing, which tells nothing that is sealed.

@@ -77,7 +77,10 @@ fn mutations() -> impl Strategy<Value = Mutation> {
         (at(), byte).prop_map(|(at, byte)| Mutation::Set(at, byte)),
         (at(), 0_u8..8).prop_map(|(at, bit)| Mutation::Flip(at, bit)),
         (at(), 1_usize..40).prop_map(|(at, length)| Mutation::Remove(at, length)),
-        (at(), prop_oneof![prop::collection::vec(any::<u8>(), 1..9), select(words)])
+        (
+            at(),
+            prop_oneof![prop::collection::vec(any::<u8>(), 1..9), select(words)]
+        )
             .prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
         (at(), at(), 1_usize..40).prop_map(|(from, to, length)| Mutation::Repeat(from, to, length)),
         (at(), at()).prop_map(|(a, b)| Mutation::Swap(a, b)),
@@ -143,7 +146,11 @@ fn a_row_that_was_mutated_opens_as_it_was_or_not_at_all() {
             let is_plain = stored.row.access_token.is_none()
                 && stored.row.refresh_token.is_none()
                 && stored.row.id_token.is_none();
-            let plants_plain = stored.row.access_token.as_ref().is_some_and(|token| token.expose() == "x");
+            let plants_plain = stored
+                .row
+                .access_token
+                .as_ref()
+                .is_some_and(|token| token.expose() == "x");
             prop_assert!(stored == sealed.stored || is_plain || plants_plain);
         }
         Ok(())
@@ -192,7 +199,13 @@ fn a_row_that_was_mutated_is_never_taken_for_a_plain_one_where_all_have_to_be_se
 #[test]
 fn any_row_opens_as_it_was_sealed() {
     let text = || prop_oneof![4 => "[a-zA-Z0-9 .:/_-]{1,40}", 1 => ".{1,8}"];
-    let rows = (text(), text(), text(), prop::collection::vec(text(), 0..4), any::<bool>());
+    let rows = (
+        text(),
+        text(),
+        text(),
+        prop::collection::vec(text(), 0..4),
+        any::<bool>(),
+    );
     let mut runner = TestRunner::new(Config {
         cases: 500,
         failure_persistence: None,

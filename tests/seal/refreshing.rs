@@ -67,7 +67,10 @@ async fn a_sealed_row_is_refreshed_once_and_stays_sealed() {
         assert_eq!(at.tally().redemptions, round);
         assert!(sealed_with(&tenant, &key).is_some());
         let row = json(&tenant, &key);
-        assert_eq!((&row["access_token"], &row["refresh_token"]), (&"".into(), &"".into()));
+        assert_eq!(
+            (&row["access_token"], &row["refresh_token"]),
+            (&"".into(), &"".into())
+        );
         // The next round finds it expired again.
         let mut stored = brokers[0].read(&key).await.unwrap();
         stored.row.expires_at = in_seconds(-10);
@@ -75,8 +78,13 @@ async fn a_sealed_row_is_refreshed_once_and_stays_sealed() {
     }
     assert_eq!((at.tally().replays, at.revoked()), (0, 0));
     // A redeemed token doesn't come back, although the script sees no token.
-    let again = brokers[0].store(broker::request(&key, &expired(&first))).await;
-    assert!(matches!(again, Err(Error::RefreshTokenRedeemed)), "{again:?}");
+    let again = brokers[0]
+        .store(broker::request(&key, &expired(&first)))
+        .await;
+    assert!(
+        matches!(again, Err(Error::RefreshTokenRedeemed)),
+        "{again:?}"
+    );
 }
 
 /// While a broker redeems, somebody seals the row with a key that it lacks. It keeps the result until it has the key's row

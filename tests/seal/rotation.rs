@@ -70,7 +70,8 @@ async fn rows_keep_their_version_their_life_and_what_is_not_known() {
     let (plain, old) = (tenant.broker(), tenant.sealed_broker(&["old"]));
     let (a, b, c) = (key("s", "a"), key("s", "b"), key("s", "c"));
     plain.put(&a, &row("u", "plain")).await;
-    old.put_for(&b, &row("u", "sealed"), Duration::from_secs(3_000)).await;
+    old.put_for(&b, &row("u", "sealed"), Duration::from_secs(3_000))
+        .await;
     // What other software wrote has no version: readers derive one from its bytes.
     let foreign = r#"{"provider_id":"c","access_token":"at","refresh_token":"","id_token":"","expires_at":0,"user_id":"u","upstream_subject":"","client_id":"","theirs":{"x":[1.0]}}"#;
     let theirs = tenant.key(&name(&c));
@@ -111,7 +112,10 @@ async fn rows_keep_their_version_their_life_and_what_is_not_known() {
 #[tokio::test]
 async fn what_cannot_be_opened_stays_as_it_is_and_is_counted() {
     let tenant = tenant();
-    tenant.sealed_broker(&["lost"]).put(&key("s", "a"), &bare("at")).await;
+    tenant
+        .sealed_broker(&["lost"])
+        .put(&key("s", "a"), &bare("at"))
+        .await;
     let broker = tenant.sealed_broker(&["old"]);
     broker.put(&key("s", "b"), &bare("at")).await;
     broker.put(&key("s", "c"), &bare("at")).await;
@@ -119,10 +123,21 @@ async fn what_cannot_be_opened_stays_as_it_is_and_is_counted() {
     tenant.write_row(&name(&key("s", "c")), &damaged.replace("\"b\"", "\"c\""));
     let before = [key("s", "a"), key("s", "c")].map(|key| text(&tenant, &key));
     let report = rotate(&tenant, &["new", "old"]).await;
-    assert_eq!(report.counts.sealed, [("lost", 1), ("new", 1), ("old", 1)].map(|(key, count)| (key.to_owned(), count)).into());
-    assert_eq!((report.counts.key_missing, report.counts.unreadable), (1, 1));
+    assert_eq!(
+        report.counts.sealed,
+        [("lost", 1), ("new", 1), ("old", 1)]
+            .map(|(key, count)| (key.to_owned(), count))
+            .into()
+    );
+    assert_eq!(
+        (report.counts.key_missing, report.counts.unreadable),
+        (1, 1)
+    );
     assert_eq!(report.left(), 2);
-    assert_eq!([key("s", "a"), key("s", "c")].map(|key| text(&tenant, &key)), before);
+    assert_eq!(
+        [key("s", "a"), key("s", "c")].map(|key| text(&tenant, &key)),
+        before
+    );
 }
 
 /// A write that comes between the reading of a row and its sealing isn't undone, and neither is a delete.
@@ -155,9 +170,15 @@ async fn what_is_written_meanwhile_is_not_undone() {
     let slow = tenant.at_port(proxy.port());
     let report = rotate(&slow, &["new", "old"]).await;
     let new = tenant.sealed_broker(&["new"]);
-    assert_eq!(access_token(&new.read(&rows[0]).await.unwrap().row), "meanwhile");
+    assert_eq!(
+        access_token(&new.read(&rows[0]).await.unwrap().row),
+        "meanwhile"
+    );
     assert!(new.read(&rows[1]).await.is_none(), "brought back");
-    assert_eq!(access_token(&new.read(&rows[2]).await.unwrap().row), "before");
+    assert_eq!(
+        access_token(&new.read(&rows[2]).await.unwrap().row),
+        "before"
+    );
     assert_eq!(report.done.resealed, 2, "{report}");
     tenant.audit();
 }
@@ -184,14 +205,20 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
     let stop = Arc::new(AtomicBool::new(false));
     let stored = Arc::new(AtomicUsize::new(0));
     let writing = tokio::spawn({
-        let (broker, stop, stored) = (tenant.sealed_broker(&["new", "old"]), Arc::clone(&stop), Arc::clone(&stored));
+        let (broker, stop, stored) = (
+            tenant.sealed_broker(&["new", "old"]),
+            Arc::clone(&stop),
+            Arc::clone(&stored),
+        );
         async move {
             let mut last = BTreeMap::<usize, (String, Version)>::new();
             while !stop.load(Ordering::Relaxed) {
                 let round = stored.fetch_add(1, Ordering::Relaxed);
                 let number = (round * 10) % rows;
                 let token = format!("round-{round}");
-                let version = broker.put(&key(&format!("s{number}"), "p"), &row("u", &token)).await;
+                let version = broker
+                    .put(&key(&format!("s{number}"), "p"), &row("u", &token))
+                    .await;
                 last.insert(number, (token, version));
             }
             last
@@ -207,7 +234,12 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
         let mut command = testkit::broker_process::program();
         command
             .args(["keys", "rotate", "--share", "20", "--report", "json"])
-            .args(["--redis-url", &redis.url(), "--tenant", &tenant.name().to_string()])
+            .args([
+                "--redis-url",
+                &redis.url(),
+                "--tenant",
+                &tenant.name().to_string(),
+            ])
             .arg("--seal-keys")
             .arg(&file)
             .stdout(std::process::Stdio::piped())
@@ -221,7 +253,10 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
     .await;
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert!(by_key(&tenant).contains_key("old"), "killed too late to show anything");
+    assert!(
+        by_key(&tenant).contains_key("old"),
+        "killed too late to show anything"
+    );
 
     let mut rest = rotating();
     let done = tokio::task::spawn_blocking(move || rest.output()).await;
@@ -242,7 +277,10 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
         let found = new.read(&of(number)).await.unwrap();
         match last.get(&number) {
             Some((token, version)) => {
-                assert_eq!((access_token(&found.row), found.version), (&**token, *version));
+                assert_eq!(
+                    (access_token(&found.row), found.version),
+                    (&**token, *version)
+                );
             }
             None => {
                 assert_eq!(access_token(&found.row), format!("at-{number}"));
@@ -260,7 +298,10 @@ async fn read_all(broker: &Broker<Sealed<RedisStore>>, rows: usize, stop: &Atomi
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        match broker.get(&key(&format!("s{number}"), "p"), &Binding::default()).await {
+        match broker
+            .get(&key(&format!("s{number}"), "p"), &Binding::default())
+            .await
+        {
             Ok(stored) => assert!(!access_token(&stored.row).is_empty()),
             Err(Error::KeyMissing(_)) => missing += 1,
             Err(error) => panic!("{error:?}"),

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use crate::types::{
-    ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, RowKey, Secret, SessionId, StoredRow,
-    Subject, UnixTime, UserId, Version,
+    ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, RowKey, Secret, SessionId,
+    StoredRow, Subject, UnixTime, UserId, Version,
 };
 
 /// A row, its key and its version. Its texts are wiped when it is dropped.

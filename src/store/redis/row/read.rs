@@ -7,8 +7,8 @@ use crate::{
     error::Unreadable,
     store::Decoded,
     types::{
-        ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime,
-        UserId, Version,
+        ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject,
+        UnixTime, UserId, Version,
     },
 };
 

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::types::{
-    ClientId, Envelope, ProviderName, ReauthReason, Row, Secret, SecretBytes, Subject, UnixTime, UserId,
-    Version,
+    ClientId, Envelope, ProviderName, ReauthReason, Row, Secret, SecretBytes, Subject, UnixTime,
+    UserId, Version,
 };
 
 /// The fields of a row in the order in which they are written. The first two are the row's head (`label.rs`).

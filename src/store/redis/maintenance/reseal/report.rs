@@ -118,8 +118,12 @@ impl Report {
             return "nothing is sealed in the grace period: `token-broker migrate --finish` ends it".to_owned();
         }
         match self.left() {
-            0 => format!("all rows are sealed with {first}: other keys can go, and require-sealed can be turned on"),
-            left => format!("{left} rows are not sealed with {first}: `token-broker keys rotate` seals those that can be read"),
+            0 => format!(
+                "all rows are sealed with {first}: other keys can go, and require-sealed can be turned on"
+            ),
+            left => format!(
+                "{left} rows are not sealed with {first}: `token-broker keys rotate` seals those that can be read"
+            ),
         }
     }
 }

@@ -11,7 +11,9 @@ use crate::{
         Error,
         redis::{
             link::{Effect, reply},
-            maintenance::{grace, progress::Progress, repeated, rounds::Rounds, scan::Scan, seen::Seen},
+            maintenance::{
+                grace, progress::Progress, repeated, rounds::Rounds, scan::Scan, seen::Seen,
+            },
             rows::sealed_in_grace,
             scripts::{Call, sha1_hex},
         },
@@ -118,7 +120,10 @@ impl Reseal {
         writes: bool,
         report: &mut Report,
     ) -> Result<Vec<(String, RowKey)>, Error> {
-        let values = self.link.strings(open.iter().map(|(row, _)| &**row)).await?;
+        let values = self
+            .link
+            .strings(open.iter().map(|(row, _)| &**row))
+            .await?;
         let (mut replaced, mut of) = (Vec::new(), Vec::new());
         for ((row, key), bytes) in open.into_iter().zip(values) {
             // A row that is gone is nobody's any more, and what isn't a string is for `check`.
