@@ -42,7 +42,7 @@ async fn is_damaged(broker: &Sealing, bad: &RowKey, good: &RowKey, what: &str) {
     let all = all.unwrap();
     assert!(all.unreadable.keys().eq([&bad.provider]), "{what}");
     assert!(all.rows.keys().eq([&good.provider]), "{what}");
-    assert_eq!(broker.listed(&user("u")).await, [good.clone()], "{what}");
+    assert!(broker.listed(&user("u")).await.iter().eq([good]), "{what}");
 }
 
 /// A tenant with a row and its sibling.

@@ -9,7 +9,6 @@ use proptest::{
 };
 use testkit::{rows::key, sealing};
 use token_broker::{
-    error::Unreadable,
     store::{Sealing, redis::row},
     types::{Row, RowKey, StoredRow, Version},
 };
@@ -119,10 +118,8 @@ impl Mutation {
 /// Returns the row that a reader finds in these bytes, if it opens.
 fn opened(bytes: &[u8]) -> Option<StoredRow> {
     let Sealed { key, sealing, .. } = &*SEALED;
-    match sealing.open(key, row::decode(bytes, &key.provider)?.ok()?) {
-        Ok(stored) => Some(stored),
-        Err(Unreadable::Damaged(_) | Unreadable::KeyMissing(_)) => None,
-    }
+    let decoded = row::decode(bytes, &key.provider)?;
+    sealing.open(key, decoded.ok()?).ok()
 }
 
 #[test]

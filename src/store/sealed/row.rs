@@ -96,7 +96,8 @@ impl Sealing {
     /// Returns where the tokens of a row belong, and all of the row that stays readable.
     ///
     /// A field that a row may have later is added behind all others, and only if the row has it: rows that are stored
-    /// already open as before.
+    /// already open as before. Older brokers can't open a row that has it. So one version has to read such a field before
+    /// the next one writes it.
     fn associated(&self, key: &RowKey, row: &Row, version: Version) -> AssociatedData {
         let origin = row.origin.as_ref();
         let mut associated = AssociatedData::of("row")
