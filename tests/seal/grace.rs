@@ -9,6 +9,7 @@ use testkit::{
     redis_tenant::RedisTenant,
     rows::{key, row},
     sealing,
+    waiting::found_within,
 };
 use token_broker::{
     error::Error,
@@ -81,9 +82,18 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
     start
         .args(["serve", "--listen", "127.0.0.1:0"])
         .args(settings)
-        .stdout(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || start.output()).await;
-    let output = output.unwrap().unwrap();
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut started = start.spawn().unwrap();
+    // A broker that starts all the same would never end.
+    let patience = Duration::from_secs(60);
+    let ended = found_within(patience, "the start is refused", || {
+        started.try_wait().unwrap()
+    });
+    if tokio::time::timeout(patience / 3, ended).await.is_err() {
+        started.kill().unwrap();
+    }
+    let output = started.wait_with_output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{told}");
     assert!(
