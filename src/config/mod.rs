@@ -16,6 +16,7 @@ mod command_line;
 mod file;
 mod listed;
 mod nearest;
+mod policy;
 mod problem;
 mod providers;
 mod quotes;
@@ -38,12 +39,14 @@ pub use self::{
     file::read,
     listed::{listed_presets, provider_settings},
     nearest::meant,
+    policy::{PolicyFile, PolicyText},
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
     variables::unknown_variables,
     written::Settings,
 };
 use crate::{
+    access::Guard,
     refresh::Providers,
     store::{Sealing, redis::RedisOptions},
     tokens::{Limits, Rules},
@@ -69,10 +72,31 @@ pub struct Config {
     pub rules: Rules,
     /// The limits and timeouts for clients.
     pub server: ServerOptions,
+    /// Who may call. `None`: anybody.
+    pub policy: Option<PolicyAtStart>,
     /// How to log.
     pub log: LogSettings,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
+}
+
+/// The policy that a broker starts with.
+#[derive(Clone, Debug)]
+pub struct PolicyAtStart {
+    /// Its file, which may change.
+    pub file: PolicyFile,
+    /// What the file held.
+    pub text: PolicyText,
+    /// The guard that holds it.
+    pub guard: Guard,
+}
+
+impl PolicyAtStart {
+    fn read(file: PolicyFile) -> Result<Self, Vec<Problem>> {
+        let text = file.read().map_err(|problem| vec![problem])?;
+        let guard = Guard::of(file.parse(&text)?);
+        Ok(Self { file, text, guard })
+    }
 }
 
 /// Parses a span of time that is no setting.
@@ -142,6 +166,16 @@ impl Settings {
         );
         let sealing = seal::sealing(&read.seal, &read.storage.tenant, &mut problems);
         let providers = providers::resolve(&self, &mut problems, &mut warnings);
+        let tenant = read.storage.tenant.clone();
+        let policy = read
+            .access
+            .policy
+            .map(|path| PolicyAtStart::read(PolicyFile::new(path, tenant)))
+            .transpose()
+            .unwrap_or_else(|wrong| {
+                problems.extend(&wrong);
+                None
+            });
         named(problems.take())?;
 
         let rules = Rules {
@@ -166,6 +200,7 @@ impl Settings {
             sealing,
             rules,
             server: read.server,
+            policy,
             log: read.log,
             warnings,
         })

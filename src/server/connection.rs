@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::ServerOptions,
     rpc::{Admission, Limited, Stopping, admission::Share},
+    types::{Channel, Peer},
 };
 
 /// How large the headers of a request may be, in bytes.
@@ -51,6 +52,7 @@ struct Connection<S> {
     services: S,
     share: Arc<Share>,
     info: TcpConnectInfo,
+    peer: Arc<Peer>,
 }
 
 impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
@@ -62,6 +64,7 @@ impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&self.share));
         request.extensions_mut().insert(self.info.clone());
+        request.extensions_mut().insert(Arc::clone(&self.peer));
         self.services.clone().call(request)
     }
 }
@@ -98,10 +101,12 @@ impl<S: Shared> Entrance<S> {
         let (stopping, known) = (stopping.clone(), Arc::clone(&activity));
         let serve = move |stream: TcpStream| {
             let events = Events::new(options, &stopping, &known);
+            let info = stream.connect_info();
             let service = Connection {
                 services,
                 share,
-                info: stream.connect_info(),
+                peer: Arc::new(peer(&info)),
+                info,
             };
             let (socket, outbox) = socket::wrap(stream, options.call_timeout);
             let connection = http2::Builder::new(Tasks(doing))
@@ -122,6 +127,18 @@ impl<S: Shared> Entrance<S> {
             serve(connection, outbox, known, events).boxed()
         };
         (serve, activity)
+    }
+}
+
+/// Returns who is at the other end of a connection in plain text.
+fn peer(info: &TcpConnectInfo) -> Peer {
+    let is_loopback = info.remote_addr().is_some_and(|at| at.ip().is_loopback());
+    Peer {
+        channel: match is_loopback {
+            true => Channel::Loopback,
+            false => Channel::Network,
+        },
+        certificate: None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
 //! before serving, and `run` listens and stops. `connections` accepts connections and makes room for them. Each of them
 //! belongs to one of the `workers`, the threads where `connection` serves it. `events` says when it ends. `health` answers
-//! probes.
+//! probes. `policy` takes up a policy of the callers that has changed.
 //!
 //! [`Server::run`] listens from the beginning, so that probes are answered. The broker's own services
 //! refuse calls as `MIGRATING` until the preparation is done.
@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod health;
 mod pages;
+mod policy;
 mod prepare;
 mod run;
 mod services;

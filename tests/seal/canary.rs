@@ -54,7 +54,7 @@ async fn use_all(broker: &Broker<Sealed<RedisStore>>) {
     }
     broker.listed(&user("u")).await;
     broker
-        .latest_for_user(&user("u"), &key("s", "p").provider)
+        .latest_for_user(&user("u"), &key("s", "p").provider, &Default::default())
         .await
         .unwrap();
     assert!(broker.remove(&key("s4", "p")).await);

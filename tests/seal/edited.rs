@@ -38,7 +38,9 @@ async fn is_damaged(broker: &Sealing, bad: &RowKey, good: &RowKey, what: &str) {
         matches!(read, Err(Error::RowUnreadable(_))),
         "{what}: {read:?}"
     );
-    let all = broker.get_all(&bad.session, &Binding::default()).await;
+    let all = broker
+        .get_all(&bad.session, &Binding::default(), &Default::default())
+        .await;
     let all = all.unwrap();
     assert!(all.unreadable.keys().eq([&bad.provider]), "{what}");
     assert!(all.rows.keys().eq([&good.provider]), "{what}");
@@ -245,7 +247,7 @@ async fn a_value_that_was_moved_does_not_open() {
     tenant.write_row(&name(&rows.good), &moved);
     let all = rows
         .broker
-        .get_all(&session("s"), &Binding::default())
+        .get_all(&session("s"), &Binding::default(), &Default::default())
         .await
         .unwrap();
     assert_eq!((all.rows.len(), all.unreadable.len()), (0, 2), "swapped");

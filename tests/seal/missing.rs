@@ -51,7 +51,7 @@ async fn every_read_says_that_the_key_is_missing_and_siblings_are_fine() {
     assert_eq!(access_token(&behind.read(&q).await.unwrap().row), "old");
 
     let all = behind
-        .get_all(&session("s"), &Binding::default())
+        .get_all(&session("s"), &Binding::default(), &Default::default())
         .await
         .unwrap();
     assert!(all.rows.keys().eq([&q.provider]));
@@ -59,11 +59,15 @@ async fn every_read_says_that_the_key_is_missing_and_siblings_are_fine() {
     // It is in the listing, which tells nothing that is sealed.
     assert_eq!(behind.listed(&user("u")).await, [p.clone(), q.clone()]);
 
-    let latest = behind.latest_for_user(&user("u"), &p.provider).await;
+    let latest = behind
+        .latest_for_user(&user("u"), &p.provider, &Default::default())
+        .await;
     is_missing(latest, "GetLatestForUser");
     let other = key("t", "p");
     behind.put(&other, &row("u", "t")).await;
-    let latest = behind.latest_for_user(&user("u"), &p.provider).await;
+    let latest = behind
+        .latest_for_user(&user("u"), &p.provider, &Default::default())
+        .await;
     assert_eq!(access_token(&latest.unwrap().row), "t");
 
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -73,7 +77,13 @@ async fn every_read_says_that_the_key_is_missing_and_siblings_are_fine() {
         .await;
     is_missing(token, "GetAccessToken");
     let tokens = behind
-        .access_tokens(&session("s"), None, &Binding::default(), deadline)
+        .access_tokens(
+            &session("s"),
+            None,
+            &Binding::default(),
+            &Default::default(),
+            deadline,
+        )
         .await
         .unwrap();
     assert!(tokens.tokens.keys().eq([&q.provider]));

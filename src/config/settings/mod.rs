@@ -9,6 +9,7 @@
 
 #[macro_use]
 mod declare;
+mod access;
 mod migration;
 mod process;
 mod provider;
@@ -21,13 +22,8 @@ mod tokens;
 
 use std::sync::LazyLock;
 
-pub use self::{
-    migration::MigrationSettings,
-    process::{LogFormat, LogSettings},
-    server::ServerOptions,
-    storage::Backend,
-};
 pub(super) use self::{
+    access::AccessSettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
@@ -35,6 +31,12 @@ pub(super) use self::{
     server::ListenSettings,
     storage::StorageSettings,
     tokens::{LimitSettings, TokenSettings},
+};
+pub use self::{
+    migration::MigrationSettings,
+    process::{LogFormat, LogSettings},
+    server::ServerOptions,
+    storage::Backend,
 };
 use super::{value::Style, written::Settings};
 
@@ -86,6 +88,7 @@ pub(super) fn named(name: &str) -> Option<&'static Setting> {
 /// The values of all settings. Each value is valid by itself; their combination isn't checked yet.
 pub(super) struct Subjects {
     pub listen: ListenSettings,
+    pub access: AccessSettings,
     pub storage: StorageSettings,
     pub redis: RedisSettings,
     pub sentinel: SentinelSettings,
@@ -104,6 +107,7 @@ impl Subjects {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             listen: Subject::read(reader),
+            access: Subject::read(reader),
             storage: Subject::read(reader),
             redis: Subject::read(reader),
             sentinel: Subject::read(reader),
