@@ -25,13 +25,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "error",
-            "proto", "stderr", "types",
+            "meter", "proto", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "access", "tokens", "refresh", "store", "error", "proto", "types",
+            "config", "rpc", "access", "tokens", "refresh", "store", "error", "meter", "proto",
+            "types",
         ],
     ),
     (
@@ -43,15 +44,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "rpc",
         &[
-            "access", "tokens", "refresh", "store", "error", "proto", "types",
+            "access", "tokens", "refresh", "store", "error", "meter", "proto", "types",
         ],
     ),
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "error", "types"]),
-    ("refresh", &["store", "error", "types"]),
-    ("store", &["seal", "error", "stderr", "types"]),
+    ("refresh", &["store", "error", "meter", "types"]),
+    ("store", &["seal", "error", "meter", "stderr", "types"]),
     ("seal", &["types"]),
     ("error", &["types"]),
+    ("meter", &[]),
     ("proto", &[]),
     ("stderr", &[]),
     ("types", &[]),

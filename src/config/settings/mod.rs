@@ -24,6 +24,7 @@ use std::sync::LazyLock;
 
 pub(super) use self::{
     access::AccessSettings,
+    process::MemorySettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
@@ -34,7 +35,7 @@ pub(super) use self::{
 };
 pub use self::{
     migration::MigrationSettings,
-    process::{LogFormat, LogSettings},
+    process::{LogFormat, LogSettings, MemoryLock},
     server::ServerOptions,
     storage::Backend,
 };
@@ -100,6 +101,7 @@ pub(super) struct Subjects {
     pub limits: LimitSettings,
     pub server: ServerOptions,
     pub log: LogSettings,
+    pub memory: MemorySettings,
 }
 
 impl Subjects {
@@ -119,6 +121,7 @@ impl Subjects {
             limits: Subject::read(reader),
             server: Subject::read(reader),
             log: Subject::read(reader),
+            memory: Subject::read(reader),
         }
     }
 }
