@@ -1,4 +1,4 @@
-//! How long it takes to write and to read a row's JSON, and to spell and parse its key.
+//! How long it takes to write and to read a row's JSON, to seal and to open its tokens, and to spell and parse its key.
 //!
 //! `cargo bench --bench codecs` measures, and compares with the run before. `cargo bench --bench codecs -- read` measures
 //! what has `read` in its name. Without cargo's argument `--bench`, as `cargo test` runs it, everything runs once.
@@ -11,10 +11,14 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use token_broker::{
-    store::redis::{keyspace::Keyspace, row},
+    seal::{KeyRing, Keys, MasterKey},
+    store::{
+        Sealing,
+        redis::{keyspace::Keyspace, row},
+    },
     types::{
-        ClientId, Origin, ProviderName, Row, RowKey, Secret, SecretBytes, SessionId, Subject,
-        UnixTime, UserId, Version,
+        ClientId, KeyId, Origin, ProviderName, Row, RowKey, Secret, SecretBytes, SessionId,
+        StoredRow, Subject, UnixTime, UserId, Version,
     },
 };
 
@@ -56,6 +60,20 @@ fn rows(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("label", name), |bencher| {
             bencher.iter(|| row::Label::of(black_box(&json), Some(&provider)));
         });
+        let (sealing, key) = (sealing(), row_key());
+        let seal = |row: &Row| sealing.seal(&key, row, version).unwrap().unwrap();
+        group.bench_function(BenchmarkId::new("seal", name), |bencher| {
+            bencher.iter(|| seal(black_box(&row)));
+        });
+        let sealed = StoredRow {
+            row: seal(&row),
+            version,
+        };
+        group.bench_function(BenchmarkId::new("open", name), |bencher| {
+            let copy = || sealed.clone();
+            let open = |sealed| sealing.open(&key, sealed).unwrap();
+            bencher.iter_batched(copy, open, BatchSize::SmallInput);
+        });
     }
 }
 
@@ -91,6 +109,22 @@ fn provider() -> ProviderName {
     ProviderName::new("provider-1").unwrap()
 }
 
+/// Returns how rows are sealed.
+fn sealing() -> Sealing {
+    let key = MasterKey::generate(KeyId::new("k").unwrap()).unwrap();
+    Sealing {
+        keys: Keys::fixed(KeyRing::of(vec![key])),
+        ..Sealing::off("namespace:name".parse().unwrap())
+    }
+}
+
+fn row_key() -> RowKey {
+    RowKey {
+        session: SessionId::new("session-1").unwrap(),
+        provider: provider(),
+    }
+}
+
 /// Returns a row that has little more than an access token.
 fn small_row() -> Row {
     Row {
@@ -103,6 +137,7 @@ fn small_row() -> Row {
 /// Returns a row with everything in it, whose access token has this many bytes.
 fn row_with(access_token: usize) -> Row {
     Row {
+        sealed: None,
         access_token: Secret::new("a".repeat(access_token)),
         refresh_token: Secret::new("r".repeat(200)),
         id_token: Secret::new("i".repeat(600)),

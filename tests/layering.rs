@@ -24,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "access", "tokens", "refresh", "store", "error", "meter",
-            "proto", "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "error",
+            "meter", "proto", "stderr", "types",
         ],
     ),
     (
@@ -37,7 +37,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["access", "tokens", "refresh", "store", "error", "types"],
+        &[
+            "access", "tokens", "refresh", "store", "seal", "error", "types",
+        ],
     ),
     (
         "rpc",
@@ -48,7 +50,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "error", "types"]),
     ("refresh", &["store", "error", "meter", "types"]),
-    ("store", &["error", "meter", "stderr", "types"]),
+    ("store", &["seal", "error", "meter", "stderr", "types"]),
+    ("seal", &["types"]),
     ("error", &["types"]),
     ("meter", &[]),
     ("proto", &[]),
@@ -69,6 +72,7 @@ const LINK: &str = "store::redis::link";
 const MAINTENANCE: &str = "store::redis::maintenance";
 const MIGRATION: &str = "store::redis::maintenance::migration";
 const CHECK: &str = "store::redis::maintenance::check";
+const RESEAL: &str = "store::redis::maintenance::reseal";
 
 const WALLS: &[Wall] = &[
     // The domain and the gRPC interface know no backend.
@@ -110,6 +114,10 @@ const WALLS: &[Wall] = &[
     },
     wall(CHECK, MIGRATION),
     wall(MIGRATION, CHECK),
+    wall(RESEAL, MIGRATION),
+    wall(RESEAL, CHECK),
+    wall(MIGRATION, RESEAL),
+    wall(CHECK, RESEAL),
     // The code that spells keys and rows needs no connection.
     wall("store::redis::row", LINK),
     wall("store::redis::row", MAINTENANCE),
