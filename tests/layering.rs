@@ -24,14 +24,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "access", "tokens", "refresh", "store", "error", "proto",
-            "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "error", "meter",
+            "proto", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "access", "tokens", "refresh", "store", "error", "proto", "types",
+            "config", "rpc", "access", "tokens", "refresh", "store", "error", "meter", "proto",
+            "types",
         ],
     ),
     (
@@ -41,14 +42,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "rpc",
         &[
-            "access", "tokens", "refresh", "store", "error", "proto", "types",
+            "access", "tokens", "refresh", "store", "error", "meter", "proto", "types",
         ],
     ),
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "error", "types"]),
-    ("refresh", &["store", "error", "types"]),
-    ("store", &["error", "stderr", "types"]),
+    ("refresh", &["store", "error", "meter", "types"]),
+    ("store", &["error", "meter", "stderr", "types"]),
     ("error", &["types"]),
+    ("meter", &[]),
     ("proto", &[]),
     ("stderr", &[]),
     ("types", &[]),

@@ -15,8 +15,11 @@ use tower::Layer;
 use super::{
     ServeError,
     connection::Entrance,
+    connections::ConnectionFigures,
     descriptors,
     health::Health,
+    memory,
+    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
     pages, policy, prepare, run,
     services::{Services, Shared},
     signals, workers,
@@ -24,10 +27,11 @@ use super::{
 use crate::{
     access::Guard,
     config::{self, Config, PolicyAtStart, ServerOptions},
+    meter::Trust,
     proto::{self, v1},
     rpc::{
-        AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer, ShortMessagesLayer,
-        SideDoor, Stopping, StreamsLayer, TokenBrokerService,
+        AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, RefusalLayer,
+        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TokenBrokerService,
     },
     store::{
         Figures, FullStore, MemoryStore, Observed,
@@ -62,6 +66,7 @@ const REFLECTION_STREAMS: usize = 64;
 /// Returns a [`ServeError`] if the broker ended for another reason.
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
+    memory::lock(config.memory_lock)?;
     let listener = run::listen(config.listen).await?;
     let (stop, hangups) = signals::terminated()?;
     let workers = workers::count(config.server.workers);
@@ -137,6 +142,9 @@ pub struct Server<S> {
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    pub(super) connections: Arc<ConnectionFigures>,
+    pub(super) calls: Arc<CallFigures>,
+    pub(super) trust: Arc<Trust>,
 }
 
 impl<S: FullStore> Server<S> {
@@ -158,7 +166,42 @@ impl<S: FullStore> Server<S> {
             admission: Admission::new(limits),
             stopping: Stopping::new(),
             health: Health::new(),
+            connections: Arc::default(),
+            calls: Arc::default(),
+            trust: Arc::default(),
         }
+    }
+
+    /// Returns what this broker measures.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let tenant = || self.tenant.clone();
+        Metrics::new()
+            .with(Calls {
+                tenant: tenant(),
+                figures: Arc::clone(&self.calls),
+            })
+            .with(Waits(self.admission.clone()))
+            .with(StoreCalls {
+                tenant: tenant(),
+                tokens: Arc::clone(&self.tokens),
+            })
+            .with(Refreshes {
+                tenant: tenant(),
+                providers: self.tokens.providers().clone(),
+            })
+            .with(Link(Arc::clone(&self.tokens)))
+            .with(Arc::clone(&self.connections))
+            .with(Guards {
+                guard: self.guard.clone(),
+                trust: Arc::clone(&self.trust),
+            })
+    }
+
+    /// Returns the numbers that those who guard the broker fill.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     /// Returns the broker with another guard, which says whom it serves.
@@ -175,6 +218,7 @@ impl<S: FullStore> Server<S> {
             FrontDoor::new(
                 service,
                 self.guard.clone(),
+                Arc::clone(&self.calls),
                 self.admission.clone(),
                 options.call_timeout,
                 options.max_message_bytes,

@@ -16,6 +16,8 @@ mod descriptors;
 mod error;
 mod events;
 mod health;
+mod memory;
+pub mod metrics;
 mod pages;
 mod policy;
 mod prepare;

@@ -54,7 +54,7 @@ impl<S: FullStore> Server<S> {
         tracing::info!(version, address, backend = S::NAME, tenant = %self.tenant, "serving");
         self.health.begin().await;
         let entrance = self.entrance()?;
-        let mut connections = Connections::default();
+        let mut connections = Connections::new(Arc::clone(&self.connections));
         let serving = Box::pin(connections.accept(listener, &entrance, &workers, &self.stopping));
         // In boxes, because the types of the futures are too deep for the compiler otherwise.
         let watching = Box::pin(async {

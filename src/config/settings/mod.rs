@@ -23,6 +23,7 @@ use std::sync::LazyLock;
 
 pub(super) use self::{
     access::AccessSettings,
+    process::MemorySettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
@@ -32,7 +33,7 @@ pub(super) use self::{
 };
 pub use self::{
     migration::MigrationSettings,
-    process::{LogFormat, LogSettings},
+    process::{LogFormat, LogSettings, MemoryLock},
     server::ServerOptions,
     storage::Backend,
 };
@@ -97,6 +98,7 @@ pub(super) struct Subjects {
     pub limits: LimitSettings,
     pub server: ServerOptions,
     pub log: LogSettings,
+    pub memory: MemorySettings,
 }
 
 impl Subjects {
@@ -115,6 +117,7 @@ impl Subjects {
             limits: Subject::read(reader),
             server: Subject::read(reader),
             log: Subject::read(reader),
+            memory: Subject::read(reader),
         }
     }
 }
