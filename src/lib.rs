@@ -92,7 +92,8 @@
 //! | a damage for `check` of a row or an index | a `FindingKind` in `store/redis/maintenance/check/finding.rs`; what can be told from a row's bytes in `rows.rs`; its places in indexes in `check_row.lua`; an index's members in `check_index.lua` and `indexes.rs`; how a line relates it to an index in `text.rs`; planted in `tests/check/damage.rs`; `docs/check.md`. `--repair` mends indexes, in those scripts, and never changes a row |
 //! | a damage for `check` of another sort of key | first teach the walk its name: `store/redis/keyspace/parse.rs` and `store/redis/maintenance/check/walk.rs`; then a script that judges it, a file beside `rows.rs` that the walk calls, and a count in `report.rs` and `text.rs`; then a `FindingKind` as above |
 //! | a limit on what a tenant stores | the number in `Limits` in `tokens/limits.rs`, which is part of a tenant's `Rules` in `tokens/mod.rs`; its setting in `config/settings/tokens.rs`, handed on in `config/mod.rs`. What has to hold under concurrency is checked in the store's atomic step: the number of providers goes along in `Put` |
-//! | a second tenant with rules or limits of its own | one `Tokens` is one tenant: its store, and its `Rules` with their `Limits`, so that [`tokens`] and [`store`] need no change. What knows one tenant today: settings are flat (`config/file.rs` and `config/written.rs` have no table for a tenant, `config/settings/storage.rs` and `tokens.rs` its name and limits, `config/mod.rs` one `Rules`); `server/assemble.rs` makes one `Tokens`, `server/prepare.rs` migrates one, `server/run.rs` follows the health and figures of one; [`access`] gives each caller its tenant, which must be that one, `rpc/token_broker/mod.rs` and `rpc/access_tokens/mod.rs` hold the `Tokens`; `cli/redis.rs` opens the one for `migrate` and `check` |
+//! | a setting that each tenant has for itself | a field in a subject of `TenantSubjects` in `config/settings/mod.rs`, and its value in `config/tenants.rs`, which makes one `TenantConfig` of each table; `docs/tenants.md`. What is made of it is in `server/tenancy.rs` (a tenant as it is served, and the upkeep of its data) and in `server/assemble.rs` |
+//! | a limit on what one tenant takes from others | `TenantShare` in `rpc/admission/tenant.rs`; its figures in `server/assemble.rs` |
 //! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how many wait for providers: there too, and for one provider in `refresh/gate.rs`, which asks both; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/assemble.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
 //! | a change to the proto | it may break no client of what was released: `tests/proto/breaking` compares it with `tests/proto/released`, and with `--release` makes the copy for the next release |
 //! | an example client | a folder in `examples/` with a README whose two blocks build and run it; its name in `tests/examples/client.py` |
@@ -102,8 +103,6 @@
 //!
 //! None of this is built. It says which walls stand where they do because of it.
 //!
-//! - **Tenants:** the tenant comes with the caller ([`access::Caller`]). A tenant's store is a key space and a handle, so
-//!   that many share one link.
 //! - **Identities and pending authorizations:** a `.proto`, a folder in `rpc/` and a domain module each, over traits
 //!   of their own in [`store`].
 //! - **Sealing:** `seal/` turns bytes into bytes, and a decorator in [`store`] calls it. Carry-forward is a read and a
