@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::types::ReauthReason;
+use crate::types::{KeyId, ReauthReason, StoredRow};
 
 /// A field of a request that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +119,11 @@ pub enum Error {
     },
     /// The row exists, but can't be decoded.
     #[error("the row exists but can't be read")]
-    RowUnreadable(#[source] Unreadable),
+    RowUnreadable(#[source] Damage),
+    /// The row is sealed under a key that this broker lacks. A broker that has the key can read it. The call is safe to
+    /// retry.
+    #[error("the row is sealed under a key that this broker doesn't have")]
+    KeyMissing(KeyId),
     /// The key of an index of the session or user holds another type of value. An operator has to repair it.
     /// `token-broker check` names the key.
     #[error("an index of the session or user can't be read")]
@@ -176,10 +180,55 @@ pub enum Error {
     },
 }
 
-/// Why a stored row can't be decoded. The text never quotes the row.
+/// Why a stored row can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It can't be decoded, or its envelope doesn't open.
+    #[error("{0}")]
+    Damaged(#[source] Damage),
+    /// It is sealed under a key that this broker lacks.
+    #[error("it is sealed under the key {}, which this broker doesn't have", .0.key)]
+    KeyMissing(Box<KeyMissing>),
+}
+
+/// What is wrong with a stored row. The text never quotes the row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreadable(pub String);
+pub struct Damage(pub String);
+
+/// A row that is sealed under a key that this broker lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyMissing {
+    /// The key.
+    pub key: KeyId,
+    /// What is readable of the row. Nothing vouches for it.
+    pub shown: StoredRow,
+}
+
+impl Unreadable {
+    /// Returns why a row can't be decoded. `what` must not quote it.
+    pub fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(Damage(what.into()))
+    }
+
+    /// Returns what is readable of a row whose key is missing.
+    #[must_use]
+    pub fn shown(&self) -> Option<&StoredRow> {
+        match self {
+            Self::Damaged(_) => None,
+            Self::KeyMissing(missing) => Some(&missing.shown),
+        }
+    }
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Damaged(damage) => Self::RowUnreadable(damage),
+            Unreadable::KeyMissing(missing) => Self::KeyMissing(missing.key),
+        }
+    }
+}
 
 /// Why the store didn't do its work. The text is for the log only.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -214,7 +263,8 @@ impl Error {
             Self::StoreUnavailable(failure)
             | Self::OutcomeUnknown(failure)
             | Self::NotDurable(failure) => Some(&failure.0),
-            Self::RowUnreadable(unreadable) => Some(&unreadable.0),
+            Self::RowUnreadable(damage) => Some(&damage.0),
+            Self::KeyMissing(key) => Some(key.as_str()),
             Self::ProviderMisconfigured(failure) | Self::ProviderUnavailable { failure, .. } => {
                 Some(&failure.0)
             }
@@ -249,7 +299,9 @@ impl Error {
         match self {
             Self::Overloaded => Some(Duration::from_millis(100)),
             Self::StoreUnavailable(_) | Self::NotDurable(_) => Some(Duration::from_millis(500)),
-            Self::Migrating | Self::AuditUnavailable => Some(Duration::from_secs(1)),
+            Self::Migrating | Self::KeyMissing(_) | Self::AuditUnavailable => {
+                Some(Duration::from_secs(1))
+            }
             Self::ProviderUnavailable { retry_after, .. } => {
                 Some(retry_after.unwrap_or(Duration::from_secs(1)))
             }

@@ -8,14 +8,15 @@
 //!
 //! | module | what it is | may name |
 //! |---|---|---|
-//! | [`cli`] | the commands `serve`, `migrate`, `check`, `providers` and `health`, one file each; exit codes, logging | all below |
+//! | [`cli`] | the commands `serve`, `migrate`, `check`, `keys`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `audit`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `seal`, `audit`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `audit`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `error`, `meter`, `types` |
-//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `meter`, `stderr`, `types` |
+//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `error`, `meter`, `stderr`, `types` |
+//! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
@@ -31,12 +32,15 @@
 //! servers and requests, and no tenant's keys. The files beside it are the stores: `process.rs` has what the
 //! process shares (`Redis`) and a tenant's handle to it (`RedisStore`), the others what that handle does, by a
 //! key space and Lua scripts. [`maintenance`](store::redis::maintenance) goes through all keys of a tenant:
-//! migration and check, which don't know each other.
+//! migration, check and sealing again, which don't know each other.
+//!
+//! Whatever the backend, the store that [`tokens`] and [`refresh`] see is a [`store::Sealed`]: it seals what is written and
+//! opens what is read. The backend behind it sees envelopes, versions, and hashes of refresh tokens, and needs no key.
 //!
 //! # The way of one `Store`
 //!
 //! 1. `server/` accepts the connection, within the limit on connections, and serves it with hyper.
-//! 2. `rpc/` makes a call of the request when its headers are there: it is admitted (or refused as `OVERLOADED` or
+//! 2. `rpc/` makes a call of the request when its headers are there: [`access`] says who calls and whether that is allowed, it is admitted (or refused as `OVERLOADED` or
 //!    `MIGRATING`), gets its deadline, and is observed. tonic decodes the message, within the limits on its size and on
 //!    the bytes in flight.
 //! 3. The request is taken apart into typed ids and secrets. Everything that is wrong with it is answered in one
@@ -73,15 +77,18 @@
 //! | thing | place |
 //! |---|---|
 //! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`, where its metadata is, too. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it tells what became of a write whose answer was lost. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
-//! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`, with its name in `FIELDS` there; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
+//! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`, with its name in `FIELDS` there; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md`. It stays readable when the row is sealed: add it to what the envelope is bound to, in `store/sealed/row.rs`, behind all others and only where it is set, so that older rows still open; `tests/seal/edited.rs` then asks for an edit of it |
 //! | a field of a record | `types/record.rs`, with its JSON in `store/redis/record.rs`; `docs/data-layout.md` |
-//! | an RPC | the proto; a method in the `mod.rs` of its service (`rpc/token_broker/`, `rpc/access_tokens/`) with `request.rs` and `response.rs` beside it; those about refreshes by auth servers are in `coordination.rs` there; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`, and `tests/rpc/fields.rs` or `refresh_fields.rs`; `examples/service_config.json` if it may be repeated; `docs/guarantees.md`, section 2.1 or 2.2. A message prints nothing unless `proto/harmless.rs` names it |
-//! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs` or `store/memory/records.rs`, `store/redis/rows.rs`, `store/redis/records.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
+//! | an RPC | the proto; its name in `access/rpc.rs`, where the compiler then asks which providers it concerns, and in `access/role.rs` which roles have it; a method in the `mod.rs` of its service (`rpc/token_broker/`, `rpc/access_tokens/`) with `request.rs` and `response.rs` beside it, which checks what its caller reaches; a line in `tests/rpc/callers/world.rs`; those about refreshes by auth servers are in `coordination.rs` there; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`, and `tests/rpc/fields.rs` or `refresh_fields.rs`; `examples/service_config.json` if it may be repeated; `docs/guarantees.md`, section 2.1 or 2.2. A message prints nothing unless `proto/harmless.rs` names it |
+//! | a role, or something that a caller is known by | `access/role.rs` or `access/credential.rs`, with `access/policy.rs`; a key in `config/policy/`; `docs/access.md` (`UPDATE_DOCS=1 cargo test --lib reference` writes the table of roles) |
+//! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs` or `store/memory/records.rs`, `store/redis/rows.rs`, `store/redis/records.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/sealed/mod.rs`, `store/shared.rs`, and `tests/conformance/naive/store.rs` |
 //! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
 //! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
 //! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
 //! | a metric | a number in the struct of whoever does the work, of a type in `meter/`: `CallFigures` in `rpc/figures.rs` counts what every call's caller is told, `Figures` in `store/observed.rs` the store, `refresh/counts.rs` a provider, `ConnectionFigures` in `server/connections.rs`, `LinkFigures` in `store/mod.rs` the way to Redis, `Trust` in `meter/trust.rs` what guards the broker. Its name and labels in the file of its subject in `server/metrics/`, a new file with a `Collector` that `Server::metrics` adds; its line in `docs/monitoring.md`, which `tests/monitoring.rs` asks for; an event that moves it in `tests/rpc/metrics.rs` |
+//! | something else that is sealed | its own kind of `AssociatedData`, with everything that it belongs to and that stays readable beside it; the envelope is a text; a decorator beside `store/sealed/`, for the trait of its store |
+//! | keys from elsewhere than a file | a source in `seal/` that makes a `KeyRing`, and its settings in `config/settings/seal.rs`; `config/seal.rs` hands it on |
 //! | a decorator | a file in `store/`, such as `observed.rs`, with the traits of the store that it wraps; put around the store in `server/assemble.rs` |
 //! | a backend | a file or folder in `store/` with all traits of `store/mod.rs`; its harness in `tests/conformance/backend.rs` and a line in `tests/conformance/main.rs`; an arm in `server/assemble.rs`, and its name in `config/settings/storage.rs` |
 //! | a Redis topology | a `Deployment` in `store/redis/options.rs`, made in `config/redis_url.rs` and `config/redis.rs`; a `Mode` in `store/redis/link/topology/servers.rs`; what tells its primaries: a file in `store/redis/link/topology/`, asked by `store/redis/link/topology/mod.rs`. It tells `primaries.rs`, where a primary is followed when the *address* changes, or (`primary.rs`) another process answers there; `server_set.rs` tells migration and check which servers to walk. Its settings in `config/settings/redis.rs`; one that is found wrong is an `AtFault` in `store/redis/link/wire/at_fault.rs`, spelled in `config/at_fault.rs`. Servers in `testkit/`, a line each in `tests/conformance/shared_servers.rs` and `main.rs`; `docs/redis.md` |
@@ -105,12 +112,8 @@
 //!
 //! None of this is built. It says which walls stand where they do because of it.
 //!
-//! - **Tenants, callers, policy:** `access/`, below `rpc`, asked when a call is admitted. The tenant then comes with
-//!   the caller. A tenant's store is a key space and a handle, so that many share one link.
 //! - **Identities and pending authorizations:** a `.proto`, a folder in `rpc/` and a domain module each, over traits
 //!   of their own in [`store`].
-//! - **Sealing:** `seal/` turns bytes into bytes, and a decorator in [`store`] calls it. Carry-forward is a read and a
-//!   conditional write in [`tokens`], and no script looks into a token.
 //! - **Shards:** the key space gives a session's keys the tag of their shard. What the process shares serves every slot, so that
 //!   a tenant may hold a link to several.
 
@@ -123,6 +126,7 @@ pub mod meter;
 pub mod proto;
 pub mod refresh;
 pub mod rpc;
+pub mod seal;
 pub mod server;
 pub mod stderr;
 pub mod store;

@@ -24,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "access", "tokens", "refresh", "store", "audit", "error",
-            "meter", "proto", "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "audit",
+            "error", "meter", "proto", "stderr", "types",
         ],
     ),
     (
@@ -38,7 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "access", "tokens", "refresh", "store", "audit", "error", "types",
+            "access", "tokens", "refresh", "store", "seal", "audit", "error", "types",
         ],
     ),
     (
@@ -50,7 +50,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
     ("refresh", &["store", "audit", "error", "meter", "types"]),
-    ("store", &["error", "meter", "stderr", "types"]),
+    ("store", &["seal", "error", "meter", "stderr", "types"]),
+    ("seal", &["types"]),
     ("audit", &["error", "types"]),
     ("error", &["types"]),
     ("meter", &[]),
@@ -72,6 +73,7 @@ const LINK: &str = "store::redis::link";
 const MAINTENANCE: &str = "store::redis::maintenance";
 const MIGRATION: &str = "store::redis::maintenance::migration";
 const CHECK: &str = "store::redis::maintenance::check";
+const RESEAL: &str = "store::redis::maintenance::reseal";
 
 const WALLS: &[Wall] = &[
     // The domain and the gRPC interface know no backend.
@@ -113,6 +115,10 @@ const WALLS: &[Wall] = &[
     },
     wall(CHECK, MIGRATION),
     wall(MIGRATION, CHECK),
+    wall(RESEAL, MIGRATION),
+    wall(RESEAL, CHECK),
+    wall(MIGRATION, RESEAL),
+    wall(CHECK, RESEAL),
     // The code that spells keys and rows needs no connection.
     wall("store::redis::row", LINK),
     wall("store::redis::row", MAINTENANCE),

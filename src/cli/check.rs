@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::{Config, TenantConfig},
     store::{
-        Error,
+        Error, Sealing,
         redis::{
             RedisStore,
             maintenance::{
@@ -51,7 +51,7 @@ pub(super) fn run(args: &CheckArgs, config: Config, tenant: &TenantConfig) -> u8
         (config, &tenant.rules.tenant),
         args.report,
         &words,
-        async |store| check(args, &store).await,
+        async |store| check(args, &store, tenant.sealing.clone()).await,
     );
     match checked {
         Ok(report) => verdict(&report),
@@ -59,10 +59,11 @@ pub(super) fn run(args: &CheckArgs, config: Config, tenant: &TenantConfig) -> u8
     }
 }
 
-async fn check(args: &CheckArgs, store: &RedisStore) -> Result<Report, Error> {
+async fn check(args: &CheckArgs, store: &RedisStore, sealing: Sealing) -> Result<Report, Error> {
     let check = Check::new(store)
         .repairing(args.repair)
-        .listing(args.list_at_most);
+        .listing(args.list_at_most)
+        .opening(sealing);
     let progress = progress::on_stderr();
     let report = check.run(progress.as_ref()).await;
     progress.end();
@@ -83,6 +84,12 @@ fn verdict(report: &Report) -> u8 {
         complain(&format!(
             "not migrated: no call finds {} rows of the older layout; start a broker, or run `token-broker migrate`",
             report.unmigrated()
+        ));
+    }
+    if report.counts.key_missing > 0 {
+        complain(&format!(
+            "sealed with keys that aren't in seal-keys: {} rows; `token-broker keys status` names the keys",
+            report.counts.key_missing
         ));
     }
     if unmended == 0 {

@@ -45,6 +45,13 @@ pub(super) struct MigrateArgs {
 pub(super) fn run(args: &MigrateArgs, config: Config, tenant: TenantConfig) -> u8 {
     let (name, allow_unmigrated) = (tenant.rules.tenant, tenant.migration.allow_unmigrated);
     let settings = tenant.migration;
+    if args.begin_grace && tenant.sealing.keys.ring().sealing().is_some() {
+        complain(
+            "seal-keys: the tenant's rows are sealed, and other software would take them for rows without tokens: no grace \
+             period is begun",
+        );
+        return REFUSED;
+    }
     let words = Words {
         no_redis: "there is nothing to migrate in memory",
         afterwards: "; what was done stays done; run the command again to continue",

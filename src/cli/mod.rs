@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod dumps;
 mod health;
+mod keys;
 mod log;
 mod migrate;
 mod policy;
@@ -76,6 +77,8 @@ enum Command {
     Migrate(Box<migrate::MigrateArgs>),
     /// Verify the data in Redis while brokers serve it, and mend it; exit code 3 if damage is left
     Check(Box<check::CheckArgs>),
+    /// Make sealing keys, count what rows are sealed with, or seal all rows with the first key
+    Keys(Box<keys::KeysArgs>),
     /// Print the presets of common providers and the configured providers as they came out, or try one
     Providers(Box<providers::ProvidersArgs>),
     /// Check the policy of the callers, or explain what a caller may do and why
@@ -120,6 +123,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Check(args)) => of_a_tenant(&args.configured, |config, tenant| {
             check::run(&args, config, &tenant)
         }),
+        Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Providers(args)) => providers::run(&args),
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Audit(args)) => audit::run(&args),

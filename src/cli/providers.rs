@@ -18,7 +18,7 @@ use crate::{
         Cleared, Kept, clear,
         provider::{Authentication, Endpoint, Trial, Verdict, Why},
     },
-    store::{self, redis::maintenance::records::rows_with_records},
+    store::{self, Sealed, redis::maintenance::records::rows_with_records},
     types::ProviderName,
 };
 
@@ -143,6 +143,7 @@ fn clear_refused(args: &ClearRefusedArgs, config: Config, tenant: &TenantConfig)
     let is_configured = tenant.rules.providers.get(&provider).is_some();
     let cleared = on_redis((config, &tenant.rules.tenant), &words, async |store| {
         let rows = rows_with_records(&store, &provider).await?;
+        let store = Sealed::new(store, tenant.sealing.clone());
         // One that isn't configured any more may have left rows.
         let is_known = is_configured || !rows.is_empty();
         let (mut taken_back, mut kept) = (0_u64, HashMap::<Kept, u64>::new());

@@ -76,7 +76,7 @@ fn serve(config: Config) -> u8 {
 fn exit_code(error: &ServeError) -> u8 {
     match error {
         ServeError::Misconfigured(_) => USAGE,
-        ServeError::Unmigrated(_) => REFUSED,
+        ServeError::Unmigrated(_) | ServeError::SealedInGrace => REFUSED,
         _ => FAILED,
     }
 }

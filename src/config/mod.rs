@@ -7,9 +7,9 @@
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
 //! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
 //! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
-//! out. `providers.rs` reads the tables of providers, whose settings are in the file alone, and `presets.toml` has what
-//! is known of common ones. `tenants.rs` does so for the tables of tenants, each of which may have settings and providers of
-//! its own.
+//! out. `seal.rs` reads the file with the sealing keys. `providers.rs` reads the tables of providers, whose settings are in the
+//! file alone, and `presets.toml` has what is known of common ones. `tenants.rs` does so for the tables of tenants, each of
+//! which may have settings and providers of its own.
 
 pub mod address;
 mod at_fault;
@@ -24,6 +24,7 @@ mod providers;
 mod quotes;
 mod redis;
 mod redis_url;
+mod seal;
 mod settings;
 mod syntax;
 mod tenants;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{
     problem::{Problem, Problems},
     providers::{self, PROVIDERS},
+    seal::KeyFiles,
     settings::{
         AccessSettings, Backend, LimitSettings, MigrationSettings, Reader, ServerOptions,
         StorageSettings, TenantSubjects, of_a_tenant,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     audit::Witness,
     refresh::{Providers, provider::ProviderOptions},
+    store::Sealing,
     tokens::{Limits, Rules},
     types::Tenant,
 };
@@ -32,6 +34,8 @@ pub struct TenantConfig {
     pub rules: Rules,
     /// What to do with its data of older software.
     pub migration: MigrationSettings,
+    /// How its tokens are sealed.
+    pub sealing: Sealing,
 }
 
 /// What all tenants share, as far as their settings must fit it.
@@ -78,12 +82,14 @@ pub(super) fn resolve(
         backend,
         patience,
     } = *of_process;
+    let mut key_files = KeyFiles::default();
     if settings.tenants().is_empty() {
         together::check_tenant(settings, &at_the_top.limits, problems);
         server.check(&at_the_top.limits, problems);
         warnings.extend(together::warnings(&at_the_top.limits));
         let providers = providers::resolve(settings, problems, warnings);
-        return vec![assembled(name, at_the_top, providers, patience)];
+        let sealing = key_files.sealing(&at_the_top.seal, &name, problems);
+        return vec![assembled((name, sealing), at_the_top, providers, patience)];
     }
     if !settings.tables().is_empty() {
         let message = format!(
@@ -136,6 +142,10 @@ pub(super) fn resolve(
         server.check(&subjects.limits, &mut found);
         let mut known = together::warnings(&subjects.limits);
         let providers = providers::resolve(&written, &mut found, &mut known);
+        let tenant = tenant.map(|tenant| {
+            let sealing = key_files.sealing(&subjects.seal, &tenant, &mut found);
+            (tenant, sealing)
+        });
         problems.extend(&placed(name, found));
         warnings.extend(known.into_iter().map(|warning| within(name, warning)));
         all.extend(tenant.map(|tenant| assembled(tenant, subjects, providers, patience)));
@@ -159,9 +169,10 @@ fn within(tenant: &str, problem: Problem) -> Problem {
 }
 
 fn assembled(
-    tenant: Tenant,
+    (tenant, sealing): (Tenant, Sealing),
     TenantSubjects {
         migration,
+        seal: _,
         tokens,
         limits,
     }: TenantSubjects,
@@ -187,5 +198,9 @@ fn assembled(
         patience,
         persistence: Rules::PERSISTENCE,
     };
-    TenantConfig { rules, migration }
+    TenantConfig {
+        rules,
+        migration,
+        sealing,
+    }
 }

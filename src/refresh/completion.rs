@@ -62,7 +62,7 @@ impl<S: Records> Refresher<S> {
     /// until it is written, also if the caller leaves. Who repeats it meanwhile waits for the same.
     ///
     /// # Errors
-    /// Returns [`Error::RowUnreadable`], [`Error::Overloaded`], and an error if the broker is about to end. The caller has
+    /// Returns [`Error::RowUnreadable`], [`Error::KeyMissing`], [`Error::Overloaded`], and an error if the broker is about to end. The caller has
     /// to repeat the call: it has the only copy of the tokens.
     pub async fn complete(&self, key: &RowKey, completion: Completion) -> Result<Completed, Error> {
         let id = (key.clone(), completion.attempt);
@@ -91,7 +91,7 @@ impl<S: Records> Refresher<S> {
         };
         let seen = attempt.seen().await;
         if let Some(Err(unreadable)) = seen.row {
-            return Err(Error::RowUnreadable(unreadable));
+            return Err(unreadable.into());
         }
         let stored = seen.stored();
         let is_held = stored.is_some_and(|stored| attempt.is_held_by(&stored.row));
@@ -123,7 +123,7 @@ impl<S: Records> Refresher<S> {
             Outcome::Unknown => attempt.no_answer(back_off).await,
         };
         let verdict = noted.verdict();
-        let stored = noted.row.transpose().map_err(Error::RowUnreadable)?;
+        let stored = noted.row.transpose().map_err(Error::from)?;
         Ok(completed(verdict, stored))
     }
 

@@ -73,7 +73,7 @@ pub(super) fn decide(seen: &Seen, wish: &Wish<'_>) -> Decision {
     let stored = match &seen.row {
         None => return Decision::Impossible(Error::RowNotFound),
         Some(Err(unreadable)) => {
-            return Decision::Impossible(Error::RowUnreadable(unreadable.clone()));
+            return Decision::Impossible(unreadable.clone().into());
         }
         Some(Ok(stored)) => stored,
     };

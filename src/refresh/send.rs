@@ -131,7 +131,7 @@ impl<S: Records> Refresh<'_, S> {
         }
         Next::End(match (reason, noted.row) {
             (_, None) => End::Failed(Error::RowNotFound),
-            (_, Some(Err(unreadable))) => End::Failed(Error::RowUnreadable(unreadable)),
+            (_, Some(Err(unreadable))) => End::Failed(unreadable.into()),
             (Some(reason), Some(Ok(stored))) if stored.version == self.version => {
                 End::Failed(Error::ReauthRequired(reason))
             }

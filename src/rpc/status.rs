@@ -154,6 +154,7 @@ pub(super) fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::TooLarge { .. } => (Code::ResourceExhausted, ErrorReason::TooLarge),
         Error::TooManyProviders { .. } => (Code::ResourceExhausted, ErrorReason::TooManyProviders),
         Error::RowUnreadable(_) => (Code::DataLoss, ErrorReason::RowUnreadable),
+        Error::KeyMissing(_) => (Code::Unavailable, ErrorReason::KeyMissing),
         Error::IndexUnreadable => (Code::DataLoss, ErrorReason::IndexUnreadable),
         Error::StoreUnavailable(_) => (Code::Unavailable, ErrorReason::StoreUnavailable),
         Error::OutcomeUnknown(_) => (Code::Unavailable, ErrorReason::OutcomeUnknown),
@@ -187,9 +188,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        error::{ProviderFailure, StoreFailure, Unreadable, Violations},
+        error::{Damage, ProviderFailure, StoreFailure, Violations},
         proto::v1::FILE_DESCRIPTOR_SET,
-        types::ReauthReason,
+        types::{KeyId, ReauthReason},
     };
 
     /// Returns an error of the variant after that of `error`, so that the compiler asks for each new variant.
@@ -210,8 +211,9 @@ mod tests {
                 limit: 1,
             },
             Error::TooLarge { .. } => Error::TooManyProviders { limit: 64 },
-            Error::TooManyProviders { .. } => Error::RowUnreadable(Unreadable(String::new())),
-            Error::RowUnreadable(_) => Error::IndexUnreadable,
+            Error::TooManyProviders { .. } => Error::RowUnreadable(Damage(String::new())),
+            Error::RowUnreadable(_) => Error::KeyMissing(KeyId::new("k").unwrap()),
+            Error::KeyMissing(_) => Error::IndexUnreadable,
             Error::IndexUnreadable => Error::StoreUnavailable(failure()),
             Error::StoreUnavailable(_) => Error::OutcomeUnknown(failure()),
             Error::OutcomeUnknown(_) => Error::NotDurable(failure()),

@@ -36,7 +36,7 @@ use crate::{
         ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TenantDoor, TenantDoors,
         TenantLimits, TokenBrokerService,
     },
-    store::{Figures, FullStore, MemoryStore, Observed, redis::Redis},
+    store::{Figures, FullStore, MemoryStore, Observed, Sealed, redis::Redis},
     tokens::{Limits, Rules, Tenants, Tokens},
     types::Tenant,
 };
@@ -141,9 +141,9 @@ async fn serve_on(
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
             let tenants = config.tenants.into_iter();
-            let tenants = tenants.map(|TenantConfig { rules, .. }| {
+            let tenants = tenants.map(|TenantConfig { rules, sealing, .. }| {
                 let upkeep: Box<dyn Upkeep> = Box::new(Ready);
-                (MemoryStore::new(), rules, upkeep)
+                (Sealed::new(MemoryStore::new(), sealing), rules, upkeep)
             });
             let server = Server::new(guard, tenants, config.server).audited_by(audit);
             server.run(listener, async { Ok(()) }, stop).await
@@ -160,10 +160,11 @@ async fn serve_on(
                 providers.any(|p| !p.tokens_may_be_shared())
             });
             let tenants = config.tenants.into_iter();
-            let tenants = tenants.map(|TenantConfig { rules, migration }| {
-                let store = redis.tenant(&rules.tenant);
-                let upkeep: Box<dyn Upkeep> = Box::new(Migrated::new(&store, migration));
-                (store, rules, upkeep)
+            let tenants = tenants.map(|tenant| {
+                let store = redis.tenant(&tenant.rules.tenant);
+                let upkeep = Migrated::new(&store, tenant.migration, tenant.sealing.clone());
+                let upkeep: Box<dyn Upkeep> = Box::new(upkeep);
+                (Sealed::new(store, tenant.sealing), tenant.rules, upkeep)
             });
             let server = Server::new(guard, tenants, config.server).audited_by(audit);
             let reach = async {

@@ -31,6 +31,13 @@ pub enum ServeError {
          the broker without them"
     )]
     Unmigrated(usize),
+    /// There are sealing keys, and the tenant is in its grace period (guarantees, section 7).
+    #[error(
+        "seal-keys: the tenant is in its grace period, in which nothing is sealed, because other software would take \
+         sealed rows for rows without tokens: end the period with `token-broker migrate --finish`, or start without \
+         seal-keys"
+    )]
+    SealedInGrace,
     /// Reflection can't be assembled.
     #[error("can't serve reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

@@ -220,12 +220,19 @@ mod tests {
         let whole = format!("{TWO}{ONE}");
         // Valid by itself, and without the second caller.
         let half = TWO.len();
-        for number in 0..100 {
+        // The half is there at each moment of the broker's reading.
+        for eighths in 0..24 {
+            fs::write(followed.path("first"), format!("{ONE}# {eighths}")).unwrap();
+            followed.hang_up.send_replace(());
+            sleep(SETTLES / 8 * eighths).await;
             fs::write(followed.path("first"), &whole[..half]).unwrap();
             sleep(SETTLES / 4).await;
-            fs::write(followed.path("first"), &whole).unwrap();
-            sleep(SETTLES * 2 + Duration::from_millis(number)).await;
             assert!(followed.has("one"));
+            fs::write(followed.path("first"), &whole).unwrap();
+            for _ in 0..16 {
+                sleep(SETTLES / 4).await;
+                assert!(followed.has("one"), "{eighths}");
+            }
         }
         sleep(LOOKED).await;
         assert!(followed.has("one") && followed.has("two"));

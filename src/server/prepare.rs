@@ -10,9 +10,12 @@ use tokio::time::sleep;
 use super::{ServeError, tenancy::Upkeep};
 use crate::{
     config::MigrationSettings,
-    store::redis::{
-        RedisStore,
-        maintenance::migration::{Migration, progress},
+    store::{
+        Sealing,
+        redis::{
+            RedisStore,
+            maintenance::migration::{Migration, progress},
+        },
     },
 };
 
@@ -73,25 +76,51 @@ pub(super) async fn migrate(
     }
 }
 
-/// The upkeep of a tenant's data in Redis: the migration of what older software wrote.
+/// Checks that the tenant isn't in its grace period, if its rows are sealed. Waits for Redis.
+///
+/// # Errors
+/// Returns [`ServeError::SealedInGrace`].
+pub(super) async fn may_seal(store: &RedisStore, sealing: &Sealing) -> Result<(), ServeError> {
+    if sealing.keys.ring().sealing().is_none() {
+        return Ok(());
+    }
+    loop {
+        match store.is_in_grace().await {
+            Ok(false) => return Ok(()),
+            Ok(true) => return Err(ServeError::SealedInGrace),
+            Err(error) => tracing::warn!(reason = error.detail(), "the start waits: {error}"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// The upkeep of a tenant's data in Redis: the migration of what older software wrote. Rows are sealed only where no such
+/// software is left.
 pub(super) struct Migrated {
+    store: RedisStore,
     migration: Migration,
     settings: MigrationSettings,
+    sealing: Sealing,
 }
 
 impl Migrated {
-    pub(super) fn new(store: &RedisStore, settings: MigrationSettings) -> Self {
+    pub(super) fn new(store: &RedisStore, settings: MigrationSettings, sealing: Sealing) -> Self {
         let migration = Migration::new(store, settings.legacy_provider.clone());
         Self {
+            store: store.clone(),
             migration,
             settings,
+            sealing,
         }
     }
 }
 
 impl Upkeep for Migrated {
     fn prepare(&self) -> BoxFuture<'_, Result<(), ServeError>> {
-        Box::pin(migrate(&self.migration, self.settings.allow_unmigrated))
+        Box::pin(async {
+            migrate(&self.migration, self.settings.allow_unmigrated).await?;
+            may_seal(&self.store, &self.sealing).await
+        })
     }
 
     /// Looks for stragglers. Completes when Redis has lost what the broker relies on.

@@ -7,7 +7,7 @@
 //!
 //! [`Outstanding`] counts the requests of a call that the backend hasn't answered.
 //!
-//! [`Observed`] is a decorator: it implements the traits that the store behind it implements. Every store must
+//! [`Observed`] and [`Sealed`] are decorators: they implement the traits that the store behind them implements. Every store must
 //! keep the invariants of the guarantees, section 3.2. `tests/conformance` checks that, and `tests/redis` checks
 //! those that only Redis can break.
 
@@ -19,6 +19,7 @@ mod outstanding;
 mod records;
 pub mod redis;
 mod repeat;
+mod sealed;
 mod shared;
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
@@ -32,6 +33,7 @@ pub use self::{
     outstanding::Outstanding,
     records::{Change, Held, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Stamp},
     repeat::{Attempts, until_known},
+    sealed::{Sealed, Sealing},
 };
 use crate::{
     error::Unreadable,

@@ -71,7 +71,7 @@ impl Seen {
 /// What tells whether a row or its record has changed.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
-    /// What the row's key holds, where the store keeps rows as bytes.
+    /// What the row's key holds.
     pub row: Held,
     /// A number that the record gets with each change. 0: there was no record.
     pub record: u64,
@@ -82,11 +82,13 @@ pub struct Stamp {
 /// What a key holds.
 #[derive(Clone, Debug, Default)]
 pub enum Held {
-    /// Nothing, or it isn't asked for.
+    /// Nothing.
     #[default]
     Nothing,
-    /// These bytes.
+    /// These bytes, where the store keeps rows as bytes.
     Bytes(SecretBytes),
+    /// A row of this version, where the store keeps rows as they are.
+    Version(Version),
     /// A value of another type.
     Other,
 }

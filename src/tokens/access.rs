@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Binding, Tokens};
 use crate::{
-    error::{Error, Unreadable},
+    error::Error,
     refresh::{Due, Refreshed, Terms, due},
     store::{Records, Store},
     types::{
@@ -49,7 +49,11 @@ impl<S: Store + Records> Tokens<S> {
         deadline: Instant,
     ) -> Result<StoredRow, Error> {
         let stored = match self.get(key, binding).await {
-            Err(error @ (Error::StoreUnavailable(_) | Error::RowUnreadable(_))) => {
+            Err(
+                error @ (Error::StoreUnavailable(_)
+                | Error::RowUnreadable(_)
+                | Error::KeyMissing(_)),
+            ) => {
                 // A token that was just obtained is served from memory while it can't be stored.
                 let unsaved = self.refresher.unsaved(key).ok_or(error)?;
                 binding.check(&unsaved.row)?;
@@ -83,11 +87,8 @@ impl<S: Store + Records> Tokens<S> {
             rejected_version: None,
         };
         let mut tokens = SessionAccessTokens::default();
-        for provider in found.unreadable {
-            let unreadable = Unreadable("it is damaged".to_owned());
-            tokens
-                .failed
-                .insert(provider, Error::RowUnreadable(unreadable));
+        for (provider, unreadable) in found.unreadable {
+            tokens.failed.insert(provider, unreadable.into());
         }
         let mut refreshing = FuturesUnordered::new();
         for (provider, stored) in found.rows {

@@ -2,7 +2,7 @@
 
 use super::{Tokens, UserRows, expires_later};
 use crate::{
-    error::Error,
+    error::{Error, Unreadable},
     refresh::Configured,
     store::{Condition, Store},
     types::{Origin, Reach, Row, RowKey, Secret, StoredRow, UnixTime, Version},
@@ -44,6 +44,8 @@ impl<S: Store> Tokens<S> {
                 let condition = Condition::Version(stored.version);
                 (Some(stored.row), condition)
             }
+            // Its token is there for who has the key. It must not be lost.
+            Some(Err(unreadable @ Unreadable::KeyMissing(_))) => return Err(unreadable.into()),
             // A row that can't be read has no token to carry forward, and no version to compare with.
             Some(Err(_)) => (None, Condition::Always),
         };
@@ -75,6 +77,9 @@ impl<S: Store> Tokens<S> {
     /// Returns the user's latest row in another session that has a usable refresh token. A token that hasn't expired
     /// at `now` comes before one that has.
     ///
+    /// # Errors
+    /// Returns [`Error::KeyMissing`] if it knows no such token, and a row whose key is missing may have one.
+    ///
     /// Returns `None` if the provider is configured as one that rotates refresh tokens, because two rows must not
     /// redeem the same one. Also returns `None` if `row` doesn't name a user and a subject.
     async fn latest_with_refresh_token(
@@ -91,11 +96,23 @@ impl<S: Store> Tokens<S> {
         if configured.is_some_and(|configured| !configured.tokens_may_be_shared()) {
             return Ok(None);
         }
-        let mut latest = None::<(RowKey, StoredRow)>;
+        let (mut latest, mut key_missing) = (None::<(RowKey, StoredRow)>, None);
         let mut rows = UserRows::new(&self.store, user, &key.provider);
         while let Some(chunk) = rows.next().await? {
             for (other, decoded) in chunk {
-                let Ok(stored) = decoded else { continue };
+                let stored = match decoded {
+                    Ok(stored) => stored,
+                    Err(unreadable) => {
+                        let shown = unreadable.shown();
+                        let may_count = shown.is_some_and(|StoredRow { row, .. }| {
+                            other != *key
+                                && row.upstream_subject.as_ref() == Some(subject)
+                                && row.reauth.is_none()
+                        });
+                        key_missing = key_missing.or(may_count.then_some(unreadable));
+                        continue;
+                    }
+                };
                 let is_usable = other != *key
                     && reach.is_of_client(&stored.row)
                     && stored.row.upstream_subject.as_ref() == Some(subject)
@@ -111,7 +128,10 @@ impl<S: Store> Tokens<S> {
                 }
             }
         }
-        Ok(latest)
+        match (latest, key_missing) {
+            (None, Some(unreadable)) => Err(unreadable.into()),
+            (latest, _) => Ok(latest),
+        }
     }
 }
 

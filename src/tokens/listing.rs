@@ -7,9 +7,9 @@ use super::{
     user_rows::{CHUNK, own_rows},
 };
 use crate::{
-    error::Error,
+    error::{Error, Unreadable},
     store::Store,
-    types::{ClientId, Reach, RowKey, UnixTime, UserId},
+    types::{ClientId, Reach, RowKey, StoredRow, UnixTime, UserId},
 };
 
 /// How many rows a page has if the caller doesn't say.
@@ -30,6 +30,17 @@ pub struct UserSession {
     pub expires_at: Option<UnixTime>,
     /// When the row was last written, if that is known.
     pub updated_at: Option<UnixTime>,
+}
+
+impl UserSession {
+    fn of(key: RowKey, stored: StoredRow) -> Self {
+        Self {
+            key,
+            client_id: stored.row.client_id,
+            expires_at: stored.row.expires_at,
+            updated_at: stored.row.updated_at,
+        }
+    }
 }
 
 /// One page of a listing of a user's rows.
@@ -84,12 +95,13 @@ impl<S: Store> Tokens<S> {
                 for (key, decoded) in own_rows(&self.store, user, keys).await? {
                     match decoded {
                         Ok(stored) if !reach.is_of_client(&stored.row) => {}
-                        Ok(stored) => page.sessions.push(UserSession {
-                            key,
-                            client_id: stored.row.client_id,
-                            expires_at: stored.row.expires_at,
-                            updated_at: stored.row.updated_at,
-                        }),
+                        Ok(stored) => page.sessions.push(UserSession::of(key, stored)),
+                        // It is there, and what a listing tells is readable without the key.
+                        Err(Unreadable::KeyMissing(missing)) => {
+                            if reach.is_of_client(&missing.shown.row) {
+                                page.sessions.push(UserSession::of(key, missing.shown));
+                            }
+                        }
                         Err(unreadable) => log_unreadable(&key.provider, &unreadable),
                     }
                 }

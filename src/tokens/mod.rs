@@ -75,8 +75,8 @@ pub struct Tokens<S> {
 pub struct SessionTokens {
     /// The rows that can be read.
     pub rows: BTreeMap<ProviderName, StoredRow>,
-    /// The providers whose rows can't be read.
-    pub unreadable: Vec<ProviderName>,
+    /// Why the other rows can't be read, by provider.
+    pub unreadable: BTreeMap<ProviderName, Unreadable>,
 }
 
 impl<S: Store> Tokens<S> {
@@ -120,10 +120,10 @@ impl<S: Store> Tokens<S> {
     /// Reads one row, whether it has expired or not.
     ///
     /// # Errors
-    /// Returns [`Error::RowNotFound`], [`Error::RowUnreadable`] or [`Error::BindingMismatch`].
+    /// Returns [`Error::RowNotFound`], [`Error::RowUnreadable`], [`Error::KeyMissing`] or [`Error::BindingMismatch`].
     pub async fn get(&self, key: &RowKey, binding: &Binding) -> Result<StoredRow, Error> {
         let stored = self.store.get(key).await?.ok_or(Error::RowNotFound)?;
-        let stored = stored.map_err(Error::RowUnreadable)?;
+        let stored = stored.map_err(Error::from)?;
         binding.check(&stored.row)?;
         Ok(stored)
     }
@@ -150,7 +150,7 @@ impl<S: Store> Tokens<S> {
                 }
                 Err(unreadable) => {
                     log_unreadable(&provider, &unreadable);
-                    tokens.unreadable.push(provider);
+                    tokens.unreadable.insert(provider, unreadable);
                 }
             }
         }
@@ -161,8 +161,8 @@ impl<S: Store> Tokens<S> {
     /// can't be read names no client.
     ///
     /// # Errors
-    /// Returns [`Error::UserRowNotFound`] if there is no row, and [`Error::RowUnreadable`] if there are rows
-    /// but none of them can be read.
+    /// Returns [`Error::UserRowNotFound`] if there is no row. If there are rows but none of them can be read, returns
+    /// [`Error::KeyMissing`] if a broker with another key can read one, and otherwise [`Error::RowUnreadable`].
     pub async fn latest_for_user(
         &self,
         user: &UserId,
@@ -197,11 +197,13 @@ impl<S: Store> Tokens<S> {
                         latest = Some((key, stored));
                     }
                     Ok(_) => {}
+                    Err(error) if is_elsewhere(&error, reach) => {}
+                    Err(error) if unreadable.as_ref().is_some_and(is_key_missing) => drop(error),
                     Err(error) => unreadable = Some(error),
                 }
             }
         }
-        latest.ok_or_else(|| unreadable.map_or(Error::UserRowNotFound, Error::RowUnreadable))
+        latest.ok_or_else(|| unreadable.map_or(Error::UserRowNotFound, Error::from))
     }
 }
 
@@ -220,6 +222,16 @@ fn expires_later(a: &StoredRow, b: &StoredRow) -> bool {
         )
     };
     rank(a) > rank(b)
+}
+
+/// Whether a row that can't be read names another client than those within `reach`.
+fn is_elsewhere(unreadable: &Unreadable, reach: &Reach) -> bool {
+    let shown = unreadable.shown();
+    shown.is_some_and(|stored| !reach.is_of_client(&stored.row))
+}
+
+fn is_key_missing(unreadable: &Unreadable) -> bool {
+    matches!(unreadable, Unreadable::KeyMissing(_))
 }
 
 fn log_unreadable(provider: &ProviderName, unreadable: &Unreadable) {

@@ -75,7 +75,10 @@ pub(super) async fn own_rows<S: Store>(
     let own = keys.into_iter().zip(rows).filter_map(|(key, decoded)| {
         let decoded = decoded?;
         let is_own = |row: &Decoded| {
-            let row = row.as_ref().ok();
+            let row = match row {
+                Ok(stored) => Some(stored),
+                Err(unreadable) => unreadable.shown(),
+            };
             row.is_none_or(|stored| stored.row.user_id.as_ref() == Some(user))
         };
         is_own(&decoded).then_some((key, decoded))

@@ -3,7 +3,9 @@
 //! A value is validated once, when it enters the broker. Values of different meaning can't be swapped.
 //! `Debug` doesn't print those that are secret.
 
+mod envelope;
 mod id;
+mod key_id;
 mod lifetime;
 mod lineage;
 mod origin;
@@ -18,7 +20,9 @@ mod tenant;
 mod time;
 mod version;
 
+pub use envelope::Envelope;
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
+pub use key_id::KeyId;
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use origin::Origin;
@@ -31,7 +35,7 @@ pub use record::{
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};
-pub use secret_file::{SecretProblem, one_line, read_secret, read_whole};
+pub use secret_file::{SecretProblem, one_line, read_private, read_secret, read_whole};
 pub use spiffe::{NotSpiffeId, SpiffeId};
 pub use tenant::{Tenant, TenantError};
 pub use time::UnixTime;

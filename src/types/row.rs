@@ -1,7 +1,8 @@
 //! A row: the upstream tokens of one session at one provider.
 
 use super::{
-    ClientId, Origin, ProviderName, Secret, SessionId, Subject, UnixTime, UserId, Version,
+    ClientId, Envelope, Origin, ProviderName, Secret, SessionId, Subject, TokenHash, UnixTime,
+    UserId, Version,
 };
 
 /// The key of a row.
@@ -45,6 +46,9 @@ pub struct Row {
     pub reauth: Option<ReauthReason>,
     /// Where the refresh token was obtained. `None` if the provider wasn't configured when the row was stored.
     pub origin: Option<Origin>,
+    /// The three tokens, sealed. Only between the decorator that seals and the store behind it: such a row has no token in
+    /// its other fields.
+    pub sealed: Option<Envelope>,
 }
 
 /// Why the user has to log in at the provider again.
@@ -78,6 +82,22 @@ impl Row {
         self.refresh_token
             .as_ref()
             .filter(|_| self.reauth.is_none())
+    }
+
+    /// Returns which refresh token the row has, also if it is sealed.
+    #[must_use]
+    pub fn refresh_token_hash(&self) -> Option<TokenHash> {
+        match &self.refresh_token {
+            Some(token) => Some(TokenHash::of(token)),
+            None => self.sealed.as_ref()?.refresh_token(),
+        }
+    }
+
+    /// Whether the row has both an envelope and a token beside it, which no broker writes.
+    #[must_use]
+    pub fn is_half_sealed(&self) -> bool {
+        let tokens = [&self.access_token, &self.refresh_token, &self.id_token];
+        self.sealed.is_some() && tokens.into_iter().any(Option::is_some)
     }
 
     /// Whether the access token is of use only together with a key of the client (RFC 9449).
@@ -116,6 +136,10 @@ impl Row {
                 .map_or(0, |id| id.as_str().len())
             + self.client_id.as_ref().map_or(0, |id| id.as_str().len())
             + self.origin.as_ref().map_or(0, Origin::size)
+            + self
+                .sealed
+                .as_ref()
+                .map_or(0, |sealed| sealed.as_str().len())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files that hold a secret, such as a password. Every such file is read here, by the same rules.
 
-use std::{fmt, fs::File, io, io::Read, path::Path};
+use std::{fmt, fs::File, io, io::Read, os::unix::fs::PermissionsExt, path::Path};
 
 use super::{Secret, SecretBytes};
 
@@ -15,6 +15,8 @@ pub enum SecretProblem {
     Unreadable(io::Error),
     /// There is no such file below the working directory, which a relative path counts from.
     NotHere,
+    /// Others than its owner and its group may read it, or others than its owner may write it.
+    Rights(u32),
     /// It is larger than any secret.
     TooLarge,
     /// It isn't UTF-8.
@@ -38,6 +40,13 @@ impl fmt::Display for SecretProblem {
             }
             Self::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => "no such file",
             Self::Unreadable(error) => return write!(f, "the file can't be read: {error}"),
+            Self::Rights(mode) => {
+                return write!(
+                    f,
+                    "its rights are {mode:03o}: nobody but its owner may write it, and nobody but its owner and its group \
+                     read it (chmod 600, or 440 where a group needs it)"
+                );
+            }
             Self::TooLarge => "it is larger than 1 MiB",
             Self::NoText => "it is not UTF-8",
             Self::ByteOrderMark => "it begins with a byte order mark: save it without one",
@@ -57,10 +66,32 @@ impl std::error::Error for SecretProblem {}
 /// # Errors
 /// Returns [`SecretProblem::Unreadable`], [`SecretProblem::NotHere`] or [`SecretProblem::TooLarge`].
 pub fn read_whole(path: &Path) -> Result<SecretBytes, SecretProblem> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+    read_file(open(path)?)
+}
+
+/// Reads a whole file that holds keys. Nobody but its owner may write it, and nobody but its owner and group may read it.
+///
+/// # Errors
+/// Returns the errors of [`read_whole`], and [`SecretProblem::Rights`].
+pub fn read_private(path: &Path) -> Result<SecretBytes, SecretProblem> {
+    let file = open(path)?;
+    let metadata = file.metadata().map_err(SecretProblem::Unreadable)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    // A pipe has no rights that matter.
+    if metadata.is_file() && mode & 0o027 != 0 {
+        return Err(SecretProblem::Rights(mode));
+    }
+    read_file(file)
+}
+
+fn open(path: &Path) -> Result<File, SecretProblem> {
+    File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if path.is_relative() => SecretProblem::NotHere,
         _ => SecretProblem::Unreadable(error),
-    })?;
+    })
+}
+
+fn read_file(file: File) -> Result<SecretBytes, SecretProblem> {
     let size = file.metadata().map_err(SecretProblem::Unreadable)?.len();
     // With room for everything from the start: a buffer that grows would leave a copy behind.
     let room = usize::try_from(size.min(LARGEST)).unwrap_or_default() + 1;

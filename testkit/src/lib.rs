@@ -24,6 +24,7 @@ pub mod replica;
 pub mod resp_proxy;
 pub mod rotating_provider;
 pub mod rows;
+pub mod sealing;
 pub mod security;
 pub mod sentinel;
 pub mod slot_move;

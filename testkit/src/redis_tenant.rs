@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use redis::FromRedisValue;
 use token_broker::{
-    store::redis::{Redis, RedisStore},
+    store::{
+        Sealed,
+        redis::{Redis, RedisStore},
+    },
     types::Tenant,
 };
 
@@ -13,6 +16,7 @@ use crate::{
     broker::{self, Broker},
     deployment::{self, Deployment, Eyes, Setting},
     redis_server::RedisServer,
+    sealing,
     snapshot::Snapshot,
 };
 
@@ -110,6 +114,18 @@ impl RedisTenant {
     /// Returns a new broker of the tenant.
     pub fn broker(&self) -> Broker<RedisStore> {
         Broker::new(self.store(), broker::rules(self.tenant.clone()))
+    }
+
+    /// Returns the store of a new broker that has these sealing keys, of which the first seals. Without any, nothing is
+    /// sealed.
+    pub fn sealed_store(&self, keys: &[&str]) -> Sealed<RedisStore> {
+        Sealed::new(self.store(), sealing::sealing(&self.tenant, keys))
+    }
+
+    /// Returns a new broker of the tenant that has these sealing keys.
+    pub fn sealed_broker(&self, keys: &[&str]) -> Broker<Sealed<RedisStore>> {
+        let rules = broker::rules(self.tenant.clone());
+        Broker::new(self.sealed_store(keys), rules)
     }
 
     /// Returns the prefix of all keys of the tenant (guarantees, section 3).

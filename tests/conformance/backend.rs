@@ -1,16 +1,23 @@
 //! What the suite needs from a backend besides its [`Store`]: to start it, and to look inside it
 //! where a guarantee isn't visible from outside.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use testkit::{
     audit::encoded,
     broker::{self, Broker},
     redis_tenant::RedisTenant,
+    sealing,
     snapshot::Content,
 };
 use token_broker::{
-    store::{Identities, MemoryStore, Records, Store, redis::RedisStore},
+    store::{Identities, MemoryStore, Records, Sealed, Sealing, Store, redis::RedisStore},
     tokens::Rules,
     types::{RowKey, Tenant, UserId},
 };
@@ -58,26 +65,64 @@ pub trait Backend: Clone + Send + Sync + 'static {
     }
 }
 
-/// The memory of one process. All brokers are the same one.
+/// Whether rows are sealed. This is no parameter of a type: the compiler would make all cases anew.
+///
+/// Where they are, the brokers have the same two keys, and every second one seals with the other key: so they do while
+/// keys are changed.
+#[derive(Clone, Default)]
+pub struct Sealings {
+    is_on: bool,
+    brokers: Arc<AtomicUsize>,
+}
+
+impl Sealings {
+    fn on() -> Self {
+        Self {
+            is_on: true,
+            ..Self::default()
+        }
+    }
+
+    /// Returns how a new broker seals.
+    fn next(&self, tenant: Tenant) -> Sealing {
+        if !self.is_on {
+            return Sealing::off(tenant);
+        }
+        let number = self.brokers.fetch_add(1, Ordering::Relaxed);
+        let names = [["new", "old"], ["old", "new"]][number % 2];
+        Sealing {
+            tenant,
+            keys: sealing::keys(&names),
+            require_sealed: true,
+        }
+    }
+}
+
+/// The memory of one process. All brokers share it.
 #[derive(Clone)]
-pub struct MemoryBackend(Arc<MemoryStore>);
+pub struct MemoryBackend(Arc<MemoryStore>, Sealings);
 
 impl MemoryBackend {
     /// Starts a backend without any data.
     pub async fn start() -> Self {
-        Self(Arc::default())
+        Self(Arc::default(), Sealings::default())
+    }
+
+    /// Starts a backend without any data, whose rows are sealed.
+    pub async fn start_sealed() -> Self {
+        Self(Arc::default(), Sealings::on())
     }
 }
 
 impl Backend for MemoryBackend {
-    type Store = Arc<MemoryStore>;
+    type Store = Sealed<Arc<MemoryStore>>;
 
     fn fresh(&self) -> Self {
-        Self(Arc::default())
+        Self(Arc::default(), self.1.clone())
     }
 
     fn store(&self) -> Self::Store {
-        Arc::clone(&self.0)
+        Sealed::new(Arc::clone(&self.0), self.1.next(self.tenant()))
     }
 
     fn tenant(&self) -> Tenant {
@@ -109,6 +154,7 @@ pub struct OnRedis {
     tenant: RedisTenant,
     /// If it is there, it is the one store of all brokers.
     one_store: Option<RedisStore>,
+    sealings: Sealings,
 }
 
 impl OnRedis {
@@ -117,6 +163,15 @@ impl OnRedis {
         Self {
             tenant: RedisTenant::on(P::shared().await),
             one_store: None,
+            sealings: Sealings::default(),
+        }
+    }
+
+    /// Starts a backend without any data on these servers, whose rows are sealed.
+    pub async fn start_sealed<P: SharedServers>() -> Self {
+        Self {
+            sealings: Sealings::on(),
+            ..Self::start::<P>().await
         }
     }
 
@@ -127,18 +182,23 @@ impl OnRedis {
 }
 
 impl Backend for OnRedis {
-    type Store = RedisStore;
+    type Store = Sealed<RedisStore>;
 
     /// If brokers share a store, those of the new backend share another one.
     fn fresh(&self) -> Self {
         let tenant = self.tenant.another();
         let one_store = self.one_store.is_some().then(|| tenant.store());
-        Self { tenant, one_store }
+        Self {
+            tenant,
+            one_store,
+            sealings: self.sealings.clone(),
+        }
     }
 
-    fn store(&self) -> RedisStore {
+    fn store(&self) -> Self::Store {
         let shared = self.one_store.clone();
-        shared.unwrap_or_else(|| self.tenant.store())
+        let store = shared.unwrap_or_else(|| self.tenant.store());
+        Sealed::new(store, self.sealings.next(self.tenant()))
     }
 
     fn tenant(&self) -> Tenant {

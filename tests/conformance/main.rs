@@ -35,7 +35,10 @@ use shared_servers::{
 
 conformance! {
     memory => MemoryBackend::start,
+    memory_sealed => MemoryBackend::start_sealed,
     redis => OnRedis::start::<Tcp>,
+    redis_sealed => OnRedis::start_sealed::<Tcp>,
+    redis_sealed_by_script => OnRedis::start_sealed::<ByScript>,
     redis_guessing => guessing,
     redis_by_script => OnRedis::start::<ByScript>,
     redis_tls => OnRedis::start::<TcpTls>,

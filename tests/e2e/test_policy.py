@@ -95,8 +95,8 @@ def test_a_policy_changes_under_load_and_no_call_fails(policy):
                 broker.process.send_signal(signal.SIGHUP)
                 reloads = lambda: sum("is in force" in line for line in broker.log)
                 eventually("the policy is in force", lambda: reloads() == number + 1, within=5)
-            policy.point_to(AUTH)
             # Without a signal, too.
+            policy.point_to(AUTH + PROXY)
             eventually("the policy is in force", lambda: reloads() == 4, within=10)
         finally:
             stop.set()

@@ -10,7 +10,8 @@ use token_broker::{
     error::Error,
     refresh::provider::ProviderOptions,
     store::{
-        Condition, Identities, MemoryStore, Put, PutOutcome, Records, Store, redis::RedisStore,
+        Condition, Identities, MemoryStore, Put, PutOutcome, Records, Sealed, Store,
+        redis::RedisStore,
     },
     tokens::{Binding, StoreTokens, Tokens, Wanted},
     types::{Row, RowKey, StoredRow, Tenant, Version},
@@ -43,10 +44,11 @@ impl Shared for Arc<MemoryStore> {
 }
 
 impl Shared for RedisTenant {
-    type Store = RedisStore;
+    type Store = Sealed<RedisStore>;
 
-    fn open(&self) -> RedisStore {
-        self.store()
+    /// What is on Redis is sealed, and what is in memory isn't.
+    fn open(&self) -> Self::Store {
+        self.sealed_store(&["k"])
     }
 }
 

@@ -155,7 +155,7 @@ impl<S: Records> Records for Failpoints<S> {
         let number = self.shared.looks.fetch_add(1, Ordering::SeqCst);
         let mut seen = self.at(Step::Look(number), self.inner.look(key)).await?;
         if self.shared.is_damaged.load(Ordering::SeqCst) {
-            seen.row = Some(Err(Unreadable("the test says so".to_owned())));
+            seen.row = Some(Err(Unreadable::damaged("the test says so")));
         }
         Ok(seen)
     }

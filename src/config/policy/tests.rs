@@ -198,3 +198,14 @@ fn a_file_that_cannot_be_read_is_told() {
             .contains("larger than")
     );
 }
+
+/// The example of the page is a policy, and says what the page says.
+#[test]
+fn the_example_of_the_page_is_a_policy() {
+    let page = include_str!("../../../docs/access.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let policy = parse(example).unwrap();
+    let names: Vec<_> = policy.callers().map(|caller| &*caller.name).collect();
+    assert_eq!(names, ["auth", "web-proxy"]);
+}

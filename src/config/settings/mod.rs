@@ -16,6 +16,7 @@ mod process;
 mod provider;
 mod reader;
 mod redis;
+mod seal;
 mod server;
 mod storage;
 mod tokens;
@@ -29,6 +30,7 @@ pub(super) use self::{
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
+    seal::SealSettings,
     server::ListenSettings,
     storage::StorageSettings,
     tokens::{LimitSettings, TokenSettings},
@@ -136,6 +138,7 @@ impl Subjects {
 /// The values of the settings that each tenant may have for itself.
 pub(super) struct TenantSubjects {
     pub migration: MigrationSettings,
+    pub seal: SealSettings,
     pub tokens: TokenSettings,
     pub limits: LimitSettings,
 }
@@ -145,6 +148,7 @@ impl TenantSubjects {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             migration: Subject::read(reader),
+            seal: Subject::read(reader),
             tokens: Subject::read(reader),
             limits: Subject::read(reader),
         }

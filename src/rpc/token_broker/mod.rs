@@ -17,6 +17,7 @@ use super::{
     admission::LargeRead,
     call::{Call, unary},
     notes::Given,
+    status,
 };
 use crate::{
     audit::TokenKinds,
@@ -105,8 +106,9 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 let given = Given::All.of(&stored.row);
                 call.notes.row_of(&session, provider, given, None);
             }
-            for provider in &found.unreadable {
-                let (none, why) = (TokenKinds::default(), Some("ROW_UNREADABLE"));
+            for (provider, unreadable) in &found.unreadable {
+                let (none, why) = (TokenKinds::default(), unreadable.clone().into());
+                let why = Some(status::reason(&why));
                 call.notes.row_of(&session, provider, none, why);
             }
             Ok(response::get_all(found))

@@ -17,6 +17,7 @@ pub(super) fn tokens(fields: &mut Fields, tokens: Option<v1::UpstreamTokens>) ->
         return None;
     };
     let row = Row {
+        sealed: None,
         access_token: Secret::new(tokens.access_token),
         refresh_token: Secret::new(tokens.refresh_token),
         id_token: Secret::new(tokens.id_token),

@@ -27,7 +27,7 @@ pub(super) fn get_all(found: SessionTokens) -> v1::GetAllResponse {
     };
     v1::GetAllResponse {
         entries: found.rows.into_iter().map(named).collect(),
-        unreadable: found.unreadable.into_iter().map(String::from).collect(),
+        unreadable: found.unreadable.into_keys().map(String::from).collect(),
     }
 }
 

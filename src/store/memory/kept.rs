@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use zeroize::Zeroize;
 
 use crate::types::{
-    ClientId, Origin, ProviderName, ReauthReason, Row, RowKey, Secret, SessionId, StoredRow,
-    Subject, UnixTime, UserId, Version,
+    ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, RowKey, Secret, SessionId,
+    StoredRow, Subject, UnixTime, UserId, Version,
 };
 
 /// A row, its key and its version. Its texts are wiped when it is dropped.
@@ -40,10 +40,11 @@ enum Text {
     Client,
     OriginServer,
     OriginClient,
+    Sealed,
 }
 
 impl Text {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
 }
 
 impl Kept {
@@ -63,6 +64,7 @@ impl Kept {
             row.client_id.as_ref().map_or("", ClientId::as_str),
             origin.map_or("", |origin| &origin.server),
             origin.map_or("", |origin| &origin.client_id),
+            row.sealed.as_ref().map_or("", Envelope::as_str),
         ];
         let scopes = row.scopes.iter().map(String::as_str);
         let size = singles
@@ -119,6 +121,9 @@ impl Kept {
             updated_at,
             reauth: self.reauth,
             origin: Origin::from_stored(owned(Text::OriginServer), owned(Text::OriginClient)),
+            sealed: Some(owned(Text::Sealed))
+                .filter(|text| !text.is_empty())
+                .map(Envelope::from_stored),
         };
         StoredRow {
             row,
@@ -232,6 +237,7 @@ mod tests {
             updated_at: time(4),
             reauth: Some(ReauthReason::InDoubt),
             origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
+            sealed: Some(Envelope::from_stored("envelope".to_owned())),
         }
     }
 

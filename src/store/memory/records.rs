@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::MemoryStore;
 use crate::{
-    store::{Change, Error, RECORD_OUTLIVES_ROW, Records, Seen, Stamp},
+    store::{Change, Error, Held, RECORD_OUTLIVES_ROW, Records, Seen, Stamp},
     types::{AttemptId, Lineage, Record, RowKey, StoreTime},
 };
 
@@ -135,6 +135,7 @@ impl Records for MemoryStore {
             (state.row(key, now).cloned(), record, self.0.clock.at(now))
         });
         let (record, number) = record.unwrap_or_default();
+        let version = row.as_ref().map(|kept| kept.version());
         Ok(Seen {
             in_grace: false,
             row: row.map(|kept| Ok(kept.stored())),
@@ -142,6 +143,7 @@ impl Records for MemoryStore {
             at,
             lineage: Some(Lineage::default()),
             stamp: Stamp {
+                row: version.map_or(Held::Nothing, Held::Version),
                 record: number,
                 ..Stamp::default()
             },
@@ -149,8 +151,11 @@ impl Records for MemoryStore {
     }
 
     async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {
-        let version = seen.stored().map(|stored| stored.version);
-        if change.row.is_some() && version.is_none() {
+        let version = match seen.stamp.row {
+            Held::Version(version) => Some(version),
+            Held::Nothing | Held::Bytes(_) | Held::Other => None,
+        };
+        if change.row.is_some() && seen.stored().is_none() {
             return Err(Error::unavailable("there is no row to change"));
         }
         let (is_done, _replaced) = self.step(|state, now| {

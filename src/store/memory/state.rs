@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     store::{Condition, Position, Put, PutOutcome, RowChange},
-    types::{Row, RowKey, SessionId, TokenHash, UserId},
+    types::{Row, RowKey, SessionId, UserId},
 };
 
 /// Rows that were taken out. They are dropped, and so wiped, when the lock is released.
@@ -255,7 +255,7 @@ impl State {
             return Some(PutOutcome::TooManyProviders);
         }
         let record = self.records.get(put.key, now)?;
-        let token = TokenHash::of(put.row.refresh_token.as_ref()?);
+        let token = put.row.refresh_token_hash()?;
         record.is_redeemed(token).then_some(PutOutcome::Redeemed)
     }
 

@@ -9,7 +9,7 @@ use super::{
     link::{Effect, reply},
     record,
     row::{self, Label, rewrite},
-    rows::millis,
+    rows::{millis, sealed_in_grace},
     scripts::sha1_hex,
     user_rows,
 };
@@ -43,8 +43,8 @@ impl Records for RedisStore {
             row: match &row {
                 Held::Nothing => None,
                 Held::Bytes(bytes) => row::decode(bytes, &key.provider),
-                Held::Other => Some(Err(Unreadable(
-                    "the key holds another type of value".to_owned(),
+                Held::Other | Held::Version(_) => Some(Err(Unreadable::damaged(
+                    "the key holds another type of value",
                 ))),
             },
             in_grace: reply::parse::<u8>(grace)? == 1,
@@ -63,7 +63,7 @@ impl Records for RedisStore {
         let held = match &seen.stamp.row {
             Held::Nothing => String::new(),
             Held::Bytes(bytes) => sha1_hex(bytes),
-            Held::Other => "other".to_owned(),
+            Held::Other | Held::Version(_) => "other".to_owned(),
         };
         let row = change.row.map(|row| New::of(key, seen, row)).transpose()?;
         let mut keys = vec![self.keys.row(key), self.keys.record(key)];
@@ -95,6 +95,10 @@ impl Records for RedisStore {
             .ends
             .map(|attempt| (self.keys.ends(), record::spell(attempt)));
         let (channel, attempt) = ends.unwrap_or_default();
+        let grace = self.keys.grace();
+        let is_sealed = change
+            .row
+            .is_some_and(|change| change.stored.row.sealed.is_some());
         let mut args = vec![
             self.keys.prefix().as_bytes(),
             held.as_bytes(),
@@ -104,6 +108,7 @@ impl Records for RedisStore {
             keep_for.as_deref().unwrap_or_default().as_bytes(),
             channel.as_bytes(),
             attempt.as_bytes(),
+            if is_sealed { grace.as_bytes() } else { b"" },
             count.as_bytes(),
         ];
         args.extend(gone.iter().map(String::as_bytes));
@@ -116,6 +121,7 @@ impl Records for RedisStore {
         match reply::of_write::<String>(answer)?.as_str() {
             "written" => Ok(true),
             "changed" => Ok(false),
+            "grace" => Err(sealed_in_grace()),
             _ => Err(reply::odd_outcome()),
         }
     }

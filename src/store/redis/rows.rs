@@ -9,7 +9,7 @@ use crate::{
         Condition, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Store,
         UserRowKeys,
     },
-    types::{ProviderName, RowKey, SecretBytes, SessionId, TokenHash, UserId, Version},
+    types::{ProviderName, RowKey, SecretBytes, SessionId, UserId, Version},
 };
 
 impl Store for RedisStore {
@@ -21,8 +21,7 @@ impl Store for RedisStore {
         let row = self.keys.row(put.key);
         let session_index = self.keys.session_index(&put.key.session);
         let (grace, record) = (self.keys.grace(), self.keys.record(put.key));
-        let token = put.row.refresh_token.as_ref();
-        let token = token.map(|token| record::field(TokenHash::of(token)));
+        let token = put.row.refresh_token_hash().map(record::field);
         let user_index = put
             .row
             .user_id
@@ -62,6 +61,7 @@ impl Store for RedisStore {
                     decimal(put.version).as_bytes(),
                     self.durable_flag(),
                     token.unwrap_or_default().as_bytes(),
+                    if put.row.sealed.is_some() { b"1" } else { b"" },
                 ],
             )
             .await?;
@@ -72,6 +72,7 @@ impl Store for RedisStore {
             "source" => Ok(PutOutcome::SourceChanged),
             "full" => Ok(PutOutcome::TooManyProviders),
             "redeemed" => Ok(PutOutcome::Redeemed),
+            "grace" => Err(sealed_in_grace()),
             _ => Err(reply::odd_outcome()),
         }
     }
@@ -81,8 +82,8 @@ impl Store for RedisStore {
         get.arg(self.keys.row(key));
         let value = match self.link.read(&get).await {
             Err(Error::WrongType) => {
-                return Ok(Some(Err(Unreadable(
-                    "the key holds another type of value".to_owned(),
+                return Ok(Some(Err(Unreadable::damaged(
+                    "the key holds another type of value",
                 ))));
             }
             answer => answer?,
@@ -155,6 +156,13 @@ impl Store for RedisStore {
 
 fn decimal(version: Version) -> String {
     version.number().to_string()
+}
+
+/// Returns the error of a write that was refused because nothing is sealed in the grace period.
+pub(super) fn sealed_in_grace() -> Error {
+    Error::unavailable(
+        "the tenant is in its grace period, in which nothing is sealed: `token-broker migrate --finish` ends it",
+    )
 }
 
 /// Returns a span as scripts take it, in milliseconds. 0 means for ever, and a real span is at least 1.

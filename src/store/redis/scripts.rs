@@ -66,6 +66,8 @@ scripts! {
     complete: "maintenance/complete.lua",
     /// Gives a user's index the expiry that it has by the grace period.
     settle_index: "maintenance/settle_index.lua",
+    /// Replaces a row by the same one, sealed with another key.
+    reseal_row: "maintenance/reseal_row.lua",
     /// Checks that a row is in its indexes.
     check_row: "maintenance/check_row.lua",
     /// Checks the members of an index.

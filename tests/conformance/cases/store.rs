@@ -11,6 +11,7 @@ use crate::backend::Backend;
 pub async fn store_keeps_every_field<B: Backend>(backend: B) {
     let broker = backend.broker();
     let full = Row {
+        sealed: None,
         access_token: secret("at \"\\\u{1f}\u{2028}é日"),
         refresh_token: secret("rt\0\n"),
         id_token: secret("eyJhbGciOi.J9.e30"),

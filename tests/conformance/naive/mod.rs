@@ -89,7 +89,7 @@ impl Backend for NaiveBackend {
     fn spoil(&self, key: &RowKey) -> bool {
         let mut state = block_in_place(|| self.state.blocking_lock());
         let row = state.rows.get_mut(&self.flaw.row_key(key));
-        row.unwrap().decoded = Err(Unreadable("spoiled".to_owned()));
+        row.unwrap().decoded = Err(Unreadable::damaged("spoiled"));
         true
     }
 

@@ -126,7 +126,7 @@ impl Store for NaiveStore {
         let index = state.sessions.get(session).cloned().unwrap_or_default();
         for key in index.members {
             match self.read(&mut state, &key) {
-                Some(Err(Unreadable(_))) if self.flaw() == Flaw::FailsForOneRow => {
+                Some(Err(Unreadable::Damaged(_))) if self.flaw() == Flaw::FailsForOneRow => {
                     return Err(Error::unavailable("one row"));
                 }
                 Some(decoded) => _ = rows.insert(key.provider.clone(), decoded),

@@ -1,8 +1,15 @@
 //! Calls about several providers show, refresh and name only the caller's.
 
-use token_broker::access::{Rights, Role};
-use token_broker::proto::v1::{self, delete_request::Target};
-use token_broker::types::Reach;
+use testkit::{
+    broker::Broker,
+    rows::{key, row, user},
+};
+use token_broker::{
+    access::{Rights, Role},
+    proto::v1::{self, delete_request::Target},
+    store::MemoryStore,
+    types::Reach,
+};
 use tonic::Code;
 
 use super::world::{FOREIGN, OWN, World, policy, providers};
@@ -163,4 +170,38 @@ async fn only_a_caller_of_all_providers_deletes_a_session_or_a_user() {
     let deleted = all.broker.delete(session_of_all()).await.unwrap();
     assert_eq!(deleted.into_inner().deleted, 2);
     all.broker.delete_user(user()).await.unwrap();
+}
+
+/// A page costs no more than a bound, however many rows of foreign providers the user has. Then it is short, and the next one
+/// goes on behind it.
+#[tokio::test]
+async fn a_listing_that_finds_little_is_bounded_and_goes_on() {
+    let rules = testkit::broker::rules("default:default".parse().unwrap());
+    let broker = Broker::new(MemoryStore::new(), rules);
+    for number in 0..9_000 {
+        let name = format!("s{number}");
+        let provider = if number % 1_000 == 999 { OWN } else { FOREIGN };
+        broker.put(&key(&name, provider), &row("u", "at")).await;
+    }
+    let own = Reach {
+        providers: providers(&[OWN]),
+        client: None,
+    };
+    let (mut pages, mut found, mut token) = (0, Vec::new(), None::<String>);
+    loop {
+        let user = user("u");
+        let listed = broker.list_user_sessions(&user, 1_000, token.as_deref(), &own);
+        let page = listed.await.unwrap();
+        found.extend(page.sessions.into_iter().map(|row| row.key));
+        pages += 1;
+        token = page.next;
+        if token.is_none() {
+            break;
+        }
+    }
+    assert!(found.iter().all(|key| key.provider.as_str() == OWN));
+    found.sort_by(|a, b| a.session.as_str().cmp(b.session.as_str()));
+    found.dedup();
+    assert_eq!(found.len(), 9);
+    assert!((2..=9).contains(&pages), "{pages}");
 }

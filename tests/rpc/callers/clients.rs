@@ -1,8 +1,10 @@
 //! Callers that are kept to their client: each read names it, and no other client's row is reached on any way.
 
-use token_broker::access::{Rights, Role, Rpc};
-use token_broker::proto::v1;
-use token_broker::types::Reach;
+use token_broker::{
+    access::{Rights, Role, Rpc},
+    proto::v1,
+    types::Reach,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 

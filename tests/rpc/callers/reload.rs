@@ -5,8 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use token_broker::access::{Rights, Role, Rpc};
-use token_broker::types::Reach;
+use token_broker::{
+    access::{Rights, Role, Rpc},
+    types::Reach,
+};
 use tonic::Status;
 use tonic_types::StatusExt;
 

@@ -1,7 +1,9 @@
 //! Every RPC, every role, the caller's own and a foreign provider, and all that a call may show.
 
-use token_broker::access::{Concerns, Rights, Role, Rpc};
-use token_broker::types::Reach;
+use token_broker::{
+    access::{Concerns, Rights, Role, Rpc},
+    types::Reach,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 

@@ -178,6 +178,12 @@ impl Keyspace {
         format!("{}*", self.prefix)
     }
 
+    /// Returns the pattern with which SCAN finds the rows. It also finds the sessions' indexes.
+    #[must_use]
+    pub fn row_pattern(&self) -> String {
+        format!("{}upstream:*", self.prefix)
+    }
+
     /// Returns the pattern with which SCAN finds the users' indexes.
     #[must_use]
     pub fn user_index_pattern(&self) -> String {

@@ -3,7 +3,7 @@
 use crate::{
     store::{
         Error,
-        redis::{keyspace::Keyspace, link::Link, maintenance::repeated},
+        redis::{RedisStore, keyspace::Keyspace, link::Link, maintenance::repeated},
     },
     types::{SecretBytes, UnixTime},
 };
@@ -40,6 +40,16 @@ impl Notes {
 pub async fn is_open(link: &Link, keys: &Keyspace) -> Result<bool, Error> {
     let notes = Notes::read(link, keys).await?;
     Ok(notes.is_marked || notes.record.is_none())
+}
+
+impl RedisStore {
+    /// Whether other software may write to the tenant, as far as anybody knows.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`].
+    pub async fn is_in_grace(&self) -> Result<bool, Error> {
+        is_open(&self.link, &self.keys).await
+    }
 }
 
 /// Begins the grace period, unless it has begun.

@@ -1,8 +1,8 @@
 //! Work that goes through all of a tenant's keys, on every server, while calls are served. It comes out right
 //! even though others write meanwhile.
 //!
-//! [`migration`] brings in the data of older software. [`check`] verifies what is there, and mends it. Neither knows
-//! the other. What both need is here:
+//! [`migration`] brings in the data of older software. [`check`] verifies what is there, and mends it. [`reseal`] seals rows
+//! with another key. None of them knows another. What they need is here:
 //!
 //! - `scan` walks over the keys. `rounds` has a walk repeated when servers changed meanwhile, and `seen` notices the
 //!   keys that a walk finds twice.
@@ -19,6 +19,7 @@ pub mod migration;
 pub mod progress;
 pub mod records;
 mod repeated;
+pub mod reseal;
 mod rounds;
 mod scan;
 mod seen;

@@ -22,8 +22,8 @@ mod tests {
     use crate::{
         store::Decoded,
         types::{
-            ClientId, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject,
-            UnixTime, UserId, Version,
+            ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow,
+            Subject, UnixTime, UserId, Version,
         },
     };
 
@@ -73,10 +73,13 @@ mod tests {
             updated_at: UnixTime::from_seconds(4),
             reauth: Some(ReauthReason::Refused),
             origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
+            sealed: Some(Envelope::from_stored("1.k.x".to_owned())),
         };
         let version = Version::random();
         let json = encode(&row, &provider(), version).unwrap();
-        assert!(json.ends_with(br#","origin_server":"https://idp","origin_client":"broker"}"#));
+        assert!(json.ends_with(
+            br#","origin_server":"https://idp","origin_client":"broker","sealed":"1.k.x"}"#
+        ));
         let back = decode(&json, &provider()).unwrap().unwrap();
         assert_eq!(back, StoredRow { row, version });
     }

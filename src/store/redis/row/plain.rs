@@ -29,6 +29,7 @@ pub(super) fn read(row: &[u8]) -> Option<Read> {
         reauth: rest.optional(br#","reauth":"#, Rest::owned)?,
         origin_server: rest.optional(br#","origin_server":"#, Rest::owned)?,
         origin_client: rest.optional(br#","origin_client":"#, Rest::owned)?,
+        sealed: rest.optional(br#","sealed":"#, Rest::owned)?,
     };
     (rest.0 == b"}").then_some(read)
 }
@@ -104,7 +105,8 @@ mod tests {
 
     use super::{super::encode, super::read::by_serde, *};
     use crate::types::{
-        ClientId, Origin, ProviderName, ReauthReason, Row, Subject, UnixTime, UserId, Version,
+        ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, Subject, UnixTime, UserId,
+        Version,
     };
 
     /// Rows of which most texts are plain.
@@ -128,8 +130,9 @@ mod tests {
             proptest::collection::vec("[a-z:]{1,9}", 0..3),
             0_u8..3,
             1_u64..1 << 53,
+            proptest::option::of(text()),
         )
-            .prop_map(|(texts, times, scopes, reauth, version)| {
+            .prop_map(|(texts, times, scopes, reauth, version, sealed)| {
                 let [
                     access,
                     refresh,
@@ -166,6 +169,7 @@ mod tests {
                         Some(ReauthReason::InDoubt),
                     ][usize::from(reauth)],
                     origin: Origin::from_stored(server, at_server),
+                    sealed: sealed.map(Envelope::from_stored),
                 };
                 (row, Version::from_number(version).unwrap())
             })

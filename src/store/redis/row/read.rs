@@ -7,8 +7,8 @@ use crate::{
     error::Unreadable,
     store::Decoded,
     types::{
-        ClientId, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject, UnixTime,
-        UserId, Version,
+        ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject,
+        UnixTime, UserId, Version,
     },
 };
 
@@ -38,6 +38,7 @@ pub(super) struct Read {
     pub(super) reauth: Option<String>,
     pub(super) origin_server: Option<String>,
     pub(super) origin_client: Option<String>,
+    pub(super) sealed: Option<String>,
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -58,8 +59,8 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
     };
     let named = read.provider_id.unwrap_or_default();
     if !named.is_empty() && provider.is_some_and(|provider| named != provider.as_str()) {
-        return Err(Unreadable(
-            "provider_id is not the provider in the key".to_owned(),
+        return Err(Unreadable::damaged(
+            "provider_id is not the provider in the key",
         ));
     }
     let time = |seconds: Option<i64>| seconds.and_then(UnixTime::from_stored);
@@ -87,6 +88,7 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
             read.origin_server.unwrap_or_default(),
             read.origin_client.unwrap_or_default(),
         ),
+        sealed: read.sealed.map(Envelope::from_stored),
     };
     let version = read.version.as_ref().and_then(version);
     Ok(StoredRow {
@@ -99,7 +101,7 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
 pub(super) fn by_serde(bytes: &[u8]) -> Result<Read, Unreadable> {
     // serde would also accept an array that holds the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(Unreadable("a JSON array".to_owned()));
+        return Err(Unreadable::damaged("a JSON array"));
     }
     // The error's own text would quote a value of the wrong type, so the message gives only its position.
     serde_json::from_slice(bytes).map_err(|error| {
@@ -108,7 +110,7 @@ pub(super) fn by_serde(bytes: &[u8]) -> Result<Read, Unreadable> {
         } else {
             "not JSON"
         };
-        Unreadable(format!(
+        Unreadable::damaged(format!(
             "{what} at byte {} of {}",
             error.column(),
             bytes.len()

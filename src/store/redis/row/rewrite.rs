@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
     use crate::types::{
-        ClientId, Origin, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
+        ClientId, Envelope, Origin, ReauthReason, Row, Secret, Subject, UnixTime, UserId, Version,
     };
 
     fn any_value() -> impl Strategy<Value = Value> {
@@ -305,6 +305,7 @@ mod tests {
                 updated_at: UnixTime::from_seconds(4),
                 reauth: Some(ReauthReason::Refused),
                 origin: Origin::from_stored("https://idp".to_owned(), "broker".to_owned()),
+                sealed: Some(Envelope::from_stored("1.k.x".to_owned())),
             },
             version: Version::random(),
         };

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::types::{
-    ClientId, ProviderName, ReauthReason, Row, Secret, SecretBytes, Subject, UnixTime, UserId,
-    Version,
+    ClientId, Envelope, ProviderName, ReauthReason, Row, Secret, SecretBytes, Subject, UnixTime,
+    UserId, Version,
 };
 
 /// The fields of a row in the order in which they are written. The first two are the row's head (`label.rs`).
@@ -34,10 +34,12 @@ struct Written<'a> {
     origin_server: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     origin_client: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed: Option<&'a str>,
 }
 
 /// The names of all fields that a row can have here.
-pub(super) const FIELDS: [&str; 17] = [
+pub(super) const FIELDS: [&str; 18] = [
     "version",
     "user_id",
     "provider_id",
@@ -55,6 +57,7 @@ pub(super) const FIELDS: [&str; 17] = [
     "reauth",
     "origin_server",
     "origin_client",
+    "sealed",
 ];
 
 /// Encodes `row` as JSON. The bytes are wiped when they are dropped.
@@ -92,6 +95,7 @@ pub fn encode(
         }),
         origin_server: origin.map_or("", |origin| &origin.server),
         origin_client: origin.map_or("", |origin| &origin.client_id),
+        sealed: row.sealed.as_ref().map(Envelope::as_str),
     };
     // The buffer is large enough for most rows. One that grows leaves its old memory unwiped.
     let mut json = SecretBytes::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));

@@ -5,12 +5,12 @@
 --       row (only with a source version)
 -- ARGV  1 prefix of the tenant, 2 row as JSON, 3 ms that it is kept, 0 for ever, 4 condition: 'always', 'absent' or
 --       a version, 5 source version or '', 6 how many rows the session may have, 7 user, or '', 8 version of the
---       row, 9 '1' if the caller waits for replicas, 10 the refresh token as records have it, or '', 11... what the
---       caller was asked to tell
--- Returns 'written', 'exists', 'mismatch', 'source', 'full' or 'redeemed', or asks. Unless the condition is 'always', also returns
+--       row, 9 '1' if the caller waits for replicas, 10 the refresh token as records have it, or '', 11 '1' if the row is
+--       sealed, 12... what the caller was asked to tell
+-- Returns 'written', 'exists', 'mismatch', 'source', 'full', 'redeemed' or 'grace', or asks. Unless the condition is 'always', also returns
 -- 'written' if the key already holds this version, so that a caller whose answer was lost can call again.
 -- uses: latest typed look is_grace outlive
-listen(11)
+listen(12)
 local key, session_index, record, prefix = KEYS[1], KEYS[2], KEYS[4], ARGV[1]
 local ttl, condition, source, user, version = ARGV[3], ARGV[4], ARGV[5], ARGV[7], ARGV[8]
 local index = user ~= '' and KEYS[5]
@@ -59,6 +59,8 @@ if old and old_user ~= user then
   ensure_local({ old_index })
 end
 local grace, has_record = is_grace(KEYS[3], prefix, record)
+-- Other software would take an envelope for a row without tokens.
+if grace and ARGV[11] == '1' then return 'grace' end
 if has_record and ARGV[10] ~= '' then
   -- What was redeemed by an answer about another user was redeemed, too. A record that isn't a hash tells nothing.
   local entry = typed(redis.pcall('HMGET', record, ARGV[10]))

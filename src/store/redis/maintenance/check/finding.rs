@@ -66,7 +66,7 @@ pub enum FindingKind {
     ForeignMember,
     /// An index is no set.
     IndexOfWrongType,
-    /// No reader can decode the row.
+    /// No reader can decode the row, or open its envelope.
     UnreadableRow,
     /// A record of refresh tokens can't be read.
     UnreadableRecord,
@@ -155,7 +155,9 @@ impl FindingKind {
             Self::IndexOfWrongType => {
                 "keys in the place of an index that are no sets: calls for that session or user fail"
             }
-            Self::UnreadableRow => "rows that can't be decoded: Get answers DATA_LOSS",
+            Self::UnreadableRow => {
+                "rows that can't be decoded, or whose envelope doesn't open: Get answers DATA_LOSS"
+            }
             Self::UnreadableRecord => {
                 "records of refresh tokens that can't be read: their rows aren't refreshed"
             }

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use super::progress::Progress;
 use crate::store::{
-    Error,
+    Error, Sealing,
     redis::{
         RedisStore,
         keyspace::Keyspace,
@@ -47,6 +47,7 @@ pub struct Check {
     scripts: Scripts,
     repair: bool,
     listed: usize,
+    sealing: Option<Sealing>,
 }
 
 /// How many findings of a kind a report lists by default.
@@ -62,6 +63,7 @@ impl Check {
             scripts: store.redis.scripts().clone(),
             repair: false,
             listed: LISTED,
+            sealing: None,
         }
     }
 
@@ -71,6 +73,14 @@ impl Check {
     #[must_use]
     pub fn repairing(mut self, repair: bool) -> Self {
         self.repair = repair;
+        self
+    }
+
+    /// Sets the keys with which sealed rows are opened. Without any, a check sees only what is readable of them.
+    #[must_use]
+    pub fn opening(mut self, sealing: Sealing) -> Self {
+        let has_keys = sealing.keys.ring().sealing().is_some();
+        self.sealing = has_keys.then_some(sealing);
         self
     }
 

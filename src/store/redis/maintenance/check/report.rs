@@ -65,6 +65,10 @@ pub struct Counts {
     pub rows: u64,
     /// Rows that are `null`, which every reader takes for no row.
     pub null_rows: u64,
+    /// Rows that are sealed.
+    pub sealed_rows: u64,
+    /// Those of them whose key isn't in `seal-keys`. 0 if no key is.
+    pub key_missing: u64,
     /// Rows of the older layout, which are left to the migration.
     pub legacy_rows: u64,
     /// Indexes of a session's rows.
@@ -100,6 +104,8 @@ impl Counts {
             keys,
             rows,
             null_rows,
+            sealed_rows,
+            key_missing,
             legacy_rows,
             session_indexes,
             user_indexes,
@@ -113,6 +119,8 @@ impl Counts {
         self.keys += keys;
         self.rows += rows;
         self.null_rows += null_rows;
+        self.sealed_rows += sealed_rows;
+        self.key_missing += key_missing;
         self.legacy_rows += legacy_rows;
         self.session_indexes += session_indexes;
         self.user_indexes += user_indexes;

@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::{
+    error::Unreadable,
     store::{
-        Error,
+        Decoded, Error,
         redis::{
             link::reply,
             maintenance::repeated,
@@ -104,6 +105,30 @@ impl Check {
         }
     }
 
+    /// Whether no broker can read a row. Counts it if it is sealed.
+    fn is_damaged(
+        &self,
+        expected: &ExpectedRow,
+        decoded: Decoded,
+        batch: &mut BatchFindings,
+    ) -> bool {
+        let (Ok(stored), Some(key)) = (decoded, self.keys.parse_row(&expected.row)) else {
+            return true;
+        };
+        batch.counts.sealed_rows += u64::from(stored.row.sealed.is_some());
+        let Some(sealing) = &self.sealing else {
+            return stored.row.is_half_sealed();
+        };
+        match sealing.open(&key, stored) {
+            Ok(_) => false,
+            Err(Unreadable::Damaged(_)) => true,
+            Err(Unreadable::KeyMissing(_)) => {
+                batch.counts.key_missing += 1;
+                false
+            }
+        }
+    }
+
     /// Reads the rows, and notes what is wrong with them apart from the indexes.
     async fn read(
         &self,
@@ -123,7 +148,7 @@ impl Check {
                 batch.counts.null_rows += 1;
                 continue;
             };
-            if decoded.is_err() {
+            if self.is_damaged(&expected, decoded, batch) {
                 let kind = Named::read(&bytes).fault(&expected.provider);
                 let finding = Finding::of(kind, &expected.row, false);
                 batch.findings.push(finding);

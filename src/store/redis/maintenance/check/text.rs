@@ -89,6 +89,11 @@ fn looked_at(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             "of these are rows that other software spells in its own way, left alone",
         ),
         (counts.null_rows, "rows that are null, which are none"),
+        (counts.sealed_rows, "rows that are sealed"),
+        (
+            counts.key_missing,
+            "of these under a key that isn't in seal-keys",
+        ),
         (
             counts.legacy_rows,
             "rows of the older layout, left to `migrate`",

@@ -62,12 +62,16 @@ pub fn rewrite(
         .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
     // A row that no reader can decode must not count as migrated (M6).
     match row::decode(&json, &provider) {
+        // No broker writes one in the older layout. Its envelope would open nowhere else.
+        Some(Ok(read)) if read.row.sealed.is_some() => Err(Outcome::Failed(Reason::Unreadable(
+            "it is sealed, so that it can't move".to_owned(),
+        ))),
         Some(Ok(read)) => Ok(Rewritten {
             key: RowKey { session, provider },
             json,
             user: read.row.user_id,
         }),
-        Some(Err(error)) => Err(Outcome::Failed(Reason::Unreadable(error.0))),
+        Some(Err(error)) => Err(Outcome::Failed(Reason::Unreadable(error.to_string()))),
         None => Err(Outcome::Null),
     }
 }
@@ -87,7 +91,7 @@ pub fn decide(rewritten: &Rewritten, existing: Option<&[u8]>) -> Result<Decision
         }
         Some(Ok(_)) => Ok(Decision::Drop),
         // To drop the older row for one that no reader can decode would lose the last readable copy.
-        Some(Err(error)) => Err(Outcome::Failed(Reason::UnreadableTarget(error.0))),
+        Some(Err(error)) => Err(Outcome::Failed(Reason::UnreadableTarget(error.to_string()))),
     }
 }
 

@@ -1,0 +1,189 @@
+//! `token-broker keys`: makes sealing keys, counts what rows are sealed with, and seals all rows with the first key.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::{Args, Subcommand};
+
+use super::{
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, of_a_tenant, path,
+    redis::{Words, report_of},
+    report::ReportArgs,
+};
+use crate::{
+    config::{Config, TenantConfig},
+    seal::MasterKey,
+    store::redis::maintenance::{
+        progress,
+        reseal::{Report, Reseal, SHARE},
+    },
+    types::KeyId,
+};
+
+/// The options of `keys`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct KeysArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Make a new random key: the line of a key file with its name and the key
+    Generate(GenerateArgs),
+    /// Count which key each row is sealed with, and the rows that aren't sealed; exit code 3 if a key is missing
+    Status(Box<StatusArgs>),
+    /// Seal all rows with the first key while brokers serve them; exit code 3 if some can't be
+    Rotate(Box<RotateArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
+struct GenerateArgs {
+    /// The key's name: 1 to 64 letters, digits, - and _. By default it is made of the time
+    #[arg(long, value_name = "NAME")]
+    id: Option<String>,
+    /// Write the key to this new file, which nobody else may read, instead of printing it. A file that exists is never
+    /// changed
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct StatusArgs {
+    #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+#[derive(Args, Clone, Debug)]
+struct RotateArgs {
+    /// The part of Redis' time that the work takes at most, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = SHARE, value_parser = clap::value_parser!(u8).range(1..=100))]
+    share: u8,
+    #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// Does what is asked, and returns the exit code.
+pub(super) fn run(args: &KeysArgs) -> u8 {
+    match &args.action {
+        Action::Generate(args) => generate(args),
+        Action::Status(args) => of_a_tenant(&args.configured, |config, tenant| {
+            status(args, config, &tenant)
+        }),
+        Action::Rotate(args) => of_a_tenant(&args.configured, |config, tenant| {
+            rotate(args, config, &tenant)
+        }),
+    }
+}
+
+fn generate(args: &GenerateArgs) -> u8 {
+    let name = args.id.clone().unwrap_or_else(name_of_now);
+    let Some(id) = KeyId::new(&name) else {
+        complain("--id: a key's name is 1 to 64 letters, digits, - and _");
+        return USAGE;
+    };
+    let Some(key) = MasterKey::generate(id) else {
+        complain("the system has no randomness for a key");
+        return FAILED;
+    };
+    let written = match &args.out {
+        None => {
+            let mut out = io::stdout();
+            out.write_all(&key.line()).and_then(|()| out.flush())
+        }
+        Some(path) => write_new(path, &key.line()),
+    };
+    match written {
+        Ok(()) => DONE,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            complain(
+                "--out: the file exists, and keys are never overwritten; add the new key to it by hand",
+            );
+            REFUSED
+        }
+        Err(error) => {
+            complain(&format!("the key can't be written: {error}"));
+            FAILED
+        }
+    }
+}
+
+/// Writes a new file that only its owner may read, and has it on disk when this returns.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Returns a name for a key that is made now. Names of later keys sort behind it.
+fn name_of_now() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!("k{}", now.unwrap_or_default().as_secs())
+}
+
+const WORDS: Words = Words {
+    no_redis: "rows in memory are sealed by one process alone",
+    afterwards: "; what was sealed stays sealed; run the command again to continue",
+};
+
+fn status(args: &StatusArgs, config: Config, tenant: &TenantConfig) -> u8 {
+    let of = (config, &tenant.rules.tenant);
+    let counted = report_of(of, args.report, &WORDS, async |store| {
+        let progress = progress::on_stderr();
+        let report = Reseal::new(&store, tenant.sealing.clone())
+            .status(progress.as_ref())
+            .await;
+        progress.end();
+        report
+    });
+    match counted {
+        Ok(report) if report.counts.key_missing > 0 => REFUSED,
+        Ok(_) => DONE,
+        Err(code) => code,
+    }
+}
+
+fn rotate(args: &RotateArgs, config: Config, tenant: &TenantConfig) -> u8 {
+    let of = (config, &tenant.rules.tenant);
+    if tenant.sealing.keys.ring().sealing().is_none() {
+        complain("seal-keys: must name a file with the key to seal with");
+        return USAGE;
+    }
+    let rotated = report_of(of, args.report, &WORDS, async |store| {
+        let progress = progress::on_stderr();
+        let reseal = Reseal::new(&store, tenant.sealing.clone()).taking(args.share);
+        let report = reseal.run(progress.as_ref()).await;
+        progress.end();
+        report
+    });
+    match rotated {
+        Ok(report) => verdict(&report),
+        Err(code) => code,
+    }
+}
+
+fn verdict(report: &Report) -> u8 {
+    match report.left() + report.counts.unreadable {
+        0 => DONE,
+        left => {
+            complain(&format!(
+                "{left} rows are not sealed with the first key; the report says why"
+            ));
+            REFUSED
+        }
+    }
+}

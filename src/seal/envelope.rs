@@ -1,0 +1,182 @@
+//! An envelope: a payload that was sealed, as a text that JSON holds without escapes.
+//!
+//! # The form
+//!
+//! `1.<name of the key>.<base64url of salt, ciphertext and tag>`. The name tells which key opens it. It is among the
+//! associated data, and so is the `1`, the number of this form.
+//!
+//! # Why one nonce is enough
+//!
+//! AES-GCM fails if one key encrypts two messages under the same nonce. Here each envelope has a key of its own, which
+//! HKDF-SHA-256 derives from the master key and a salt of 32 random bytes, drawn anew each time that something is sealed.
+//! The nonce is zero, always. So what must not come twice is the salt. Among 2^48 envelopes (a billion a day, for 770
+//! years) two salts are equal with a probability of 2^96 / 2^257 = 2^-161. Random nonces of 96 bits under a single key
+//! would be at 2^-32, the limit of NIST SP 800-38D, after 2^32 envelopes, which is a matter of days.
+//!
+//! # How far a master key reaches
+//!
+//! - HMAC-SHA-256, with a master key of 256 random bits, is used once a seal, as a pseudo-random function. 2^48 uses
+//!   are nowhere near what distinguishes it.
+//! - An attacker who has 2^48 envelopes may guess at all derived keys at once. One guess is right with a probability of
+//!   2^48 / 2^256 = 2^-208.
+//! - A derived key encrypts one message of at most a few hundred KiB, far below GCM's 64 GiB. A forged envelope with
+//!   associated data and payload of 2^15 blocks together is accepted with a probability of at most 2^15 / 2^128 = 2^-113
+//!   an attempt. Attempts under other salts don't add up to more than that each.
+//!
+//! So nothing wears a master key out. Keys are changed because somebody may have seen them.
+//!
+//! GCM doesn't commit to its key: who has two master keys can make an envelope that opens under both. That is of no use
+//! here, because the name in the envelope, and no trial, says which key opens it.
+
+use aws_lc_rs::rand;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use super::{
+    AssociatedData, MasterKey,
+    key::{SALT, TAG},
+};
+use crate::types::{Envelope, KeyId, SecretBytes};
+
+/// The number of this form.
+const FORM: &str = "1";
+/// What is wrong with what isn't an envelope.
+pub(super) const NONE: &str = "it has no envelope of a form that is known";
+/// What is wrong with an envelope that doesn't open.
+pub(super) const CHANGED: &str =
+    "its envelope doesn't open: it, or something that is readable beside it, was changed or moved";
+
+/// The parts of an envelope.
+pub(super) struct Parts {
+    /// The name of its key.
+    pub key: KeyId,
+    salt: [u8; SALT],
+    /// Ciphertext and tag.
+    sealed: SecretBytes,
+}
+
+/// Seals `payload`. `None` only if the library fails.
+pub(super) fn seal(
+    key: &MasterKey,
+    payload: &[u8],
+    associated: &AssociatedData,
+) -> Option<Envelope> {
+    let mut salt = [0; SALT];
+    rand::fill(&mut salt).ok()?;
+    // With room for the tag: a buffer that grows would leave the payload behind.
+    let mut sealed = SecretBytes::new(Vec::with_capacity(payload.len() + TAG));
+    sealed.extend_from_slice(payload);
+    let bound = bound(associated, key.id());
+    key.encrypt(&salt, &bound, &mut sealed)?;
+    let bytes = [&salt[..], &sealed].concat();
+    let mut text = format!("{FORM}.{}.", key.id());
+    URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+    Some(Envelope::from_stored(text))
+}
+
+/// Returns the associated data together with what is readable of the envelope itself.
+fn bound(associated: &AssociatedData, key: &KeyId) -> AssociatedData {
+    AssociatedData::of("envelope")
+        .text(FORM)
+        .text(key.as_str())
+        .bytes(associated.as_bytes())
+}
+
+impl Parts {
+    /// Takes an envelope apart. `None` if it isn't one.
+    pub(super) fn of(envelope: &Envelope) -> Option<Self> {
+        let (key, text) = envelope
+            .as_str()
+            .strip_prefix(FORM)?
+            .strip_prefix('.')?
+            .split_once('.')?;
+        let key = KeyId::new(key)?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (salt, sealed) = bytes.split_first_chunk::<SALT>()?;
+        (sealed.len() >= TAG).then(|| Self {
+            key,
+            salt: *salt,
+            sealed: SecretBytes::new(sealed.to_vec()),
+        })
+    }
+
+    /// Opens the envelope. `None` if it was sealed with another key or for other associated data, or was changed.
+    pub(super) fn open(
+        mut self,
+        key: &MasterKey,
+        associated: &AssociatedData,
+    ) -> Option<SecretBytes> {
+        let bound = bound(associated, &self.key);
+        key.decrypt(&self.salt, &bound, &mut self.sealed)?;
+        Some(self.sealed)
+    }
+}
+
+/// Returns the name of the key that sealed an envelope, as it says itself. `None` if it isn't one.
+#[must_use]
+pub fn key_of(envelope: &Envelope) -> Option<KeyId> {
+    Parts::of(envelope).map(|parts| parts.key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::{KeyRing, NotOpened};
+
+    fn key(name: &str) -> MasterKey {
+        MasterKey::generate(KeyId::new(name).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_envelope_opens_with_any_key_of_the_ring_and_no_other() {
+        let (a, b) = (key("a"), key("b"));
+        let associated = AssociatedData::of("test").text("here");
+        let old = KeyRing::of(vec![a.clone()]);
+        let both = KeyRing::of(vec![b.clone(), a]);
+        let new = KeyRing::of(vec![b]);
+        let by_old = old.seal(b"payload", &associated).unwrap();
+        assert_eq!(&**both.open(&by_old, &associated).unwrap(), b"payload");
+        let by_new = both.seal(b"payload", &associated).unwrap();
+        assert_eq!(&**new.open(&by_new, &associated).unwrap(), b"payload");
+        let missing = new.open(&by_old, &associated).unwrap_err();
+        assert_eq!(missing, NotOpened::KeyMissing(KeyId::new("a").unwrap()));
+        // Another key of the same name.
+        let other = KeyRing::of(vec![key("a")]);
+        let damaged = other.open(&by_old, &associated).unwrap_err();
+        assert_eq!(damaged, NotOpened::Damaged(CHANGED));
+        assert!(KeyRing::default().seal(b"", &associated).is_none());
+    }
+
+    #[test]
+    fn the_same_payload_is_never_sealed_alike() {
+        let (ring, associated) = (KeyRing::of(vec![key("a")]), AssociatedData::of("test"));
+        let seal = || ring.seal(b"payload", &associated).unwrap();
+        let texts: std::collections::BTreeSet<_> =
+            (0..100).map(|_| seal().as_str().to_owned()).collect();
+        assert_eq!(texts.len(), 100);
+        assert!(
+            texts
+                .iter()
+                .all(|text| text.len() == texts.first().unwrap().len())
+        );
+    }
+
+    #[test]
+    fn a_form_that_is_not_known_is_damage() {
+        let (ring, associated) = (KeyRing::of(vec![key("a")]), AssociatedData::of("test"));
+        for text in [
+            "",
+            "1",
+            "1.",
+            "1.a",
+            "1.a.",
+            "1.a.AAAA",
+            "2.a.AAAA",
+            ".a.",
+            "1.ä.AAAA",
+        ] {
+            let envelope = Envelope::from_stored(text.to_owned());
+            let error = ring.open(&envelope, &associated).unwrap_err();
+            assert_eq!(error, NotOpened::Damaged(NONE), "{text}");
+        }
+    }
+}

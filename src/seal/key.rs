@@ -1,0 +1,118 @@
+//! A key that seals.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    aead::{self, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    hkdf::{HKDF_SHA256, Salt},
+    rand,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::AssociatedData;
+use crate::types::{KeyId, Secret, SecretBytes};
+
+/// How many random bytes the key of an envelope is derived with.
+pub(super) const SALT: usize = 32;
+/// How many bytes an envelope has more than what is in it, apart from its salt.
+pub(super) const TAG: usize = 16;
+/// What a derived key is for.
+const INFO: &[u8] = b"token-broker envelope 1 AES-256-GCM";
+
+/// A master key and its name. It encrypts nothing itself: the key of each envelope is derived from it. It is wiped when
+/// it is dropped.
+#[derive(Clone)]
+pub struct MasterKey {
+    id: KeyId,
+    key: SecretBytes,
+}
+
+impl MasterKey {
+    /// How many bytes a key has.
+    pub const BYTES: usize = 32;
+
+    /// Returns a new random key. `None` only if the system has no randomness.
+    #[must_use]
+    pub fn generate(id: KeyId) -> Option<Self> {
+        let mut key = SecretBytes::new(vec![0; Self::BYTES]);
+        rand::fill(&mut key).ok()?;
+        Some(Self { id, key })
+    }
+
+    /// Returns the key with these bytes. Returns `None` if there are too few or too many.
+    #[must_use]
+    pub fn new(id: KeyId, key: SecretBytes) -> Option<Self> {
+        (key.len() == Self::BYTES).then_some(Self { id, key })
+    }
+
+    /// Returns the key's name.
+    #[must_use]
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// Returns the line of a key file with this key.
+    #[must_use]
+    pub fn line(&self) -> SecretBytes {
+        let mut line = SecretBytes::new(Vec::with_capacity(KeyId::LONGEST + 64));
+        line.extend_from_slice(self.id.as_str().as_bytes());
+        line.push(b' ');
+        if let Some(text) = Secret::new(STANDARD.encode(&*self.key)) {
+            line.extend_from_slice(text.expose().as_bytes());
+        }
+        line.push(b'\n');
+        line
+    }
+
+    /// Whether this is the same key, whatever its name.
+    #[must_use]
+    pub fn has_bytes_of(&self, other: &Self) -> bool {
+        aws_lc_rs::constant_time::verify_slices_are_equal(&self.key, &other.key).is_ok()
+    }
+
+    /// Encrypts `payload` in place, and appends the tag. `None` only if the library fails.
+    pub(super) fn encrypt(
+        &self,
+        salt: &[u8; SALT],
+        associated: &AssociatedData,
+        payload: &mut SecretBytes,
+    ) -> Option<()> {
+        let aad = Aad::from(associated.as_bytes());
+        let key = self.derived(salt)?;
+        key.seal_in_place_append_tag(nonce(), aad, &mut **payload)
+            .ok()
+    }
+
+    /// Decrypts in place, and cuts the tag off. `None` if the bytes or the associated data aren't those that were sealed.
+    pub(super) fn decrypt(
+        &self,
+        salt: &[u8; SALT],
+        associated: &AssociatedData,
+        sealed: &mut SecretBytes,
+    ) -> Option<()> {
+        let aad = Aad::from(associated.as_bytes());
+        let length = {
+            let opened = self.derived(salt)?.open_in_place(nonce(), aad, sealed);
+            opened.ok()?.len()
+        };
+        sealed.truncate(length);
+        Some(())
+    }
+
+    fn derived(&self, salt: &[u8; SALT]) -> Option<LessSafeKey> {
+        let prk = Salt::new(HKDF_SHA256, salt).extract(&self.key);
+        let derived = prk.expand(&[INFO], &AES_256_GCM).ok()?;
+        Some(LessSafeKey::new(UnboundKey::from(derived)))
+    }
+}
+
+/// A derived key encrypts once, and so it needs only one nonce.
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; aead::NONCE_LEN])
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MasterKey({}, ***)", self.id)
+    }
+}

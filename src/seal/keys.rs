@@ -1,0 +1,149 @@
+//! The keys of a tenant, reread when their file changes.
+
+use std::{
+    fmt,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use super::{KeyRing, KeysProblem};
+use crate::types::{SecretProblem, read_private};
+
+/// How often the file is looked at, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The keys of a tenant. Clones share them.
+///
+/// Whoever seals or opens has the file looked at, once a second at most. A file that changed is read again, also when it
+/// lies behind a symlink that was swapped. One that is broken changes nothing, and is logged.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    ring: RwLock<Arc<KeyRing>>,
+    file: Option<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    looked: Mutex<Looked>,
+}
+
+#[derive(Debug)]
+struct Looked {
+    at: Instant,
+    /// What the file was when it was last read.
+    stamp: Option<Stamp>,
+}
+
+/// What tells whether a file has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What is wrong with a key file. It quotes neither the path nor what the file holds.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysFileProblem {
+    /// It can't be read, or others may read it.
+    #[error(transparent)]
+    File(#[from] SecretProblem),
+    /// It holds something else than keys.
+    #[error(transparent)]
+    Text(#[from] KeysProblem),
+}
+
+impl Keys {
+    /// Returns keys that never change.
+    #[must_use]
+    pub fn fixed(ring: KeyRing) -> Self {
+        Self(Arc::new(Inner {
+            ring: RwLock::new(Arc::new(ring)),
+            file: None,
+        }))
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// Returns what is wrong with it.
+    pub fn from_file(path: &Path) -> Result<Self, KeysFileProblem> {
+        let stamp = fs::metadata(path).ok().map(|file| Stamp::of(&file));
+        let ring = read(path)?;
+        Ok(Self(Arc::new(Inner {
+            ring: RwLock::new(Arc::new(ring)),
+            file: Some(Watched {
+                path: path.to_owned(),
+                looked: Mutex::new(Looked {
+                    at: Instant::now(),
+                    stamp,
+                }),
+            }),
+        })))
+    }
+
+    /// Returns the keys as they are now.
+    #[must_use]
+    pub fn ring(&self) -> Arc<KeyRing> {
+        self.look();
+        Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the file again if it is time to look and it has changed.
+    fn look(&self) {
+        let Some(file) = &self.0.file else { return };
+        // Whoever comes while another one looks takes the keys as they are.
+        let Ok(mut looked) = file.looked.try_lock() else {
+            return;
+        };
+        if looked.at.elapsed() < LOOK_EVERY {
+            return;
+        }
+        looked.at = Instant::now();
+        let stamp = fs::metadata(&file.path).ok().map(|file| Stamp::of(&file));
+        if stamp == looked.stamp {
+            return;
+        }
+        looked.stamp = stamp;
+        match read(&file.path) {
+            Ok(ring) => {
+                tracing::info!(keys = %ring, "the sealing keys were read again; the first one seals");
+                *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+            }
+            Err(problem) => {
+                tracing::error!("seal-keys: {problem}; the keys stay as they were");
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<KeyRing, KeysFileProblem> {
+    Ok(KeyRing::parse(&read_private(path)?)?)
+}
+
+impl Stamp {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ring().fmt(f)
+    }
+}

@@ -1,0 +1,184 @@
+//! The keys that a process has, and the file that they come from.
+
+use std::{collections::HashSet, fmt};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{AssociatedData, MasterKey, envelope};
+use crate::types::{Envelope, KeyId, SecretBytes};
+
+/// Keys in their order: the first one seals, and all open.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRing(Vec<MasterKey>);
+
+/// What is wrong with the text of a key file. It quotes nothing of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeysProblem {
+    /// There is no key in it.
+    #[error("it has no key; `token-broker keys generate` makes one")]
+    Empty,
+    /// It isn't UTF-8.
+    #[error("it is not UTF-8")]
+    NoText,
+    /// A line doesn't consist of a name and a key.
+    #[error("line {0} must be the key's name, a blank, and the key in base64")]
+    Line(usize),
+    /// The name of a key isn't one.
+    #[error("line {0}: a key's name is 1 to 64 letters, digits, - and _")]
+    Name(usize),
+    /// A key isn't 32 bytes in base64.
+    #[error(
+        "line {0}: the key must be 32 bytes in base64, as `token-broker keys generate` prints it"
+    )]
+    Key(usize),
+    /// Two lines have the same name.
+    #[error("line {0}: a line above has a key of this name; give the new key another one")]
+    SameName(usize),
+    /// Two lines have the same key.
+    #[error("line {0}: a line above has this key under another name")]
+    SameKey(usize),
+}
+
+/// Why an envelope doesn't open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// It was sealed with a key of this name, which isn't among those that are here.
+    KeyMissing(KeyId),
+    /// It isn't an envelope, was sealed for something else, or was changed.
+    Damaged(&'static str),
+}
+
+impl KeyRing {
+    /// Reads the text of a key file: a key a line, its name and then the key in base64. Lines that are empty or begin with
+    /// `#` don't count.
+    ///
+    /// # Errors
+    /// Returns the first [`KeysProblem`].
+    pub fn parse(text: &[u8]) -> Result<Self, KeysProblem> {
+        let text = str::from_utf8(text).map_err(|_| KeysProblem::NoText)?;
+        let (mut keys, mut names) = (Vec::<MasterKey>::new(), HashSet::new());
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let mut words = line.split_ascii_whitespace();
+            let (Some(name), Some(key), None) = (words.next(), words.next(), words.next()) else {
+                return Err(KeysProblem::Line(number));
+            };
+            let id = KeyId::new(name).ok_or(KeysProblem::Name(number))?;
+            // With room for what the decoder may need from the start: a buffer that grows would leave a copy behind.
+            let mut bytes = SecretBytes::new(Vec::with_capacity(key.len()));
+            STANDARD
+                .decode_vec(key, &mut bytes)
+                .map_err(|_| KeysProblem::Key(number))?;
+            let key = MasterKey::new(id.clone(), bytes).ok_or(KeysProblem::Key(number))?;
+            if !names.insert(id) {
+                return Err(KeysProblem::SameName(number));
+            }
+            if keys.iter().any(|other| other.has_bytes_of(&key)) {
+                return Err(KeysProblem::SameKey(number));
+            }
+            keys.push(key);
+        }
+        if keys.is_empty() {
+            return Err(KeysProblem::Empty);
+        }
+        Ok(Self(keys))
+    }
+
+    /// Returns the keys in their order.
+    #[must_use]
+    pub fn of(keys: Vec<MasterKey>) -> Self {
+        Self(keys)
+    }
+
+    /// Returns the name of the key that seals. `None`: there is no key, and nothing is sealed.
+    #[must_use]
+    pub fn sealing(&self) -> Option<&KeyId> {
+        self.0.first().map(MasterKey::id)
+    }
+
+    /// Returns the names of all keys.
+    pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.0.iter().map(MasterKey::id)
+    }
+
+    /// Seals `payload` with the first key. Returns `None` if there is no key.
+    #[must_use]
+    pub fn seal(&self, payload: &[u8], associated: &AssociatedData) -> Option<Envelope> {
+        envelope::seal(self.0.first()?, payload, associated)
+    }
+
+    /// Opens an envelope.
+    ///
+    /// # Errors
+    /// Returns [`NotOpened`].
+    pub fn open(
+        &self,
+        envelope: &Envelope,
+        associated: &AssociatedData,
+    ) -> Result<SecretBytes, NotOpened> {
+        let parts = envelope::Parts::of(envelope).ok_or(NotOpened::Damaged(envelope::NONE))?;
+        let key = self.0.iter().find(|key| *key.id() == parts.key);
+        match key {
+            Some(key) => parts
+                .open(key, associated)
+                .ok_or(NotOpened::Damaged(envelope::CHANGED)),
+            None => Err(NotOpened::KeyMissing(parts.key)),
+        }
+    }
+}
+
+/// Names the keys, the one that seals first.
+impl fmt::Display for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, id) in self.ids().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{id}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str) -> String {
+        let key = MasterKey::generate(KeyId::new(name).unwrap()).unwrap();
+        String::from_utf8(key.line().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_file_has_a_key_a_line() {
+        let text = format!("# two keys\n\n{}  {}\r\n", line("new"), line("old").trim());
+        let ring = KeyRing::parse(text.as_bytes()).unwrap();
+        assert_eq!(ring.to_string(), "new, old");
+        assert_eq!(ring.sealing().unwrap().as_str(), "new");
+        assert!(!format!("{ring:?}").contains(&text[20..40]));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_names_its_line() {
+        let (a, b) = (line("a"), line("b"));
+        let (_, key) = a.split_once(' ').unwrap();
+        for (text, problem) in [
+            (String::new(), KeysProblem::Empty),
+            ("# nothing\n".to_owned(), KeysProblem::Empty),
+            (format!("{b}a\n"), KeysProblem::Line(2)),
+            (format!("a b {key}"), KeysProblem::Line(1)),
+            (format!("ä {key}"), KeysProblem::Name(1)),
+            (format!("{} {key}", "k".repeat(65)), KeysProblem::Name(1)),
+            ("a AAAA".to_owned(), KeysProblem::Key(1)),
+            (format!("a {}", &key[1..]), KeysProblem::Key(1)),
+            (format!("{a}\n{}", line("a")), KeysProblem::SameName(3)),
+            (format!("{a}c {key}"), KeysProblem::SameKey(2)),
+        ] {
+            let found = KeyRing::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(found, problem, "{text}");
+            assert!(!found.to_string().contains(key.trim()));
+        }
+        assert_eq!(KeyRing::parse(b"\xff").unwrap_err(), KeysProblem::NoText);
+    }
+}

@@ -1,0 +1,168 @@
+//! Which keys a tenant's rows are sealed with.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+use super::{progress::Done, row::SealedWith};
+use crate::{error::Unreadable, store::Sealing};
+
+/// What a walk over the rows found and did. It names no key of Redis.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The tenant's name.
+    pub tenant: String,
+    /// The name of the key that seals. `None`: nothing is sealed.
+    pub sealing: Option<String>,
+    /// The names of all keys that are here.
+    pub keys: Vec<String>,
+    /// What the rows are sealed with.
+    pub counts: Counts,
+    /// What was done in all passes.
+    pub done: Done,
+    /// How many rows were sealed in the last pass.
+    pub done_in_pass: u64,
+    /// Whether the tenant is in its grace period, in which nothing is sealed.
+    pub in_grace: bool,
+    /// How many seconds the last pass took.
+    pub seconds: f64,
+}
+
+/// How many rows there are, by what they are sealed with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Rows that are sealed, by the name of the key.
+    pub sealed: BTreeMap<String, u64>,
+    /// Rows that aren't sealed.
+    pub plain: u64,
+    /// Rows of which it can't be told.
+    pub unknown: u64,
+    /// Those of all these whose key isn't here.
+    pub key_missing: u64,
+    /// Those of all these that can't be read although their key is here: they are damaged, or plain while
+    /// `require-sealed` is on.
+    pub unreadable: u64,
+    /// Rows of which nothing can be said, because they changed each time that they were looked at.
+    pub unsettled: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, with: &SealedWith) {
+        match with {
+            SealedWith::Key(key) => *self.sealed.entry(key.to_string()).or_default() += 1,
+            SealedWith::Nothing => self.plain += 1,
+            SealedWith::Unknown => self.unknown += 1,
+        }
+    }
+
+    pub(super) fn add_unreadable(&mut self, unreadable: &Unreadable) {
+        match unreadable {
+            Unreadable::KeyMissing(_) => self.key_missing += 1,
+            Unreadable::Damaged(_) => self.unreadable += 1,
+        }
+    }
+}
+
+impl Report {
+    pub(super) fn new(sealing: &Sealing, done: Done) -> Self {
+        let ring = sealing.keys.ring();
+        Self {
+            tenant: sealing.tenant.to_string(),
+            sealing: ring.sealing().map(ToString::to_string),
+            keys: ring.ids().map(ToString::to_string).collect(),
+            counts: Counts::default(),
+            done: Done {
+                passes: done.passes + 1,
+                ..done
+            },
+            done_in_pass: 0,
+            in_grace: false,
+            seconds: 0.0,
+        }
+    }
+
+    /// Notes that a row was sealed with the first key.
+    pub(super) fn resealed(&mut self) {
+        self.done.resealed += 1;
+        self.done_in_pass += 1;
+        if let Some(key) = &self.sealing {
+            *self.counts.sealed.entry(key.clone()).or_default() += 1;
+        }
+    }
+
+    /// Returns how many rows aren't sealed with the first key.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        let Counts {
+            sealed,
+            plain,
+            unknown,
+            unsettled,
+            ..
+        } = &self.counts;
+        let others = sealed
+            .iter()
+            .filter(|(key, _)| Some(*key) != self.sealing.as_ref());
+        others.map(|(_, count)| count).sum::<u64>() + plain + unknown + unsettled
+    }
+
+    /// Returns what an operator can do next.
+    fn advice(&self) -> String {
+        let Some(first) = &self.sealing else {
+            return "nothing is sealed: seal-keys isn't set".to_owned();
+        };
+        if self.counts.key_missing > 0 {
+            return "some rows are sealed with a key that isn't in seal-keys: put it back, behind the others".to_owned();
+        }
+        if self.in_grace {
+            return "nothing is sealed in the grace period: `token-broker migrate --finish` ends it".to_owned();
+        }
+        match self.left() {
+            0 => format!(
+                "all rows are sealed with {first}: other keys can go, and require-sealed can be turned on"
+            ),
+            left => format!(
+                "{left} rows are not sealed with {first}: `token-broker keys rotate` seals those that can be read"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seals = self.sealing.as_deref().unwrap_or("none");
+        writeln!(f, "tenant: {}", self.tenant)?;
+        writeln!(f, "keys: {} (seals: {seals})", list(&self.keys))?;
+        for (key, count) in &self.counts.sealed {
+            let is_here = self.keys.contains(key);
+            let note = if is_here { "" } else { ", which is not here" };
+            writeln!(f, "rows under {key}{note}: {count}")?;
+        }
+        writeln!(f, "rows that are not sealed: {}", self.counts.plain)?;
+        for (what, count) in [
+            ("rows that can't be told", self.counts.unknown),
+            ("rows whose key is missing here", self.counts.key_missing),
+            ("rows that can't be read", self.counts.unreadable),
+            ("rows that kept changing", self.counts.unsettled),
+        ] {
+            if count > 0 {
+                writeln!(f, "{what}: {count}")?;
+            }
+        }
+        if self.done.resealed > 0 {
+            writeln!(
+                f,
+                "sealed now: {} in {} passes",
+                self.done.resealed, self.done.passes
+            )?;
+        }
+        writeln!(f, "{}", self.advice())
+    }
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
+}

@@ -1,0 +1,70 @@
+//! Tests sealing (guarantees, section 7): what doesn't open, who can't open it, and what becomes of rows while keys change.
+//!
+//! | what | file |
+//! |---|---|
+//! | a value that was moved, and a row in which anything was edited, doesn't open, and harms no sibling | `edited` |
+//! | any mutation of a row's bytes: an error or the same row, never another one. `SEAL_MUTATIONS` says how many | `mutations` |
+//! | a broker that lacks the key: `KEY_MISSING`, never damage, and nothing is overwritten or left out | `missing` |
+//! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
+//! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
+//! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
+//! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
+//! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod canary;
+mod commands;
+mod edited;
+mod grace;
+mod missing;
+mod mutations;
+mod refreshing;
+mod rotation;
+
+use serde_json::Value;
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows};
+use token_broker::types::{Origin, Row, RowKey};
+
+/// Returns a new tenant on the Redis that the tests share.
+fn tenant() -> RedisTenant {
+    RedisTenant::on(RedisServer::shared())
+}
+
+/// Returns a row in which every field is set.
+fn full(user: &str, token: &str) -> Row {
+    Row {
+        id_token: rows::secret(&format!("id-{token}")),
+        session_expires_at: rows::in_seconds(7_200),
+        refresh_expires_at: rows::in_seconds(86_400),
+        updated_at: rows::in_seconds(0),
+        reauth: Some(token_broker::types::ReauthReason::Refused),
+        origin: Origin::from_stored("https://idp.example".to_owned(), "broker".to_owned()),
+        ..rows::row(user, token)
+    }
+}
+
+/// Returns the name of a row's key, without the tenant's prefix. The ids must be plain.
+fn name(key: &RowKey) -> String {
+    format!(
+        "upstream:{}:{}",
+        key.session.as_str(),
+        key.provider.as_str()
+    )
+}
+
+/// Returns the text of a row in Redis.
+fn text(tenant: &RedisTenant, key: &RowKey) -> String {
+    tenant.run(&["GET", &tenant.key(&name(key))])
+}
+
+/// Returns a row in Redis as JSON.
+fn json(tenant: &RedisTenant, key: &RowKey) -> Value {
+    serde_json::from_str(&text(tenant, key)).unwrap()
+}
+
+/// Returns which key a row in Redis is sealed with, or nothing if it isn't sealed.
+fn sealed_with(tenant: &RedisTenant, key: &RowKey) -> Option<String> {
+    let row = json(tenant, key);
+    let envelope = row.get("sealed")?.as_str()?;
+    Some(envelope.split('.').nth(1)?.to_owned())
+}

@@ -1,0 +1,122 @@
+//! Tests refreshing sealed rows.
+
+use std::{sync::Arc, time::Duration};
+
+use testkit::{
+    broker::{self, Broker},
+    provider,
+    redis_tenant::RedisTenant,
+    rotating_provider::{Fault, RotatingProvider, Rules},
+    rows::{access_token, in_seconds, key, refresh_token, secret, user},
+    waiting::until,
+};
+use token_broker::{
+    error::Error,
+    store::{Sealed, redis::RedisStore},
+    tokens::{Binding, Wanted},
+    types::{Row, RowKey, StoredRow},
+};
+use tokio::time::Instant;
+
+use crate::{json, sealed_with, tenant};
+
+type Refreshing = Broker<Sealed<RedisStore>>;
+
+fn refreshing(tenant: &RedisTenant, at: &RotatingProvider, keys: &[&str]) -> Refreshing {
+    let mut options = provider::options("p");
+    options.endpoints.token = Some(at.url().parse().unwrap());
+    options.max_rate = 10_000;
+    options.max_waiters = 1_000;
+    let mut rules = broker::rules(tenant.name().clone());
+    rules.providers = provider::providers([options]);
+    Broker::new(tenant.sealed_store(keys), rules)
+}
+
+async fn ask(broker: &Refreshing, key: &RowKey) -> Result<StoredRow, Error> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let wanted = Wanted::default();
+    broker
+        .access_token(key, &wanted, &Binding::default(), deadline)
+        .await
+}
+
+fn expired(refresh: &str) -> Row {
+    Row {
+        access_token: secret("old"),
+        refresh_token: secret(refresh),
+        expires_at: in_seconds(-10),
+        user_id: Some(user("u")),
+        ..Row::default()
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_row_is_refreshed_once_and_stays_sealed() {
+    let (tenant, at) = (tenant(), RotatingProvider::start(Rules::default()).await);
+    let brokers = [["a", "b"], ["b", "a"]].map(|keys| refreshing(&tenant, &at, &keys));
+    let key = key("s", "p");
+    let first = at.log_in();
+    brokers[0].put(&key, &expired(&first)).await;
+    for round in 1..=3_usize {
+        let callers = (0..20).map(|caller| ask(&brokers[caller % 2], &key));
+        let answers = futures_util::future::join_all(callers).await;
+        for answer in answers {
+            let stored = answer.unwrap();
+            assert!(at.accepts(access_token(&stored.row)), "{stored:?}");
+        }
+        assert_eq!(at.tally().redemptions, round);
+        assert!(sealed_with(&tenant, &key).is_some());
+        let row = json(&tenant, &key);
+        assert_eq!(
+            (&row["access_token"], &row["refresh_token"]),
+            (&"".into(), &"".into())
+        );
+        // The next round finds it expired again.
+        let mut stored = brokers[0].read(&key).await.unwrap();
+        stored.row.expires_at = in_seconds(-10);
+        brokers[round % 2].put(&key, &stored.row).await;
+    }
+    assert_eq!((at.tally().replays, at.revoked()), (0, 0));
+    // A redeemed token doesn't come back, although the script sees no token.
+    let again = brokers[0]
+        .store(broker::request(&key, &expired(&first)))
+        .await;
+    assert!(
+        matches!(again, Err(Error::RefreshTokenRedeemed)),
+        "{again:?}"
+    );
+}
+
+/// While a broker redeems, somebody seals the row with a key that it lacks. It keeps the result until it has the key's row
+/// again, and then writes it: nothing is lost, and nothing is overwritten.
+#[tokio::test]
+async fn a_result_is_kept_until_its_row_can_be_opened() {
+    let (tenant, at) = (tenant(), RotatingProvider::start(Rules::default()).await);
+    let behind = Arc::new(refreshing(&tenant, &at, &["old"]));
+    let ahead = refreshing(&tenant, &at, &["new", "old"]);
+    let key = key("s", "p");
+    behind.put(&key, &expired(&at.log_in())).await;
+    at.fail(|_| Fault {
+        after: Duration::from_millis(700),
+        ..Fault::default()
+    });
+    let asking = tokio::spawn({
+        let (behind, key) = (Arc::clone(&behind), key.clone());
+        async move { ask(&behind, &key).await }
+    });
+    at.requested(1).await;
+    crate::rotation::rotate(&tenant, &["new", "old"]).await;
+    assert_eq!(sealed_with(&tenant, &key).as_deref(), Some("new"));
+    let served = asking.await.unwrap().unwrap();
+    assert!(at.accepts(access_token(&served.row)), "served from memory");
+    let old = ahead.read(&key).await.unwrap();
+    assert_eq!(refresh_token(&old.row), "rt-0-0", "not overwritten");
+    // The keys change back, and the result is written.
+    crate::rotation::rotate(&tenant, &["old", "new"]).await;
+    until("the result is written", async || {
+        let stored = ahead.read(&key).await.unwrap();
+        refresh_token(&stored.row) == "rt-0-1"
+    })
+    .await;
+    assert_eq!((at.tally().redemptions, at.tally().replays), (1, 0));
+}
