@@ -118,5 +118,6 @@ pub mod rpc;
 pub mod server;
 pub mod stderr;
 pub mod store;
+pub mod tls;
 pub mod tokens;
 pub mod types;

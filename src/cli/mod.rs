@@ -2,6 +2,7 @@
 //! contract (guarantees, section 9).
 
 mod check;
+mod dial;
 mod health;
 mod log;
 mod migrate;

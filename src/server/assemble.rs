@@ -12,13 +12,16 @@ use super::{
     ServeError,
     connection::Entrance,
     descriptors,
+    handshake::Handshakes,
     health::Health,
-    pages, prepare, run,
+    listeners::Listeners,
+    pages, prepare,
+    probes::{self, Metrics},
     services::{Services, Shared},
     signals, workers,
 };
 use crate::{
-    config::{self, Config, ServerOptions},
+    config::{self, Config, ListenOptions, ServerOptions},
     proto::{self, v1},
     rpc::{
         ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer,
@@ -49,6 +52,8 @@ const REFLECTION: [&[u8]; 2] = [
 
 /// How large a message to health or reflection may be, in bytes.
 const ASIDE_BYTES: usize = 16 * 1024;
+/// How many connections `health-listen` serves, and how many calls and streams over all of them.
+const HEALTH_CONNECTIONS: usize = 64;
 /// How many streams of reflection may be open.
 const REFLECTION_STREAMS: usize = 64;
 
@@ -58,11 +63,12 @@ const REFLECTION_STREAMS: usize = 64;
 /// Returns a [`ServeError`] if the broker ended for another reason.
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
-    let listener = run::listen(config.listen).await?;
+    let others = probes_of(&config.listen);
+    let listeners = Listeners::open(config.listen).await?;
     let stop = signals::terminated()?;
     let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
-    *connections = descriptors::connections_that_fit(*connections, workers);
+    *connections = descriptors::connections_that_fit(*connections, workers, others);
     // Each worker has its part of the connections to Redis.
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
@@ -71,7 +77,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
             let server = Server::new(MemoryStore::new(), config.rules, config.server);
             let ready = async { Ok(()) };
-            server.run(listener, ready, pending(), stop).await
+            server.run(listeners, ready, pending(), stop).await
         }
         config::Backend::Redis => {
             let store = Redis::new(config.redis).tenant(&config.tenant);
@@ -96,15 +102,22 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 config.migration.legacy_sweep_interval,
                 config.migration.allow_unmigrated,
             );
-            let ended = server.run(listener, ready, staying, stop).await;
+            let ended = server.run(listeners, ready, staying, stop).await;
             migration.leases_given_up().await;
             ended
         }
     }
 }
 
+/// Returns how many connections of probes there may be.
+fn probes_of(listen: &ListenOptions) -> usize {
+    // Each listener is one, too.
+    let health = listen.health.map_or(0, |_| HEALTH_CONNECTIONS + 1);
+    let metrics = listen.metrics.map_or(0, |_| probes::CONNECTIONS + 1);
+    health + metrics
+}
+
 /// A broker that is assembled but doesn't listen yet.
-#[derive(Debug)]
 pub struct Server<S> {
     pub(super) tenant: Tenant,
     pub(super) tokens: Arc<Tokens<Observed<S>>>,
@@ -112,6 +125,7 @@ pub struct Server<S> {
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
+    pub(super) metrics: Metrics,
 }
 
 impl<S: FullStore> Server<S> {
@@ -132,11 +146,20 @@ impl<S: FullStore> Server<S> {
             admission: Admission::new(limits),
             stopping: Stopping::new(),
             health: Health::new(),
+            metrics: probes::build_info(),
         }
     }
 
+    /// Answers `/metrics` with what `metrics` returns.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Returns the way to all services, for connections that are ready after `handshakes`.
     pub(super) fn entrance(
         &self,
+        handshakes: Handshakes,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
         let door = |service, methods| {
@@ -199,6 +222,42 @@ impl<S: FullStore> Server<S> {
             },
             admission: self.admission.clone(),
             options,
+            handshakes,
+        })
+    }
+
+    /// Returns the way to health alone, in plain text. However busy the broker is, it has places of its own.
+    pub(super) fn health_entrance(
+        &self,
+    ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
+        let options = ServerOptions {
+            max_connections: HEALTH_CONNECTIONS,
+            ..self.options
+        };
+        let admission = Admission::new(CallLimits {
+            calls: HEALTH_CONNECTIONS,
+            bytes: HEALTH_CONNECTIONS * ASIDE_BYTES,
+            largest: ASIDE_BYTES,
+        });
+        let streaming = proto::streaming_methods(&DESCRIPTORS)?;
+        let door = SideDoor::new(
+            admission.clone(),
+            streaming.clone(),
+            HEALTH_CONNECTIONS,
+            options.call_timeout,
+        );
+        let health = self
+            .health
+            .service()
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let health = Routes::new(door.named_layer(ShortMessagesLayer.named_layer(health)));
+        let streams = StreamsLayer::new(streaming, self.stopping.clone());
+        Ok(Entrance {
+            services: streams.layer(health.prepare()),
+            admission,
+            options,
+            handshakes: Handshakes::default(),
         })
     }
 }

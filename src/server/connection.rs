@@ -13,21 +13,21 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tonic::{
-    body::Body,
-    transport::server::{Connected, TcpConnectInfo},
-};
+use tokio::time::Instant;
+use tonic::{body::Body, transport::server::TcpConnectInfo};
 
 use super::{
     activity::Activity,
     events::{Events, Order},
+    handshake::Handshakes,
     services::Shared,
     socket::{self, Outbox, Socket},
+    wire::Wire,
 };
 use crate::{
     config::ServerOptions,
     rpc::{Admission, Limited, Stopping, admission::Share},
+    types::Peer,
 };
 
 /// How large the headers of a request may be, in bytes.
@@ -43,6 +43,8 @@ pub(super) struct Entrance<S> {
     pub services: S,
     pub admission: Admission,
     pub options: ServerOptions,
+    /// What comes before HTTP/2.
+    pub handshakes: Handshakes,
 }
 
 /// The service of one connection.
@@ -50,7 +52,8 @@ pub(super) struct Entrance<S> {
 struct Connection<S> {
     services: S,
     share: Arc<Share>,
-    info: TcpConnectInfo,
+    info: Option<TcpConnectInfo>,
+    peer: Arc<Peer>,
 }
 
 impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
@@ -60,8 +63,12 @@ impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&self.share));
-        request.extensions_mut().insert(self.info.clone());
+        let extensions = request.extensions_mut();
+        extensions.insert(Arc::clone(&self.share));
+        extensions.insert(Arc::clone(&self.peer));
+        if let Some(info) = &self.info {
+            extensions.insert(info.clone());
+        }
         self.services.clone().call(request)
     }
 }
@@ -87,7 +94,7 @@ impl<S: Shared> Entrance<S> {
         &self,
         stopping: &Stopping,
     ) -> (
-        impl FnOnce(TcpStream) -> BoxFuture<'static, ()> + Send + use<S>,
+        impl FnOnce(Wire) -> BoxFuture<'static, ()> + Send + use<S>,
         Arc<Activity>,
     ) {
         let options = self.options;
@@ -96,33 +103,51 @@ impl<S: Shared> Entrance<S> {
         let (services, doing) = (self.services.clone(), Arc::clone(&activity));
         let streams = self.admission.limits().calls_of_a_connection();
         let (stopping, known) = (stopping.clone(), Arc::clone(&activity));
-        let serve = move |stream: TcpStream| {
-            let events = Events::new(options, &stopping, &known);
-            let service = Connection {
-                services,
-                share,
-                info: stream.connect_info(),
+        let handshakes = self.handshakes.clone();
+        let serve = move |wire: Wire| {
+            let serving = async move {
+                let begin = Instant::now() + options.call_timeout;
+                wire.send_at_once();
+                let info = wire.connect_info();
+                // In a box of its own, so that a connection needs no memory for it later.
+                let ready = handshakes.done(wire, begin, &known, &stopping).boxed();
+                let Some(ready) = ready.await else { return };
+                let events = Events::new(options, &stopping, &known, ready.standing);
+                let service = Connection {
+                    services,
+                    share,
+                    info,
+                    peer: ready.peer,
+                };
+                let (socket, outbox) = socket::wrap(ready.transport, begin);
+                let connection =
+                    http2(&options, streams, doing).serve_connection(TokioIo::new(socket), service);
+                serve(connection, outbox, known, events).await;
             };
-            let (socket, outbox) = socket::wrap(stream, options.call_timeout);
-            let connection = http2::Builder::new(Tasks(doing))
-                .timer(TokioTimer::new())
-                // gRPC has no use for it, and it would fill the table of known headers.
-                .auto_date_header(false)
-                .keep_alive_interval(options.keepalive_interval)
-                .keep_alive_timeout(options.keepalive_interval)
-                .max_header_list_size(HEADERS)
-                .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
-                // All callers of a process share a connection, and all may give up at once when the broker was slow.
-                // Only a client that resets more than that attacks.
-                .max_pending_accept_reset_streams(streams)
-                .initial_stream_window_size(WINDOWS.0)
-                .initial_connection_window_size(WINDOWS.1)
-                .max_send_buf_size(SEND_BUFFER)
-                .serve_connection(TokioIo::new(socket), service);
-            serve(connection, outbox, known, events).boxed()
+            serving.boxed()
         };
         (serve, activity)
     }
+}
+
+/// Returns how HTTP/2 is spoken, with at most `streams` calls at once.
+fn http2(options: &ServerOptions, streams: usize, doing: Arc<Activity>) -> http2::Builder<Tasks> {
+    let mut http2 = http2::Builder::new(Tasks(doing));
+    http2
+        .timer(TokioTimer::new())
+        // gRPC has no use for it, and it would fill the table of known headers.
+        .auto_date_header(false)
+        .keep_alive_interval(options.keepalive_interval)
+        .keep_alive_timeout(options.keepalive_interval)
+        .max_header_list_size(HEADERS)
+        .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
+        // All callers of a process share a connection, and all may give up at once when the broker was slow.
+        // Only a client that resets more than that attacks.
+        .max_pending_accept_reset_streams(streams)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .max_send_buf_size(SEND_BUFFER);
+    http2
 }
 
 /// Serves a connection until it ends.

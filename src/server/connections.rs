@@ -3,7 +3,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpListener, TcpStream},
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
@@ -11,7 +10,10 @@ use tokio::{
 use super::{
     activity::{Activity, who_makes_room},
     connection::Entrance,
+    listeners::Listener,
     services::Shared,
+    trouble::Trouble,
+    wire::Wire,
     workers::Workers,
 };
 use crate::rpc::Stopping;
@@ -19,8 +21,6 @@ use crate::rpc::Stopping;
 /// How long to wait after accepting a connection failed, for example because no file descriptor was
 /// left.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often the log tells of the same trouble.
-const TELL: Duration = Duration::from_secs(60);
 /// How often to look whether all answers have been sent.
 const SENT: Duration = Duration::from_millis(10);
 /// How long connections without calls have to say goodbye when the broker stops.
@@ -45,7 +45,7 @@ impl Connections {
     /// leave until there is room for it.
     pub async fn accept(
         &mut self,
-        listener: TcpListener,
+        listener: Listener,
         entrance: &Entrance<impl Shared>,
         workers: &Workers,
         stopping: &Stopping,
@@ -54,10 +54,10 @@ impl Connections {
         let (mut refused, mut full) = (Trouble::default(), Trouble::default());
         let accepting = async {
             loop {
-                let stream = accepted(&listener, &mut refused).await;
+                let wire = accepted(&listener, &mut refused).await;
                 self.make_room(most, &mut full).await;
                 let (serve, activity) = entrance.admit(stopping);
-                if let Some(task) = workers.serve(stream, &mut self.serving, serve) {
+                if let Some(task) = workers.serve(wire, &mut self.serving, serve) {
                     self.activities.insert(task.id(), activity);
                 }
             }
@@ -123,10 +123,10 @@ impl Connections {
     }
 }
 
-async fn accepted(listener: &TcpListener, failures: &mut Trouble) -> TcpStream {
+async fn accepted(listener: &Listener, failures: &mut Trouble) -> Wire {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(wire) => return wire,
             Err(error) => {
                 if let Some(failures) = failures.happened() {
                     tracing::warn!(%error, failures, "can't accept connections");
@@ -134,41 +134,5 @@ async fn accepted(listener: &TcpListener, failures: &mut Trouble) -> TcpStream {
             }
         }
         sleep(PAUSE).await;
-    }
-}
-
-/// Something that may happen often, and that the log tells of now and then.
-#[derive(Default)]
-struct Trouble {
-    told: Option<Instant>,
-    times: u64,
-}
-
-impl Trouble {
-    /// Takes note that it happened. Returns how often it did since the log told of it, if it is time to tell again.
-    fn happened(&mut self) -> Option<u64> {
-        self.times += 1;
-        if self.told.is_some_and(|told| told.elapsed() < TELL) {
-            return None;
-        }
-        self.told = Some(Instant::now());
-        Some(std::mem::take(&mut self.times))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_log_tells_once_a_minute() {
-        let mut trouble = Trouble::default();
-        assert_eq!(trouble.happened(), Some(1));
-        assert_eq!(trouble.happened(), None);
-        advance(TELL).await;
-        assert_eq!(trouble.happened(), Some(2));
-        assert_eq!(trouble.happened(), None);
     }
 }

@@ -1,6 +1,13 @@
 //! The service `grpc.health.v1`, which answers probes and load balancers.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tonic_health::{
@@ -43,21 +50,33 @@ const NEXT_REASON_AT_MOST: Duration = Duration::from_secs(60);
 
 /// The state of the health service.
 #[derive(Clone, Debug)]
-pub(super) struct Health(HealthReporter);
+pub(super) struct Health {
+    reporter: HealthReporter,
+    /// Whether the broker as a whole is SERVING.
+    serves: Arc<AtomicBool>,
+}
 
 impl Health {
     pub(super) fn new() -> Self {
-        Self(HealthReporter::new())
+        Self {
+            reporter: HealthReporter::new(),
+            serves: Arc::default(),
+        }
     }
 
     pub(super) fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.0.clone()))
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    /// Whether the broker as a whole is SERVING.
+    pub(super) fn serves(&self) -> bool {
+        self.serves.load(Ordering::Relaxed)
     }
 
     /// Sets the first statuses, before a client can ask. tonic-health would begin with SERVING.
     pub(super) async fn begin(&self) {
         self.set(ServingStatus::NotServing).await;
-        self.0
+        self.reporter
             .set_service_status(LIVENESS, ServingStatus::Serving)
             .await;
     }
@@ -108,8 +127,10 @@ impl Health {
 
     async fn set(&self, status: ServingStatus) {
         for service in FOLLOWING {
-            self.0.set_service_status(service, status).await;
+            self.reporter.set_service_status(service, status).await;
         }
+        let serves = matches!(status, ServingStatus::Serving);
+        self.serves.store(serves, Ordering::Relaxed);
     }
 }
 

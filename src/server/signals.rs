@@ -1,5 +1,6 @@
 //! The signals that the process gets.
 
+use futures_util::{Stream, stream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ServeError;
@@ -17,10 +18,16 @@ pub(super) fn terminated() -> Result<impl Future<Output = ()>, ServeError> {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 _ = hangup.recv() => tracing::info!(
-                    "SIGHUP: nothing to do; passwords and certificates for Redis are read at each \
+                    "SIGHUP: the files of TLS are read again; passwords and certificates for Redis are read at each \
                      connect, and other settings take effect with a restart"
                 ),
             }
         }
     })
+}
+
+/// Returns a stream that tells of each SIGHUP.
+pub(super) fn hangups() -> Result<impl Stream<Item = ()> + Send, ServeError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
+    Ok(stream::poll_fn(move |cx| hangup.poll_recv(cx)))
 }

@@ -29,7 +29,7 @@ pub use record::{
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};
-pub use secret_file::{SecretProblem, one_line, read_secret, read_whole};
+pub use secret_file::{SecretProblem, one_line, read_private, read_secret, read_whole};
 pub use spiffe::{NotSpiffeId, SpiffeId};
 pub use tenant::{Tenant, TenantError};
 pub use time::UnixTime;

@@ -9,6 +9,7 @@
 
 #[macro_use]
 mod declare;
+mod listen;
 mod migration;
 mod process;
 mod provider;
@@ -16,23 +17,25 @@ mod reader;
 mod redis;
 mod server;
 mod storage;
+mod tls;
 mod tokens;
 
 use std::sync::LazyLock;
 
+pub(super) use self::{
+    listen::ListenSettings,
+    provider::{Method, ProviderSettings, Rotates},
+    reader::{Reader, Subject},
+    redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
+    storage::StorageSettings,
+    tls::TlsSettings,
+    tokens::{LimitSettings, TokenSettings},
+};
 pub use self::{
     migration::MigrationSettings,
     process::{LogFormat, LogSettings},
     server::ServerOptions,
     storage::Backend,
-};
-pub(super) use self::{
-    provider::{Method, ProviderSettings, Rotates},
-    reader::{Reader, Subject},
-    redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
-    server::ListenSettings,
-    storage::StorageSettings,
-    tokens::{LimitSettings, TokenSettings},
 };
 use super::{value::Style, written::Settings};
 
@@ -84,6 +87,7 @@ pub(super) fn named(name: &str) -> Option<&'static Setting> {
 /// The values of all settings. Each value is valid by itself; their combination isn't checked yet.
 pub(super) struct Subjects {
     pub listen: ListenSettings,
+    pub tls: TlsSettings,
     pub storage: StorageSettings,
     pub redis: RedisSettings,
     pub sentinel: SentinelSettings,
@@ -101,6 +105,7 @@ impl Subjects {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             listen: Subject::read(reader),
+            tls: Subject::read(reader),
             storage: Subject::read(reader),
             redis: Subject::read(reader),
             sentinel: Subject::read(reader),
