@@ -45,9 +45,7 @@ impl Wanted {
     pub fn server() -> Self {
         Self {
             usages: vec![Usage::ServerAuth],
-            ..Self::nobody()
-                .dns_name("localhost")
-                .dns_name("broker.test")
+            ..Self::nobody().dns_name("localhost").dns_name("broker.test")
         }
     }
 
