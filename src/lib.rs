@@ -10,11 +10,12 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `tls`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
+//! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
 //! | [`stderr`] | the process's stderr, whose reader holds up nobody | nothing |
@@ -32,7 +33,8 @@
 //!
 //! # The way of one `Store`
 //!
-//! 1. `server/` accepts the connection, within the limit on connections, and serves it with hyper.
+//! 1. `server/` accepts the connection, within the limit on connections. [`tls`] does the handshake, and verifies the client's
+//!    certificate. hyper serves the connection, and each request says who is at the other end ([`types::Peer`]).
 //! 2. `rpc/` makes a call of the request when its headers are there: it is admitted (or refused as `OVERLOADED` or
 //!    `MIGRATING`), gets its deadline, and is observed. tonic decodes the message, within the limits on its size and on
 //!    the bytes in flight.
@@ -76,6 +78,9 @@
 //! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs` or `store/memory/records.rs`, `store/redis/rows.rs`, `store/redis/records.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
 //! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
+//! | a listener | `server/listeners.rs`, and an accepting of its own in `server/run.rs`; its setting in `config/settings/listen.rs`, and what must hold between it and TLS in `config/listen.rs`; its connections in the reserve of descriptors (`server/assemble.rs`); a case in `tests/tls/listeners.rs` |
+//! | a file of TLS | a `TlsFile` in `tls/options.rs`, read in `tls/files.rs` and used in `tls/material.rs`; its setting in `config/settings/tls.rs`, handed on in `config/listen.rs`; broken in `tests/tls/reload.rs`; `docs/tls.md` |
+//! | a reason for which a connection ends | an event in `server/events.rs` |
 //! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
 //! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
 //! | a metric of the store | `Figures` in `store/observed.rs`, which counts and times each operation already; it is made in `server/assemble.rs` and read in `server/run.rs`, which logs a sum at the end. Nothing exports metrics yet: that will be a file in `server/` |

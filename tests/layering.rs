@@ -24,17 +24,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "tokens", "refresh", "store", "error", "proto", "stderr",
-            "types",
+            "server", "config", "rpc", "tokens", "refresh", "store", "tls", "error", "proto",
+            "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "tokens", "refresh", "store", "error", "proto", "types",
+            "config", "rpc", "tokens", "refresh", "store", "tls", "error", "proto", "types",
         ],
     ),
-    ("config", &["tokens", "refresh", "store", "error", "types"]),
+    (
+        "config",
+        &["tokens", "refresh", "store", "tls", "error", "types"],
+    ),
     (
         "rpc",
         &["tokens", "refresh", "store", "error", "proto", "types"],
@@ -42,6 +45,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tokens", &["refresh", "store", "error", "types"]),
     ("refresh", &["store", "error", "types"]),
     ("store", &["error", "stderr", "types"]),
+    ("tls", &["types"]),
     ("error", &["types"]),
     ("proto", &[]),
     ("stderr", &[]),
@@ -130,6 +134,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("store/", &["tonic", "prost", "http"]),
     ("rpc/", &["redis"]),
     ("config/", &["tonic", "prost", "http"]),
+    ("tls/", &["tonic", "prost", "redis", "http"]),
 ];
 
 /// The lines of a file that name a library that the file must not know.

@@ -199,3 +199,157 @@ impl Drop for EndOfSending<'_> {
         self.0.note_sending(false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use futures_util::future::{Ready, ready};
+    use hyper_util::rt::TokioExecutor;
+    use testkit::authority::{Authority, Wanted};
+    use tokio::{
+        io::{AsyncRead, AsyncWrite},
+        net::{TcpListener, TcpStream, UnixStream},
+    };
+    use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+    use tower::Service;
+
+    use super::*;
+    use crate::{
+        config::Settings,
+        rpc::CallLimits,
+        tls::{ClientCertificates, ClientFiles, Tls, TlsOptions, client},
+        types::Channel,
+    };
+
+    /// A service that keeps who has called.
+    #[derive(Clone, Default)]
+    struct Keeping(Arc<Mutex<Vec<Option<Arc<Peer>>>>>);
+
+    impl Service<Request<Body>> for Keeping {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let peer = request.extensions().get::<Arc<Peer>>().cloned();
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(peer);
+            ready(Ok(Response::new(Body::empty())))
+        }
+    }
+
+    /// Returns who the service is told has called, when `connect` makes the client's end ready.
+    async fn told<C, S>(wire: Wire, tls: Option<Tls>, connect: C) -> Peer
+    where
+        C: Future<Output = S>,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let admission = Admission::new(CallLimits {
+            calls: 100,
+            bytes: 1024,
+            largest: 1024,
+        });
+        let keeping = Keeping::default();
+        let entrance = Entrance {
+            services: keeping.clone(),
+            admission,
+            options: Settings::default().resolve().unwrap().server,
+            handshakes: Handshakes::new(tls.map(Arc::new)),
+        };
+        let (serve, _activity) = entrance.admit(&Stopping::new());
+        tokio::spawn(serve(wire));
+        let stream = TokioIo::new(connect.await);
+        let client = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+        let (mut sender, connection) = client.await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..2 {
+            let request = Request::get("http://broker/").body(Body::empty()).unwrap();
+            sender.send_request(request).await.unwrap();
+        }
+        let kept = keeping.0.lock().unwrap();
+        let [Some(first), Some(second)] = &kept[..] else {
+            panic!("a request has no peer");
+        };
+        assert!(Arc::ptr_eq(first, second));
+        Peer::clone(first)
+    }
+
+    async fn tcp() -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Wire::Tcp(accepted.unwrap().0), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_request_tells_who_calls() {
+        let plain = |channel| Peer {
+            channel,
+            certificate: None,
+        };
+        let (wire, client) = tcp().await;
+        let peer = told(wire, None, async { client }).await;
+        assert_eq!(peer, plain(Channel::Loopback));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let peer = told(Wire::Unix(ours), None, async { theirs }).await;
+        assert_eq!(peer, plain(Channel::Unix));
+    }
+
+    #[tokio::test]
+    async fn over_tls_it_is_what_the_certificate_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let (own, domain) = (Authority::new("own"), Authority::new("domain"));
+        own.sign(&Wanted::server()).write_to(dir.path(), "server");
+        std::fs::write(file("own.pem"), &own.pem).unwrap();
+        std::fs::write(file("domain.pem"), &domain.pem).unwrap();
+        let uris = Wanted::nobody().uri("https://a.test/").dns_name("A.test");
+        own.sign(&uris).write_to(dir.path(), "named");
+        let id = Wanted::nobody()
+            .uri("spiffe://a.test/b")
+            .dns_name("admin.test");
+        domain.sign(&id).write_to(dir.path(), "workload");
+        let options = TlsOptions {
+            certificate: file("server.pem"),
+            key: file("server.key"),
+            client_certificates: ClientCertificates::Optional,
+            client_ca: Some(file("own.pem")),
+            trust_domains: [("a.test".to_owned(), file("domain.pem"))].into(),
+        };
+        let mut peers = Vec::new();
+        for name in [None, Some("named"), Some("workload")] {
+            let identity = name.map(|name| {
+                let file = |end| file(&format!("{name}.{end}"));
+                (file("pem"), file("key"))
+            });
+            let ca = Some(file("own.pem"));
+            let config = client(&ClientFiles { ca, identity }).unwrap();
+            let (wire, client) = tcp().await;
+            let host = ServerName::try_from("localhost").unwrap();
+            let connect = async {
+                let connector = TlsConnector::from(config);
+                connector.connect(host, client).await.unwrap()
+            };
+            let tls = Tls::load(options.clone()).unwrap();
+            let peer = told(wire, Some(tls), connect).await;
+            assert_eq!(peer.channel, Channel::Tls);
+            peers.push(peer.certificate);
+        }
+        let [nobody, Some(named), Some(workload)] = &peers[..] else {
+            panic!("{peers:?}");
+        };
+        assert_eq!(*nobody, None);
+        assert_eq!(named.spiffe_id, None);
+        assert_eq!(named.uris, ["https://a.test/"]);
+        assert_eq!(named.dns_names, ["a.test"]);
+        // A trust domain vouches for no DNS name.
+        let id = workload.spiffe_id.as_ref().map(ToString::to_string);
+        assert_eq!(id.as_deref(), Some("spiffe://a.test/b"));
+        assert!(workload.uris.is_empty() && workload.dns_names.is_empty());
+    }
+}

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use super::{ServeError, unix_socket::UnixSocket, wire::Wire};
 use crate::{
     config::{Listen, ListenOptions},
-    tls::Tls,
+    tls::{Tls, TlsCounters},
 };
 
 /// Where the broker listens: for calls, and for machines that bring no certificate.
@@ -70,6 +70,14 @@ impl Listeners {
             health: listen(options.health).await?,
             metrics: listen(options.metrics).await?,
         })
+    }
+}
+
+impl Listeners {
+    /// Returns what happens to TLS, for metrics. `None` if there is none.
+    #[must_use]
+    pub fn tls_counters(&self) -> Option<Arc<TlsCounters>> {
+        self.tls.as_ref().map(|tls| Arc::clone(tls.counters()))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, Permissions},
     io,
+    os::fd::OwnedFd,
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net,
@@ -10,11 +11,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{FlockOperation, Mode, flock},
-    process::umask,
-};
+use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
+
+/// How many clients may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// A Unix socket that listens. Its file is removed when it is dropped.
 #[derive(Debug)]
@@ -36,15 +38,16 @@ impl UnixSocket {
         let dir = File::open(dir)?;
         flock(&dir, FlockOperation::LockExclusive)?;
         remove_stale(path)?;
-        // The socket must not be open to others before its rights are set.
-        let before = umask(Mode::from_raw_mode(!mode & 0o777));
-        let bound = net::UnixListener::bind(path);
-        umask(before);
-        let listener = bound?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Linux makes the file with the rights that the socket has, less those that the process's mask takes away. So it
+        // is never open to more users.
+        fchmod(&socket, Mode::from_raw_mode(mode))?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        socket.listen(BACKLOG)?;
         fs::set_permissions(path, Permissions::from_mode(mode))?;
-        listener.set_nonblocking(true)?;
+        socket.set_nonblocking(true)?;
         Ok(Self {
-            listener: UnixListener::from_std(listener)?,
+            listener: UnixListener::from_std(OwnedFd::from(socket).into())?,
             path: path.to_owned(),
             file: identity(path)?,
         })

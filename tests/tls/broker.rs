@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use testkit::{
     authority::{Authority, Identity, Wanted},
     broker_process::BrokerProcess,
+    waiting::until,
 };
 use token_broker::{
     proto::v1::{self, token_broker_client::TokenBrokerClient},
@@ -104,13 +105,19 @@ impl Broker {
         }
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        Self {
+        let broker = Self {
             process: BrokerProcess::start(&all),
             files,
             authority,
             clients,
             clients_dir: tempfile::tempdir().unwrap(),
-        }
+        };
+        let good = broker.good();
+        until("it serves", || async {
+            broker.serves(Some(&good)).await.is_ok()
+        })
+        .await;
+        broker
     }
 
     /// Returns how a client connects that shows this certificate.
@@ -211,8 +218,6 @@ pub fn request() -> v1::GetRequest {
 pub fn served(answer: Result<(), Status>) -> Result<(), String> {
     match answer {
         Err(status) if status.code() == Code::NotFound => Ok(()),
-        // It listens before it serves.
-        Err(status) if status.message().contains("starting") => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }

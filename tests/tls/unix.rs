@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use hyper_util::rt::TokioIo;
-use testkit::broker_process::BrokerProcess;
+use testkit::{broker_process::BrokerProcess, waiting::until};
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -32,8 +32,12 @@ async fn calls_go_by_a_socket_that_is_gone_at_the_end() {
     let broker = BrokerProcess::listening_at(&["--listen-mode", "660"], &place);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    let mut client = client(&path).await.unwrap();
-    served(client.get(request()).await.map(drop)).unwrap();
+    let client = client(&path).await.unwrap();
+    until("it serves", || {
+        let mut client = client.clone();
+        async move { served(client.get(request()).await.map(drop)).is_ok() }
+    })
+    .await;
     assert!(broker.log().contains(&place), "{}", broker.log());
     assert!(broker.terminate().success());
     assert!(!path.exists());

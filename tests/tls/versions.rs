@@ -6,7 +6,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    HandshakeKind,
+    version::{TLS12, TLS13},
+};
 
 use crate::broker::Broker;
 
@@ -96,4 +99,25 @@ async fn both_versions_are_spoken_with_http_2_alone() {
     let mut answer = Vec::new();
     plain.read_to_end(&mut answer).await.ok();
     assert!(answer.is_empty() || answer[0] == ALERT, "{answer:?}");
+}
+
+/// A session that is resumed wouldn't verify the client's certificate again.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_is_resumed() {
+    let broker = Broker::start(&[]).await;
+    for version in [&TLS12, &TLS13] {
+        let config = broker.config_of(&broker.good(), version, &[b"h2"]);
+        let config = Arc::new(config);
+        for _ in 0..3 {
+            let mut stream = broker.stream(Arc::clone(&config)).await.unwrap();
+            // The settings of HTTP/2 come after whatever TLS has to say.
+            stream.read_exact(&mut [0; 9]).await.unwrap();
+            let kind = stream.get_ref().1.handshake_kind();
+            let is_full = matches!(
+                kind,
+                Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest)
+            );
+            assert!(is_full, "{version:?}: {kind:?}");
+        }
+    }
 }
