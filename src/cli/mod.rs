@@ -77,7 +77,7 @@ enum Command {
     /// Print the presets of common providers and the configured providers as they came out, or try one
     Providers(Box<providers::ProvidersArgs>),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
-    Health(health::HealthArgs),
+    Health(Box<health::HealthArgs>),
 }
 
 /// The settings, and the file that may hold more of them.
