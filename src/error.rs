@@ -89,6 +89,15 @@ pub enum Error {
     /// The row is bound to another user, client or subject.
     #[error("the row is not bound to what the caller expects")]
     BindingMismatch,
+    /// The policy doesn't allow the caller this call, or not with this content. The text says why, for the log.
+    #[error("the policy doesn't allow this call")]
+    NotAllowed(&'static str),
+    /// The call has no credentials.
+    #[error("the call has no credentials")]
+    NoCredentials,
+    /// The credentials of the call are those of no caller. The text says why, for the log.
+    #[error("the credentials aren't those of a caller")]
+    UnknownCaller(&'static str),
     /// A token, a row or a message is larger than its limit.
     #[error("{what} is {size} bytes, the limit is {limit}")]
     TooLarge {
@@ -206,12 +215,14 @@ impl Error {
             Self::ProviderMisconfigured(failure) | Self::ProviderUnavailable { failure, .. } => {
                 Some(&failure.0)
             }
+            Self::NotAllowed(why) | Self::UnknownCaller(why) => Some(why),
             Self::Invalid(_)
             | Self::RowNotFound
             | Self::UserRowNotFound
             | Self::RowExists
             | Self::VersionMismatch
             | Self::BindingMismatch
+            | Self::NoCredentials
             | Self::TooLarge { .. }
             | Self::TooManyProviders { .. }
             | Self::IndexUnreadable
@@ -244,6 +255,9 @@ impl Error {
             | Self::RowExists
             | Self::VersionMismatch
             | Self::BindingMismatch
+            | Self::NotAllowed(_)
+            | Self::NoCredentials
+            | Self::UnknownCaller(_)
             | Self::TooLarge { .. }
             | Self::TooManyProviders { .. }
             | Self::RowUnreadable(_)

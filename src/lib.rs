@@ -10,8 +10,9 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `tokens`, `refresh`, `store`, `tls`, `error`, `types` |
-//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `tls`, `error`, `types` |
+//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `error`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
+//! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `error`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `error`, `stderr`, `types` |
@@ -74,7 +75,7 @@
 //! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`, where its metadata is, too. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it tells what became of a write whose answer was lost. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
 //! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`, with its name in `FIELDS` there; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md` |
 //! | a field of a record | `types/record.rs`, with its JSON in `store/redis/record.rs`; `docs/data-layout.md` |
-//! | an RPC | the proto; a method in the `mod.rs` of its service (`rpc/token_broker/`, `rpc/access_tokens/`) and its name in `METHODS` there, with `request.rs` and `response.rs` beside it; those about refreshes by auth servers are in `coordination.rs` there; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`, and `tests/rpc/fields.rs` or `refresh_fields.rs`; `examples/service_config.json` if it may be repeated; `docs/guarantees.md`, section 2.1 or 2.2. A message prints nothing unless `proto/harmless.rs` names it |
+//! | an RPC | the proto; a method in the `mod.rs` of its service (`rpc/token_broker/`, `rpc/access_tokens/`) with `request.rs` and `response.rs` beside it; those about refreshes by auth servers are in `coordination.rs` there; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`, and `tests/rpc/fields.rs` or `refresh_fields.rs`; `examples/service_config.json` if it may be repeated; `docs/guarantees.md`, section 2.1 or 2.2. A message prints nothing unless `proto/harmless.rs` names it |
 //! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs` or `store/memory/records.rs`, `store/redis/rows.rs`, `store/redis/records.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/shared.rs`, and `tests/conformance/naive/store.rs` |
 //! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
@@ -114,6 +115,7 @@
 //! - **Shards:** the key space gives a session's keys the tag of their shard. What the process shares serves every slot, so that
 //!   a tenant may hold a link to several.
 
+pub mod access;
 pub mod cli;
 pub mod config;
 pub mod error;

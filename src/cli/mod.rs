@@ -6,6 +6,7 @@ mod dial;
 mod health;
 mod log;
 mod migrate;
+mod policy;
 mod providers;
 mod redis;
 #[cfg(test)]
@@ -76,6 +77,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     /// Print the presets of common providers and the configured providers as they came out, or try one
     Providers(Box<providers::ProvidersArgs>),
+    /// Check the policy of the callers, or explain what a caller may do and why
+    Policy(Box<policy::PolicyArgs>),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
     Health(Box<health::HealthArgs>),
 }
@@ -114,6 +117,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             configured(&args.configured, |config| check::run(&args, config))
         }
         Some(Command::Providers(args)) => providers::run(&args),
+        Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     };
     ExitCode::from(code)

@@ -5,10 +5,14 @@ use std::{fs, path::Path};
 use clap::{Arg, CommandFactory};
 
 use super::Cli;
-use crate::config::{Settings, listed_presets, provider_settings};
+use crate::{
+    access::{Concerns, Role, Rpc},
+    config::{Settings, listed_presets, provider_settings},
+};
 
 const DOC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
 const PROVIDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/providers.md");
+const ACCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/access.md");
 const BEGIN: &str = "<!-- settings: written by `UPDATE_DOCS=1 cargo test --lib reference` -->\n";
 const END: &str = "<!-- end of settings -->";
 
@@ -64,6 +68,32 @@ fn check_or_write(page: &str, begin: &str, end: &str, wanted: &str) {
 #[test]
 fn the_table_in_the_docs_is_that_of_the_program() {
     check_or_write(DOC, BEGIN, END, &table());
+}
+
+#[test]
+fn the_table_of_roles_in_the_docs_is_that_of_the_program() {
+    let roles = Role::ALL.iter().map(|role| format!("`{}` | ", role.name()));
+    let rule = "---|".repeat(Role::ALL.len());
+    let mut table = format!(
+        "| RPC | {}which providers the caller needs |\n|---|{rule}---|\n",
+        roles.collect::<String>()
+    );
+    for rpc in Rpc::ALL {
+        let has = |role: &Role| if role.has(*rpc) { "yes | " } else { "| " };
+        let has: String = Role::ALL.iter().map(has).collect();
+        let needs = match rpc.concerns() {
+            Concerns::One => "the one that the request names",
+            Concerns::OneOrAll => "the one that the request names; all for `all_providers`",
+            Concerns::All => "all",
+            Concerns::Own => "any: it shows the caller's own",
+        };
+        table.push_str(&format!("| `{rpc}` | {has}{needs} |\n"));
+    }
+    let [begin, end] = [
+        "<!-- roles: written by `UPDATE_DOCS=1 cargo test --lib reference` -->\n",
+        "<!-- end of roles -->",
+    ];
+    check_or_write(ACCESS, begin, end, &table);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf};
 use super::{
     address,
     problem::Problems,
-    settings::{ListenSettings, TlsSettings},
+    settings::{AccessSettings, ListenSettings, TlsSettings},
     written::Settings,
 };
 use crate::tls::{ClientCertificates, Tls, TlsFile, TlsOptions};
@@ -35,8 +35,8 @@ pub struct ListenOptions {
     pub health: Option<SocketAddr>,
     /// For `/livez`, `/readyz` and `/metrics`, in plain text.
     pub metrics: Option<SocketAddr>,
-    /// Whether anybody on a network who reaches the broker is served.
-    pub serves_anybody: bool,
+    /// What is insecure about it, if `insecure-allow-remote` allows that.
+    pub hazard: Option<&'static str>,
 }
 
 impl Listen {
@@ -104,36 +104,38 @@ pub(super) fn options(
         problems.add_together(ListenSettings::listen_mode, &[listening], message);
     }
     let tls = tls_options(written, &listen.listen, tls, problems);
-    let knows_callers = tls
-        .as_ref()
-        .is_some_and(|tls| tls.client_certificates == ClientCertificates::Required);
-    let serves_anybody = !listen.listen.is_local() && !knows_callers;
-    if serves_anybody && !listen.insecure_allow_remote {
-        let (lack, others) = match &tls {
-            None => (
-                "calls are neither encrypted nor authenticated; set tls-cert, or",
-                TlsSettings::tls_cert,
-            ),
-            Some(_) => (
-                "callers are not known, because client-certificates isn't required; set it, or",
-                TlsSettings::client_certificates,
-            ),
+    let policy = AccessSettings::policy;
+    let lacks_policy = !written.is_set(policy);
+    let is_open = !listen.listen.is_local() && (tls.is_none() || lacks_policy);
+    if is_open && !listen.insecure_allow_remote {
+        let (lack, cure) = match &tls {
+            None => ("calls aren't encrypted", TlsSettings::tls_cert),
+            Some(_) => ("anybody who reaches the broker would be served", policy),
         };
         problems.add_together(
             listening,
-            &[insecure, others, TlsSettings::tls_key],
+            &[insecure, TlsSettings::tls_cert, TlsSettings::tls_key, policy],
             format!(
-                "is not a loopback address, and {lack} set {insecure} if the network itself keeps other callers out"
+                "is not a loopback address, and {lack}: set {cure}, or {insecure} if the network itself keeps other \
+                 callers out"
             ),
         );
     }
+    let hazard = match (is_open, &tls, lacks_policy) {
+        (false, ..) => None,
+        (true, None, true) => {
+            Some("calls are in plain text, and any caller that reaches the broker is served")
+        }
+        (true, None, false) => Some("calls are in plain text"),
+        (true, Some(_), _) => Some("any caller that reaches the broker is served"),
+    };
     ListenOptions {
         mode: listen.mode(),
         calls: listen.listen,
         tls,
         health: listen.health_listen,
         metrics: listen.metrics_listen,
-        serves_anybody,
+        hazard,
     }
 }
 

@@ -17,6 +17,7 @@ mod file;
 mod listed;
 mod listen;
 mod nearest;
+mod policy;
 mod problem;
 mod providers;
 mod quotes;
@@ -39,12 +40,14 @@ pub use self::{
     listed::{listed_presets, provider_settings},
     listen::{Listen, ListenOptions},
     nearest::meant,
+    policy::{PolicyFile, PolicyText},
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
     variables::unknown_variables,
     written::Settings,
 };
 use crate::{
+    access::Guard,
     refresh::Providers,
     store::redis::RedisOptions,
     tokens::{Limits, Rules},
@@ -68,10 +71,31 @@ pub struct Config {
     pub rules: Rules,
     /// The limits and timeouts for clients.
     pub server: ServerOptions,
+    /// Who may call. `None`: anybody.
+    pub policy: Option<PolicyAtStart>,
     /// How to log.
     pub log: LogSettings,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
+}
+
+/// The policy that a broker starts with.
+#[derive(Clone, Debug)]
+pub struct PolicyAtStart {
+    /// Its file, which may change.
+    pub file: PolicyFile,
+    /// What the file held.
+    pub text: PolicyText,
+    /// The guard that holds it.
+    pub guard: Guard,
+}
+
+impl PolicyAtStart {
+    fn read(file: PolicyFile) -> Result<Self, Vec<Problem>> {
+        let text = file.read().map_err(|problem| vec![problem])?;
+        let guard = Guard::of(file.parse(&text)?);
+        Ok(Self { file, text, guard })
+    }
 }
 
 /// Parses a span of time that is no setting.
@@ -142,6 +166,16 @@ impl Settings {
             &mut problems,
         );
         let providers = providers::resolve(&self, &mut problems, &mut warnings);
+        let tenant = read.storage.tenant.clone();
+        let policy = read
+            .access
+            .policy
+            .map(|path| PolicyAtStart::read(PolicyFile::new(path, tenant)))
+            .transpose()
+            .unwrap_or_else(|wrong| {
+                problems.extend(&wrong);
+                None
+            });
         named(problems.take())?;
 
         let rules = Rules {
@@ -165,6 +199,7 @@ impl Settings {
             migration: read.migration,
             rules,
             server: read.server,
+            policy,
             log: read.log,
             warnings,
         })

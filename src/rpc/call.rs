@@ -6,18 +6,17 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{admission::Permit, deadline::Deadline, observe, status};
-use crate::{error::Error, store::Outstanding, types::Tenant};
+use crate::{access::Caller, error::Error, store::Outstanding};
 
 /// What the broker knows about a call before it reads the message.
 ///
-/// The peer's certificate will be a field next to `peer`. From these two, the callers' policy will
-/// derive the caller, a field next to `tenant`. The tenant will then come from that caller.
+/// Who calls was judged by the policy in force when the call began. Its tenant is the one that the call is about.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The name of the method, such as `GetAll`.
     pub rpc: &'static str,
-    /// The tenant whose data the call is about.
-    pub tenant: Arc<Tenant>,
+    /// Who calls, and what it may do.
+    pub caller: Arc<Caller>,
     /// The address of the client, or `None` if the connection isn't TCP.
     pub peer: Option<SocketAddr>,
     /// When the call arrived.

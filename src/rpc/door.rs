@@ -1,4 +1,4 @@
-//! The front door: the layer around a service that makes a [`Call`] of each request, and admits, bounds and
+//! The front door: the layer around a service that makes a [`Call`] of each request, and judges, admits, bounds and
 //! observes it.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::{Either, Ready, ready};
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
@@ -17,11 +17,16 @@ use tower::Layer;
 use super::{
     Admission, Call, answer, deadline::Deadline, observe, request_body::Metered, status, work::Work,
 };
-use crate::{error::Error, store::Outstanding, types::Tenant};
+use crate::{
+    access::{Caller, Guard, Rpc, Shown},
+    error::Error,
+    store::Outstanding,
+    types::Peer,
+};
 
 /// The entrance for calls. Clones share their state.
 ///
-/// A call is admitted or refused before its message is read. Its deadline bounds the reading of the message
+/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the reading of the message
 /// and the work of the service. Then the caller has `call_timeout` to read the answer.
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
@@ -29,59 +34,77 @@ pub struct FrontDoor(Arc<Door>);
 #[derive(Debug)]
 struct Door {
     service: &'static str,
-    methods: &'static [&'static str],
+    guard: Guard,
     admission: Admission,
-    tenant: Arc<Tenant>,
     call_timeout: Duration,
     message_limit: usize,
 }
 
 impl FrontDoor {
-    /// Makes the front door of `tenant` for the calls that `admission` admits, to the `methods` of
-    /// `service`. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits. A call
+    /// may take at most `call_timeout`, and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
-        (service, methods): (&'static str, &'static [&'static str]),
+        service: &'static str,
+        guard: Guard,
         admission: Admission,
-        tenant: Tenant,
         call_timeout: Duration,
         message_limit: usize,
     ) -> Self {
         Self(Arc::new(Door {
             service,
-            methods,
+            guard,
             admission,
-            tenant: Arc::new(tenant),
             call_timeout,
             message_limit,
         }))
     }
 }
 
-impl Door {
-    /// Returns the name of the method that `path` leads to.
-    fn method(&self, path: &str) -> Option<&'static str> {
-        let path = path.strip_prefix('/')?.strip_prefix(self.service)?;
-        let name = path.strip_prefix('/')?;
-        self.methods.iter().copied().find(|method| *method == name)
-    }
+/// Returns the RPC of `service`, a full name, that `path` leads to.
+fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
+    let path = path.strip_prefix('/')?.strip_prefix(service)?;
+    let name = path.strip_prefix('/')?;
+    let (_, service) = service.rsplit_once('.')?;
+    let mut all = Rpc::ALL.iter().copied();
+    all.find(|rpc| rpc.name() == name && rpc.service() == service)
+}
 
-    /// Makes a call of a request, if it is admitted.
-    fn call(&self, rpc: &'static str, request: &Request<Body>) -> Result<Call, Error> {
+impl Door {
+    /// Makes a call of a request, if the policy allows it and it is admitted.
+    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<Call, Error> {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
-        let admitted = self.admission.share_of(request.extensions()).admit();
-        observe::arrived(rpc, admitted.as_ref().map(drop));
+        // Before a place is taken: who isn't a caller takes none from those who are.
+        let caller = self.judge(rpc, request);
+        let admitted = caller.and_then(|caller| {
+            let share = self.admission.share_of(request.extensions());
+            share.admit().map(|permit| (caller, permit))
+        });
+        observe::arrived(rpc.name(), admitted.as_ref().map(drop));
+        let (caller, permit) = admitted?;
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         Ok(Call {
-            rpc,
-            tenant: Arc::clone(&self.tenant),
+            rpc: rpc.name(),
+            caller,
             peer: peer.and_then(TcpConnectInfo::remote_addr),
             started,
             deadline,
-            permit: admitted?,
+            permit,
             outstanding: Outstanding::until(deadline.moment()),
         })
+    }
+
+    /// Returns who calls, if the policy allows it this RPC.
+    fn judge(&self, rpc: Rpc, request: &Request<Body>) -> Result<Arc<Caller>, Error> {
+        let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
+        let authorization = authorizations.next().map(HeaderValue::as_bytes);
+        let shown = Shown {
+            peer: request.extensions().get::<Arc<Peer>>().map(|peer| &**peer),
+            authorizations: usize::from(authorization.is_some()) + authorizations.count(),
+            authorization,
+        };
+        self.guard.judge(rpc, shown).map_err(|denied| denied.error)
     }
 }
 
@@ -117,7 +140,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let Some(rpc) = self.door.method(request.uri().path()) else {
+        let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
@@ -139,5 +162,58 @@ where
         };
         let work = Work::new(call, answering, self.door.call_timeout);
         Either::Right(Either::Right(work))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::proto::v1::FILE_DESCRIPTOR_SET;
+
+    /// The RPCs are those of the proto, and each is found, so that no call passes the door unjudged.
+    #[test]
+    fn each_rpc_of_the_proto_is_judged() {
+        let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let mut found = BTreeSet::new();
+        for file in set
+            .file
+            .iter()
+            .filter(|file| file.package() == "tokenbroker.v1")
+        {
+            for service in &file.service {
+                let full = format!("{}.{}", file.package(), service.name());
+                for method in &service.method {
+                    let path = format!("/{full}/{}", method.name());
+                    let rpc = rpc_at(&full, &path).unwrap_or_else(|| panic!("{path}"));
+                    let name = format!("{}/{}", service.name(), method.name());
+                    assert_eq!(rpc.full_name(), name);
+                    found.insert(rpc);
+                }
+            }
+        }
+        assert_eq!(found, Rpc::ALL.iter().copied().collect());
+    }
+
+    #[test]
+    fn other_paths_lead_nowhere() {
+        let service = "tokenbroker.v1.TokenBroker";
+        for path in [
+            "",
+            "/",
+            "/tokenbroker.v1.TokenBroker",
+            "/tokenbroker.v1.TokenBroker/",
+            "/tokenbroker.v1.TokenBroker/get",
+            "/tokenbroker.v1.TokenBroker/Get/",
+            "/tokenbroker.v1.TokenBroker//Get",
+            "/tokenbroker.v1.TokenBroker/GetAccessToken",
+            "/tokenbroker.v1.AccessTokens/Get",
+        ] {
+            assert_eq!(rpc_at(service, path), None, "{path}");
+        }
     }
 }

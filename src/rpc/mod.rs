@@ -2,7 +2,8 @@
 //! the domain, and the outcome into a response. This module has no other logic, and doesn't know
 //! Redis.
 //!
-//! A unary call passes through the [`FrontDoor`], a layer around the service, which makes a [`Call`] of it.
+//! A unary call passes through the [`FrontDoor`], a layer around the service, which asks the policy who calls and whether
+//! that is allowed, and makes a [`Call`] of it. Handlers check what only the message tells: providers and bindings.
 //! [`admission`] gives the call a place among the calls in flight, [`deadline`] bounds it, and `observe`
 //! writes its log line. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
 //! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
@@ -33,7 +34,7 @@ mod token_broker;
 mod values;
 mod work;
 
-pub use access_tokens::{AccessTokensService, METHODS as ACCESS_TOKENS_METHODS};
+pub use access_tokens::AccessTokensService;
 pub use admission::{Admission, CallLimits};
 pub use call::Call;
 pub use door::FrontDoor;
@@ -43,4 +44,4 @@ pub use side_door::SideDoor;
 pub use stopping::Stopping;
 pub use stream_limit::Limited;
 pub use streams::{Streams, StreamsLayer};
-pub use token_broker::{METHODS as TOKEN_BROKER_METHODS, TokenBrokerService};
+pub use token_broker::TokenBrokerService;

@@ -120,6 +120,9 @@ fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::RowExists => (Code::AlreadyExists, ErrorReason::RowExists),
         Error::VersionMismatch => (Code::FailedPrecondition, ErrorReason::VersionMismatch),
         Error::BindingMismatch => (Code::PermissionDenied, ErrorReason::BindingMismatch),
+        Error::NotAllowed(_) => (Code::PermissionDenied, ErrorReason::NotAllowed),
+        Error::NoCredentials => (Code::Unauthenticated, ErrorReason::NoCredentials),
+        Error::UnknownCaller(_) => (Code::Unauthenticated, ErrorReason::UnknownCaller),
         Error::TooLarge { .. } => (Code::ResourceExhausted, ErrorReason::TooLarge),
         Error::TooManyProviders { .. } => (Code::ResourceExhausted, ErrorReason::TooManyProviders),
         Error::RowUnreadable(_) => (Code::DataLoss, ErrorReason::RowUnreadable),
@@ -170,7 +173,10 @@ mod tests {
             Error::UserRowNotFound => Error::RowExists,
             Error::RowExists => Error::VersionMismatch,
             Error::VersionMismatch => Error::BindingMismatch,
-            Error::BindingMismatch => Error::TooLarge {
+            Error::BindingMismatch => Error::NotAllowed(""),
+            Error::NotAllowed(_) => Error::NoCredentials,
+            Error::NoCredentials => Error::UnknownCaller(""),
+            Error::UnknownCaller(_) => Error::TooLarge {
                 what: "the row",
                 size: 2,
                 limit: 1,

@@ -1,7 +1,11 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{future::pending, sync::Arc};
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+};
 
+use tokio::task::JoinSet;
 use tonic::{
     codec::CompressionEncoding::Gzip,
     service::{LayerExt, Routes},
@@ -15,18 +19,18 @@ use super::{
     handshake::Handshakes,
     health::Health,
     listeners::Listeners,
-    pages, prepare,
+    pages, policy, prepare,
     probes::{self, Metrics},
     services::{Services, Shared},
     signals, workers,
 };
 use crate::{
-    config::{self, Config, ListenOptions, ServerOptions},
+    access::Guard,
+    config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions},
     proto::{self, v1},
     rpc::{
-        ACCESS_TOKENS_METHODS, AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer,
-        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TOKEN_BROKER_METHODS,
-        TokenBrokerService,
+        AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer, ShortMessagesLayer,
+        SideDoor, Stopping, StreamsLayer, TokenBrokerService,
     },
     store::{
         Figures, FullStore, MemoryStore, Observed,
@@ -64,18 +68,41 @@ const REFLECTION_STREAMS: usize = 64;
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
     let others = probes_of(&config.listen);
-    let listeners = Listeners::open(config.listen).await?;
-    let stop = signals::terminated()?;
+    let listeners = Listeners::open(config.listen.clone()).await?;
+    let (stop, hangups) = signals::terminated()?;
+    let mut following = JoinSet::new();
+    if let Some(tls) = listeners.tls.clone() {
+        following.spawn(tls.follow(hangups.clone().stream()));
+    }
     let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
     *connections = descriptors::connections_that_fit(*connections, workers, others);
     // Each worker has its part of the connections to Redis.
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
+    let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
+        let guard = Guard::open(config.tenant.clone());
+        return serve_on(listeners, config, guard, stop).await;
+    };
+    let following = policy::follow(file, text, guard.clone(), hangups);
+    tokio::select! {
+        ended = serve_on(listeners, config, guard, stop) => ended,
+        never = following => match never {},
+    }
+}
+
+/// Serves whom `guard` lets in, until `stop` completes.
+async fn serve_on(
+    listeners: Listeners,
+    config: Config,
+    guard: Guard,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
             let server = Server::new(MemoryStore::new(), config.rules, config.server);
+            let server = server.guarded_by(guard);
             let ready = async { Ok(()) };
             server.run(listeners, ready, pending(), stop).await
         }
@@ -88,6 +115,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
                 .iter()
                 .any(|p| !p.tokens_may_be_shared());
             let server = Server::new(store.clone(), config.rules, config.server);
+            let server = server.guarded_by(guard);
             let ready = async {
                 prepare::probe(&store).await?;
                 if rotates {
@@ -122,6 +150,7 @@ pub struct Server<S> {
     pub(super) tenant: Tenant,
     pub(super) tokens: Arc<Tokens<Observed<S>>>,
     pub(super) options: ServerOptions,
+    pub(super) guard: Guard,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
@@ -129,7 +158,7 @@ pub struct Server<S> {
 }
 
 impl<S: FullStore> Server<S> {
-    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant.
+    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant. It serves anybody.
     #[must_use]
     pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
         let tenant = rules.tenant.clone();
@@ -140,6 +169,7 @@ impl<S: FullStore> Server<S> {
         };
         let store = Observed::new(store, Figures::default());
         Self {
+            guard: Guard::open(tenant.clone()),
             tenant,
             tokens: Arc::new(Tokens::new(store, rules)),
             options,
@@ -156,26 +186,29 @@ impl<S: FullStore> Server<S> {
         Self { metrics, ..self }
     }
 
+    /// Returns the broker with another guard, which says whom it serves.
+    #[must_use]
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard, ..self }
+    }
+
     /// Returns the way to all services, for connections that are ready after `handshakes`.
     pub(super) fn entrance(
         &self,
         handshakes: Handshakes,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
-        let door = |service, methods| {
+        let door = |service| {
             FrontDoor::new(
-                (service, methods),
+                service,
+                self.guard.clone(),
                 self.admission.clone(),
-                self.tenant.clone(),
                 options.call_timeout,
                 options.max_message_bytes,
             )
         };
-        let broker_door = door(v1::token_broker_server::SERVICE_NAME, TOKEN_BROKER_METHODS);
-        let access_door = door(
-            v1::access_tokens_server::SERVICE_NAME,
-            ACCESS_TOKENS_METHODS,
-        );
+        let broker_door = door(v1::token_broker_server::SERVICE_NAME);
+        let access_door = door(v1::access_tokens_server::SERVICE_NAME);
         let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
             .accept_compressed(Gzip)

@@ -30,7 +30,7 @@ pub(super) enum Listener {
 }
 
 impl Listeners {
-    /// Listens. Warns if anybody who reaches the broker is served.
+    /// Listens. Warns of what is insecure.
     pub(super) async fn open(options: ListenOptions) -> Result<Self, ServeError> {
         let tls = match options.tls {
             Some(files) => {
@@ -50,15 +50,8 @@ impl Listeners {
                 Listener::Unix(bound.map_err(failed)?)
             }
         };
-        if options.serves_anybody {
-            tracing::warn!(
-                "insecure-allow-remote: {}any caller that reaches the broker is served",
-                if tls.is_none() {
-                    "calls are in plain text, and "
-                } else {
-                    ""
-                }
-            );
+        if let Some(hazard) = options.hazard {
+            tracing::warn!("insecure-allow-remote: {hazard}");
         }
         let listen = async |address: Option<SocketAddr>| match address {
             Some(address) => tcp(address).await.map(Some),

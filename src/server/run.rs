@@ -17,7 +17,7 @@ use super::{
     handshake::Handshakes,
     listeners::{Listener, Listeners},
     prepare::WhileOpen,
-    probes, signals,
+    probes,
     workers::{self, Workers},
 };
 use crate::{
@@ -59,10 +59,6 @@ impl<S: FullStore> Server<S> {
         self.health.begin().await;
         // They end when the broker has stopped.
         let mut background = JoinSet::new();
-        if let Some(tls) = &listeners.tls {
-            let (tls, hangups) = (Arc::clone(tls), signals::hangups()?);
-            background.spawn(async move { match tls.follow(hangups).await {} });
-        }
         if let Some(listener) = listeners.metrics {
             let (health, metrics) = (self.health.clone(), Arc::clone(&self.metrics));
             background

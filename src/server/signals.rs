@@ -1,33 +1,63 @@
 //! The signals that the process gets.
 
 use futures_util::{Stream, stream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use super::ServeError;
 
-/// Returns a future that completes when SIGTERM or SIGINT arrives. From this call on, these signals
-/// don't kill the process, and neither does SIGHUP.
-pub(super) fn terminated() -> Result<impl Future<Output = ()>, ServeError> {
+/// Tells each SIGHUP. Several that come together count as one.
+#[derive(Clone, Debug)]
+pub(super) struct Hangups(watch::Receiver<()>);
+
+impl Hangups {
+    /// Makes them of what is told through a channel.
+    #[cfg(test)]
+    pub fn of(told: watch::Receiver<()>) -> Self {
+        Self(told)
+    }
+
+    /// Waits for the next SIGHUP.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // No more will come.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns a stream that tells of each.
+    pub fn stream(self) -> impl Stream<Item = ()> + Send {
+        stream::unfold(self, |mut hangups| async move {
+            hangups.next().await;
+            Some(((), hangups))
+        })
+    }
+}
+
+/// Returns a future that completes when SIGTERM or SIGINT arrives, and what tells of SIGHUP meanwhile. From this call on,
+/// these signals don't kill the process.
+pub(super) fn terminated() -> Result<(impl Future<Output = ()>, Hangups), ServeError> {
     let on = |kind| signal(kind).map_err(ServeError::Signals);
     let (mut terminate, mut interrupt) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let mut hangup = on(SignalKind::hangup())?;
-    Ok(async move {
+    let (tell, told) = watch::channel(());
+    let terminated = async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
-                _ = hangup.recv() => tracing::info!(
-                    "SIGHUP: the files of TLS are read again; passwords and certificates for Redis are read at each \
-                     connect, and other settings take effect with a restart"
-                ),
+                _ = hangup.recv() => {
+                    tracing::info!(
+                        "SIGHUP: the policy and the files of TLS are read again; passwords and certificates for Redis \
+                         are read at each connect, and other settings take effect with a restart"
+                    );
+                    tell.send_replace(());
+                }
             }
         }
-    })
-}
-
-/// Returns a stream that tells of each SIGHUP.
-pub(super) fn hangups() -> Result<impl Stream<Item = ()> + Send, ServeError> {
-    let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
-    Ok(stream::poll_fn(move |cx| hangup.poll_recv(cx)))
+    };
+    Ok((terminated, Hangups(told)))
 }

@@ -10,7 +10,9 @@ use crate::{
     error::{Error, Unreadable},
     refresh::{Due, Refreshed, Terms, due},
     store::{Records, Store},
-    types::{ProviderName, ReauthReason, Row, RowKey, SessionId, StoredRow, UnixTime, Version},
+    types::{
+        ProviderName, Reach, ReauthReason, Row, RowKey, SessionId, StoredRow, UnixTime, Version,
+    },
 };
 
 /// How often a call looks at a row again that somebody else stored while it was refreshed.
@@ -62,8 +64,8 @@ impl<S: Store + Records> Tokens<S> {
         }
     }
 
-    /// Returns the rows of all access tokens of a session. Those that have to be refreshed are, all at the same time. The
-    /// answer comes by `deadline`.
+    /// Returns the rows of all access tokens of a session at the providers within `reach`. Those that have to be refreshed are,
+    /// all at the same time. The answer comes by `deadline`.
     ///
     /// # Errors
     /// Returns the errors of [`Tokens::get_all`].
@@ -72,9 +74,10 @@ impl<S: Store + Records> Tokens<S> {
         session: &SessionId,
         min_validity: Option<Duration>,
         binding: &Binding,
+        reach: &Reach,
         deadline: Instant,
     ) -> Result<SessionAccessTokens, Error> {
-        let found = self.get_all(session, binding).await?;
+        let found = self.get_all(session, binding, reach).await?;
         let wanted = Wanted {
             min_validity,
             rejected_version: None,

@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     refresh::Configured,
     store::{Condition, Store},
-    types::{Origin, Row, RowKey, Secret, StoredRow, UnixTime, Version},
+    types::{Origin, Reach, Row, RowKey, Secret, StoredRow, UnixTime, Version},
 };
 
 /// The refresh token to carry forward, and what must not change before the row is written.
@@ -27,6 +27,8 @@ impl<S: Store> Tokens<S> {
     /// replaced row. If that has none, or it has expired at `now`, takes the token of the latest row of the same
     /// user, provider and subject. A token that has expired is only taken if no other is known.
     ///
+    /// Finds none outside of `reach`: a caller that is kept to one client would get the tokens of another in this way.
+    ///
     /// Finds none if `row` doesn't name a user: nothing would tell whose token it is. Takes none that was obtained
     /// where the configured provider doesn't accept tokens from: it would be of no use there.
     pub(super) async fn refresh_token_for(
@@ -34,6 +36,7 @@ impl<S: Store> Tokens<S> {
         key: &RowKey,
         row: &Row,
         now: UnixTime,
+        reach: &Reach,
     ) -> Result<Source, Error> {
         let (replaced, condition) = match self.store.get(key).await? {
             None => (None, Condition::Absent),
@@ -47,6 +50,7 @@ impl<S: Store> Tokens<S> {
         let configured = self.rules.providers.get(&key.provider);
         let own = replaced.filter(|old| {
             can_be_carried(old, configured)
+                && reach.is_of_client(old)
                 && old.user_id.is_some()
                 && old.user_id == row.user_id
                 && old.upstream_subject == row.upstream_subject
@@ -55,7 +59,7 @@ impl<S: Store> Tokens<S> {
         if let Some(own) = own.as_ref().filter(|own| own_is_live(own)) {
             return Ok(Source::new(own, condition, None));
         }
-        let latest = self.latest_with_refresh_token(key, row, now).await?;
+        let latest = self.latest_with_refresh_token(key, row, now, reach).await?;
         Ok(match (latest, own) {
             (Some((_, other)), Some(own)) if !other.row.refresh_token_is_live(now) => {
                 Source::new(&own, condition, None)
@@ -78,6 +82,7 @@ impl<S: Store> Tokens<S> {
         key: &RowKey,
         row: &Row,
         now: UnixTime,
+        reach: &Reach,
     ) -> Result<Option<(RowKey, StoredRow)>, Error> {
         let (Some(user), Some(subject)) = (&row.user_id, &row.upstream_subject) else {
             return Ok(None);
@@ -92,6 +97,7 @@ impl<S: Store> Tokens<S> {
             for (other, decoded) in chunk {
                 let Ok(stored) = decoded else { continue };
                 let is_usable = other != *key
+                    && reach.is_of_client(&stored.row)
                     && stored.row.upstream_subject.as_ref() == Some(subject)
                     && can_be_carried(&stored.row, configured);
                 let is_live = stored.row.refresh_token_is_live(now);

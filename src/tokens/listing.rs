@@ -9,13 +9,15 @@ use super::{
 use crate::{
     error::Error,
     store::Store,
-    types::{ClientId, RowKey, UnixTime, UserId},
+    types::{ClientId, Reach, RowKey, UnixTime, UserId},
 };
 
 /// How many rows a page has if the caller doesn't say.
 const DEFAULT_PAGE: usize = 100;
 /// How many rows a page has at most.
 const MAX_PAGE: usize = 1_000;
+/// How many keys are looked at for one page at most. A caller that reaches few of the user's rows gets shorter pages.
+const LOOKED_AT: usize = 4_000;
 
 /// A row of a user, without its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +42,9 @@ pub struct Page {
 }
 
 impl<S: Store> Tokens<S> {
-    /// Lists at most `page_size` rows of a user, beginning after `page_token`. A `page_size` of 0 stands for
-    /// 100, and one above 1,000 for 1,000. The last page may be empty.
+    /// Lists at most `page_size` rows of a user within `reach`, beginning after `page_token`. A `page_size` of 0 stands for
+    /// 100, and one above 1,000 for 1,000. The last page may be empty. Where the user has many rows that aren't within
+    /// `reach`, any page may be short or empty.
     ///
     /// The pages together have each row that is there all the time. A row may come twice if others are stored or
     /// deleted, or another server takes over, between two pages.
@@ -53,6 +56,7 @@ impl<S: Store> Tokens<S> {
         user: &UserId,
         page_size: usize,
         page_token: Option<&str>,
+        reach: &Reach,
     ) -> Result<Page, Error> {
         let size = if page_size == 0 {
             DEFAULT_PAGE
@@ -65,6 +69,7 @@ impl<S: Store> Tokens<S> {
             .transpose()?;
 
         let (mut page, mut listed) = (Page::default(), HashSet::new());
+        let mut looked_at = 0;
         loop {
             let missing = size - page.sessions.len();
             let found = self
@@ -72,11 +77,13 @@ impl<S: Store> Tokens<S> {
                 .user_rows(user, position.as_ref(), missing)
                 .await?;
             let mut keys = found.keys;
-            keys.retain(|key| listed.insert(key.clone()));
+            looked_at += keys.len();
+            keys.retain(|key| reach.providers.has(&key.provider) && listed.insert(key.clone()));
             while !keys.is_empty() {
                 let rest = keys.split_off(keys.len().min(CHUNK));
                 for (key, decoded) in own_rows(&self.store, user, keys).await? {
                     match decoded {
+                        Ok(stored) if !reach.is_of_client(&stored.row) => {}
                         Ok(stored) => page.sessions.push(UserSession {
                             key,
                             client_id: stored.row.client_id,
@@ -89,7 +96,7 @@ impl<S: Store> Tokens<S> {
                 keys = rest;
             }
             position = found.next;
-            if position.is_none() || page.sessions.len() >= size {
+            if position.is_none() || page.sessions.len() >= size || looked_at >= LOOKED_AT {
                 break;
             }
         }

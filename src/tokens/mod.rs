@@ -30,7 +30,7 @@ use crate::{
     error::{Error, Unreadable},
     refresh::{Providers, Refresher, RefresherOptions},
     store::Store,
-    types::{ProviderName, RowKey, SessionId, StoredRow, Tenant, UserId},
+    types::{ProviderName, Reach, RowKey, SessionId, StoredRow, Tenant, UserId},
 };
 
 /// The tenant and the settings of a [`Tokens`].
@@ -117,17 +117,21 @@ impl<S: Store> Tokens<S> {
         Ok(stored)
     }
 
-    /// Reads all rows of a session. An unknown session has none.
+    /// Reads all rows of a session at the providers within `reach`. An unknown session has none.
     ///
     /// # Errors
-    /// Returns [`Error::BindingMismatch`] if any row that can be read is bound to another owner.
+    /// Returns [`Error::BindingMismatch`] if any of them that can be read is bound to another owner.
     pub async fn get_all(
         &self,
         session: &SessionId,
         binding: &Binding,
+        reach: &Reach,
     ) -> Result<SessionTokens, Error> {
         let mut tokens = SessionTokens::default();
         for (provider, decoded) in self.store.get_session(session).await? {
+            if !reach.providers.has(&provider) {
+                continue;
+            }
             match decoded {
                 Ok(stored) => {
                     binding.check(&stored.row)?;
@@ -142,7 +146,8 @@ impl<S: Store> Tokens<S> {
         Ok(tokens)
     }
 
-    /// Reads the row that expires last among all rows of a user at a provider.
+    /// Reads the row that expires last among all rows of a user at a provider, as far as they are within `reach`. A row that
+    /// can't be read names no client.
     ///
     /// # Errors
     /// Returns [`Error::UserRowNotFound`] if there is no row, and [`Error::RowUnreadable`] if there are rows
@@ -151,12 +156,14 @@ impl<S: Store> Tokens<S> {
         &self,
         user: &UserId,
         provider: &ProviderName,
+        reach: &Reach,
     ) -> Result<StoredRow, Error> {
         let (mut latest, mut unreadable) = (None::<StoredRow>, None);
         let mut rows = UserRows::new(&self.store, user, provider);
         while let Some(chunk) = rows.next().await? {
             for (_, decoded) in chunk {
                 match decoded {
+                    Ok(stored) if !reach.is_of_client(&stored.row) => {}
                     Ok(stored)
                         if latest
                             .as_ref()

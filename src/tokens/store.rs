@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     refresh::Configured,
     store::{self, Attempts, Condition, Put, PutOutcome, Store, until_known},
-    types::{Row, RowKey, UnixTime, Version, keep_for},
+    types::{Reach, Row, RowKey, UnixTime, Version, keep_for},
 };
 
 /// What must be true for a row to be stored.
@@ -38,6 +38,18 @@ impl<S: Store> Tokens<S> {
     /// [`Error::TooManyProviders`]. Returns [`Error::OutcomeUnknown`] if the answer to the write was lost, and what is
     /// stored afterwards doesn't tell what became of it.
     pub async fn store(&self, request: StoreTokens) -> Result<Version, Error> {
+        self.store_within(request, &Reach::default()).await
+    }
+
+    /// Like [`Tokens::store`], and carries a refresh token forward only from a row within `reach`.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Tokens::store`].
+    pub async fn store_within(
+        &self,
+        request: StoreTokens,
+        reach: &Reach,
+    ) -> Result<Version, Error> {
         let StoreTokens {
             key,
             mut row,
@@ -52,7 +64,7 @@ impl<S: Store> Tokens<S> {
         self.rules.limits.check(&row)?;
 
         if carry_forward && row.refresh_token.is_none() {
-            return Box::pin(self.carry_forward(&key, row, now, precondition)).await;
+            return Box::pin(self.carry_forward(&key, row, now, precondition, reach)).await;
         }
         let condition = required(precondition);
         let outcome = self.put(&key, &row, now, condition, None).await?;
@@ -66,6 +78,7 @@ impl<S: Store> Tokens<S> {
         mut row: Row,
         now: UnixTime,
         precondition: Option<Precondition>,
+        reach: &Reach,
     ) -> Result<Version, Error> {
         let condition = required(precondition);
         let requested_expiry = row.refresh_expires_at;
@@ -79,7 +92,7 @@ impl<S: Store> Tokens<S> {
                 origin,
                 condition: unchanged,
                 other,
-            } = self.refresh_token_for(key, &row, now).await?;
+            } = self.refresh_token_for(key, &row, now, reach).await?;
             let condition = match (condition, unchanged) {
                 // The caller's precondition fails here if it didn't hold when the row was read. It could hold
                 // again at the write, but the written row would then lack the token that it should keep.

@@ -8,6 +8,7 @@ mod lifetime;
 mod lineage;
 mod origin;
 mod peer;
+mod reach;
 mod record;
 mod row;
 mod secret;
@@ -22,6 +23,7 @@ pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use origin::Origin;
 pub use peer::{Channel, Peer, PeerCertificate};
+pub use reach::{ProviderSet, Reach};
 pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
     Wanted,

@@ -121,7 +121,10 @@ impl<S: Store> Broker<S> {
 
     /// Returns the rows of a session. Panics if a row is unreadable.
     pub async fn rows_of(&self, session: &SessionId) -> BTreeMap<ProviderName, StoredRow> {
-        let found = self.get_all(session, &Binding::default()).await.unwrap();
+        let found = self
+            .get_all(session, &Binding::default(), &Default::default())
+            .await
+            .unwrap();
         assert!(found.unreadable.is_empty(), "{:?}", found.unreadable);
         found.rows
     }
@@ -136,7 +139,9 @@ impl<S: Store> Broker<S> {
         let mut keys = Vec::new();
         let mut next = None;
         loop {
-            let page = self.list_user_sessions(user, 1_000, next.as_deref()).await;
+            let page = self
+                .list_user_sessions(user, 1_000, next.as_deref(), &Default::default())
+                .await;
             let page = page.unwrap();
             keys.extend(page.sessions.into_iter().map(|session| session.key));
             next = page.next;

@@ -45,21 +45,36 @@ async fn calls_fail_in_time<S: Store + Identities>(broker: &Broker<S>, when: &st
             .await
         },
         async { timed("Get", broker.get(&key, &all).await.err()).await },
-        async { timed("GetAll", broker.get_all(&key.session, &all).await.err()).await },
+        async {
+            timed(
+                "GetAll",
+                broker
+                    .get_all(&key.session, &all, &Default::default())
+                    .await
+                    .err(),
+            )
+            .await
+        },
         async { timed("Delete", broker.delete(&key, None).await.err()).await },
         async { timed("Delete all", broker.delete_all(&key.session).await.err()).await },
         async { timed("DeleteUser", broker.delete_user(&user).await.err()).await },
         async {
             timed(
                 "latest",
-                broker.latest_for_user(&user, &key.provider).await.err(),
+                broker
+                    .latest_for_user(&user, &key.provider, &Default::default())
+                    .await
+                    .err(),
             )
             .await
         },
         async {
             timed(
                 "listing",
-                broker.list_user_sessions(&user, 0, None).await.err(),
+                broker
+                    .list_user_sessions(&user, 0, None, &Default::default())
+                    .await
+                    .err(),
             )
             .await
         },

@@ -149,15 +149,15 @@ async fn a_life(tenant: &RedisTenant) -> Result<(), String> {
         .await
         .map_err(text)?;
     broker
-        .get_all(&session("s"), &Binding::default())
+        .get_all(&session("s"), &Binding::default(), &Default::default())
         .await
         .map_err(text)?;
     broker
-        .latest_for_user(&user("u"), &provider("p"))
+        .latest_for_user(&user("u"), &provider("p"), &Default::default())
         .await
         .map_err(text)?;
     broker
-        .list_user_sessions(&user("u"), 10, None)
+        .list_user_sessions(&user("u"), 10, None, &Default::default())
         .await
         .map_err(text)?;
     broker.delete_all(&session("t")).await.map_err(text)?;

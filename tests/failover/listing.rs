@@ -51,7 +51,7 @@ async fn listed(broker: &Broker<RedisStore>) -> usize {
     let (mut found, mut next) = (BTreeSet::new(), None::<String>);
     loop {
         let Ok(page) = broker
-            .list_user_sessions(&user("u"), 300, next.as_deref())
+            .list_user_sessions(&user("u"), 300, next.as_deref(), &Default::default())
             .await
         else {
             tokio::time::sleep(Duration::from_millis(5)).await;

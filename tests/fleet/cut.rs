@@ -1,6 +1,6 @@
 //! Brokers that don't reach Redis for longer than a lease, while their requests are at the provider.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use testkit::{
     deployment::{Deployment, Eyes, Setting},
@@ -56,6 +56,8 @@ impl Deployment for Reached {
 async fn what_was_sent_is_stored_when_redis_is_there_again() {
     let size = Size::of(100, 4);
     let fleet = Arc::new(Fleet::start(Reached::start(), "").await);
+    // Longer than it takes to notice that requests are under way, also on a machine under load.
+    fleet.provider.takes(Duration::from_secs(1));
     let sessions = fleet.store_expired(size.rows).await;
     let cutting = async {
         found("some rows are refreshed", || {

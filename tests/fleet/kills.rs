@@ -63,15 +63,23 @@ pub async fn held_by_who_stands_still(redis: &RedisServer, sessions: &[String]) 
     .await
 }
 
-/// Refreshes rows in rounds, and disturbs each round once it is under way. Returns what the callers got, and the sum of what
-/// `disturb` returned.
+/// At most so many rounds are added to those of a test, if what was disturbed held nothing in any of these. Which broker has
+/// requests under way at an instant is chance.
+pub const MORE_ROUNDS: usize = 10;
+
+/// Refreshes rows in rounds, and disturbs each round once it is under way. Goes on until a disturbance has hit something.
+/// Returns what the callers got, and the sum of what `disturb` returned.
 async fn disturbed<F: Future<Output = usize>>(
     fleet: &Arc<Fleet<RedisServer>>,
     size: Size,
     disturb: impl Fn(usize, Vec<String>) -> F,
 ) -> (BTreeMap<String, Vec<Got>>, usize) {
     let (mut got, mut sum) = (BTreeMap::new(), 0);
-    for round in 0..size.rows / A_ROUND {
+    let rounds = size.rows / A_ROUND;
+    for round in 0..rounds + MORE_ROUNDS {
+        if round >= rounds && sum > 0 {
+            break;
+        }
         let sessions = fleet.store_expired(A_ROUND).await;
         let begun = fleet.provider.happened().redemptions;
         let calls = all(fleet, &sessions, size.callers);
@@ -111,13 +119,13 @@ async fn without_a_second_sending_each_token_in_doubt_was_held_by_a_broker_that_
     let happened = fleet.provider.happened();
     println!(
         "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
-        size.rows,
+        got.len(),
         in_doubt(&got)
     );
     assert!(held > 0, "no kill hit a redemption");
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
     assert_eq!(in_doubt(&got), held);
-    assert_eq!(tokens(&got) + held, size.rows);
+    assert_eq!(tokens(&got) + held, got.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,13 +136,13 @@ async fn with_a_second_sending_a_login_is_lost_only_where_the_first_was_redeemed
     let happened = fleet.provider.happened();
     println!(
         "rows {}, in doubt {}, held by killed brokers {held}, {happened:?}",
-        size.rows,
+        got.len(),
         in_doubt(&got)
     );
     // Each lost login is one that a broker had sent, and was killed before it had stored the answer.
     assert_eq!(happened.revocations as usize, in_doubt(&got));
     assert!(in_doubt(&got) <= held);
-    assert_eq!(tokens(&got) + in_doubt(&got), size.rows);
+    assert_eq!(tokens(&got) + in_doubt(&got), got.len());
 }
 
 /// Stops a broker in each round while it holds refresh tokens, and lets it go on when others have taken these over. Returns
@@ -180,9 +188,9 @@ async fn a_broker_that_stands_still_for_longer_than_a_lease_sends_nothing_twice(
     }
     let happened = fleet.provider.happened();
     let in_doubt = in_doubt(&last);
-    println!("rows {}, in doubt {in_doubt}, {happened:?}", size.rows);
+    println!("rows {}, in doubt {in_doubt}, {happened:?}", last.len());
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
-    assert_eq!(tokens(&last) + in_doubt, size.rows);
+    assert_eq!(tokens(&last) + in_doubt, last.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,14 +209,14 @@ async fn no_session_is_lost(settings: &str, sort: &str) {
     let is_token = |got: &Got| matches!(got, Got::Token(_));
     assert!(got.values().flatten().all(is_token), "{got:?}");
     let during = fleet.provider.happened();
-    let repeated = during.redemptions as usize - size.rows;
+    let repeated = during.redemptions as usize - got.len();
     for session in got.keys() {
         let got = again(&fleet, session).await;
         assert!(is_token(&got), "{got:?}");
     }
-    println!("{sort}: rows {}, {repeated} tokens came twice", size.rows);
+    println!("{sort}: rows {}, {repeated} tokens came twice", got.len());
     let happened = fleet.provider.happened();
     assert_eq!((happened.revocations, happened.refusals), (0, 0));
     let again = happened.redemptions - during.redemptions;
-    assert_eq!(again as usize, size.rows);
+    assert_eq!(again as usize, got.len());
 }

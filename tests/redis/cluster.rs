@@ -66,7 +66,7 @@ async fn i10_no_call_crosses_slots() {
     broker.put_carrying(&key("new", "p"), &silent).await;
     assert_eq!(broker.listed(&user("u")).await.len(), 13);
     broker
-        .latest_for_user(&user("u"), &provider("{q}"))
+        .latest_for_user(&user("u"), &provider("{q}"), &Default::default())
         .await
         .unwrap();
     assert!(broker.remove(&key("s", "p")).await);

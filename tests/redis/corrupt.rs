@@ -47,7 +47,7 @@ async fn spoils_nothing(tenant: &RedisTenant, what: &str) {
         "{what}: {read:?}"
     );
     let found = broker
-        .get_all(&bad.session, &Binding::default())
+        .get_all(&bad.session, &Binding::default(), &Default::default())
         .await
         .unwrap();
     assert_eq!(
@@ -62,10 +62,12 @@ async fn spoils_nothing(tenant: &RedisTenant, what: &str) {
         "{what}"
     );
     broker
-        .latest_for_user(&user("u"), &good.provider)
+        .latest_for_user(&user("u"), &good.provider, &Default::default())
         .await
         .unwrap();
-    let latest = broker.latest_for_user(&user("u"), &bad.provider).await;
+    let latest = broker
+        .latest_for_user(&user("u"), &bad.provider, &Default::default())
+        .await;
     assert!(latest.is_err(), "{what}: {latest:?}");
 }
 

@@ -27,7 +27,7 @@ async fn everything(broker: &Broker<RedisStore>) {
     assert_eq!(broker.rows_of(&session("s")).await.len(), 3);
     assert_eq!(broker.listed(&user("u")).await.len(), 22);
     broker
-        .latest_for_user(&user("u"), &provider("p"))
+        .latest_for_user(&user("u"), &provider("p"), &Default::default())
         .await
         .unwrap();
     broker

@@ -139,10 +139,17 @@ async fn i9_reads_only_prune() {
             .get(&key, &token_broker::tokens::Binding::default())
             .await
             .ok();
-        broker.latest_for_user(&user("u"), &key.provider).await.ok();
+        broker
+            .latest_for_user(&user("u"), &key.provider, &Default::default())
+            .await
+            .ok();
     }
     broker
-        .get_all(&session("s"), &token_broker::tokens::Binding::default())
+        .get_all(
+            &session("s"),
+            &token_broker::tokens::Binding::default(),
+            &Default::default(),
+        )
         .await
         .unwrap();
     assert_eq!(broker.listed(&user("u")).await.len(), 6);

@@ -29,7 +29,7 @@ async fn read(
 ) -> Option<String> {
     for _ in 0..pages {
         let page = broker
-            .list_user_sessions(&user("u"), size, next.as_deref())
+            .list_user_sessions(&user("u"), size, next.as_deref(), &Default::default())
             .await
             .unwrap();
         assert!(page.sessions.len() <= size);

@@ -33,7 +33,9 @@ async fn a_null_row_is_absent_to_readers() {
             .eq([&provider("good")])
     );
     assert_eq!(broker.listed(&user("u")).await, [key("s", "good")]);
-    let latest = broker.latest_for_user(&user("u"), &provider("null")).await;
+    let latest = broker
+        .latest_for_user(&user("u"), &provider("null"), &Default::default())
+        .await;
     assert!(matches!(latest, Err(Error::UserRowNotFound)), "{latest:?}");
 }
 

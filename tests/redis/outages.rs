@@ -35,20 +35,29 @@ async fn calls<S: FullStore>(broker: &Broker<S>) -> Vec<(&'static str, Option<Er
             broker.store(request(&key, &row("u", "at"))).await.err(),
         ),
         ("Get", broker.get(&key, &all).await.err()),
-        ("GetAll", broker.get_all(&key.session, &all).await.err()),
+        (
+            "GetAll",
+            broker
+                .get_all(&key.session, &all, &Default::default())
+                .await
+                .err(),
+        ),
         ("Delete", broker.delete(&key, None).await.err()),
         ("Delete all", broker.delete_all(&key.session).await.err()),
         ("DeleteUser", broker.delete_user(&user("u")).await.err()),
         (
             "latest",
             broker
-                .latest_for_user(&user("u"), &key.provider)
+                .latest_for_user(&user("u"), &key.provider, &Default::default())
                 .await
                 .err(),
         ),
         (
             "listing",
-            broker.list_user_sessions(&user("u"), 0, None).await.err(),
+            broker
+                .list_user_sessions(&user("u"), 0, None, &Default::default())
+                .await
+                .err(),
         ),
         (
             "ready",
@@ -105,7 +114,7 @@ async fn service_resumes<S: FullStore>(tenant: &RedisTenant, broker: &Broker<S>)
         // Large answers have connections of their own, which come back on their own.
         stored.await.is_ok()
             && broker
-                .get_all(&session("new"), &Binding::default())
+                .get_all(&session("new"), &Binding::default(), &Default::default())
                 .await
                 .is_ok()
     })

@@ -63,7 +63,7 @@ async fn reads_work<S: Store + Identities>(broker: &Broker<S>, keys: &[RowKey]) 
     assert_eq!(broker.rows_of(&session("s")).await.len(), 2);
     assert_eq!(broker.listed(&user("u")).await.len(), 2);
     broker
-        .latest_for_user(&user("u"), &provider("p"))
+        .latest_for_user(&user("u"), &provider("p"), &Default::default())
         .await
         .unwrap();
 }

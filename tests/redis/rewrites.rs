@@ -60,7 +60,7 @@ async fn a_row_of_toolhives_is_served() {
     assert_eq!(broker.rows_of(&key.session).await[&key.provider], stored);
     assert_eq!(broker.listed(&user("u")).await, std::slice::from_ref(&key));
     let latest = broker
-        .latest_for_user(&user("u"), &key.provider)
+        .latest_for_user(&user("u"), &key.provider, &Default::default())
         .await
         .unwrap();
     assert_eq!(latest, stored);

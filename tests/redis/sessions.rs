@@ -136,13 +136,17 @@ async fn a_guessed_key_of_another_type_is_unreadable() {
     let row = tenant.key("upstream:s:known");
     tenant.run::<()>(&["DEL", &row]);
     tenant.run::<()>(&["RPUSH", &row, "no row"]);
-    let read = broker.get_all(&session("s"), &Binding::default()).await;
+    let read = broker
+        .get_all(&session("s"), &Binding::default(), &Default::default())
+        .await;
     assert_eq!(read.unwrap().unreadable, [provider("known")]);
 
     let index = tenant.key("upstream:idx:s");
     tenant.run::<()>(&["DEL", &index]);
     tenant.run::<()>(&["RPUSH", &index, "no index"]);
-    let read = broker.get_all(&session("s"), &Binding::default()).await;
+    let read = broker
+        .get_all(&session("s"), &Binding::default(), &Default::default())
+        .await;
     assert!(
         matches!(read, Err(token_broker::error::Error::IndexUnreadable)),
         "{read:?}"
@@ -159,7 +163,9 @@ async fn without_transactions_sessions_are_read_all_the_same() {
             .ask::<()>(&["ACL", "SETUSER", "default", refused])
             .unwrap();
         for _ in 0..4 {
-            let rows = broker.get_all(&session("s"), &Binding::default()).await;
+            let rows = broker
+                .get_all(&session("s"), &Binding::default(), &Default::default())
+                .await;
             // The script, too, needs SMEMBERS.
             assert_eq!(rows.is_ok(), refused != "-smembers", "{refused}: {rows:?}");
             assert!(broker.read(&key("s", "known")).await.is_some(), "{refused}");

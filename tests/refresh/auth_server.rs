@@ -73,7 +73,9 @@ impl Scene {
         let (key, version) = (self.key.clone(), self.version);
         let begin = self.brokers[broker].run(move |tokens| async move {
             let attempt = AttemptId::from_number(id);
-            tokens.begin_refresh(&key, version, attempt).await
+            tokens
+                .begin_refresh(&key, version, attempt, &Default::default())
+                .await
         });
         begin.await
     }
@@ -105,8 +107,11 @@ impl Scene {
             version: self.version,
             outcome,
         };
-        let complete = self.brokers[1]
-            .run(move |tokens| async move { tokens.complete_refresh(&key, completion).await });
+        let complete = self.brokers[1].run(move |tokens| async move {
+            tokens
+                .complete_refresh(&key, completion, &Default::default())
+                .await
+        });
         complete.await
     }
 

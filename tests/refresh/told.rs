@@ -108,16 +108,27 @@ async fn a_doubt_that_an_auth_server_finds_is_told() {
     let token = TokenHash::of(&Secret::new(TOKEN.to_owned()).unwrap());
     let begun = broker.run(move |tokens| async move {
         let first = AttemptId::from_number(1);
-        tokens.begin_refresh(&key, version, first).await.unwrap();
+        tokens
+            .begin_refresh(&key, version, first, &Default::default())
+            .await
+            .unwrap();
         let unknown = Completion {
             attempt: first,
             token,
             version,
             outcome: Outcome::Unknown,
         };
-        tokens.complete_refresh(&key, unknown).await.unwrap();
         tokens
-            .begin_refresh(&key, version, AttemptId::from_number(2))
+            .complete_refresh(&key, unknown, &Default::default())
+            .await
+            .unwrap();
+        tokens
+            .begin_refresh(
+                &key,
+                version,
+                AttemptId::from_number(2),
+                &Default::default(),
+            )
             .await
     });
     begun.await.unwrap();

@@ -4,6 +4,7 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 
 use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
+    access::Guard,
     config::ServerOptions,
     proto::v1::{
         self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
@@ -73,6 +74,13 @@ impl Serving {
         Self::start_with(rules, MemoryStore::new(), options, async {}).await
     }
 
+    /// Starts a broker that keeps rows in memory, and serves whom `guard` lets in.
+    pub async fn guarded(guard: Guard, options: ServerOptions) -> Self {
+        let rules = rules("default:default".parse().unwrap());
+        let server = Server::new(MemoryStore::new(), rules, options).guarded_by(guard);
+        Self::run(server, async {}).await
+    }
+
     /// A broker that admits calls once `prepare` is done.
     pub async fn start<S: FullStore>(
         tenant: Tenant,
@@ -89,10 +97,16 @@ impl Serving {
         options: ServerOptions,
         prepare: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
+        Self::run(Server::new(store, rules, options), prepare).await
+    }
+
+    async fn run<S: FullStore>(
+        server: Server<S>,
+        prepare: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = Server::new(store, rules, options);
         tokio::spawn(async move {
             let prepare = async {
                 prepare.await;

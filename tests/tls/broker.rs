@@ -32,6 +32,9 @@ use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
 };
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tower::service_fn;
 
 /// The files of a broker, in a directory that is swapped as Kubernetes does it: `now` leads to the directory in force.
@@ -86,6 +89,14 @@ impl Broker {
 
     /// Starts a broker that also takes SPIFFE ids of these trust domains.
     pub async fn with_domains(domains: &[(&str, &Authority)], args: &[&str]) -> Self {
+        let broker = Self::with_domains_serving(domains, args).await;
+        let good = broker.good();
+        broker.serves(Some(&good)).await.unwrap();
+        broker
+    }
+
+    /// Like [`with_domains`](Self::with_domains), where a good client may be refused by a policy.
+    pub async fn with_domains_serving(domains: &[(&str, &Authority)], args: &[&str]) -> Self {
         let (authority, clients) = (Authority::new("server ca"), Authority::new("client ca"));
         let files = Files::new(|dir| {
             authority.sign(&Wanted::server()).write_to(dir, "server");
@@ -112,9 +123,13 @@ impl Broker {
             clients,
             clients_dir: tempfile::tempdir().unwrap(),
         };
-        let good = broker.good();
-        until("it serves", || async {
-            broker.serves(Some(&good)).await.is_ok()
+        let health = HealthClient::new(broker.channel(&broker.good()).await);
+        until("it serves", || {
+            let mut health = health.clone();
+            async move {
+                let asked = health.check(HealthCheckRequest::default()).await;
+                asked.is_ok_and(|answer| answer.into_inner().status() == ServingStatus::Serving)
+            }
         })
         .await;
         broker
@@ -178,14 +193,22 @@ impl Broker {
         &self,
         config: Arc<ClientConfig>,
     ) -> Result<TokenBrokerClient<Channel>, tonic::transport::Error> {
+        self.connect(config).await.map(TokenBrokerClient::new)
+    }
+
+    /// Connects with a good certificate.
+    async fn channel(&self, identity: &Identity) -> Channel {
+        self.connect(self.config(Some(identity))).await.unwrap()
+    }
+
+    async fn connect(&self, config: Arc<ClientConfig>) -> Result<Channel, tonic::transport::Error> {
         let address = self.process.address();
         let connect = service_fn(move |_| {
             let config = Arc::clone(&config);
             async move { stream(address, config).await.map(TokioIo::new) }
         });
         let endpoint = Endpoint::from_static("http://broker");
-        let channel = endpoint.connect_with_connector(connect).await?;
-        Ok(TokenBrokerClient::new(channel))
+        endpoint.connect_with_connector(connect).await
     }
 
     /// Makes one call as this client. Returns why it isn't served.

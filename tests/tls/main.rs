@@ -8,6 +8,7 @@ mod certificates;
 mod command;
 mod ends;
 mod listeners;
+mod policy;
 mod raw;
 mod reload;
 mod unix;

@@ -22,8 +22,8 @@ settings! {
         health_listen: Option<SocketAddr> = address().optional();
         /// Address and port to serve /livez, /readyz and /metrics on, in plain text HTTP
         metrics_listen: Option<SocketAddr> = address().optional();
-        /// Serve on an address that isn't loopback although callers aren't known by their certificates,
-        /// or, without TLS, in plain text. Use it only if the network itself keeps other callers out
+        /// Serve on an address that isn't loopback without TLS, or without a policy to any caller. Use it
+        /// only if the network itself keeps other callers out
         insecure_allow_remote: bool = boolean().default("false");
     }
 }

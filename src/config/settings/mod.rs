@@ -9,6 +9,7 @@
 
 #[macro_use]
 mod declare;
+mod access;
 mod listen;
 mod migration;
 mod process;
@@ -23,6 +24,7 @@ mod tokens;
 use std::sync::LazyLock;
 
 pub(super) use self::{
+    access::AccessSettings,
     listen::ListenSettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
@@ -88,6 +90,7 @@ pub(super) fn named(name: &str) -> Option<&'static Setting> {
 pub(super) struct Subjects {
     pub listen: ListenSettings,
     pub tls: TlsSettings,
+    pub access: AccessSettings,
     pub storage: StorageSettings,
     pub redis: RedisSettings,
     pub sentinel: SentinelSettings,
@@ -106,6 +109,7 @@ impl Subjects {
         Self {
             listen: Subject::read(reader),
             tls: Subject::read(reader),
+            access: Subject::read(reader),
             storage: Subject::read(reader),
             redis: Subject::read(reader),
             sentinel: Subject::read(reader),

@@ -7,6 +7,9 @@ use testkit::authority::{Authority, Wanted};
 use super::{from_toml, problems};
 use crate::{config::Listen, tls::ClientCertificates};
 
+const POLICY: &str =
+    "[callers.a]\ndns-names = [\"a.test\"]\nroles = [\"sidecar\"]\nproviders = \"*\"\n";
+
 /// Writes a server's certificate and key, and an authority.
 fn write_files(dir: &Path) {
     let authority = Authority::new("authority");
@@ -18,37 +21,46 @@ fn write_files(dir: &Path) {
 /// Returns lines with `DIR/` spelled out, and TLS.
 fn lines(dir: &Path, more: &str) -> String {
     let tls = "tls-cert = \"DIR/server.pem\"\ntls-key = \"DIR/server.key\"\n";
-    format!("{tls}{more}").replace("DIR", dir.to_str().unwrap())
+    alone(dir, &format!("{tls}{more}"))
+}
+
+/// Returns lines with `DIR/` spelled out.
+fn alone(dir: &Path, text: &str) -> String {
+    text.replace("DIR", dir.to_str().unwrap())
 }
 
 #[test]
-fn a_network_is_served_over_tls_to_known_callers() {
+fn a_network_is_served_over_tls_and_with_a_policy() {
     let dir = tempfile::tempdir().unwrap();
     write_files(dir.path());
-    let remote = "listen = \"0.0.0.0:1\"\n";
-    for (more, is_served) in [
-        ("client-ca = \"DIR/ca.pem\"", true),
-        ("[trust-domains]\n\"prod.test\" = \"DIR/ca.pem\"", true),
-        ("", false),
+    fs::write(dir.path().join("policy.toml"), POLICY).unwrap();
+    let policy = "policy = \"DIR/policy.toml\"\n";
+    let insecure = "insecure-allow-remote = true\n";
+    for (text, is_served, hazard) in [
+        (lines(dir.path(), policy), true, None),
+        (lines(dir.path(), ""), false, None),
+        (alone(dir.path(), policy), false, None),
+        (String::new(), false, None),
+        (lines(dir.path(), insecure), true, Some("any caller that")),
         (
-            "client-ca = \"DIR/ca.pem\"\nclient-certificates = \"optional\"",
-            false,
+            alone(dir.path(), &format!("{policy}{insecure}")),
+            true,
+            Some("calls are in plain text"),
         ),
-        ("insecure-allow-remote = true", true),
+        (
+            insecure.to_owned(),
+            true,
+            Some("plain text, and any caller"),
+        ),
     ] {
-        let text = lines(dir.path(), &format!("{remote}{more}"));
-        let resolved = from_toml(&text).resolve();
-        assert_eq!(resolved.is_ok(), is_served, "{more}: {resolved:?}");
+        let resolved = from_toml(&format!("listen = \"0.0.0.0:1\"\n{text}")).resolve();
+        assert_eq!(resolved.is_ok(), is_served, "{text}: {resolved:?}");
         if let Ok(config) = resolved {
-            let warns = more.contains("insecure");
-            assert_eq!(config.listen.serves_anybody, warns, "{more}");
+            let found = config.listen.hazard.unwrap_or_default();
+            let fits = hazard.map_or(found.is_empty(), |hazard| found.contains(hazard));
+            assert!(fits, "{text}: {found}");
         }
     }
-    let told = problems(&lines(dir.path(), remote));
-    assert!(
-        told[0].contains("client-certificates isn't required"),
-        "{told:?}"
-    );
 }
 
 #[test]
@@ -80,7 +92,7 @@ fn what_is_wrong_with_tls_is_told_with_its_setting() {
     write_files(dir.path());
     let other = Authority::new("other").sign(&Wanted::server());
     other.write_to(dir.path(), "other");
-    let alone = |text: &str| text.replace("DIR", dir.path().to_str().unwrap());
+    let alone = |text: &str| alone(dir.path(), text);
     for (text, told) in [
         (
             alone("tls-cert = \"DIR/server.pem\""),

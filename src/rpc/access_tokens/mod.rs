@@ -19,9 +19,6 @@ use crate::{
     tokens::Tokens,
 };
 
-/// The methods, which all pass through the front door.
-pub const METHODS: &[&str] = &["GetAccessToken", "GetAllAccessTokens"];
-
 /// Serves one tenant's access tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct AccessTokensService<S> {
@@ -48,6 +45,8 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
                 binding,
                 include_id_token,
             } = request::get_access_token(message)?;
+            call.caller.may_use(&key.provider)?;
+            call.caller.may_read(binding.client_id.as_ref())?;
             let work = self
                 .tokens
                 .access_token(&key, &wanted, &binding, call.answer_by());
@@ -68,10 +67,12 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
                 binding,
                 include_id_token,
             } = request::get_all_access_tokens(message)?;
+            call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
+            let (reach, answer_by) = (&call.caller.reach, call.answer_by());
             let work =
                 self.tokens
-                    .access_tokens(&session, min_validity, &binding, call.answer_by());
+                    .access_tokens(&session, min_validity, &binding, reach, answer_by);
             let found = waits::for_call(call.permit, work).await?;
             Ok(response::get_all_access_tokens(found, include_id_token))
         };

@@ -23,20 +23,6 @@ use crate::{
     tokens::Tokens,
 };
 
-/// The methods, which all pass through the front door.
-pub const METHODS: &[&str] = &[
-    "Store",
-    "Get",
-    "GetAll",
-    "Delete",
-    "DeleteUser",
-    "GetLatestForUser",
-    "ListUserSessions",
-    "BeginRefresh",
-    "RenewRefresh",
-    "CompleteRefresh",
-];
-
 /// Serves one tenant's tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct TokenBrokerService<S> {
@@ -58,11 +44,13 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::StoreResponse>, Status> {
         let handle = |call: Call, message| async move {
             let tokens = request::store(message)?;
+            call.caller.may_use(&tokens.key.provider)?;
+            call.caller.may_store(&tokens.row)?;
             if tokens.carry_forward {
                 // It may read the user's other rows.
                 call.permit.large_read(LargeRead::User).await?;
             }
-            let written = self.tokens.store(tokens).await?;
+            let written = self.tokens.store_within(tokens, &call.caller.reach).await?;
             Ok(response::store(written))
         };
         unary(request, handle).await
@@ -72,8 +60,10 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::GetResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let Get { key, binding } = request::get(message)?;
+            call.caller.may_use(&key.provider)?;
+            call.caller.may_read(binding.client_id.as_ref())?;
             let stored = self.tokens.get(&key, &binding).await?;
             Ok(response::get(stored, key.provider))
         };
@@ -86,8 +76,10 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetAllResponse>, Status> {
         let handle = |call: Call, message| async move {
             let GetAll { session, binding } = request::get_all(message)?;
+            call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
-            let found = self.tokens.get_all(&session, &binding).await?;
+            let reach = &call.caller.reach;
+            let found = self.tokens.get_all(&session, &binding, reach).await?;
             Ok(response::get_all(found))
         };
         unary(request, handle).await
@@ -97,10 +89,16 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let deleted = match request::delete(message)? {
-                Delete::Row(key, version) => self.tokens.delete(&key, version).await?.into(),
-                Delete::Session(session) => self.tokens.delete_all(&session).await?,
+                Delete::Row(key, version) => {
+                    call.caller.may_use(&key.provider)?;
+                    self.tokens.delete(&key, version).await?.into()
+                }
+                Delete::Session(session) => {
+                    call.caller.may_use_all_providers()?;
+                    self.tokens.delete_all(&session).await?
+                }
             };
             Ok(response::delete(deleted))
         };
@@ -113,6 +111,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
         let handle = |call: Call, message| async move {
             let user = request::delete_user(message)?;
+            call.caller.may_use_all_providers()?;
             call.permit.large_read(LargeRead::User).await?;
             let deleted = self.tokens.delete_user(&user).await?;
             Ok(response::delete_user(deleted))
@@ -126,8 +125,12 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetLatestForUserResponse>, Status> {
         let handle = |call: Call, message| async move {
             let GetLatestForUser { user, provider } = request::get_latest_for_user(message)?;
+            call.caller.may_use(&provider)?;
             call.permit.large_read(LargeRead::User).await?;
-            let stored = self.tokens.latest_for_user(&user, &provider).await?;
+            let latest = self
+                .tokens
+                .latest_for_user(&user, &provider, &call.caller.reach);
+            let stored = latest.await?;
             Ok(response::get_latest_for_user(stored, provider))
         };
         unary(request, handle).await
@@ -146,7 +149,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.permit.large_read(LargeRead::User).await?;
             let page = self
                 .tokens
-                .list_user_sessions(&user, page_size, page_token.as_deref())
+                .list_user_sessions(&user, page_size, page_token.as_deref(), &call.caller.reach)
                 .await?;
             Ok(response::list_user_sessions(page))
         };
@@ -157,13 +160,18 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::BeginRefreshRequest>,
     ) -> Result<Response<v1::BeginRefreshResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let Begin {
                 key,
                 version,
                 attempt,
             } = coordination::begin(message)?;
-            let begun = self.tokens.begin_refresh(&key, version, attempt).await?;
+            call.caller.may_use(&key.provider)?;
+            let reach = &call.caller.reach;
+            let begun = self
+                .tokens
+                .begin_refresh(&key, version, attempt, reach)
+                .await?;
             Ok(coordination::begun(begun, key.provider))
         };
         unary(request, handle).await
@@ -173,12 +181,13 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::RenewRefreshRequest>,
     ) -> Result<Response<v1::RenewRefreshResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let Renew {
                 key,
                 token,
                 attempt,
             } = coordination::renew(message)?;
+            call.caller.may_use(&key.provider)?;
             let length = self.tokens.renew_refresh(&key, token, attempt).await?;
             Ok(coordination::renewed(length))
         };
@@ -189,9 +198,14 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         &self,
         request: Request<v1::CompleteRefreshRequest>,
     ) -> Result<Response<v1::CompleteRefreshResponse>, Status> {
-        let handle = |_: Call, message| async move {
+        let handle = |call: Call, message| async move {
             let (key, completion) = coordination::complete(message)?;
-            let completed = self.tokens.complete_refresh(&key, completion).await?;
+            call.caller.may_use(&key.provider)?;
+            let reach = &call.caller.reach;
+            let completed = self
+                .tokens
+                .complete_refresh(&key, completion, reach)
+                .await?;
             Ok(coordination::completed(completed, key.provider))
         };
         unary(request, handle).await

@@ -34,7 +34,7 @@ pub async fn delete_takes_one_row<B: Backend>(backend: B) {
     );
     assert_eq!(broker.listed(&user("u")).await, rows[1..]);
     let latest = broker
-        .latest_for_user(&user("u"), &provider("p"))
+        .latest_for_user(&user("u"), &provider("p"), &Default::default())
         .await
         .unwrap();
     assert_eq!(Some(latest), broker.read(&rows[2]).await);

@@ -230,7 +230,9 @@ pub async fn i8_an_unreadable_row_spoils_no_other<B: Backend>(backend: B) {
     }
     let read = broker.get(&bad, &Binding::default()).await;
     assert!(matches!(read, Err(Error::RowUnreadable(_))), "I8: {read:?}");
-    let found = broker.get_all(&good.session, &Binding::default()).await;
+    let found = broker
+        .get_all(&good.session, &Binding::default(), &Default::default())
+        .await;
     let found = found.expect("I8: GetAll fails for one row");
     assert_eq!(
         found.unreadable,
@@ -240,7 +242,9 @@ pub async fn i8_an_unreadable_row_spoils_no_other<B: Backend>(backend: B) {
     assert!(found.rows.keys().eq([&good.provider]), "I8: its sibling");
     assert_eq!(broker.listed(&user("u")).await, [good], "I8: the listing");
 
-    let latest = broker.latest_for_user(&user("u"), &bad.provider).await;
+    let latest = broker
+        .latest_for_user(&user("u"), &bad.provider, &Default::default())
+        .await;
     assert!(
         matches!(latest, Err(Error::RowUnreadable(_))),
         "I8: {latest:?}"
@@ -250,7 +254,9 @@ pub async fn i8_an_unreadable_row_spoils_no_other<B: Backend>(backend: B) {
         ..key("v", "p")
     };
     broker.put(&readable, &row("u", "readable")).await;
-    let latest = broker.latest_for_user(&user("u"), &bad.provider).await;
+    let latest = broker
+        .latest_for_user(&user("u"), &bad.provider, &Default::default())
+        .await;
     let latest = latest.expect("I8: a readable row is there");
     assert_eq!(access_token(&latest.row), "readable", "I8");
 
@@ -282,12 +288,15 @@ pub async fn i9_reads_change_nothing<B: Backend>(backend: B) {
         for name in ["s", "t", "v", "unknown"] {
             broker.get(&key(name, "p"), &binding).await.ok();
             broker.get(&key(name, "q"), &binding).await.ok();
-            broker.get_all(&session(name), &binding).await.ok();
+            broker
+                .get_all(&session(name), &binding, &Default::default())
+                .await
+                .ok();
         }
     }
     for name in ["u", "unknown"] {
         broker
-            .latest_for_user(&user(name), &provider("p"))
+            .latest_for_user(&user(name), &provider("p"), &Default::default())
             .await
             .ok();
         broker.listed(&user(name)).await;

@@ -26,7 +26,7 @@ pub async fn a_row_that_died_is_gone_for_every_reader<B: Backend>(backend: B) {
     );
     assert_eq!(broker.listed(&user("u")).await, [lasting]);
     broker
-        .latest_for_user(&user("u"), &dying.provider)
+        .latest_for_user(&user("u"), &dying.provider, &Default::default())
         .await
         .unwrap_err();
     assert!(!broker.remove(&dying).await);

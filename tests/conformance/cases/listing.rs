@@ -43,7 +43,7 @@ pub async fn listing_tells_all_but_the_tokens<B: Backend>(backend: B) {
         )
         .await;
     let mut page = broker
-        .list_user_sessions(&user("u"), 0, None)
+        .list_user_sessions(&user("u"), 0, None, &Default::default())
         .await
         .unwrap();
     page.sessions.sort_by(|a, b| a.key.cmp(&b.key));
@@ -71,7 +71,7 @@ pub async fn pages_put_together_are_the_whole<B: Backend>(backend: B) {
         let (mut found, mut next) = (Vec::new(), None::<String>);
         loop {
             let page = broker
-                .list_user_sessions(&user("u"), size, next.as_deref())
+                .list_user_sessions(&user("u"), size, next.as_deref(), &Default::default())
                 .await
                 .unwrap();
             assert!(page.sessions.len() <= size);
@@ -99,7 +99,7 @@ pub async fn a_page_has_a_size<B: Backend>(backend: B) {
         (usize::MAX, 1_000),
     ] {
         let page = broker
-            .list_user_sessions(&user("u"), asked, None)
+            .list_user_sessions(&user("u"), asked, None, &Default::default())
             .await
             .unwrap();
         assert_eq!(
@@ -117,7 +117,7 @@ pub async fn a_listing_survives_changes_between_pages<B: Backend>(backend: B) {
     let (mut found, mut next) = (BTreeSet::new(), None::<String>);
     for round in 0.. {
         let page = broker
-            .list_user_sessions(&user("u"), 3, next.as_deref())
+            .list_user_sessions(&user("u"), 3, next.as_deref(), &Default::default())
             .await
             .unwrap();
         // A row of the page is deleted, and so is one that may not be listed yet. Others come.
@@ -150,7 +150,7 @@ pub async fn a_page_token_names_no_session<B: Backend>(backend: B) {
     let mut next = None::<String>;
     loop {
         let page = broker
-            .list_user_sessions(&user("somebody"), 7, next.as_deref())
+            .list_user_sessions(&user("somebody"), 7, next.as_deref(), &Default::default())
             .await
             .unwrap();
         next = page.next;
@@ -173,7 +173,7 @@ pub async fn a_forged_page_token_is_refused<B: Backend>(backend: B) {
     log_in(&backend, "v", 3).await;
     let broker = backend.broker();
     let page = broker
-        .list_user_sessions(&user("u"), 1, None)
+        .list_user_sessions(&user("u"), 1, None, &Default::default())
         .await
         .unwrap();
     let token = page.next.unwrap();
@@ -188,13 +188,16 @@ pub async fn a_forged_page_token_is_refused<B: Backend>(backend: B) {
         refused(&broker, "u", std::str::from_utf8(&flipped).unwrap()).await;
     }
     broker
-        .list_user_sessions(&user("u"), 1, Some(&token))
+        .list_user_sessions(&user("u"), 1, Some(&token), &Default::default())
         .await
         .unwrap();
 }
 
 async fn refused<S: Store>(broker: &Broker<S>, name: &str, token: &str) {
-    match broker.list_user_sessions(&user(name), 1, Some(token)).await {
+    match broker
+        .list_user_sessions(&user(name), 1, Some(token), &Default::default())
+        .await
+    {
         Err(Error::Invalid(violations)) => {
             assert_eq!(violations.first()[0].field, "page_token");
         }

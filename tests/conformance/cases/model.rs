@@ -224,7 +224,7 @@ async fn answer<S: Store + Identities>(
                 .filter(|(key, _)| key.provider.as_str() == at);
             let latest = rows.map(|(_, row)| row).max_by_key(|row| row.expires_at);
             let found = broker
-                .latest_for_user(&user(name), &provider(at))
+                .latest_for_user(&user(name), &provider(at), &Default::default())
                 .await
                 .ok();
             assert_eq!(found.map(|found| sent(&found.row)).as_ref(), latest);

@@ -260,7 +260,9 @@ pub async fn i7_a_write_is_readable_through_every_broker_at_once<B: Backend>(bac
                 assert_eq!(read, Some(version), "I7: another version than the last");
                 let rows = reader.rows_of(&key.session).await;
                 assert_eq!(rows[&key.provider].version, version, "I7: GetAll");
-                let latest = reader.latest_for_user(&user(&name), &key.provider).await;
+                let latest = reader
+                    .latest_for_user(&user(&name), &key.provider, &Default::default())
+                    .await;
                 assert_eq!(latest.unwrap().version, version, "I7: GetLatestForUser");
                 assert_eq!(
                     reader.listed(&user(&name)).await,

@@ -64,7 +64,7 @@ pub async fn expired_rows_are_returned<B: Backend>(backend: B) {
         assert!(stored.row.is_expired(UnixTime::now()));
         assert_eq!(refresh_token(&stored.row), refresh_token(row));
         let latest = broker
-            .latest_for_user(&user("u"), &key.provider)
+            .latest_for_user(&user("u"), &key.provider, &Default::default())
             .await
             .unwrap();
         assert_eq!(latest, stored);
@@ -125,7 +125,7 @@ pub async fn a_binding_has_to_hold<B: Backend>(backend: B) {
         broker.get(&key("s", "p"), &binding).await.unwrap();
         assert_eq!(
             broker
-                .get_all(&session("s"), &binding)
+                .get_all(&session("s"), &binding, &Default::default())
                 .await
                 .unwrap()
                 .rows
@@ -168,7 +168,9 @@ pub async fn a_binding_has_to_hold_for_all_rows<B: Backend>(backend: B) {
         .into_iter()
         .filter(|binding| binding.client_id.is_none())
     {
-        let refused = broker.get_all(&session("s"), &binding).await;
+        let refused = broker
+            .get_all(&session("s"), &binding, &Default::default())
+            .await;
         assert!(
             matches!(refused, Err(Error::BindingMismatch)),
             "{refused:?}"

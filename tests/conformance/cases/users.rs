@@ -85,7 +85,7 @@ pub async fn latest_is_the_one_that_expires_last<B: Backend>(backend: B) {
             )
             .await;
         let latest = broker
-            .latest_for_user(&user("u"), &provider("p"))
+            .latest_for_user(&user("u"), &provider("p"), &Default::default())
             .await
             .unwrap();
         let expected = ["s1", "s2", "s3", "s3"][number];
@@ -108,7 +108,7 @@ pub async fn latest_prefers_what_does_not_expire<B: Backend>(backend: B) {
         broker.put(&key(session, "p"), row).await;
     }
     let latest = broker
-        .latest_for_user(&user("u"), &provider("p"))
+        .latest_for_user(&user("u"), &provider("p"), &Default::default())
         .await
         .unwrap();
     assert_eq!(access_token(&latest.row), "forever");
@@ -130,7 +130,7 @@ pub async fn latest_prefers_what_has_an_access_token<B: Backend>(backend: B) {
         broker.put(&key(session, "p"), row).await;
     }
     let latest = broker
-        .latest_for_user(&user("u"), &provider("p"))
+        .latest_for_user(&user("u"), &provider("p"), &Default::default())
         .await
         .unwrap();
     assert_eq!(access_token(&latest.row), "at");
@@ -141,7 +141,9 @@ pub async fn latest_of_no_row_is_not_found<B: Backend>(backend: B) {
     let broker = backend.broker();
     broker.put(&key("s", "p"), &row("u", "at")).await;
     for (user, provider) in [(user("u"), provider("q")), (user("v"), provider("p"))] {
-        let latest = broker.latest_for_user(&user, &provider).await;
+        let latest = broker
+            .latest_for_user(&user, &provider, &Default::default())
+            .await;
         assert!(matches!(latest, Err(Error::UserRowNotFound)), "{latest:?}");
     }
 }

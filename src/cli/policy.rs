@@ -1,0 +1,160 @@
+//! `token-broker policy`: checks the policy, and explains what a caller may do and why.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
+
+use clap::{Args, Subcommand};
+
+use super::{Configured, DONE, FAILED, USAGE, complain, configured};
+use crate::{
+    access::{Caller, Concerns, Credential, Policy, Rpc},
+    config::{Config, meant},
+    types::ProviderSet,
+};
+
+/// The options of `policy`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct PolicyArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Check the file of the policy with the other settings, and list the callers, or explain what one of them may do and
+    /// why. Connects to nothing
+    Check(Box<CheckArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
+struct CheckArgs {
+    /// The name of a caller
+    #[arg(value_name = "CALLER")]
+    caller: Option<String>,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+/// Checks or explains, and returns the exit code.
+pub(super) fn run(args: &PolicyArgs) -> u8 {
+    let Action::Check(args) = &args.action;
+    configured(&args.configured, |config| {
+        check(args.caller.as_deref(), &config)
+    })
+}
+
+fn check(name: Option<&str>, config: &Config) -> u8 {
+    let Some(policy) = config
+        .policy
+        .as_ref()
+        .and_then(|start| start.guard.policy())
+    else {
+        complain("policy: must be set: without it the broker serves anybody who reaches it");
+        return USAGE;
+    };
+    let text = match name {
+        None => listed(&policy),
+        Some(name) => match policy.caller(name) {
+            Some((caller, credentials)) => explained(caller, credentials),
+            None => {
+                let names = policy.callers().map(|caller| caller.name.as_str());
+                complain(&format!(
+                    "the policy has no caller of this name{}",
+                    meant(name, names)
+                ));
+                return USAGE;
+            }
+        },
+    };
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(&format!("can't print: {error}"));
+            FAILED
+        }
+    }
+}
+
+fn listed(policy: &Policy) -> String {
+    let mut text = String::new();
+    for caller in policy.callers() {
+        let rights = caller.roles.iter().map(|role| role.name());
+        let rights = rights.chain(caller.rpcs.iter().map(Rpc::full_name));
+        let rights: Vec<_> = rights.collect();
+        // Writing to a string doesn't fail.
+        writeln!(
+            text,
+            "{}: {}; providers: {}",
+            caller.name,
+            rights.join(", "),
+            providers(caller)
+        )
+        .ok();
+    }
+    text
+}
+
+fn providers(caller: &Caller) -> String {
+    match &caller.reach.providers {
+        ProviderSet::All => "all".to_owned(),
+        ProviderSet::Named(names) => {
+            let names: Vec<_> = names.iter().map(|name| name.as_str()).collect();
+            names.join(", ")
+        }
+    }
+}
+
+fn explained(caller: &Caller, credentials: &[Credential]) -> String {
+    let mut text = format!(
+        "caller: {}\ntenant: {}\nproviders: {}\n",
+        caller.name,
+        caller.tenant,
+        providers(caller)
+    );
+    if let Some(client) = &caller.client_id {
+        let bound = match caller.reach.client {
+            Some(_) => "; every read must be bound to it, and other clients' rows are out of reach",
+            None => "",
+        };
+        writeln!(text, "client: {client}{bound}").ok();
+    }
+    text += "known by:\n";
+    for credential in credentials {
+        writeln!(text, "  {credential}").ok();
+    }
+    text += "may call:\n";
+    for rpc in Rpc::ALL {
+        let (verdict, why) = judged(caller, *rpc);
+        writeln!(text, "  {verdict:3}  {:34} {why}", rpc.full_name()).ok();
+    }
+    text
+}
+
+/// Returns whether a caller may call an RPC, and why.
+fn judged(caller: &Caller, rpc: Rpc) -> (&'static str, String) {
+    let by_role = caller.roles.iter().filter(|role| role.has(rpc));
+    let mut given: Vec<_> = by_role
+        .map(|role| format!("role {}", role.name()))
+        .collect();
+    if caller.rpcs.has(rpc) {
+        given.push("rpcs".to_owned());
+    }
+    if given.is_empty() {
+        return ("no", "neither a role nor rpcs gives it".to_owned());
+    }
+    let given = given.join(", ");
+    let has_all = caller.reach.providers.is_all();
+    match rpc.concerns() {
+        Concerns::All if !has_all => ("no", format!("{given}, but it needs all providers")),
+        Concerns::OneOrAll if !has_all => (
+            "yes",
+            format!("{given}; at its providers, and not for all_providers"),
+        ),
+        Concerns::One if !has_all => ("yes", format!("{given}; at its providers")),
+        Concerns::Own if !has_all => ("yes", format!("{given}; shows its providers alone")),
+        _ => ("yes", given),
+    }
+}

@@ -1,0 +1,89 @@
+//! The file of the policy: from what the operator wrote to an [`access::Policy`](crate::access::Policy). All mistakes are
+//! told together, each with its line and key.
+//!
+//! `document.rs` reads TOML, `caller.rs` the table of one caller, and `credentials.rs` what a caller is known by.
+
+mod caller;
+mod credentials;
+mod document;
+#[cfg(test)]
+mod tests;
+
+use std::{fs::File, io::Read, path::PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Problem, settings::AccessSettings};
+use crate::{access::Policy, types::Tenant};
+
+/// No policy is larger, in bytes.
+const LARGEST: u64 = 16 << 20;
+
+/// The file of the policy, which may be read again and again.
+#[derive(Clone, Debug)]
+pub struct PolicyFile {
+    path: PathBuf,
+    tenant: Tenant,
+}
+
+/// The text of a policy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PolicyText(String);
+
+impl PolicyText {
+    /// Returns what tells this text from others.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.0).into()
+    }
+}
+
+/// Prints nothing: it holds the hashes of bearer tokens, or a token in their place.
+impl std::fmt::Debug for PolicyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PolicyText(***)")
+    }
+}
+
+impl PolicyFile {
+    /// Names a file for a broker that serves `tenant`.
+    #[must_use]
+    pub fn new(path: PathBuf, tenant: Tenant) -> Self {
+        Self { path, tenant }
+    }
+
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// Returns a [`Problem`] if the file can't be read, is too large, or isn't UTF-8.
+    pub fn read(&self) -> Result<PolicyText, Problem> {
+        // No message quotes the path, which may be what the file should hold.
+        let problem = |what: String| Problem::new(AccessSettings::policy, what);
+        let unreadable = |error| problem(format!("the file can't be read: {error}"));
+        let file = File::open(&self.path).map_err(unreadable)?;
+        let mut bytes = Vec::new();
+        // A device has no size, and no end.
+        file.take(LARGEST + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(problem("the file is larger than 16 MiB".to_owned()));
+        }
+        let text =
+            String::from_utf8(bytes).map_err(|_| problem("the file is not UTF-8".to_owned()))?;
+        Ok(PolicyText(text))
+    }
+
+    /// Makes the policy that a text of this file describes.
+    ///
+    /// # Errors
+    /// Returns every [`Problem`] that was found.
+    pub fn parse(&self, text: &PolicyText) -> Result<Policy, Vec<Problem>> {
+        document::parse(&text.0, &self.tenant).map_err(|problems| {
+            let placed = problems.into_iter().map(|(line, message)| {
+                Problem::new(AccessSettings::policy, format!("line {line}: {message}"))
+            });
+            placed.collect()
+        })
+    }
+}

@@ -1,0 +1,246 @@
+//! Takes up a policy that has changed, while the broker serves.
+
+use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
+
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+use super::signals::Hangups;
+use crate::{
+    access::Guard,
+    config::{PolicyFile, PolicyText, Problem},
+};
+
+/// How often the file is looked at.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How long a text has to stay the same before it counts: an editor may be writing it.
+const SETTLES: Duration = Duration::from_millis(100);
+/// How many mistakes in a file are logged.
+const TOLD: usize = 20;
+
+/// What the file held when it was looked at last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seen {
+    Text([u8; 32]),
+    Unreadable(String),
+}
+
+/// Puts each new policy of `file` in force, for ever. The file's text was `text` when the policy in force was made. By
+/// content, and not by the time of a file, so that a symbolic link may be swapped.
+///
+/// A file that is broken changes nothing: the log says so once, and a counter goes up.
+pub(super) async fn follow(
+    file: PolicyFile,
+    text: PolicyText,
+    guard: Guard,
+    mut hangups: Hangups,
+) -> Infallible {
+    let mut seen = Seen::Text(text.digest());
+    drop(text);
+    loop {
+        let is_asked = timeout(INTERVAL, hangups.next()).await.is_ok();
+        let read = settled(&file).await;
+        let now = match &read {
+            Ok(text) => Seen::Text(text.digest()),
+            Err(problem) => Seen::Unreadable(problem.to_string()),
+        };
+        if now == seen && !is_asked {
+            continue;
+        }
+        seen = now;
+        let policy = match read {
+            Ok(text) => file.parse(&text),
+            Err(problem) => Err(vec![problem]),
+        };
+        let counts = guard.counts();
+        match policy {
+            Ok(policy) => {
+                let callers = policy.callers().len();
+                guard.replace(policy);
+                counts.reloads.fetch_add(1, Ordering::Relaxed);
+                counts.is_stale.store(0, Ordering::Relaxed);
+                tracing::info!(callers, "the policy was read again, and is in force");
+            }
+            Err(problems) => {
+                counts.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                counts.is_stale.store(1, Ordering::Relaxed);
+                complain(&problems);
+            }
+        }
+    }
+}
+
+/// Reads the file until it stays the same for a moment.
+async fn settled(file: &PolicyFile) -> Result<PolicyText, Problem> {
+    let mut last = read(file).await;
+    loop {
+        sleep(SETTLES).await;
+        let next = read(file).await;
+        if next == last {
+            return next;
+        }
+        last = next;
+    }
+}
+
+/// Reads the file apart from this thread, which a slow disk must not hold up.
+async fn read(file: &PolicyFile) -> Result<PolicyText, Problem> {
+    let file = file.clone();
+    match spawn_blocking(move || file.read()).await {
+        Ok(read) => read,
+        // Only a panic could end the reading otherwise.
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
+}
+
+fn complain(problems: &[Problem]) {
+    for problem in problems.iter().take(TOLD) {
+        tracing::error!("{problem}");
+    }
+    tracing::error!(
+        mistakes = problems.len(),
+        "the policy can't be read again: the one before stays in force"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, path::PathBuf};
+
+    use tempfile::TempDir;
+    use tokio::{sync::watch, task::JoinHandle};
+
+    use super::*;
+
+    const ONE: &str =
+        "[callers.one]\nroles = [\"admin\"]\nproviders = \"*\"\ndns-names = [\"one.example\"]\n";
+    const TWO: &str =
+        "[callers.two]\nroles = [\"admin\"]\nproviders = \"*\"\ndns-names = [\"two.example\"]\n";
+
+    /// A policy that is followed. Its file is a link, as in Kubernetes.
+    struct Followed {
+        directory: TempDir,
+        guard: Guard,
+        hang_up: watch::Sender<()>,
+        following: JoinHandle<Infallible>,
+    }
+
+    impl Followed {
+        fn start(text: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            fs::write(directory.path().join("first"), text).unwrap();
+            let link = directory.path().join("policy.toml");
+            symlink("first", &link).unwrap();
+            let file = PolicyFile::new(link, "a:b".parse().unwrap());
+            let read = file.read().unwrap();
+            let guard = Guard::of(file.parse(&read).unwrap());
+            let (hang_up, told) = watch::channel(());
+            let following = follow(file, read, guard.clone(), Hangups::of(told));
+            Self {
+                following: tokio::spawn(following),
+                directory,
+                guard,
+                hang_up,
+            }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        /// Swaps the link, in one step.
+        fn point_to(&self, name: &str, text: &str) {
+            fs::write(self.path(name), text).unwrap();
+            let new = self.path("new-link");
+            symlink(name, &new).unwrap();
+            fs::rename(new, self.path("policy.toml")).unwrap();
+        }
+
+        fn has(&self, name: &str) -> bool {
+            self.guard.policy().unwrap().caller(name).is_some()
+        }
+
+        fn counted(&self) -> [u64; 3] {
+            let counts = self.guard.counts();
+            [&counts.reloads, &counts.failed_reloads, &counts.is_stale]
+                .map(|count| count.load(Ordering::Relaxed))
+        }
+    }
+
+    impl Drop for Followed {
+        fn drop(&mut self) {
+            self.following.abort();
+        }
+    }
+
+    const LOOKED: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_that_is_swapped_is_a_new_policy() {
+        let followed = Followed::start(ONE);
+        sleep(LOOKED).await;
+        assert!(followed.has("one"));
+        assert_eq!(followed.counted(), [0, 0, 0]);
+        followed.point_to("second", TWO);
+        sleep(LOOKED).await;
+        assert!(followed.has("two") && !followed.has("one"));
+        assert_eq!(followed.counted(), [1, 0, 0]);
+        // Another file with the same content is the same policy.
+        followed.point_to("third", TWO);
+        sleep(LOOKED).await;
+        assert_eq!(followed.counted(), [1, 0, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broken_file_keeps_the_policy_and_is_counted_once() {
+        let followed = Followed::start(ONE);
+        let mut failed = 0;
+        for broken in ["[callers", "", "[callers.two]\nroles = [\"admins\"]"] {
+            followed.point_to("second", broken);
+            sleep(3 * LOOKED).await;
+            failed += 1;
+            assert!(followed.has("one"), "{broken}");
+            assert_eq!(followed.counted(), [0, failed, 1], "{broken}");
+        }
+        fs::remove_file(followed.path("policy.toml")).unwrap();
+        sleep(3 * LOOKED).await;
+        assert!(followed.has("one"));
+        assert_eq!(followed.counted(), [0, failed + 1, 1]);
+        // The one before comes back.
+        followed.point_to("second", ONE);
+        sleep(LOOKED).await;
+        assert_eq!(followed.counted(), [1, failed + 1, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_being_written_is_not_taken_by_half() {
+        let followed = Followed::start(ONE);
+        let whole = format!("{TWO}{ONE}");
+        // Valid by itself, and without the second caller.
+        let half = TWO.len();
+        for number in 0..100 {
+            fs::write(followed.path("first"), &whole[..half]).unwrap();
+            sleep(SETTLES / 4).await;
+            fs::write(followed.path("first"), &whole).unwrap();
+            sleep(SETTLES * 2 + Duration::from_millis(number)).await;
+            assert!(followed.has("one"));
+        }
+        sleep(LOOKED).await;
+        assert!(followed.has("one") && followed.has("two"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hangup_is_answered_at_once_and_each_time() {
+        let followed = Followed::start(ONE);
+        sleep(SETTLES).await;
+        followed.point_to("second", TWO);
+        followed.hang_up.send_replace(());
+        sleep(3 * SETTLES).await;
+        assert!(followed.has("two"));
+        followed.hang_up.send_replace(());
+        sleep(3 * SETTLES).await;
+        assert_eq!(followed.counted(), [2, 0, 0]);
+    }
+}

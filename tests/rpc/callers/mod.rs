@@ -1,0 +1,7 @@
+//! Callers and their policy (guarantees, section 8): who is served, and how far each caller reaches.
+
+mod bulk;
+mod clients;
+mod reload;
+mod table;
+mod world;
