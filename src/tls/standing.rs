@@ -71,12 +71,9 @@ impl Standing {
     /// Waits until something becomes of the certificate. Returns it with what is left to wait for, if anything is.
     /// [`End::IsNear`] comes `ahead` of the end, or less if the certificate hasn't long to live.
     pub async fn next(mut self, ahead: Duration) -> (End, Option<Self>) {
-        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(self.end.saturating_add(1));
-        let left = || end.duration_since(SystemTime::now()).unwrap_or_default();
-        let mut ahead = ahead.min(left() / AHEAD);
+        let mut ahead = ahead.min(self.left() / AHEAD);
         loop {
-            let end = SystemTime::UNIX_EPOCH + Duration::from_secs(self.end.saturating_add(1));
-            let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+            let left = self.left();
             if left.is_zero() {
                 TlsCounters::add(&self.counters.expired);
                 return (End::Expired, None);
@@ -85,7 +82,10 @@ impl Standing {
                 self.was_told = true;
                 return (End::IsNear, Some(self));
             }
-            let pause = if self.was_told { left } else { left - ahead };
+            let pause = match self.was_told {
+                true => left,
+                false => left.saturating_sub(ahead),
+            };
             tokio::select! {
                 () = sleep(pause.min(LOOK)) => {}
                 () = changed(&mut self.material) => {
@@ -96,10 +96,19 @@ impl Standing {
                         TlsCounters::add(&self.counters.unverified);
                         return (End::Unverified, None);
                     }
-                    ahead = ahead.min(Duration::from_secs(self.end.saturating_sub(now())) / AHEAD);
+                    ahead = ahead.min(self.left() / AHEAD);
                 }
             }
         }
+    }
+
+    /// Returns how long the chain is good yet. It is good to the end of its last second.
+    fn left(&self) -> Duration {
+        let end = Duration::from_secs(self.end.saturating_add(1));
+        let end = SystemTime::UNIX_EPOCH.checked_add(end);
+        end.map_or(Duration::MAX, |end| {
+            end.duration_since(SystemTime::now()).unwrap_or_default()
+        })
     }
 
     /// Whether only the broker's own certificate has changed.

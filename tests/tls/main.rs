@@ -11,5 +11,6 @@ mod listeners;
 mod policy;
 mod raw;
 mod reload;
+mod room;
 mod unix;
 mod versions;
