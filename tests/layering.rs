@@ -25,14 +25,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "server", "config", "rpc", "access", "tokens", "refresh", "store", "tls", "error",
-            "proto", "stderr", "types",
+            "meter", "proto", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "access", "tokens", "refresh", "store", "tls", "error", "proto",
-            "types",
+            "config", "rpc", "access", "tokens", "refresh", "store", "tls", "error", "meter",
+            "proto", "types",
         ],
     ),
     (
@@ -44,15 +44,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "rpc",
         &[
-            "access", "tokens", "refresh", "store", "error", "proto", "types",
+            "access", "tokens", "refresh", "store", "error", "meter", "proto", "types",
         ],
     ),
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "error", "types"]),
-    ("refresh", &["store", "error", "types"]),
-    ("store", &["error", "stderr", "types"]),
-    ("tls", &["types"]),
+    ("refresh", &["store", "error", "meter", "types"]),
+    ("store", &["error", "meter", "stderr", "types"]),
+    ("tls", &["meter", "types"]),
     ("error", &["types"]),
+    ("meter", &[]),
     ("proto", &[]),
     ("stderr", &[]),
     ("types", &[]),

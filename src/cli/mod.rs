@@ -3,6 +3,7 @@
 
 mod check;
 mod dial;
+mod dumps;
 mod health;
 mod log;
 mod migrate;
@@ -100,8 +101,9 @@ struct Configured {
 
 /// Runs the program with `args`. The first argument is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    // The default hook would wait for the reader of stderr.
-    panic::set_hook(Box::new(|panic| stderr::print(&format!("{panic}\n"))));
+    dumps::off();
+    // The default hook would wait for the reader of stderr, and tell the message.
+    panic::set_hook(Box::new(|panic| stderr::print(&dumps::told(panic))));
     let _written = Written;
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -1,6 +1,6 @@
 //! Where the broker listens: the values, and what must hold between them and TLS.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use super::{
     address,
@@ -205,7 +205,11 @@ fn tls_options(
         client_ca: tls.client_ca,
         trust_domains: tls.trust_domains,
     };
-    for problem in Tls::load(options.clone()).err().into_iter().flatten() {
+    for problem in Tls::load(options.clone(), Arc::default())
+        .err()
+        .into_iter()
+        .flatten()
+    {
         let (setting, what) = match problem.file {
             TlsFile::Certificate => (TlsSettings::tls_cert, problem.what),
             TlsFile::Key => (TlsSettings::tls_key, problem.what),

@@ -42,7 +42,7 @@ pub use self::{
     nearest::meant,
     policy::{PolicyFile, PolicyText},
     problem::Problem,
-    settings::{Backend, LogFormat, LogSettings, MigrationSettings, ServerOptions},
+    settings::{Backend, LogFormat, LogSettings, MemoryLock, MigrationSettings, ServerOptions},
     variables::unknown_variables,
     written::Settings,
 };
@@ -75,6 +75,8 @@ pub struct Config {
     pub policy: Option<PolicyAtStart>,
     /// How to log.
     pub log: LogSettings,
+    /// Whether memory is kept out of swap.
+    pub memory_lock: MemoryLock,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
 }
@@ -201,6 +203,7 @@ impl Settings {
             server: read.server,
             policy,
             log: read.log,
+            memory_lock: read.memory.memory_lock,
             warnings,
         })
     }

@@ -18,6 +18,8 @@ use crate::types::ProviderName;
 pub struct Gate {
     places: Arc<Semaphore>,
     waiters: Arc<Semaphore>,
+    /// How many calls may be made at once, and how many callers may wait.
+    most: [usize; 2],
     rate: Mutex<Rate>,
 }
 
@@ -38,10 +40,12 @@ impl Gate {
     /// Returns a gate for `concurrent` calls at once, `rate` calls a second, and `waiters` callers that wait.
     #[must_use]
     pub fn new(concurrent: usize, rate: u32, waiters: usize, now: Instant) -> Self {
-        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let most = [concurrent, waiters].map(|count| count.min(Semaphore::MAX_PERMITS));
+        let [places, waiters] = most.map(|count| Arc::new(Semaphore::new(count)));
         Self {
-            places: permits(concurrent),
-            waiters: permits(waiters),
+            places,
+            waiters,
+            most,
             rate: Mutex::new(Rate::new(rate, now)),
         }
     }
@@ -61,6 +65,18 @@ impl Gate {
                 Err(wait) => sleep(wait).await,
             }
         }
+    }
+
+    /// Returns how many calls are being made.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.most[0].saturating_sub(self.places.available_permits())
+    }
+
+    /// Returns how many callers wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.most[1].saturating_sub(self.waiters.available_permits())
     }
 
     /// Asks to wait for the provider, whose gate this is, for the call whose task this is. Returns `None` if too many

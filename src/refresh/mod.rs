@@ -51,7 +51,7 @@ use tokio::{
 pub use self::{
     clear::{Cleared, Kept, clear},
     completion::{Completed, Completion, Outcome},
-    counts::{Count, Counts},
+    counts::Counts,
     due::{Due, Terms, due},
     lease::Begun,
     providers::{Configured, Deleted, Providers},

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    meter::Count,
     types::{Origin, ProviderName, Row, RowKey, Secret},
 };
 
@@ -38,6 +39,8 @@ pub struct Providers {
     all: Arc<HashMap<ProviderName, Configured>>,
     /// Names of others that rows have, as far as they were logged.
     others: Arc<Mutex<HashSet<ProviderName>>>,
+    /// How often a token couldn't be refreshed, because its provider isn't configured.
+    not_configured: Arc<Count>,
     revocations: Revocations,
 }
 
@@ -78,6 +81,7 @@ impl Providers {
         Self {
             all: Arc::new(named.collect()),
             others: Arc::default(),
+            not_configured: Arc::default(),
             revocations: Revocations::default(),
         }
     }
@@ -99,6 +103,7 @@ impl Providers {
 
     /// Returns the error for a row whose provider isn't configured. Logs the name, once, and at most 64 of them.
     pub fn not_configured(&self, name: &ProviderName) -> Error {
+        self.not_configured.up();
         let mut others = locked(&self.others);
         if others.len() < OTHERS && others.insert(name.clone()) {
             let provider = name.as_str();
@@ -108,6 +113,12 @@ impl Providers {
             );
         }
         Error::ProviderNotConfigured
+    }
+
+    /// Returns how often [`Providers::not_configured`] was the answer.
+    #[must_use]
+    pub fn times_not_configured(&self) -> u64 {
+        self.not_configured.get()
     }
 
     /// Returns how long a refresh token of this provider is assumed to live if no answer says: what its settings say, or
@@ -372,6 +383,12 @@ impl Configured {
     /// Whether a token that may have been redeemed can be sent again.
     pub(super) fn may_resend(&self) -> bool {
         !self.breaker().is_open() && self.resending().stopped(Instant::now()).is_none()
+    }
+
+    /// Whether calls are stopped because the provider fails.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.breaker().is_open()
     }
 
     /// Whether the tokens of deleted rows are revoked.

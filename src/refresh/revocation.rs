@@ -16,11 +16,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{
-    counts::Count,
-    provider::{Provider, Revocation, TokenHint, Why},
-};
-use crate::types::Secret;
+use super::provider::{Provider, Revocation, TokenHint, Why};
+use crate::{meter::Count, types::Secret};
 
 /// How many tokens may wait in one process.
 pub const WAITING: usize = 1024;

@@ -15,10 +15,11 @@ use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, answer, deadline::Deadline, observe, request_body::Metered, status, work::Work,
+    Admission, Call, CallFigures, answer, deadline::Deadline, figures::Measured, observe,
+    request_body::Metered, status, work::Work,
 };
 use crate::{
-    access::{Caller, Guard, Rpc, Shown},
+    access::{Caller, Class, Denied, Guard, Rpc, Shown},
     error::Error,
     store::Outstanding,
     types::Peer,
@@ -35,18 +36,20 @@ pub struct FrontDoor(Arc<Door>);
 struct Door {
     service: &'static str,
     guard: Guard,
+    figures: Arc<CallFigures>,
     admission: Admission,
     call_timeout: Duration,
     message_limit: usize,
 }
 
 impl FrontDoor {
-    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits. A call
-    /// may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, and that
+    /// `figures` count. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
         guard: Guard,
+        figures: Arc<CallFigures>,
         admission: Admission,
         call_timeout: Duration,
         message_limit: usize,
@@ -54,6 +57,7 @@ impl FrontDoor {
         Self(Arc::new(Door {
             service,
             guard,
+            figures,
             admission,
             call_timeout,
             message_limit,
@@ -72,19 +76,28 @@ fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
 
 impl Door {
     /// Makes a call of a request, if the policy allows it and it is admitted.
-    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<Call, Error> {
+    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<(Call, Measured), Error> {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
         // Before a place is taken: who isn't a caller takes none from those who are.
-        let caller = self.judge(rpc, request);
+        let (class, caller) = match self.judge(rpc, request) {
+            Ok(caller) => (caller.class, Ok(caller)),
+            Err(denied) => {
+                let class = denied.caller.map_or(Class::None, |caller| caller.class);
+                (class, Err(denied.error))
+            }
+        };
         let admitted = caller.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
             share.admit().map(|permit| (caller, permit))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
+        if let Err(error) = &admitted {
+            self.figures.refused(rpc, class, error);
+        }
         let (caller, permit) = admitted?;
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
-        Ok(Call {
+        let call = Call {
             rpc: rpc.name(),
             caller,
             peer: peer.and_then(TcpConnectInfo::remote_addr),
@@ -92,11 +105,12 @@ impl Door {
             deadline,
             permit,
             outstanding: Outstanding::until(deadline.moment()),
-        })
+        };
+        Ok((call, self.figures.begun(rpc, class, started)))
     }
 
     /// Returns who calls, if the policy allows it this RPC.
-    fn judge(&self, rpc: Rpc, request: &Request<Body>) -> Result<Arc<Caller>, Error> {
+    fn judge(&self, rpc: Rpc, request: &Request<Body>) -> Result<Arc<Caller>, Denied> {
         let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
         let authorization = authorizations.next().map(HeaderValue::as_bytes);
         let shown = Shown {
@@ -104,7 +118,7 @@ impl Door {
             authorizations: usize::from(authorization.is_some()) + authorizations.count(),
             authorization,
         };
-        self.guard.judge(rpc, shown).map_err(|denied| denied.error)
+        self.guard.judge(rpc, shown)
     }
 }
 
@@ -141,11 +155,12 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
+            self.door.figures.unknown();
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let call = match self.door.call(rpc, &request) {
-            Ok(call) => call,
+        let (call, measured) = match self.door.call(rpc, &request) {
+            Ok(begun) => begun,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
                 return Either::Right(Either::Left(ready(Ok(refusal))));
@@ -160,7 +175,7 @@ where
             let Ok(response) = answering.await;
             answer::counted(response, permit).await
         };
-        let work = Work::new(call, answering, self.door.call_timeout);
+        let work = Work::new(call, measured, answering, self.door.call_timeout);
         Either::Right(Either::Right(work))
     }
 }

@@ -5,7 +5,7 @@
 //! A unary call passes through the [`FrontDoor`], a layer around the service, which asks the policy who calls and whether
 //! that is allowed, and makes a [`Call`] of it. Handlers check what only the message tells: providers and bindings.
 //! [`admission`] gives the call a place among the calls in flight, [`deadline`] bounds it, and `observe`
-//! writes its log line. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
+//! writes its log line. `figures` counts it as what its caller is told. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
 //! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
 //! of clients that don't read, and [`StreamsLayer`] ends server streams when the broker is [`Stopping`].
 //!
@@ -20,6 +20,7 @@ mod call;
 pub mod deadline;
 mod door;
 mod fields;
+mod figures;
 mod observe;
 mod refusal;
 mod request_body;
@@ -38,6 +39,7 @@ pub use access_tokens::AccessTokensService;
 pub use admission::{Admission, CallLimits};
 pub use call::Call;
 pub use door::FrontDoor;
+pub use figures::{CallFigures, Ended};
 pub use refusal::RefusalLayer;
 pub use short_message::ShortMessagesLayer;
 pub use side_door::SideDoor;

@@ -86,13 +86,28 @@ fn pushback(delay: Option<Duration>) -> MetadataMap {
 
 /// Returns the stable reason of an error.
 pub(super) fn reason(error: &Error) -> &'static str {
-    let name = code_and_reason(error).1.as_str_name();
+    short_name(code_and_reason(error).1)
+}
+
+/// Returns how a reason is spelled on the wire.
+pub(super) fn short_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
     name.strip_prefix(REASON_PREFIX).unwrap_or(name)
+}
+
+/// Returns the reason that is spelled so on the wire.
+pub(super) fn reason_named(name: &str) -> Option<ErrorReason> {
+    ErrorReason::from_str_name(&format!("{REASON_PREFIX}{name}"))
 }
 
 /// Returns the code of an error as the gRPC specification spells it.
 pub(super) fn code_name(error: &Error) -> &'static str {
-    match code_and_reason(error).0 {
+    name(code_and_reason(error).0)
+}
+
+/// Returns a code as the gRPC specification spells it.
+pub(super) fn name(code: Code) -> &'static str {
+    match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
         Code::Unknown => "UNKNOWN",
@@ -113,7 +128,8 @@ pub(super) fn code_name(error: &Error) -> &'static str {
     }
 }
 
-fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
+/// Returns the code and the reason of an error.
+pub(super) fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
     match error {
         Error::Invalid(_) => (Code::InvalidArgument, ErrorReason::InvalidField),
         Error::RowNotFound | Error::UserRowNotFound => (Code::NotFound, ErrorReason::RowNotFound),

@@ -15,22 +15,25 @@ use tower::Layer;
 use super::{
     ServeError,
     connection::Entrance,
+    connections::ConnectionFigures,
     descriptors,
     handshake::Handshakes,
     health::Health,
     listeners::Listeners,
-    pages, policy, prepare,
-    probes::{self, Metrics},
+    memory,
+    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
+    pages, policy, prepare, probes,
     services::{Services, Shared},
     signals, workers,
 };
 use crate::{
     access::Guard,
     config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions},
+    meter::Trust,
     proto::{self, v1},
     rpc::{
-        AccessTokensService, Admission, CallLimits, FrontDoor, RefusalLayer, ShortMessagesLayer,
-        SideDoor, Stopping, StreamsLayer, TokenBrokerService,
+        AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, RefusalLayer,
+        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TokenBrokerService,
     },
     store::{
         Figures, FullStore, MemoryStore, Observed,
@@ -67,6 +70,7 @@ const REFLECTION_STREAMS: usize = 64;
 /// Returns a [`ServeError`] if the broker ended for another reason.
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
+    memory::lock(config.memory_lock)?;
     let others = probes_of(&config.listen);
     let listeners = Listeners::open(config.listen.clone()).await?;
     let (stop, hangups) = signals::terminated()?;
@@ -98,11 +102,12 @@ async fn serve_on(
     guard: Guard,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let trust = Arc::clone(&listeners.trust);
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
             let server = Server::new(MemoryStore::new(), config.rules, config.server);
-            let server = server.guarded_by(guard);
+            let server = server.guarded_by(guard).with_trust(trust);
             let ready = async { Ok(()) };
             server.run(listeners, ready, pending(), stop).await
         }
@@ -115,7 +120,7 @@ async fn serve_on(
                 .iter()
                 .any(|p| !p.tokens_may_be_shared());
             let server = Server::new(store.clone(), config.rules, config.server);
-            let server = server.guarded_by(guard);
+            let server = server.guarded_by(guard).with_trust(trust);
             let ready = async {
                 prepare::probe(&store).await?;
                 if rotates {
@@ -154,7 +159,9 @@ pub struct Server<S> {
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
-    pub(super) metrics: Metrics,
+    pub(super) connections: Arc<ConnectionFigures>,
+    pub(super) calls: Arc<CallFigures>,
+    pub(super) trust: Arc<Trust>,
 }
 
 impl<S: FullStore> Server<S> {
@@ -176,14 +183,48 @@ impl<S: FullStore> Server<S> {
             admission: Admission::new(limits),
             stopping: Stopping::new(),
             health: Health::new(),
-            metrics: probes::build_info(),
+            connections: Arc::default(),
+            calls: Arc::default(),
+            trust: Arc::default(),
         }
     }
 
-    /// Answers `/metrics` with what `metrics` returns.
+    /// Returns what this broker measures.
     #[must_use]
-    pub fn with_metrics(self, metrics: Metrics) -> Self {
-        Self { metrics, ..self }
+    pub fn metrics(&self) -> Metrics {
+        let tenant = || self.tenant.clone();
+        Metrics::new()
+            .with(Calls {
+                tenant: tenant(),
+                figures: Arc::clone(&self.calls),
+            })
+            .with(Waits(self.admission.clone()))
+            .with(StoreCalls {
+                tenant: tenant(),
+                tokens: Arc::clone(&self.tokens),
+            })
+            .with(Refreshes {
+                tenant: tenant(),
+                providers: self.tokens.providers().clone(),
+            })
+            .with(Link(Arc::clone(&self.tokens)))
+            .with(Arc::clone(&self.connections))
+            .with(Guards {
+                guard: self.guard.clone(),
+                trust: Arc::clone(&self.trust),
+            })
+    }
+
+    /// Returns the broker with other numbers for those who guard it to fill.
+    #[must_use]
+    pub fn with_trust(self, trust: Arc<Trust>) -> Self {
+        Self { trust, ..self }
+    }
+
+    /// Returns the numbers that those who guard the broker fill.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
     }
 
     /// Returns the broker with another guard, which says whom it serves.
@@ -202,6 +243,7 @@ impl<S: FullStore> Server<S> {
             FrontDoor::new(
                 service,
                 self.guard.clone(),
+                Arc::clone(&self.calls),
                 self.admission.clone(),
                 options.call_timeout,
                 options.max_message_bytes,

@@ -335,7 +335,7 @@ mod tests {
                 let connector = TlsConnector::from(config);
                 connector.connect(host, client).await.unwrap()
             };
-            let tls = Tls::load(options.clone()).unwrap();
+            let tls = Tls::load(options.clone(), Arc::default()).unwrap();
             let peer = told(wire, Some(tls), connect).await;
             assert_eq!(peer.channel, Channel::Tls);
             peers.push(peer.certificate);

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
@@ -16,7 +17,10 @@ use super::{
     wire::Wire,
     workers::Workers,
 };
-use crate::rpc::Stopping;
+use crate::{
+    meter::{Count, Gauge},
+    rpc::Stopping,
+};
 
 /// How long to wait after accepting a connection failed, for example because no file descriptor was
 /// left.
@@ -35,10 +39,34 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(super) struct Connections {
     serving: JoinSet<()>,
+    figures: Arc<ConnectionFigures>,
     activities: HashMap<Id, Arc<Activity>>,
 }
 
+/// What became of connections since the start.
+#[derive(Debug, Default)]
+pub struct ConnectionFigures {
+    /// Those that are open.
+    pub open: Gauge,
+    /// Those that were accepted.
+    pub accepted: Count,
+    /// Idle ones that were asked to leave, to make room.
+    pub asked_to_leave: Count,
+    /// How often a new one had to wait for room.
+    pub waited: Count,
+    /// Those that couldn't be accepted, for example because no file descriptor was left.
+    pub failed: Count,
+}
+
 impl Connections {
+    /// Returns no connections yet.
+    pub fn new(figures: Arc<ConnectionFigures>) -> Self {
+        Self {
+            figures,
+            ..Self::default()
+        }
+    }
+
     /// Accepts connections and serves them, until `stopping` is signalled. Then nothing listens any more.
     ///
     /// When all places are taken, one more client is accepted, and waits. Connections without calls are asked to
@@ -52,11 +80,14 @@ impl Connections {
     ) {
         let most = entrance.options.max_connections;
         let (mut refused, mut full) = (Trouble::default(), Trouble::default());
+        let figures = Arc::clone(&self.figures);
         let accepting = async {
             loop {
-                let wire = accepted(&listener, &mut refused).await;
+                let wire = accepted(&listener, &figures, &mut refused).await;
+                figures.accepted.up();
                 self.make_room(most, &mut full).await;
                 let (serve, activity) = entrance.admit(stopping);
+                let serve = counted(serve, Arc::clone(&figures));
                 if let Some(task) = workers.serve(wire, &mut self.serving, serve) {
                     self.activities.insert(task.id(), activity);
                 }
@@ -76,6 +107,7 @@ impl Connections {
         if self.serving.len() < most {
             return;
         }
+        self.figures.waited.up();
         if let Some(times) = full.happened() {
             let connections = self.serving.len();
             tracing::warn!(
@@ -87,6 +119,7 @@ impl Connections {
         while self.serving.len() >= most {
             if let Some(idle) = who_makes_room(self.activities.values(), IDLE) {
                 idle.ask_to_leave();
+                self.figures.asked_to_leave.up();
             }
             if let Ok(Some(ended)) = timeout(LOOK, self.serving.join_next_with_id()).await {
                 self.forget(ended);
@@ -123,11 +156,34 @@ impl Connections {
     }
 }
 
-async fn accepted(listener: &Listener, failures: &mut Trouble) -> Wire {
+/// Returns what serves a connection as `serve` does, and counts it as open until it ends.
+fn counted<F>(
+    serve: impl FnOnce(Wire) -> F + Send,
+    figures: Arc<ConnectionFigures>,
+) -> impl FnOnce(Wire) -> BoxFuture<'static, ()> + Send
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    move |wire| {
+        let serving = serve(wire);
+        async move {
+            let _open = figures.open.up();
+            serving.await;
+        }
+        .boxed()
+    }
+}
+
+async fn accepted(
+    listener: &Listener,
+    figures: &ConnectionFigures,
+    failures: &mut Trouble,
+) -> Wire {
     loop {
         match listener.accept().await {
             Ok(wire) => return wire,
             Err(error) => {
+                figures.failed.up();
                 if let Some(failures) = failures.happened() {
                     tracing::warn!(%error, failures, "can't accept connections");
                 }

@@ -14,7 +14,7 @@ pub enum ServeError {
     /// The system has no threads for the connections.
     #[error("can't start a thread for connections: {0}")]
     Workers(#[source] io::Error),
-    /// A setting doesn't fit the Redis that the broker found. The text begins with its name. No call was
+    /// A setting doesn't fit the system or the Redis that the broker found. The text begins with its name. No call was
     /// served.
     #[error("{0}")]
     Misconfigured(String),

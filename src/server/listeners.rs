@@ -7,7 +7,8 @@ use tokio::net::TcpListener;
 use super::{ServeError, unix_socket::UnixSocket, wire::Wire};
 use crate::{
     config::{Listen, ListenOptions},
-    tls::{Tls, TlsCounters},
+    meter::Trust,
+    tls::Tls,
 };
 
 /// Where the broker listens: for calls, and for machines that bring no certificate.
@@ -20,6 +21,8 @@ pub struct Listeners {
     pub(super) health: Option<TcpListener>,
     /// Where `/livez`, `/readyz` and `/metrics` are served, in plain text.
     pub(super) metrics: Option<TcpListener>,
+    /// Where what happens to TLS is counted.
+    pub(super) trust: Arc<Trust>,
 }
 
 /// A socket that listens for calls.
@@ -32,9 +35,10 @@ pub(super) enum Listener {
 impl Listeners {
     /// Listens. Warns of what is insecure.
     pub(super) async fn open(options: ListenOptions) -> Result<Self, ServeError> {
+        let trust = Arc::<Trust>::default();
         let tls = match options.tls {
             Some(files) => {
-                let tls = Tls::load(files).map_err(|problems| {
+                let tls = Tls::load(files, Arc::clone(&trust)).map_err(|problems| {
                     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
                     ServeError::Misconfigured(problems.join("; "))
                 })?;
@@ -62,15 +66,8 @@ impl Listeners {
             tls,
             health: listen(options.health).await?,
             metrics: listen(options.metrics).await?,
+            trust,
         })
-    }
-}
-
-impl Listeners {
-    /// Returns what happens to TLS, for metrics. `None` if there is none.
-    #[must_use]
-    pub fn tls_counters(&self) -> Option<Arc<TlsCounters>> {
-        self.tls.as_ref().map(|tls| Arc::clone(tls.counters()))
     }
 }
 
@@ -82,6 +79,7 @@ impl From<TcpListener> for Listeners {
             tls: None,
             health: None,
             metrics: None,
+            trust: Arc::default(),
         }
     }
 }

@@ -19,6 +19,8 @@ mod events;
 mod handshake;
 mod health;
 mod listeners;
+mod memory;
+pub mod metrics;
 mod pages;
 mod policy;
 mod prepare;
@@ -37,5 +39,4 @@ pub use self::{
     error::ServeError,
     health::LIVENESS,
     listeners::Listeners,
-    probes::Metrics,
 };

@@ -17,7 +17,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{health::Health, trouble::Trouble};
+use super::{
+    health::Health,
+    metrics::{CONTENT_TYPE, Metrics},
+    trouble::Trouble,
+};
 
 /// How many connections are served at once. Further ones wait.
 pub(super) const CONNECTIONS: usize = 32;
@@ -30,23 +34,9 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// How long to wait after accepting a connection failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Returns what `/metrics` answers, in Prometheus' text format.
-pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
-
-/// Returns metrics that say which program this is, and nothing else.
-pub(super) fn build_info() -> Metrics {
-    Arc::new(|| {
-        let version = env!("CARGO_PKG_VERSION");
-        format!(
-            "# HELP token_broker_build_info The program.\n\
-             # TYPE token_broker_build_info gauge\n\
-             token_broker_build_info{{version=\"{version}\"}} 1\n"
-        )
-    })
-}
-
 /// Answers on `listener` for ever.
 pub(super) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> Infallible {
+    let metrics = Arc::new(metrics);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut failures = Trouble::default();
     loop {
@@ -71,7 +61,7 @@ pub(super) async fn serve(listener: TcpListener, health: Health, metrics: Metric
     }
 }
 
-async fn connection(stream: TcpStream, health: Health, metrics: Metrics) {
+async fn connection(stream: TcpStream, health: Health, metrics: Arc<Metrics>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer(request.method(), request.uri().path(), &health, &metrics);
         async move { Ok::<_, Infallible>(answer) }
@@ -101,11 +91,11 @@ fn answer(
         "/livez" => (StatusCode::OK, "ok\n".to_owned()),
         "/readyz" if health.serves() => (StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not serving\n".to_owned()),
-        "/metrics" => (StatusCode::OK, metrics()),
+        "/metrics" => (StatusCode::OK, metrics.encode()),
         _ => (StatusCode::NOT_FOUND, "not found\n".to_owned()),
     };
     let kind = match path {
-        "/metrics" => "text/plain; version=0.0.4; charset=utf-8",
+        "/metrics" => CONTENT_TYPE,
         _ => "text/plain; charset=utf-8",
     };
     let mut response = Response::new(Full::from(text));

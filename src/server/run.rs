@@ -60,12 +60,12 @@ impl<S: FullStore> Server<S> {
         // They end when the broker has stopped.
         let mut background = JoinSet::new();
         if let Some(listener) = listeners.metrics {
-            let (health, metrics) = (self.health.clone(), Arc::clone(&self.metrics));
+            let (health, metrics) = (self.health.clone(), self.metrics());
             background
                 .spawn(async move { match probes::serve(listener, health, metrics).await {} });
         }
         let entrance = self.entrance(Handshakes::new(listeners.tls))?;
-        let mut connections = Connections::default();
+        let mut connections = Connections::new(Arc::clone(&self.connections));
         let calling = connections.accept(listeners.calls, &entrance, &workers, &self.stopping);
         let health_entrance = self.health_entrance()?;
         let mut probes = Connections::default();

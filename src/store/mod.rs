@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 pub use self::{
     error::Error,
     memory::MemoryStore,
-    observed::{Figures, Observed, Observer, Operation, Tally},
+    observed::{Failure, Figures, Observed, Observer, Operation, Tally},
     outstanding::Outstanding,
     records::{Change, Held, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Stamp},
     repeat::{Attempts, until_known},
@@ -134,6 +134,11 @@ pub trait Health: Send + Sync + 'static {
     /// # Errors
     /// Returns an [`Error`] that says why it doesn't.
     fn ready(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Returns what the process's way to the backend has counted. Returns `None` if the backend is in the process.
+    fn link(&self) -> Option<LinkFigures> {
+        None
+    }
 }
 
 /// A backend as the broker needs it, with all of the traits.
@@ -247,4 +252,17 @@ pub struct DeletedIdentities {
     pub record: bool,
     /// The data in which nothing is left.
     pub lineage: Lineage,
+}
+
+/// What the process's way to a backend has counted since the start. All tenants share it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkFigures {
+    /// Connections that were opened.
+    pub connected: u64,
+    /// Attempts to connect that failed.
+    pub failed: u64,
+    /// How often a server began to be used as a primary, the first ones included: a failover adds one.
+    pub terms: u64,
+    /// Writes that wait for replicas now, or for their turn to.
+    pub waiting: usize,
 }

@@ -3,15 +3,17 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
 use super::{
     Change, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
-    Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
+    LinkFigures, Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
 };
-use crate::types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version};
+use crate::{
+    meter::{Count, Distribution, Gauge, Times},
+    types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version},
+};
 
 /// A store that reports its calls to an [`Observer`].
 #[derive(Debug, Default)]
@@ -40,8 +42,8 @@ pub enum Operation {
 
 /// A listener for the calls of a store.
 pub trait Observer: Send + Sync + 'static {
-    /// Takes note that a call begins.
-    fn begun(&self, _operation: Operation) {}
+    /// Takes note that a call begins. What this returns is dropped when the call ends, or is dropped before it ends.
+    fn begun(&self, _operation: Operation) -> impl Send {}
 
     /// Takes note that a call ended after `took`. `failure` is the error if it failed. The caller gets the
     /// answer when this future is done. A call that is dropped before it ends isn't reported here.
@@ -72,7 +74,7 @@ impl<S: Send + Sync, O: Observer> Observed<S, O> {
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let started = Instant::now();
-        self.observer.begun(operation);
+        let _running = self.observer.begun(operation);
         let outcome = call.await;
         self.observer
             .done(operation, outcome.as_ref().err(), started.elapsed())
@@ -158,6 +160,10 @@ impl<S: Health, O: Observer> Health for Observed<S, O> {
     async fn ready(&self) -> Result<(), Error> {
         self.observe(Operation::Ready, self.inner.ready()).await
     }
+
+    fn link(&self) -> Option<LinkFigures> {
+        self.inner.link()
+    }
 }
 
 /// An observer that keeps counts and times for each [`Operation`].
@@ -166,10 +172,20 @@ pub struct Figures([Counters; Operation::ALL.len()]);
 
 #[derive(Debug, Default)]
 struct Counters {
-    begun: AtomicU64,
-    ended: AtomicU64,
-    failed: AtomicU64,
-    micros: AtomicU64,
+    open: Gauge,
+    took: Times,
+    /// In the order of [`Failure::ALL`].
+    failed: [Count; Failure::ALL.len()],
+}
+
+/// A way in which a call fails, which tells what became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named after the variants of the error")]
+pub enum Failure {
+    Unavailable,
+    Unknown,
+    NotDurable,
+    WrongType,
 }
 
 /// The counts and times of one [`Operation`].
@@ -179,7 +195,7 @@ pub struct Tally {
     pub ended: u64,
     /// How many of them failed.
     pub failed: u64,
-    /// How many calls are running, or were dropped before they ended.
+    /// How many calls are running.
     pub open: u64,
     /// The total time of the calls that ended.
     pub took: Duration,
@@ -201,6 +217,55 @@ impl Operation {
         Self::DeleteUser,
         Self::Ready,
     ];
+
+    /// Returns its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+            Self::GetSession => "get_session",
+            Self::GetMany => "get_many",
+            Self::UserRows => "user_rows",
+            Self::Delete => "delete",
+            Self::DeleteSession => "delete_session",
+            Self::DeleteUserRows => "delete_user_rows",
+            Self::Look => "look",
+            Self::Change => "change",
+            Self::DeleteUser => "delete_user",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+impl Failure {
+    /// All ways to fail.
+    pub const ALL: [Self; 4] = [
+        Self::Unavailable,
+        Self::Unknown,
+        Self::NotDurable,
+        Self::WrongType,
+    ];
+
+    fn of(error: &Error) -> Self {
+        match error {
+            Error::Unavailable(_) => Self::Unavailable,
+            Error::Unknown(_) => Self::Unknown,
+            Error::NotDurable(_) => Self::NotDurable,
+            Error::WrongType => Self::WrongType,
+        }
+    }
+
+    /// Returns its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+            Self::NotDurable => "not_durable",
+            Self::WrongType => "wrong_type",
+        }
+    }
 }
 
 impl Figures {
@@ -208,13 +273,25 @@ impl Figures {
     #[must_use]
     pub fn tally(&self, operation: Operation) -> Tally {
         let counters = self.counters(operation);
-        let ended = counters.ended.load(Ordering::Relaxed);
+        let distribution = counters.took.get();
         Tally {
-            ended,
-            failed: counters.failed.load(Ordering::Relaxed),
-            open: counters.begun.load(Ordering::Relaxed).saturating_sub(ended),
-            took: Duration::from_micros(counters.micros.load(Ordering::Relaxed)),
+            ended: distribution.count(),
+            failed: counters.failed.iter().map(Count::get).sum(),
+            open: counters.open.get(),
+            took: distribution.took,
         }
+    }
+
+    /// Returns how long the calls of `operation` took that ended, also those that failed.
+    #[must_use]
+    pub fn took(&self, operation: Operation) -> Distribution {
+        self.counters(operation).took.get()
+    }
+
+    /// Returns how many calls of `operation` failed in this way.
+    #[must_use]
+    pub fn failed(&self, operation: Operation, failure: Failure) -> u64 {
+        self.counters(operation).failed[failure as usize].get()
     }
 
     /// Returns the sum of the figures of all operations until now.
@@ -237,25 +314,23 @@ impl Figures {
 }
 
 impl Observer for Figures {
-    fn begun(&self, operation: Operation) {
-        self.counters(operation)
-            .begun
-            .fetch_add(1, Ordering::Relaxed);
+    fn begun(&self, operation: Operation) -> impl Send {
+        self.counters(operation).open.up()
     }
 
     async fn done(&self, operation: Operation, failure: Option<&Error>, took: Duration) {
         let counters = self.counters(operation);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        counters.micros.fetch_add(micros, Ordering::Relaxed);
-        if failure.is_some() {
-            counters.failed.fetch_add(1, Ordering::Relaxed);
+        if let Some(failure) = failure {
+            counters.failed[Failure::of(failure) as usize].up();
         }
-        counters.ended.fetch_add(1, Ordering::Relaxed);
+        counters.took.note(took);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::store::MemoryStore;
 
@@ -285,6 +360,34 @@ mod tests {
         failing.ready().await.unwrap_err();
         let tally = failing.observer().tally(Operation::Ready);
         assert_eq!((tally.ended, tally.failed, tally.open), (1, 1, 0));
+        let down = failing
+            .observer()
+            .failed(Operation::Ready, Failure::Unavailable);
+        assert_eq!(down, 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_dropped_runs_no_longer() {
+        struct Silent;
+        impl Health for Silent {
+            async fn ready(&self) -> Result<(), Error> {
+                std::future::pending().await
+            }
+        }
+        let silent = Observed::new(Silent, Figures::default());
+        let open = || silent.observer().tally(Operation::Ready).open;
+        let mut call = Box::pin(silent.ready());
+        assert!((&mut call).now_or_never().is_none());
+        assert_eq!(open(), 1);
+        drop(call);
+        assert_eq!(open(), 0);
+    }
+
+    #[test]
+    fn each_failure_has_numbers_of_its_own() {
+        for (at, failure) in Failure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, at);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use super::{
     Change, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
-    Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
+    LinkFigures, Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
 };
 use crate::types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version};
 
@@ -75,5 +75,9 @@ impl<S: Identities> Identities for Arc<S> {
 impl<S: Health> Health for Arc<S> {
     async fn ready(&self) -> Result<(), Error> {
         S::ready(self).await
+    }
+
+    fn link(&self) -> Option<LinkFigures> {
+        S::link(self)
     }
 }

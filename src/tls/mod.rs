@@ -11,7 +11,6 @@
 //! the client's certificate by what is in force at that moment.
 
 mod client;
-mod counters;
 mod files;
 mod identity;
 mod material;
@@ -22,7 +21,6 @@ mod verifier;
 
 pub use self::{
     client::{ClientFiles, client},
-    counters::TlsCounters,
     options::{ClientCertificates, TlsFile, TlsOptions, TlsProblem},
     reload::{Secured, Tls},
     standing::{End, Standing},

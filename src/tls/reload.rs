@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     fmt, io,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -18,14 +18,17 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::Error, server::TlsStream};
 
 use super::{
-    ALPN, TlsCounters,
+    ALPN,
     files::{Files, Fingerprint},
     material::Material,
     now,
     options::{TlsOptions, TlsProblem},
     standing::Standing,
 };
-use crate::types::PeerCertificate;
+use crate::{
+    meter::{Reload, Trust},
+    types::PeerCertificate,
+};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -37,7 +40,7 @@ pub struct Tls {
     options: TlsOptions,
     material: watch::Sender<Arc<Material>>,
     seen: Mutex<Seen>,
-    counters: Arc<TlsCounters>,
+    trust: Arc<Trust>,
 }
 
 /// What was in the files when they were read last.
@@ -57,15 +60,14 @@ pub struct Secured<S> {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads the files. What happens to TLS is counted in `trust`.
     ///
     /// # Errors
     /// Returns a [`TlsProblem`] for each file that can't be used.
-    pub fn load(options: TlsOptions) -> Result<Self, Vec<TlsProblem>> {
+    pub fn load(options: TlsOptions, trust: Arc<Trust>) -> Result<Self, Vec<TlsProblem>> {
         let files = Files::read(&options);
         let material = Material::new(&options, &files)?;
-        let counters = TlsCounters::default();
-        note(&material, &counters);
+        note(&material, &trust);
         Ok(Self {
             options,
             material: watch::Sender::new(Arc::new(material)),
@@ -73,13 +75,8 @@ impl Tls {
                 fingerprint: files.fingerprint(),
                 refused: None,
             }),
-            counters: Arc::new(counters),
+            trust,
         })
-    }
-
-    /// Returns what happened since the start.
-    pub fn counters(&self) -> &Arc<TlsCounters> {
-        &self.counters
     }
 
     /// Follows the files for ever: looks at them every 2 s, and whenever `hangups` says so.
@@ -116,17 +113,15 @@ impl Tls {
         match Material::new(&self.options, &files) {
             Ok(material) => {
                 seen.refused = None;
-                note(&material, &self.counters);
-                TlsCounters::add(&self.counters.reloads);
-                self.counters.is_refusing_files.store(false, Relaxed);
+                note(&material, &self.trust);
+                self.trust.reloads(Reload::Certificates).done.up();
                 self.material.send_replace(Arc::new(material));
                 tracing::info!("certificates for TLS have changed, and the new ones are in force");
             }
             Err(problems) => {
                 let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 let problems = problems.join("; ");
-                TlsCounters::add(&self.counters.failed_reloads);
-                self.counters.is_refusing_files.store(true, Relaxed);
+                self.trust.reloads(Reload::Certificates).failed.up();
                 tracing::error!(
                     problems,
                     "files of TLS have changed and can't be used: what they held before stays in force"
@@ -149,10 +144,9 @@ impl Tls {
         let server = Arc::clone(&material.borrow_and_update().server);
         let accepted = TlsAcceptor::from(server).accept(stream).await;
         let secured = accepted.and_then(|stream| self.secured(stream, material));
-        TlsCounters::add(match &secured {
-            Ok(_) => &self.counters.handshakes,
-            Err(_) => &self.counters.failed_handshakes,
-        });
+        if secured.is_err() {
+            self.trust.handshakes_failed.up();
+        }
         secured
     }
 
@@ -172,7 +166,7 @@ impl Tls {
             });
         };
         let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
-        let standing = Standing::new(chain, material, Arc::clone(&self.counters));
+        let standing = Standing::new(chain, material, Arc::clone(&self.trust));
         let (standing, identity) = standing.map_err(io::Error::other)?;
         Ok(Secured {
             stream,
@@ -182,9 +176,9 @@ impl Tls {
 }
 
 /// Takes note of when the broker's certificate expires, and warns if clients won't take it.
-fn note(material: &Material, counters: &TlsCounters) {
+fn note(material: &Material, trust: &Trust) {
     let (begin, end) = material.validity;
-    counters.certificate_expires.store(end, Relaxed);
+    trust.certificate_expires.set(end);
     if begin > now() {
         tracing::warn!("tls-cert: the certificate is not valid yet, by this machine's clock");
     }

@@ -11,8 +11,8 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, UnixTime},
 };
 
-use super::{TlsCounters, identity, material::Material, now};
-use crate::types::PeerCertificate;
+use super::{identity, material::Material, now};
+use crate::{meter::Trust, types::PeerCertificate};
 
 /// How often to look at the clock at least. It may be set, and the machine may have slept.
 const LOOK: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub struct Standing {
     /// The last second in which the chain is good, since 1970.
     end: u64,
     was_told: bool,
-    counters: Arc<TlsCounters>,
+    trust: Arc<Trust>,
 }
 
 /// What has become of a client's certificate.
@@ -54,7 +54,7 @@ impl Standing {
     pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
         material: watch::Receiver<Arc<Material>>,
-        counters: Arc<TlsCounters>,
+        trust: Arc<Trust>,
     ) -> Result<(Self, PeerCertificate), Error> {
         let mut standing = Self {
             chain,
@@ -62,7 +62,7 @@ impl Standing {
             verified_by: [0; 32],
             end: 0,
             was_told: false,
-            counters,
+            trust,
         };
         let identity = standing.verify()?;
         Ok((standing, identity))
@@ -75,7 +75,7 @@ impl Standing {
         loop {
             let left = self.left();
             if left.is_zero() {
-                TlsCounters::add(&self.counters.expired);
+                self.trust.clients_expired.up();
                 return (End::Expired, None);
             }
             if !self.was_told && left <= ahead {
@@ -93,7 +93,7 @@ impl Standing {
                         continue;
                     }
                     if self.verify().is_err() {
-                        TlsCounters::add(&self.counters.unverified);
+                        self.trust.clients_unverified.up();
                         return (End::Unverified, None);
                     }
                     ahead = ahead.min(self.left() / AHEAD);

@@ -11,6 +11,7 @@ mod deadlines;
 mod every_rpc;
 mod fields;
 mod log_lines;
+mod metrics;
 mod reasons;
 mod refresh_fields;
 mod refreshing;

@@ -1,16 +1,17 @@
 //! A broker that serves within the test's process, on a port of its own.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
     access::Guard,
     config::ServerOptions,
+    meter::Trust,
     proto::v1::{
         self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
     },
     refresh::provider::ProviderOptions,
-    server::Server,
+    server::{Server, metrics::Metrics},
     store::{FullStore, MemoryStore},
     tokens::Rules,
     types::Tenant,
@@ -23,6 +24,8 @@ pub type Client = TokenBrokerClient<Channel>;
 /// A broker that serves until it is dropped.
 pub struct Serving {
     address: SocketAddr,
+    metrics: Metrics,
+    trust: Arc<Trust>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -107,6 +110,7 @@ impl Serving {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
+        let (metrics, trust) = (server.metrics(), Arc::clone(server.trust()));
         tokio::spawn(async move {
             let prepare = async {
                 prepare.await;
@@ -121,8 +125,20 @@ impl Serving {
         });
         Self {
             address,
+            metrics,
+            trust,
             _stop: stop,
         }
+    }
+
+    /// Returns what the broker measures, in Prometheus's text format.
+    pub fn metrics(&self) -> String {
+        self.metrics.encode()
+    }
+
+    /// Returns the numbers that those who guard the broker fill.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -47,7 +47,8 @@ async fn http(address: SocketAddr, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-async fn get(address: SocketAddr, path: &str) -> String {
+/// Returns what is answered to a `GET`.
+pub async fn get(address: SocketAddr, path: &str) -> String {
     http(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await
 }
 

@@ -15,7 +15,10 @@ use testkit::{
     waiting::until,
 };
 
-use crate::broker::{Broker, request, served};
+use crate::{
+    broker::{Broker, request, served},
+    listeners::get,
+};
 
 /// Returns the certificate that the broker shows now.
 async fn shown(broker: &Broker) -> Vec<u8> {
@@ -87,7 +90,8 @@ async fn a_hangup_is_answered() {
 /// Whatever is wrong with the files, the broker goes on with what they held before, and the log says what is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_broken_change_nothing() {
-    let mut broker = Broker::start(&[]).await;
+    let mut broker = Broker::start(&["--metrics-listen", "127.0.0.1:0"]).await;
+    let metrics = broker.process.logged_address("metrics_address");
     let before = shown(&broker).await;
     let server = broker.authority.sign(&Wanted::server());
     let other = broker.authority.sign(&Wanted::server());
@@ -161,6 +165,9 @@ async fn files_that_are_broken_change_nothing() {
     }
     assert_eq!(shown(&broker).await, before);
     broker.serves(Some(&broker.good())).await.unwrap();
+    let text = get(metrics, "/metrics").await;
+    let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 7"#;
+    assert!(text.contains(failed), "{text}");
     broker.files.swap(whole);
     until("the good files are in force", || async {
         shown(&broker).await != before

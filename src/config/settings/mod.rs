@@ -26,6 +26,7 @@ use std::sync::LazyLock;
 pub(super) use self::{
     access::AccessSettings,
     listen::ListenSettings,
+    process::MemorySettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
@@ -35,7 +36,7 @@ pub(super) use self::{
 };
 pub use self::{
     migration::MigrationSettings,
-    process::{LogFormat, LogSettings},
+    process::{LogFormat, LogSettings, MemoryLock},
     server::ServerOptions,
     storage::Backend,
 };
@@ -101,6 +102,7 @@ pub(super) struct Subjects {
     pub limits: LimitSettings,
     pub server: ServerOptions,
     pub log: LogSettings,
+    pub memory: MemorySettings,
 }
 
 impl Subjects {
@@ -120,6 +122,7 @@ impl Subjects {
             limits: Subject::read(reader),
             server: Subject::read(reader),
             log: Subject::read(reader),
+            memory: Subject::read(reader),
         }
     }
 }

@@ -187,6 +187,18 @@ impl Admission {
         self.0.calls.used()
     }
 
+    /// Returns how many calls wait for providers.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.calls.used()
+    }
+
+    /// Returns how many bytes of messages and answers are held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.bytes.used()
+    }
+
     /// Waits until no call is in flight.
     pub async fn drained(&self) {
         self.0.calls.unused().await;

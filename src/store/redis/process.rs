@@ -21,7 +21,7 @@ use super::{
     session::Likely,
 };
 use crate::{
-    store::{Error, Health, READY_WITHIN, redis::Durability},
+    store::{Error, Health, LinkFigures, READY_WITHIN, redis::Durability},
     types::Tenant,
 };
 
@@ -75,6 +75,12 @@ impl Redis {
             likely: Arc::default(),
             foreign_members: Arc::default(),
         }
+    }
+
+    /// Returns what the way to Redis has counted since the start.
+    #[must_use]
+    pub fn figures(&self) -> LinkFigures {
+        self.0.link.figures()
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<u16, String>> {
@@ -138,6 +144,10 @@ async fn is_ready(link: &Link, key: &str) -> Result<(), Error> {
 impl Health for RedisStore {
     async fn ready(&self) -> Result<(), Error> {
         self.redis.ready().await
+    }
+
+    fn link(&self) -> Option<LinkFigures> {
+        Some(self.redis.figures())
     }
 }
 

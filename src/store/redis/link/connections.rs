@@ -265,10 +265,12 @@ impl Dial {
         let connected = self.servers.connect(&primary, self.timeout).await;
         match &connected {
             Ok(_) => {
+                self.servers.attempts().done.up();
                 self.last_failure.set(None);
                 self.success.send_replace(());
             }
             Err(error) => {
+                self.servers.attempts().failed.up();
                 self.last_failure.set(Some(error.clone()));
                 (self.silence.0)(&primary);
             }

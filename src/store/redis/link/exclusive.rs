@@ -33,6 +33,8 @@ pub(super) struct Replicas {
     count: u32,
     timeout: Duration,
     turns: Arc<Semaphore>,
+    /// How many writes may wait.
+    most: usize,
 }
 
 /// A write's place among those that wait for replicas.
@@ -52,6 +54,7 @@ impl Replicas {
                 count: replicas,
                 timeout,
                 turns: Arc::new(Semaphore::new(waiting)),
+                most: waiting,
             }),
         }
     }
@@ -63,6 +66,11 @@ impl Replicas {
     pub(super) fn turn(&self) -> Result<Turn, Error> {
         let turn = Arc::clone(&self.turns).try_acquire_owned();
         turn.map_err(|_| Error::unavailable("too many writes wait for replicas"))
+    }
+
+    /// Returns how many writes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.most.saturating_sub(self.turns.available_permits())
     }
 
     /// Returns the command that waits for the replicas.

@@ -34,7 +34,7 @@ use super::{
     Durability, RedisOptions, Spelling,
     scripts::{Call, Script},
 };
-use crate::store::Error;
+use crate::store::{Error, LinkFigures};
 
 /// How long to wait before the servers are asked again, in milliseconds.
 const PAUSE: u64 = 15;
@@ -129,6 +129,19 @@ impl Link {
         Self {
             patience: self.patience.min(patience),
             ..self.clone()
+        }
+    }
+
+    /// Returns the figures of the process's links until now.
+    #[must_use]
+    pub fn figures(&self) -> LinkFigures {
+        let topology = self.topology();
+        let attempts = topology.servers().attempts();
+        LinkFigures {
+            connected: attempts.done.get(),
+            failed: attempts.failed.get(),
+            terms: topology.terms(),
+            waiting: self.shared.replicas.as_ref().map_or(0, Replicas::waiting),
         }
     }
 

@@ -97,6 +97,11 @@ impl Topology {
         }
     }
 
+    /// Returns how often a server began to be a primary, as far as the process noticed, the first ones included.
+    pub fn terms(&self) -> u64 {
+        self.primaries.begun()
+    }
+
     /// Returns what connects to the servers.
     pub fn servers(&self) -> &Servers {
         &self.servers

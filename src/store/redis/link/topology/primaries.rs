@@ -145,6 +145,11 @@ impl Primaries {
         switched
     }
 
+    /// Returns how often a server began to be a primary, as far as the process noticed.
+    pub fn begun(&self) -> u64 {
+        self.0.borrow().terms
+    }
+
     /// Returns what begins new terms.
     pub fn terms(&self) -> Terms {
         Terms(Arc::downgrade(&self.0))

@@ -13,9 +13,12 @@ use super::{
     primaries::Terms,
     primary::{Adoption, Leave},
 };
-use crate::store::redis::{
-    Address, Deployment,
-    link::wire::{AtFault, ConnectError, Connection, Connector, Opened},
+use crate::{
+    meter::Count,
+    store::redis::{
+        Address, Deployment,
+        link::wire::{AtFault, ConnectError, Connection, Connector, Opened},
+    },
 };
 
 /// The rank of a server that needs no better one.
@@ -28,6 +31,16 @@ pub struct Servers {
     mode: Mode,
     doubt: Doubt,
     terms: Terms,
+    attempts: Arc<Attempts>,
+}
+
+/// How often servers were connected to.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// Attempts that succeeded.
+    pub done: Count,
+    /// Attempts that failed.
+    pub failed: Count,
 }
 
 /// The kind of deployment that the servers belong to.
@@ -81,7 +94,13 @@ impl Servers {
             mode,
             doubt,
             terms,
+            attempts: Arc::default(),
         }
+    }
+
+    /// Returns how often the servers were connected to, to send requests.
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 
     /// Returns the kind of deployment that the servers belong to.

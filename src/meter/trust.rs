@@ -1,0 +1,63 @@
+//! Numbers about what the broker's trust rests on: certificates, sealing keys, audit.
+
+use super::{Count, Gauge};
+
+/// Something that is read again while the broker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// The broker's certificate and its key, and the bundles that verify callers.
+    Certificates,
+    /// The keys that seal rows.
+    SealingKeys,
+}
+
+/// How often one thing was read again.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    /// It is in force.
+    pub done: Count,
+    /// It couldn't be read or was wrong, so that the last one stays in force.
+    pub failed: Count,
+}
+
+/// What those who guard the broker have counted. Each fills its own numbers.
+#[derive(Debug, Default)]
+pub struct Trust {
+    reloads: [Reloads; Reload::ALL.len()],
+    /// The sealing keys that are in use, to seal or to open.
+    pub sealing_keys: Gauge,
+    /// Events that couldn't be written to the audit log.
+    pub audit_failures: Count,
+    /// Events that were written to the audit log.
+    pub audit_events: Count,
+    /// TLS handshakes that failed, also because of the caller's certificate.
+    pub handshakes_failed: Count,
+    /// When the broker's own certificate expires, in seconds since 1970. 0 if it has none.
+    pub certificate_expires: Gauge,
+    /// Connections that ended because their client's certificate expired.
+    pub clients_expired: Count,
+    /// Connections that ended because no authority vouched for their client any more, after a reload.
+    pub clients_unverified: Count,
+}
+
+impl Reload {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Certificates, Self::SealingKeys];
+
+    /// Returns its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificates => "certificates",
+            Self::SealingKeys => "sealing_keys",
+        }
+    }
+}
+
+impl Trust {
+    /// Returns how often this was read again.
+    #[must_use]
+    pub fn reloads(&self, of: Reload) -> &Reloads {
+        &self.reloads[of as usize]
+    }
+}
