@@ -1,9 +1,6 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{
-    future::{Future, pending},
-    sync::Arc,
-};
+use std::{future::Future, sync::Arc};
 
 use tokio::task::JoinSet;
 use tonic::{
@@ -13,7 +10,7 @@ use tonic::{
 use tower::Layer;
 
 use super::{
-    ServeError,
+    ServeError, Upkeep,
     connection::Entrance,
     connections::ConnectionFigures,
     descriptors,
@@ -22,24 +19,26 @@ use super::{
     listeners::Listeners,
     memory,
     metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
-    pages, policy, prepare, probes,
+    pages, policy,
+    prepare::{self, Migrated},
+    probes,
     services::{Services, Shared},
-    signals, workers,
+    signals,
+    tenancy::{Ready, Tenancy},
+    workers,
 };
 use crate::{
     access::Guard,
-    config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions},
+    config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions, TenantConfig},
     meter::Trust,
     proto::{self, v1},
     rpc::{
         AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, RefusalLayer,
-        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TokenBrokerService,
+        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TenantDoor, TenantDoors,
+        TenantLimits, TokenBrokerService,
     },
-    store::{
-        Figures, FullStore, MemoryStore, Observed,
-        redis::{Redis, maintenance::migration::Migration},
-    },
-    tokens::{Limits, Rules, Tokens},
+    store::{Figures, FullStore, MemoryStore, Observed, redis::Redis},
+    tokens::{Limits, Rules, Tenants, Tokens},
     types::Tenant,
 };
 
@@ -57,6 +56,12 @@ const REFLECTION: [&[u8]; 2] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
+/// One of several tenants may have one part in so many of the calls in flight...
+const PART_OF_CALLS: usize = 8;
+/// ...but this many in any case.
+const CALLS_OF_A_TENANT: usize = 100;
+/// One of several tenants may have one part in so many of the bytes in flight.
+const PART_OF_BYTES: usize = 4;
 /// How large a message to health or reflection may be, in bytes.
 const ASIDE_BYTES: usize = 16 * 1024;
 /// How many connections `health-listen` serves, and how many calls and streams over all of them.
@@ -85,7 +90,10 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
     let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
-        let guard = Guard::open(config.tenant.clone());
+        let tenant = config
+            .tenant()
+            .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
+        let guard = Guard::open(tenant?.rules.tenant.clone());
         return serve_on(listeners, config, guard, stop).await;
     };
     let following = policy::follow(file, text, guard.clone(), hangups);
@@ -106,38 +114,40 @@ async fn serve_on(
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
-            let server = Server::new(MemoryStore::new(), config.rules, config.server);
-            let server = server.guarded_by(guard).with_trust(trust);
-            let ready = async { Ok(()) };
-            server.run(listeners, ready, pending(), stop).await
+            let tenants = config.tenants.into_iter();
+            let tenants = tenants.map(|TenantConfig { rules, .. }| {
+                let upkeep: Box<dyn Upkeep> = Box::new(Ready);
+                (MemoryStore::new(), rules, upkeep)
+            });
+            let server = Server::new(guard, tenants, config.server).with_trust(trust);
+            server.run(listeners, async { Ok(()) }, stop).await
         }
         config::Backend::Redis => {
-            let store = Redis::new(config.redis).tenant(&config.tenant);
-            let migration = Migration::new(&store, config.migration.legacy_provider);
-            let rotates = config
-                .rules
-                .providers
-                .iter()
-                .any(|p| !p.tokens_may_be_shared());
-            let server = Server::new(store.clone(), config.rules, config.server);
-            let server = server.guarded_by(guard).with_trust(trust);
-            let ready = async {
+            let redis = Redis::new(config.redis);
+            let Some(first) = config.tenants.first() else {
+                return Ok(());
+            };
+            let store = redis.tenant(&first.rules.tenant);
+            let mut of_tenants = config.tenants.iter();
+            let rotates = of_tenants.any(|tenant| {
+                let mut providers = tenant.rules.providers.iter();
+                providers.any(|p| !p.tokens_may_be_shared())
+            });
+            let tenants = config.tenants.into_iter();
+            let tenants = tenants.map(|TenantConfig { rules, migration }| {
+                let store = redis.tenant(&rules.tenant);
+                let upkeep: Box<dyn Upkeep> = Box::new(Migrated::new(&store, migration));
+                (store, rules, upkeep)
+            });
+            let server = Server::new(guard, tenants, config.server).with_trust(trust);
+            let reach = async {
                 prepare::probe(&store).await?;
                 if rotates {
                     store.warn_of_hazards().await;
                 }
-                prepare::migrate(&migration, config.migration.allow_unmigrated).await
+                Ok(())
             };
-            let admission = server.admission.clone();
-            let staying = prepare::stay_migrated(
-                &migration,
-                &admission,
-                config.migration.legacy_sweep_interval,
-                config.migration.allow_unmigrated,
-            );
-            let ended = server.run(listeners, ready, staying, stop).await;
-            migration.leases_given_up().await;
-            ended
+            server.run(listeners, reach, stop).await
         }
     }
 }
@@ -152,39 +162,58 @@ fn probes_of(listen: &ListenOptions) -> usize {
 
 /// A broker that is assembled but doesn't listen yet.
 pub struct Server<S> {
-    pub(super) tenant: Tenant,
-    pub(super) tokens: Arc<Tokens<Observed<S>>>,
+    pub(super) tenants: Vec<Tenancy<S>>,
     pub(super) options: ServerOptions,
     pub(super) guard: Guard,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
     pub(super) connections: Arc<ConnectionFigures>,
-    pub(super) calls: Arc<CallFigures>,
+    pub(super) of_nobody: Arc<CallFigures>,
     pub(super) trust: Arc<Trust>,
 }
 
 impl<S: FullStore> Server<S> {
-    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant. It serves anybody.
+    /// Assembles a broker of these tenants for the callers whom `guard` lets in. Each tenant has a store and rules of its
+    /// own, and the upkeep of its data.
     #[must_use]
-    pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
-        let tenant = rules.tenant.clone();
+    pub fn new(
+        guard: Guard,
+        tenants: impl IntoIterator<Item = (S, Rules, Box<dyn Upkeep>)>,
+        options: ServerOptions,
+    ) -> Self {
+        let tenants: Vec<_> = tenants.into_iter().collect();
+        let largest = tenants
+            .iter()
+            .map(|(_, rules, _)| largest_answer(&rules.limits));
+        let has_others = tenants.len() > 1;
         let limits = CallLimits {
             calls: options.max_calls,
             bytes: options.max_bytes_in_flight,
-            largest: options.max_message_bytes.max(largest_answer(&rules.limits)),
+            largest: options
+                .max_message_bytes
+                .max(largest.max().unwrap_or_default()),
+            of_a_tenant: has_others.then(|| of_a_tenant(&options)),
         };
-        let store = Observed::new(store, Figures::default());
+        let admission = Admission::new(limits);
+        let health = Health::new(tenants.iter().map(|(_, rules, _)| &rules.tenant));
+        let tenants = tenants.into_iter().map(|(store, rules, upkeep)| Tenancy {
+            tokens: Arc::new(Tokens::new(Observed::new(store, Figures::default()), rules)),
+            door: TenantDoor {
+                share: admission.tenant(),
+                figures: Arc::default(),
+            },
+            upkeep,
+        });
         Self {
-            guard: Guard::open(tenant.clone()),
-            tenant,
-            tokens: Arc::new(Tokens::new(store, rules)),
+            tenants: tenants.collect(),
             options,
-            admission: Admission::new(limits),
+            guard,
+            admission,
             stopping: Stopping::new(),
-            health: Health::new(),
+            health,
             connections: Arc::default(),
-            calls: Arc::default(),
+            of_nobody: Arc::default(),
             trust: Arc::default(),
         }
     }
@@ -192,27 +221,37 @@ impl<S: FullStore> Server<S> {
     /// Returns what this broker measures.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let tenant = || self.tenant.clone();
-        Metrics::new()
+        let tokens: Vec<_> = self
+            .tenants
+            .iter()
+            .map(|tenancy| Arc::clone(&tenancy.tokens))
+            .collect();
+        let calls = self.tenants.iter().map(|tenancy| {
+            let name = tenancy.tokens.tenant().to_string();
+            (name, tenancy.door.clone())
+        });
+        let link = tokens.first().cloned();
+        let metrics = Metrics::new()
             .with(Calls {
-                tenant: tenant(),
-                figures: Arc::clone(&self.calls),
+                tenants: calls.collect(),
+                of_nobody: Arc::clone(&self.of_nobody),
             })
             .with(Waits(self.admission.clone()))
-            .with(StoreCalls {
-                tenant: tenant(),
-                tokens: Arc::clone(&self.tokens),
-            })
-            .with(Refreshes {
-                tenant: tenant(),
-                providers: self.tokens.providers().clone(),
-            })
-            .with(Link(Arc::clone(&self.tokens)))
+            .with(Refreshes::of(
+                tokens
+                    .iter()
+                    .map(|tokens| (tokens.tenant(), tokens.providers())),
+            ))
+            .with(StoreCalls(tokens))
             .with(Arc::clone(&self.connections))
             .with(Guards {
                 guard: self.guard.clone(),
                 trust: Arc::clone(&self.trust),
-            })
+            });
+        match link {
+            Some(link) => metrics.with(Link(link)),
+            None => metrics,
+        }
     }
 
     /// Returns the broker with other numbers for those who guard it to fill.
@@ -227,10 +266,12 @@ impl<S: FullStore> Server<S> {
         &self.trust
     }
 
-    /// Returns the broker with another guard, which says whom it serves.
-    #[must_use]
-    pub fn guarded_by(self, guard: Guard) -> Self {
-        Self { guard, ..self }
+    /// Returns the tenant, if there is only one.
+    pub(super) fn only_tenant(&self) -> Option<&Tenant> {
+        match &self.tenants[..] {
+            [only] => Some(only.tokens.tenant()),
+            _ => None,
+        }
     }
 
     /// Returns the way to all services, for connections that are ready after `handshakes`.
@@ -239,24 +280,34 @@ impl<S: FullStore> Server<S> {
         handshakes: Handshakes,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
+        let doors = self.tenants.iter().map(|tenancy| {
+            let name = tenancy.tokens.tenant().clone();
+            (name, tenancy.door.clone())
+        });
+        let doors: Arc<TenantDoors> = Arc::new(doors.collect());
         let door = |service| {
             FrontDoor::new(
                 service,
                 self.guard.clone(),
-                Arc::clone(&self.calls),
-                self.admission.clone(),
+                Arc::clone(&self.of_nobody),
+                (self.admission.clone(), Arc::clone(&doors)),
                 options.call_timeout,
                 options.max_message_bytes,
             )
         };
+        let tokens = self
+            .tenants
+            .iter()
+            .map(|tenancy| Arc::clone(&tenancy.tokens));
+        let tokens: Arc<Tenants<_>> = Arc::new(tokens.collect());
         let broker_door = door(v1::token_broker_server::SERVICE_NAME);
         let access_door = door(v1::access_tokens_server::SERVICE_NAME);
-        let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
+        let broker = TokenBrokerService::new(Arc::clone(&tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(usize::MAX);
-        let access = AccessTokensService::new(Arc::clone(&self.tokens));
+        let access = AccessTokensService::new(tokens);
         let access = v1::access_tokens_server::AccessTokensServer::new(access)
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
@@ -313,6 +364,7 @@ impl<S: FullStore> Server<S> {
             calls: HEALTH_CONNECTIONS,
             bytes: HEALTH_CONNECTIONS * ASIDE_BYTES,
             largest: ASIDE_BYTES,
+            of_a_tenant: None,
         });
         let streaming = proto::streaming_methods(&DESCRIPTORS)?;
         let door = SideDoor::new(
@@ -334,6 +386,16 @@ impl<S: FullStore> Server<S> {
             options,
             handshakes: Handshakes::default(),
         })
+    }
+}
+
+/// Returns what one of several tenants may have.
+fn of_a_tenant(options: &ServerOptions) -> TenantLimits {
+    let usual = (options.max_calls / PART_OF_CALLS).max(CALLS_OF_A_TENANT);
+    let calls = options.max_calls_of_tenant.unwrap_or(usual);
+    TenantLimits {
+        calls: calls.min(options.max_calls),
+        bytes: options.max_bytes_in_flight / PART_OF_BYTES,
     }
 }
 

@@ -253,6 +253,7 @@ mod tests {
             calls: 100,
             bytes: 1024,
             largest: 1024,
+            of_a_tenant: None,
         });
         let keeping = Keeping::default();
         let entrance = Entrance {

@@ -29,6 +29,7 @@ mod run;
 mod services;
 mod signals;
 mod socket;
+mod tenancy;
 mod trouble;
 mod unix_socket;
 mod wire;
@@ -39,4 +40,5 @@ pub use self::{
     error::ServeError,
     health::LIVENESS,
     listeners::Listeners,
+    tenancy::{Ready, Upkeep},
 };
