@@ -2,6 +2,7 @@
 //! contract (guarantees, section 9).
 
 mod check;
+mod dial;
 mod dumps;
 mod health;
 mod keys;
@@ -83,7 +84,7 @@ enum Command {
     /// Check the policy of the callers, or explain what a caller may do and why
     Policy(Box<policy::PolicyArgs>),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
-    Health(health::HealthArgs),
+    Health(Box<health::HealthArgs>),
 }
 
 /// The settings, and the file that may hold more of them.

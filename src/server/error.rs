@@ -1,13 +1,13 @@
 //! The errors that end a broker.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 /// Why a broker ended before it was told to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The broker can't listen on the address.
     #[error("listen: can't serve on {0}: {1}")]
-    Listen(SocketAddr, #[source] io::Error),
+    Listen(String, #[source] io::Error),
     /// The broker can't wait for the signals that tell it to end.
     #[error("can't wait for signals: {0}")]
     Signals(#[source] io::Error),

@@ -10,6 +10,7 @@
 #[macro_use]
 mod declare;
 mod access;
+mod listen;
 mod migration;
 mod process;
 mod provider;
@@ -18,19 +19,21 @@ mod redis;
 mod seal;
 mod server;
 mod storage;
+mod tls;
 mod tokens;
 
 use std::sync::LazyLock;
 
 pub(super) use self::{
     access::AccessSettings,
+    listen::ListenSettings,
     process::MemorySettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
     seal::SealSettings,
-    server::ListenSettings,
     storage::StorageSettings,
+    tls::TlsSettings,
     tokens::{LimitSettings, TokenSettings},
 };
 pub use self::{
@@ -100,6 +103,7 @@ pub(super) fn named(name: &str) -> Option<&'static Setting> {
 /// The values of all settings. Each value is valid by itself; their combination isn't checked yet.
 pub(super) struct Subjects {
     pub listen: ListenSettings,
+    pub tls: TlsSettings,
     pub access: AccessSettings,
     pub storage: StorageSettings,
     pub redis: RedisSettings,
@@ -117,6 +121,7 @@ impl Subjects {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             listen: Subject::read(reader),
+            tls: Subject::read(reader),
             access: Subject::read(reader),
             storage: Subject::read(reader),
             redis: Subject::read(reader),
