@@ -202,13 +202,7 @@ impl Broker {
     }
 
     async fn connect(&self, config: Arc<ClientConfig>) -> Result<Channel, tonic::transport::Error> {
-        let address = self.process.address();
-        let connect = service_fn(move |_| {
-            let config = Arc::clone(&config);
-            async move { stream(address, config).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_static("http://broker");
-        endpoint.connect_with_connector(connect).await
+        channel_to(self.process.address(), config).await
     }
 
     /// Makes one call as this client. Returns why it isn't served.
@@ -217,6 +211,19 @@ impl Broker {
         let mut client = client.map_err(|error| format!("{error:?}"))?;
         served(client.get(request()).await.map(drop))
     }
+}
+
+/// Connects to a broker over TLS.
+pub async fn channel_to(
+    address: std::net::SocketAddr,
+    config: Arc<ClientConfig>,
+) -> Result<Channel, tonic::transport::Error> {
+    let connect = service_fn(move |_| {
+        let config = Arc::clone(&config);
+        async move { stream(address, config).await.map(TokioIo::new) }
+    });
+    let endpoint = Endpoint::from_static("http://broker");
+    endpoint.connect_with_connector(connect).await
 }
 
 async fn stream(

@@ -7,6 +7,7 @@ mod broker;
 mod certificates;
 mod command;
 mod ends;
+mod hardened;
 mod listeners;
 mod policy;
 mod raw;
