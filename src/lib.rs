@@ -10,13 +10,14 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `keys`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `seal`, `audit`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `seal`, `tls`, `audit`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `audit`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `error`, `meter`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `error`, `meter`, `stderr`, `types` |
 //! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `types` |
+//! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `meter`, `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
@@ -39,7 +40,8 @@
 //!
 //! # The way of one `Store`
 //!
-//! 1. `server/` accepts the connection, within the limit on connections, and serves it with hyper.
+//! 1. `server/` accepts the connection, within the limit on connections. [`tls`] does the handshake, and verifies the client's
+//!    certificate. hyper serves the connection, and each request says who is at the other end ([`types::Peer`]).
 //! 2. `rpc/` makes a call of the request when its headers are there: [`access`] says who calls and whether that is allowed, it is admitted (or refused as `OVERLOADED` or
 //!    `MIGRATING`), gets its deadline, and is observed. tonic decodes the message, within the limits on its size and on
 //!    the bytes in flight.
@@ -84,6 +86,9 @@
 //! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs` or `store/memory/records.rs`, `store/redis/rows.rs`, `store/redis/records.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/sealed/mod.rs`, `store/shared.rs`, and `tests/conformance/naive/store.rs` |
 //! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
+//! | a listener | `server/listeners.rs`, and an accepting of its own in `server/run.rs`; its setting in `config/settings/listen.rs`, and what must hold between it and TLS in `config/listen.rs`; its connections in the reserve of descriptors (`server/assemble.rs`); a case in `tests/tls/listeners.rs` |
+//! | a file of TLS | a `TlsFile` in `tls/options.rs`, read in `tls/files.rs` and used in `tls/material.rs`; its setting in `config/settings/tls.rs`, handed on in `config/listen.rs`; broken in `tests/tls/reload.rs`; `docs/tls.md` |
+//! | a reason for which a connection ends | an event in `server/events.rs` |
 //! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
 //! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
 //! | a metric | a number in the struct of whoever does the work, of a type in `meter/`: `CallFigures` in `rpc/figures.rs` counts what every call's caller is told, `Figures` in `store/observed.rs` the store, `refresh/counts.rs` a provider, `ConnectionFigures` in `server/connections.rs`, `LinkFigures` in `store/mod.rs` the way to Redis, `Trust` in `meter/trust.rs` what guards the broker. Its name and labels in the file of its subject in `server/metrics/`, a new file with a `Collector` that `Server::metrics` adds; its line in `docs/monitoring.md`, which `tests/monitoring.rs` asks for; an event that moves it in `tests/rpc/metrics.rs` |
@@ -130,5 +135,6 @@ pub mod seal;
 pub mod server;
 pub mod stderr;
 pub mod store;
+pub mod tls;
 pub mod tokens;
 pub mod types;

@@ -24,21 +24,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "audit",
-            "error", "meter", "proto", "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "tls",
+            "audit", "error", "meter", "proto", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "access", "tokens", "refresh", "store", "audit", "error", "meter",
-            "proto", "types",
+            "config", "rpc", "access", "tokens", "refresh", "store", "tls", "audit", "error",
+            "meter", "proto", "types",
         ],
     ),
     (
         "config",
         &[
-            "access", "tokens", "refresh", "store", "seal", "audit", "error", "types",
+            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "error", "types",
         ],
     ),
     (
@@ -52,6 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("refresh", &["store", "audit", "error", "meter", "types"]),
     ("store", &["seal", "error", "meter", "stderr", "types"]),
     ("seal", &["types"]),
+    ("tls", &["meter", "types"]),
     ("audit", &["error", "types"]),
     ("error", &["types"]),
     ("meter", &[]),
@@ -149,6 +150,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("store/", &["tonic", "prost", "http"]),
     ("rpc/", &["redis"]),
     ("config/", &["tonic", "prost", "http"]),
+    ("tls/", &["tonic", "prost", "redis", "http"]),
 ];
 
 /// The lines of a file that name a library that the file must not know.

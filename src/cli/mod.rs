@@ -3,6 +3,7 @@
 
 mod audit;
 mod check;
+mod dial;
 mod dumps;
 mod health;
 mod keys;
@@ -86,7 +87,7 @@ enum Command {
     /// Verify the files of an audit trail; exit code 1 if a line was removed, changed or moved
     Audit(audit::AuditArgs),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
-    Health(health::HealthArgs),
+    Health(Box<health::HealthArgs>),
 }
 
 /// The settings, and the file that may hold more of them.

@@ -364,7 +364,9 @@ fn pairs(table: &DeTable<'_>) -> Result<Vec<String>, String> {
         }
         let to = to.get_ref().as_str();
         to.map(|to| format!("{from}={to}"))
-            .ok_or_else(|| "must be a table of texts".to_owned())
+            .ok_or_else(|| {
+                "must be a table of texts; a name that has a dot is in quotes, as in \"prod.example\" = ...".to_owned()
+            })
     });
     pairs.collect()
 }

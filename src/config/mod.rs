@@ -17,6 +17,7 @@ mod audit;
 mod command_line;
 mod file;
 mod listed;
+mod listen;
 mod nearest;
 mod policy;
 mod problem;
@@ -40,6 +41,7 @@ use std::{net::SocketAddr, time::Duration};
 pub use self::{
     file::read,
     listed::{listed_presets, provider_settings},
+    listen::{Listen, ListenOptions},
     nearest::meant,
     policy::{PolicyFile, PolicyText},
     problem::Problem,
@@ -57,8 +59,8 @@ use crate::{access::Guard, audit::AuditOptions, store::redis::RedisOptions, type
 /// The program's configuration, valid as a whole.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The address to serve on.
-    pub listen: SocketAddr,
+    /// Where to serve, for whom, and how.
+    pub listen: ListenOptions,
     /// Where the broker keeps tokens.
     pub backend: Backend,
     /// The tenants that are served, in the order of their names. There is at least one.
@@ -131,20 +133,22 @@ pub fn span(text: &str) -> Result<Duration, String> {
 }
 
 impl Settings {
-    /// Returns the address that a broker with these settings serves on. Looks at no other setting.
+    /// Returns where a broker with these settings serves, and where it serves health in plain text, if it does. Looks at no
+    /// other setting.
     ///
     /// # Errors
     /// Returns every [`Problem`] that keeps the address from being known.
-    pub fn listens_on(&self) -> Result<SocketAddr, Vec<Problem>> {
+    pub fn listens_on(&self) -> Result<(Listen, Option<SocketAddr>), Vec<Problem>> {
         let mut reader = Reader::new(self);
         let listen = ListenSettings::read(&mut reader);
+        let names = [ListenSettings::listen, ListenSettings::health_listen];
         let mut problems = reader.problems.take();
-        problems.retain(|problem| problem.setting == ListenSettings::listen);
-        if !self.is_set(ListenSettings::listen) {
+        problems.retain(|problem| names.contains(&problem.setting.as_str()));
+        if !names.iter().any(|name| self.is_set(name)) {
             problems.extend_from_slice(self.problems());
         }
         if problems.is_empty() {
-            Ok(listen.listen)
+            Ok((listen.listen, listen.health_listen))
         } else {
             Err(problems)
         }
@@ -176,7 +180,7 @@ impl Settings {
 
         let backend = together::backend(&self, &read);
         together::check(&self, &read, backend, &mut problems);
-        read.listen.check(&mut problems);
+        let listen = listen::options(&self, read.listen, read.tls, &mut problems);
         let mut warnings = quotes::warnings(&self);
         let server = read.server;
         let redis = redis::options(
@@ -219,7 +223,7 @@ impl Settings {
             _ => is_one.then_some(one),
         };
         Ok(Config {
-            listen: read.listen.listen,
+            listen,
             backend,
             tenants,
             named,

@@ -2,6 +2,7 @@ use std::{fs, time::Duration};
 
 use super::{Settings, read, written::Source};
 
+mod listen;
 mod providers;
 mod secrets;
 mod tenants;
@@ -198,7 +199,7 @@ fn a_value_of_another_type_is_told_with_its_setting() {
         ),
         (
             "legacy-provider = { oidc = 1 }",
-            "legacy-provider: must be a table of texts",
+            "legacy-provider: must be a table of texts; a name that has a dot is in quotes, as in \"prod.example\" = ...",
         ),
     ] {
         let problems = problems(line);

@@ -28,6 +28,12 @@ pub struct Trust {
     pub sealing_keys: Gauge,
     /// TLS handshakes that failed, also because of the caller's certificate.
     pub handshakes_failed: Count,
+    /// When the broker's own certificate expires, in seconds since 1970. 0 if it has none.
+    pub certificate_expires: Gauge,
+    /// Connections that ended because their client's certificate expired.
+    pub clients_expired: Count,
+    /// Connections that ended because no authority vouched for their client any more, after a reload.
+    pub clients_unverified: Count,
 }
 
 impl Reload {

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::{
     codec::CompressionEncoding::Gzip,
     service::{LayerExt, Routes},
@@ -14,12 +14,14 @@ use super::{
     connection::Entrance,
     connections::ConnectionFigures,
     descriptors,
+    handshake::Handshakes,
     health::Health,
+    listeners::Listeners,
     memory,
     metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Trail, Waits},
     pages, policy,
     prepare::{self, Migrated},
-    run,
+    probes,
     services::{Services, Shared},
     signals::{self, Hangups},
     tenancy::{Ready, Tenancy},
@@ -28,7 +30,7 @@ use super::{
 use crate::{
     access::Guard,
     audit::{Audit, Witness},
-    config::{self, Config, PolicyAtStart, ServerOptions, TenantConfig},
+    config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions, TenantConfig},
     meter::Trust,
     proto::{self, v1},
     rpc::{
@@ -63,6 +65,8 @@ const CALLS_OF_A_TENANT: usize = 100;
 const PART_OF_BYTES: usize = 4;
 /// How large a message to health or reflection may be, in bytes.
 const ASIDE_BYTES: usize = 16 * 1024;
+/// How many connections `health-listen` serves, and how many calls and streams over all of them.
+const HEALTH_CONNECTIONS: usize = 64;
 /// How many streams of reflection may be open.
 const REFLECTION_STREAMS: usize = 64;
 
@@ -76,11 +80,16 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
     memory::lock(config.memory_lock)?;
-    let listener = run::listen(config.listen).await?;
+    let others = probes_of(&config.listen);
+    let listeners = Listeners::open(config.listen.clone()).await?;
     let (stop, hangups) = signals::terminated()?;
+    let mut following = JoinSet::new();
+    if let Some(tls) = listeners.tls.clone() {
+        following.spawn(tls.follow(hangups.clone().stream()));
+    }
     let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
-    *connections = descriptors::connections_that_fit(*connections, workers);
+    *connections = descriptors::connections_that_fit(*connections, workers, others);
     // Each worker has its part of the connections to Redis.
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
@@ -89,7 +98,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
         None => Audit::off(),
     };
     let ended = tokio::select! {
-        ended = serve_audited(listener, config, audit.clone(), stop, hangups.clone()) => ended,
+        ended = serve_audited(listeners, config, audit.clone(), stop, hangups.clone()) => ended,
         never = reopen(&audit, hangups) => match never {},
     };
     audit.close(LAST_EVENTS).await;
@@ -106,7 +115,7 @@ async fn reopen(audit: &Audit, mut hangups: Hangups) -> Infallible {
 
 /// Serves whom the policy lets in, until `stop` completes.
 async fn serve_audited(
-    listener: TcpListener,
+    listeners: Listeners,
     mut config: Config,
     audit: Audit,
     stop: impl Future<Output = ()>,
@@ -120,23 +129,24 @@ async fn serve_audited(
             .tenant()
             .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
         let guard = Guard::open(tenant?.rules.tenant.clone());
-        return serve_on(listener, config, guard, audit, stop).await;
+        return serve_on(listeners, config, guard, audit, stop).await;
     };
     let following = policy::follow(file, text, guard.clone(), hangups);
     tokio::select! {
-        ended = serve_on(listener, config, guard, audit, stop) => ended,
+        ended = serve_on(listeners, config, guard, audit, stop) => ended,
         never = following => match never {},
     }
 }
 
 /// Serves whom `guard` lets in, until `stop` completes.
 async fn serve_on(
-    listener: TcpListener,
+    listeners: Listeners,
     config: Config,
     guard: Guard,
     audit: Audit,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let trust = Arc::clone(&listeners.trust);
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
@@ -145,8 +155,10 @@ async fn serve_on(
                 let upkeep: Box<dyn Upkeep> = Box::new(Ready);
                 (Sealed::new(MemoryStore::new(), sealing), rules, upkeep)
             });
-            let server = Server::new(guard, tenants, config.server).audited_by(audit);
-            server.run(listener, async { Ok(()) }, stop).await
+            let server = Server::new(guard, tenants, config.server)
+                .with_trust(trust)
+                .audited_by(audit);
+            server.run(listeners, async { Ok(()) }, stop).await
         }
         config::Backend::Redis => {
             let redis = Redis::new(config.redis);
@@ -166,7 +178,9 @@ async fn serve_on(
                 let upkeep: Box<dyn Upkeep> = Box::new(upkeep);
                 (Sealed::new(store, tenant.sealing), tenant.rules, upkeep)
             });
-            let server = Server::new(guard, tenants, config.server).audited_by(audit);
+            let server = Server::new(guard, tenants, config.server)
+                .with_trust(trust)
+                .audited_by(audit);
             let reach = async {
                 prepare::probe(&store).await?;
                 if rotates {
@@ -174,13 +188,20 @@ async fn serve_on(
                 }
                 Ok(())
             };
-            server.run(listener, reach, stop).await
+            server.run(listeners, reach, stop).await
         }
     }
 }
 
+/// Returns how many connections of probes there may be.
+fn probes_of(listen: &ListenOptions) -> usize {
+    // Each listener is one, too.
+    let health = listen.health.map_or(0, |_| HEALTH_CONNECTIONS + 1);
+    let metrics = listen.metrics.map_or(0, |_| probes::CONNECTIONS + 1);
+    health + metrics
+}
+
 /// A broker that is assembled but doesn't listen yet.
-#[derive(Debug)]
 pub struct Server<S> {
     pub(super) tenants: Vec<Tenancy<S>>,
     pub(super) options: ServerOptions,
@@ -283,6 +304,12 @@ impl<S: FullStore> Server<S> {
         }
     }
 
+    /// Returns the broker with other numbers for those who guard it to fill.
+    #[must_use]
+    pub fn with_trust(self, trust: Arc<Trust>) -> Self {
+        Self { trust, ..self }
+    }
+
     /// Returns the numbers that those who guard the broker fill.
     #[must_use]
     pub fn trust(&self) -> &Arc<Trust> {
@@ -297,8 +324,10 @@ impl<S: FullStore> Server<S> {
         }
     }
 
+    /// Returns the way to all services, for connections that are ready after `handshakes`.
     pub(super) fn entrance(
         &self,
+        handshakes: Handshakes,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
         let doors = self.tenants.iter().map(|tenancy| {
@@ -369,6 +398,43 @@ impl<S: FullStore> Server<S> {
             },
             admission: self.admission.clone(),
             options,
+            handshakes,
+        })
+    }
+
+    /// Returns the way to health alone, in plain text. However busy the broker is, it has places of its own.
+    pub(super) fn health_entrance(
+        &self,
+    ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
+        let options = ServerOptions {
+            max_connections: HEALTH_CONNECTIONS,
+            ..self.options
+        };
+        let admission = Admission::new(CallLimits {
+            calls: HEALTH_CONNECTIONS,
+            bytes: HEALTH_CONNECTIONS * ASIDE_BYTES,
+            largest: ASIDE_BYTES,
+            of_a_tenant: None,
+        });
+        let streaming = proto::streaming_methods(&DESCRIPTORS)?;
+        let door = SideDoor::new(
+            admission.clone(),
+            streaming.clone(),
+            HEALTH_CONNECTIONS,
+            options.call_timeout,
+        );
+        let health = self
+            .health
+            .service()
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let health = Routes::new(door.named_layer(ShortMessagesLayer.named_layer(health)));
+        let streams = StreamsLayer::new(streaming, self.stopping.clone());
+        Ok(Entrance {
+            services: streams.layer(health.prepare()),
+            admission,
+            options,
+            handshakes: Handshakes::default(),
         })
     }
 }

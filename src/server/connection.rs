@@ -13,22 +13,21 @@ use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tonic::{
-    body::Body,
-    transport::server::{Connected, TcpConnectInfo},
-};
+use tokio::time::Instant;
+use tonic::{body::Body, transport::server::TcpConnectInfo};
 
 use super::{
     activity::Activity,
     events::{Events, Order},
+    handshake::Handshakes,
     services::Shared,
     socket::{self, Outbox, Socket},
+    wire::Wire,
 };
 use crate::{
     config::ServerOptions,
     rpc::{Admission, Limited, Stopping, admission::Share},
-    types::{Channel, Peer},
+    types::Peer,
 };
 
 /// How large the headers of a request may be, in bytes.
@@ -44,6 +43,8 @@ pub(super) struct Entrance<S> {
     pub services: S,
     pub admission: Admission,
     pub options: ServerOptions,
+    /// What comes before HTTP/2.
+    pub handshakes: Handshakes,
 }
 
 /// The service of one connection.
@@ -51,7 +52,7 @@ pub(super) struct Entrance<S> {
 struct Connection<S> {
     services: S,
     share: Arc<Share>,
-    info: TcpConnectInfo,
+    info: Option<TcpConnectInfo>,
     peer: Arc<Peer>,
 }
 
@@ -62,9 +63,12 @@ impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&self.share));
-        request.extensions_mut().insert(self.info.clone());
-        request.extensions_mut().insert(Arc::clone(&self.peer));
+        let extensions = request.extensions_mut();
+        extensions.insert(Arc::clone(&self.share));
+        extensions.insert(Arc::clone(&self.peer));
+        if let Some(info) = &self.info {
+            extensions.insert(info.clone());
+        }
         self.services.clone().call(request)
     }
 }
@@ -90,7 +94,7 @@ impl<S: Shared> Entrance<S> {
         &self,
         stopping: &Stopping,
     ) -> (
-        impl FnOnce(TcpStream) -> BoxFuture<'static, ()> + Send + use<S>,
+        impl FnOnce(Wire) -> BoxFuture<'static, ()> + Send + use<S>,
         Arc<Activity>,
     ) {
         let options = self.options;
@@ -99,47 +103,51 @@ impl<S: Shared> Entrance<S> {
         let (services, doing) = (self.services.clone(), Arc::clone(&activity));
         let streams = self.admission.limits().calls_of_a_connection();
         let (stopping, known) = (stopping.clone(), Arc::clone(&activity));
-        let serve = move |stream: TcpStream| {
-            let events = Events::new(options, &stopping, &known);
-            let info = stream.connect_info();
-            let service = Connection {
-                services,
-                share,
-                peer: Arc::new(peer(&info)),
-                info,
+        let handshakes = self.handshakes.clone();
+        let serve = move |wire: Wire| {
+            let serving = async move {
+                let begin = Instant::now() + options.call_timeout;
+                wire.send_at_once();
+                let info = wire.connect_info();
+                // In a box of its own, so that a connection needs no memory for it later.
+                let ready = handshakes.done(wire, begin, &known, &stopping).boxed();
+                let Some(ready) = ready.await else { return };
+                let events = Events::new(options, &stopping, &known, ready.standing);
+                let service = Connection {
+                    services,
+                    share,
+                    info,
+                    peer: ready.peer,
+                };
+                let (socket, outbox) = socket::wrap(ready.transport, begin);
+                let connection =
+                    http2(&options, streams, doing).serve_connection(TokioIo::new(socket), service);
+                serve(connection, outbox, known, events).await;
             };
-            let (socket, outbox) = socket::wrap(stream, options.call_timeout);
-            let connection = http2::Builder::new(Tasks(doing))
-                .timer(TokioTimer::new())
-                // gRPC has no use for it, and it would fill the table of known headers.
-                .auto_date_header(false)
-                .keep_alive_interval(options.keepalive_interval)
-                .keep_alive_timeout(options.keepalive_interval)
-                .max_header_list_size(HEADERS)
-                .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
-                // All callers of a process share a connection, and all may give up at once when the broker was slow.
-                // Only a client that resets more than that attacks.
-                .max_pending_accept_reset_streams(streams)
-                .initial_stream_window_size(WINDOWS.0)
-                .initial_connection_window_size(WINDOWS.1)
-                .max_send_buf_size(SEND_BUFFER)
-                .serve_connection(TokioIo::new(socket), service);
-            serve(connection, outbox, known, events).boxed()
+            serving.boxed()
         };
         (serve, activity)
     }
 }
 
-/// Returns who is at the other end of a connection in plain text.
-fn peer(info: &TcpConnectInfo) -> Peer {
-    let is_loopback = info.remote_addr().is_some_and(|at| at.ip().is_loopback());
-    Peer {
-        channel: match is_loopback {
-            true => Channel::Loopback,
-            false => Channel::Network,
-        },
-        certificate: None,
-    }
+/// Returns how HTTP/2 is spoken, with at most `streams` calls at once.
+fn http2(options: &ServerOptions, streams: usize, doing: Arc<Activity>) -> http2::Builder<Tasks> {
+    let mut http2 = http2::Builder::new(Tasks(doing));
+    http2
+        .timer(TokioTimer::new())
+        // gRPC has no use for it, and it would fill the table of known headers.
+        .auto_date_header(false)
+        .keep_alive_interval(options.keepalive_interval)
+        .keep_alive_timeout(options.keepalive_interval)
+        .max_header_list_size(HEADERS)
+        .max_concurrent_streams(u32::try_from(streams).unwrap_or(u32::MAX))
+        // All callers of a process share a connection, and all may give up at once when the broker was slow.
+        // Only a client that resets more than that attacks.
+        .max_pending_accept_reset_streams(streams)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .max_send_buf_size(SEND_BUFFER);
+    http2
 }
 
 /// Serves a connection until it ends.
@@ -189,5 +197,160 @@ struct EndOfSending<'a>(&'a Activity);
 impl Drop for EndOfSending<'_> {
     fn drop(&mut self) {
         self.0.note_sending(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use futures_util::future::{Ready, ready};
+    use hyper_util::rt::TokioExecutor;
+    use testkit::authority::{Authority, Wanted};
+    use tokio::{
+        io::{AsyncRead, AsyncWrite},
+        net::{TcpListener, TcpStream, UnixStream},
+    };
+    use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+    use tower::Service;
+
+    use super::*;
+    use crate::{
+        config::Settings,
+        rpc::CallLimits,
+        tls::{ClientCertificates, ClientFiles, Tls, TlsOptions, client},
+        types::Channel,
+    };
+
+    /// A service that keeps who has called.
+    #[derive(Clone, Default)]
+    struct Keeping(Arc<Mutex<Vec<Option<Arc<Peer>>>>>);
+
+    impl Service<Request<Body>> for Keeping {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let peer = request.extensions().get::<Arc<Peer>>().cloned();
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(peer);
+            ready(Ok(Response::new(Body::empty())))
+        }
+    }
+
+    /// Returns who the service is told has called, when `connect` makes the client's end ready.
+    async fn told<C, S>(wire: Wire, tls: Option<Tls>, connect: C) -> Peer
+    where
+        C: Future<Output = S>,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let admission = Admission::new(CallLimits {
+            calls: 100,
+            bytes: 1024,
+            largest: 1024,
+            of_a_tenant: None,
+        });
+        let keeping = Keeping::default();
+        let entrance = Entrance {
+            services: keeping.clone(),
+            admission,
+            options: Settings::default().resolve().unwrap().server,
+            handshakes: Handshakes::new(tls.map(Arc::new)),
+        };
+        let (serve, _activity) = entrance.admit(&Stopping::new());
+        tokio::spawn(serve(wire));
+        let stream = TokioIo::new(connect.await);
+        let client = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+        let (mut sender, connection) = client.await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..2 {
+            let request = Request::get("http://broker/").body(Body::empty()).unwrap();
+            sender.send_request(request).await.unwrap();
+        }
+        let kept = keeping.0.lock().unwrap();
+        let [Some(first), Some(second)] = &kept[..] else {
+            panic!("a request has no peer");
+        };
+        assert!(Arc::ptr_eq(first, second));
+        Peer::clone(first)
+    }
+
+    async fn tcp() -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Wire::Tcp(accepted.unwrap().0), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_request_tells_who_calls() {
+        let plain = |channel| Peer {
+            channel,
+            certificate: None,
+        };
+        let (wire, client) = tcp().await;
+        let peer = told(wire, None, async { client }).await;
+        assert_eq!(peer, plain(Channel::Loopback));
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let peer = told(Wire::Unix(ours), None, async { theirs }).await;
+        assert_eq!(peer, plain(Channel::Unix));
+    }
+
+    #[tokio::test]
+    async fn over_tls_it_is_what_the_certificate_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let (own, domain) = (Authority::new("own"), Authority::new("domain"));
+        own.sign(&Wanted::server()).write_to(dir.path(), "server");
+        std::fs::write(file("own.pem"), &own.pem).unwrap();
+        std::fs::write(file("domain.pem"), &domain.pem).unwrap();
+        let uris = Wanted::nobody().uri("https://a.test/").dns_name("A.test");
+        own.sign(&uris).write_to(dir.path(), "named");
+        let id = Wanted::nobody()
+            .uri("spiffe://a.test/b")
+            .dns_name("admin.test");
+        domain.sign(&id).write_to(dir.path(), "workload");
+        let options = TlsOptions {
+            certificate: file("server.pem"),
+            key: file("server.key"),
+            client_certificates: ClientCertificates::Optional,
+            client_ca: Some(file("own.pem")),
+            trust_domains: [("a.test".to_owned(), file("domain.pem"))].into(),
+        };
+        let mut peers = Vec::new();
+        for name in [None, Some("named"), Some("workload")] {
+            let identity = name.map(|name| {
+                let file = |end| file(&format!("{name}.{end}"));
+                (file("pem"), file("key"))
+            });
+            let ca = Some(file("own.pem"));
+            let config = client(&ClientFiles { ca, identity }).unwrap();
+            let (wire, client) = tcp().await;
+            let host = ServerName::try_from("localhost").unwrap();
+            let connect = async {
+                let connector = TlsConnector::from(config);
+                connector.connect(host, client).await.unwrap()
+            };
+            let tls = Tls::load(options.clone(), Arc::default()).unwrap();
+            let peer = told(wire, Some(tls), connect).await;
+            assert_eq!(peer.channel, Channel::Tls);
+            peers.push(peer.certificate);
+        }
+        let [nobody, Some(named), Some(workload)] = &peers[..] else {
+            panic!("{peers:?}");
+        };
+        assert_eq!(*nobody, None);
+        assert_eq!(named.spiffe_id, None);
+        assert_eq!(named.uris, ["https://a.test/"]);
+        assert_eq!(named.dns_names, ["a.test"]);
+        // A trust domain vouches for no DNS name.
+        let id = workload.spiffe_id.as_ref().map(ToString::to_string);
+        assert_eq!(id.as_deref(), Some("spiffe://a.test/b"));
+        assert!(workload.uris.is_empty() && workload.dns_names.is_empty());
     }
 }

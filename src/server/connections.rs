@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
-    net::{TcpListener, TcpStream},
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
@@ -12,7 +11,10 @@ use tokio::{
 use super::{
     activity::{Activity, who_makes_room},
     connection::Entrance,
+    listeners::Listener,
     services::Shared,
+    trouble::Trouble,
+    wire::Wire,
     workers::Workers,
 };
 use crate::{
@@ -23,8 +25,6 @@ use crate::{
 /// How long to wait after accepting a connection failed, for example because no file descriptor was
 /// left.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often the log tells of the same trouble.
-const TELL: Duration = Duration::from_secs(60);
 /// How often to look whether all answers have been sent.
 const SENT: Duration = Duration::from_millis(10);
 /// How long connections without calls have to say goodbye when the broker stops.
@@ -73,7 +73,7 @@ impl Connections {
     /// leave until there is room for it.
     pub async fn accept(
         &mut self,
-        listener: TcpListener,
+        listener: Listener,
         entrance: &Entrance<impl Shared>,
         workers: &Workers,
         stopping: &Stopping,
@@ -83,12 +83,12 @@ impl Connections {
         let figures = Arc::clone(&self.figures);
         let accepting = async {
             loop {
-                let stream = accepted(&listener, &figures, &mut refused).await;
+                let wire = accepted(&listener, &figures, &mut refused).await;
                 figures.accepted.up();
                 self.make_room(most, &mut full).await;
                 let (serve, activity) = entrance.admit(stopping);
                 let serve = counted(serve, Arc::clone(&figures));
-                if let Some(task) = workers.serve(stream, &mut self.serving, serve) {
+                if let Some(task) = workers.serve(wire, &mut self.serving, serve) {
                     self.activities.insert(task.id(), activity);
                 }
             }
@@ -158,14 +158,14 @@ impl Connections {
 
 /// Returns what serves a connection as `serve` does, and counts it as open until it ends.
 fn counted<F>(
-    serve: impl FnOnce(TcpStream) -> F + Send,
+    serve: impl FnOnce(Wire) -> F + Send,
     figures: Arc<ConnectionFigures>,
-) -> impl FnOnce(TcpStream) -> BoxFuture<'static, ()> + Send
+) -> impl FnOnce(Wire) -> BoxFuture<'static, ()> + Send
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    move |stream| {
-        let serving = serve(stream);
+    move |wire| {
+        let serving = serve(wire);
         async move {
             let _open = figures.open.up();
             serving.await;
@@ -175,13 +175,13 @@ where
 }
 
 async fn accepted(
-    listener: &TcpListener,
+    listener: &Listener,
     figures: &ConnectionFigures,
     failures: &mut Trouble,
-) -> TcpStream {
+) -> Wire {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(wire) => return wire,
             Err(error) => {
                 figures.failed.up();
                 if let Some(failures) = failures.happened() {
@@ -190,41 +190,5 @@ async fn accepted(
             }
         }
         sleep(PAUSE).await;
-    }
-}
-
-/// Something that may happen often, and that the log tells of now and then.
-#[derive(Default)]
-struct Trouble {
-    told: Option<Instant>,
-    times: u64,
-}
-
-impl Trouble {
-    /// Takes note that it happened. Returns how often it did since the log told of it, if it is time to tell again.
-    fn happened(&mut self) -> Option<u64> {
-        self.times += 1;
-        if self.told.is_some_and(|told| told.elapsed() < TELL) {
-            return None;
-        }
-        self.told = Some(Instant::now());
-        Some(std::mem::take(&mut self.times))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_log_tells_once_a_minute() {
-        let mut trouble = Trouble::default();
-        assert_eq!(trouble.happened(), Some(1));
-        assert_eq!(trouble.happened(), None);
-        advance(TELL).await;
-        assert_eq!(trouble.happened(), Some(2));
-        assert_eq!(trouble.happened(), None);
     }
 }

@@ -10,10 +10,11 @@ const RESERVE: usize = 128;
 const RESERVE_OF_A_WORKER: usize = 12;
 
 /// Raises the process's limit on descriptors as far as it may, and returns how many clients' connections fit
-/// below it beside what `workers` threads need, but no more than `wanted`. Warns if they are fewer.
-pub(super) fn connections_that_fit(wanted: usize, workers: usize) -> usize {
+/// below it beside what `workers` threads and `others`, such as probes, need, but no more than `wanted`. Warns if they are
+/// fewer.
+pub(super) fn connections_that_fit(wanted: usize, workers: usize, others: usize) -> usize {
     let limit = raised();
-    let reserve = RESERVE + RESERVE_OF_A_WORKER * workers;
+    let reserve = RESERVE + RESERVE_OF_A_WORKER * workers + others;
     let fitting = fitting(limit, reserve, wanted);
     if fitting < wanted {
         tracing::warn!(

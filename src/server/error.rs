@@ -1,6 +1,6 @@
 //! The errors that end a broker.
 
-use std::{io, net::SocketAddr};
+use std::io;
 
 use crate::audit::AuditError;
 
@@ -9,7 +9,7 @@ use crate::audit::AuditError;
 pub enum ServeError {
     /// The broker can't listen on the address.
     #[error("listen: can't serve on {0}: {1}")]
-    Listen(SocketAddr, #[source] io::Error),
+    Listen(String, #[source] io::Error),
     /// The broker can't wait for the signals that tell it to end.
     #[error("can't wait for signals: {0}")]
     Signals(#[source] io::Error),

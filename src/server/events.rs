@@ -10,7 +10,11 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnord
 use tokio::time::sleep;
 
 use super::{activity::Activity, socket::Outbox};
-use crate::{config::ServerOptions, rpc::Stopping};
+use crate::{
+    config::ServerOptions,
+    rpc::Stopping,
+    tls::{End, Standing},
+};
 
 /// How much the ages of connections differ, so that clients don't all reconnect at once.
 const JITTER: std::ops::RangeInclusive<f64> = 0.9..=1.1;
@@ -45,11 +49,20 @@ enum Event {
     TimeToEnd,
     LookForUnreadAnswers,
     LookForSilence,
+    /// Something has become of the client's certificate, and this may still come.
+    OfCertificate(End, Option<Standing>),
+    /// The calls of a client whose certificate is good no longer have had time to end.
+    TimeToEndWithoutCertificate,
 }
 
 impl Events {
-    /// Returns the events of a new connection.
-    pub fn new(options: ServerOptions, stopping: &Stopping, activity: &Arc<Activity>) -> Self {
+    /// Returns the events of a new connection, whose client's certificate is good as long as `standing` says.
+    pub fn new(
+        options: ServerOptions,
+        stopping: &Stopping,
+        activity: &Arc<Activity>,
+        standing: Option<Standing>,
+    ) -> Self {
         let events = Self {
             options,
             activity: Arc::clone(activity),
@@ -63,6 +76,7 @@ impl Events {
         let stopping = stopping.begun();
         let stopping = stopping.map(|()| Event::Stopping);
         events.awaited.push(stopping.boxed());
+        events.await_end_of_certificate(standing);
         events.await_request_to_leave();
         events.look_for_unread_answers();
         events.look_for_silence();
@@ -76,13 +90,13 @@ impl Events {
             let Some(event) = ready!(self.awaited.poll_next_unpin(cx)) else {
                 return Poll::Pending;
             };
-            if let Some(order) = self.happened(&event, outbox) {
+            if let Some(order) = self.happened(event, outbox) {
                 return Poll::Ready(order);
             }
         }
     }
 
-    fn happened(&mut self, event: &Event, outbox: &Outbox) -> Option<Order> {
+    fn happened(&mut self, event: Event, outbox: &Outbox) -> Option<Order> {
         match event {
             Event::GrownOld | Event::Stopping if self.going => None,
             Event::GrownOld => {
@@ -111,6 +125,22 @@ impl Events {
                     None
                 }
             },
+            Event::OfCertificate(End::Expired, _) => {
+                Some(Order::Close("its client's certificate has expired"))
+            }
+            Event::OfCertificate(end, standing) => {
+                if end == End::Unverified {
+                    let limits = &self.options;
+                    let calls = limits.call_timeout.min(limits.max_connection_age_grace);
+                    self.after(calls, Event::TimeToEndWithoutCertificate);
+                }
+                self.await_end_of_certificate(standing);
+                self.going = true;
+                Some(Order::GoAway)
+            }
+            Event::TimeToEndWithoutCertificate => Some(Order::Close(
+                "its client's certificate is good no longer, and its calls and streams go on",
+            )),
             Event::TimeToEnd => Some(Order::Close("it is old, and its calls and streams go on")),
             Event::LookForUnreadAnswers => {
                 self.look_for_unread_answers();
@@ -128,6 +158,16 @@ impl Events {
     fn after(&self, span: Duration, event: Event) {
         let later = sleep(span).map(|()| event);
         self.awaited.push(later.boxed());
+    }
+
+    /// Awaits what becomes of the client's certificate. A client is told to go ahead of the end, so that the calls that
+    /// it makes until it hears of that can end in time.
+    fn await_end_of_certificate(&self, standing: Option<Standing>) {
+        if let Some(standing) = standing {
+            let next = standing.next(self.options.call_timeout);
+            let next = next.map(|(end, standing)| Event::OfCertificate(end, standing));
+            self.awaited.push(next.boxed());
+        }
     }
 
     fn await_request_to_leave(&self) {

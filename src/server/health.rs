@@ -1,6 +1,13 @@
 //! The service `grpc.health.v1`, which answers probes and load balancers.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tonic_health::{
@@ -46,6 +53,8 @@ const NEXT_REASON_AT_MOST: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(super) struct Health {
     reporter: HealthReporter,
+    /// Whether the broker as a whole is SERVING.
+    serves: Arc<AtomicBool>,
     /// The service of each tenant.
     tenants: Arc<[String]>,
 }
@@ -61,12 +70,18 @@ impl Health {
     pub(super) fn new<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> Self {
         Self {
             reporter: HealthReporter::new(),
+            serves: Arc::default(),
             tenants: tenants.map(|tenant| format!("tenant/{tenant}")).collect(),
         }
     }
 
     pub(super) fn service(&self) -> HealthServer<HealthService> {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    /// Whether the broker as a whole is SERVING.
+    pub(super) fn serves(&self) -> bool {
+        self.serves.load(Ordering::Relaxed)
     }
 
     /// Sets the first statuses, before a client can ask. tonic-health would begin with SERVING.
@@ -137,6 +152,9 @@ impl Health {
             false => ServingStatus::NotServing,
         };
         self.reporter.set_service_status(service, status).await;
+        if service.is_empty() {
+            self.serves.store(serves, Ordering::Relaxed);
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
 //! before serving, and `run` listens and stops. `connections` accepts connections and makes room for them. Each of them
-//! belongs to one of the `workers`, the threads where `connection` serves it. `events` says when it ends. `health` answers
-//! probes. `policy` takes up a policy of the callers that has changed.
+//! belongs to one of the `workers`, the threads where `connection` serves it, after the `handshake`. `events` says when it
+//! ends. `health` answers probes, and so does `probes`, for machines that speak HTTP/1 alone. `policy` takes up a policy of
+//! the callers that has changed.
 //!
 //! [`Server::run`] listens from the beginning, so that probes are answered. The broker's own services
 //! refuse calls as `MIGRATING` until the preparation is done.
@@ -15,22 +16,29 @@ mod connections;
 mod descriptors;
 mod error;
 mod events;
+mod handshake;
 mod health;
+mod listeners;
 mod memory;
 pub mod metrics;
 mod pages;
 mod policy;
 mod prepare;
+mod probes;
 mod run;
 mod services;
 mod signals;
 mod socket;
 mod tenancy;
+mod trouble;
+mod unix_socket;
+mod wire;
 mod workers;
 
 pub use self::{
     assemble::{Server, serve},
     error::ServeError,
     health::LIVENESS,
+    listeners::Listeners,
     tenancy::{Ready, Upkeep},
 };

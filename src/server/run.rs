@@ -1,16 +1,23 @@
 //! Listens, serves and stops.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::{
-    net::TcpListener,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
     ServeError, Server,
     connections::Connections,
+    handshake::Handshakes,
+    listeners::{Listener, Listeners},
+    probes,
     tenancy::{Beginning, Tenancy},
     workers::{self, Workers},
 };
@@ -25,20 +32,8 @@ const TRIED: Duration = Duration::from_secs(30);
 /// How long tokens that are being revoked have at the end.
 const REVOCATIONS_END: Duration = Duration::from_secs(5);
 
-/// Listens on `address`. Warns if it isn't a loopback address.
-pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|error| ServeError::Listen(address, error))?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(
-            "insecure-allow-remote: calls are in plain text, and any caller that reaches the broker is served"
-        );
-    }
-    Ok(listener)
-}
-
 impl<S: FullStore> Server<S> {
-    /// Serves on `listener` until `stop` completes, then finishes the calls in flight. Once `reach` has succeeded, the
+    /// Serves on `listeners` until `stop` completes, then finishes the calls in flight. Once `reach` has succeeded, the
     /// data of the tenants is made ready, each by its [`Upkeep`](super::Upkeep). From then on a tenant's calls are
     /// admitted. The health may become SERVING when each tenant was tried.
     ///
@@ -46,13 +41,13 @@ impl<S: FullStore> Server<S> {
     /// Returns a [`ServeError`]: that of `reach`, before any call was served, or of the only tenant's upkeep.
     pub async fn run(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         reach: impl Future<Output = Result<(), ServeError>>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let workers =
             Workers::start(workers::count(self.options.workers)).map_err(ServeError::Workers)?;
-        let address = listener.local_addr().ok().map(tracing::field::display);
+        let listeners = listeners.into();
         let version = env!("CARGO_PKG_VERSION");
         let (tenant, tenants) = (
             self.only_tenant().map(tracing::field::display),
@@ -60,16 +55,44 @@ impl<S: FullStore> Server<S> {
         );
         tracing::info!(
             version,
-            address,
+            address = %listeners.calls,
+            tls = listeners.tls.is_some(),
+            health_address = listeners.health.as_ref().and_then(|l| l.local_addr().ok()).map(tracing::field::display),
+            metrics_address = listeners.metrics.as_ref().and_then(|l| l.local_addr().ok()).map(tracing::field::display),
             backend = S::NAME,
             tenant,
             tenants,
             "serving"
         );
         self.health.begin().await;
-        let entrance = self.entrance()?;
+        // They end when the broker has stopped.
+        let mut background = JoinSet::new();
+        if let Some(listener) = listeners.metrics {
+            let (health, metrics) = (self.health.clone(), self.metrics());
+            background
+                .spawn(async move { match probes::serve(listener, health, metrics).await {} });
+        }
+        let entrance = self.entrance(Handshakes::new(listeners.tls))?;
         let mut connections = Connections::new(Arc::clone(&self.connections));
-        let serving = Box::pin(connections.accept(listener, &entrance, &workers, &self.stopping));
+        let calling = connections.accept(listeners.calls, &entrance, &workers, &self.stopping);
+        let health_entrance = self.health_entrance()?;
+        let mut probes = Connections::default();
+        let probing = async {
+            match listeners.health.map(Listener::Tcp) {
+                Some(listener) => {
+                    let accepting =
+                        probes.accept(listener, &health_entrance, &workers, &self.stopping);
+                    accepting.await;
+                }
+                None => pending().await,
+            }
+        };
+        let serving = Box::pin(async {
+            tokio::select! {
+                () = calling => {}
+                () = probing => {}
+            }
+        });
         // In boxes, because the types of the futures are too deep for the compiler otherwise.
         let watching = Box::pin(async {
             reach.await?;
@@ -102,17 +125,21 @@ impl<S: FullStore> Server<S> {
             () = serving => Ok(()),
         };
         if ended.is_ok() {
-            self.finish(connections).await;
+            self.finish(connections, probes).await;
         }
         join_all(self.tenants.iter().map(|tenancy| tenancy.upkeep.end())).await;
         ended
     }
 
     /// Finishes the calls in flight, within the grace for them.
-    async fn finish(&self, connections: Connections) {
+    async fn finish(&self, connections: Connections, probes: Connections) {
         self.stopping.begin();
         let end = Instant::now() + self.options.shutdown_grace;
-        if !connections.end(self.admission.drained(), end).await {
+        let (in_time, _) = tokio::join!(
+            connections.end(self.admission.drained(), end),
+            probes.end(async {}, end)
+        );
+        if !in_time {
             tracing::warn!("shutdown-grace is over: calls in flight are cut off");
         }
         // Whatever the grace for calls: what a provider was asked for is written.

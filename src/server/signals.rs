@@ -1,5 +1,6 @@
 //! The signals that the process gets.
 
+use futures_util::{Stream, stream};
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -26,6 +27,14 @@ impl Hangups {
             std::future::pending::<()>().await;
         }
     }
+
+    /// Returns a stream that tells of each.
+    pub fn stream(self) -> impl Stream<Item = ()> + Send {
+        stream::unfold(self, |mut hangups| async move {
+            hangups.next().await;
+            Some(((), hangups))
+        })
+    }
 }
 
 /// Returns a future that completes when SIGTERM or SIGINT arrives, and what tells of SIGHUP meanwhile. From this call on,
@@ -45,8 +54,8 @@ pub(super) fn terminated() -> Result<(impl Future<Output = ()>, Hangups), ServeE
                 _ = interrupt.recv() => return,
                 _ = hangup.recv() => {
                     tracing::info!(
-                        "SIGHUP: the policy is read again, and audit files are reopened; passwords and certificates for Redis are read at each \
-                         connect, and other settings take effect with a restart"
+                        "SIGHUP: the policy and the files of TLS are read again, audit files are reopened; passwords and certificates for Redis \
+                         are read at each connect, and other settings take effect with a restart"
                     );
                     tell.send_replace(());
                 }

@@ -14,11 +14,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 use zeroize::Zeroize;
 
+use super::wire::Transport;
 use crate::types::SecretBytes;
 
 /// How many bytes the beginning of a connection has at least: the preface of HTTP/2, and an empty frame of
@@ -42,11 +42,13 @@ pub(super) struct Socket {
 pub(super) struct Outbox(Arc<Mutex<Shared>>);
 
 struct Shared {
-    stream: TcpStream,
+    stream: Transport,
     /// What HTTP/2 has written and the kernel hasn't taken. It may hold tokens.
     collected: SecretBytes,
     /// How much of that the kernel has taken.
     taken: usize,
+    /// Whether all of it was taken, and TLS still has some of it.
+    is_flushing: bool,
     reading: Silence,
     writing: Silence,
 }
@@ -61,15 +63,17 @@ struct Beginning {
     end: Pin<Box<Sleep>>,
 }
 
-/// Wraps the socket of a connection, which has `begin` to begin with HTTP/2.
-pub(super) fn wrap(stream: TcpStream, begin: Duration) -> (Socket, Outbox) {
-    // A small answer must not wait for the client's acknowledgement of earlier ones. If this fails, the socket is
-    // broken, and its first use fails too.
-    stream.set_nodelay(true).ok();
+/// Wraps the socket of a connection, which has to begin with HTTP/2 before `begin`.
+pub(super) fn wrap(mut stream: Transport, begin: Instant) -> (Socket, Outbox) {
+    if let Transport::Tls(stream) = &mut stream {
+        // Otherwise TLS would take more ahead of the client's reading than is collected here.
+        stream.get_mut().1.set_buffer_limit(Some(COLLECTED));
+    }
     let shared = Arc::new(Mutex::new(Shared {
         stream,
         collected: SecretBytes::default(),
         taken: 0,
+        is_flushing: false,
         reading: Silence::default(),
         writing: Silence::default(),
     }));
@@ -77,7 +81,7 @@ pub(super) fn wrap(stream: TcpStream, begin: Duration) -> (Socket, Outbox) {
         shared: Arc::clone(&shared),
         beginning: Some(Beginning {
             missing: BEGINNING,
-            end: Box::pin(sleep(begin)),
+            end: Box::pin(sleep_until(begin)),
         }),
     };
     (socket, Outbox(shared))
@@ -100,7 +104,7 @@ impl Outbox {
     /// Returns whether nothing came, or nothing could be sent, for [`LOOKS`] looks. Has to be called regularly.
     pub fn is_silent(&self) -> bool {
         let mut shared = lock(&self.0);
-        let is_idle = shared.collected.is_empty();
+        let is_idle = shared.collected.is_empty() && !shared.is_flushing;
         if is_idle && shared.reading.0 > 0 {
             // A connection that nothing came over for a while keeps no memory for answers.
             shared.collected = SecretBytes::default();
@@ -139,9 +143,15 @@ impl Shared {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.taken += taken;
+            self.is_flushing = true;
             self.writing.end();
         }
         self.wipe();
+        if self.is_flushing {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.is_flushing = false;
+            self.writing.end();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -262,11 +272,11 @@ mod tests {
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
         time::timeout,
     };
 
-    use super::*;
+    use super::{super::wire::Wire, *};
 
     const SOON: Duration = Duration::from_millis(50);
 
@@ -274,7 +284,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (socket, outbox) = wrap(accepted.unwrap().0, Duration::from_secs(10));
+        let stream = Transport::Plain(Wire::Tcp(accepted.unwrap().0));
+        let (socket, outbox) = wrap(stream, Instant::now() + Duration::from_secs(10));
         (socket, outbox, client.unwrap())
     }
 

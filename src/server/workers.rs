@@ -6,11 +6,12 @@
 use std::{io, sync::Arc, thread};
 
 use tokio::{
-    net::TcpStream,
     runtime::{Builder, Handle},
     sync::oneshot,
     task::{AbortHandle, JoinSet},
 };
+
+use super::wire::Wire;
 
 /// How many there are at most unless the operator wants more. More would only wait for the store.
 const MOST: usize = 16;
@@ -62,9 +63,9 @@ impl Workers {
     /// to `tasks`.
     pub fn serve<F>(
         &self,
-        stream: TcpStream,
+        wire: Wire,
         tasks: &mut JoinSet<()>,
-        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+        serve: impl FnOnce(Wire) -> F + Send + 'static,
     ) -> Option<AbortHandle>
     where
         F: Future<Output = ()> + Send,
@@ -74,11 +75,11 @@ impl Workers {
             .iter()
             .min_by_key(|worker| Arc::strong_count(&worker.connections))?;
         // The thread's own runtime has to watch the socket.
-        let stream = stream.into_std().ok()?;
+        let parcel = wire.pack().ok()?;
         let connection = Arc::clone(&worker.connections);
         let serving = async move {
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                serve(stream).await;
+            if let Ok(wire) = parcel.unpack() {
+                serve(wire).await;
             }
             drop(connection);
         };

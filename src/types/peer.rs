@@ -40,8 +40,9 @@ pub struct PeerCertificate {
     /// The SPIFFE id (X.509-SVID, section 2: the only URI of such a certificate). It was verified by the authorities of
     /// its own trust domain.
     pub spiffe_id: Option<SpiffeId>,
-    /// The other URIs of the subject's alternative names, as they are written.
+    /// The other URIs of the subject's alternative names, as they are written. None beside a SPIFFE id.
     pub uris: Vec<String>,
-    /// The DNS names of the subject's alternative names, in lower case.
+    /// The DNS names of the subject's alternative names, in lower case. None beside a SPIFFE id: a trust domain vouches for
+    /// its own ids, and could otherwise claim any name.
     pub dns_names: Vec<String>,
 }

@@ -7,6 +7,10 @@ use super::{Secret, SecretBytes};
 /// No secret, key or certificate chain is larger, in bytes.
 const LARGEST: u64 = 1 << 20;
 
+/// What a private file must not allow: writing to its group, and anything to everybody else. Its group may read it, because
+/// that is how Kubernetes gives a file to a process that isn't root (`fsGroup`).
+const OPEN_TO_OTHERS: u32 = 0o027;
+
 /// What is wrong with a file or variable that should hold a secret. Its text goes on after the name of a setting, and quotes
 /// neither the path, which may be what the file should hold, nor what the file holds.
 #[derive(Debug)]
@@ -15,8 +19,6 @@ pub enum SecretProblem {
     Unreadable(io::Error),
     /// There is no such file below the working directory, which a relative path counts from.
     NotHere,
-    /// Others than its owner and its group may read it, or others than its owner may write it.
-    Rights(u32),
     /// It is larger than any secret.
     TooLarge,
     /// It isn't UTF-8.
@@ -29,6 +31,8 @@ pub enum SecretProblem {
     SeveralLines,
     /// It begins or ends with a blank.
     Blanks,
+    /// Its rights, which these are, let others than its owner and its group at it, or its group write it.
+    OpenToOthers(u32),
 }
 
 impl fmt::Display for SecretProblem {
@@ -40,13 +44,6 @@ impl fmt::Display for SecretProblem {
             }
             Self::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => "no such file",
             Self::Unreadable(error) => return write!(f, "the file can't be read: {error}"),
-            Self::Rights(mode) => {
-                return write!(
-                    f,
-                    "its rights are {mode:03o}: nobody but its owner may write it, and nobody but its owner and its group \
-                     read it (chmod 600, or 440 where a group needs it)"
-                );
-            }
             Self::TooLarge => "it is larger than 1 MiB",
             Self::NoText => "it is not UTF-8",
             Self::ByteOrderMark => "it begins with a byte order mark: save it without one",
@@ -54,6 +51,13 @@ impl fmt::Display for SecretProblem {
             Self::SeveralLines => "it has several lines; it must hold the secret and nothing else",
             Self::Blanks => {
                 "it begins or ends with a blank; it must hold the secret and nothing else"
+            }
+            Self::OpenToOthers(mode) => {
+                return write!(
+                    f,
+                    "its rights are {mode:04o}, and only its owner may write it and only its owner and group may read it: \
+                     set 0400 or 0440 (in Kubernetes defaultMode: 0440 of the volume, and fsGroup)"
+                );
             }
         })
     }
@@ -66,22 +70,23 @@ impl std::error::Error for SecretProblem {}
 /// # Errors
 /// Returns [`SecretProblem::Unreadable`], [`SecretProblem::NotHere`] or [`SecretProblem::TooLarge`].
 pub fn read_whole(path: &Path) -> Result<SecretBytes, SecretProblem> {
-    read_file(open(path)?)
+    whole(open(path)?)
 }
 
-/// Reads a whole file that holds keys. Nobody but its owner may write it, and nobody but its owner and group may read it.
+/// Reads a whole file that holds a private key, if nobody but its owner may write it and nobody but its owner and its
+/// group may read it. The rights are those of the file that is read, wherever links lead meanwhile.
 ///
 /// # Errors
-/// Returns the errors of [`read_whole`], and [`SecretProblem::Rights`].
+/// Returns [`SecretProblem::OpenToOthers`], or what [`read_whole`] returns.
 pub fn read_private(path: &Path) -> Result<SecretBytes, SecretProblem> {
     let file = open(path)?;
-    let metadata = file.metadata().map_err(SecretProblem::Unreadable)?;
-    let mode = metadata.permissions().mode() & 0o777;
+    let rights = file.metadata().map_err(SecretProblem::Unreadable)?;
+    let mode = rights.permissions().mode() & 0o7777;
     // A pipe has no rights that matter.
-    if metadata.is_file() && mode & 0o027 != 0 {
-        return Err(SecretProblem::Rights(mode));
+    if rights.is_file() && mode & OPEN_TO_OTHERS != 0 {
+        return Err(SecretProblem::OpenToOthers(mode));
     }
-    read_file(file)
+    whole(file)
 }
 
 fn open(path: &Path) -> Result<File, SecretProblem> {
@@ -91,7 +96,7 @@ fn open(path: &Path) -> Result<File, SecretProblem> {
     })
 }
 
-fn read_file(file: File) -> Result<SecretBytes, SecretProblem> {
+fn whole(file: File) -> Result<SecretBytes, SecretProblem> {
     let size = file.metadata().map_err(SecretProblem::Unreadable)?.len();
     // With room for everything from the start: a buffer that grows would leave a copy behind.
     let room = usize::try_from(size.min(LARGEST)).unwrap_or_default() + 1;
@@ -165,6 +170,30 @@ mod tests {
                 "{found}"
             );
         }
+    }
+
+    #[test]
+    fn a_private_file_is_for_its_owner_and_its_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, "secret").unwrap();
+        for (mode, is_private) in [
+            (0o400, true),
+            (0o600, true),
+            (0o440, true),
+            (0o640, true),
+            (0o660, false),
+            (0o644, false),
+            (0o444, false),
+            (0o602, false),
+            (0o601, false),
+        ] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            let read = read_private(&path);
+            assert_eq!(read.is_ok(), is_private, "{mode:o}: {read:?}");
+        }
+        let told = read_private(&path).unwrap_err().to_string();
+        assert!(told.contains("0601") && told.contains("fsGroup"), "{told}");
     }
 
     #[test]

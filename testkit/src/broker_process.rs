@@ -46,7 +46,12 @@ impl BrokerProcess {
     /// Starts a broker with these arguments, and waits until it listens. The address and the log
     /// settings are added to the arguments.
     pub fn start(args: &[&str]) -> Self {
-        Self::run(program(), args)
+        Self::run(program(), &[], args)
+    }
+
+    /// Like [`start`](Self::start), but listens where the arguments say, and says nothing of its address.
+    pub fn listening_at(args: &[&str], place: &str) -> Self {
+        Self::run(program(), &[place], args)
     }
 
     /// Starts a broker that may have this many file descriptors open.
@@ -58,12 +63,13 @@ impl BrokerProcess {
         for (name, _) in plain.get_envs() {
             shell.env_remove(name);
         }
-        Self::run(shell, args)
+        Self::run(shell, &[], args)
     }
 
-    fn run(mut program: Command, args: &[&str]) -> Self {
+    fn run(mut program: Command, place: &[&str], args: &[&str]) -> Self {
+        let place = place.first().unwrap_or(&"127.0.0.1:0");
         let mut child = program
-            .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--listen", place, "--log-format", "json"])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -114,6 +120,22 @@ impl BrokerProcess {
         self.log.text()
     }
 
+    /// Returns an address that the line `serving` of the log has under this name.
+    pub fn logged_address(&self, name: &str) -> SocketAddr {
+        let serving = |line: &str| {
+            let json: serde_json::Value = serde_json::from_str(line).ok()?;
+            json["fields"][name].as_str()?.parse().ok()
+        };
+        self.log().lines().find_map(serving).unwrap()
+    }
+
+    /// Sends a signal, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.pid());
+        let sent = Command::new("sh").args(["-c", &kill]).status();
+        assert!(sent.unwrap().success(), "{kill}");
+    }
+
     /// Opens a new connection to the broker.
     pub async fn connect(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
@@ -144,9 +166,7 @@ impl BrokerProcess {
 
     /// Sends SIGTERM, and waits until the broker has ended.
     pub fn terminate(mut self) -> ExitStatus {
-        let kill = format!("kill -TERM {}", self.pid());
-        let sent = Command::new("sh").args(["-c", &kill]).status();
-        assert!(sent.unwrap().success(), "{kill}");
+        self.signal("TERM");
         self.child.wait().unwrap()
     }
 }
@@ -167,9 +187,11 @@ impl Log {
             let fields = &json["fields"];
             self.0.lock().unwrap().push(line);
             if fields["message"] == "serving"
-                && let Some(address) = fields["address"].as_str().and_then(|a| a.parse().ok())
+                && let Some(address) = fields["address"].as_str()
             {
-                found.send(address).ok();
+                // A Unix socket has no address.
+                let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+                found.send(address.parse().unwrap_or(nowhere)).ok();
             }
         }
     }

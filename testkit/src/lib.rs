@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod audit;
+pub mod authority;
 pub mod broker;
 pub mod broker_process;
 pub mod certificates;

@@ -370,6 +370,9 @@ async fn what_the_guards_count_is_seen() {
     let trust = serving.trust();
     trust.sealing_keys.set(3);
     trust.handshakes_failed.add(2);
+    trust.clients_expired.add(4);
+    trust.clients_unverified.up();
+    trust.certificate_expires.set(7);
     trust.reloads(Reload::Certificates).failed.up();
     let now = values(&serving);
     for (name, labels, expected) in [
@@ -377,6 +380,17 @@ async fn what_the_guards_count_is_seen() {
         ("token_broker_audit_events_total", &[], 0.0),
         ("token_broker_audit_failures_total", &[], 0.0),
         ("token_broker_handshakes_failed_total", &[], 2.0),
+        (
+            "token_broker_client_certificates_ended_total",
+            &["expired"],
+            4.0,
+        ),
+        (
+            "token_broker_client_certificates_ended_total",
+            &["unverified"],
+            1.0,
+        ),
+        ("token_broker_certificate_expires_seconds", &[], 7.0),
         (
             "token_broker_reloads_total",
             &["certificates", "failed"],

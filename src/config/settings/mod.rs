@@ -11,6 +11,7 @@
 mod declare;
 mod access;
 mod audit;
+mod listen;
 mod migration;
 mod process;
 mod provider;
@@ -19,6 +20,7 @@ mod redis;
 mod seal;
 mod server;
 mod storage;
+mod tls;
 mod tokens;
 
 use std::sync::LazyLock;
@@ -26,13 +28,14 @@ use std::sync::LazyLock;
 pub(super) use self::{
     access::AccessSettings,
     audit::AuditSettings,
+    listen::ListenSettings,
     process::MemorySettings,
     provider::{Method, ProviderSettings, Rotates},
     reader::{Reader, Subject},
     redis::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
     seal::SealSettings,
-    server::ListenSettings,
     storage::StorageSettings,
+    tls::TlsSettings,
     tokens::{LimitSettings, TokenSettings},
 };
 pub use self::{
@@ -102,6 +105,7 @@ pub(super) fn named(name: &str) -> Option<&'static Setting> {
 /// The values of all settings. Each value is valid by itself; their combination isn't checked yet.
 pub(super) struct Subjects {
     pub listen: ListenSettings,
+    pub tls: TlsSettings,
     pub access: AccessSettings,
     pub storage: StorageSettings,
     pub redis: RedisSettings,
@@ -120,6 +124,7 @@ impl Subjects {
     pub fn read(reader: &mut Reader<'_>) -> Self {
         Self {
             listen: Subject::read(reader),
+            tls: Subject::read(reader),
             access: Subject::read(reader),
             storage: Subject::read(reader),
             redis: Subject::read(reader),

@@ -1,28 +1,16 @@
-//! The settings of the server: where it serves, and its limits for clients.
+//! The settings of the server: its limits for clients.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use super::tokens::{LARGEST, LimitSettings};
 use crate::config::{
     problem::Problems,
-    syntax::{address, boolean, number, span, span_from, span_or_none},
+    syntax::{number, span, span_from, span_or_none},
 };
 
 /// The most bytes that a request to store a row has beyond the row itself: its ids and protobuf's
 /// framing.
 const FRAMING: usize = 2048;
-
-settings! {
-    /// Where to serve.
-    #[derive(Clone, Debug)]
-    pub(in crate::config) struct ListenSettings {
-        /// Address and port to serve gRPC on. Port 0 takes a free port, which the log shows
-        listen: SocketAddr = address().default("127.0.0.1:50051");
-        /// Serve on an address that isn't loopback, in plain text and to any caller. Use it only if
-        /// the network itself keeps other callers out
-        insecure_allow_remote: bool = boolean().default("false");
-    }
-}
 
 settings! {
     /// The limits and timeouts for clients.
@@ -60,23 +48,6 @@ settings! {
         shutdown_delay: Duration = span_or_none().default("0s").heading("Process");
         /// How long the broker waits for calls in flight at shutdown
         shutdown_grace: Duration = span().default("10s");
-    }
-}
-
-impl ListenSettings {
-    /// Adds a problem if the address isn't loopback, unless `insecure-allow-remote` is set.
-    pub fn check(&self, problems: &mut Problems) {
-        if !self.listen.ip().is_loopback() && !self.insecure_allow_remote {
-            problems.add_together(
-                Self::listen,
-                &[Self::insecure_allow_remote],
-                format!(
-                    "is not a loopback address, and calls are neither encrypted nor authenticated; \
-                     set {} if the network itself keeps other callers out",
-                    Self::insecure_allow_remote
-                ),
-            );
-        }
     }
 }
 

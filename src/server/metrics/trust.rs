@@ -45,6 +45,17 @@ impl Collector for Guards {
         let failed = [([], trust.handshakes_failed.get())];
         let help = "TLS handshakes that failed, also because of the caller's certificate";
         families.counters("handshakes_failed", help, failed)?;
+        let ended = [
+            ("expired", &trust.clients_expired),
+            ("unverified", &trust.clients_unverified),
+        ];
+        let ended = ended.map(|(why, count)| ([("why", why.to_owned())], count.get()));
+        let help = "Connections that ended because their client's certificate was good no longer";
+        families.counters("client_certificates_ended", help, ended)?;
+        let expires = [([], trust.certificate_expires.get())];
+        let help =
+            "When the broker's own certificate expires, in seconds since 1970; 0 without TLS";
+        families.gauges("certificate_expires_seconds", help, expires)?;
         let keys = [([], trust.sealing_keys.get())];
         let help = "Sealing keys that are in use, to seal or to open";
         families.gauges("sealing_keys", help, keys)

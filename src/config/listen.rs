@@ -1,0 +1,222 @@
+//! Where the broker listens: the values, and what must hold between them and TLS.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use super::{
+    address,
+    problem::Problems,
+    settings::{AccessSettings, ListenSettings, TlsSettings},
+    written::Settings,
+};
+use crate::tls::{ClientCertificates, Tls, TlsFile, TlsOptions};
+
+/// The longest path of a Unix socket, in bytes (Linux, unix(7)).
+const LONGEST_PATH: usize = 107;
+
+/// Where the broker listens for calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// At this address and port.
+    Tcp(SocketAddr),
+    /// At this Unix socket.
+    Unix(PathBuf),
+}
+
+/// Where the broker listens, for whom, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// For calls.
+    pub calls: Listen,
+    /// The rights of a Unix socket.
+    pub mode: u32,
+    /// How the connections of callers are encrypted. `None`: not at all.
+    pub tls: Option<TlsOptions>,
+    /// For health alone, in plain text.
+    pub health: Option<SocketAddr>,
+    /// For `/livez`, `/readyz` and `/metrics`, in plain text.
+    pub metrics: Option<SocketAddr>,
+    /// What is insecure about it, if `insecure-allow-remote` allows that.
+    pub hazard: Option<&'static str>,
+}
+
+impl Listen {
+    /// Parses an address and a port, or `unix:/PATH`.
+    ///
+    /// # Errors
+    /// Returns what is wrong with the text, without quoting it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let Some(path) = text.strip_prefix("unix:") else {
+            return match text.parse() {
+                Ok(address) => Ok(Self::Tcp(address)),
+                Err(_) => Err(address::what_is_wrong(text).to_owned()),
+            };
+        };
+        let path = match path.strip_prefix("//") {
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => path,
+        };
+        if !path.starts_with('/') || path.ends_with('/') {
+            return Err(
+                "must have the whole path of a socket, as in unix:/run/token-broker/broker.sock"
+                    .to_owned(),
+            );
+        }
+        if path.len() > LONGEST_PATH {
+            return Err(format!("must have a path of at most {LONGEST_PATH} bytes"));
+        }
+        Ok(Self::Unix(path.into()))
+    }
+
+    /// Whether only this machine can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Returns where to listen, and how. Adds to `problems` where settings contradict each other, and what is wrong with the
+/// files.
+pub(super) fn options(
+    written: &Settings,
+    listen: ListenSettings,
+    tls: TlsSettings,
+    problems: &mut Problems,
+) -> ListenOptions {
+    let (listening, insecure) = (
+        ListenSettings::listen,
+        ListenSettings::insecure_allow_remote,
+    );
+    if matches!(listen.listen, Listen::Tcp(_)) && written.is_set(ListenSettings::listen_mode) {
+        let message =
+            format!("has no effect: {listening} names no Unix socket, as unix:/PATH does");
+        problems.add_together(ListenSettings::listen_mode, &[listening], message);
+    }
+    let tls = tls_options(written, &listen.listen, tls, problems);
+    let policy = AccessSettings::policy;
+    let lacks_policy = !written.is_set(policy);
+    let is_open = !listen.listen.is_local() && (tls.is_none() || lacks_policy);
+    if is_open && !listen.insecure_allow_remote {
+        let (lack, cure) = match &tls {
+            None => ("calls aren't encrypted", TlsSettings::tls_cert),
+            Some(_) => ("anybody who reaches the broker would be served", policy),
+        };
+        problems.add_together(
+            listening,
+            &[insecure, TlsSettings::tls_cert, TlsSettings::tls_key, policy],
+            format!(
+                "is not a loopback address, and {lack}: set {cure}, or {insecure} if the network itself keeps other \
+                 callers out"
+            ),
+        );
+    }
+    let hazard = match (is_open, &tls, lacks_policy) {
+        (false, ..) => None,
+        (true, None, true) => {
+            Some("calls are in plain text, and any caller that reaches the broker is served")
+        }
+        (true, None, false) => Some("calls are in plain text"),
+        (true, Some(_), _) => Some("any caller that reaches the broker is served"),
+    };
+    ListenOptions {
+        mode: listen.mode(),
+        calls: listen.listen,
+        tls,
+        health: listen.health_listen,
+        metrics: listen.metrics_listen,
+        hazard,
+    }
+}
+
+fn tls_options(
+    written: &Settings,
+    listen: &Listen,
+    tls: TlsSettings,
+    problems: &mut Problems,
+) -> Option<TlsOptions> {
+    let (cert, key) = (TlsSettings::tls_cert, TlsSettings::tls_key);
+    let (certificate, key) = match (tls.tls_cert, tls.tls_key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => {
+            for name in [
+                TlsSettings::client_certificates,
+                TlsSettings::client_ca,
+                TlsSettings::trust_domains,
+            ] {
+                if written.is_set(name) {
+                    let message = format!("has no effect without TLS: it needs {cert}");
+                    problems.add_together(name, &[cert, key], message);
+                }
+            }
+            return None;
+        }
+        (Some(_), None) => {
+            problems.add_together(cert, &[key], format!("needs {key} too"));
+            return None;
+        }
+        (None, Some(_)) => {
+            problems.add_together(key, &[cert], format!("needs {cert} too"));
+            return None;
+        }
+    };
+    if matches!(listen, Listen::Unix(_)) {
+        let message = format!(
+            "has no effect: {} names a Unix socket, which nobody on a network reads",
+            ListenSettings::listen
+        );
+        problems.add(cert, message);
+        return None;
+    }
+    let has_authorities = tls.client_ca.is_some() || !tls.trust_domains.is_empty();
+    let when = TlsSettings::client_certificates;
+    let (ca, domains) = (TlsSettings::client_ca, TlsSettings::trust_domains);
+    let client_certificates = match tls.client_certificates {
+        None if has_authorities => ClientCertificates::Required,
+        None => ClientCertificates::Off,
+        Some(ClientCertificates::Off) if has_authorities => {
+            let message = format!("must not be off: {ca} or {domains} would have no effect");
+            problems.add_together(when, &[ca, domains], message);
+            ClientCertificates::Off
+        }
+        Some(ClientCertificates::Off) => ClientCertificates::Off,
+        Some(wanted) => {
+            if !has_authorities {
+                let message = format!("needs {ca} or {domains}: nobody vouches for a client");
+                problems.add_together(when, &[ca, domains], message);
+            }
+            wanted
+        }
+    };
+    let options = TlsOptions {
+        certificate,
+        key,
+        client_certificates,
+        client_ca: tls.client_ca,
+        trust_domains: tls.trust_domains,
+    };
+    for problem in Tls::load(options.clone(), Arc::default())
+        .err()
+        .into_iter()
+        .flatten()
+    {
+        let (setting, what) = match problem.file {
+            TlsFile::Certificate => (TlsSettings::tls_cert, problem.what),
+            TlsFile::Key => (TlsSettings::tls_key, problem.what),
+            TlsFile::ClientCa => (TlsSettings::client_ca, problem.what),
+            TlsFile::TrustDomain(name) => (domains, format!("{name}: {}", problem.what)),
+        };
+        problems.add(setting, what);
+    }
+    Some(options)
+}

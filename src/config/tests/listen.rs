@@ -1,0 +1,195 @@
+//! Where the broker may listen, and what TLS needs.
+
+use std::{fs, path::Path};
+
+use testkit::authority::{Authority, Wanted};
+
+use super::{from_toml, problems};
+use crate::{config::Listen, tls::ClientCertificates};
+
+const POLICY: &str =
+    "[callers.a]\ndns-names = [\"a.test\"]\nroles = [\"sidecar\"]\nproviders = \"*\"\n";
+
+/// Writes a server's certificate and key, and an authority.
+fn write_files(dir: &Path) {
+    let authority = Authority::new("authority");
+    let server = authority.sign(&Wanted::server());
+    server.write_to(dir, "server");
+    fs::write(dir.join("ca.pem"), &authority.pem).unwrap();
+}
+
+/// Returns lines with `DIR/` spelled out, and TLS.
+fn lines(dir: &Path, more: &str) -> String {
+    let tls = "tls-cert = \"DIR/server.pem\"\ntls-key = \"DIR/server.key\"\n";
+    alone(dir, &format!("{tls}{more}"))
+}
+
+/// Returns lines with `DIR/` spelled out.
+fn alone(dir: &Path, text: &str) -> String {
+    text.replace("DIR", dir.to_str().unwrap())
+}
+
+#[test]
+fn a_network_is_served_over_tls_and_with_a_policy() {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    fs::write(dir.path().join("policy.toml"), POLICY).unwrap();
+    let policy = "policy = \"DIR/policy.toml\"\n";
+    let insecure = "insecure-allow-remote = true\n";
+    for (text, is_served, hazard) in [
+        (lines(dir.path(), policy), true, None),
+        (lines(dir.path(), ""), false, None),
+        (alone(dir.path(), policy), false, None),
+        (String::new(), false, None),
+        (lines(dir.path(), insecure), true, Some("any caller that")),
+        (
+            alone(dir.path(), &format!("{policy}{insecure}")),
+            true,
+            Some("calls are in plain text"),
+        ),
+        (
+            insecure.to_owned(),
+            true,
+            Some("plain text, and any caller"),
+        ),
+    ] {
+        let resolved = from_toml(&format!("listen = \"0.0.0.0:1\"\n{text}")).resolve();
+        assert_eq!(resolved.is_ok(), is_served, "{text}: {resolved:?}");
+        if let Ok(config) = resolved {
+            let found = config.listen.hazard.unwrap_or_default();
+            let fits = hazard.map_or(found.is_empty(), |hazard| found.contains(hazard));
+            assert!(fits, "{text}: {found}");
+        }
+    }
+}
+
+#[test]
+fn certificates_are_required_where_somebody_vouches_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    for (more, expected) in [
+        ("", ClientCertificates::Off),
+        ("client-certificates = \"off\"", ClientCertificates::Off),
+        ("client-ca = \"DIR/ca.pem\"", ClientCertificates::Required),
+        (
+            "trust-domains = [\"a.test=DIR/ca.pem\"]",
+            ClientCertificates::Required,
+        ),
+        (
+            "client-ca = \"DIR/ca.pem\"\nclient-certificates = \"optional\"",
+            ClientCertificates::Optional,
+        ),
+    ] {
+        let config = from_toml(&lines(dir.path(), more)).resolve().unwrap();
+        let tls = config.listen.tls.unwrap();
+        assert_eq!(tls.client_certificates, expected, "{more}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_tls_is_told_with_its_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    let other = Authority::new("other").sign(&Wanted::server());
+    other.write_to(dir.path(), "other");
+    let alone = |text: &str| alone(dir.path(), text);
+    for (text, told) in [
+        (
+            alone("tls-cert = \"DIR/server.pem\""),
+            vec!["tls-cert: needs tls-key too"],
+        ),
+        (
+            alone("listen = \"0.0.0.0:1\"\ntls-key = \"DIR/server.key\""),
+            vec!["tls-key: needs tls-cert too"],
+        ),
+        (
+            alone("client-ca = \"DIR/ca.pem\"\nclient-certificates = \"required\""),
+            vec![
+                "client-certificates: has no effect",
+                "client-ca: has no effect",
+            ],
+        ),
+        (
+            alone("tls-cert = \"DIR/server.pem\"\ntls-key = \"DIR/other.key\""),
+            vec!["tls-key: the key isn't that of the certificate"],
+        ),
+        (
+            alone("tls-cert = \"DIR/server.key\"\ntls-key = \"DIR/server.pem\""),
+            vec![
+                "tls-cert: the file holds no certificate",
+                "tls-key: its rights are",
+            ],
+        ),
+        (
+            lines(dir.path(), "client-certificates = \"required\""),
+            vec!["client-certificates: needs client-ca or trust-domains"],
+        ),
+        (
+            lines(
+                dir.path(),
+                "client-ca = \"DIR/ca.pem\"\nclient-certificates = \"off\"",
+            ),
+            vec!["client-certificates: must not be off"],
+        ),
+        (
+            lines(
+                dir.path(),
+                "client-ca = \"DIR/none\"\n[trust-domains]\n\"a.test\" = \"DIR/server.key\"",
+            ),
+            vec![
+                "client-ca: no such file",
+                "trust-domains: a.test: the file holds no certificate",
+            ],
+        ),
+        (
+            lines(
+                dir.path(),
+                "trust-domains = [\"spiffe://a.test=DIR/ca.pem\", \"a\"]",
+            ),
+            vec![
+                "trust-domains: entry 1 must name a trust domain",
+                "trust-domains: entry 2 must be NAME=FILE",
+            ],
+        ),
+        (
+            lines(dir.path(), "listen = \"unix:/run/broker.sock\""),
+            vec!["tls-cert: has no effect"],
+        ),
+        (
+            "listen-mode = \"660\"".to_owned(),
+            vec!["listen-mode: has no effect"],
+        ),
+        (
+            "listen = \"unix:/a\"\nlisten-mode = \"888\"".to_owned(),
+            vec!["listen-mode: must be rights in octal"],
+        ),
+        (
+            "listen = \"unix:broker.sock\"".to_owned(),
+            vec!["listen: must have the whole path"],
+        ),
+        (
+            format!("listen = \"unix:/{}\"", "a".repeat(107)),
+            vec!["listen: must have a path of at most"],
+        ),
+        (
+            "health-listen = \"unix:/a\"".to_owned(),
+            vec!["health-listen: "],
+        ),
+    ] {
+        let found = problems(&text);
+        let fits = found.len() == told.len()
+            && told
+                .iter()
+                .all(|told| found.iter().any(|found| found.contains(told)));
+        assert!(fits, "{text}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_socket_is_named_in_two_ways() {
+    for text in ["unix:/run/broker.sock", "unix:///run/broker.sock"] {
+        let parsed = Listen::parse(text).unwrap();
+        assert_eq!(parsed, Listen::Unix("/run/broker.sock".into()));
+        assert_eq!(parsed.to_string(), "unix:/run/broker.sock");
+    }
+}

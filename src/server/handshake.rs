@@ -1,0 +1,94 @@
+//! What comes before HTTP/2: TLS, and who is at the other end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    activity::Activity,
+    trouble::Trouble,
+    wire::{Transport, Wire},
+};
+use crate::{
+    rpc::Stopping,
+    tls::{Standing, Tls},
+    types::{Channel, Peer},
+};
+
+/// How connections become ready for HTTP/2. Clones share what they know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Handshakes {
+    tls: Option<Arc<Tls>>,
+    failures: Arc<Mutex<Trouble>>,
+}
+
+/// A connection that is ready for HTTP/2.
+pub(super) struct Ready {
+    pub transport: Transport,
+    pub peer: Arc<Peer>,
+    /// How long the client's certificate is good, if it has shown one.
+    pub standing: Option<Standing>,
+}
+
+impl Handshakes {
+    /// Returns how connections become ready over `tls`, or in plain text.
+    pub fn new(tls: Option<Arc<Tls>>) -> Self {
+        Self {
+            tls,
+            failures: Arc::default(),
+        }
+    }
+
+    /// Makes a connection ready, but not beyond `end`. Gives up if the connection has to make room, or the broker stops:
+    /// no call is lost by that.
+    pub async fn done(
+        &self,
+        wire: Wire,
+        end: Instant,
+        activity: &Activity,
+        stopping: &Stopping,
+    ) -> Option<Ready> {
+        let Some(tls) = &self.tls else {
+            let peer = Peer {
+                channel: wire.channel(),
+                certificate: None,
+            };
+            return Some(Ready {
+                transport: Transport::Plain(wire),
+                peer: Arc::new(peer),
+                standing: None,
+            });
+        };
+        let accepted = tokio::select! {
+            accepted = timeout_at(end, tls.accept(wire)) => accepted,
+            () = activity.asked_to_leave() => return None,
+            () = stopping.begun() => return None,
+        };
+        match accepted {
+            Ok(Ok(secured)) => {
+                let (certificate, standing) = secured.client.unzip();
+                let peer = Peer {
+                    channel: Channel::Tls,
+                    certificate,
+                };
+                Some(Ready {
+                    transport: Transport::Tls(Box::new(secured.stream)),
+                    peer: Arc::new(peer),
+                    standing,
+                })
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(failures) = failures.happened() {
+                    tracing::warn!(%error, failures, "TLS handshakes fail");
+                }
+                None
+            }
+            Err(_) => {
+                tracing::debug!("a client hasn't finished its TLS handshake in time");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Where the broker listens.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpListener;
+
+use super::{ServeError, unix_socket::UnixSocket, wire::Wire};
+use crate::{
+    config::{Listen, ListenOptions},
+    meter::Trust,
+    tls::Tls,
+};
+
+/// Where the broker listens: for calls, and for machines that bring no certificate.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(super) calls: Listener,
+    /// How the connections of callers are encrypted. `None`: not at all.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Where health alone is served, in plain text.
+    pub(super) health: Option<TcpListener>,
+    /// Where `/livez`, `/readyz` and `/metrics` are served, in plain text.
+    pub(super) metrics: Option<TcpListener>,
+    /// Where what happens to TLS is counted.
+    pub(super) trust: Arc<Trust>,
+}
+
+/// A socket that listens for calls.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+impl Listeners {
+    /// Listens. Warns of what is insecure.
+    pub(super) async fn open(options: ListenOptions) -> Result<Self, ServeError> {
+        let trust = Arc::<Trust>::default();
+        let tls = match options.tls {
+            Some(files) => {
+                let tls = Tls::load(files, Arc::clone(&trust)).map_err(|problems| {
+                    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                    ServeError::Misconfigured(problems.join("; "))
+                })?;
+                Some(Arc::new(tls))
+            }
+            None => None,
+        };
+        let calls = match &options.calls {
+            Listen::Tcp(address) => Listener::Tcp(tcp(*address).await?),
+            Listen::Unix(path) => {
+                let bound = UnixSocket::bind(path, options.mode);
+                let failed = |error| ServeError::Listen(options.calls.to_string(), error);
+                Listener::Unix(bound.map_err(failed)?)
+            }
+        };
+        if let Some(hazard) = options.hazard {
+            tracing::warn!("insecure-allow-remote: {hazard}");
+        }
+        let listen = async |address: Option<SocketAddr>| match address {
+            Some(address) => tcp(address).await.map(Some),
+            None => Ok(None),
+        };
+        Ok(Self {
+            calls,
+            tls,
+            health: listen(options.health).await?,
+            metrics: listen(options.metrics).await?,
+            trust,
+        })
+    }
+}
+
+/// Serves calls in plain text, and nothing else.
+impl From<TcpListener> for Listeners {
+    fn from(listener: TcpListener) -> Self {
+        Self {
+            calls: Listener::Tcp(listener),
+            tls: None,
+            health: None,
+            metrics: None,
+            trust: Arc::default(),
+        }
+    }
+}
+
+async fn tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| ServeError::Listen(address.to_string(), error))
+}
+
+impl Listener {
+    /// Waits for a client.
+    ///
+    /// # Errors
+    /// Returns the system's error.
+    pub async fn accept(&self) -> io::Result<Wire> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Wire::Tcp(stream)),
+            Self::Unix(socket) => socket.accept().await.map(Wire::Unix),
+        }
+    }
+}
+
+/// Prints where it listens, as the setting would name it.
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(_) => f.write_str("?"),
+            },
+            Self::Unix(socket) => write!(f, "unix:{}", socket.path().display()),
+        }
+    }
+}

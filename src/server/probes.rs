@@ -1,0 +1,106 @@
+//! HTTP/1 for machines that bring no certificate: `/livez`, `/readyz` and `/metrics`, in plain text. Nothing else is
+//! served here.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use super::{
+    health::Health,
+    metrics::{CONTENT_TYPE, Metrics},
+    trouble::Trouble,
+};
+
+/// How many connections are served at once. Further ones wait.
+pub(super) const CONNECTIONS: usize = 32;
+/// How long a client may take to send its headers.
+const HEADERS: Duration = Duration::from_secs(5);
+/// How long a connection may last, with its one request and the answer.
+const LIFE: Duration = Duration::from_secs(10);
+/// How large the headers of a request may be, in bytes.
+const HEADER_BYTES: usize = 16 * 1024;
+/// How long to wait after accepting a connection failed.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers on `listener` for ever.
+pub(super) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> Infallible {
+    let metrics = Arc::new(metrics);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut failures = Trouble::default();
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (health, metrics) = (health.clone(), Arc::clone(&metrics));
+                tokio::spawn(async move {
+                    timeout(LIFE, connection(stream, health, metrics))
+                        .await
+                        .ok();
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                if let Some(failures) = failures.happened() {
+                    tracing::warn!(%error, failures, "metrics-listen: can't accept connections");
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, health: Health, metrics: Arc<Metrics>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(request.method(), request.uri().path(), &health, &metrics);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEADER_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to metrics-listen failed");
+    }
+}
+
+fn answer(
+    method: &Method,
+    path: &str,
+    health: &Health,
+    metrics: &Metrics,
+) -> Response<Full<Bytes>> {
+    let (status, text) = match path {
+        "/livez" | "/readyz" | "/metrics" if ![Method::GET, Method::HEAD].contains(method) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned())
+        }
+        "/livez" => (StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" if health.serves() => (StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not serving\n".to_owned()),
+        "/metrics" => (StatusCode::OK, metrics.encode()),
+        _ => (StatusCode::NOT_FOUND, "not found\n".to_owned()),
+    };
+    let kind = match path {
+        "/metrics" => CONTENT_TYPE,
+        _ => "text/plain; charset=utf-8",
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let kind = http::HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

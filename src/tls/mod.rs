@@ -1,0 +1,36 @@
+//! TLS for the broker's own port: its certificate, who may vouch for clients, and what becomes of both when their files
+//! change.
+//!
+//! `options` says which files there are, and `files` reads them all as of one instant. `material` makes of them what a
+//! handshake needs. `verifier` decides whether a client's certificate is good, and `identity` what it says.
+//! [`Tls`] (`reload`) has the material in force, and takes what is in the files when they change. A
+//! connection holds a [`Standing`], which says when its client's certificate is good no longer. `client` is the other side,
+//! for `token-broker health`.
+//!
+//! rustls does the work, on aws-lc-rs, with TLS 1.2 and 1.3 alone. No session is resumed: each handshake verifies
+//! the client's certificate by what is in force at that moment.
+
+mod client;
+mod files;
+mod identity;
+mod material;
+mod options;
+mod reload;
+mod standing;
+mod verifier;
+
+pub use self::{
+    client::{ClientFiles, client},
+    options::{ClientCertificates, TlsFile, TlsOptions, TlsProblem},
+    reload::{Secured, Tls},
+    standing::{End, Standing},
+};
+
+/// The only protocol that is spoken over TLS (RFC 9113, section 3.2).
+const ALPN: &[u8] = b"h2";
+
+/// Returns the time of this machine's clock, in seconds since 1970.
+fn now() -> u64 {
+    use tokio_rustls::rustls::pki_types::UnixTime;
+    UnixTime::now().as_secs()
+}

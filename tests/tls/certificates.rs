@@ -1,0 +1,112 @@
+//! Which clients are let in.
+
+use std::time::{Duration, SystemTime};
+
+use testkit::authority::{Authority, Wanted};
+
+use crate::broker::Broker;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_the_authority_is_let_in_and_no_other_is() {
+    let broker = Broker::start(&[]).await;
+    let named = Wanted::nobody().dns_name("caller.test");
+    let now = SystemTime::now();
+    broker.serves(Some(&broker.good())).await.unwrap();
+    let own = &broker.clients;
+    for (who, identity) in [
+        (
+            "of another authority",
+            Authority::new("client ca").sign(&named),
+        ),
+        (
+            "expired",
+            own.sign(&named.clone().valid(now - 2 * HOUR, now - HOUR)),
+        ),
+        (
+            "not yet valid",
+            own.sign(&named.clone().valid(now + HOUR, now + 2 * HOUR)),
+        ),
+        ("for servers", own.sign(&named.clone().for_servers())),
+        ("of the server's authority", broker.authority.sign(&named)),
+    ] {
+        let served = broker.serves(Some(&identity)).await;
+        assert!(served.is_err(), "{who}");
+    }
+    assert!(broker.serves(None).await.is_err(), "without a certificate");
+    broker.serves(Some(&broker.good())).await.unwrap();
+    let log = broker.process.log();
+    assert!(log.contains("TLS handshakes fail"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_certificates_are_optional_one_that_is_shown_has_to_be_good() {
+    let broker = Broker::start(&["--client-certificates", "optional"]).await;
+    broker.serves(None).await.unwrap();
+    broker.serves(Some(&broker.good())).await.unwrap();
+    let stranger = Authority::new("client ca").sign(&Wanted::nobody());
+    assert!(broker.serves(Some(&stranger)).await.is_err());
+}
+
+/// Each trust domain vouches for its own ids, and for nothing else; and `client-ca` for none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_speaks_for_its_own_names_alone() {
+    let (prod, test) = (Authority::new("prod"), Authority::new("test"));
+    let broker = Broker::with_domains(&[("prod.test", &prod), ("test.test", &test)], &[]).await;
+    let id = |id: &str| Wanted::nobody().uri(id);
+    for good in [
+        prod.sign(&id("spiffe://prod.test/sa/proxy")),
+        test.sign(&id("spiffe://test.test/sa/proxy")),
+        broker.clients.sign(&id("https://caller.test/")),
+        broker.clients.sign(&id("https://a.test/").uri("urn:b")),
+    ] {
+        broker.serves(Some(&good)).await.unwrap();
+    }
+    for (who, identity) in [
+        (
+            "another domain's",
+            test.sign(&id("spiffe://prod.test/sa/proxy")),
+        ),
+        (
+            "client-ca's",
+            broker.clients.sign(&id("spiffe://prod.test/sa/proxy")),
+        ),
+        (
+            "of an unknown domain",
+            prod.sign(&id("spiffe://other.test/x")),
+        ),
+        (
+            "without an id",
+            prod.sign(&Wanted::nobody().dns_name("a.test")),
+        ),
+        ("with another URI alone", prod.sign(&id("https://a.test/"))),
+        (
+            "with two ids",
+            prod.sign(&id("spiffe://prod.test/a").uri("spiffe://prod.test/b")),
+        ),
+        (
+            "with an id and a URI",
+            prod.sign(&id("spiffe://prod.test/a").uri("https://a.test/")),
+        ),
+        (
+            "with a URI and an id",
+            broker
+                .clients
+                .sign(&id("https://a.test/").uri("spiffe://prod.test/a")),
+        ),
+        ("of the domain itself", prod.sign(&id("spiffe://prod.test"))),
+        (
+            "in capitals",
+            broker.clients.sign(&id("SPIFFE://prod.test/a")),
+        ),
+        ("odd", prod.sign(&id("spiffe://prod.test/a/../b"))),
+        (
+            "who may sign",
+            prod.sign(&id("spiffe://prod.test/a").who_may_sign()),
+        ),
+    ] {
+        let served = broker.serves(Some(&identity)).await;
+        assert!(served.is_err(), "{who}");
+    }
+}

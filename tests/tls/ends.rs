@@ -1,0 +1,117 @@
+//! Connections end when their client's certificate does.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use testkit::{
+    authority::{Authority, Wanted},
+    waiting::until,
+};
+
+use crate::{
+    broker::{Broker, request, served},
+    raw::ignore,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A client calls all the time. It is served until its certificate expires, and not after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_expires_while_its_connection_is_in_use() {
+    let broker = Broker::start(&[]).await;
+    // Certificates know whole seconds.
+    let whole = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 5;
+    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(whole);
+    let short = Wanted::nobody().valid(SystemTime::now() - SECOND, end);
+    let short = broker.config(Some(&broker.clients.sign(&short)));
+    let mut client = broker.client(short).await.unwrap();
+    let mut long = broker
+        .client(broker.config(Some(&broker.good())))
+        .await
+        .unwrap();
+    let (mut last, mut calls) = (None, 0);
+    while SystemTime::now() < end + 3 * SECOND {
+        if served(client.get(request()).await.map(drop)).is_ok() {
+            (last, calls) = (Some(SystemTime::now()), calls + 1);
+        }
+        served(long.get(request()).await.map(drop)).unwrap();
+    }
+    let last = last.unwrap();
+    // It is good to the end of its last second.
+    assert!(
+        last < end + SECOND + Duration::from_millis(500),
+        "{last:?} {end:?}"
+    );
+    assert!(last > end - SECOND, "{last:?} {end:?}");
+    assert!(calls > 10, "{calls}");
+}
+
+/// A client that does nothing that it is told is told to go, and closed when its certificate expires.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ignores_that_its_certificate_expires_is_closed() {
+    let broker = Broker::start(&[]).await;
+    let end = SystemTime::now() + 4 * SECOND;
+    let wanted = Wanted::nobody().valid(SystemTime::now() - SECOND, end);
+    let config = broker.config(Some(&broker.clients.sign(&wanted)));
+    let stream = broker.stream(config).await.unwrap();
+    let begun = Instant::now();
+    let seen = ignore(stream, PATIENCE).await;
+    let (told, ended) = (seen.told.unwrap(), seen.ended.unwrap());
+    assert!(told < ended, "{seen:?}");
+    let lasted = ended - begun;
+    assert!(lasted > 2 * SECOND && lasted < 7 * SECOND, "{lasted:?}");
+}
+
+/// The authority of some clients is taken away. Their connections end, also of those that don't listen. Others' stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_is_taken_away_takes_its_connections_along() {
+    let (prod, test) = (Authority::new("prod"), Authority::new("test"));
+    let domains = [("prod.test", &prod), ("test.test", &test)];
+    let mut broker = Broker::with_domains(&domains, &["--call-timeout", "2s"]).await;
+    let [stays, goes, ignores] = [
+        (&prod, "spiffe://prod.test/a"),
+        (&test, "spiffe://test.test/a"),
+        (&test, "spiffe://test.test/b"),
+    ]
+    .map(|(authority, id)| {
+        let identity = authority.sign(&Wanted::nobody().uri(id));
+        broker.config(Some(&identity))
+    });
+    let stays_raw = broker.stream(stays.clone()).await.unwrap();
+    let ignores = broker.stream(ignores).await.unwrap();
+    let mut stays = broker.client(stays).await.unwrap();
+    let mut goes = broker.client(goes).await.unwrap();
+    served(goes.get(request()).await.map(drop)).unwrap();
+    let ignores = tokio::spawn(ignore(ignores, PATIENCE));
+    let stays_raw = tokio::spawn(ignore(stays_raw, 8 * SECOND));
+
+    // Another authority of the same domain is in force.
+    let successor = Authority::new("test");
+    let (server, clients) = (
+        broker.authority.sign(&Wanted::server()),
+        broker.clients.pem.clone(),
+    );
+    broker.files.swap(|dir| {
+        server.write_to(dir, "server");
+        std::fs::write(dir.join("clients.pem"), clients).unwrap();
+        std::fs::write(dir.join("prod.test.pem"), &prod.pem).unwrap();
+        std::fs::write(dir.join("test.test.pem"), &successor.pem).unwrap();
+    });
+    let swapped = Instant::now();
+    until("the clients of the old authority aren't served", || {
+        let mut goes = goes.clone();
+        async move { served(goes.get(request()).await.map(drop)).is_err() }
+    })
+    .await;
+    served(stays.get(request()).await.map(drop)).unwrap();
+    let ignored = ignores.await.unwrap();
+    assert!(ignored.told.is_some(), "{ignored:?}");
+    let took = ignored.ended.unwrap() - swapped;
+    // A look every 2 s, and 2 s for calls.
+    assert!(took < 8 * SECOND, "{took:?}");
+    let stayed = stays_raw.await.unwrap();
+    assert!(
+        stayed.told.is_none() && stayed.ended.is_none(),
+        "{stayed:?}"
+    );
+}

@@ -1,0 +1,201 @@
+//! The configuration in `deploy/hardened`, as `docs/hardening.md` describes it, with paths and addresses of the test.
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+use testkit::{
+    authority::{Authority, Identity, Wanted},
+    broker_process::{BrokerProcess, program},
+    deployment::Deployment,
+    launch::Program,
+    security::{BROKER_PASSWORD, Security},
+    standalone::Standalone,
+    tree,
+    waiting::until,
+};
+use token_broker::{
+    proto::v1::{
+        self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
+    },
+    tls::{ClientFiles, client},
+};
+use tonic::{Code, transport::Channel};
+
+use crate::broker::channel_to;
+
+const TOKEN: &str = "an-access-token-of-the-hardened-broker";
+
+/// The broker of `deploy/hardened`.
+struct Hardened {
+    dir: TempDir,
+    redis: Standalone,
+    authority: Authority,
+    domain: Authority,
+    process: BrokerProcess,
+}
+
+/// Writes a file, in a directory that is made for it.
+fn write(path: &Path, text: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+impl Hardened {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let redis = Standalone::start(Program::Usual, Security::ALL);
+        let (authority, domain) = (Authority::new("server ca"), Authority::new("prod.example"));
+        let run = dir.path().join("run");
+        authority
+            .sign(&Wanted::server())
+            .write_to(dir.path(), "tls");
+        fs::create_dir_all(run.join("tls")).unwrap();
+        fs::rename(dir.path().join("tls.pem"), run.join("tls/tls.crt")).unwrap();
+        fs::rename(dir.path().join("tls.key"), run.join("tls/tls.key")).unwrap();
+        write(&run.join("spiffe/prod.example.pem"), &domain.pem);
+        write(&run.join("redis/password"), BROKER_PASSWORD);
+        let settings = redis.settings();
+        let of_redis = |name: &str| &settings.iter().find(|(found, _)| *found == name).unwrap().1;
+        fs::copy(of_redis("redis-tls-ca"), run.join("redis/ca.pem")).unwrap();
+        write(&run.join("okta/client-secret"), "a-client-secret");
+        fs::create_dir_all(run.join("seal")).unwrap();
+        let made = program()
+            .args(["keys", "generate", "--out"])
+            .arg(run.join("seal/keys"))
+            .status();
+        assert!(made.unwrap().success());
+        let deploy = tree::root().join("deploy/hardened");
+        let policy = dir.path().join("policy.toml");
+        fs::copy(deploy.join("policy.toml"), &policy).unwrap();
+        let config = fs::read_to_string(deploy.join("broker.toml")).unwrap();
+        let config = config
+            .replace("/run/token-broker", run.to_str().unwrap())
+            .replace("/etc/token-broker/policy.toml", policy.to_str().unwrap())
+            .replace(
+                "rediss://broker@redis.internal:6379/0",
+                of_redis("redis-url"),
+            )
+            // Not every machine that runs tests lets a process lock its memory.
+            .replace("memory-lock = \"required\"", "memory-lock = \"try\"");
+        let path = dir.path().join("broker.toml");
+        fs::write(&path, config).unwrap();
+        // The test's Redis wants a certificate, too.
+        let args = [
+            "--config",
+            path.to_str().unwrap(),
+            "--health-listen=127.0.0.1:0",
+            "--metrics-listen=127.0.0.1:0",
+            "--log-level=trace",
+            "--redis-tls-cert",
+            of_redis("redis-tls-cert"),
+            "--redis-tls-key",
+            of_redis("redis-tls-key"),
+        ];
+        let process = BrokerProcess::start(&args);
+        Self {
+            dir,
+            redis,
+            authority,
+            domain,
+            process,
+        }
+    }
+
+    /// Connects as the workload with this SPIFFE id, or as nobody.
+    async fn connect(&self, path: Option<&str>) -> Result<Channel, tonic::transport::Error> {
+        let file = |name: &str| self.dir.path().join(name);
+        fs::write(file("ca.pem"), &self.authority.pem).unwrap();
+        let identity = path.map(|path| {
+            let wanted = Wanted::nobody().uri(&format!("spiffe://prod.example{path}"));
+            let identity: Identity = self.domain.sign(&wanted);
+            identity.write_to(self.dir.path(), "client");
+            (file("client.pem"), file("client.key"))
+        });
+        let files = ClientFiles {
+            ca: Some(file("ca.pem")),
+            identity,
+        };
+        channel_to(self.process.address(), client(&files).unwrap()).await
+    }
+}
+
+fn get() -> v1::GetRequest {
+    v1::GetRequest {
+        session_id: "s".to_owned(),
+        provider: "okta".to_owned(),
+        binding: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_whom_its_policy_names_and_redis_has_no_token() {
+    let hardened = Hardened::start();
+    let auth_server = hardened.connect(Some("/ns/auth/sa/auth-server")).await;
+    let mut auth_server = TokenBrokerClient::new(auth_server.unwrap());
+    let store = v1::StoreRequest {
+        session_id: "s".to_owned(),
+        provider: "okta".to_owned(),
+        tokens: Some(v1::UpstreamTokens {
+            access_token: TOKEN.to_owned(),
+            user_id: "u".to_owned(),
+            client_id: "web".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    until("it stores a row", || {
+        let (mut auth_server, store) = (auth_server.clone(), store.clone());
+        async move { auth_server.store(store).await.is_ok() }
+    })
+    .await;
+
+    let proxy = hardened.connect(Some("/ns/web/sa/proxy")).await.unwrap();
+    let refused = TokenBrokerClient::new(proxy.clone()).get(get()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    let ask = |client: Option<&str>| v1::GetAccessTokenRequest {
+        session_id: "s".to_owned(),
+        provider: "okta".to_owned(),
+        binding: client.map(|client| v1::Binding {
+            client_id: Some(client.to_owned()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let mut proxy = AccessTokensClient::new(proxy);
+    let unbound = proxy.get_access_token(ask(None)).await;
+    assert_eq!(unbound.unwrap_err().code(), Code::InvalidArgument);
+    let got = proxy.get_access_token(ask(Some("web"))).await.unwrap();
+    assert_eq!(got.into_inner().token.unwrap().access_token, TOKEN);
+
+    let stranger = hardened.connect(Some("/ns/web/sa/other")).await.unwrap();
+    let unknown = TokenBrokerClient::new(stranger).get(get()).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::Unauthenticated);
+    let nobody = match hardened.connect(None).await {
+        Ok(channel) => TokenBrokerClient::new(channel).get(get()).await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!nobody, "a certificate is required");
+
+    let server = &hardened.redis.server;
+    let row: String = server
+        .ask(&["GET", "thv:auth:{acme:prod}:upstream:s:okta"])
+        .unwrap();
+    assert!(
+        !row.contains(TOKEN) && row.contains("\"user_id\":\"u\""),
+        "sealed"
+    );
+    // What somebody plants isn't served.
+    let planted = format!(
+        r#"{{"provider_id":"okta","access_token":"{TOKEN}","user_id":"u","client_id":"web"}}"#
+    );
+    server
+        .ask::<()>(&["SET", "thv:auth:{acme:prod}:upstream:s:okta", &planted])
+        .unwrap();
+    let planted = auth_server.get(get()).await.unwrap_err();
+    assert_eq!(planted.code(), Code::DataLoss);
+
+    let log = hardened.process.log();
+    for secret in [TOKEN, BROKER_PASSWORD, "a-client-secret"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}

@@ -1,0 +1,17 @@
+//! Tests of the ways to the broker (guarantees, section 8): TLS and client certificates, what becomes of connections when
+//! certificates expire or change, Unix sockets, and the listeners for probes. Each test runs the program in a process of
+//! its own.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod broker;
+mod certificates;
+mod command;
+mod ends;
+mod hardened;
+mod listeners;
+mod policy;
+mod raw;
+mod reload;
+mod room;
+mod unix;
+mod versions;

@@ -1,0 +1,196 @@
+//! Certificates change while the broker serves.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use testkit::{
+    authority::{Authority, Wanted},
+    waiting::until,
+};
+
+use crate::{
+    broker::{Broker, request, served},
+    listeners::get,
+};
+
+/// Returns the certificate that the broker shows now.
+async fn shown(broker: &Broker) -> Vec<u8> {
+    let stream = broker.stream(broker.config(Some(&broker.good()))).await;
+    let stream = stream.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// Clients call all the time, and new ones connect, while the broker's certificate is swapped again and again. Not one call
+/// fails, and the connections that were there stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_certificates_are_swapped() {
+    let mut broker = Broker::start(&[]).await;
+    let config = broker.config(Some(&broker.good()));
+    let (over, calls) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let mut callers = Vec::new();
+    for _ in 0..8 {
+        let mut client = broker.client(config.clone()).await.unwrap();
+        let (over, calls) = (Arc::clone(&over), Arc::clone(&calls));
+        callers.push(tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                served(client.get(request()).await.map(drop)).unwrap();
+                calls.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    let mut before = shown(&broker).await;
+    for _ in 0..3 {
+        let (server, clients) = (
+            broker.authority.sign(&Wanted::server()),
+            broker.clients.pem.clone(),
+        );
+        broker.files.swap(|dir| {
+            server.write_to(dir, "server");
+            fs::write(dir.join("clients.pem"), clients).unwrap();
+        });
+        until("the new certificate is shown", || async {
+            broker.serves(Some(&broker.good())).await.unwrap();
+            shown(&broker).await != before
+        })
+        .await;
+        before = shown(&broker).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert!(calls.load(Ordering::Relaxed) > 100, "{calls:?}");
+    let log = broker.process.log();
+    assert!(!log.contains("can't be used"), "{log}");
+    assert_eq!(log.matches("the new ones are in force").count(), 3, "{log}");
+}
+
+/// SIGHUP has the files read at once. (The broker looks every 2 s by itself, which the log tells apart.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_is_answered() {
+    let broker = Broker::start(&[]).await;
+    broker.process.signal("HUP");
+    until("the log says so", || async {
+        broker.process.log().contains("no file of TLS has changed")
+    })
+    .await;
+    broker.serves(Some(&broker.good())).await.unwrap();
+}
+
+/// Whatever is wrong with the files, the broker goes on with what they held before, and the log says what is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_broken_change_nothing() {
+    let mut broker = Broker::start(&["--metrics-listen", "127.0.0.1:0"]).await;
+    let metrics = broker.process.logged_address("metrics_address");
+    let before = shown(&broker).await;
+    let server = broker.authority.sign(&Wanted::server());
+    let other = broker.authority.sign(&Wanted::server());
+    let clients = broker.clients.pem.clone();
+    type Fill<'a> = Box<dyn Fn(&Path) + 'a>;
+    let whole = |dir: &Path| {
+        server.write_to(dir, "server");
+        fs::write(dir.join("clients.pem"), &clients).unwrap();
+    };
+    let broken: [(&str, Fill<'_>); 7] = [
+        (
+            "tls-key: the key isn't that",
+            Box::new(|dir| {
+                whole(dir);
+                fs::write(dir.join("server.key"), &other.key).unwrap();
+            }),
+        ),
+        (
+            "tls-cert: the file holds no certificate",
+            Box::new(|dir| {
+                whole(dir);
+                fs::write(dir.join("server.pem"), "").unwrap();
+            }),
+        ),
+        (
+            "tls-cert: no such file",
+            Box::new(|dir| {
+                whole(dir);
+                fs::remove_file(dir.join("server.pem")).unwrap();
+            }),
+        ),
+        (
+            "tls-key: its rights are 0644",
+            Box::new(|dir| {
+                whole(dir);
+                let key = dir.join("server.key");
+                fs::set_permissions(key, PermissionsExt::from_mode(0o644)).unwrap();
+            }),
+        ),
+        (
+            "client-ca: the file holds no certificate",
+            Box::new(|dir| {
+                whole(dir);
+                fs::write(dir.join("clients.pem"), "\n").unwrap();
+            }),
+        ),
+        (
+            "tls-cert: the file holds a damaged certificate",
+            Box::new(|dir| {
+                whole(dir);
+                let half = &server.certificate[..server.certificate.len() / 2];
+                fs::write(dir.join("server.pem"), half).unwrap();
+            }),
+        ),
+        (
+            "tls-cert: the certificate has expired",
+            Box::new(|dir| {
+                whole(dir);
+                let past = std::time::SystemTime::UNIX_EPOCH
+                    + std::time::Duration::from_secs(1_000_000_000);
+                let expired =
+                    Wanted::server().valid(past, past + std::time::Duration::from_secs(1));
+                broker.authority.sign(&expired).write_to(dir, "server");
+            }),
+        ),
+    ];
+    let (process, files) = (&broker.process, &mut broker.files);
+    for (told, fill) in broken {
+        files.swap(&*fill);
+        until(told, || async { process.log().contains(told) }).await;
+    }
+    assert_eq!(shown(&broker).await, before);
+    broker.serves(Some(&broker.good())).await.unwrap();
+    let text = get(metrics, "/metrics").await;
+    let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 7"#;
+    assert!(text.contains(failed), "{text}");
+    broker.files.swap(whole);
+    until("the good files are in force", || async {
+        shown(&broker).await != before
+    })
+    .await;
+}
+
+/// Clients of another authority are let in once it is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_is_added_lets_its_clients_in() {
+    let mut broker = Broker::start(&[]).await;
+    let second = Authority::new("second");
+    let other = second.sign(&Wanted::nobody());
+    assert!(broker.serves(Some(&other)).await.is_err());
+    let both = format!("{}{}", broker.clients.pem, second.pem);
+    let server = broker.authority.sign(&Wanted::server());
+    broker.files.swap(|dir| {
+        server.write_to(dir, "server");
+        fs::write(dir.join("clients.pem"), both).unwrap();
+    });
+    until("they are let in", || async {
+        broker.serves(Some(&other)).await.is_ok()
+    })
+    .await;
+    broker.serves(Some(&broker.good())).await.unwrap();
+}
