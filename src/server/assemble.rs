@@ -96,8 +96,9 @@ async fn serve_on(
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
-            let store = Sealed::new(MemoryStore::new(), config.sealing);
-            let server = Server::new(store, config.rules, config.server);
+            let sealed = Sealed::new(MemoryStore::new(), config.sealing.clone());
+            let server = Server::new(sealed, config.rules, config.server);
+            config.sealing.keys.tell(server.trust());
             let server = server.guarded_by(guard);
             let ready = async { Ok(()) };
             server.run(listener, ready, pending(), stop).await
@@ -113,6 +114,7 @@ async fn serve_on(
             let sealing = config.sealing;
             let sealed = Sealed::new(store.clone(), sealing.clone());
             let server = Server::new(sealed, config.rules, config.server);
+            sealing.keys.tell(server.trust());
             let server = server.guarded_by(guard);
             let ready = async {
                 prepare::probe(&store).await?;
