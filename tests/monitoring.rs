@@ -11,7 +11,12 @@ use std::{
 
 use serde_json::Value;
 use testkit::{broker::rules, provider, redis_server::RedisServer, redis_tenant::RedisTenant};
-use token_broker::{config::Settings, server::Server, tokens::Rules};
+use token_broker::{
+    access::Guard,
+    config::Settings,
+    server::{Ready, Server, Upkeep},
+    tokens::Rules,
+};
 use yaml_rust2::{Yaml, YamlLoader};
 
 fn read(path: &str) -> String {
@@ -26,7 +31,9 @@ fn encoded() -> String {
         ..rules(tenant.name().clone())
     };
     let options = Settings::default().resolve().unwrap().server;
-    let server = Server::new(tenant.store(), rules, options);
+    let guard = Guard::open(rules.tenant.clone());
+    let upkeep: Box<dyn Upkeep> = Box::new(Ready);
+    let server = Server::new(guard, [(tenant.store(), rules, upkeep)], options);
     server.metrics().encode()
 }
 
@@ -261,8 +268,8 @@ fn a_planted_mistake_is_found() {
             "there is no token_broker_calls_in_flight_bucket",
         ),
         (
-            "sum(token_broker_admitting{tenant=\"a\"}) or up",
-            "token_broker_admitting has no tenant",
+            "sum(token_broker_bytes_in_flight{tenant=\"a\"}) or up",
+            "token_broker_bytes_in_flight has no tenant",
         ),
         (
             "max by (provider) (token_broker_sealing_keys)",

@@ -8,7 +8,7 @@ use super::{
     report::ReportArgs,
 };
 use crate::{
-    config::Config,
+    config::{Config, TenantConfig},
     store::{
         Error, Sealing,
         redis::{
@@ -37,7 +37,7 @@ pub(super) struct CheckArgs {
 }
 
 /// Checks, prints the report, and returns the exit code.
-pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
+pub(super) fn run(args: &CheckArgs, config: Config, tenant: &TenantConfig) -> u8 {
     let afterwards = if args.repair {
         "; what was mended stays mended; run the command again to continue"
     } else {
@@ -47,9 +47,12 @@ pub(super) fn run(args: &CheckArgs, config: Config) -> u8 {
         no_redis: "there is nothing to check in memory",
         afterwards,
     };
-    let checked = report_of(config, args.report, &words, async |store, config| {
-        check(args, &store, config.sealing).await
-    });
+    let checked = report_of(
+        (config, &tenant.rules.tenant),
+        args.report,
+        &words,
+        async |store| check(args, &store, tenant.sealing.clone()).await,
+    );
     match checked {
         Ok(report) => verdict(&report),
         Err(code) => code,

@@ -11,12 +11,12 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    Configured, DONE, FAILED, REFUSED, USAGE, complain, configured, path,
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, of_a_tenant, path,
     redis::{Words, report_of},
     report::ReportArgs,
 };
 use crate::{
-    config::Config,
+    config::{Config, TenantConfig},
     seal::MasterKey,
     store::redis::maintenance::{
         progress,
@@ -76,8 +76,12 @@ struct RotateArgs {
 pub(super) fn run(args: &KeysArgs) -> u8 {
     match &args.action {
         Action::Generate(args) => generate(args),
-        Action::Status(args) => configured(&args.configured, |config| status(args, config)),
-        Action::Rotate(args) => configured(&args.configured, |config| rotate(args, config)),
+        Action::Status(args) => of_a_tenant(&args.configured, |config, tenant| {
+            status(args, config, tenant)
+        }),
+        Action::Rotate(args) => of_a_tenant(&args.configured, |config, tenant| {
+            rotate(args, config, tenant)
+        }),
     }
 }
 
@@ -136,12 +140,12 @@ const WORDS: Words = Words {
     afterwards: "; what was sealed stays sealed; run the command again to continue",
 };
 
-fn status(args: &StatusArgs, config: Config) -> u8 {
-    let counted = report_of(config, args.report, &WORDS, async |store, config| {
+fn status(args: &StatusArgs, config: Config, tenant: TenantConfig) -> u8 {
+    let TenantConfig { rules, sealing, .. } = tenant;
+    let of = (config, &rules.tenant);
+    let counted = report_of(of, args.report, &WORDS, async |store| {
         let progress = progress::on_stderr();
-        let report = Reseal::new(&store, config.sealing)
-            .status(progress.as_ref())
-            .await;
+        let report = Reseal::new(&store, sealing).status(progress.as_ref()).await;
         progress.end();
         report
     });
@@ -152,14 +156,16 @@ fn status(args: &StatusArgs, config: Config) -> u8 {
     }
 }
 
-fn rotate(args: &RotateArgs, config: Config) -> u8 {
-    if config.sealing.keys.ring().sealing().is_none() {
+fn rotate(args: &RotateArgs, config: Config, tenant: TenantConfig) -> u8 {
+    let TenantConfig { rules, sealing, .. } = tenant;
+    if sealing.keys.ring().sealing().is_none() {
         complain("seal-keys: must name a file with the key to seal with");
         return USAGE;
     }
-    let rotated = report_of(config, args.report, &WORDS, async |store, config| {
+    let of = (config, &rules.tenant);
+    let rotated = report_of(of, args.report, &WORDS, async |store| {
         let progress = progress::on_stderr();
-        let reseal = Reseal::new(&store, config.sealing).taking(args.share);
+        let reseal = Reseal::new(&store, sealing).taking(args.share);
         let report = reseal.run(progress.as_ref()).await;
         progress.end();
         report

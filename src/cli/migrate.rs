@@ -11,7 +11,7 @@ use super::{
     report::ReportArgs,
 };
 use crate::{
-    config::Config,
+    config::{Config, MigrationSettings, TenantConfig},
     store::redis::{
         RedisStore,
         maintenance::{
@@ -19,6 +19,7 @@ use crate::{
             tenants::TenantsWithData,
         },
     },
+    types::Tenant,
 };
 
 /// The options of `migrate`.
@@ -41,9 +42,10 @@ pub(super) struct MigrateArgs {
 }
 
 /// Migrates, prints the report, and returns the exit code.
-pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
-    let allow_unmigrated = config.migration.allow_unmigrated;
-    if args.begin_grace && config.sealing.keys.ring().sealing().is_some() {
+pub(super) fn run(args: &MigrateArgs, config: Config, tenant: TenantConfig) -> u8 {
+    let (name, allow_unmigrated) = (tenant.rules.tenant, tenant.migration.allow_unmigrated);
+    let settings = tenant.migration;
+    if args.begin_grace && tenant.sealing.keys.ring().sealing().is_some() {
         complain(
             "seal-keys: the tenant's rows are sealed, and other software would take them for rows without tokens: no grace \
              period is begun",
@@ -54,8 +56,8 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
         no_redis: "there is nothing to migrate in memory",
         afterwards: "; what was done stays done; run the command again to continue",
     };
-    let migrated = report_of(config, args.report, &words, async |store, config| {
-        migrate(args, &store, config).await
+    let migrated = report_of((config, &name), args.report, &words, async |store| {
+        migrate(args, &store, &name, settings).await
     });
     let report = match migrated {
         Ok(report) => report,
@@ -74,16 +76,22 @@ pub(super) fn run(args: &MigrateArgs, config: Config) -> u8 {
 ///
 /// # Errors
 /// Returns what went wrong, for the operator.
-async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Result<Report, String> {
+async fn migrate(
+    args: &MigrateArgs,
+    store: &RedisStore,
+    tenant: &Tenant,
+    settings: MigrationSettings,
+) -> Result<Report, String> {
     let interrupted = interrupted().map_err(|error| format!("can't listen to signals: {error}"))?;
-    let migration = Migration::new(store, config.migration.legacy_provider);
+    let migration = Migration::new(store, settings.legacy_provider);
     let progress = progress::on_stderr();
     let migrating = async {
         if args.dry_run {
             migration.dry_run(progress.as_ref()).await
         } else if args.finish {
-            let allow_unmigrated = config.migration.allow_unmigrated;
-            migration.finish(allow_unmigrated, progress.as_ref()).await
+            migration
+                .finish(settings.allow_unmigrated, progress.as_ref())
+                .await
         } else if args.begin_grace {
             migration.begin_grace(progress.as_ref()).await
         } else {
@@ -99,7 +107,6 @@ async fn migrate(args: &MigrateArgs, store: &RedisStore, config: Config) -> Resu
     if report.as_ref().is_ok_and(|report| report.is_empty)
         && let Ok(others) = TenantsWithData::beside(store).await
     {
-        let tenant = &config.tenant;
         complain(&format!(
             "tenant: {tenant} holds no data; in this Redis {others}"
         ));

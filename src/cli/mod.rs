@@ -32,7 +32,7 @@ use clap::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    config::{self, Config, Problem, Settings},
+    config::{self, Config, Problem, Settings, TenantConfig},
     stderr,
 };
 
@@ -114,12 +114,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let code = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
-        Some(Command::Migrate(args)) => {
-            configured(&args.configured, |config| migrate::run(&args, config))
-        }
-        Some(Command::Check(args)) => {
-            configured(&args.configured, |config| check::run(&args, config))
-        }
+        Some(Command::Migrate(args)) => of_a_tenant(&args.configured, |config, tenant| {
+            migrate::run(&args, config, tenant)
+        }),
+        Some(Command::Check(args)) => of_a_tenant(&args.configured, |config, tenant| {
+            check::run(&args, config, &tenant)
+        }),
         Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Providers(args)) => providers::run(&args),
         Some(Command::Policy(args)) => policy::run(&args),
@@ -167,6 +167,14 @@ fn configured(args: &Configured, then: impl FnOnce(Config) -> u8) -> u8 {
         tracing::warn!("{setting}: {message}");
     }
     then(config)
+}
+
+/// Like [`configured`], for a command that is about the data or the providers of one tenant.
+fn of_a_tenant(args: &Configured, then: impl FnOnce(Config, TenantConfig) -> u8) -> u8 {
+    configured(args, |config| match config.tenant().cloned() {
+        Ok(tenant) => then(config, tenant),
+        Err(problem) => refuse(&[problem], &[]),
+    })
 }
 
 /// Prints every problem with the configuration, and returns the exit code. `warnings` may tell why there is

@@ -8,12 +8,12 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    Configured, DONE, FAILED, USAGE, complain, configured,
+    Configured, DONE, FAILED, USAGE, complain, of_a_tenant,
     redis::{Words, on_redis},
     refuse, runtime, unknown_variables,
 };
 use crate::{
-    config::{Config, listed_presets, meant, span},
+    config::{Config, TenantConfig, listed_presets, meant, span},
     refresh::{
         Cleared, Kept, clear,
         provider::{Authentication, Endpoint, Trial, Verdict, Why},
@@ -74,10 +74,10 @@ struct TestArgs {
 pub(super) fn run(args: &ProvidersArgs) -> u8 {
     match &args.action {
         None => list(&args.configured),
-        Some(Action::Test(args)) => configured(&args.configured, |config| test(args, &config)),
-        Some(Action::ClearRefused(args)) => {
-            configured(&args.configured, |config| clear_refused(args, config))
-        }
+        Some(Action::Test(args)) => of_a_tenant(&args.configured, |_, tenant| test(args, &tenant)),
+        Some(Action::ClearRefused(args)) => of_a_tenant(&args.configured, |config, tenant| {
+            clear_refused(args, config, &tenant)
+        }),
     }
 }
 
@@ -85,7 +85,7 @@ fn list(args: &Configured) -> u8 {
     let unknown = unknown_variables();
     let listed = args.settings().and_then(|settings| {
         settings.clone().resolve()?;
-        Ok(settings.listed_providers())
+        Ok(settings.listed_tables())
     });
     match listed {
         Ok(listed) => print(&format!(
@@ -96,10 +96,10 @@ fn list(args: &Configured) -> u8 {
     }
 }
 
-fn test(args: &TestArgs, config: &Config) -> u8 {
+fn test(args: &TestArgs, tenant: &TenantConfig) -> u8 {
     let name = ProviderName::new(&*args.name).ok();
-    let Some(found) = name.and_then(|name| config.rules.providers.get(&name)) else {
-        let all = config.rules.providers.iter();
+    let Some(found) = name.and_then(|name| tenant.rules.providers.get(&name)) else {
+        let all = tenant.rules.providers.iter();
         let names = all.map(|found| found.provider.options().name.as_str());
         complain(&format!(
             "no provider of this name is configured{}",
@@ -124,7 +124,7 @@ fn test(args: &TestArgs, config: &Config) -> u8 {
     }
 }
 
-fn clear_refused(args: &ClearRefusedArgs, config: Config) -> u8 {
+fn clear_refused(args: &ClearRefusedArgs, config: Config, tenant: &TenantConfig) -> u8 {
     let (Ok(provider), since) = (ProviderName::new(&*args.name), span(&args.since)) else {
         complain("the name of the provider must not be empty");
         return USAGE;
@@ -140,10 +140,10 @@ fn clear_refused(args: &ClearRefusedArgs, config: Config) -> u8 {
         no_redis: "memory holds no refusals of an earlier process",
         afterwards: "; what was taken back stays so; run the command again to continue",
     };
-    let is_configured = config.rules.providers.get(&provider).is_some();
-    let cleared = on_redis(config, &words, async |store, config| {
+    let is_configured = tenant.rules.providers.get(&provider).is_some();
+    let cleared = on_redis((config, &tenant.rules.tenant), &words, async |store| {
         let rows = rows_with_records(&store, &provider).await?;
-        let store = Sealed::new(store, config.sealing);
+        let store = Sealed::new(store, tenant.sealing.clone());
         // One that isn't configured any more may have left rows.
         let is_known = is_configured || !rows.is_empty();
         let (mut taken_back, mut kept) = (0_u64, HashMap::<Kept, u64>::new());

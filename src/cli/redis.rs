@@ -8,6 +8,7 @@ use super::{FAILED, USAGE, complain, report::ReportArgs, runtime};
 use crate::{
     config::{Backend, Config},
     store::redis::{Redis, RedisStore},
+    types::Tenant,
 };
 
 /// The parts of an error message that differ from command to command.
@@ -24,12 +25,12 @@ pub(super) struct Words {
 /// # Errors
 /// Returns the exit code of the failure, after printing what went wrong on stderr.
 pub(super) fn report_of<T: Display + Serialize, E: Display>(
-    config: Config,
+    (config, tenant): (Config, &Tenant),
     report: ReportArgs,
     words: &Words,
-    work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, E>,
+    work: impl AsyncFnOnce(RedisStore) -> Result<T, E>,
 ) -> Result<T, u8> {
-    let done = on_redis(config, words, work).and_then(|done| match report.print(&done) {
+    let done = on_redis((config, tenant), words, work).and_then(|done| match report.print(&done) {
         Ok(()) => Ok(done),
         Err(error) => Err((FAILED, format!("can't print the report: {error}"))),
     });
@@ -39,26 +40,26 @@ pub(super) fn report_of<T: Display + Serialize, E: Display>(
     })
 }
 
-/// Runs `work` on the configured store. Probes the store first.
+/// Runs `work` on the store of `tenant`. Probes the store first.
 ///
 /// # Errors
 /// Returns the exit code, and what to tell the operator.
 pub(super) fn on_redis<T, E: Display>(
-    config: Config,
+    (config, tenant): (Config, &Tenant),
     words: &Words,
-    work: impl AsyncFnOnce(RedisStore, Config) -> Result<T, E>,
+    work: impl AsyncFnOnce(RedisStore) -> Result<T, E>,
 ) -> Result<T, (u8, String)> {
     if config.backend != Backend::Redis {
         return Err((USAGE, format!("backend: must be redis, {}", words.no_redis)));
     }
     let runtime = runtime().map_err(|error| (FAILED, format!("can't start: {error}")))?;
     runtime.block_on(async {
-        let store = Redis::new(config.redis.clone()).tenant(&config.tenant);
+        let store = Redis::new(config.redis).tenant(tenant);
         store.probe().await.map_err(|error| match error.at_fault {
             Some(_) => (USAGE, store.explain(&error)),
             None => (FAILED, format!("Redis can't be reached: {error}")),
         })?;
-        work(store, config)
+        work(store)
             .await
             .map_err(|error| (FAILED, format!("{error}{}", words.afterwards)))
     })

@@ -8,11 +8,12 @@ use toml::{
 };
 
 use super::{
-    listed::key,
+    listed::{self, key},
     nearest::{did_you_mean, nearest},
     problem::Problem,
     providers::{PROVIDERS, table_of},
-    settings::{Setting, all, named, of_a_provider},
+    settings::{Setting, all, named, of_a_provider, of_a_tenant},
+    tenants::{TENANTS, tenant_table},
     value::Form,
     written::{Settings, Source},
 };
@@ -64,6 +65,10 @@ impl Settings {
         for (key, value) in entries {
             if key.get_ref().as_ref() == PROVIDERS {
                 file.providers(value, &mut settings);
+                continue;
+            }
+            if key.get_ref().as_ref() == TENANTS {
+                file.tenants(value, &mut settings);
                 continue;
             }
             match file.setting(key, value) {
@@ -125,6 +130,58 @@ impl File<'_> {
                 .into_iter()
                 .for_each(|problem| settings.add_problem(problem));
         }
+    }
+
+    /// Reads the tables of all tenants.
+    fn tenants(&self, value: &Spanned<DeValue<'_>>, settings: &mut Settings) {
+        let DeValue::Table(tables) = value.get_ref() else {
+            let message = format!("must be tables, as in [{}]", tenant_table("acme:prod"));
+            settings.add_problem(Problem::new(TENANTS, message));
+            return;
+        };
+        for (name, value) in tables {
+            let name = name.get_ref();
+            match value.get_ref() {
+                DeValue::Table(entries) => settings.set_tenant(name, self.tenant(entries)),
+                _ => {
+                    let (table, place) = (tenant_table(name), self.place(value.span().start));
+                    let message = format!("must be a table, as in [{table}] ({place})");
+                    settings.add_problem(Problem::new(table, message));
+                }
+            }
+        }
+    }
+
+    /// Reads the table of one tenant.
+    fn tenant(&self, entries: &DeTable<'_>) -> Settings {
+        let mut settings = Settings::default();
+        for (key, value) in entries {
+            if key.get_ref().as_ref() == PROVIDERS {
+                self.providers(value, &mut settings);
+                continue;
+            }
+            let place = self.place(key.span().start);
+            let name = key.get_ref();
+            if !of_a_tenant().iter().any(|setting| setting.name == name) {
+                let meant = match named(name) {
+                    Some(_) => {
+                        "; it is one of the whole process: write it above all tables".to_owned()
+                    }
+                    None => did_you_mean(nearest(
+                        name,
+                        of_a_tenant().iter().map(|setting| setting.name),
+                    )),
+                };
+                let message = format!("is not a setting of a tenant ({place}){meant}");
+                settings.add_problem(Problem::new(listed::key(name), message));
+                continue;
+            }
+            match self.setting(key, value) {
+                Ok((setting, texts)) => settings.set(setting.name, texts, Source::File),
+                Err(problem) => settings.add_problem(problem),
+            }
+        }
+        settings
     }
 
     /// Reads the table of one provider, and returns what is wrong with it.

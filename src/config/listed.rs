@@ -5,8 +5,9 @@ use std::fmt::Write;
 use super::{
     Backend, Config,
     providers::{implied, presets, table_of, with_preset},
-    settings::{ProviderSettings, Setting, StorageSettings, all, of_a_provider},
+    settings::{ProviderSettings, Setting, StorageSettings, all, of_a_provider, of_a_tenant},
     syntax::parse_span,
+    tenants::tenant_table,
     value::Style,
     written::{Settings, Source},
 };
@@ -24,13 +25,33 @@ impl Settings {
             // Writing to a string doesn't fail.
             writeln!(list, "{} = {value}  # {origin}", setting.name).ok();
         }
-        list + &self.listed_providers()
+        list + &self.listed_tables()
+    }
+
+    /// Returns the tables of providers and tenants as they came out.
+    #[must_use]
+    pub fn listed_tables(&self) -> String {
+        let mut list = self.listed_providers("");
+        for (name, written) in self.tenants() {
+            let table = tenant_table(name);
+            // Writing to a string doesn't fail.
+            writeln!(list, "\n[{table}]").ok();
+            for setting in of_a_tenant()
+                .iter()
+                .filter(|setting| written.is_set(setting.name))
+            {
+                if let Some((value, origin)) = written.listed_texts(setting) {
+                    writeln!(list, "{} = {value}  # {origin}", setting.name).ok();
+                }
+            }
+            list += &written.listed_providers(&format!("{table}."));
+        }
+        list
     }
 
     /// Returns the tables of providers as they came out: a line for each setting that is set, by the file or by a
     /// preset, or has a default.
-    #[must_use]
-    pub fn listed_providers(&self) -> String {
+    fn listed_providers(&self, within: &str) -> String {
         let mut list = String::new();
         for (name, written) in self.tables() {
             let settings = with_preset(written);
@@ -38,7 +59,7 @@ impl Settings {
                 let (value, origin) = settings.listed_texts(setting)?;
                 Some(format!("{} = {value}  # {origin}\n", setting.name))
             });
-            writeln!(list, "\n[{}]", table_of(name)).ok();
+            writeln!(list, "\n[{within}{}]", table_of(name)).ok();
             list.extend(lines);
             let method = ProviderSettings::client_authentication;
             if let Some((implied, because)) =

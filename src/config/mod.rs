@@ -7,8 +7,9 @@
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
 //! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
 //! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
-//! out. `seal.rs` reads the file with the sealing keys. `providers.rs` reads the tables of providers, whose settings are in the file alone, and `presets.toml` has what
-//! is known of common ones.
+//! out. `providers.rs` reads the tables of providers, whose settings are in the file alone, and `presets.toml` has what
+//! is known of common ones. `tenants.rs` does so for the tables of tenants, each of which may have settings and providers of
+//! its own. `seal.rs` reads the file with a tenant's sealing keys.
 
 pub mod address;
 mod at_fault;
@@ -25,6 +26,7 @@ mod redis_url;
 mod seal;
 mod settings;
 mod syntax;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -34,7 +36,6 @@ mod written;
 
 use std::{net::SocketAddr, time::Duration};
 
-use self::settings::{ListenSettings, Reader, Subject, Subjects};
 pub use self::{
     file::read,
     listed::{listed_presets, provider_settings},
@@ -42,16 +43,15 @@ pub use self::{
     policy::{PolicyFile, PolicyText},
     problem::Problem,
     settings::{Backend, LogFormat, LogSettings, MemoryLock, MigrationSettings, ServerOptions},
+    tenants::TenantConfig,
     variables::unknown_variables,
     written::Settings,
 };
-use crate::{
-    access::Guard,
-    refresh::Providers,
-    store::{Sealing, redis::RedisOptions},
-    tokens::{Limits, Rules},
-    types::Tenant,
+use self::{
+    settings::{ListenSettings, Reader, StorageSettings, Subject, Subjects},
+    tenants::OfProcess,
 };
+use crate::{access::Guard, store::redis::RedisOptions, types::Tenant};
 
 /// The program's configuration, valid as a whole.
 #[derive(Clone, Debug)]
@@ -60,16 +60,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the broker keeps tokens.
     pub backend: Backend,
-    /// The tenant that the tokens belong to.
-    pub tenant: Tenant,
+    /// The tenants that are served, in the order of their names. There is at least one.
+    pub tenants: Vec<TenantConfig>,
+    /// The tenant that the setting `tenant` names; `None` if it is unset, and there are several. It is among `tenants`.
+    pub named: Option<Tenant>,
     /// How to reach Redis, for [`Backend::Redis`].
     pub redis: RedisOptions,
-    /// What to do with the data of older software.
-    pub migration: MigrationSettings,
-    /// How the tokens are sealed.
-    pub sealing: Sealing,
-    /// The rules and limits for the tokens.
-    pub rules: Rules,
     /// The limits and timeouts for clients.
     pub server: ServerOptions,
     /// Who may call. `None`: anybody.
@@ -80,6 +76,28 @@ pub struct Config {
     pub memory_lock: MemoryLock,
     /// What the operator should know about these settings, although the broker can work with them.
     pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// Returns the tenant that a command is about.
+    ///
+    /// # Errors
+    /// Returns what to set, if there are several and `tenant` names none.
+    pub fn tenant(&self) -> Result<&TenantConfig, Problem> {
+        let found = self
+            .tenants
+            .iter()
+            .find(|tenant| Some(&tenant.rules.tenant) == self.named.as_ref());
+        found.ok_or_else(|| {
+            let names: Vec<_> = self
+                .tenants
+                .iter()
+                .map(|tenant| tenant.rules.tenant.to_string())
+                .collect();
+            let message = format!("must be set to one of {}", names.join(", "));
+            Problem::new(StorageSettings::tenant, message)
+        })
+    }
 }
 
 /// The policy that a broker starts with.
@@ -145,63 +163,64 @@ impl Settings {
         reader.problems.extend(self.problems());
         let read = Subjects::read(&mut reader);
         let mut problems = reader.problems;
-        if !self.problems().is_empty() {
+        let misread = tenants::misread(&self);
+        if !self.problems().is_empty() || !misread.is_empty() {
             // What is missing because of a mistake would be a second, false one. Other tables are told apart from it.
             providers::resolve(&self, &mut problems, &mut Vec::new());
+            problems.extend(&misread);
             named(problems.take())?;
         }
 
         let backend = together::backend(&self, &read);
         together::check(&self, &read, backend, &mut problems);
         read.listen.check(&mut problems);
-        read.server.check(&read.limits, &mut problems);
-        let mut warnings = together::warnings(&read);
-        warnings.extend(quotes::warnings(&self));
+        let mut warnings = quotes::warnings(&self);
+        let server = read.server;
         let redis = redis::options(
             read.redis,
             read.sentinel,
             &read.link,
             &read.durability,
             at_fault::spelling(&self),
-            read.server.max_calls,
+            server.max_calls,
             &mut problems,
         );
-        let sealing = seal::sealing(&read.seal, &read.storage.tenant, &mut problems);
-        let providers = providers::resolve(&self, &mut problems, &mut warnings);
-        let tenant = read.storage.tenant.clone();
+        let one = read.storage.tenant;
+        let of_process = OfProcess {
+            server,
+            backend,
+            patience: redis.patience(),
+        };
+        let tenants = tenants::resolve(
+            &self,
+            (one.clone(), read.tenant),
+            &of_process,
+            &mut problems,
+            &mut warnings,
+        );
+        let served = tenants.iter().map(|tenant| tenant.rules.tenant.clone());
         let policy = read
             .access
             .policy
-            .map(|path| PolicyAtStart::read(PolicyFile::new(path, tenant)))
+            .map(|path| PolicyAtStart::read(PolicyFile::new(path, served.collect())))
             .transpose()
             .unwrap_or_else(|wrong| {
                 problems.extend(&wrong);
                 None
             });
         named(problems.take())?;
-
-        let rules = Rules {
-            tenant: read.storage.tenant.clone(),
-            limits: Limits {
-                token_bytes: read.limits.max_token_bytes,
-                row_bytes: read.limits.max_row_bytes,
-                providers: read.limits.max_providers,
-            },
-            refresh_lifetime: read.tokens.refresh_lifetime,
-            refresh_in_grace: read.tokens.refresh_in_grace,
-            providers: Providers::new(providers),
-            patience: redis.patience(),
-            persistence: Rules::PERSISTENCE,
+        let is_one = self.is_set(StorageSettings::tenant) || self.tenants().is_empty();
+        let named = match &tenants[..] {
+            [only] => Some(only.rules.tenant.clone()),
+            _ => is_one.then_some(one),
         };
         Ok(Config {
             listen: read.listen.listen,
             backend,
-            tenant: read.storage.tenant,
+            tenants,
+            named,
             redis,
-            migration: read.migration,
-            sealing,
-            rules,
-            server: read.server,
+            server,
             policy,
             log: read.log,
             memory_lock: read.memory.memory_lock,

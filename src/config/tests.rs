@@ -4,6 +4,7 @@ use super::{Settings, read, written::Source};
 
 mod providers;
 mod secrets;
+mod tenants;
 mod together;
 mod traps;
 
@@ -34,23 +35,38 @@ fn a_file_writes_numbers_booleans_lists_and_tables() {
     .unwrap();
     assert_eq!(config.server.max_calls, 7);
     assert_eq!(
-        config.rules.refresh_lifetime,
+        config.tenant().unwrap().rules.refresh_lifetime,
         Duration::from_secs(90 * 86_400)
     );
-    assert_eq!(config.migration.legacy_provider.pairs().count(), 2);
+    assert_eq!(
+        config
+            .tenant()
+            .unwrap()
+            .migration
+            .legacy_provider
+            .pairs()
+            .count(),
+        2
+    );
     for list in [
         r#"["oidc=corp-okta", "oauth2=github"]"#,
         r#""oidc=corp-okta,oauth2=github""#,
     ] {
         let list = from_toml(&format!("backend = \"redis\"\nlegacy-provider = {list}"));
         assert_eq!(
-            list.resolve().unwrap().migration.legacy_provider,
-            config.migration.legacy_provider
+            list.resolve()
+                .unwrap()
+                .tenant()
+                .unwrap()
+                .migration
+                .legacy_provider,
+            config.tenant().unwrap().migration.legacy_provider
         );
     }
     let one = from_toml("backend = \"redis\"\nlegacy-provider = \"oidc=okta\"");
-    let one = one.resolve().unwrap().migration.legacy_provider;
-    assert_eq!(one.pairs().count(), 1);
+    let one = one.resolve().unwrap();
+    let mapping = &one.tenant().unwrap().migration.legacy_provider;
+    assert_eq!(mapping.pairs().count(), 1);
 }
 
 #[test]
@@ -234,7 +250,16 @@ fn settings_are_made_of_pairs() {
     ];
     let settings = Settings::from_pairs(pairs.into_iter().chain([("max-calls", "2")])).unwrap();
     let config = settings.resolve().unwrap();
-    assert_eq!(config.migration.legacy_provider.pairs().count(), 2);
+    assert_eq!(
+        config
+            .tenant()
+            .unwrap()
+            .migration
+            .legacy_provider
+            .pairs()
+            .count(),
+        2
+    );
     assert_eq!(config.server.max_calls, 2);
     let problem = Settings::from_pairs([("max-cals", "1")]).unwrap_err();
     assert_eq!(problem.to_string(), "max-cals: is not a setting");

@@ -43,16 +43,20 @@ pub(super) fn check(
     without_replicas(written, read, problems);
     without_failover(written, read, problems);
     longer_than_a_call(written, read, problems);
-    larger_than_a_row(written, read, problems);
+}
+
+/// Adds a problem for each setting of one tenant that contradicts another one.
+pub(super) fn check_tenant(written: &Settings, limits: &LimitSettings, problems: &mut Problems) {
+    larger_than_a_row(written, limits, problems);
 }
 
 /// Returns what the operator should know although it is allowed.
-pub(super) fn warnings(read: &Subjects) -> Vec<Problem> {
+pub(super) fn warnings(limits: &LimitSettings) -> Vec<Problem> {
     let LimitSettings {
         max_row_bytes,
         max_providers,
         ..
-    } = read.limits;
+    } = *limits;
     let full = max_providers.saturating_mul(max_row_bytes.saturating_add(ROW_FRAMING));
     if full <= CLIENTS_ACCEPT {
         return Vec::new();
@@ -65,7 +69,7 @@ pub(super) fn warnings(read: &Subjects) -> Vec<Problem> {
     vec![Problem::new(LimitSettings::max_row_bytes, message)]
 }
 
-fn in_memory(written: &Settings, backend: Backend, problems: &mut Problems) {
+pub(super) fn in_memory(written: &Settings, backend: Backend, problems: &mut Problems) {
     if backend == Backend::Redis {
         return;
     }
@@ -147,13 +151,13 @@ fn longer_than_a_call(written: &Settings, read: &Subjects, problems: &mut Proble
     }
 }
 
-fn larger_than_a_row(written: &Settings, read: &Subjects, problems: &mut Problems) {
+fn larger_than_a_row(written: &Settings, limits: &LimitSettings, problems: &mut Problems) {
     let (token, row) = (LimitSettings::max_token_bytes, LimitSettings::max_row_bytes);
     let LimitSettings {
         max_token_bytes,
         max_row_bytes,
         ..
-    } = read.limits;
+    } = *limits;
     if written.is_set(token) && max_token_bytes > max_row_bytes {
         let message = format!(
             "must not be larger than {row}, which is {max_row_bytes}: a token is part of a row"

@@ -11,6 +11,8 @@ pub struct Settings {
     written: BTreeMap<&'static str, Written>,
     /// The tables of providers, by the provider's name. They are in the file alone.
     tables: BTreeMap<String, Settings>,
+    /// The tables of tenants, by the tenant's name. They are in the file alone. Each may have tables of providers.
+    tenants: BTreeMap<String, Settings>,
     /// What is wrong with a source itself, such as an unknown key in the file.
     problems: Vec<Problem>,
 }
@@ -64,6 +66,9 @@ impl Settings {
         }
         for (name, table) in other.tables {
             self.tables.entry(name).or_insert(table);
+        }
+        for (name, table) in other.tenants {
+            self.tenants.entry(name).or_insert(table);
         }
         self.problems.extend(other.problems);
         self
@@ -125,6 +130,25 @@ impl Settings {
         &self.tables
     }
 
+    /// Adds the table of a tenant.
+    pub(super) fn set_tenant(&mut self, name: &str, table: Self) {
+        self.tenants.insert(name.to_owned(), table);
+    }
+
+    /// Returns the tables of tenants, in the order of their names.
+    pub(super) fn tenants(&self) -> &BTreeMap<String, Self> {
+        &self.tenants
+    }
+
+    /// Adds these settings of `other` where they aren't set here.
+    pub(super) fn inherit<'a>(&mut self, other: &Self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            if let Some((name, written)) = other.written.get_key_value(name) {
+                self.written.entry(name).or_insert_with(|| written.clone());
+            }
+        }
+    }
+
     /// Adds what is wrong with a source.
     pub(super) fn add_problem(&mut self, problem: Problem) {
         self.problems.push(problem);
@@ -167,10 +191,13 @@ impl Settings {
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = f.debug_set().entries(self.written.keys()).finish();
-        if self.tables.is_empty() {
-            return names;
+        names?;
+        for tables in [&self.tables, &self.tenants] {
+            if !tables.is_empty() {
+                f.write_str(" ")?;
+                f.debug_map().entries(tables).finish()?;
+            }
         }
-        f.write_str(" ")?;
-        f.debug_map().entries(&self.tables).finish()
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! observes it.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
@@ -15,50 +16,66 @@ use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, CallFigures, answer, deadline::Deadline, figures::Measured, observe,
-    request_body::Metered, status, work::Work,
+    Admission, Call, CallFigures, TenantShare, answer, deadline::Deadline, figures::Measured,
+    observe, request_body::Metered, status, work::Work,
 };
 use crate::{
     access::{Caller, Class, Denied, Guard, Rpc, Shown},
     error::Error,
     store::Outstanding,
-    types::Peer,
+    types::{Peer, Tenant},
 };
 
 /// The entrance for calls. Clones share their state.
 ///
-/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the reading of the message
-/// and the work of the service. Then the caller has `call_timeout` to read the answer.
+/// A call is judged by the policy, and admitted or refused, before its message is read. Its deadline bounds the
+/// reading of the message and the work of the service. Then the caller has `call_timeout` to read the answer.
 #[derive(Clone, Debug)]
 pub struct FrontDoor(Arc<Door>);
+
+/// What a tenant's calls pass through at the front door.
+#[derive(Clone, Debug)]
+pub struct TenantDoor {
+    /// What they may use.
+    pub share: Arc<TenantShare>,
+    /// What counts them.
+    pub figures: Arc<CallFigures>,
+}
+
+/// The doors of all tenants.
+pub type TenantDoors = HashMap<Tenant, TenantDoor>;
 
 #[derive(Debug)]
 struct Door {
     service: &'static str,
     guard: Guard,
-    figures: Arc<CallFigures>,
+    /// The figures of calls without a caller.
+    of_nobody: Arc<CallFigures>,
     admission: Admission,
+    tenants: Arc<TenantDoors>,
     call_timeout: Duration,
     message_limit: usize,
 }
 
 impl FrontDoor {
-    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, and that
-    /// `figures` count. A call may take at most `call_timeout`, and its message has at most `message_limit` bytes.
+    /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, each
+    /// through the door of its tenant. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
+    /// and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
         guard: Guard,
-        figures: Arc<CallFigures>,
-        admission: Admission,
+        of_nobody: Arc<CallFigures>,
+        (admission, tenants): (Admission, Arc<TenantDoors>),
         call_timeout: Duration,
         message_limit: usize,
     ) -> Self {
         Self(Arc::new(Door {
             service,
             guard,
-            figures,
+            of_nobody,
             admission,
+            tenants,
             call_timeout,
             message_limit,
         }))
@@ -80,20 +97,23 @@ impl Door {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
         // Before a place is taken: who isn't a caller takes none from those who are.
-        let (class, caller) = match self.judge(rpc, request) {
-            Ok(caller) => (caller.class, Ok(caller)),
-            Err(denied) => {
-                let class = denied.caller.map_or(Class::None, |caller| caller.class);
-                (class, Err(denied.error))
-            }
+        let (known, judged) = match self.judge(rpc, request) {
+            Ok(caller) => (Some(Arc::clone(&caller)), Ok(caller)),
+            Err(denied) => (denied.caller, Err(denied.error)),
         };
-        let admitted = caller.and_then(|caller| {
+        let tenant = known
+            .as_ref()
+            .and_then(|caller| self.tenants.get(&*caller.tenant));
+        let admitted = judged.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
-            share.admit().map(|permit| (caller, permit))
+            let tenant = tenant.ok_or(Error::NotAllowed("the tenant isn't served"))?;
+            share.admit(&tenant.share).map(|permit| (caller, permit))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
+        let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
+        let class = known.map_or(Class::None, |caller| caller.class);
         if let Err(error) = &admitted {
-            self.figures.refused(rpc, class, error);
+            figures.refused(rpc, class, error);
         }
         let (caller, permit) = admitted?;
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
@@ -106,7 +126,7 @@ impl Door {
             permit,
             outstanding: Outstanding::until(deadline.moment()),
         };
-        Ok((call, self.figures.begun(rpc, class, started)))
+        Ok((call, figures.begun(rpc, class, started)))
     }
 
     /// Returns who calls, if the policy allows it this RPC.
@@ -155,7 +175,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
-            self.door.figures.unknown();
+            self.door.of_nobody.unknown();
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };

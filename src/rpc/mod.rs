@@ -36,9 +36,9 @@ mod values;
 mod work;
 
 pub use access_tokens::AccessTokensService;
-pub use admission::{Admission, CallLimits};
+pub use admission::{Admission, CallLimits, TenantLimits, TenantShare};
 pub use call::Call;
-pub use door::FrontDoor;
+pub use door::{FrontDoor, TenantDoor, TenantDoors};
 pub use figures::{CallFigures, Ended};
 pub use refusal::RefusalLayer;
 pub use short_message::ShortMessagesLayer;

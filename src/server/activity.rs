@@ -159,13 +159,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn admission() -> Admission {
-        let admission = Admission::new(CallLimits {
+        Admission::new(CallLimits {
             calls: 100,
             bytes: 1024,
             largest: 1024,
-        });
-        admission.open();
-        admission
+            of_a_tenant: None,
+        })
     }
 
     fn is_found(all: &[Arc<Activity>], which: usize) -> bool {
@@ -222,10 +221,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_answer_has_not_left_is_no_idleness() {
-        let share = admission().share();
+        let admission = admission();
+        let (share, tenant) = (admission.share(), admission.tenant());
+        tenant.open();
         let activity = Activity::new(Arc::clone(&share));
         let stream = activity.begin();
-        let answer = share.admit().unwrap();
+        let answer = share.admit(&tenant).unwrap();
         drop(stream);
         advance(SECOND).await;
         assert_eq!(activity.idle_for(), None);

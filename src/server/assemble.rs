@@ -1,9 +1,6 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{
-    future::{Future, pending},
-    sync::Arc,
-};
+use std::{future::Future, sync::Arc};
 
 use tokio::net::TcpListener;
 use tonic::{
@@ -13,31 +10,33 @@ use tonic::{
 use tower::Layer;
 
 use super::{
-    ServeError,
+    ServeError, Upkeep,
     connection::Entrance,
     connections::ConnectionFigures,
     descriptors,
     health::Health,
     memory,
     metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
-    pages, policy, prepare, run,
+    pages, policy,
+    prepare::{self, Migrated},
+    run,
     services::{Services, Shared},
-    signals, workers,
+    signals,
+    tenancy::{Ready, Tenancy},
+    workers,
 };
 use crate::{
     access::Guard,
-    config::{self, Config, PolicyAtStart, ServerOptions},
+    config::{self, Config, PolicyAtStart, ServerOptions, TenantConfig},
     meter::Trust,
     proto::{self, v1},
     rpc::{
         AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, RefusalLayer,
-        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TokenBrokerService,
+        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TenantDoor, TenantDoors,
+        TenantLimits, TokenBrokerService,
     },
-    store::{
-        Figures, FullStore, MemoryStore, Observed, Sealed,
-        redis::{Redis, maintenance::migration::Migration},
-    },
-    tokens::{Limits, Rules, Tokens},
+    store::{Figures, FullStore, MemoryStore, Observed, Sealed, redis::Redis},
+    tokens::{Limits, Rules, Tenants, Tokens},
     types::Tenant,
 };
 
@@ -55,6 +54,12 @@ const REFLECTION: [&[u8]; 2] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
+/// One of several tenants may have one part in so many of the calls in flight...
+const PART_OF_CALLS: usize = 8;
+/// ...but this many in any case.
+const CALLS_OF_A_TENANT: usize = 100;
+/// One of several tenants may have one part in so many of the bytes in flight.
+const PART_OF_BYTES: usize = 4;
 /// How large a message to health or reflection may be, in bytes.
 const ASIDE_BYTES: usize = 16 * 1024;
 /// How many streams of reflection may be open.
@@ -76,7 +81,10 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
     let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
-        let guard = Guard::open(config.tenant.clone());
+        let tenant = config
+            .tenant()
+            .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
+        let guard = Guard::open(tenant?.rules.tenant.clone());
         return serve_on(listener, config, guard, stop).await;
     };
     let following = policy::follow(file, text, guard.clone(), hangups);
@@ -93,48 +101,56 @@ async fn serve_on(
     guard: Guard,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let keys = config
+        .tenants
+        .iter()
+        .map(|tenant| tenant.sealing.keys.clone());
+    let keys: Vec<_> = keys.collect();
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
-            let sealed = Sealed::new(MemoryStore::new(), config.sealing.clone());
-            let server = Server::new(sealed, config.rules, config.server);
-            config.sealing.keys.tell(server.trust());
-            let server = server.guarded_by(guard);
-            let ready = async { Ok(()) };
-            server.run(listener, ready, pending(), stop).await
+            let tenants = config.tenants.into_iter();
+            let tenants = tenants.map(|TenantConfig { rules, sealing, .. }| {
+                let upkeep: Box<dyn Upkeep> = Box::new(Ready);
+                (Sealed::new(MemoryStore::new(), sealing), rules, upkeep)
+            });
+            let server = Server::new(guard, tenants, config.server);
+            keys.iter().for_each(|keys| keys.tell(server.trust()));
+            server.run(listener, async { Ok(()) }, stop).await
         }
         config::Backend::Redis => {
-            let store = Redis::new(config.redis).tenant(&config.tenant);
-            let migration = Migration::new(&store, config.migration.legacy_provider);
-            let rotates = config
-                .rules
-                .providers
-                .iter()
-                .any(|p| !p.tokens_may_be_shared());
-            let sealing = config.sealing;
-            let sealed = Sealed::new(store.clone(), sealing.clone());
-            let server = Server::new(sealed, config.rules, config.server);
-            sealing.keys.tell(server.trust());
-            let server = server.guarded_by(guard);
-            let ready = async {
+            let redis = Redis::new(config.redis);
+            let Some(first) = config.tenants.first() else {
+                return Ok(());
+            };
+            let store = redis.tenant(&first.rules.tenant);
+            let mut of_tenants = config.tenants.iter();
+            let rotates = of_tenants.any(|tenant| {
+                let mut providers = tenant.rules.providers.iter();
+                providers.any(|p| !p.tokens_may_be_shared())
+            });
+            let tenants = config.tenants.into_iter();
+            let tenants = tenants.map(|tenant| {
+                let TenantConfig {
+                    rules,
+                    migration,
+                    sealing,
+                } = tenant;
+                let store = redis.tenant(&rules.tenant);
+                let upkeep = Migrated::new(&store, migration, sealing.clone());
+                let upkeep: Box<dyn Upkeep> = Box::new(upkeep);
+                (Sealed::new(store, sealing), rules, upkeep)
+            });
+            let server = Server::new(guard, tenants, config.server);
+            keys.iter().for_each(|keys| keys.tell(server.trust()));
+            let reach = async {
                 prepare::probe(&store).await?;
                 if rotates {
                     store.warn_of_hazards().await;
                 }
-                prepare::migrate(&migration, config.migration.allow_unmigrated).await?;
-                prepare::may_seal(&store, &sealing).await
+                Ok(())
             };
-            let admission = server.admission.clone();
-            let staying = prepare::stay_migrated(
-                (&store, &sealing),
-                &migration,
-                &admission,
-                config.migration.legacy_sweep_interval,
-                config.migration.allow_unmigrated,
-            );
-            let ended = server.run(listener, ready, staying, stop).await;
-            migration.leases_given_up().await;
-            ended
+            server.run(listener, reach, stop).await
         }
     }
 }
@@ -142,39 +158,58 @@ async fn serve_on(
 /// A broker that is assembled but doesn't listen yet.
 #[derive(Debug)]
 pub struct Server<S> {
-    pub(super) tenant: Tenant,
-    pub(super) tokens: Arc<Tokens<Observed<S>>>,
+    pub(super) tenants: Vec<Tenancy<S>>,
     pub(super) options: ServerOptions,
     pub(super) guard: Guard,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
     pub(super) connections: Arc<ConnectionFigures>,
-    pub(super) calls: Arc<CallFigures>,
+    pub(super) of_nobody: Arc<CallFigures>,
     pub(super) trust: Arc<Trust>,
 }
 
 impl<S: FullStore> Server<S> {
-    /// Assembles a broker that keeps tokens in `store` according to the `rules` of one tenant. It serves anybody.
+    /// Assembles a broker of these tenants for the callers whom `guard` lets in. Each tenant has a store and rules of its
+    /// own, and the upkeep of its data.
     #[must_use]
-    pub fn new(store: S, rules: Rules, options: ServerOptions) -> Self {
-        let tenant = rules.tenant.clone();
+    pub fn new(
+        guard: Guard,
+        tenants: impl IntoIterator<Item = (S, Rules, Box<dyn Upkeep>)>,
+        options: ServerOptions,
+    ) -> Self {
+        let tenants: Vec<_> = tenants.into_iter().collect();
+        let largest = tenants
+            .iter()
+            .map(|(_, rules, _)| largest_answer(&rules.limits));
+        let has_others = tenants.len() > 1;
         let limits = CallLimits {
             calls: options.max_calls,
             bytes: options.max_bytes_in_flight,
-            largest: options.max_message_bytes.max(largest_answer(&rules.limits)),
+            largest: options
+                .max_message_bytes
+                .max(largest.max().unwrap_or_default()),
+            of_a_tenant: has_others.then(|| of_a_tenant(&options)),
         };
-        let store = Observed::new(store, Figures::default());
+        let admission = Admission::new(limits);
+        let health = Health::new(tenants.iter().map(|(_, rules, _)| &rules.tenant));
+        let tenants = tenants.into_iter().map(|(store, rules, upkeep)| Tenancy {
+            tokens: Arc::new(Tokens::new(Observed::new(store, Figures::default()), rules)),
+            door: TenantDoor {
+                share: admission.tenant(),
+                figures: Arc::default(),
+            },
+            upkeep,
+        });
         Self {
-            guard: Guard::open(tenant.clone()),
-            tenant,
-            tokens: Arc::new(Tokens::new(store, rules)),
+            tenants: tenants.collect(),
             options,
-            admission: Admission::new(limits),
+            guard,
+            admission,
             stopping: Stopping::new(),
-            health: Health::new(),
+            health,
             connections: Arc::default(),
-            calls: Arc::default(),
+            of_nobody: Arc::default(),
             trust: Arc::default(),
         }
     }
@@ -182,27 +217,37 @@ impl<S: FullStore> Server<S> {
     /// Returns what this broker measures.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let tenant = || self.tenant.clone();
-        Metrics::new()
+        let tokens: Vec<_> = self
+            .tenants
+            .iter()
+            .map(|tenancy| Arc::clone(&tenancy.tokens))
+            .collect();
+        let calls = self.tenants.iter().map(|tenancy| {
+            let name = tenancy.tokens.tenant().to_string();
+            (name, tenancy.door.clone())
+        });
+        let link = tokens.first().cloned();
+        let metrics = Metrics::new()
             .with(Calls {
-                tenant: tenant(),
-                figures: Arc::clone(&self.calls),
+                tenants: calls.collect(),
+                of_nobody: Arc::clone(&self.of_nobody),
             })
             .with(Waits(self.admission.clone()))
-            .with(StoreCalls {
-                tenant: tenant(),
-                tokens: Arc::clone(&self.tokens),
-            })
-            .with(Refreshes {
-                tenant: tenant(),
-                providers: self.tokens.providers().clone(),
-            })
-            .with(Link(Arc::clone(&self.tokens)))
+            .with(Refreshes::of(
+                tokens
+                    .iter()
+                    .map(|tokens| (tokens.tenant(), tokens.providers())),
+            ))
+            .with(StoreCalls(tokens))
             .with(Arc::clone(&self.connections))
             .with(Guards {
                 guard: self.guard.clone(),
                 trust: Arc::clone(&self.trust),
-            })
+            });
+        match link {
+            Some(link) => metrics.with(Link(link)),
+            None => metrics,
+        }
     }
 
     /// Returns the numbers that those who guard the broker fill.
@@ -211,34 +256,46 @@ impl<S: FullStore> Server<S> {
         &self.trust
     }
 
-    /// Returns the broker with another guard, which says whom it serves.
-    #[must_use]
-    pub fn guarded_by(self, guard: Guard) -> Self {
-        Self { guard, ..self }
+    /// Returns the tenant, if there is only one.
+    pub(super) fn only_tenant(&self) -> Option<&Tenant> {
+        match &self.tenants[..] {
+            [only] => Some(only.tokens.tenant()),
+            _ => None,
+        }
     }
 
     pub(super) fn entrance(
         &self,
     ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
         let options = self.options;
+        let doors = self.tenants.iter().map(|tenancy| {
+            let name = tenancy.tokens.tenant().clone();
+            (name, tenancy.door.clone())
+        });
+        let doors: Arc<TenantDoors> = Arc::new(doors.collect());
         let door = |service| {
             FrontDoor::new(
                 service,
                 self.guard.clone(),
-                Arc::clone(&self.calls),
-                self.admission.clone(),
+                Arc::clone(&self.of_nobody),
+                (self.admission.clone(), Arc::clone(&doors)),
                 options.call_timeout,
                 options.max_message_bytes,
             )
         };
+        let tokens = self
+            .tenants
+            .iter()
+            .map(|tenancy| Arc::clone(&tenancy.tokens));
+        let tokens: Arc<Tenants<_>> = Arc::new(tokens.collect());
         let broker_door = door(v1::token_broker_server::SERVICE_NAME);
         let access_door = door(v1::access_tokens_server::SERVICE_NAME);
-        let broker = TokenBrokerService::new(Arc::clone(&self.tokens));
+        let broker = TokenBrokerService::new(Arc::clone(&tokens));
         let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(usize::MAX);
-        let access = AccessTokensService::new(Arc::clone(&self.tokens));
+        let access = AccessTokensService::new(tokens);
         let access = v1::access_tokens_server::AccessTokensServer::new(access)
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
@@ -280,6 +337,16 @@ impl<S: FullStore> Server<S> {
             admission: self.admission.clone(),
             options,
         })
+    }
+}
+
+/// Returns what one of several tenants may have.
+fn of_a_tenant(options: &ServerOptions) -> TenantLimits {
+    let usual = (options.max_calls / PART_OF_CALLS).max(CALLS_OF_A_TENANT);
+    let calls = options.max_calls_of_tenant.unwrap_or(usual);
+    TenantLimits {
+        calls: calls.min(options.max_calls),
+        bytes: options.max_bytes_in_flight / PART_OF_BYTES,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The service `grpc.health.v1`, which answers probes and load balancers.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tonic_health::{
@@ -14,7 +14,8 @@ use crate::{
         access_tokens_server::SERVICE_NAME as ACCESS_TOKENS,
         token_broker_server::SERVICE_NAME as TOKEN_BROKER,
     },
-    store::{Health as StoreHealth, READY_WITHIN},
+    store::{Error, READY_WITHIN},
+    types::Tenant,
 };
 
 /// The name of the health service that is SERVING as long as the process runs. An orchestrator that
@@ -43,36 +44,56 @@ const NEXT_REASON_AT_MOST: Duration = Duration::from_secs(60);
 
 /// The state of the health service.
 #[derive(Clone, Debug)]
-pub(super) struct Health(HealthReporter);
+pub(super) struct Health {
+    reporter: HealthReporter,
+    /// The service of each tenant.
+    tenants: Arc<[String]>,
+}
+
+/// The tenants whose state the health follows.
+pub(super) trait Tenants {
+    /// Finds out whether each of them is served, in the order in which [`Health::new`] has them.
+    async fn look(&self) -> Vec<Result<(), Error>>;
+}
 
 impl Health {
-    pub(super) fn new() -> Self {
-        Self(HealthReporter::new())
+    /// Returns the health of a broker of these tenants. Each has a service of its own, as in `tenant/acme:prod`.
+    pub(super) fn new<'a>(tenants: impl Iterator<Item = &'a Tenant>) -> Self {
+        Self {
+            reporter: HealthReporter::new(),
+            tenants: tenants.map(|tenant| format!("tenant/{tenant}")).collect(),
+        }
     }
 
     pub(super) fn service(&self) -> HealthServer<HealthService> {
-        HealthServer::new(HealthService::from_health_reporter(self.0.clone()))
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 
     /// Sets the first statuses, before a client can ask. tonic-health would begin with SERVING.
     pub(super) async fn begin(&self) {
-        self.set(ServingStatus::NotServing).await;
-        self.0
-            .set_service_status(LIVENESS, ServingStatus::Serving)
-            .await;
+        self.stop().await;
+        self.set(LIVENESS, true).await;
     }
 
-    /// Follows the state of the store for ever: up with the first look that succeeds, down with the second in a row
-    /// that fails.
-    pub(super) async fn follow(&self, store: &impl StoreHealth) -> Infallible {
+    /// Follows the state of the tenants for ever, and of the broker, which is up while any of them is: up with the first
+    /// look that succeeds, down with the second in a row that fails.
+    pub(super) async fn follow(&self, tenants: &(impl Tenants + ?Sized)) -> Infallible {
         let mut looks = Looks::default();
+        let mut each: Vec<_> = self.tenants.iter().map(|_| Looks::default()).collect();
         let mut logged = Logged::first("");
         loop {
-            let works = match tokio::time::timeout(PATIENCE, store.ready()).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(error.detail().to_owned()),
+            let found = tokio::time::timeout(PATIENCE, tenants.look()).await;
+            let works = match found.as_deref() {
+                Ok(found) => whether_any(found).map_err(|error| error.detail().to_owned()),
                 Err(_) => Err(format!("no answer within {PATIENCE:?}")),
             };
+            let found = found.unwrap_or_default();
+            for (number, looks) in each.iter_mut().enumerate() {
+                let serves = looks.note(matches!(found.get(number), Some(Ok(()))));
+                if let (Some(serves), Some(service)) = (serves, self.tenants.get(number)) {
+                    self.set(service, serves).await;
+                }
+            }
             if let Some(serves) = looks.note(works.is_ok()) {
                 match &works {
                     Ok(()) => tracing::info!("the store is reachable: SERVING"),
@@ -81,12 +102,9 @@ impl Health {
                         logged = Logged::first(reason);
                     }
                 }
-                let status = if serves {
-                    ServingStatus::Serving
-                } else {
-                    ServingStatus::NotServing
-                };
-                self.set(status).await;
+                for service in FOLLOWING {
+                    self.set(service, serves).await;
+                }
             } else if looks.serves == Some(false)
                 && let Err(reason) = &works
                 && logged.is_news(reason)
@@ -103,13 +121,30 @@ impl Health {
 
     /// Reports NOT_SERVING, so that clients go to other brokers. Streams of `Watch` stay open.
     pub(super) async fn stop(&self) {
-        self.set(ServingStatus::NotServing).await;
+        for service in self
+            .tenants
+            .iter()
+            .map(|service| &**service)
+            .chain(FOLLOWING)
+        {
+            self.set(service, false).await;
+        }
     }
 
-    async fn set(&self, status: ServingStatus) {
-        for service in FOLLOWING {
-            self.0.set_service_status(service, status).await;
-        }
+    async fn set(&self, service: &str, serves: bool) {
+        let status = match serves {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        self.reporter.set_service_status(service, status).await;
+    }
+}
+
+/// Returns the first error, unless any tenant is served.
+fn whether_any(tenants: &[Result<(), Error>]) -> Result<(), &Error> {
+    match tenants.iter().find_map(|tenant| tenant.as_ref().err()) {
+        Some(error) if tenants.iter().all(Result::is_err) => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -180,7 +215,6 @@ mod tests {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
     use super::*;
-    use crate::store::Error;
 
     /// A store that answers each look as it is told, and then never again.
     struct Told(Mutex<VecDeque<Answer>>);
@@ -192,8 +226,8 @@ mod tests {
         Hangs,
     }
 
-    impl StoreHealth for Told {
-        async fn ready(&self) -> Result<(), Error> {
+    impl Tenants for Told {
+        async fn look(&self) -> Vec<Result<(), Error>> {
             let answer = {
                 let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 answers.pop_front()
@@ -201,9 +235,9 @@ mod tests {
             match answer {
                 Some(Answer::Works) => {
                     tokio::time::sleep(Duration::from_millis(1)).await;
-                    Ok(())
+                    vec![Ok(())]
                 }
-                Some(Answer::Fails) => Err(Error::unavailable("told so")),
+                Some(Answer::Fails) => vec![Err(Error::unavailable("told so"))],
                 Some(Answer::Hangs) | None => pending().await,
             }
         }
@@ -211,7 +245,8 @@ mod tests {
 
     /// Returns what a watcher sees during these looks, and how long after the start.
     async fn seen(answers: &[Answer]) -> Vec<(ServingStatus, Duration)> {
-        let health = Health::new();
+        let tenant: Tenant = "a:b".parse().unwrap();
+        let health = Health::new([&tenant].into_iter());
         health.begin().await;
         let mut watch = HealthClient::new(health.service())
             .watch(HealthCheckRequest::default())

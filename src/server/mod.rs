@@ -25,10 +25,12 @@ mod run;
 mod services;
 mod signals;
 mod socket;
+mod tenancy;
 mod workers;
 
 pub use self::{
     assemble::{Server, serve},
     error::ServeError,
     health::LIVENESS,
+    tenancy::{Ready, Upkeep},
 };

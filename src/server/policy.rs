@@ -133,7 +133,7 @@ mod tests {
             fs::write(directory.path().join("first"), text).unwrap();
             let link = directory.path().join("policy.toml");
             symlink("first", &link).unwrap();
-            let file = PolicyFile::new(link, "a:b".parse().unwrap());
+            let file = PolicyFile::new(link, ["a:b".parse().unwrap()].into());
             let read = file.read().unwrap();
             let guard = Guard::of(file.parse(&read).unwrap());
             let (hang_up, told) = watch::channel(());

@@ -2,21 +2,21 @@
 //! that brokers and Redis may start in any order. A broker that serves prepares again when Redis has lost what it relies
 //! on.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::ServeError;
+use super::{ServeError, tenancy::Upkeep};
 use crate::{
-    rpc::Admission,
+    config::MigrationSettings,
     store::{
-        Error, FullStore, Health, Sealing,
+        Sealing,
         redis::{
             RedisStore,
             maintenance::migration::{Migration, progress},
         },
     },
-    tokens::Tokens,
 };
 
 /// How long to wait before trying Redis again.
@@ -94,42 +94,48 @@ pub(super) async fn may_seal(store: &RedisStore, sealing: &Sealing) -> Result<()
     }
 }
 
-/// Looks for the stragglers of older software for ever, and migrates again whenever Redis has lost what the broker
-/// relies on. Meanwhile `admission` refuses all calls, as before the first migration.
-///
-/// # Errors
-/// Returns [`ServeError::Unmigrated`], like [`migrate`], and [`ServeError::SealedInGrace`] if a grace period has begun.
-pub(super) async fn stay_migrated(
-    (store, sealing): (&RedisStore, &Sealing),
-    migration: &Migration,
-    admission: &Admission,
-    legacy_sweep_interval: Duration,
-    allow_unmigrated: bool,
-) -> Result<(), ServeError> {
-    loop {
-        tokio::select! {
-            () = migration.watch_stragglers(legacy_sweep_interval) => {}
-            () = migration.lost() => {}
+/// The upkeep of a tenant's data in Redis: the migration of what older software wrote.
+pub(super) struct Migrated {
+    migration: Migration,
+    settings: MigrationSettings,
+    store: RedisStore,
+    sealing: Sealing,
+}
+
+impl Migrated {
+    pub(super) fn new(store: &RedisStore, settings: MigrationSettings, sealing: Sealing) -> Self {
+        let migration = Migration::new(store, settings.legacy_provider.clone());
+        Self {
+            migration,
+            settings,
+            store: store.clone(),
+            sealing,
         }
-        admission.close();
-        migrate(migration, allow_unmigrated).await?;
-        may_seal(store, sealing).await?;
-        admission.open();
-        tracing::info!("migrated again: calls are admitted");
     }
 }
 
-/// A store that is ready only while calls are admitted.
-pub(super) struct WhileOpen<S> {
-    pub(super) tokens: Arc<Tokens<S>>,
-    pub(super) admission: Admission,
-}
+impl Upkeep for Migrated {
+    fn prepare(&self) -> BoxFuture<'_, Result<(), ServeError>> {
+        Box::pin(async {
+            migrate(&self.migration, self.settings.allow_unmigrated).await?;
+            may_seal(&self.store, &self.sealing).await
+        })
+    }
 
-impl<S: FullStore> Health for WhileOpen<S> {
-    async fn ready(&self) -> Result<(), Error> {
-        if !self.admission.is_open() {
-            return Err(Error::unavailable("the data is being migrated again"));
-        }
-        self.tokens.backend().ready().await
+    /// Looks for stragglers. Completes when Redis has lost what the broker relies on.
+    fn stay(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let sweeping = self
+                .migration
+                .watch_stragglers(self.settings.legacy_sweep_interval);
+            tokio::select! {
+                () = sweeping => {}
+                () = self.migration.lost() => {}
+            }
+        })
+    }
+
+    fn end(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.migration.leases_given_up())
     }
 }

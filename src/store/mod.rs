@@ -24,6 +24,8 @@ mod shared;
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
+use futures_util::future::join_all;
+
 pub use self::{
     error::Error,
     memory::MemoryStore,
@@ -136,6 +138,11 @@ pub trait Health: Send + Sync + 'static {
     /// # Errors
     /// Returns an [`Error`] that says why it doesn't.
     fn ready(&self) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Checks this for the backends of several tenants. Those that share a server ask it once.
+    fn ready_each(all: &[&Self]) -> impl Future<Output = Vec<Result<(), Error>>> + Send {
+        join_all(all.iter().map(|backend| backend.ready()))
+    }
 
     /// Returns what the process's way to the backend has counted. Returns `None` if the backend is in the process.
     fn link(&self) -> Option<LinkFigures> {

@@ -161,6 +161,24 @@ impl<S: Health, O: Observer> Health for Observed<S, O> {
         self.observe(Operation::Ready, self.inner.ready()).await
     }
 
+    /// Reports one call, to the first observer. It failed if no backend is ready.
+    async fn ready_each(all: &[&Self]) -> Vec<Result<(), Error>> {
+        let Some(first) = all.first() else {
+            return Vec::new();
+        };
+        let backends: Vec<_> = all.iter().map(|observed| &observed.inner).collect();
+        let mut answers = Vec::new();
+        let asked = async {
+            answers = S::ready_each(&backends).await;
+            let works = answers.iter().any(Result::is_ok);
+            let failure = answers.iter().find_map(|answer| answer.clone().err());
+            failure.filter(|_| !works).map_or(Ok(()), Err)
+        };
+        // What it comes to is in the answers, too.
+        _ = first.observe(Operation::Ready, asked).await;
+        answers
+    }
+
     fn link(&self) -> Option<LinkFigures> {
         self.inner.link()
     }

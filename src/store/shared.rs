@@ -77,6 +77,11 @@ impl<S: Health> Health for Arc<S> {
         S::ready(self).await
     }
 
+    async fn ready_each(all: &[&Self]) -> Vec<Result<(), Error>> {
+        let all: Vec<_> = all.iter().map(|backend| &***backend).collect();
+        S::ready_each(&all).await
+    }
+
     fn link(&self) -> Option<LinkFigures> {
         S::link(self)
     }

@@ -13,6 +13,7 @@ mod limits;
 mod listing;
 mod page_token;
 mod store;
+mod tenants;
 mod user_rows;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -24,6 +25,7 @@ pub use delete::DeletedUser;
 pub use limits::Limits;
 pub use listing::{Page, UserSession};
 pub use store::{Precondition, StoreTokens};
+pub use tenants::Tenants;
 use user_rows::UserRows;
 
 use crate::{
@@ -89,6 +91,11 @@ impl<S: Store> Tokens<S> {
             rules,
             refresher,
         }
+    }
+
+    /// Returns the tenant that the tokens belong to.
+    pub fn tenant(&self) -> &Tenant {
+        &self.rules.tenant
     }
 
     /// Returns the providers that are configured.

@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// The values of all metrics, by name and labels.
-type Values = BTreeMap<String, f64>;
+pub type Values = BTreeMap<String, f64>;
 
-fn values(serving: &Serving) -> Values {
+pub fn values(serving: &Serving) -> Values {
     let text = serving.metrics();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let parsed = lines.map(|line| {
@@ -35,7 +35,7 @@ fn values(serving: &Serving) -> Values {
 }
 
 /// Returns the sum of the values whose name is this, and whose labels contain each of these.
-fn value(values: &Values, name: &str, labels: &[&str]) -> f64 {
+pub fn value(values: &Values, name: &str, labels: &[&str]) -> f64 {
     let found = values.iter().filter(|(key, _)| {
         let (of, has) = key.split_once('{').unwrap_or((key, ""));
         of == name && labels.iter().all(|label| has.contains(label))
@@ -67,7 +67,7 @@ async fn grows<T>(
     came
 }
 
-const CALLS: &str = "token_broker_calls_total";
+pub const CALLS: &str = "token_broker_calls_total";
 
 fn called<'l>(rpc: &'l str, code: &'l str, reason: &'l str) -> [&'l str; 3] {
     [rpc, code, reason]
@@ -428,6 +428,9 @@ async fn a_flood_of_names_that_callers_made_up_adds_no_series() {
         round(&mut client, &serving, at).await;
     }
     assert_eq!(names(&serving), before);
+    // What hasn't happened before is seen.
+    client.get(get("none", "p")).await.unwrap_err();
+    assert_ne!(names(&serving), before);
     let now = values(&serving);
     assert_eq!(
         value(&now, CALLS, &["rpc=\"other\"", "UNIMPLEMENTED"]),

@@ -11,7 +11,7 @@ use token_broker::{
         self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
     },
     refresh::provider::ProviderOptions,
-    server::{Server, metrics::Metrics},
+    server::{Ready, Server, Upkeep, metrics::Metrics},
     store::{FullStore, MemoryStore},
     tokens::Rules,
     types::Tenant,
@@ -20,6 +20,9 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tonic::transport::{Channel, Endpoint};
 
 pub type Client = TokenBrokerClient<Channel>;
+
+/// A tenant's store and rules, and the upkeep of its data.
+pub type OfTenant<S> = (S, Rules, Box<dyn Upkeep>);
 
 /// A broker that serves until it is dropped.
 pub struct Serving {
@@ -34,6 +37,7 @@ pub fn options() -> ServerOptions {
     ServerOptions {
         workers: Some(2),
         max_calls: 256,
+        max_calls_of_tenant: None,
         max_connections: 1_000,
         max_message_bytes: 128 * 1024,
         call_timeout: Duration::from_secs(10),
@@ -80,8 +84,17 @@ impl Serving {
     /// Starts a broker that keeps rows in memory, and serves whom `guard` lets in.
     pub async fn guarded(guard: Guard, options: ServerOptions) -> Self {
         let rules = rules("default:default".parse().unwrap());
-        let server = Server::new(MemoryStore::new(), rules, options).guarded_by(guard);
-        Self::run(server, async {}).await
+        let tenant: OfTenant<_> = (MemoryStore::new(), rules, Box::new(Ready));
+        Self::of_tenants(guard, [tenant], options).await
+    }
+
+    /// Starts a broker of these tenants, which serves whom `guard` lets in.
+    pub async fn of_tenants<S: FullStore>(
+        guard: Guard,
+        tenants: impl IntoIterator<Item = OfTenant<S>>,
+        options: ServerOptions,
+    ) -> Self {
+        Self::run(Server::new(guard, tenants, options), async {}).await
     }
 
     /// A broker that admits calls once `prepare` is done.
@@ -100,7 +113,9 @@ impl Serving {
         options: ServerOptions,
         prepare: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        Self::run(Server::new(store, rules, options), prepare).await
+        let guard = Guard::open(rules.tenant.clone());
+        let tenant: OfTenant<_> = (store, rules, Box::new(Ready));
+        Self::run(Server::new(guard, [tenant], options), prepare).await
     }
 
     async fn run<S: FullStore>(
@@ -117,11 +132,7 @@ impl Serving {
                 Ok(())
             };
             let stopped = async { _ = stopped.await };
-            let nothing = async { Ok(()) };
-            server
-                .run(listener, prepare, nothing, stopped)
-                .await
-                .unwrap();
+            server.run(listener, prepare, stopped).await.unwrap();
         });
         Self {
             address,

@@ -64,7 +64,7 @@ pub(super) fn read(
     document: &mut Document<'_>,
     name: &Spanned<Cow<'_, str>>,
     value: &Spanned<DeValue<'_>>,
-    tenant: &Tenant,
+    served: &[Tenant],
     policy: &mut Policy,
 ) {
     let (at, name) = (name.span().start, name.get_ref().as_ref());
@@ -86,13 +86,15 @@ pub(super) fn read(
         table.wrong(at, None, message);
     }
     table.unknown_keys();
-    let tenant = table.tenant(tenant);
+    let tenant = table.tenant(at, served);
     let rights = table.rights(at);
     let credentials = credentials::read(&mut table);
     if credentials.is_empty() && table.document.mistakes() == mistakes {
         let keys = credentials::KEYS.join(", ");
         table.wrong(at, None, format!("must be known by something: set {keys}"));
     }
+    // Without a tenant nothing is put in force: that is a mistake in the document.
+    let Some(tenant) = tenant else { return };
     let caller = Caller::new(name.to_owned(), Arc::new(tenant), rights);
     let (places, credentials): (Vec<_>, Vec<_>) = credentials.into_iter().unzip();
     if let Err(taken) = policy.add(caller, credentials) {
@@ -174,18 +176,24 @@ impl<'a, 't> Table<'a, '_, 't> {
         }
     }
 
-    /// Returns the caller's tenant, which must be the one that the broker serves.
-    fn tenant(&mut self, served: &Tenant) -> Tenant {
+    /// Returns the caller's tenant, which must be one that the broker serves. If there is only one, it goes without saying.
+    fn tenant(&mut self, head: usize, served: &[Tenant]) -> Option<Tenant> {
         let Some((at, value)) = self.get(TENANT) else {
-            return served.clone();
+            if let [only] = served {
+                return Some(only.clone());
+            }
+            let message = "must be set: this broker serves several tenants";
+            self.wrong(head, Some(TENANT), message);
+            return None;
         };
         match value.as_str().map(str::parse::<Tenant>) {
-            Some(Ok(named)) if named == *served => {}
+            Some(Ok(named)) if served.contains(&named) => return Some(named),
             Some(Ok(_)) => self.wrong(at, Some(TENANT), "is not a tenant that this broker serves"),
             Some(Err(error)) => self.wrong(at, Some(TENANT), error.to_string()),
             None => self.wrong(at, Some(TENANT), "must be a text"),
         }
-        served.clone()
+        // The other mistakes are told as well, as if it were this one.
+        served.first().cloned()
     }
 
     fn rights(&mut self, at: usize) -> Rights {

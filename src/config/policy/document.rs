@@ -40,11 +40,11 @@ impl Document<'_> {
     }
 }
 
-/// Reads the text of a policy for a broker that serves `tenant`.
+/// Reads the text of a policy for a broker that serves these tenants.
 ///
 /// # Errors
 /// Returns everything that is wrong, in the order of the lines.
-pub(super) fn parse(text: &str, tenant: &Tenant) -> Result<Policy, Vec<Wrong>> {
+pub(super) fn parse(text: &str, served: &[Tenant]) -> Result<Policy, Vec<Wrong>> {
     let mut document = Document {
         text,
         wrong: Vec::new(),
@@ -63,7 +63,7 @@ pub(super) fn parse(text: &str, tenant: &Tenant) -> Result<Policy, Vec<Wrong>> {
         match (name, value.get_ref()) {
             (CALLERS, DeValue::Table(callers)) => {
                 for (name, value) in in_order(callers) {
-                    caller::read(&mut document, name, value, tenant, &mut policy);
+                    caller::read(&mut document, name, value, served, &mut policy);
                 }
             }
             (CALLERS, _) => document.add(at, "callers must be tables, as in [callers.web-proxy]"),

@@ -9,7 +9,7 @@ mod document;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{fs::File, io::Read, path::PathBuf, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -23,7 +23,7 @@ const LARGEST: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct PolicyFile {
     path: PathBuf,
-    tenant: Tenant,
+    served: Arc<[Tenant]>,
 }
 
 /// The text of a policy.
@@ -46,10 +46,10 @@ impl std::fmt::Debug for PolicyText {
 }
 
 impl PolicyFile {
-    /// Names a file for a broker that serves `tenant`.
+    /// Names a file for a broker that serves these tenants.
     #[must_use]
-    pub fn new(path: PathBuf, tenant: Tenant) -> Self {
-        Self { path, tenant }
+    pub fn new(path: PathBuf, served: Arc<[Tenant]>) -> Self {
+        Self { path, served }
     }
 
     /// Reads the text of the file.
@@ -79,7 +79,7 @@ impl PolicyFile {
     /// # Errors
     /// Returns every [`Problem`] that was found.
     pub fn parse(&self, text: &PolicyText) -> Result<Policy, Vec<Problem>> {
-        document::parse(&text.0, &self.tenant).map_err(|problems| {
+        document::parse(&text.0, &self.served).map_err(|problems| {
             let placed = problems.into_iter().map(|(line, message)| {
                 Problem::new(AccessSettings::policy, format!("line {line}: {message}"))
             });

@@ -5,7 +5,7 @@ use crate::{
 };
 
 fn parse(text: &str) -> Result<Policy, Vec<String>> {
-    let file = PolicyFile::new("policy.toml".into(), "a:b".parse().unwrap());
+    let file = PolicyFile::new("policy.toml".into(), ["a:b".parse().unwrap()].into());
     let parsed = file.parse(&PolicyText(text.to_owned()));
     parsed.map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
@@ -171,7 +171,7 @@ fn a_file_that_was_cut_off_within_a_line_gives_no_rights_that_it_does_not_give()
 fn a_file_that_cannot_be_read_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("policy.toml");
-    let file = PolicyFile::new(path.clone(), "a:b".parse().unwrap());
+    let file = PolicyFile::new(path.clone(), ["a:b".parse().unwrap()].into());
     assert!(
         file.read()
             .unwrap_err()
@@ -189,7 +189,7 @@ fn a_file_that_cannot_be_read_is_told() {
     let text = file.read().unwrap();
     assert_eq!(text.digest(), file.read().unwrap().digest());
     assert_eq!(format!("{text:?}"), "PolicyText(***)");
-    let endless = PolicyFile::new("/dev/zero".into(), "a:b".parse().unwrap());
+    let endless = PolicyFile::new("/dev/zero".into(), ["a:b".parse().unwrap()].into());
     assert!(
         endless
             .read()

@@ -81,6 +81,17 @@ pub(super) fn of_a_provider() -> &'static [Setting] {
     &ALL
 }
 
+/// Returns the settings that each tenant may have for itself: the keys of its table in the file.
+pub(super) fn of_a_tenant() -> &'static [Setting] {
+    static ALL: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+        let nothing = Settings::default();
+        let mut reader = Reader::new(&nothing);
+        TenantSubjects::read(&mut reader);
+        reader.declared
+    });
+    &ALL
+}
+
 /// Returns the setting called `name`, if there is one.
 pub(super) fn named(name: &str) -> Option<&'static Setting> {
     all().iter().find(|setting| setting.name == name)
@@ -95,10 +106,7 @@ pub(super) struct Subjects {
     pub sentinel: SentinelSettings,
     pub link: LinkSettings,
     pub durability: DurabilitySettings,
-    pub migration: MigrationSettings,
-    pub seal: SealSettings,
-    pub tokens: TokenSettings,
-    pub limits: LimitSettings,
+    pub tenant: TenantSubjects,
     pub server: ServerOptions,
     pub log: LogSettings,
     pub memory: MemorySettings,
@@ -115,13 +123,30 @@ impl Subjects {
             sentinel: Subject::read(reader),
             link: Subject::read(reader),
             durability: Subject::read(reader),
+            tenant: TenantSubjects::read(reader),
+            server: Subject::read(reader),
+            log: Subject::read(reader),
+            memory: Subject::read(reader),
+        }
+    }
+}
+
+/// The values of the settings that each tenant may have for itself.
+pub(super) struct TenantSubjects {
+    pub migration: MigrationSettings,
+    pub seal: SealSettings,
+    pub tokens: TokenSettings,
+    pub limits: LimitSettings,
+}
+
+impl TenantSubjects {
+    /// Reads every subject, in the order of the help.
+    pub fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
             migration: Subject::read(reader),
             seal: Subject::read(reader),
             tokens: Subject::read(reader),
             limits: Subject::read(reader),
-            server: Subject::read(reader),
-            log: Subject::read(reader),
-            memory: Subject::read(reader),
         }
     }
 }

@@ -32,8 +32,11 @@ settings! {
         max_message_bytes: usize = number(1..=LARGEST).default("262144");
         /// Maximum number of calls in flight; further calls are refused at once
         max_calls: usize = number(1..=1_000_000).default("1024");
+        /// Maximum number of calls of one tenant in flight, where the broker serves several
+        max_calls_of_tenant: Option<usize> =
+            number(1..=1_000_000).optional().otherwise("an eighth of max-calls, at least 100");
         /// Maximum size of all requests and answers in memory, in bytes; one connection may have a
-        /// quarter of it
+        /// quarter of it, and so may one of several tenants
         max_bytes_in_flight: usize = number(1..=LARGEST).default("134217728");
         /// Maximum number of connections; for further ones, connections without calls are asked to
         /// make room

@@ -16,7 +16,14 @@ fn resolved(text: &str) -> Result<Config, Vec<String>> {
 
 fn provider(lines: &str) -> ProviderOptions {
     let config = resolved(&format!("[providers.a]\n{lines}")).unwrap();
-    let found = config.rules.providers.iter().next().unwrap();
+    let found = config
+        .tenant()
+        .unwrap()
+        .rules
+        .providers
+        .iter()
+        .next()
+        .unwrap();
     found.provider.options().clone()
 }
 
@@ -35,7 +42,17 @@ fn the_least_that_a_provider_needs() {
     assert_eq!(least.rotation, Rotation::Strict);
     assert_eq!(least.rejected_interval, Duration::from_secs(60));
     assert!(matches!(least.authentication, Authentication::None));
-    assert_eq!(resolved("").unwrap().rules.providers.iter().count(), 0);
+    assert_eq!(
+        resolved("")
+            .unwrap()
+            .tenant()
+            .unwrap()
+            .rules
+            .providers
+            .iter()
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -453,7 +470,7 @@ fn statuses_of_the_operators_count_instead_of_the_usual_ones() {
 #[test]
 fn what_came_out_says_where_it_comes_from() {
     let text = "[providers.hub]\npreset = \"github\"\nclient-id = \"c\"\nclient-authentication = \"none\"\n";
-    let listed = Settings::from_toml(text, "file").listed_providers();
+    let listed = Settings::from_toml(text, "file").listed_tables();
     for line in [
         "[providers.hub]\n",
         "client-id = \"c\"  # file\n",
@@ -467,8 +484,7 @@ fn what_came_out_says_where_it_comes_from() {
         "client-authentication = \"none\"",
         "private-key-file = \"k\"",
     );
-    let listed =
-        Settings::from_toml(&implied.replace("github", "gitlab"), "file").listed_providers();
+    let listed = Settings::from_toml(&implied.replace("github", "gitlab"), "file").listed_tables();
     let line = "client-authentication = \"private_key_jwt\"  # because private-key-file is set\n";
     assert!(listed.contains(line), "{listed}");
     let warnings = resolved(&format!(

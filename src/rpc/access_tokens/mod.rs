@@ -16,19 +16,19 @@ use crate::{
     proto::v1::{self, access_tokens_server::AccessTokens},
     refresh::waits,
     store::{Records, Store},
-    tokens::Tokens,
+    tokens::Tenants,
 };
 
-/// Serves one tenant's access tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
+/// Serves the access tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct AccessTokensService<S> {
-    tokens: Arc<Tokens<S>>,
+    tenants: Arc<Tenants<S>>,
 }
 
 impl<S: Store> AccessTokensService<S> {
-    /// Makes a service of `tokens`.
-    pub fn new(tokens: Arc<Tokens<S>>) -> Self {
-        Self { tokens }
+    /// Makes a service of the tokens of these tenants.
+    pub fn new(tenants: Arc<Tenants<S>>) -> Self {
+        Self { tenants }
     }
 }
 
@@ -47,9 +47,12 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
             } = request::get_access_token(message)?;
             call.caller.may_use(&key.provider)?;
             call.caller.may_read(binding.client_id.as_ref())?;
-            let work = self
-                .tokens
-                .access_token(&key, &wanted, &binding, call.answer_by());
+            let work = self.tenants.of(&call.caller.tenant)?.access_token(
+                &key,
+                &wanted,
+                &binding,
+                call.answer_by(),
+            );
             let stored = waits::for_call(call.permit, work).await?;
             Ok(response::get_access_token(stored, include_id_token))
         };
@@ -70,9 +73,13 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
             call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
             let (reach, answer_by) = (&call.caller.reach, call.answer_by());
-            let work =
-                self.tokens
-                    .access_tokens(&session, min_validity, &binding, reach, answer_by);
+            let work = self.tenants.of(&call.caller.tenant)?.access_tokens(
+                &session,
+                min_validity,
+                &binding,
+                reach,
+                answer_by,
+            );
             let found = waits::for_call(call.permit, work).await?;
             Ok(response::get_all_access_tokens(found, include_id_token))
         };

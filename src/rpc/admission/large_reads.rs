@@ -10,6 +10,8 @@ use super::expected::Size;
 const USUAL: usize = 16;
 /// ...and on one connection.
 const USUAL_OF_A_CONNECTION: usize = 8;
+/// A tenant may have half of them.
+const USUAL_OF_A_TENANT: usize = USUAL / 2;
 /// A connection makes its other reads one at a time.
 const OTHER_OF_A_CONNECTION: usize = 1;
 
@@ -40,6 +42,11 @@ impl LargeReads {
     pub fn of_process() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self::new(USUAL, cores, (cores / 2).max(1))
+    }
+
+    /// Returns the places of one of several tenants, on a machine with so many cores.
+    pub fn of_tenant(cores: usize) -> Self {
+        Self::new(USUAL_OF_A_TENANT, (cores / 2).max(1), (cores / 4).max(1))
     }
 
     /// Returns the places of a connection.

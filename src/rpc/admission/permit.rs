@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{LargeRead, Share, WAIT_FOR_LARGE_READS, bound::Taken, is_fair, taken};
+use super::{LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS, bound::Taken, is_fair};
 use crate::{
     error::Error,
     refresh::waits::{self, Waits},
@@ -18,31 +18,37 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "the call is in flight for as long as its permit is held"]
 pub struct Permit {
-    /// Among the calls of the connection and of the process.
-    _places: [Taken; 2],
+    /// Among the calls of the connection, of the tenant and of the process.
+    _places: [Taken; 3],
     connection: Arc<Share>,
+    tenant: Arc<TenantShare>,
     held: Mutex<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
-    /// Of the bytes of the connection and of the process.
-    bytes: [Taken; 2],
-    /// Places among the large reads of the connection and of the process.
-    reading: Option<[OwnedSemaphorePermit; 2]>,
+    /// Of the bytes of the connection, of the tenant and of the process.
+    bytes: [Taken; 3],
+    /// Places among the large reads of the connection, of the tenant and of the process.
+    reading: Option<[OwnedSemaphorePermit; 3]>,
     /// Whether it had such places.
     reads_much: bool,
-    /// Places among the calls of the connection and of the process that wait for providers.
-    waiting: Option<[Taken; 2]>,
+    /// Places among the calls of the connection, of the tenant and of the process that wait for providers.
+    waiting: Option<[Taken; 3]>,
     /// When the answer began to leave.
     leaving_since: Option<usize>,
 }
 
 impl Permit {
-    pub(super) fn new(places: [Taken; 2], bytes: [Taken; 2], connection: Arc<Share>) -> Self {
+    pub(super) fn new(
+        places: [Taken; 3],
+        bytes: [Taken; 3],
+        (connection, tenant): (Arc<Share>, Arc<TenantShare>),
+    ) -> Self {
         Self {
             _places: places,
             connection,
+            tenant,
             held: Mutex::new(Held {
                 bytes,
                 reading: None,
@@ -56,7 +62,7 @@ impl Permit {
     /// Adds `more` bytes to what the call holds.
     ///
     /// # Errors
-    /// Returns [`Error::Overloaded`] if that is more than the connection or the process may hold now, and
+    /// Returns [`Error::Overloaded`] if that is more than the connection, the tenant or the process may hold now, and
     /// [`Error::TooLarge`] if it is more than they ever may.
     pub fn hold(&self, more: usize) -> Result<(), Error> {
         self.held().grow("the request", more)
@@ -72,8 +78,9 @@ impl Permit {
         let size = connection.expected.size();
         let places = async {
             let own = connection.large_reads.place(of, size).await?;
+            let tenant = self.tenant.large_reads.place(of, size).await?;
             let all = connection.all.large_reads.place(of, size).await?;
-            Some([own, all])
+            Some([own, tenant, all])
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {
@@ -90,7 +97,7 @@ impl Permit {
     /// Takes note that the call is answered. From now on it holds the bytes of its answer only.
     ///
     /// # Errors
-    /// Returns [`Error::Overloaded`] if the connection or the process may not hold that much now, and
+    /// Returns [`Error::Overloaded`] if the connection, the tenant or the process may not hold that much now, and
     /// [`Error::TooLarge`] if they never may: to repeat the call would not help.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
@@ -120,13 +127,23 @@ impl Waits for Permit {
     fn wait_for(&self, provider: &ProviderName) -> Option<waits::Place> {
         let mut held = self.held();
         let has_place = held.waiting.is_some();
-        let (own, all) = (&self.connection.waiting, &self.connection.all.waiting);
+        let connection = &self.connection;
+        let (own, all) = (&connection.waiting, &connection.all.waiting);
+        let tenant = &self.tenant.waiting;
+        // Tenants may have providers of the same name, which aren't the same.
+        let provider = (self.tenant.number, provider.clone());
         let waits = [
-            own.wait_for(provider, has_place)?,
-            all.wait_for(provider, has_place)?,
+            own.wait_for(&provider, has_place)?,
+            tenant.wait_for(&provider, has_place)?,
+            all.wait_for(&provider, has_place)?,
         ];
         if !has_place {
-            held.waiting = Some(taken(&own.calls, &all.calls, 1).ok()?);
+            let places = [
+                own.calls.take(1)?,
+                tenant.calls.take(1)?,
+                all.calls.take(1)?,
+            ];
+            held.waiting = Some(places);
         }
         held.reading = None;
         Some(Box::new(waits))
@@ -135,22 +152,27 @@ impl Waits for Permit {
 
 impl Held {
     fn grow(&mut self, what: &'static str, more: usize) -> Result<(), Error> {
-        let [connection, process] = &mut self.bytes;
+        let [connection, tenant, process] = &mut self.bytes;
         let before = connection.amount();
         // What fits if this call is the only one. `is_fair` counts what the call holds already on both sides.
-        let limit = (process.whole().most() - before).min(connection.whole().most());
+        let most = |of: &Taken| of.whole().most();
+        let limit = (most(process) - before)
+            .min(most(connection))
+            .min(most(tenant));
         let size = before.saturating_add(more);
         if size > limit {
             return Err(Error::TooLarge { what, size, limit });
         }
-        if !is_fair(connection.whole(), process.whole(), more) || !connection.grow(more) {
+        if !is_fair(connection.whole(), process.whole(), more) {
             return Err(Error::Overloaded);
         }
-        if !process.grow(more) {
-            connection.shrink(before);
-            return Err(Error::Overloaded);
+        if connection.grow(more) && tenant.grow(more) && process.grow(more) {
+            return Ok(());
         }
-        Ok(())
+        for bytes in [connection, tenant, process] {
+            bytes.shrink(before);
+        }
+        Err(Error::Overloaded)
     }
 }
 

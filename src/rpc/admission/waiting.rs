@@ -5,26 +5,29 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::bound::Bound;
+use super::{bound::Bound, tenant::TenantNumber};
 use crate::types::ProviderName;
 
 /// So many times as many calls may wait for one provider as are left for all others.
 const FOR_ONE: usize = 3;
 
-/// The places for calls that wait for providers, of the process or of a connection.
+/// A provider of one tenant.
+type TenantsProvider = (TenantNumber, ProviderName);
+
+/// The places for calls that wait for providers, of the process, a tenant or a connection.
 #[derive(Debug)]
 pub(super) struct Waiting {
     /// The calls that wait.
     pub calls: Arc<Bound>,
     /// How many calls wait for each provider.
-    providers: Mutex<HashMap<ProviderName, usize>>,
+    providers: Mutex<HashMap<TenantsProvider, usize>>,
 }
 
 /// A call that waits for a provider. It no longer does when this is dropped.
 #[derive(Debug)]
 pub(super) struct WaitsFor {
     among: Arc<Waiting>,
-    provider: ProviderName,
+    provider: TenantsProvider,
 }
 
 impl Waiting {
@@ -40,7 +43,7 @@ impl Waiting {
     /// can't take all places. `has_place`: the call waits for another one, too.
     pub fn wait_for(
         self: &Arc<Self>,
-        provider: &ProviderName,
+        provider: &TenantsProvider,
         has_place: bool,
     ) -> Option<WaitsFor> {
         let mut providers = self.providers();
@@ -57,7 +60,7 @@ impl Waiting {
         })
     }
 
-    fn providers(&self) -> MutexGuard<'_, HashMap<ProviderName, usize>> {
+    fn providers(&self) -> MutexGuard<'_, HashMap<TenantsProvider, usize>> {
         self.providers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

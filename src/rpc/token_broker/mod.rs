@@ -20,19 +20,19 @@ use super::{
 use crate::{
     proto::v1::{self, token_broker_server::TokenBroker},
     store::{Identities, Records, Store},
-    tokens::Tokens,
+    tokens::Tenants,
 };
 
-/// Serves one tenant's tokens. It has to stand behind a [`FrontDoor`](super::FrontDoor).
+/// Serves the tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct TokenBrokerService<S> {
-    tokens: Arc<Tokens<S>>,
+    tenants: Arc<Tenants<S>>,
 }
 
 impl<S: Store> TokenBrokerService<S> {
-    /// Makes a service of `tokens`.
-    pub fn new(tokens: Arc<Tokens<S>>) -> Self {
-        Self { tokens }
+    /// Makes a service of the tokens of these tenants.
+    pub fn new(tenants: Arc<Tenants<S>>) -> Self {
+        Self { tenants }
     }
 }
 
@@ -50,7 +50,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 // It may read the user's other rows.
                 call.permit.large_read(LargeRead::User).await?;
             }
-            let written = self.tokens.store_within(tokens, &call.caller.reach).await?;
+            let written = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .store_within(tokens, &call.caller.reach)
+                .await?;
             Ok(response::store(written))
         };
         unary(request, handle).await
@@ -64,7 +68,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             let Get { key, binding } = request::get(message)?;
             call.caller.may_use(&key.provider)?;
             call.caller.may_read(binding.client_id.as_ref())?;
-            let stored = self.tokens.get(&key, &binding).await?;
+            let stored = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .get(&key, &binding)
+                .await?;
             Ok(response::get(stored, key.provider))
         };
         unary(request, handle).await
@@ -79,7 +87,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
             let reach = &call.caller.reach;
-            let found = self.tokens.get_all(&session, &binding, reach).await?;
+            let found = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .get_all(&session, &binding, reach)
+                .await?;
             Ok(response::get_all(found))
         };
         unary(request, handle).await
@@ -93,11 +105,18 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             let deleted = match request::delete(message)? {
                 Delete::Row(key, version) => {
                     call.caller.may_use(&key.provider)?;
-                    self.tokens.delete(&key, version).await?.into()
+                    self.tenants
+                        .of(&call.caller.tenant)?
+                        .delete(&key, version)
+                        .await?
+                        .into()
                 }
                 Delete::Session(session) => {
                     call.caller.may_use_all_providers()?;
-                    self.tokens.delete_all(&session).await?
+                    self.tenants
+                        .of(&call.caller.tenant)?
+                        .delete_all(&session)
+                        .await?
                 }
             };
             Ok(response::delete(deleted))
@@ -113,7 +132,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             let user = request::delete_user(message)?;
             call.caller.may_use_all_providers()?;
             call.permit.large_read(LargeRead::User).await?;
-            let deleted = self.tokens.delete_user(&user).await?;
+            let deleted = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .delete_user(&user)
+                .await?;
             Ok(response::delete_user(deleted))
         };
         unary(request, handle).await
@@ -127,9 +150,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             let GetLatestForUser { user, provider } = request::get_latest_for_user(message)?;
             call.caller.may_use(&provider)?;
             call.permit.large_read(LargeRead::User).await?;
-            let latest = self
-                .tokens
-                .latest_for_user(&user, &provider, &call.caller.reach);
+            let latest = self.tenants.of(&call.caller.tenant)?.latest_for_user(
+                &user,
+                &provider,
+                &call.caller.reach,
+            );
             let stored = latest.await?;
             Ok(response::get_latest_for_user(stored, provider))
         };
@@ -148,7 +173,8 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             } = request::list_user_sessions(message)?;
             call.permit.large_read(LargeRead::User).await?;
             let page = self
-                .tokens
+                .tenants
+                .of(&call.caller.tenant)?
                 .list_user_sessions(&user, page_size, page_token.as_deref(), &call.caller.reach)
                 .await?;
             Ok(response::list_user_sessions(page))
@@ -169,7 +195,8 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.caller.may_use(&key.provider)?;
             let reach = &call.caller.reach;
             let begun = self
-                .tokens
+                .tenants
+                .of(&call.caller.tenant)?
                 .begin_refresh(&key, version, attempt, reach)
                 .await?;
             Ok(coordination::begun(begun, key.provider))
@@ -188,7 +215,11 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 attempt,
             } = coordination::renew(message)?;
             call.caller.may_use(&key.provider)?;
-            let length = self.tokens.renew_refresh(&key, token, attempt).await?;
+            let length = self
+                .tenants
+                .of(&call.caller.tenant)?
+                .renew_refresh(&key, token, attempt)
+                .await?;
             Ok(coordination::renewed(length))
         };
         unary(request, handle).await
@@ -203,7 +234,8 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
             call.caller.may_use(&key.provider)?;
             let reach = &call.caller.reach;
             let completed = self
-                .tokens
+                .tenants
+                .of(&call.caller.tenant)?
                 .complete_refresh(&key, completion, reach)
                 .await?;
             Ok(coordination::completed(completed, key.provider))

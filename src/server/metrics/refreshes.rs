@@ -12,14 +12,9 @@ use crate::{
 /// The name of all providers that aren't configured.
 const OTHER: &str = "other";
 
-/// The refreshes of one tenant's tokens.
+/// The refreshes of the tenants' tokens: each tenant and its providers.
 #[derive(Debug)]
-pub struct Refreshes {
-    /// The tenant.
-    pub tenant: Tenant,
-    /// Its providers.
-    pub providers: Providers,
-}
+pub struct Refreshes(Vec<(String, Providers)>);
 
 /// Finds one of the numbers.
 type Which = fn(&Counts) -> &Count;
@@ -36,27 +31,39 @@ const OUTCOMES: [(&str, Which); 5] = [
 ];
 
 impl Refreshes {
-    fn labels(&self, of: &Configured) -> [(&'static str, String); 2] {
-        let provider = of.provider.options().name.to_string();
-        [("tenant", self.tenant.to_string()), ("provider", provider)]
+    /// Returns the refreshes at these tenants' providers.
+    pub fn of<'a>(tenants: impl Iterator<Item = (&'a Tenant, &'a Providers)>) -> Self {
+        let tenants = tenants.map(|(tenant, providers)| (tenant.to_string(), providers.clone()));
+        Self(tenants.collect())
     }
 
+    /// Returns what `value` reads of each provider of each tenant, and its labels.
     fn each<V>(
         &self,
         value: impl Fn(&Configured) -> V,
     ) -> impl Iterator<Item = ([(&'static str, String); 2], V)> {
-        let all = self.providers.iter();
-        all.map(move |of| (self.labels(of), value(of)))
+        let all = self
+            .0
+            .iter()
+            .flat_map(|(tenant, providers)| providers.iter().map(move |of| (tenant, of)));
+        all.map(move |(tenant, of)| {
+            let provider = of.provider.options().name.to_string();
+            (
+                [("tenant", tenant.clone()), ("provider", provider)],
+                value(of),
+            )
+        })
     }
 }
 
 impl Collector for Refreshes {
     fn collect(&self, families: &mut Families<'_>) -> fmt::Result {
-        let outcomes = self.providers.iter().flat_map(|of| {
-            OUTCOMES.map(|(outcome, count)| {
-                let [tenant, provider] = self.labels(of);
-                let labels = [tenant, provider, ("outcome", outcome.to_owned())];
-                (labels, count(&of.counts).get())
+        let outcomes =
+            self.each(|of| OUTCOMES.map(|(outcome, count)| (outcome, count(&of.counts).get())));
+        let outcomes = outcomes.flat_map(|([tenant, provider], outcomes)| {
+            outcomes.map(|(outcome, tokens)| {
+                let outcome = ("outcome", outcome.to_owned());
+                ([tenant.clone(), provider.clone(), outcome], tokens)
             })
         });
         families.counters(
@@ -89,11 +96,10 @@ impl Collector for Refreshes {
         for (name, help, count) in counts {
             families.counters(name, help, self.each(|of| count(&of.counts).get()))?;
         }
-        let others = [
-            ("tenant", self.tenant.to_string()),
-            ("provider", OTHER.to_owned()),
-        ];
-        let others = [(others, self.providers.times_not_configured())];
+        let others = self.0.iter().map(|(tenant, providers)| {
+            let labels = [("tenant", tenant.clone()), ("provider", OTHER.to_owned())];
+            (labels, providers.times_not_configured())
+        });
         families.counters(
             "refreshes_not_configured",
             "Refreshes that couldn't be, because the row's provider isn't configured",
@@ -119,20 +125,17 @@ impl Collector for Refreshes {
         for (name, help, value) in gauges {
             families.gauges(name, help, self.each(value))?;
         }
-        let revoked = self.providers.revocations().figures();
-        let outcomes = [
-            ("revoked", revoked.revoked),
-            ("failed", revoked.failed),
-            ("dropped", revoked.dropped),
-        ];
-        let outcomes = outcomes.map(|(outcome, tokens)| {
-            (
-                [
-                    ("tenant", self.tenant.to_string()),
-                    ("outcome", outcome.to_owned()),
-                ],
-                tokens,
-            )
+        let outcomes = self.0.iter().flat_map(|(tenant, providers)| {
+            let revoked = providers.revocations().figures();
+            let outcomes = [
+                ("revoked", revoked.revoked),
+                ("failed", revoked.failed),
+                ("dropped", revoked.dropped),
+            ];
+            outcomes.map(|(outcome, tokens)| {
+                let labels = [("tenant", tenant.clone()), ("outcome", outcome.to_owned())];
+                (labels, tokens)
+            })
         });
         families.counters(
             "revocations",

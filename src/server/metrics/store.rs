@@ -6,61 +6,60 @@ use super::{Collector, Families, number};
 use crate::{
     store::{Failure, Figures, FullStore, Health, Observed, Operation},
     tokens::Tokens,
-    types::Tenant,
 };
 
-/// The calls of one tenant's store.
-pub struct StoreCalls<S> {
-    /// The tenant.
-    pub tenant: Tenant,
-    /// Whose store it is.
-    pub tokens: Arc<Tokens<Observed<S>>>,
-}
+/// The calls of the tenants' stores.
+pub struct StoreCalls<S>(pub Vec<Arc<Tokens<Observed<S>>>>);
 
 impl<S: FullStore> StoreCalls<S> {
-    fn figures(&self) -> &Figures {
-        self.tokens.backend().observer()
-    }
-
-    fn labels(&self, operation: Operation) -> [(&'static str, String); 2] {
-        [
-            ("tenant", self.tenant.to_string()),
-            ("operation", operation.name().to_owned()),
-        ]
+    /// Returns what `value` reads of each operation of each tenant's store, and its labels.
+    fn each<V>(
+        &self,
+        value: impl Fn(&Figures, Operation) -> V,
+    ) -> impl Iterator<Item = ([(&'static str, String); 2], V)> {
+        self.0.iter().flat_map(move |tokens| {
+            let figures = tokens.backend().observer();
+            Operation::ALL.map(|of| {
+                let labels = [
+                    ("tenant", tokens.tenant().to_string()),
+                    ("operation", of.name().to_owned()),
+                ];
+                (labels, value(figures, of))
+            })
+        })
     }
 }
 
 impl<S: FullStore> Collector for StoreCalls<S> {
     fn collect(&self, families: &mut Families<'_>) -> fmt::Result {
-        let figures = self.figures();
-        let took = Operation::ALL.map(|of| (self.labels(of), figures.took(of)));
         families.times(
             "store_seconds",
             "How long calls of the store took, also those that failed",
-            took,
+            self.each(Figures::took),
         )?;
-        let failed = Operation::ALL.into_iter().flat_map(|of| {
-            Failure::ALL.map(|failure| {
-                let [tenant, operation] = self.labels(of);
-                let labels = [tenant, operation, ("failure", failure.name().to_owned())];
-                (labels, figures.failed(of, failure))
-            })
+        let failed =
+            self.each(|figures, of| Failure::ALL.map(|failure| figures.failed(of, failure)));
+        let failed = failed.flat_map(|([tenant, operation], failed)| {
+            Failure::ALL
+                .into_iter()
+                .zip(failed)
+                .map(move |(failure, calls)| {
+                    let failure = ("failure", failure.name().to_owned());
+                    ([tenant.clone(), operation.clone(), failure], calls)
+                })
         });
         families.counters("store_failures", "Calls of the store that failed", failed)?;
-        let running = Operation::ALL.map(|of| (self.labels(of), figures.tally(of).open));
         families.gauges(
             "store_running",
             "Calls of the store that are running",
-            running,
+            self.each(|figures, of| figures.tally(of).open),
         )
     }
 }
 
 impl<S> fmt::Debug for StoreCalls<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreCalls")
-            .field("tenant", &self.tenant)
-            .finish_non_exhaustive()
+        f.debug_struct("StoreCalls").finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,9 @@ use std::{
     },
 };
 
+use futures_util::future::join_all;
 use redis::Value;
+use tokio::sync::Semaphore;
 
 use super::{
     RedisOptions,
@@ -35,6 +37,8 @@ struct Inner {
     scripts: Scripts,
     options: RedisOptions,
     announcements: Announcements,
+    /// The turns of tenants that look through all keys of Redis while they are served.
+    sweeps: Arc<Semaphore>,
     /// The slots of all tenants. Each comes with the name of a key in it that never holds anything.
     slots: Mutex<BTreeMap<u16, String>>,
 }
@@ -58,6 +62,7 @@ impl Redis {
             scripts: Scripts::new(),
             options,
             announcements: Announcements::default(),
+            sweeps: Arc::new(Semaphore::new(1)),
             slots: Mutex::default(),
         }))
     }
@@ -89,6 +94,12 @@ impl Redis {
 
     pub(super) fn scripts(&self) -> &Scripts {
         &self.0.scripts
+    }
+
+    /// Returns the turns of tenants that look for what older software writes. They go one after the other, so that a process
+    /// takes no more of Redis' time for many tenants than for one.
+    pub(super) fn sweeps(&self) -> &Arc<Semaphore> {
+        &self.0.sweeps
     }
 
     /// Returns what tells of attempts that end.
@@ -146,6 +157,26 @@ impl Health for RedisStore {
         self.redis.ready().await
     }
 
+    async fn ready_each(all: &[&Self]) -> Vec<Result<(), Error>> {
+        let known = |store: &Self| store.link.topology().known(store.keys.slot());
+        // Each store, and the first one whose primary is the same.
+        let mut firsts: Vec<(_, &Self)> = Vec::new();
+        let asked_by = all.iter().map(|store| {
+            let primary = known(store);
+            let same = |(known, first): &(_, &Self)| match (&primary, known) {
+                (Some(primary), Some(known)) => primary == known,
+                _ => store.keys.slot() == first.keys.slot(),
+            };
+            firsts.iter().position(same).unwrap_or_else(|| {
+                firsts.push((primary, store));
+                firsts.len() - 1
+            })
+        });
+        let asked_by: Vec<_> = asked_by.collect();
+        let answers = join_all(firsts.iter().map(|(_, store)| store.is_ready())).await;
+        asked_by.into_iter().map(|by| answers[by].clone()).collect()
+    }
+
     fn link(&self) -> Option<LinkFigures> {
         Some(self.redis.figures())
     }
@@ -157,6 +188,11 @@ impl RedisStore {
     #[must_use]
     pub fn foreign_members(&self) -> u64 {
         self.foreign_members.load(Ordering::Relaxed)
+    }
+
+    /// Asks the primary that holds this tenant's keys.
+    async fn is_ready(&self) -> Result<(), Error> {
+        is_ready(&self.link.within(READY_WITHIN), &self.keys.probe()).await
     }
 
     pub(super) fn note_foreign(&self, members: u64) {

@@ -2,6 +2,8 @@
 
 mod bulk;
 mod clients;
+mod counted;
 mod reload;
 mod table;
+mod tenants;
 mod world;

@@ -1,5 +1,7 @@
 //! A broker with a policy, and calls of each RPC by callers that show what they have.
 
+use std::sync::Arc;
+
 use testkit::waiting::until;
 use token_broker::{
     access::{Caller, Credential, Guard, Policy, Rights, Rpc, TokenSha256},
@@ -34,10 +36,21 @@ pub fn client_id(id: &str) -> Option<ClientId> {
 
 /// Returns a policy. Each caller is known by the bearer token `NAME-SECRET`.
 pub fn policy(callers: impl IntoIterator<Item = (&'static str, Rights)>) -> Policy {
+    policy_of_tenants(
+        callers
+            .into_iter()
+            .map(|(name, rights)| (name, "default:default", rights)),
+    )
+}
+
+/// Like [`policy`], of callers of several tenants.
+pub fn policy_of_tenants(
+    callers: impl IntoIterator<Item = (&'static str, &'static str, Rights)>,
+) -> Policy {
     let mut policy = Policy::default();
-    for (name, rights) in callers {
-        let tenant = "default:default".parse().unwrap();
-        let caller = Caller::new(name.to_owned(), std::sync::Arc::new(tenant), rights);
+    for (name, tenant, rights) in callers {
+        let tenant = Arc::new(tenant.parse().unwrap());
+        let caller = Caller::new(name.to_owned(), tenant, rights);
         let hash = TokenSha256::of(token(name).as_bytes());
         policy.add(caller, vec![Credential::Bearer(hash)]).unwrap();
     }

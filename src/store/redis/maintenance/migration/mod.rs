@@ -32,7 +32,12 @@ mod settle;
 mod step;
 mod stragglers;
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::Semaphore;
 
 pub use mapping::{LegacyMapping, MappingError, Meaning};
 pub use report::{Counts, Entry, Report};
@@ -68,6 +73,7 @@ pub struct Migration {
     lease: Duration,
     steps_a_call: usize,
     given_up: GivenUp,
+    turns: Arc<Semaphore>,
     relied: Mutex<Option<CompletedMigration>>,
 }
 
@@ -84,6 +90,7 @@ impl Migration {
             lease: LEASE,
             steps_a_call: step::STEPS_A_CALL,
             given_up: GivenUp::default(),
+            turns: Arc::clone(store.redis.sweeps()),
             relied: Mutex::default(),
         }
     }

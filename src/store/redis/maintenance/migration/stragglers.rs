@@ -74,6 +74,8 @@ impl Migration {
         if !grace::is_open(&self.link, &self.keys).await? {
             return Ok(None);
         }
+        // The semaphore is never closed. A tenant that comes late has its lease for the shorter rest of the span.
+        let _turn = self.turns.acquire().await;
         let Some(lease) = self.take_lease(self.keys.sweep_lease()).await? else {
             return Ok(None);
         };

@@ -1,0 +1,84 @@
+//! One tenant's share of what calls may use.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use super::{CallLimits, PART_THAT_WAITS, bound::Bound, large_reads::LargeReads, waiting::Waiting};
+use crate::error::Error;
+
+/// A tenant's share of what calls may use. Its data is migrated, or it isn't: until then its calls are refused.
+#[derive(Debug)]
+pub struct TenantShare {
+    pub(super) number: TenantNumber,
+    pub(super) calls: Arc<Bound>,
+    pub(super) bytes: Arc<Bound>,
+    pub(super) large_reads: LargeReads,
+    pub(super) waiting: Arc<Waiting>,
+    /// Whether there are others, to whom this one has to leave something.
+    pub(super) has_others: bool,
+    migrating: AtomicBool,
+}
+
+/// Tells the tenants of a process apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TenantNumber(u32);
+
+impl TenantShare {
+    /// Returns the share of one more tenant. It refuses all calls as [`Error::Migrating`] until [`TenantShare::open`].
+    pub(super) fn new(limits: &CallLimits) -> Arc<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (calls, bytes, large_reads) = match limits.of_a_tenant {
+            Some(own) => {
+                let cores = thread::available_parallelism().map_or(1, usize::from);
+                let large_reads = LargeReads::of_tenant(cores);
+                (own.calls, own.bytes.max(limits.largest), large_reads)
+            }
+            None => (
+                limits.calls,
+                limits.bytes.max(limits.largest),
+                LargeReads::of_process(),
+            ),
+        };
+        Arc::new(Self {
+            number: TenantNumber(NEXT.fetch_add(1, Ordering::Relaxed)),
+            calls: Bound::new(calls),
+            bytes: Bound::new(bytes),
+            large_reads,
+            waiting: Waiting::new(calls / PART_THAT_WAITS),
+            has_others: limits.of_a_tenant.is_some(),
+            migrating: AtomicBool::new(true),
+        })
+    }
+
+    /// Starts to admit calls.
+    pub fn open(&self) {
+        self.migrating.store(false, Ordering::Release);
+    }
+
+    /// Refuses all further calls as [`Error::Migrating`], until [`TenantShare::open`].
+    pub fn close(&self) {
+        self.migrating.store(true, Ordering::Release);
+    }
+
+    /// Whether calls are admitted.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.migrating.load(Ordering::Acquire)
+    }
+
+    /// Returns how many calls are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.calls.used()
+    }
+
+    /// Checks that calls are admitted.
+    pub(super) fn is_migrated(&self) -> Result<(), Error> {
+        self.is_open().then_some(()).ok_or(Error::Migrating)
+    }
+}

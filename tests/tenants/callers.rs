@@ -1,0 +1,199 @@
+//! The callers of the tenants.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use token_broker::proto::v1::{
+    GetAccessTokenRequest, GetRequest, StoreRequest, UpstreamTokens,
+    access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
+};
+use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
+
+use crate::process::{Process, others, token};
+
+/// How many of the quiet tenants call.
+const CALLING: usize = 20;
+/// How long each of them waits between two calls.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How many calls of the tenant that floods are on their way at once.
+const FLOOD: usize = 400;
+/// How long a call that was refused waits until it is repeated.
+const REFUSED: Duration = Duration::from_millis(100);
+/// How many calls wait for the provider that hangs.
+const WAIT: usize = 100;
+
+/// A caller of one tenant.
+#[derive(Clone)]
+pub struct Client {
+    tenant: String,
+    channel: Channel,
+}
+
+impl Client {
+    pub fn new(tenant: &str, channel: Channel) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            channel,
+        }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", token(&self.tenant));
+        let bearer = MetadataValue::try_from(bearer).unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        request
+    }
+
+    pub async fn get(&self, session: &str, provider: &str) -> Result<(), Status> {
+        let request = GetRequest {
+            session_id: session.to_owned(),
+            provider: provider.to_owned(),
+            binding: None,
+        };
+        let mut client = TokenBrokerClient::new(self.channel.clone());
+        client.get(self.request(request)).await.map(drop)
+    }
+
+    /// Stores a row, whose access token has expired if `expires_at` says so.
+    async fn store(&self, session: &str, expires_at: Option<i64>) {
+        let request = StoreRequest {
+            session_id: session.to_owned(),
+            provider: "idp".to_owned(),
+            tokens: Some(UpstreamTokens {
+                access_token: "a".repeat(1_000),
+                refresh_token: format!("r-{session}"),
+                user_id: "u".to_owned(),
+                expires_at: expires_at.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
+                ..UpstreamTokens::default()
+            }),
+            ..StoreRequest::default()
+        };
+        let mut client = TokenBrokerClient::new(self.channel.clone());
+        client.store(self.request(request)).await.unwrap();
+    }
+
+    async fn access_token(&self, session: &str) -> Result<(), Status> {
+        let request = GetAccessTokenRequest {
+            session_id: session.to_owned(),
+            provider: "idp".to_owned(),
+            ..GetAccessTokenRequest::default()
+        };
+        let mut client = AccessTokensClient::new(self.channel.clone());
+        client
+            .get_access_token(self.request(request))
+            .await
+            .map(drop)
+    }
+}
+
+/// The callers of tenants that do nothing unusual.
+pub struct Quiet(Vec<Client>);
+
+/// How the calls of the quiet tenants went.
+pub struct Served {
+    calls: usize,
+    p50: Duration,
+    pub p99: Duration,
+    most: Duration,
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            calls,
+            p50,
+            p99,
+            most,
+        } = self;
+        write!(
+            f,
+            "{calls} calls, p50 {p50:.1?}, p99 {p99:.1?}, at most {most:.1?}"
+        )
+    }
+}
+
+impl Quiet {
+    pub async fn of(process: &Process) -> Self {
+        let mut clients = Vec::new();
+        for tenant in others()
+            .iter()
+            .step_by(others().len() / CALLING)
+            .take(CALLING)
+        {
+            clients.push(process.client(tenant).await);
+        }
+        Self(clients)
+    }
+
+    pub async fn store(&self) {
+        join_all(self.0.iter().map(|client| client.store("s", None))).await;
+    }
+
+    /// Calls for so long. No call may fail.
+    pub async fn served_for(&self, span: Duration) -> Served {
+        let end = Instant::now() + span;
+        let tasks = self.0.iter().cloned().map(|client| {
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                while Instant::now() < end {
+                    let begun = Instant::now();
+                    client.get("s", "idp").await.unwrap();
+                    took.push(begun.elapsed());
+                    tokio::time::sleep(PAUSE).await;
+                }
+                took
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        let mut took = Vec::new();
+        for task in tasks {
+            took.extend(task.await.unwrap());
+        }
+        took.sort();
+        let at = |percent: usize| took[took.len() * percent / 100];
+        Served {
+            calls: took.len(),
+            p50: at(50),
+            p99: at(99),
+            most: *took.last().unwrap(),
+        }
+    }
+}
+
+/// Makes as many calls as it can, for ever. Those that are refused are repeated a moment later.
+pub async fn flood(client: Client, channels: Vec<Channel>) {
+    client.store("s", None).await;
+    let calls = (0..FLOOD).map(|number| {
+        let client = Client::new(&client.tenant, channels[number % channels.len()].clone());
+        async move {
+            loop {
+                if client.get("s", "idp").await.is_err() {
+                    tokio::time::sleep(REFUSED).await;
+                }
+            }
+        }
+    });
+    join_all(calls).await;
+}
+
+/// Asks for tokens that have expired, for ever.
+pub async fn wait_for_the_provider(client: Client) {
+    let sessions: Vec<_> = (0..WAIT).map(|number| format!("s{number}")).collect();
+    join_all(
+        sessions
+            .iter()
+            .map(|session| client.store(session, Some(1))),
+    )
+    .await;
+    let calls = sessions.iter().map(|session| async {
+        loop {
+            assert!(client.access_token(session).await.is_err());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    join_all::<_>(calls).await;
+}
