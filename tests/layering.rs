@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tokens", &["refresh", "store", "error", "types"]),
     ("refresh", &["store", "error", "meter", "types"]),
     ("store", &["seal", "error", "meter", "stderr", "types"]),
-    ("seal", &["types"]),
+    ("seal", &["meter", "types"]),
     ("tls", &["meter", "types"]),
     ("error", &["types"]),
     ("meter", &[]),

@@ -111,6 +111,8 @@ async fn serve_on(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let trust = Arc::clone(&listeners.trust);
+    let tenants = config.tenants.iter();
+    let keys: Vec<_> = tenants.map(|tenant| tenant.sealing.keys.clone()).collect();
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
@@ -120,6 +122,7 @@ async fn serve_on(
                 (Sealed::new(MemoryStore::new(), sealing), rules, upkeep)
             });
             let server = Server::new(guard, tenants, config.server).with_trust(trust);
+            keys.iter().for_each(|keys| keys.tell(server.trust()));
             server.run(listeners, async { Ok(()) }, stop).await
         }
         config::Backend::Redis => {
@@ -141,6 +144,7 @@ async fn serve_on(
                 (Sealed::new(store, tenant.sealing), tenant.rules, upkeep)
             });
             let server = Server::new(guard, tenants, config.server).with_trust(trust);
+            keys.iter().for_each(|keys| keys.tell(server.trust()));
             let reach = async {
                 prepare::probe(&store).await?;
                 if rotates {
