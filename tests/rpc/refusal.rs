@@ -85,7 +85,12 @@ pub fn refused<T: Debug>(answer: Result<Response<T>, Status>, code: Code, reason
     assert_eq!((found.code, found.reason.as_str()), (code, reason));
     let worth_repeating = matches!(
         reason,
-        "STORE_UNAVAILABLE" | "MIGRATING" | "NOT_DURABLE" | "OVERLOADED" | "PROVIDER_UNAVAILABLE"
+        "STORE_UNAVAILABLE"
+            | "MIGRATING"
+            | "KEY_MISSING"
+            | "NOT_DURABLE"
+            | "OVERLOADED"
+            | "PROVIDER_UNAVAILABLE"
     );
     assert_eq!(
         found.retry_after.is_some(),
