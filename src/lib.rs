@@ -16,7 +16,7 @@
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `error`, `meter`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `error`, `meter`, `stderr`, `types` |
-//! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `types` |
+//! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `types` |
 //! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `meter`, `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |

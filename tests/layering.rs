@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
     ("refresh", &["store", "audit", "error", "meter", "types"]),
     ("store", &["seal", "error", "meter", "stderr", "types"]),
-    ("seal", &["types"]),
+    ("seal", &["meter", "types"]),
     ("tls", &["meter", "types"]),
     ("audit", &["error", "types"]),
     ("error", &["types"]),

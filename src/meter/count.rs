@@ -40,6 +40,12 @@ impl Gauge {
         self.0.store(number, Ordering::Relaxed);
     }
 
+    /// Puts `now` into the place of `before`, one of the parts that the number is the sum of.
+    pub fn change(&self, before: u64, now: u64) {
+        self.0
+            .fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
+    }
+
     /// Returns the number.
     #[must_use]
     pub fn get(&self) -> u64 {

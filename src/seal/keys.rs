@@ -5,12 +5,15 @@ use std::{
     fs::{self, Metadata},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use super::{KeyRing, KeysProblem};
-use crate::types::{SecretProblem, read_private};
+use crate::{
+    meter::{Reload, Trust},
+    types::{SecretProblem, read_private},
+};
 
 /// How often the file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -26,6 +29,8 @@ pub struct Keys(Arc<Inner>);
 struct Inner {
     ring: RwLock<Arc<KeyRing>>,
     file: Option<Watched>,
+    /// Who is told how many keys there are, and how often they were read again.
+    told: OnceLock<Arc<Trust>>,
 }
 
 #[derive(Debug)]
@@ -69,6 +74,7 @@ impl Keys {
         Self(Arc::new(Inner {
             ring: RwLock::new(Arc::new(ring)),
             file: None,
+            told: OnceLock::new(),
         }))
     }
 
@@ -81,6 +87,7 @@ impl Keys {
         let ring = read(path)?;
         Ok(Self(Arc::new(Inner {
             ring: RwLock::new(Arc::new(ring)),
+            told: OnceLock::new(),
             file: Some(Watched {
                 path: path.to_owned(),
                 looked: Mutex::new(Looked {
@@ -91,10 +98,23 @@ impl Keys {
         })))
     }
 
+    /// Tells `trust` how many keys there are, and from now on how often they are read again. Only the first call counts.
+    pub fn tell(&self, trust: &Arc<Trust>) {
+        if self.0.told.set(Arc::clone(trust)).is_ok() {
+            trust
+                .sealing_keys
+                .change(0, self.ring_in_force().ids().count() as u64);
+        }
+    }
+
     /// Returns the keys as they are now.
     #[must_use]
     pub fn ring(&self) -> Arc<KeyRing> {
         self.look();
+        self.ring_in_force()
+    }
+
+    fn ring_in_force(&self) -> Arc<KeyRing> {
         Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -114,12 +134,22 @@ impl Keys {
             return;
         }
         looked.stamp = stamp;
+        let told = self.0.told.get();
+        let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
         match read(&file.path) {
             Ok(ring) => {
+                if let (Some(trust), Some(reloads)) = (told, reloads) {
+                    let before = self.ring_in_force().ids().count() as u64;
+                    trust.sealing_keys.change(before, ring.ids().count() as u64);
+                    reloads.done.up();
+                }
                 tracing::info!(keys = %ring, "the sealing keys were read again; the first one seals");
                 *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
             }
             Err(problem) => {
+                if let Some(reloads) = reloads {
+                    reloads.failed.up();
+                }
                 tracing::error!("seal-keys: {problem}; the keys stay as they were");
             }
         }

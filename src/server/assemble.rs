@@ -147,6 +147,8 @@ async fn serve_on(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let trust = Arc::clone(&listeners.trust);
+    let tenants = config.tenants.iter();
+    let keys: Vec<_> = tenants.map(|tenant| tenant.sealing.keys.clone()).collect();
     match config.backend {
         config::Backend::Memory => {
             tracing::warn!("tokens are kept in memory: they are gone when this process ends");
@@ -158,6 +160,7 @@ async fn serve_on(
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)
                 .audited_by(audit);
+            keys.iter().for_each(|keys| keys.tell(server.trust()));
             server.run(listeners, async { Ok(()) }, stop).await
         }
         config::Backend::Redis => {
@@ -181,6 +184,7 @@ async fn serve_on(
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)
                 .audited_by(audit);
+            keys.iter().for_each(|keys| keys.tell(server.trust()));
             let reach = async {
                 prepare::probe(&store).await?;
                 if rotates {

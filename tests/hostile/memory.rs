@@ -24,11 +24,6 @@ pub fn may_have_large_pages(pid: u32) -> bool {
     number(pid, "THP_enabled:") == 1
 }
 
-/// Returns how many file descriptors the process has open.
-pub fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
-
 fn status(pid: u32, name: &str) -> usize {
     number(pid, name) / MIB
 }

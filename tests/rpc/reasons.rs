@@ -14,7 +14,9 @@ use testkit::{
 };
 use token_broker::{
     proto::v1::{self, delete_request::Target, precondition::Condition},
-    store::MemoryStore,
+    seal::{KeyRing, Keys, MasterKey},
+    store::{MemoryStore, Sealed, Sealing},
+    types::KeyId,
 };
 use tokio::sync::oneshot;
 use tonic::Code;
@@ -48,6 +50,48 @@ async fn row_not_found() {
         client.get_latest_for_user(latest).await,
         Code::NotFound,
         "ROW_NOT_FOUND",
+    );
+}
+
+/// Returns how rows are sealed with a key of this name.
+fn sealing(key: &str) -> Sealing {
+    let key = MasterKey::generate(KeyId::new(key).unwrap()).unwrap();
+    Sealing {
+        keys: Keys::fixed(KeyRing::of(vec![key])),
+        ..Sealing::off("default:default".parse().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn key_missing() {
+    let memory = Arc::new(MemoryStore::new());
+    let serving = async |key| {
+        let store = Sealed::new(Arc::clone(&memory), sealing(key));
+        Serving::start(
+            "default:default".parse().unwrap(),
+            store,
+            options(),
+            async {},
+        )
+        .await
+    };
+    let (has_the_key, lacks_it) = (serving("new").await, serving("old").await);
+    has_the_key
+        .client()
+        .await
+        .store(store("s", "p"))
+        .await
+        .unwrap();
+    let mut client = lacks_it.client().await;
+    refused(
+        client.get(get("s", "p")).await,
+        Code::Unavailable,
+        "KEY_MISSING",
+    );
+    let all = client.get_all(get_all("s")).await.unwrap().into_inner();
+    assert_eq!(
+        (all.entries.len(), all.unreadable),
+        (0, vec!["p".to_owned()])
     );
 }
 

@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::Output,
+    sync::Arc,
 };
 
 use testkit::{
@@ -17,6 +18,7 @@ use testkit::{
     waiting::until,
 };
 use token_broker::{
+    meter::{Reload, Trust},
     seal::{KeyRing, Keys},
     store::{Sealed, Sealing},
 };
@@ -188,6 +190,9 @@ async fn keys_are_read_again_when_their_file_changes() {
     };
     swap("a");
     let keys = Keys::from_file(Path::new(&link)).unwrap();
+    let trust = Arc::new(Trust::default());
+    keys.tell(&trust);
+    assert_eq!(trust.sealing_keys.get(), 1);
     let broker = broker(&tenant, &keys);
     let at = key("s", "p");
     broker.put(&at, &bare("at")).await;
@@ -208,4 +213,7 @@ async fn keys_are_read_again_when_their_file_changes() {
     })
     .await;
     assert_eq!(keys.to_string(), "new, old");
+    let reloads = trust.reloads(Reload::SealingKeys);
+    assert_eq!((reloads.done.get(), reloads.failed.get()), (1, 1));
+    assert_eq!(trust.sealing_keys.get(), 2);
 }

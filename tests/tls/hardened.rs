@@ -10,7 +10,6 @@ use testkit::{
     launch::Program,
     security::{BROKER_PASSWORD, Security},
     standalone::Standalone,
-    tree,
     waiting::until,
 };
 use token_broker::{
@@ -64,7 +63,7 @@ impl Hardened {
             .arg(run.join("seal/keys"))
             .status();
         assert!(made.unwrap().success());
-        let deploy = tree::root().join("deploy/hardened");
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hardened");
         let policy = dir.path().join("policy.toml");
         fs::copy(deploy.join("policy.toml"), &policy).unwrap();
         let config = fs::read_to_string(deploy.join("broker.toml")).unwrap();
