@@ -98,6 +98,9 @@ pub enum Error {
     /// The credentials of the call are those of no caller. The text says why, for the log.
     #[error("the credentials aren't those of a caller")]
     UnknownCaller(&'static str),
+    /// The event of the call can't be written, and the broker answers no call without one.
+    #[error("the audit trail can't be written")]
+    AuditUnavailable,
     /// A token, a row or a message is larger than its limit.
     #[error("{what} is {size} bytes, the limit is {limit}")]
     TooLarge {
@@ -273,6 +276,7 @@ impl Error {
             | Self::VersionMismatch
             | Self::BindingMismatch
             | Self::NoCredentials
+            | Self::AuditUnavailable
             | Self::TooLarge { .. }
             | Self::TooManyProviders { .. }
             | Self::IndexUnreadable
@@ -295,7 +299,9 @@ impl Error {
         match self {
             Self::Overloaded => Some(Duration::from_millis(100)),
             Self::StoreUnavailable(_) | Self::NotDurable(_) => Some(Duration::from_millis(500)),
-            Self::Migrating | Self::KeyMissing(_) => Some(Duration::from_secs(1)),
+            Self::Migrating | Self::KeyMissing(_) | Self::AuditUnavailable => {
+                Some(Duration::from_secs(1))
+            }
             Self::ProviderUnavailable { retry_after, .. } => {
                 Some(retry_after.unwrap_or(Duration::from_secs(1)))
             }

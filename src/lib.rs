@@ -10,14 +10,15 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `keys`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `seal`, `tls`, `error`, `types` |
-//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `seal`, `tls`, `audit`, `error`, `types` |
+//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `audit`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
-//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `error`, `types` |
-//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `error`, `meter`, `types` |
+//! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
+//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `error`, `meter`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `error`, `meter`, `stderr`, `types` |
 //! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `types` |
 //! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `meter`, `types` |
+//! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
@@ -105,6 +106,8 @@
 //! | a limit on what a tenant stores | the number in `Limits` in `tokens/limits.rs`, which is part of a tenant's `Rules` in `tokens/mod.rs`; its setting in `config/settings/tokens.rs`, handed on in `config/mod.rs`. What has to hold under concurrency is checked in the store's atomic step: the number of providers goes along in `Put` |
 //! | a setting that each tenant has for itself | a field in a subject of `TenantSubjects` in `config/settings/mod.rs`, and its value in `config/tenants.rs`, which makes one `TenantConfig` of each table; `docs/tenants.md`. What is made of it is in `server/tenancy.rs` (a tenant as it is served, and the upkeep of its data) and in `server/assemble.rs` |
 //! | a limit on what one tenant takes from others | `TenantShare` in `rpc/admission/tenant.rs`; its figures in `server/assemble.rs` |
+//! | a field of an audit event | `audit/event.rs`, spelled in `audit/line.rs`; what fills it is in `rpc/notes.rs` if a handler knows it, else in `rpc/audited.rs`. What belongs to no call is told through `audit/witness.rs`. `docs/audit.md` |
+//! | a destination of audit events | a file in `audit/` with the trait of `audit/sink.rs`; a variant of `Destination` in `audit/options.rs`, opened in `audit/trail.rs`, written in `config/audit.rs` |
 //! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how many wait for providers: there too, and for one provider in `refresh/gate.rs`, which asks both; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/assemble.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
 //! | a change to the proto | it may break no client of what was released: `tests/proto/breaking` compares it with `tests/proto/released`, and with `--release` makes the copy for the next release |
 //! | an example client | a folder in `examples/` with a README whose two blocks build and run it; its name in `tests/examples/client.py` |
@@ -120,6 +123,7 @@
 //!   a tenant may hold a link to several.
 
 pub mod access;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The command line, with one file per command. The exit codes are part of the
 //! contract (guarantees, section 9).
 
+mod audit;
 mod check;
 mod dial;
 mod dumps;
@@ -83,6 +84,8 @@ enum Command {
     Providers(Box<providers::ProvidersArgs>),
     /// Check the policy of the callers, or explain what a caller may do and why
     Policy(Box<policy::PolicyArgs>),
+    /// Verify the files of an audit trail; exit code 1 if a line was removed, changed or moved
+    Audit(audit::AuditArgs),
     /// Ask a running broker for its health; exit code 0 if it is SERVING, for container probes
     Health(Box<health::HealthArgs>),
 }
@@ -124,6 +127,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Providers(args)) => providers::run(&args),
         Some(Command::Policy(args)) => policy::run(&args),
+        Some(Command::Audit(args)) => audit::run(&args),
         Some(Command::Health(args)) => health::run(&args),
     };
     ExitCode::from(code)

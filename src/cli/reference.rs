@@ -145,6 +145,9 @@ fn resolved(lines: &str) -> String {
 #[test]
 fn the_defaults_in_the_help_are_the_defaults() {
     let mut seen = 0;
+    let key = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&key, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n").unwrap();
+    let key = key.path();
     for arg in settings() {
         let (_, Some(default)) = split(&arg) else {
             continue;
@@ -159,6 +162,15 @@ fn the_defaults_in_the_help_are_the_defaults() {
             "durability" | "redis-url" => {
                 let base = "backend = \"redis\"\n";
                 assert_eq!(resolved(&format!("{base}{line}")), resolved(base), "{line}");
+            }
+            setting if setting.starts_with("audit-") => {
+                let base =
+                    format!("audit = \"required\"\naudit-file = \"a\"\naudit-key-file = {key:?}\n");
+                assert_eq!(
+                    resolved(&format!("{base}{line}")),
+                    resolved(&base),
+                    "{line}"
+                );
             }
             _ => assert_eq!(resolved(&format!("{BASE}{line}")), resolved(BASE), "{line}"),
         }

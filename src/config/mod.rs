@@ -13,6 +13,7 @@
 
 pub mod address;
 mod at_fault;
+mod audit;
 mod command_line;
 mod file;
 mod listed;
@@ -53,7 +54,7 @@ use self::{
     settings::{ListenSettings, Reader, StorageSettings, Subject, Subjects},
     tenants::OfProcess,
 };
-use crate::{access::Guard, store::redis::RedisOptions, types::Tenant};
+use crate::{access::Guard, audit::AuditOptions, store::redis::RedisOptions, types::Tenant};
 
 /// The program's configuration, valid as a whole.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub struct Config {
     pub server: ServerOptions,
     /// Who may call. `None`: anybody.
     pub policy: Option<PolicyAtStart>,
+    /// How to write the audit trail, if there is one.
+    pub audit: Option<AuditOptions>,
     /// How to log.
     pub log: LogSettings,
     /// Whether memory is kept out of swap.
@@ -189,6 +192,7 @@ impl Settings {
             server.max_calls,
             &mut problems,
         );
+        let audit = audit::options(&self, read.audit, server.max_calls, &mut problems);
         let one = read.storage.tenant;
         let of_process = OfProcess {
             server,
@@ -226,6 +230,7 @@ impl Settings {
             redis,
             server,
             policy,
+            audit,
             log: read.log,
             memory_lock: read.memory.memory_lock,
             warnings,

@@ -18,6 +18,7 @@ use super::{
     written::Settings,
 };
 use crate::{
+    audit::Witness,
     refresh::{Providers, provider::ProviderOptions},
     store::Sealing,
     tokens::{Limits, Rules},
@@ -193,6 +194,7 @@ fn assembled(
         refresh_lifetime: tokens.refresh_lifetime,
         refresh_in_grace: tokens.refresh_in_grace,
         providers: Providers::new(providers),
+        witness: Witness::default(),
         patience,
         persistence: Rules::PERSISTENCE,
     };

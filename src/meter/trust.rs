@@ -1,4 +1,4 @@
-//! Numbers about what the broker's trust rests on: certificates, sealing keys, audit.
+//! Numbers about what the broker's trust rests on: certificates and sealing keys.
 
 use super::{Count, Gauge};
 
@@ -26,10 +26,6 @@ pub struct Trust {
     reloads: [Reloads; Reload::ALL.len()],
     /// The sealing keys that are in use, to seal or to open.
     pub sealing_keys: Gauge,
-    /// Events that couldn't be written to the audit log.
-    pub audit_failures: Count,
-    /// Events that were written to the audit log.
-    pub audit_events: Count,
     /// TLS handshakes that failed, also because of the caller's certificate.
     pub handshakes_failed: Count,
     /// When the broker's own certificate expires, in seconds since 1970. 0 if it has none.

@@ -16,6 +16,7 @@ use super::{
     told,
 };
 use crate::{
+    audit::Witness,
     store::{Change, Decoded, Error, Records, RowChange, Seen},
     types::{
         AttemptId, EntryState, Origin, ReauthReason, Record, Row, RowKey, StoredRow, TokenHash,
@@ -62,6 +63,8 @@ pub(super) struct Tokens<'a> {
     pub origin: Option<Origin>,
     /// How long the refresh token lives if the provider doesn't say.
     pub refresh_lifetime: Duration,
+    /// Who is told if they are another user's.
+    pub witness: &'a Witness,
 }
 
 impl Tokens<'_> {
@@ -199,6 +202,7 @@ impl<S: Records> Attempt<'_, S> {
                     Ok(true) => {
                         if let Settled::AnotherUsers(mismatch) = settled {
                             told::another_user(&self.key.provider, mismatch);
+                            tokens.witness.another_user(self.key);
                         }
                         return settled;
                     }

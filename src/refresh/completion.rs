@@ -141,6 +141,7 @@ impl<S: Records> Refresher<S> {
             sent_at: None,
             origin: None,
             refresh_lifetime: self.0.refresh_lifetime(attempt.key),
+            witness: &self.0.options.witness,
         };
         match attempt.settle(&tokens, None, |_| {}).await {
             Settled::Row(stored) | Settled::Beaten(stored) => Completed::Row(stored.into()),

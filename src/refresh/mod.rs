@@ -63,6 +63,7 @@ use self::{
     redeem::Refresh,
 };
 use crate::{
+    audit::Witness,
     error::Error,
     store::Records,
     types::{RowKey, StoredRow, Version},
@@ -95,12 +96,14 @@ struct Shared<S> {
 }
 
 /// The settings of a [`Refresher`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RefresherOptions {
     /// How long a refresh token is assumed to live if neither the answer nor the provider's settings say.
     pub refresh_lifetime: Duration,
     /// Whether tokens of providers that rotate them are refreshed while older software may do so, too.
     pub in_grace: bool,
+    /// Who is told of what belongs to no call.
+    pub witness: Witness,
 }
 
 /// What became of a refresh, for who waited for it.

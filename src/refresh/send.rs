@@ -154,6 +154,7 @@ impl<S: Records> Refresh<'_, S> {
             sent_at: Some(sent_at),
             origin: Some(options.origin()),
             refresh_lifetime: self.shared.refresh_lifetime(self.key),
+            witness: &self.shared.options.witness,
         };
         let until = Instant::now() + UNSAVED;
         let unsaved = |row: Option<StoredRow>| {

@@ -5,7 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{admission::Permit, deadline::Deadline, observe, status};
+use super::{admission::Permit, deadline::Deadline, notes::Notes, observe, status};
 use crate::{access::Caller, error::Error, store::Outstanding};
 
 /// What the broker knows about a call before it reads the message.
@@ -19,6 +19,8 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// The address of the client, or `None` if the connection isn't TCP.
     pub peer: Option<SocketAddr>,
+    /// What the call's event will say.
+    pub notes: Notes,
     /// When the call arrived.
     pub started: Instant,
     /// When the call ends at the latest.
@@ -52,6 +54,9 @@ where
         return Err(Status::internal("the method isn't at the front door"));
     };
     let outcome = handle(call.clone(), request.into_inner()).await;
+    if let Err(error) = &outcome {
+        call.notes.error(error);
+    }
     if !call.outstanding.is_abandoned() {
         observe::ended(&call, outcome.as_ref().map(drop));
     }

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -16,15 +17,26 @@ use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
 use tower::Layer;
 
 use super::{
-    Admission, Call, CallFigures, TenantShare, answer, deadline::Deadline, figures::Measured,
-    observe, request_body::Metered, status, work::Work,
+    Admission, Call, CallFigures, TenantShare, answer,
+    audited::{Audited, Pending, known_by},
+    deadline::Deadline,
+    figures::Measured,
+    notes::Notes,
+    observe,
+    request_body::Metered,
+    status,
+    work::Work,
 };
 use crate::{
     access::{Caller, Class, Denied, Guard, Rpc, Shown},
+    audit::{Audit, Place},
     error::Error,
     store::Outstanding,
     types::{Peer, Tenant},
 };
+
+/// Why the call of a caller is denied whose tenant this broker doesn't serve.
+const NOT_SERVED: &str = "the tenant isn't served";
 
 /// The entrance for calls. Clones share their state.
 ///
@@ -49,6 +61,7 @@ pub type TenantDoors = HashMap<Tenant, TenantDoor>;
 struct Door {
     service: &'static str,
     guard: Guard,
+    audit: Audit,
     /// The figures of calls without a caller.
     of_nobody: Arc<CallFigures>,
     admission: Admission,
@@ -59,12 +72,12 @@ struct Door {
 
 impl FrontDoor {
     /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, each
-    /// through the door of its tenant. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
+    /// through the door of its tenant. What is decided and done is told to `audit`. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
     /// and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
-        guard: Guard,
+        (guard, audit): (Guard, Audit),
         of_nobody: Arc<CallFigures>,
         (admission, tenants): (Admission, Arc<TenantDoors>),
         call_timeout: Duration,
@@ -73,6 +86,7 @@ impl FrontDoor {
         Self(Arc::new(Door {
             service,
             guard,
+            audit,
             of_nobody,
             admission,
             tenants,
@@ -92,12 +106,41 @@ fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
 }
 
 impl Door {
-    /// Makes a call of a request, if the policy allows it and it is admitted.
-    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Result<(Call, Measured), Error> {
+    /// Makes a call of a request, if the policy allows it and it is admitted. A place for its event is reserved before. The
+    /// event of a call that is denied is there, too.
+    fn call(
+        &self,
+        rpc: Rpc,
+        request: &Request<Body>,
+    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
+        match self.audit.place() {
+            Ok(place) => self.judged(rpc, request, place),
+            Err(error) => {
+                observe::arrived(rpc.name(), Err(&error));
+                self.of_nobody.refused(rpc, Class::None, &error);
+                (Err(error), None)
+            }
+        }
+    }
+
+    fn judged(
+        &self,
+        rpc: Rpc,
+        request: &Request<Body>,
+        place: Option<Place>,
+    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
         let started = Instant::now();
         let peer = request.extensions().get::<TcpConnectInfo>();
+        let peer = peer.and_then(TcpConnectInfo::remote_addr);
+        let shown = shown(request);
         // Before a place is taken: who isn't a caller takes none from those who are.
-        let (known, judged) = match self.judge(rpc, request) {
+        let judged = self.judge(rpc, shown);
+        let pending = place.map(|place| match &judged {
+            Ok(caller) => self.pending(place, rpc, caller, shown, peer),
+            Err(denied) => Pending::denied(place, rpc, denied, shown, peer),
+        });
+        let is_denied = judged.is_err();
+        let (known, judged) = match judged {
             Ok(caller) => (Some(Arc::clone(&caller)), Ok(caller)),
             Err(denied) => (denied.caller, Err(denied.error)),
         };
@@ -106,39 +149,77 @@ impl Door {
             .and_then(|caller| self.tenants.get(&*caller.tenant));
         let admitted = judged.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
-            let tenant = tenant.ok_or(Error::NotAllowed("the tenant isn't served"))?;
+            let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
             share.admit(&tenant.share).map(|permit| (caller, permit))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
         let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
         let class = known.map_or(Class::None, |caller| caller.class);
-        if let Err(error) = &admitted {
-            figures.refused(rpc, class, error);
-        }
-        let (caller, permit) = admitted?;
+        let (caller, permit) = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                figures.refused(rpc, class, &error);
+                // A call that isn't admitted did nothing, and was near no token. It has to cost as little as possible.
+                return (Err(error), pending.filter(|_| is_denied));
+            }
+        };
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         let call = Call {
             rpc: rpc.name(),
             caller,
-            peer: peer.and_then(TcpConnectInfo::remote_addr),
+            peer,
+            notes: pending.as_ref().map(Pending::notes).unwrap_or_default(),
             started,
             deadline,
             permit,
             outstanding: Outstanding::until(deadline.moment()),
         };
-        Ok((call, figures.begun(rpc, class, started)))
+        (Ok((call, figures.begun(rpc, class, started))), pending)
     }
 
-    /// Returns who calls, if the policy allows it this RPC.
-    fn judge(&self, rpc: Rpc, request: &Request<Body>) -> Result<Arc<Caller>, Denied> {
-        let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
-        let authorization = authorizations.next().map(HeaderValue::as_bytes);
-        let shown = Shown {
-            peer: request.extensions().get::<Arc<Peer>>().map(|peer| &**peer),
-            authorizations: usize::from(authorization.is_some()) + authorizations.count(),
-            authorization,
-        };
-        self.guard.judge(rpc, shown)
+    /// Returns who calls, if the policy allows it this RPC and its tenant is served.
+    fn judge(&self, rpc: Rpc, shown: Shown<'_>) -> Result<Arc<Caller>, Denied> {
+        let caller = self.guard.judge(rpc, shown)?;
+        match self.tenants.contains_key(&*caller.tenant) {
+            true => Ok(caller),
+            false => Err(Denied {
+                error: Error::NotAllowed(NOT_SERVED),
+                caller: Some(caller),
+            }),
+        }
+    }
+
+    /// Returns the event of a call that the policy allows.
+    fn pending(
+        &self,
+        place: Place,
+        rpc: Rpc,
+        caller: &Arc<Caller>,
+        shown: Shown<'_>,
+        peer: Option<SocketAddr>,
+    ) -> Pending {
+        Pending {
+            place,
+            rpc,
+            // Without a policy nobody looks at what a call shows.
+            known_by: (!caller.name.is_empty()).then(|| known_by(shown)),
+            shown: None,
+            peer,
+            why: None,
+            notes: Notes::new(&self.audit, &caller.tenant),
+            caller: Some(Arc::clone(caller)),
+        }
+    }
+}
+
+/// Returns what a request shows of its caller.
+fn shown(request: &Request<Body>) -> Shown<'_> {
+    let mut authorizations = request.headers().get_all(AUTHORIZATION).iter();
+    let authorization = authorizations.next().map(HeaderValue::as_bytes);
+    Shown {
+        peer: request.extensions().get::<Arc<Peer>>().map(|peer| &**peer),
+        authorizations: usize::from(authorization.is_some()) + authorizations.count(),
+        authorization,
     }
 }
 
@@ -167,7 +248,8 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Either<Ready<Result<Response<Body>, Infallible>>, Work>>;
+    type Future =
+        Either<S::Future, Audited<Either<Ready<Result<Response<Body>, Infallible>>, Work>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
@@ -179,11 +261,13 @@ where
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let (call, measured) = match self.door.call(rpc, &request) {
+        let (begun, pending) = self.door.call(rpc, &request);
+        let (call, measured) = match begun {
             Ok(begun) => begun,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
-                return Either::Right(Either::Left(ready(Ok(refusal))));
+                let refusal = Either::Left(ready(Ok(refusal)));
+                return Either::Right(Audited::new(refusal, pending));
             }
         };
         request.extensions_mut().insert(call.clone());
@@ -196,7 +280,7 @@ where
             answer::counted(response, permit).await
         };
         let work = Work::new(call, measured, answering, self.door.call_timeout);
-        Either::Right(Either::Right(work))
+        Either::Right(Audited::new(Either::Right(work), pending))
     }
 }
 

@@ -5,7 +5,8 @@
 //! A unary call passes through the [`FrontDoor`], a layer around the service, which asks the policy who calls and whether
 //! that is allowed, and makes a [`Call`] of it. Handlers check what only the message tells: providers and bindings.
 //! [`admission`] gives the call a place among the calls in flight, [`deadline`] bounds it, and `observe`
-//! writes its log line. `figures` counts it as what its caller is told. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
+//! writes its log line. `figures` counts it as what its caller is told. [`audit`](crate::audit) gets an
+//! event of it: `notes` has what the handler knows of it, and `audited` holds the answer back until the event is written. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
 //! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
 //! of clients that don't read, and [`StreamsLayer`] ends server streams when the broker is [`Stopping`].
 //!
@@ -16,11 +17,13 @@
 mod access_tokens;
 pub mod admission;
 mod answer;
+mod audited;
 mod call;
 pub mod deadline;
 mod door;
 mod fields;
 mod figures;
+mod notes;
 mod observe;
 mod refusal;
 mod request_body;

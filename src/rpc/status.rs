@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use http::HeaderMap;
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -105,6 +106,16 @@ pub(super) fn code_name(error: &Error) -> &'static str {
     name(code_and_reason(error).0)
 }
 
+/// Returns the code and the reason of an answer that is an error, as its headers tell them. Returns `None` if it is none.
+pub(super) fn told(headers: &HeaderMap) -> Option<(&'static str, Option<String>)> {
+    if !headers.contains_key(Status::GRPC_STATUS) {
+        return None;
+    }
+    let status = Status::from_header_map(headers)?;
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    (status.code() != Code::Ok).then(|| (name(status.code()), reason))
+}
+
 /// Returns a code as the gRPC specification spells it.
 pub(super) fn name(code: Code) -> &'static str {
     match code {
@@ -139,6 +150,7 @@ pub(super) fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
         Error::NotAllowed(_) => (Code::PermissionDenied, ErrorReason::NotAllowed),
         Error::NoCredentials => (Code::Unauthenticated, ErrorReason::NoCredentials),
         Error::UnknownCaller(_) => (Code::Unauthenticated, ErrorReason::UnknownCaller),
+        Error::AuditUnavailable => (Code::Unavailable, ErrorReason::AuditUnavailable),
         Error::TooLarge { .. } => (Code::ResourceExhausted, ErrorReason::TooLarge),
         Error::TooManyProviders { .. } => (Code::ResourceExhausted, ErrorReason::TooManyProviders),
         Error::RowUnreadable(_) => (Code::DataLoss, ErrorReason::RowUnreadable),
@@ -219,7 +231,8 @@ mod tests {
                 failure: ProviderFailure(String::new()),
                 retry_after: None,
             },
-            Error::ProviderUnavailable { .. } => return None,
+            Error::ProviderUnavailable { .. } => Error::AuditUnavailable,
+            Error::AuditUnavailable => return None,
         })
     }
 

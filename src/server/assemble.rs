@@ -1,6 +1,6 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{future::Future, sync::Arc};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tonic::{
@@ -18,17 +18,18 @@ use super::{
     health::Health,
     listeners::Listeners,
     memory,
-    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Waits},
+    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Trail, Waits},
     pages, policy,
     prepare::{self, Migrated},
     probes,
     services::{Services, Shared},
-    signals,
+    signals::{self, Hangups},
     tenancy::{Ready, Tenancy},
     workers,
 };
 use crate::{
     access::Guard,
+    audit::{Audit, Witness},
     config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions, TenantConfig},
     meter::Trust,
     proto::{self, v1},
@@ -69,6 +70,9 @@ const HEALTH_CONNECTIONS: usize = 64;
 /// How many streams of reflection may be open.
 const REFLECTION_STREAMS: usize = 64;
 
+/// How long the end of the process waits for the last events to be written.
+const LAST_EVENTS: Duration = Duration::from_secs(5);
+
 /// Runs the broker that `config` describes, until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -89,16 +93,47 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     // Each worker has its part of the connections to Redis.
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     config.redis.connections = config.redis.connections.div_ceil(workers);
+    let audit = match config.audit.take() {
+        Some(options) => Audit::start(options)?,
+        None => Audit::off(),
+    };
+    let ended = tokio::select! {
+        ended = serve_audited(listeners, config, audit.clone(), stop, hangups.clone()) => ended,
+        never = reopen(&audit, hangups) => match never {},
+    };
+    audit.close(LAST_EVENTS).await;
+    ended
+}
+
+/// Has the files of the trail opened again at each SIGHUP.
+async fn reopen(audit: &Audit, mut hangups: Hangups) -> Infallible {
+    loop {
+        hangups.next().await;
+        audit.reopen();
+    }
+}
+
+/// Serves whom the policy lets in, until `stop` completes.
+async fn serve_audited(
+    listeners: Listeners,
+    mut config: Config,
+    audit: Audit,
+    stop: impl Future<Output = ()>,
+    hangups: Hangups,
+) -> Result<(), ServeError> {
+    for TenantConfig { rules, .. } in &mut config.tenants {
+        rules.witness = Witness::of(audit.clone(), Arc::new(rules.tenant.clone()));
+    }
     let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
         let tenant = config
             .tenant()
             .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
         let guard = Guard::open(tenant?.rules.tenant.clone());
-        return serve_on(listeners, config, guard, stop).await;
+        return serve_on(listeners, config, guard, audit, stop).await;
     };
     let following = policy::follow(file, text, guard.clone(), hangups);
     tokio::select! {
-        ended = serve_on(listeners, config, guard, stop) => ended,
+        ended = serve_on(listeners, config, guard, audit, stop) => ended,
         never = following => match never {},
     }
 }
@@ -108,6 +143,7 @@ async fn serve_on(
     listeners: Listeners,
     config: Config,
     guard: Guard,
+    audit: Audit,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let trust = Arc::clone(&listeners.trust);
@@ -121,7 +157,9 @@ async fn serve_on(
                 let upkeep: Box<dyn Upkeep> = Box::new(Ready);
                 (Sealed::new(MemoryStore::new(), sealing), rules, upkeep)
             });
-            let server = Server::new(guard, tenants, config.server).with_trust(trust);
+            let server = Server::new(guard, tenants, config.server)
+                .with_trust(trust)
+                .audited_by(audit);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
             server.run(listeners, async { Ok(()) }, stop).await
         }
@@ -143,7 +181,9 @@ async fn serve_on(
                 let upkeep: Box<dyn Upkeep> = Box::new(upkeep);
                 (Sealed::new(store, tenant.sealing), tenant.rules, upkeep)
             });
-            let server = Server::new(guard, tenants, config.server).with_trust(trust);
+            let server = Server::new(guard, tenants, config.server)
+                .with_trust(trust)
+                .audited_by(audit);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
             let reach = async {
                 prepare::probe(&store).await?;
@@ -170,6 +210,7 @@ pub struct Server<S> {
     pub(super) tenants: Vec<Tenancy<S>>,
     pub(super) options: ServerOptions,
     pub(super) guard: Guard,
+    pub(super) audit: Audit,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
@@ -214,6 +255,7 @@ impl<S: FullStore> Server<S> {
             tenants: tenants.collect(),
             options,
             guard,
+            audit: Audit::off(),
             admission,
             stopping: Stopping::new(),
             health,
@@ -221,6 +263,12 @@ impl<S: FullStore> Server<S> {
             of_nobody: Arc::default(),
             trust: Arc::default(),
         }
+    }
+
+    /// Returns the broker with an audit trail.
+    #[must_use]
+    pub fn audited_by(self, audit: Audit) -> Self {
+        Self { audit, ..self }
     }
 
     /// Returns what this broker measures.
@@ -249,6 +297,7 @@ impl<S: FullStore> Server<S> {
             ))
             .with(StoreCalls(tokens))
             .with(Arc::clone(&self.connections))
+            .with(Trail(self.audit.clone()))
             .with(Guards {
                 guard: self.guard.clone(),
                 trust: Arc::clone(&self.trust),
@@ -293,7 +342,7 @@ impl<S: FullStore> Server<S> {
         let door = |service| {
             FrontDoor::new(
                 service,
-                self.guard.clone(),
+                (self.guard.clone(), self.audit.clone()),
                 Arc::clone(&self.of_nobody),
                 (self.admission.clone(), Arc::clone(&doors)),
                 options.call_timeout,

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::audit::AuditError;
+
 /// Why a broker ended before it was told to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -14,6 +16,9 @@ pub enum ServeError {
     /// The system has no threads for the connections.
     #[error("can't start a thread for connections: {0}")]
     Workers(#[source] io::Error),
+    /// The audit trail can't be begun. No call was served.
+    #[error("{0}")]
+    Audit(#[from] AuditError),
     /// A setting doesn't fit the system or the Redis that the broker found. The text begins with its name. No call was
     /// served.
     #[error("{0}")]

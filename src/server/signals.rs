@@ -1,6 +1,7 @@
 //! The signals that the process gets.
 
 use futures_util::{Stream, stream};
+use rustix::process::Signal;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -43,6 +44,8 @@ pub(super) fn terminated() -> Result<(impl Future<Output = ()>, Hangups), ServeE
     let (mut terminate, mut interrupt) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let mut hangup = on(SignalKind::hangup())?;
+    // A file that may not grow any more is an error of the write, and doesn't end the process.
+    drop(on(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let (tell, told) = watch::channel(());
     let terminated = async move {
         loop {
@@ -51,7 +54,7 @@ pub(super) fn terminated() -> Result<(impl Future<Output = ()>, Hangups), ServeE
                 _ = interrupt.recv() => return,
                 _ = hangup.recv() => {
                     tracing::info!(
-                        "SIGHUP: the policy and the files of TLS are read again; passwords and certificates for Redis \
+                        "SIGHUP: the policy and the files of TLS are read again, audit files are reopened; passwords and certificates for Redis \
                          are read at each connect, and other settings take effect with a restart"
                     );
                     tell.send_replace(());

@@ -29,6 +29,7 @@ pub use tenants::Tenants;
 use user_rows::UserRows;
 
 use crate::{
+    audit::Witness,
     error::{Error, Unreadable},
     refresh::{Providers, Refresher, RefresherOptions},
     store::Store,
@@ -48,6 +49,8 @@ pub struct Rules {
     pub refresh_in_grace: bool,
     /// The providers that are configured.
     pub providers: Providers,
+    /// Who is told of what is to be audited and belongs to no call.
+    pub witness: Witness,
     /// How long a call tries to find out what became of a write whose answer was lost.
     pub patience: Duration,
     /// How long a call tries to carry a refresh token forward while other callers keep changing the row.
@@ -84,6 +87,7 @@ impl<S: Store> Tokens<S> {
         let options = RefresherOptions {
             refresh_lifetime: rules.refresh_lifetime,
             in_grace: rules.refresh_in_grace,
+            witness: rules.witness.clone(),
         };
         let refresher = Refresher::new(Arc::clone(&store), providers, options);
         Self {
@@ -165,18 +169,32 @@ impl<S: Store> Tokens<S> {
         provider: &ProviderName,
         reach: &Reach,
     ) -> Result<StoredRow, Error> {
-        let (mut latest, mut unreadable) = (None::<StoredRow>, None);
+        let latest = self.latest_row(user, provider, reach).await?;
+        Ok(latest.1)
+    }
+
+    /// Reads the same row as [`Tokens::latest_for_user`], and tells which one it is.
+    ///
+    /// # Errors
+    /// Returns the same errors.
+    pub async fn latest_row(
+        &self,
+        user: &UserId,
+        provider: &ProviderName,
+        reach: &Reach,
+    ) -> Result<(RowKey, StoredRow), Error> {
+        let (mut latest, mut unreadable) = (None::<(RowKey, StoredRow)>, None);
         let mut rows = UserRows::new(&self.store, user, provider);
         while let Some(chunk) = rows.next().await? {
-            for (_, decoded) in chunk {
+            for (key, decoded) in chunk {
                 match decoded {
                     Ok(stored) if !reach.is_of_client(&stored.row) => {}
                     Ok(stored)
                         if latest
                             .as_ref()
-                            .is_none_or(|best| expires_later(&stored, best)) =>
+                            .is_none_or(|(_, best)| expires_later(&stored, best)) =>
                     {
-                        latest = Some(stored);
+                        latest = Some((key, stored));
                     }
                     Ok(_) => {}
                     Err(error) if is_elsewhere(&error, reach) => {}

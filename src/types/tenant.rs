@@ -21,6 +21,14 @@ pub enum TenantError {
     Part,
 }
 
+impl Tenant {
+    /// Returns the name as a string.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Tenant {
     type Err = TenantError;
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
 use token_broker::{
+    audit::Witness,
     error::Error,
     store::{Condition, Put, PutOutcome, Store},
     tokens::{Binding, Limits, Precondition, Rules, StoreTokens, Tokens},
@@ -39,6 +40,7 @@ pub fn rules(tenant: Tenant) -> Rules {
             "rotating",
             "https://rotating.example",
         )]),
+        witness: Witness::default(),
         patience: Duration::from_secs(1),
         persistence: Rules::PERSISTENCE,
     }

@@ -4,6 +4,7 @@
 
 mod access_tokens;
 mod answers;
+mod audited;
 mod callers;
 mod connections;
 mod damaged_indexes;

@@ -91,6 +91,7 @@ pub fn refused<T: Debug>(answer: Result<Response<T>, Status>, code: Code, reason
             | "NOT_DURABLE"
             | "OVERLOADED"
             | "PROVIDER_UNAVAILABLE"
+            | "AUDIT_UNAVAILABLE"
     );
     assert_eq!(
         found.retry_after.is_some(),

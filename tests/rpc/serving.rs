@@ -5,6 +5,7 @@ use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
 use token_broker::{
     access::Guard,
+    audit::{Audit, Witness},
     config::ServerOptions,
     meter::Trust,
     proto::v1::{
@@ -95,6 +96,17 @@ impl Serving {
         options: ServerOptions,
     ) -> Self {
         Self::run(Server::new(guard, tenants, options), async {}).await
+    }
+
+    /// Like [`guarded`](Self::guarded), with an audit trail.
+    pub async fn audited(guard: Guard, audit: Audit, options: ServerOptions) -> Self {
+        let rules = Rules {
+            witness: Witness::of(audit.clone(), Arc::new("default:default".parse().unwrap())),
+            ..rules("default:default".parse().unwrap())
+        };
+        let tenant: OfTenant<_> = (MemoryStore::new(), rules, Box::new(Ready));
+        let server = Server::new(guard, [tenant], options).audited_by(audit);
+        Self::run(server, async {}).await
     }
 
     /// A broker that admits calls once `prepare` is done.

@@ -10,6 +10,7 @@
 #[macro_use]
 mod declare;
 mod access;
+mod audit;
 mod listen;
 mod migration;
 mod process;
@@ -26,6 +27,7 @@ use std::sync::LazyLock;
 
 pub(super) use self::{
     access::AccessSettings,
+    audit::AuditSettings,
     listen::ListenSettings,
     process::MemorySettings,
     provider::{Method, ProviderSettings, Rotates},
@@ -112,6 +114,7 @@ pub(super) struct Subjects {
     pub durability: DurabilitySettings,
     pub tenant: TenantSubjects,
     pub server: ServerOptions,
+    pub audit: AuditSettings,
     pub log: LogSettings,
     pub memory: MemorySettings,
 }
@@ -130,6 +133,7 @@ impl Subjects {
             durability: Subject::read(reader),
             tenant: TenantSubjects::read(reader),
             server: Subject::read(reader),
+            audit: Subject::read(reader),
             log: Subject::read(reader),
             memory: Subject::read(reader),
         }

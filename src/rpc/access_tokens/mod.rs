@@ -11,8 +11,11 @@ use self::request::{GetAccessToken, GetAllAccessTokens};
 use super::{
     admission::LargeRead,
     call::{Call, unary},
+    notes::Given,
+    status,
 };
 use crate::{
+    audit::TokenKinds,
     proto::v1::{self, access_tokens_server::AccessTokens},
     refresh::waits,
     store::{Records, Store},
@@ -45,6 +48,7 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
                 binding,
                 include_id_token,
             } = request::get_access_token(message)?;
+            call.notes.row(&key);
             call.caller.may_use(&key.provider)?;
             call.caller.may_read(binding.client_id.as_ref())?;
             let work = self.tenants.of(&call.caller.tenant)?.access_token(
@@ -54,6 +58,10 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
                 call.answer_by(),
             );
             let stored = waits::for_call(call.permit, work).await?;
+            let given = Given::Access {
+                id: include_id_token,
+            };
+            call.notes.gives(given, &stored.row);
             Ok(response::get_access_token(stored, include_id_token))
         };
         unary(request, handle).await
@@ -70,6 +78,7 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
                 binding,
                 include_id_token,
             } = request::get_all_access_tokens(message)?;
+            call.notes.session(&session);
             call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
             let (reach, answer_by) = (&call.caller.reach, call.answer_by());
@@ -81,6 +90,17 @@ impl<S: Store + Records> AccessTokens for AccessTokensService<S> {
                 answer_by,
             );
             let found = waits::for_call(call.permit, work).await?;
+            let given = Given::Access {
+                id: include_id_token,
+            };
+            for (provider, stored) in &found.tokens {
+                let given = given.of(&stored.row);
+                call.notes.row_of(&session, provider, given, None);
+            }
+            for (provider, error) in &found.failed {
+                let (none, why) = (TokenKinds::default(), status::reason(error));
+                call.notes.row_of(&session, provider, none, Some(why));
+            }
             Ok(response::get_all_access_tokens(found, include_id_token))
         };
         unary(request, handle).await

@@ -16,11 +16,14 @@ use self::{
 use super::{
     admission::LargeRead,
     call::{Call, unary},
+    notes::Given,
+    status,
 };
 use crate::{
+    audit::TokenKinds,
     proto::v1::{self, token_broker_server::TokenBroker},
     store::{Identities, Records, Store},
-    tokens::Tenants,
+    tokens::{Begun, Completed, Tenants},
 };
 
 /// Serves the tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
@@ -44,6 +47,10 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::StoreResponse>, Status> {
         let handle = |call: Call, message| async move {
             let tokens = request::store(message)?;
+            call.notes.row(&tokens.key);
+            if let Some(user) = &tokens.row.user_id {
+                call.notes.user(user);
+            }
             call.caller.may_use(&tokens.key.provider)?;
             call.caller.may_store(&tokens.row)?;
             if tokens.carry_forward {
@@ -66,6 +73,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetResponse>, Status> {
         let handle = |call: Call, message| async move {
             let Get { key, binding } = request::get(message)?;
+            call.notes.row(&key);
             call.caller.may_use(&key.provider)?;
             call.caller.may_read(binding.client_id.as_ref())?;
             let stored = self
@@ -73,6 +81,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 .of(&call.caller.tenant)?
                 .get(&key, &binding)
                 .await?;
+            call.notes.gives(Given::All, &stored.row);
             Ok(response::get(stored, key.provider))
         };
         unary(request, handle).await
@@ -84,6 +93,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetAllResponse>, Status> {
         let handle = |call: Call, message| async move {
             let GetAll { session, binding } = request::get_all(message)?;
+            call.notes.session(&session);
             call.caller.may_read(binding.client_id.as_ref())?;
             call.permit.large_read(LargeRead::Session).await?;
             let reach = &call.caller.reach;
@@ -92,6 +102,15 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 .of(&call.caller.tenant)?
                 .get_all(&session, &binding, reach)
                 .await?;
+            for (provider, stored) in &found.rows {
+                let given = Given::All.of(&stored.row);
+                call.notes.row_of(&session, provider, given, None);
+            }
+            for (provider, unreadable) in &found.unreadable {
+                let (none, why) = (TokenKinds::default(), unreadable.clone().into());
+                let why = Some(status::reason(&why));
+                call.notes.row_of(&session, provider, none, why);
+            }
             Ok(response::get_all(found))
         };
         unary(request, handle).await
@@ -104,6 +123,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
         let handle = |call: Call, message| async move {
             let deleted = match request::delete(message)? {
                 Delete::Row(key, version) => {
+                    call.notes.row(&key);
                     call.caller.may_use(&key.provider)?;
                     self.tenants
                         .of(&call.caller.tenant)?
@@ -112,6 +132,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                         .into()
                 }
                 Delete::Session(session) => {
+                    call.notes.session(&session);
                     call.caller.may_use_all_providers()?;
                     self.tenants
                         .of(&call.caller.tenant)?
@@ -119,6 +140,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                         .await?
                 }
             };
+            call.notes.count(deleted);
             Ok(response::delete(deleted))
         };
         unary(request, handle).await
@@ -130,6 +152,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
         let handle = |call: Call, message| async move {
             let user = request::delete_user(message)?;
+            call.notes.user(&user);
             call.caller.may_use_all_providers()?;
             call.permit.large_read(LargeRead::User).await?;
             let deleted = self
@@ -137,6 +160,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 .of(&call.caller.tenant)?
                 .delete_user(&user)
                 .await?;
+            call.notes.count(deleted.rows);
             Ok(response::delete_user(deleted))
         };
         unary(request, handle).await
@@ -148,14 +172,18 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::GetLatestForUserResponse>, Status> {
         let handle = |call: Call, message| async move {
             let GetLatestForUser { user, provider } = request::get_latest_for_user(message)?;
+            call.notes.user(&user);
+            call.notes.provider(&provider);
             call.caller.may_use(&provider)?;
             call.permit.large_read(LargeRead::User).await?;
-            let latest = self.tenants.of(&call.caller.tenant)?.latest_for_user(
+            let latest = self.tenants.of(&call.caller.tenant)?.latest_row(
                 &user,
                 &provider,
                 &call.caller.reach,
             );
-            let stored = latest.await?;
+            let (key, stored) = latest.await?;
+            call.notes.found(&key);
+            call.notes.gives(Given::All, &stored.row);
             Ok(response::get_latest_for_user(stored, provider))
         };
         unary(request, handle).await
@@ -171,12 +199,14 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 page_size,
                 page_token,
             } = request::list_user_sessions(message)?;
+            call.notes.user(&user);
             call.permit.large_read(LargeRead::User).await?;
             let page = self
                 .tenants
                 .of(&call.caller.tenant)?
                 .list_user_sessions(&user, page_size, page_token.as_deref(), &call.caller.reach)
                 .await?;
+            call.notes.count(page.sessions.len() as u64);
             Ok(response::list_user_sessions(page))
         };
         unary(request, handle).await
@@ -192,6 +222,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 version,
                 attempt,
             } = coordination::begin(message)?;
+            call.notes.row(&key);
             call.caller.may_use(&key.provider)?;
             let reach = &call.caller.reach;
             let begun = self
@@ -199,6 +230,9 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 .of(&call.caller.tenant)?
                 .begin_refresh(&key, version, attempt, reach)
                 .await?;
+            if let Begun::Lease { stored, .. } | Begun::Fresher(stored) = &begun {
+                call.notes.gives(Given::All, &stored.row);
+            }
             Ok(coordination::begun(begun, key.provider))
         };
         unary(request, handle).await
@@ -214,6 +248,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 token,
                 attempt,
             } = coordination::renew(message)?;
+            call.notes.row(&key);
             call.caller.may_use(&key.provider)?;
             let length = self
                 .tenants
@@ -231,6 +266,7 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
     ) -> Result<Response<v1::CompleteRefreshResponse>, Status> {
         let handle = |call: Call, message| async move {
             let (key, completion) = coordination::complete(message)?;
+            call.notes.row(&key);
             call.caller.may_use(&key.provider)?;
             let reach = &call.caller.reach;
             let completed = self
@@ -238,6 +274,9 @@ impl<S: Store + Identities + Records> TokenBroker for TokenBrokerService<S> {
                 .of(&call.caller.tenant)?
                 .complete_refresh(&key, completion, reach)
                 .await?;
+            if let Completed::Row(stored) = &completed {
+                call.notes.gives(Given::All, &stored.row);
+            }
             Ok(coordination::completed(completed, key.provider))
         };
         unary(request, handle).await

@@ -12,6 +12,7 @@ mod family;
 mod process;
 mod refreshes;
 mod store;
+mod trail;
 mod trust;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use self::{
     process::Process,
     refreshes::Refreshes,
     store::{Link, StoreCalls},
+    trail::Trail,
     trust::Guards,
 };
 pub use super::connections::ConnectionFigures;

@@ -1,4 +1,4 @@
-//! What the broker's trust rests on: what is read again while it runs, sealing keys, audit, handshakes.
+//! What the broker's trust rests on: what is read again while it runs, sealing keys, handshakes.
 
 use std::{
     fmt,
@@ -42,25 +42,9 @@ impl Collector for Guards {
         let stale = [([], counts.is_stale.load(Ordering::Relaxed))];
         let help = "1 while an older policy is in force, because the file is wrong";
         families.gauges("policy_stale", help, stale)?;
-        for (name, help, count) in [
-            (
-                "audit_events",
-                "Events that were written to the audit log",
-                &trust.audit_events,
-            ),
-            (
-                "audit_failures",
-                "Events that couldn't be written to the audit log",
-                &trust.audit_failures,
-            ),
-            (
-                "handshakes_failed",
-                "TLS handshakes that failed, also because of the caller's certificate",
-                &trust.handshakes_failed,
-            ),
-        ] {
-            families.counters(name, help, [([], count.get())])?;
-        }
+        let failed = [([], trust.handshakes_failed.get())];
+        let help = "TLS handshakes that failed, also because of the caller's certificate";
+        families.counters("handshakes_failed", help, failed)?;
         let ended = [
             ("expired", &trust.clients_expired),
             ("unverified", &trust.clients_unverified),

@@ -6,4 +6,4 @@ mod counted;
 mod reload;
 mod table;
 mod tenants;
-mod world;
+pub mod world;

@@ -1,0 +1,183 @@
+//! An event on its way, and who waits for it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    Duty, Event,
+    figures::{Figures, count},
+    trail::Shared,
+};
+use crate::error::Error;
+
+/// An event that waits to be written to each destination.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub event: Event,
+    /// How many destinations haven't written it.
+    left: AtomicUsize,
+    /// Whether the caller isn't to have the answer, because of a failure.
+    is_failed: AtomicBool,
+    is_withheld: AtomicBool,
+    waker: AtomicWaker,
+    _reserved: Option<Reserved>,
+}
+
+impl Entry {
+    /// Takes note that a destination has written it.
+    pub fn written(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.waker.wake();
+        }
+    }
+
+    /// Takes note that a destination can't write it now. Whoever waits for it gives up.
+    pub fn failed(&self) {
+        self.is_failed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether the caller doesn't get the answer that the event tells of.
+    pub fn is_withheld(&self) -> bool {
+        self.is_withheld.load(Ordering::Acquire)
+    }
+}
+
+/// One of the places for events. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Reserved(Arc<Figures>);
+
+impl Reserved {
+    /// Returns a place, if fewer than `most` are taken.
+    pub fn one_of(most: usize, figures: &Arc<Figures>) -> Option<Self> {
+        let taken = figures.waiting.fetch_add(1, Ordering::AcqRel);
+        // It gives the place back if it is one too many.
+        let reserved = Self(Arc::clone(figures));
+        usize::try_from(taken)
+            .is_ok_and(|taken| taken < most)
+            .then_some(reserved)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A place for the event of a call, which is reserved before the call does anything.
+#[derive(Debug)]
+pub struct Place {
+    pub(super) shared: Arc<Shared>,
+    /// `None` if there was no place and the event will be lost.
+    pub(super) reserved: Option<Reserved>,
+}
+
+impl Place {
+    /// Hands the event over. With [`Duty::Required`], the answer must wait until the result is ready, and must be
+    /// withheld if the result is dropped or an error. The event then says so, unless it is written already.
+    pub fn take(self, event: Event) -> Written {
+        let (entry, shared) = self.push(event);
+        let is_waited_for = shared.duty == Duty::Required;
+        Written(entry.filter(|_| is_waited_for).map(|entry| Waiting {
+            entry,
+            shared,
+            late: None,
+        }))
+    }
+
+    /// Hands over the event of a call that has no answer.
+    pub fn leave(self, event: Event) {
+        self.push(event);
+    }
+
+    fn push(self, event: Event) -> (Option<Arc<Entry>>, Arc<Shared>) {
+        let Self { shared, reserved } = self;
+        if reserved.is_none() {
+            shared.lose();
+            return (None, shared);
+        }
+        (Some(shared.push(event, reserved)), shared)
+    }
+}
+
+/// The future of an event that is written.
+///
+/// # Errors
+/// It is [`Error::AuditUnavailable`] if the event can't be written in time.
+#[derive(Debug)]
+#[must_use]
+pub struct Written(Option<Waiting>);
+
+#[derive(Debug)]
+struct Waiting {
+    entry: Arc<Entry>,
+    shared: Arc<Shared>,
+    /// When to give up. `None` until there is something to wait for.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Written {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(waiting) = &mut self.0 else {
+            return Poll::Ready(Ok(()));
+        };
+        waiting.entry.waker.register(cx.waker());
+        if waiting.entry.left.load(Ordering::Acquire) == 0 {
+            self.0 = None;
+            return Poll::Ready(Ok(()));
+        }
+        let patience = waiting.shared.patience;
+        let late = waiting
+            .late
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        let is_failed = waiting.entry.is_failed.load(Ordering::Acquire);
+        if is_failed || late.as_mut().poll(cx).is_ready() {
+            // The event says that the answer is withheld.
+            self.give_up();
+            return Poll::Ready(Err(Error::AuditUnavailable));
+        }
+        Poll::Pending
+    }
+}
+
+impl Written {
+    fn give_up(&mut self) {
+        if let Some(waiting) = self.0.take()
+            && waiting.entry.left.load(Ordering::Acquire) > 0
+        {
+            waiting.entry.is_withheld.store(true, Ordering::Release);
+            count(&waiting.shared.figures.withheld);
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// Makes the entry of an event for so many destinations.
+pub(super) fn entry(event: Event, destinations: usize, reserved: Option<Reserved>) -> Arc<Entry> {
+    Arc::new(Entry {
+        event,
+        left: AtomicUsize::new(destinations),
+        is_failed: AtomicBool::new(false),
+        is_withheld: AtomicBool::new(false),
+        waker: AtomicWaker::new(),
+        _reserved: reserved,
+    })
+}

@@ -1,0 +1,38 @@
+//! The audit trail: one event for each decision and each access to a token (guarantees, section 8).
+//!
+//! An [`Event`] is a value without secrets: rows, sessions and users are in it by keyed hashes, which [`Names`] makes. A
+//! caller reserves a [`Place`] before anything is done, and hands the event over before anything is answered. Each
+//! destination has a `writer`, a thread that takes all events that wait and writes them as one: `line` spells them, and
+//! `chain` links each line to the one before it. A `sink` is where the lines go: `file`, which is rotated and reopened, or
+//! stdout. [`verify`] checks the chain of written files.
+//!
+//! Nothing here knows gRPC or Redis: who asks, and what for, is told by `rpc`.
+
+mod chain;
+mod entry;
+mod error;
+mod event;
+mod figures;
+mod file;
+mod line;
+mod names;
+mod options;
+mod queue;
+mod sink;
+mod tail;
+mod trail;
+pub mod verify;
+mod witness;
+mod writer;
+
+pub use self::{
+    chain::Hash,
+    entry::{Place, Written},
+    error::AuditError,
+    event::{Decision, Event, Kind, RowAccess, TokenKinds},
+    figures::{Figures, Totals},
+    names::{Name, Names},
+    options::{AuditOptions, Destination, Duty, KeyProblem, Rotation},
+    trail::Audit,
+    witness::Witness,
+};

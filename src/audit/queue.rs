@@ -1,0 +1,155 @@
+//! The events on their way to one destination.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::entry::Entry;
+
+/// What waits for the writer of one destination, and how the writer fares.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Whether the last attempt to write failed, or nobody writes any more.
+    is_failing: AtomicBool,
+    /// Since when the writer is at work without a pause, in milliseconds after `began`, and 0 while it waits.
+    busy_since: AtomicU64,
+    began: Instant,
+    /// Events that were lost, and calls that were refused, since the last line about them.
+    pub lost: AtomicU64,
+    pub refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Arc<Entry>>,
+    is_reopening: bool,
+    /// When the writer gives up at the latest, once it is to end.
+    end: Option<Instant>,
+    is_writer_waiting: bool,
+    has_ended: bool,
+}
+
+/// What the writer has to do.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub entries: Vec<Arc<Entry>>,
+    /// Whether to reopen the file.
+    pub is_reopening: bool,
+    /// When to give up at the latest, if this is the end.
+    pub end: Option<Instant>,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            is_failing: AtomicBool::new(false),
+            busy_since: AtomicU64::new(0),
+            began: Instant::now(),
+            lost: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an event. Fails it at once if nobody writes any more.
+    pub fn push(&self, entry: &Arc<Entry>) {
+        let mut state = self.state();
+        if state.has_ended {
+            drop(state);
+            entry.failed();
+            return;
+        }
+        state.waiting.push(Arc::clone(entry));
+        self.wake(state);
+    }
+
+    /// Tells the writer to reopen its file.
+    pub fn reopen(&self) {
+        let mut state = self.state();
+        state.is_reopening = true;
+        self.wake(state);
+    }
+
+    /// Tells the writer to write what waits, and to end by `end` at the latest.
+    pub fn close(&self, end: Instant) {
+        let mut state = self.state();
+        state.end = Some(end);
+        self.wake(state);
+    }
+
+    /// Wakes the writer if it waits, which costs more than looking whether it does.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if std::mem::take(&mut state.is_writer_waiting) {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until there is something to do, for `patience` at most.
+    pub fn take(&self, patience: Duration) -> Taken {
+        self.busy_since.store(0, Ordering::Release);
+        let mut state = self.state();
+        let is_idle =
+            |state: &State| state.waiting.is_empty() && !state.is_reopening && state.end.is_none();
+        if is_idle(&state) && !patience.is_zero() {
+            state.is_writer_waiting = true;
+            let waited = self.changed.wait_timeout(state, patience);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.is_writer_waiting = false;
+        }
+        let taken = Taken {
+            entries: std::mem::take(&mut state.waiting),
+            is_reopening: std::mem::take(&mut state.is_reopening),
+            end: state.end,
+        };
+        drop(state);
+        self.busy_since.store(self.now().max(1), Ordering::Release);
+        taken
+    }
+
+    /// Takes note whether events can be written.
+    pub fn note_failing(&self, is_failing: bool) {
+        self.is_failing.store(is_failing, Ordering::Release);
+    }
+
+    /// Takes note that nobody writes any more. Fails the events that wait, and returns how many these are.
+    pub fn ended(&self) -> usize {
+        self.note_failing(true);
+        self.busy_since.store(0, Ordering::Release);
+        let mut state = self.state();
+        state.has_ended = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for entry in &waiting {
+            entry.failed();
+        }
+        waiting.len()
+    }
+
+    /// Whether events can be written, as far as that is known: the last attempt succeeded, and the present one hasn't taken
+    /// longer than `patience`.
+    pub fn is_well(&self, patience: Duration) -> bool {
+        if self.is_failing.load(Ordering::Acquire) {
+            return false;
+        }
+        match self.busy_since.load(Ordering::Acquire) {
+            0 => true,
+            since => u128::from(self.now().saturating_sub(since)) <= patience.as_millis(),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

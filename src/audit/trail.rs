@@ -1,0 +1,242 @@
+//! The trail as the rest of the program sees it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    AuditError, AuditOptions, Destination, Duty, Event, Figures, Names, Place,
+    entry::{Entry, Reserved, entry},
+    figures::count,
+    file::FileSink,
+    queue::Queue,
+    sink::{Sink, Stdout},
+    tail::Tail,
+    writer::Writer,
+};
+use crate::error::Error;
+
+/// How much longer than it should a writer may take to end.
+const OVERTIME: Duration = Duration::from_millis(500);
+
+/// The audit trail. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Audit(Option<Arc<Shared>>);
+
+/// What all that write events share.
+pub(super) struct Shared {
+    pub duty: Duty,
+    pub patience: Duration,
+    pub figures: Arc<Figures>,
+    places: usize,
+    names: Arc<Names>,
+    queues: Vec<Arc<Queue>>,
+    /// Each ends when a writer has ended.
+    writers: Mutex<Vec<oneshot::Receiver<()>>>,
+}
+
+impl Audit {
+    /// Returns a trail that nobody writes.
+    #[must_use]
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// Opens the destinations, and begins to write.
+    ///
+    /// # Errors
+    /// Returns [`AuditError`] if a destination can't be opened.
+    pub fn start(options: AuditOptions) -> Result<Self, AuditError> {
+        let mut trail = Beginning::new(options);
+        for destination in std::mem::take(&mut trail.options.destinations) {
+            match destination {
+                Destination::Stdout => {
+                    let stdout = Stdout::open();
+                    let stdout = stdout.map_err(|e| AuditError::Open("stdout".to_owned(), e))?;
+                    trail.add(stdout, Tail::default())?;
+                }
+                Destination::File { path, rotation } => {
+                    let (name, sync) = (path.display().to_string(), trail.options.sync);
+                    let figures = Arc::clone(&trail.figures);
+                    let opened = FileSink::open(path, rotation, sync, figures);
+                    let (file, tail) = opened.map_err(|error| AuditError::Open(name, error))?;
+                    trail.add(file, tail)?;
+                }
+            }
+        }
+        Ok(trail.begun())
+    }
+
+    /// Whether events are written.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Returns what makes the names of rows, sessions and users, if events are written.
+    #[must_use]
+    pub fn names(&self) -> Option<&Arc<Names>> {
+        self.0.as_ref().map(|shared| &shared.names)
+    }
+
+    /// Returns what was counted, if events are written.
+    #[must_use]
+    pub fn figures(&self) -> Option<&Arc<Figures>> {
+        self.0.as_ref().map(|shared| &shared.figures)
+    }
+
+    /// Reserves a place for the event of a call, before the call does anything. Returns `None` if no events are written.
+    ///
+    /// # Errors
+    /// Returns [`Error::AuditUnavailable`] if events are required and can't be written now.
+    pub fn place(&self) -> Result<Option<Place>, Error> {
+        self.0.as_ref().map(Shared::place).transpose()
+    }
+
+    /// Writes an event that no answer waits for.
+    pub fn note(&self, event: Event) {
+        if let Some(shared) = &self.0 {
+            shared.push(event, None);
+        }
+    }
+
+    /// Looks again where the files are, because other software may have moved them away.
+    pub fn reopen(&self) {
+        for queue in self.queues() {
+            queue.reopen();
+        }
+    }
+
+    /// Writes all events that wait, and ends. Gives up after `patience`. No place is given any more.
+    pub async fn close(&self, patience: Duration) {
+        let Some(shared) = &self.0 else {
+            return;
+        };
+        let end = Instant::now() + patience;
+        for queue in self.queues() {
+            queue.close(end);
+        }
+        let writers = shared.writers();
+        for ended in writers {
+            let left = end.saturating_duration_since(Instant::now()) + OVERTIME;
+            // It is an error as soon as the writer has ended, because nothing is sent.
+            if timeout(left, ended).await.is_err() {
+                tracing::error!("audit: a destination is stuck, and its last events are lost");
+            }
+        }
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.0.iter().flat_map(|shared| &shared.queues)
+    }
+}
+
+impl Shared {
+    fn place(self: &Arc<Self>) -> Result<Place, Error> {
+        let is_well = |queue: &Arc<Queue>| queue.is_well(self.patience);
+        let is_required = self.duty == Duty::Required;
+        let reserved = match is_required && !self.queues.iter().all(is_well) {
+            true => None,
+            false => Reserved::one_of(self.places, &self.figures),
+        };
+        if is_required && reserved.is_none() {
+            count(&self.figures.refused);
+            self.queues.iter().for_each(|queue| count(&queue.refused));
+            return Err(Error::AuditUnavailable);
+        }
+        Ok(Place {
+            shared: Arc::clone(self),
+            reserved,
+        })
+    }
+
+    pub(super) fn push(&self, event: Event, reserved: Option<Reserved>) -> Arc<Entry> {
+        let entry = entry(event, self.queues.len(), reserved);
+        self.queues.iter().for_each(|queue| queue.push(&entry));
+        entry
+    }
+
+    /// Returns what tells the ends of the writers, once.
+    fn writers(&self) -> Vec<oneshot::Receiver<()>> {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *writers)
+    }
+
+    /// Takes note that an event is lost.
+    pub(super) fn lose(&self) {
+        count(&self.figures.lost);
+        self.queues.iter().for_each(|queue| count(&queue.lost));
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("duty", &self.duty)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A trail whose destinations are being opened.
+struct Beginning {
+    options: AuditOptions,
+    figures: Arc<Figures>,
+    instance: String,
+    queues: Vec<Arc<Queue>>,
+    writers: Vec<oneshot::Receiver<()>>,
+}
+
+impl Beginning {
+    fn new(options: AuditOptions) -> Self {
+        Self {
+            options,
+            figures: Arc::default(),
+            instance: format!("{:016x}", rand::random::<u64>()),
+            queues: Vec::new(),
+            writers: Vec::new(),
+        }
+    }
+
+    /// Begins to write to `sink`.
+    fn add(&mut self, sink: impl Sink, tail: Tail) -> Result<(), AuditError> {
+        let queue = Arc::new(Queue::new());
+        let writer = Writer::new(
+            sink,
+            tail,
+            Arc::clone(&queue),
+            Arc::clone(&self.figures),
+            self.instance.clone(),
+            self.options.sync,
+        );
+        let (ends, ended) = oneshot::channel::<()>();
+        let run = move || {
+            writer.run();
+            drop(ends);
+        };
+        let thread = thread::Builder::new().name("audit".to_owned()).spawn(run);
+        thread.map_err(AuditError::Thread)?;
+        self.queues.push(queue);
+        self.writers.push(ended);
+        Ok(())
+    }
+
+    fn begun(self) -> Audit {
+        Audit(Some(Arc::new(Shared {
+            duty: self.options.duty,
+            patience: self.options.patience,
+            figures: self.figures,
+            places: self.options.places,
+            names: self.options.names,
+            queues: self.queues,
+            writers: Mutex::new(self.writers),
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! Checks the chain of written files.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{Hash, chain::Chain};
+
+/// What was found in files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How many whole lines there are.
+    pub lines: u64,
+    /// The number of the first line. If it isn't 1, older files aren't among these.
+    pub first: u64,
+    /// The number of the last line.
+    pub last: u64,
+    /// The hash of the last line.
+    pub hash: Hash,
+    /// Whether the last line tells of an end in order.
+    pub is_ended: bool,
+    /// Whether the last file ends in the middle of a line: its writer is at work or was killed, or the file was cut.
+    pub is_cut: bool,
+    /// How many events and calls the lines themselves tell to be missing: those that were lost, and those that were refused.
+    pub told_missing: (u64, u64),
+    /// Where the chain is broken, in the order of the lines.
+    pub breaks: Vec<Break>,
+    /// The anchors that no line has.
+    pub anchors_missed: Vec<u64>,
+}
+
+impl Report {
+    /// Whether nothing is wrong, as far as the lines tell.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.breaks.is_empty() && self.anchors_missed.is_empty()
+    }
+}
+
+/// A place where the chain is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// The file.
+    pub file: PathBuf,
+    /// The line in the file, from 1 on.
+    pub line: u64,
+    /// What is wrong.
+    pub damage: Damage,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// Lines were removed before it.
+    #[error("lines {0} to {1} are missing before it")]
+    Missing(u64, u64),
+    /// It stands where another one should.
+    #[error(
+        "it is line {0} of the chain, and {1} should follow: lines were moved, or removed and put back"
+    )]
+    Moved(u64, u64),
+    /// It isn't the line that the next one names.
+    #[error("it was changed, or the line after it was: that one names another hash")]
+    Changed,
+    /// It can't be read, and no line tells that its writer failed.
+    #[error("it was changed or cut: it is no line of an audit trail")]
+    Unreadable,
+    /// The chain begins anew.
+    #[error("a new chain begins: nothing vouches for what stood between it and the lines before")]
+    Anew,
+}
+
+/// A line that an operator knows from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+impl Anchor {
+    /// Parses an anchor, as the log has it: number, colon, hash.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (seq, hash) = text.split_once(':')?;
+        Some(Self {
+            seq: seq.parse().ok()?,
+            hash: Hash::parse(hash)?,
+        })
+    }
+}
+
+/// What matters of a line.
+#[derive(Deserialize)]
+struct Line {
+    seq: u64,
+    prev: String,
+    event: String,
+    #[serde(default)]
+    torn: Vec<String>,
+    #[serde(default)]
+    lost: u64,
+    #[serde(default)]
+    refused: u64,
+}
+
+/// Checks files, which are put in the order of their first lines. Each of the `anchors` has to be there.
+///
+/// Two things can't be seen without an anchor: that lines are missing at the end, and that the last line was changed.
+///
+/// # Errors
+/// Returns the system's error, and which file it is about.
+pub fn verify(files: &[PathBuf], anchors: &[Anchor]) -> Result<Report, (PathBuf, io::Error)> {
+    let mut torn = HashSet::new();
+    let mut ordered = Vec::new();
+    for path in files {
+        let first = survey(path, &mut torn).map_err(|error| (path.clone(), error))?;
+        ordered.push((first, path));
+    }
+    ordered.sort();
+    let mut check = Check {
+        anchors: anchors.to_vec(),
+        told_torn: torn,
+        ..Check::default()
+    };
+    for (_, path) in ordered {
+        check.file(path).map_err(|error| (path.clone(), error))?;
+    }
+    Ok(check.done())
+}
+
+/// Returns the number of the first line of a file that can be read, and collects the lines that others tell to be torn. A
+/// file without a line comes last.
+fn survey(path: &Path, torn: &mut HashSet<Hash>) -> io::Result<u64> {
+    let mut first = u64::MAX;
+    for bytes in BufReader::new(File::open(path)?).split(b'\n') {
+        let bytes = bytes?;
+        let is_gap = memchr::memmem::find(&bytes, b"\"torn\":[\"").is_some();
+        if (first == u64::MAX || is_gap)
+            && let Ok(line) = serde_json::from_slice::<Line>(&bytes)
+        {
+            first = first.min(line.seq);
+            torn.extend(line.torn.iter().filter_map(|torn| Hash::parse(torn)));
+        }
+    }
+    Ok(first)
+}
+
+#[derive(Default)]
+struct Check {
+    report: Report,
+    anchors: Vec<Anchor>,
+    /// The chain after the last line, and where that is.
+    chain: Option<(Chain, PathBuf, u64)>,
+    /// The lines that others tell to be torn. One that lacks nothing but its line break can be read, and doesn't count.
+    told_torn: HashSet<Hash>,
+    /// Lines that can't be read, and of which no other tells.
+    torn: Vec<(PathBuf, u64)>,
+    /// Whether the last line that was read has no line break.
+    is_open: bool,
+}
+
+impl Check {
+    fn file(&mut self, path: &Path) -> io::Result<()> {
+        let mut reader = BufReader::new(File::open(path)?);
+        let (mut bytes, mut number) = (Vec::new(), 0);
+        while reader.read_until(b'\n', &mut bytes)? > 0 {
+            number += 1;
+            let line = bytes.strip_suffix(b"\n");
+            self.is_open = line.is_none();
+            let hash = Hash::of(line.unwrap_or(&bytes));
+            match line.map(serde_json::from_slice::<Line>) {
+                _ if self.told_torn.contains(&hash) => {}
+                Some(Ok(line)) => self.line(line, hash, path, number),
+                _ => self.torn.push((path.to_owned(), number)),
+            }
+            bytes.clear();
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: Line, hash: Hash, path: &Path, number: u64) {
+        self.link(&line, path, number);
+        let found = Anchor {
+            seq: line.seq,
+            hash,
+        };
+        self.anchors.retain(|anchor| *anchor != found);
+        let report = &mut self.report;
+        if report.lines == 0 {
+            report.first = line.seq;
+        }
+        report.lines += 1;
+        (report.last, report.hash) = (line.seq, hash);
+        report.is_ended = line.event == "stop";
+        report.told_missing.0 += line.lost;
+        report.told_missing.1 += line.refused;
+        let chain = Chain {
+            seq: line.seq,
+            last: hash,
+        };
+        self.chain = Some((chain, path.to_owned(), number));
+    }
+
+    /// Checks that the line follows the last one.
+    fn link(&mut self, line: &Line, path: &Path, number: u64) {
+        let Some((before, before_path, before_number)) = &self.chain else {
+            return;
+        };
+        let (should, prev) = (before.seq + 1, Hash::parse(&line.prev));
+        let here = |damage| Break {
+            file: path.to_owned(),
+            line: number,
+            damage,
+        };
+        let found = match line.seq {
+            seq if seq == should && prev == Some(before.last) => return,
+            seq if seq == should => Break {
+                file: before_path.clone(),
+                line: *before_number,
+                damage: Damage::Changed,
+            },
+            1 if prev == Some(Hash::NONE) => here(Damage::Anew),
+            seq if seq > should => here(Damage::Missing(should, seq - 1)),
+            seq => here(Damage::Moved(seq, should)),
+        };
+        self.report.breaks.push(found);
+    }
+
+    fn done(mut self) -> Report {
+        // A line at the very end that has no line break may still become one.
+        let behind_all = |(path, line): &(PathBuf, u64)| match &self.chain {
+            Some((_, last_path, last)) => path != last_path || line > last,
+            None => true,
+        };
+        if self.is_open && self.torn.last().is_some_and(behind_all) {
+            self.torn.pop();
+            self.report.is_cut = true;
+            self.report.is_ended = false;
+        }
+        let torn = self.torn.into_iter().map(|(file, line)| Break {
+            file,
+            line,
+            damage: Damage::Unreadable,
+        });
+        // What can't be read explains what seems to be missing after it.
+        let torn: Vec<_> = torn.collect();
+        self.report.breaks.splice(0..0, torn);
+        self.report.anchors_missed = self.anchors.iter().map(|anchor| anchor.seq).collect();
+        self.report
+    }
+}
+
+#[cfg(test)]
+mod tests;

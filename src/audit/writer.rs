@@ -1,0 +1,328 @@
+//! The writer of one destination: takes all events that wait, and writes them as one.
+
+use std::{
+    collections::VecDeque,
+    io, mem,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Hash,
+    chain::Chain,
+    entry::Entry,
+    figures::{Figures, count},
+    line::{Note, Spelling},
+    queue::{Queue, Taken},
+    sink::{Partial, Sink},
+    tail::Tail,
+};
+
+/// How often an idle writer looks whether its file is still there.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a writer waits before it tries again.
+const RETRY: Duration = Duration::from_millis(200);
+/// How much is written at once, in bytes, unless one line is longer.
+const BATCH: usize = 256 * 1024;
+/// How often the log has the end of the chain.
+const ANCHORS: Duration = Duration::from_secs(60);
+
+/// Writes the events of a queue to a sink.
+///
+/// If a write fails, whoever waits for one of its events is told. The events stay, and are written when that works again,
+/// after a line that tells of the gap. Nothing that was written is ever taken back: what a failed write has left of a line
+/// is closed by a line break, and the next line names its hash.
+pub(super) struct Writer<S> {
+    sink: S,
+    queue: Arc<Queue>,
+    figures: Arc<Figures>,
+    spelling: Spelling,
+    /// Whether the disk must have the lines.
+    sync: bool,
+    chain: Chain,
+    backlog: VecDeque<Item>,
+    /// What stands behind the last line break.
+    partial: Vec<u8>,
+    /// Lines that stand there without their ends, and that no line has named.
+    torn: Vec<Hash>,
+    /// What the next line about a gap has to tell.
+    lost: u64,
+    refused: u64,
+    is_failing: bool,
+    anchor: (Instant, u64),
+    buffer: Vec<u8>,
+    /// Where each line in the buffer ends, and the chain after it.
+    ends: Vec<(usize, Chain)>,
+}
+
+/// What becomes a line.
+enum Item {
+    Note(Note),
+    Event(Arc<Entry>),
+}
+
+impl<S: Sink> Writer<S> {
+    /// Makes the writer of `sink`, whose lines end with `tail`.
+    pub fn new(
+        sink: S,
+        tail: Tail,
+        queue: Arc<Queue>,
+        figures: Arc<Figures>,
+        instance: String,
+        sync: bool,
+    ) -> Self {
+        let chain = tail.chain.unwrap_or_default();
+        Self {
+            sink,
+            queue,
+            figures,
+            spelling: Spelling { instance },
+            sync,
+            chain,
+            backlog: VecDeque::from([Item::Note(Note::Start)]),
+            partial: tail.torn,
+            torn: Vec::new(),
+            lost: 0,
+            refused: 0,
+            is_failing: false,
+            anchor: (Instant::now(), chain.seq),
+            buffer: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Writes until the queue is closed.
+    pub fn run(mut self) {
+        // Whatever ends this thread, nobody waits for it.
+        let _ended = Ended(Arc::clone(&self.queue));
+        let mut patience = Duration::ZERO;
+        loop {
+            let Taken {
+                entries,
+                is_reopening,
+                end,
+            } = self.queue.take(patience);
+            if self.is_failing {
+                entries.iter().for_each(|entry| entry.failed());
+            }
+            self.backlog.extend(entries.into_iter().map(Item::Event));
+            let stepped = self.step(is_reopening);
+            if let Err(error) = &stepped {
+                self.failed(error);
+            }
+            if let Some(end) = end {
+                if stepped.is_ok() {
+                    self.stop();
+                    return;
+                }
+                if Instant::now() >= end {
+                    self.give_up();
+                    return;
+                }
+                // The queue is closed, so it has nothing to wait for.
+                std::thread::sleep(RETRY / 10);
+            }
+            patience = if self.is_failing { RETRY } else { TICK };
+            self.tell_anchor(ANCHORS);
+        }
+    }
+
+    /// Writes all that waits.
+    fn step(&mut self, is_reopening: bool) -> io::Result<()> {
+        if let Some(tail) = self.sink.ready(is_reopening)? {
+            self.moved(tail);
+        }
+        self.lost += self.queue.lost.swap(0, Ordering::Relaxed);
+        self.refused += self.queue.refused.swap(0, Ordering::Relaxed);
+        while !self.backlog.is_empty() || self.has_gap() {
+            self.write_some()?;
+            if let Some(tail) = self.sink.ready(false)? {
+                self.moved(tail);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next lines go to another place, which ends with `tail`.
+    fn moved(&mut self, tail: Tail) {
+        if !self.partial.is_empty() {
+            self.torn.push(Hash::of(&self.partial));
+        }
+        self.partial = tail.torn;
+        let mut after = None;
+        if let Some(chain) = tail.chain {
+            after = (chain != self.chain).then_some(self.chain.last);
+            self.chain = chain;
+        }
+        self.backlog.push_front(Item::Note(Note::File { after }));
+    }
+
+    fn has_gap(&self) -> bool {
+        let is_torn = !self.partial.is_empty() || !self.torn.is_empty();
+        self.is_failing || is_torn || self.lost > 0 || self.refused > 0
+    }
+
+    /// Returns the line about what is missing, if anything is.
+    fn gap(&self) -> Option<Note> {
+        let partial = (!self.partial.is_empty()).then(|| Hash::of(&self.partial));
+        self.has_gap().then(|| Note::Gap {
+            torn: self.torn.iter().copied().chain(partial).collect(),
+            lost: self.lost,
+            refused: self.refused,
+        })
+    }
+
+    /// Writes the first lines that wait, as many as fit into one batch.
+    fn write_some(&mut self) -> io::Result<()> {
+        let has_gap = self.spell();
+        let (written, mut error) = match self.sink.write(&self.buffer) {
+            Ok(()) => (self.buffer.len(), None),
+            Err(Partial { written, error }) => (written, Some(error)),
+        };
+        if error.is_none() && self.sync {
+            error = self.sink.sync().err();
+        }
+        // Before anybody is woken, who then asks how the writer fares.
+        match &error {
+            Some(error) => self.failing(error),
+            None => self.recovered(),
+        }
+        self.settle(written, has_gap, error.is_none() || !self.sync);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Fills the buffer. Returns whether the first line is about a gap.
+    fn spell(&mut self) -> bool {
+        self.buffer.clear();
+        self.ends.clear();
+        let gap = self.gap();
+        let mut chain = self.chain;
+        if !self.partial.is_empty() {
+            self.buffer.push(b'\n');
+        }
+        if let Some(gap) = &gap {
+            chain = self.spelling.note(&mut self.buffer, chain, gap);
+            self.ends.push((self.buffer.len(), chain));
+        }
+        for item in &self.backlog {
+            chain = match item {
+                Item::Note(note) => self.spelling.note(&mut self.buffer, chain, note),
+                Item::Event(entry) => {
+                    let is_withheld = entry.is_withheld();
+                    self.spelling
+                        .event(&mut self.buffer, chain, &entry.event, is_withheld)
+                }
+            };
+            self.ends.push((self.buffer.len(), chain));
+            if self.buffer.len() >= BATCH {
+                break;
+            }
+        }
+        gap.is_some()
+    }
+
+    /// Takes note that so many bytes of the buffer stand there. `is_confirmed`: those lines count as written.
+    fn settle(&mut self, written: usize, has_gap: bool, is_confirmed: bool) {
+        let mut from = 0;
+        if !self.partial.is_empty() {
+            if written == 0 {
+                return;
+            }
+            from = 1;
+            self.torn.push(Hash::of(&mem::take(&mut self.partial)));
+        }
+        let ends = mem::take(&mut self.ends);
+        let whole = ends.iter().take_while(|(end, _)| *end <= written);
+        for (at, (end, chain)) in whole.enumerate() {
+            (from, self.chain) = (*end, *chain);
+            if has_gap && at == 0 {
+                self.torn.clear();
+                (self.lost, self.refused) = (0, 0);
+                continue;
+            }
+            if let Some(Item::Event(entry)) = self.backlog.pop_front() {
+                if is_confirmed {
+                    count(&self.figures.written);
+                    entry.written();
+                } else {
+                    entry.failed();
+                }
+            }
+        }
+        self.ends = ends;
+        self.partial
+            .extend(self.buffer.get(from..written).unwrap_or_default());
+    }
+
+    /// Takes note that what waits can't be written now.
+    fn failed(&mut self, error: &io::Error) {
+        count(&self.figures.failures);
+        self.failing(error);
+        for item in &self.backlog {
+            if let Item::Event(entry) = item {
+                entry.failed();
+            }
+        }
+    }
+
+    fn failing(&mut self, error: &io::Error) {
+        if mem::replace(&mut self.is_failing, true) {
+            return;
+        }
+        self.queue.note_failing(true);
+        count(&self.figures.failing);
+        tracing::error!(to = self.sink.name(), %error, "audit: events can't be written");
+    }
+
+    fn recovered(&mut self) {
+        if !mem::take(&mut self.is_failing) {
+            return;
+        }
+        self.figures.failing.fetch_sub(1, Ordering::Relaxed);
+        self.queue.note_failing(false);
+        tracing::info!(to = self.sink.name(), "audit: events are written again");
+    }
+
+    /// Tells the log how the chain ends, if that is new and the last time is `pause` ago.
+    fn tell_anchor(&mut self, pause: Duration) {
+        let (told, seq) = self.anchor;
+        if seq == self.chain.seq || told.elapsed() < pause {
+            return;
+        }
+        self.anchor = (Instant::now(), self.chain.seq);
+        let Chain { seq, last } = self.chain;
+        tracing::info!(to = self.sink.name(), anchor = %format_args!("{seq}:{last}"), "audit");
+    }
+
+    /// Ends the lines in order.
+    fn stop(&mut self) {
+        self.backlog.push_back(Item::Note(Note::Stop));
+        if let Err(error) = self.step(false).and_then(|()| self.sink.sync()) {
+            tracing::error!(to = self.sink.name(), %error, "audit: the last line can't be written");
+        }
+        self.tell_anchor(Duration::ZERO);
+    }
+
+    /// Leaves what can't be written.
+    fn give_up(&mut self) {
+        let events = self.backlog.iter();
+        let lost = events.filter(|item| matches!(item, Item::Event(_))).count();
+        let lost = u64::try_from(lost).unwrap_or(u64::MAX);
+        self.figures.lost.fetch_add(lost, Ordering::Relaxed);
+        tracing::error!(
+            to = self.sink.name(),
+            events = lost,
+            "audit: the process ends, and these events were never written"
+        );
+        self.tell_anchor(Duration::ZERO);
+    }
+}
+
+/// Tells the queue that its writer has ended.
+struct Ended(Arc<Queue>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
+}

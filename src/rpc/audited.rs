@@ -1,0 +1,257 @@
+//! The event of a call, which is written before its answer leaves.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use tonic::body::Body;
+
+use super::{notes::Notes, status};
+use crate::{
+    access::{Caller, Denied, Rpc, Shown},
+    audit::{Decision, Event, Kind, Place, Written},
+    error::{Error, StoreFailure},
+    types::PeerCertificate,
+};
+
+/// The reasons of answers that deny a caller what it asks for.
+const DENIALS: [&str; 4] = [
+    "NOT_ALLOWED",
+    "NO_CREDENTIALS",
+    "UNKNOWN_CALLER",
+    "BINDING_MISMATCH",
+];
+
+/// The event of a call that isn't over. Its place is reserved.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub place: Place,
+    pub rpc: Rpc,
+    /// Who calls, if it is known.
+    pub caller: Option<Arc<Caller>>,
+    /// What the caller is known by, if there is a policy.
+    pub known_by: Option<&'static str>,
+    /// The name in the certificate of a caller that isn't known.
+    pub shown: Option<String>,
+    pub peer: Option<SocketAddr>,
+    pub notes: Notes,
+    /// Why the policy denies the call.
+    pub why: Option<&'static str>,
+}
+
+impl Pending {
+    /// Returns the event of a call that the policy denies.
+    pub fn denied(
+        place: Place,
+        rpc: Rpc,
+        denied: &Denied,
+        shown: Shown<'_>,
+        peer: Option<SocketAddr>,
+    ) -> Self {
+        let why = match denied.error {
+            Error::NotAllowed(why) | Error::UnknownCaller(why) => Some(why),
+            _ => None,
+        };
+        let is_known = denied.caller.is_some();
+        let certificate = shown.peer.and_then(|peer| peer.certificate.as_ref());
+        Self {
+            place,
+            rpc,
+            caller: denied.caller.clone(),
+            known_by: is_known.then(|| known_by(shown)),
+            shown: certificate.filter(|_| !is_known).and_then(name_in),
+            peer,
+            why,
+            notes: Notes::default(),
+        }
+    }
+
+    /// Returns the notes, to be shared with the handler.
+    pub fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// Returns the place and the event. `outcome` is the code and reason of an error.
+    fn end(self, outcome: Option<(&'static str, Option<String>)>) -> (Place, Event) {
+        let noted = self.notes.take();
+        let tenant = self
+            .caller
+            .as_ref()
+            .map(|caller| Arc::clone(&caller.tenant));
+        let (code, reason) = outcome.unwrap_or(("OK", None));
+        let is_denied = reason
+            .as_deref()
+            .is_some_and(|reason| DENIALS.contains(&reason));
+        let name = self.caller.as_ref().map(|caller| caller.name.clone());
+        let event = Event {
+            caller: name.filter(|name| !name.is_empty()),
+            known_by: self.known_by,
+            shown: self.shown,
+            peer: self.peer,
+            rpc: Some(self.rpc.full_name()),
+            decision: Some(match is_denied {
+                true => Decision::Denied(self.why.or(noted.why)),
+                false => Decision::Allowed,
+            }),
+            reason,
+            rows: noted.rows,
+            count: noted.count,
+            session: noted.session,
+            user: noted.user,
+            ..Event::new(Kind::Call, tenant, code)
+        };
+        (self.place, event)
+    }
+}
+
+/// The future of a call's answer, which isn't ready before the call's event is written.
+pub struct Audited<W> {
+    work: W,
+    /// `None` if no event is to be written, or it was handed over.
+    pending: Option<Pending>,
+    /// What the answer waits for.
+    written: Option<(Written, Rpc, Response<Body>)>,
+}
+
+impl<W> Audited<W> {
+    /// Makes the future of the answer that `work` has.
+    pub(super) fn new(work: W, pending: Option<Pending>) -> Self {
+        Self {
+            work,
+            pending,
+            written: None,
+        }
+    }
+}
+
+impl<W> Future for Audited<W>
+where
+    W: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
+{
+    type Output = W::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.written.is_none() {
+            let Ok(response) = ready!(Pin::new(&mut this.work).poll(cx));
+            let Some(pending) = this.pending.take() else {
+                return Poll::Ready(Ok(response));
+            };
+            let rpc = pending.rpc;
+            let (place, event) = pending.end(status::told(response.headers()));
+            this.written = Some((place.take(event), rpc, response));
+        }
+        if let Some((written, ..)) = &mut this.written {
+            let is_written = ready!(Pin::new(written).poll(cx));
+            if let Some((_, rpc, response)) = this.written.take() {
+                return Poll::Ready(Ok(match is_written {
+                    Ok(()) => response,
+                    Err(error) => status::from_error(&withheld(rpc, error)).into_http(),
+                }));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Returns what a caller is known by that shows this.
+pub(super) fn known_by(shown: Shown<'_>) -> &'static str {
+    let certificate = shown.peer.and_then(|peer| peer.certificate.as_ref());
+    let is_spiffe = certificate.is_some_and(|certificate| certificate.spiffe_id.is_some());
+    match (certificate.is_some(), is_spiffe, shown.authorizations > 0) {
+        (true, true, false) => "spiffe",
+        (true, true, true) => "spiffe+bearer",
+        (true, false, false) => "certificate",
+        (true, false, true) => "certificate+bearer",
+        (false, ..) => "bearer",
+    }
+}
+
+/// Returns the first name in a certificate.
+fn name_in(certificate: &PeerCertificate) -> Option<String> {
+    let spiffe = certificate.spiffe_id.as_ref().map(ToString::to_string);
+    let others = || {
+        certificate
+            .uris
+            .first()
+            .or(certificate.dns_names.first())
+            .cloned()
+    };
+    spiffe.or_else(others)
+}
+
+/// Returns what the caller is told instead of an answer that is withheld because of `error`.
+fn withheld(rpc: Rpc, error: Error) -> Error {
+    match rpc {
+        // It may have been applied. Repeating it unseen could undo what others wrote since.
+        Rpc::Store | Rpc::Delete => Error::OutcomeUnknown(StoreFailure(error.to_string())),
+        _ => error,
+    }
+}
+
+impl<W> Drop for Audited<W> {
+    /// Nobody waits for the answer any more, and what was done was done.
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            let (place, event) = pending.end(Some(("CANCELLED", None)));
+            place.leave(event);
+        }
+    }
+}
+
+impl<W> fmt::Debug for Audited<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Audited").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, future::pending, time::Duration};
+
+    use super::*;
+    use crate::audit::{Audit, AuditOptions, Destination, Duty, Names};
+
+    #[tokio::test]
+    async fn a_call_whose_caller_is_gone_is_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = Audit::start(AuditOptions {
+            duty: Duty::Required,
+            destinations: vec![Destination::File {
+                path: path.clone(),
+                rotation: None,
+            }],
+            names: Arc::new(Names::new(&[1; 32])),
+            sync: false,
+            patience: Duration::from_secs(20),
+            places: 1,
+        });
+        let audit = audit.unwrap();
+        let tenant = "a:b".parse().unwrap();
+        let caller = Arc::new(Caller::anybody(tenant));
+        let pending_event = Pending {
+            place: audit.place().unwrap().unwrap(),
+            rpc: Rpc::Store,
+            known_by: None,
+            shown: None,
+            peer: None,
+            notes: Notes::new(&audit, &caller.tenant),
+            caller: Some(caller),
+            why: None,
+        };
+        let never = Box::pin(pending::<Result<Response<Body>, Infallible>>());
+        drop(Audited::new(never, Some(pending_event)));
+        audit.close(Duration::from_secs(20)).await;
+        let text = fs::read_to_string(path).unwrap();
+        let told = r#""rpc":"TokenBroker/Store","tenant":"a:b","decision":"allowed","code":"CANCELLED","prev""#;
+        assert!(text.contains(told), "{text}");
+    }
+}
