@@ -87,11 +87,11 @@ pub fn refused<T: Debug>(answer: Result<Response<T>, Status>, code: Code, reason
         reason,
         "STORE_UNAVAILABLE"
             | "MIGRATING"
-            | "AUDIT_UNAVAILABLE"
             | "KEY_MISSING"
             | "NOT_DURABLE"
             | "OVERLOADED"
             | "PROVIDER_UNAVAILABLE"
+            | "AUDIT_UNAVAILABLE"
     );
     assert_eq!(
         found.retry_after.is_some(),

@@ -1,6 +1,10 @@
 //! The configuration in `deploy/hardened`, as `docs/hardening.md` describes it, with paths and addresses of the test.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use tempfile::TempDir;
 use testkit::{
@@ -57,6 +61,12 @@ impl Hardened {
         let of_redis = |name: &str| &settings.iter().find(|(found, _)| *found == name).unwrap().1;
         fs::copy(of_redis("redis-tls-ca"), run.join("redis/ca.pem")).unwrap();
         write(&run.join("okta/client-secret"), "a-client-secret");
+        write(
+            &run.join("audit/key"),
+            "YS1rZXktb2YtdGhlLWF1ZGl0LWxvZy1vZi0zMi1ieXRlcyE=",
+        );
+        let private = Permissions::from_mode(0o600);
+        fs::set_permissions(run.join("audit/key"), private).unwrap();
         fs::create_dir_all(run.join("seal")).unwrap();
         let made = program()
             .args(["keys", "generate", "--out"])
@@ -74,6 +84,7 @@ impl Hardened {
                 "rediss://broker@redis.internal:6379/0",
                 of_redis("redis-url"),
             )
+            .replace("/var/log/token-broker", dir.path().to_str().unwrap())
             // Not every machine that runs tests lets a process lock its memory.
             .replace("memory-lock = \"required\"", "memory-lock = \"try\"");
         let path = dir.path().join("broker.toml");
@@ -193,7 +204,12 @@ async fn it_serves_whom_its_policy_names_and_redis_has_no_token() {
     let planted = auth_server.get(get()).await.unwrap_err();
     assert_eq!(planted.code(), Code::DataLoss);
 
-    let log = hardened.process.log();
+    let audit = fs::read_to_string(hardened.dir.path().join("audit.jsonl")).unwrap();
+    assert!(
+        audit.contains(r#""caller":"web-proxy""#),
+        "the proxy's calls are told"
+    );
+    let log = hardened.process.log() + &audit;
     for secret in [TOKEN, BROKER_PASSWORD, "a-client-secret"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
