@@ -10,8 +10,12 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use testkit::waiting::until;
 use token_broker::{
@@ -21,6 +25,7 @@ use token_broker::{
         verify::{self, Report},
     },
     config::ServerOptions,
+    proto::v1,
     types::{ProviderName, SessionId, Tenant, UserId},
 };
 use tonic::{
@@ -183,7 +188,7 @@ async fn every_rpc_has_one_event_for_each_outcome() {
                 .push(event.clone());
         }
         client
-            .delete_user(token_broker::proto::v1::DeleteUserRequest {
+            .delete_user(v1::DeleteUserRequest {
                 user_id: "u".to_owned(),
             })
             .await
@@ -233,7 +238,7 @@ async fn which_tokens_were_handed_out_and_of_which_rows() {
     client.get(get("s", "p")).await.unwrap();
     client.get_all(get_all("s")).await.unwrap();
     client
-        .get_latest_for_user(token_broker::proto::v1::GetLatestForUserRequest {
+        .get_latest_for_user(v1::GetLatestForUserRequest {
             user_id: "u".to_owned(),
             provider: "q".to_owned(),
         })
@@ -241,7 +246,7 @@ async fn which_tokens_were_handed_out_and_of_which_rows() {
         .unwrap();
     let mut access = audited.serving.access_tokens().await;
     access
-        .get_access_token(token_broker::proto::v1::GetAccessTokenRequest {
+        .get_access_token(v1::GetAccessTokenRequest {
             session_id: session("s"),
             provider: "p".to_owned(),
             ..Default::default()
@@ -284,9 +289,7 @@ async fn who_was_denied_and_why() {
     let audited = Audited::start(guard, Duty::Required).await;
     let connect = async |shows| {
         let channel = audited.serving.channel().await;
-        token_broker::proto::v1::token_broker_client::TokenBrokerClient::with_interceptor(
-            channel, shows,
-        )
+        v1::token_broker_client::TokenBrokerClient::with_interceptor(channel, shows)
     };
     let mut known = connect(Shows::caller("limited")).await;
     until("calls are admitted", || {
@@ -359,7 +362,7 @@ async fn calls_that_never_reach_a_handler_have_their_events() {
     let audited = Audited::open(Duty::Required).await;
     let mut client = audited.serving.client().await;
     let before = audited.lines();
-    let large = token_broker::proto::v1::StoreRequest {
+    let large = v1::StoreRequest {
         provider: "p".repeat(200 * 1024),
         ..store("s", "p")
     };
@@ -531,4 +534,50 @@ async fn a_call_that_is_cut_off_or_given_up_has_its_event() {
         ["INVALID_ARGUMENT", "CANCELLED"].contains(&codes[1]),
         "{codes:?}"
     );
+}
+
+/// An auth server tells the tokens of another user than the row's (section 6, R5).
+#[tokio::test]
+async fn an_answer_about_another_user_is_an_event() {
+    let audited = Audited::open(Duty::Required).await;
+    let mut client = audited.serving.client().await;
+    let refresh_token = format!("rt-{SECRET}");
+    let stored = client.store(store("s", "rotating")).await.unwrap();
+    let version = stored.into_inner().version;
+    let (session_id, provider) = (session("s"), "rotating".to_owned());
+    let begin = v1::BeginRefreshRequest {
+        session_id: session_id.clone(),
+        provider: provider.clone(),
+        version,
+        attempt_id: vec![1; 16],
+    };
+    client.begin_refresh(begin).await.unwrap();
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let claims = part(r#"{"iss":"https://rotating.example","sub":"mallory","aud":"client"}"#);
+    let tokens = v1::RefreshedTokens {
+        access_token: format!("at-{SECRET}"),
+        id_token: [part(r#"{"alg":"RS256"}"#), claims, part(SECRET)].join("."),
+        ..Default::default()
+    };
+    let complete = v1::CompleteRefreshRequest {
+        session_id,
+        provider,
+        attempt_id: vec![1; 16],
+        refresh_token_sha256: Sha256::digest(&refresh_token).to_vec(),
+        version,
+        outcome: Some(v1::complete_refresh_request::Outcome::Tokens(tokens)),
+    };
+    client.complete_refresh(complete).await.unwrap();
+    audited.audit.close(Duration::from_secs(10)).await;
+    let text = fs::read_to_string(audited.path("first")).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told: Vec<_> = lines
+        .filter(|line| line["event"] == "another-user")
+        .collect();
+    assert_eq!(told.len(), 1, "{text}");
+    assert_eq!(told[0]["tenant"], "default:default");
+    assert_eq!(told[0]["rows"][0]["row"], row("s", "rotating"));
+    assert_no_canary(&text);
 }
