@@ -17,10 +17,11 @@
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `error`, `meter`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `error`, `meter`, `stderr`, `types` |
 //! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `types` |
-//! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `meter`, `types` |
+//! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `meter`, `reading`, `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
+//! | [`reading`] | reading files that may be on a disk that doesn't answer | nothing |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
 //! | [`stderr`] | the process's stderr, whose reader holds up nobody | nothing |
 //! | [`types`] | the words: ids, `Secret`, `Row`, `Version`, `Tenant` | nothing |
@@ -129,6 +130,7 @@ pub mod config;
 pub mod error;
 pub mod meter;
 pub mod proto;
+pub mod reading;
 pub mod refresh;
 pub mod rpc;
 pub mod seal;

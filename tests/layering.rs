@@ -25,14 +25,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "tls",
-            "audit", "error", "meter", "proto", "stderr", "types",
+            "audit", "error", "meter", "proto", "reading", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
             "config", "rpc", "access", "tokens", "refresh", "store", "tls", "audit", "error",
-            "meter", "proto", "types",
+            "meter", "proto", "reading", "types",
         ],
     ),
     (
@@ -52,11 +52,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("refresh", &["store", "audit", "error", "meter", "types"]),
     ("store", &["seal", "error", "meter", "stderr", "types"]),
     ("seal", &["meter", "types"]),
-    ("tls", &["meter", "types"]),
+    ("tls", &["meter", "reading", "types"]),
     ("audit", &["error", "types"]),
     ("error", &["types"]),
     ("meter", &[]),
     ("proto", &[]),
+    ("reading", &[]),
     ("stderr", &[]),
     ("types", &[]),
 ];

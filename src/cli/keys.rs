@@ -36,7 +36,8 @@ pub(super) struct KeysArgs {
 enum Action {
     /// Make a new random key: the line of a key file with its name and the key
     Generate(GenerateArgs),
-    /// Count which key each row is sealed with, and the rows that aren't sealed; exit code 3 if a key is missing
+    /// Count which key each row is sealed with, and the rows that aren't sealed; exit code 3 if a key is missing, or a row can't
+    /// be read
     Status(Box<StatusArgs>),
     /// Seal all rows with the first key while brokers serve them; exit code 3 if some can't be
     Rotate(Box<RotateArgs>),
@@ -129,10 +130,12 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Returns a name for a key that is made now. Names of later keys sort behind it.
+/// Returns a name for a key that is made now. Names of later keys sort behind it. Two keys of one name would be taken for each
+/// other, so that two that are made at once have names of their own.
 fn name_of_now() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    format!("k{}", now.unwrap_or_default().as_secs())
+    let seconds = now.unwrap_or_default().as_secs();
+    format!("k{seconds}-{:08x}", rand::random::<u32>())
 }
 
 const WORDS: Words = Words {
@@ -151,7 +154,7 @@ fn status(args: &StatusArgs, config: Config, tenant: &TenantConfig) -> u8 {
         report
     });
     match counted {
-        Ok(report) if report.counts.key_missing > 0 => REFUSED,
+        Ok(report) if report.counts.key_missing + report.counts.unreadable > 0 => REFUSED,
         Ok(_) => DONE,
         Err(code) => code,
     }
@@ -177,13 +180,9 @@ fn rotate(args: &RotateArgs, config: Config, tenant: &TenantConfig) -> u8 {
 }
 
 fn verdict(report: &Report) -> u8 {
-    match report.left() + report.counts.unreadable {
-        0 => DONE,
-        left => {
-            complain(&format!(
-                "{left} rows are not sealed with the first key; the report says why"
-            ));
-            REFUSED
-        }
+    if report.is_settled() {
+        return DONE;
     }
+    complain("not all rows are sealed with the first key, and stay so; the report says why");
+    REFUSED
 }

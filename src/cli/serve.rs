@@ -64,7 +64,10 @@ fn serve(config: Config) -> u8 {
             return FAILED;
         }
     };
-    match runtime.block_on(server::serve(config)) {
+    let ended = runtime.block_on(server::serve(config));
+    // A thread that reads a file on a disk that doesn't answer must not keep the process.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => DONE,
         Err(error) => {
             complain(&error.to_string());

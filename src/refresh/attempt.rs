@@ -166,8 +166,8 @@ impl<S: Records> Attempt<'_, S> {
     /// Writes the tokens that the attempt was answered with, until they are in the row or nobody needs them. Calls
     /// `unsaved` with the row as it would be whenever that fails, or with nothing if it wouldn't get them.
     ///
-    /// `known` is the row as it was last read. It is used while the store can't be asked, or the row can't be read: who has
-    /// another key can, and somebody may store it again.
+    /// `known` is the row as it was last read. It is used while the store can't be asked. A row that can't be read now may be
+    /// another one, of another user even: it is the known one only if its version says so.
     pub async fn settle(
         &self,
         tokens: &Tokens<'_>,
@@ -193,9 +193,15 @@ impl<S: Records> Attempt<'_, S> {
             .filter(|stored| tokens.mismatch(&stored.row).is_none())
             .map(|stored| would_be(stored, tokens.sent_at.unwrap_or(now)));
         loop {
-            if let Ok(seen) = self.store.look(self.key).await
-                && !matches!(seen.row, Some(Err(_)))
+            let looked = self.store.look(self.key).await;
+            if let Ok(seen) = &looked
+                && let Some(Err(unreadable)) = &seen.row
             {
+                let shown = unreadable.shown().map(|shown| shown.version);
+                let is_known = shown == Some(version)
+                    || known.is_some_and(|known| shown == Some(known.version));
+                latest = latest.filter(|_| is_known);
+            } else if let Ok(seen) = looked {
                 let (settled, written) =
                     self.settle_once(&seen, &answered, tokens, &would_be).await;
                 match written {

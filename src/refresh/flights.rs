@@ -134,14 +134,17 @@ impl Flights {
         }
     }
 
-    /// Returns the row as it will be, if the provider has answered and the row can't be stored yet.
-    pub fn unsaved(&self, key: &RowKey) -> Option<StoredRow> {
+    /// Returns the row as it will be, if the provider has answered and the row can't be stored yet. If the row shows a
+    /// version, it must be the one with which the refresh began, or the one that it writes.
+    pub fn unsaved(&self, key: &RowKey, shown: Option<Version>) -> Option<StoredRow> {
         let flight = self.running().get(key).cloned()?;
         let progress = flight.progress.borrow();
-        match &*progress {
-            Progress::Unsaved(stored, until) => served(stored, *until).cloned(),
-            _ => None,
-        }
+        let Progress::Unsaved(stored, until) = &*progress else {
+            return None;
+        };
+        let is_known = |shown| shown == flight.version || shown == stored.version;
+        let served = served(stored, *until).filter(|_| shown.is_none_or(is_known));
+        served.cloned()
     }
 
     /// Returns the place of a flight that [`Flights::join`] returned.

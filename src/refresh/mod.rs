@@ -137,10 +137,11 @@ impl<S> Refresher<S> {
         &self.0.providers
     }
 
-    /// Returns a row as it will be, if the provider has answered this process and the row can't be stored yet.
+    /// Returns a row as it will be, if the provider has answered this process and the row can't be stored yet. `shown` is the
+    /// version that a row has which can't be read: if it is another one, somebody has replaced the row since.
     #[must_use]
-    pub fn unsaved(&self, key: &RowKey) -> Option<StoredRow> {
-        self.0.flights.unsaved(key)
+    pub fn unsaved(&self, key: &RowKey, shown: Option<Version>) -> Option<StoredRow> {
+        self.0.flights.unsaved(key, shown)
     }
 
     /// Begins no refresh any more. Those that wait end.

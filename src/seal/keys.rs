@@ -5,7 +5,11 @@ use std::{
     fs::{self, Metadata},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,10 +21,13 @@ use crate::{
 
 /// How often the file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many threads may look at once. One that hangs is left alone, because another file may be in the place of that one
+/// meanwhile.
+const LOOKING_AT_MOST: usize = 4;
 
 /// The keys of a tenant. Clones share them.
 ///
-/// Whoever seals or opens has the file looked at, once a second at most. A file that changed is read again, also when it
+/// Whoever seals or opens has the file looked at, once a second at most, and doesn't wait for what comes of it. A file that changed is read again, also when it
 /// lies behind a symlink that was swapped. One that is broken changes nothing, and is logged.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<Inner>);
@@ -37,6 +44,10 @@ struct Inner {
 struct Watched {
     path: PathBuf,
     looked: Mutex<Looked>,
+    /// Each thread that looks has a share in it.
+    looking: Arc<()>,
+    /// Whether too many of them hang.
+    hangs: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -44,6 +55,8 @@ struct Looked {
     at: Instant,
     /// What the file was when it was last read.
     stamp: Option<Stamp>,
+    /// Why it couldn't be read last, if that may pass.
+    problem: Option<String>,
 }
 
 /// What tells whether a file has changed.
@@ -93,7 +106,10 @@ impl Keys {
                 looked: Mutex::new(Looked {
                     at: Instant::now(),
                     stamp,
+                    problem: None,
                 }),
+                looking: Arc::default(),
+                hangs: AtomicBool::new(false),
             }),
         })))
     }
@@ -118,10 +134,10 @@ impl Keys {
         Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the file again if it is time to look and it has changed.
+    /// Has the file looked at, if it is time to. Nobody waits for that: the disk may not answer.
     fn look(&self) {
         let Some(file) = &self.0.file else { return };
-        // Whoever comes while another one looks takes the keys as they are.
+        // Whoever comes while another one is here takes the keys as they are.
         let Ok(mut looked) = file.looked.try_lock() else {
             return;
         };
@@ -129,14 +145,54 @@ impl Keys {
             return;
         }
         looked.at = Instant::now();
-        let stamp = fs::metadata(&file.path).ok().map(|file| Stamp::of(&file));
-        if stamp == looked.stamp {
+        drop(looked);
+        if Arc::strong_count(&file.looking) > LOOKING_AT_MOST {
+            if !file.hangs.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    "seal-keys: the file can't be read, the disk doesn't answer; the keys stay as they were"
+                );
+            }
             return;
         }
-        looked.stamp = stamp;
+        file.hangs.store(false, Ordering::Relaxed);
+        let (keys, looking) = (self.clone(), Arc::clone(&file.looking));
+        let reading = thread::Builder::new()
+            .name("seal-keys".to_owned())
+            .spawn(move || {
+                keys.read_again();
+                drop(looking);
+            });
+        if let Err(error) = reading {
+            tracing::error!(%error, "seal-keys: there is no thread to read the file; the keys stay as they were");
+        }
+    }
+
+    /// Reads the file again if it has changed.
+    fn read_again(&self) {
+        let Some(file) = &self.0.file else { return };
+        let stamp = fs::metadata(&file.path).ok().map(|file| Stamp::of(&file));
+        let looked = || file.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if stamp == looked().stamp {
+            return;
+        }
+        let read = read(&file.path);
+        let problem = match &read {
+            // That may pass, without another change of the file.
+            Err(problem @ KeysFileProblem::File(SecretProblem::Unreadable(_))) => {
+                Some(problem.to_string())
+            }
+            _ => {
+                looked().stamp = stamp;
+                None
+            }
+        };
+        let is_told = std::mem::replace(&mut looked().problem, problem.clone()) == problem;
+        if problem.is_some() && is_told {
+            return;
+        }
         let told = self.0.told.get();
         let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
-        match read(&file.path) {
+        match read {
             Ok(ring) => {
                 if let (Some(trust), Some(reloads)) = (told, reloads) {
                     let before = self.ring_in_force().ids().count() as u64;

@@ -2,15 +2,13 @@
 
 use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
 
-use tokio::{
-    task::spawn_blocking,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::signals::Hangups;
 use crate::{
     access::Guard,
     config::{PolicyFile, PolicyText, Problem},
+    reading::Reading,
 };
 
 /// How often the file is looked at.
@@ -39,9 +37,10 @@ pub(super) async fn follow(
 ) -> Infallible {
     let mut seen = Seen::Text(text.digest());
     drop(text);
+    let reading = Reading::default();
     loop {
         let is_asked = timeout(INTERVAL, hangups.next()).await.is_ok();
-        let read = settled(&file).await;
+        let read = settled(&file, &reading).await;
         let now = match &read {
             Ok(text) => Seen::Text(text.digest()),
             Err(problem) => Seen::Unreadable(problem.to_string()),
@@ -73,11 +72,11 @@ pub(super) async fn follow(
 }
 
 /// Reads the file until it stays the same for a moment.
-async fn settled(file: &PolicyFile) -> Result<PolicyText, Problem> {
-    let mut last = read(file).await;
+async fn settled(file: &PolicyFile, reading: &Reading) -> Result<PolicyText, Problem> {
+    let mut last = read(file, reading).await;
     loop {
         sleep(SETTLES).await;
-        let next = read(file).await;
+        let next = read(file, reading).await;
         if next == last {
             return next;
         }
@@ -85,13 +84,16 @@ async fn settled(file: &PolicyFile) -> Result<PolicyText, Problem> {
     }
 }
 
-/// Reads the file apart from this thread, which a slow disk must not hold up.
-async fn read(file: &PolicyFile) -> Result<PolicyText, Problem> {
+/// Reads the file apart from this thread, which a disk that doesn't answer must not hold up.
+async fn read(file: &PolicyFile, reading: &Reading) -> Result<PolicyText, Problem> {
     let file = file.clone();
-    match spawn_blocking(move || file.read()).await {
+    match reading.read(move || file.read()).await {
         Ok(read) => read,
-        // Only a panic could end the reading otherwise.
-        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        Err(hangs) => Err(Problem {
+            setting: "policy".to_owned(),
+            given_as: None,
+            message: hangs.to_string(),
+        }),
     }
 }
 

@@ -8,7 +8,11 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use super::options::{TlsFile, TlsOptions, TlsProblem};
+use super::{
+    identity::{self, Authority},
+    now,
+    options::{TlsFile, TlsOptions, TlsProblem},
+};
 use crate::types::{SecretBytes, read_private, read_whole};
 
 /// How often the files are read until they are twice the same. They are replaced in one step (Kubernetes swaps a link)
@@ -133,9 +137,24 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem)? {
+        match identity::authority(&certificate, now()) {
+            Authority::Good => {}
+            // Others in the file may be its successors.
+            Authority::Expired => continue,
+            Authority::NotOne => {
+                return Err(
+                    "the file holds a certificate that is no authority, and may sign no other one: name the authority that \
+                     signed it"
+                        .to_owned(),
+                );
+            }
+        }
         roots
             .add(certificate)
             .map_err(|error| format!("the file holds an unusable certificate: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err("all authorities in the file have expired".to_owned());
     }
     Ok(roots)
 }

@@ -1,7 +1,10 @@
 //! What a certificate says about its holder.
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
+use x509_parser::{
+    certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate,
+    x509::X509Version,
+};
 
 use crate::types::{PeerCertificate, SpiffeId};
 
@@ -65,6 +68,37 @@ pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
     let seconds = |time: i64| u64::try_from(time).unwrap_or_default();
     let [begin, end] = [validity.not_before, validity.not_after].map(|time| time.timestamp());
     Some((seconds(begin), seconds(end)))
+}
+
+/// What a certificate is worth among authorities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Authority {
+    /// It may sign others.
+    Good,
+    /// It could, and has expired.
+    Expired,
+    /// It is somebody's own certificate (RFC 5280, 4.2.1.9: basic constraints without `cA`). Whoever holds its key isn't meant to
+    /// sign others, and verifying wouldn't look at that of a root.
+    NotOne,
+}
+
+/// Returns what a certificate is worth among authorities at `now`, in seconds since 1970.
+pub(super) fn authority(certificate: &CertificateDer<'_>, now: u64) -> Authority {
+    if let Ok(parsed) = parsed(certificate) {
+        let may_sign = match parsed.basic_constraints() {
+            Ok(Some(constraints)) => constraints.value.ca,
+            // Version 1 has no extensions, and is found among old roots alone.
+            Ok(None) => parsed.version() == X509Version::V1,
+            Err(_) => false,
+        };
+        if !may_sign {
+            return Authority::NotOne;
+        }
+    }
+    match validity(certificate) {
+        Some((_, end)) if end < now => Authority::Expired,
+        _ => Authority::Good,
+    }
 }
 
 fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, &'static str> {

@@ -8,12 +8,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    task::spawn_blocking,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::Error, server::TlsStream};
 
@@ -27,11 +26,14 @@ use super::{
 };
 use crate::{
     meter::{Reload, Trust},
+    reading::{Hangs, Reading},
     types::PeerCertificate,
 };
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// How long files have to stay the same before they count.
+const SETTLES: Duration = Duration::from_millis(100);
 /// How often the log tells again that files are refused.
 const TELL: Duration = Duration::from_secs(600);
 
@@ -82,17 +84,50 @@ impl Tls {
     /// Follows the files for ever: looks at them every 2 s, and whenever `hangups` says so.
     pub async fn follow(self: Arc<Self>, hangups: impl Stream<Item = ()>) -> Infallible {
         let mut hangups = pin!(hangups.chain(stream::pending()));
+        let reading = Reading::default();
         loop {
             let was_told = timeout(LOOK, hangups.next()).await.is_ok();
-            let this = Arc::clone(&self);
-            // Reading may take long, for example over a network.
-            spawn_blocking(move || this.look(was_told)).map(drop).await;
+            match self.settled(&reading).await {
+                Ok(files) => self.take(&files, was_told),
+                Err(hangs) => self.hangs(&hangs.to_string()),
+            }
         }
     }
 
+    /// Reads the files until they stay the same for a moment: somebody may be writing one in place.
+    async fn settled(self: &Arc<Self>, reading: &Reading) -> Result<Files, Hangs> {
+        let read = || {
+            let this = Arc::clone(self);
+            reading.read(move || Files::read(&this.options))
+        };
+        let mut last = read().await?;
+        loop {
+            sleep(SETTLES).await;
+            let next = read().await?;
+            if next.fingerprint() == last.fingerprint() {
+                return Ok(next);
+            }
+            last = next;
+        }
+    }
+
+    /// Says once that the files can't be read, and later again from time to time.
+    fn hangs(&self, problem: &str) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_told = |(told, at): &(String, Instant)| told == problem && at.elapsed() < TELL;
+        if seen.refused.as_ref().is_some_and(is_told) {
+            return;
+        }
+        self.trust.reloads(Reload::Certificates).failed.up();
+        tracing::error!(
+            problem,
+            "files of TLS can't be read: what they held before is still in force"
+        );
+        seen.refused = Some((problem.to_owned(), Instant::now()));
+    }
+
     /// Takes what is in the files, if it is new and good. Whoever told the broker to look is told what came of it.
-    fn look(&self, was_told: bool) {
-        let files = Files::read(&self.options);
+    fn take(&self, files: &Files, was_told: bool) {
         let fingerprint = files.fingerprint();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.fingerprint == fingerprint {
@@ -110,7 +145,7 @@ impl Tls {
             return;
         }
         seen.fingerprint = fingerprint;
-        match Material::new(&self.options, &files) {
+        match Material::new(&self.options, files) {
             Ok(material) => {
                 seen.refused = None;
                 note(&material, &self.trust);

@@ -19,6 +19,10 @@ use tokio_rustls::rustls::{
 use super::identity;
 use crate::types::PeerCertificate;
 
+/// So many certificates a client may send beside its own. Verifying tries how they fit together, so that each further one costs more
+/// than the last. Chains of real authorities have one or two.
+const MOST_INTERMEDIATES: usize = 6;
+
 /// Verifies client certificates. A certificate with a SPIFFE id is verified by the authorities of its trust domain alone,
 /// and one without by those of `client-ca` alone. So no authority can speak for another's names.
 #[derive(Debug)]
@@ -96,6 +100,9 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<PeerCertificate, Error> {
+        if intermediates.len() > MOST_INTERMEDIATES {
+            return Err(refused("it comes with too many other certificates"));
+        }
         let identity = identity::read(certificate).map_err(refused)?;
         let authorities = match &identity.spiffe_id {
             Some(id) => self

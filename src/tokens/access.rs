@@ -48,18 +48,28 @@ impl<S: Store + Records> Tokens<S> {
         binding: &Binding,
         deadline: Instant,
     ) -> Result<StoredRow, Error> {
-        let stored = match self.get(key, binding).await {
-            Err(
-                error @ (Error::StoreUnavailable(_)
-                | Error::RowUnreadable(_)
-                | Error::KeyMissing(_)),
-            ) => {
-                // A token that was just obtained is served from memory while it can't be stored.
-                let unsaved = self.refresher.unsaved(key).ok_or(error)?;
-                binding.check(&unsaved.row)?;
-                return Ok(unsaved);
+        let read = self.store.get(key).await.map_err(Error::from);
+        // A token that was just obtained is served from memory while it can't be stored.
+        let unsaved = |shown, error| {
+            let unsaved = self.refresher.unsaved(key, shown).ok_or(error)?;
+            binding.check(&unsaved.row)?;
+            Ok(unsaved)
+        };
+        let stored = match read {
+            Err(error @ Error::StoreUnavailable(_)) => return unsaved(None, error),
+            Err(error) => return Err(error),
+            Ok(None) => return Err(Error::RowNotFound),
+            Ok(Some(Ok(stored))) => {
+                binding.check(&stored.row)?;
+                stored
             }
-            read => read?,
+            Ok(Some(Err(unreadable))) => {
+                // Nobody can tell whether a damaged row is still the same one.
+                return match unreadable.shown().map(|shown| shown.version) {
+                    None => Err(unreadable.into()),
+                    shown => unsaved(shown, unreadable.into()),
+                };
+            }
         };
         match self.look(key, &stored, wanted) {
             Next::Serve => Ok(stored),

@@ -82,16 +82,26 @@ async fn a_token_that_can_not_be_stored_yet_is_served_to_who_it_is_for() {
     assert_eq!(provider.tally().requests, 1);
 }
 
-/// A row that can't be read isn't gone: the tokens wait until it can, or is replaced.
+/// A row that can't be read isn't gone: the tokens wait until it can, or is replaced. Nobody gets them meanwhile, because it may
+/// be another user's by now.
 #[tokio::test]
 async fn a_row_that_can_not_be_read_keeps_its_result() {
     let (provider, broker) = provider_and_broker(Rules::default()).await;
     let key = key("s");
     let first = asked(&provider, &broker, &key).await;
     broker.store.damage(true);
+    until("the provider has answered", || async {
+        provider.tally().requests == 1
+    })
+    .await;
+    let patience = Duration::from_millis(300);
+    broker
+        .get_within(&key, Wanted::default(), patience)
+        .await
+        .unwrap_err();
+    broker.store.damage(false);
     let got = first.await.unwrap();
     assert!(provider.accepts(access_token(&got)));
-    broker.store.damage(false);
     assert_is_stored(&broker, &key, &got).await;
     assert_eq!(provider.tally().requests, 1);
 }

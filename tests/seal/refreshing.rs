@@ -120,3 +120,43 @@ async fn a_result_is_kept_until_its_row_can_be_opened() {
     .await;
     assert_eq!((at.tally().redemptions, at.tally().replays), (1, 0));
 }
+
+/// While a broker redeems, another user logs in to the same session, at a broker with a newer key. The first broker can't read
+/// that row, and hands out nothing in its place.
+#[tokio::test]
+async fn a_result_is_not_served_in_the_place_of_another_login() {
+    let (tenant, at) = (tenant(), RotatingProvider::start(Rules::default()).await);
+    let behind = Arc::new(refreshing(&tenant, &at, &["old"]));
+    let ahead = refreshing(&tenant, &at, &["new", "old"]);
+    let key = key("s", "p");
+    behind.put(&key, &expired(&at.log_in())).await;
+    at.fail(|_| Fault {
+        after: Duration::from_millis(700),
+        ..Fault::default()
+    });
+    let asking = tokio::spawn({
+        let (behind, key) = (Arc::clone(&behind), key.clone());
+        async move {
+            let deadline = Instant::now() + Duration::from_secs(3);
+            let wanted = Wanted::default();
+            behind
+                .access_token(&key, &wanted, &Binding::default(), deadline)
+                .await
+        }
+    });
+    at.requested(1).await;
+    let other = Row {
+        access_token: secret("of another user"),
+        refresh_token: secret("rt-other"),
+        expires_at: in_seconds(3600),
+        user_id: Some(user("mallory")),
+        ..Row::default()
+    };
+    ahead.put(&key, &other).await;
+    let served = asking.await.unwrap();
+    assert!(served.is_err(), "{served:?}");
+    let later = ask(&behind, &key).await;
+    assert!(matches!(later, Err(Error::KeyMissing(_))), "{later:?}");
+    let stored = ahead.read(&key).await.unwrap();
+    assert_eq!(access_token(&stored.row), "of another user");
+}

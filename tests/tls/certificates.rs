@@ -2,7 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use testkit::authority::{Authority, Wanted};
+use testkit::{
+    authority::{Authority, Wanted},
+    broker_process::program,
+};
 
 use crate::broker::Broker;
 
@@ -108,5 +111,59 @@ async fn an_authority_speaks_for_its_own_names_alone() {
     ] {
         let served = broker.serves(Some(&identity)).await;
         assert!(served.is_err(), "{who}");
+    }
+}
+
+/// The key of a certificate that is no authority's must not vouch for others, whatever an operator has taken it for.
+#[tokio::test]
+async fn a_certificate_that_may_sign_no_other_is_no_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (authority, clients) = (Authority::new("server ca"), Authority::new("client ca"));
+    authority
+        .sign(&Wanted::server())
+        .write_to(dir.path(), "server");
+    clients
+        .sign(&Wanted::nobody().dns_name("caller.test"))
+        .write_to(dir.path(), "leaf");
+    std::fs::write(path("ca.pem"), &clients.pem).unwrap();
+    let checked = |ca: &str| {
+        let output = program()
+            .args([
+                "--check-config",
+                "--tls-cert",
+                &path("server.pem"),
+                "--tls-key",
+            ])
+            .args([&path("server.key"), "--client-ca", &path(ca)])
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, told) = checked("leaf.pem");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.contains("client-ca: the file holds a certificate that is no authority"),
+        "{told}"
+    );
+    let (code, told) = checked("ca.pem");
+    assert_eq!(code, Some(0), "{told}");
+}
+
+/// Each further certificate of a chain makes verifying dearer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_sends_few_certificates_beside_its_own() {
+    let broker = Broker::start(&[]).await;
+    let junk = Authority::new("junk");
+    for (count, is_served) in [(6, true), (7, false)] {
+        let mut identity = broker.good();
+        for _ in 0..count {
+            identity.certificate += &junk.sign(&Wanted::nobody().dns_name("x")).certificate;
+        }
+        let served = broker.serves(Some(&identity)).await;
+        assert_eq!(served.is_ok(), is_served, "{count}: {served:?}");
     }
 }

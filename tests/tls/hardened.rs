@@ -85,6 +85,8 @@ impl Hardened {
                 of_redis("redis-url"),
             )
             .replace("/var/log/token-broker", dir.path().to_str().unwrap())
+            // The rights of the test's Redis are for tenants of this form.
+            .replace("prod:auth", "t-hardened:conf")
             // Not every machine that runs tests lets a process lock its memory.
             .replace("memory-lock = \"required\"", "memory-lock = \"try\"");
         let path = dir.path().join("broker.toml");
@@ -188,7 +190,7 @@ async fn it_serves_whom_its_policy_names_and_redis_has_no_token() {
 
     let server = &hardened.redis.server;
     let row: String = server
-        .ask(&["GET", "thv:auth:{acme:prod}:upstream:s:okta"])
+        .ask(&["GET", "thv:auth:{t-hardened:conf}:upstream:s:okta"])
         .unwrap();
     assert!(
         !row.contains(TOKEN) && row.contains("\"user_id\":\"u\""),
@@ -199,7 +201,11 @@ async fn it_serves_whom_its_policy_names_and_redis_has_no_token() {
         r#"{{"provider_id":"okta","access_token":"{TOKEN}","user_id":"u","client_id":"web"}}"#
     );
     server
-        .ask::<()>(&["SET", "thv:auth:{acme:prod}:upstream:s:okta", &planted])
+        .ask::<()>(&[
+            "SET",
+            "thv:auth:{t-hardened:conf}:upstream:s:okta",
+            &planted,
+        ])
         .unwrap();
     let planted = auth_server.get(get()).await.unwrap_err();
     assert_eq!(planted.code(), Code::DataLoss);

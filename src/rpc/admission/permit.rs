@@ -65,7 +65,8 @@ impl Permit {
     /// Returns [`Error::Overloaded`] if that is more than the connection, the tenant or the process may hold now, and
     /// [`Error::TooLarge`] if it is more than they ever may.
     pub fn hold(&self, more: usize) -> Result<(), Error> {
-        self.held().grow("the request", more)
+        self.held()
+            .grow("the request", more, self.tenant.has_others)
     }
 
     /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
@@ -107,7 +108,7 @@ impl Permit {
         }
         let before = held.bytes[0].amount();
         if answer > before {
-            held.grow("the answer", answer - before)?;
+            held.grow("the answer", answer - before, self.tenant.has_others)?;
         }
         for bytes in &mut held.bytes {
             bytes.shrink(answer);
@@ -151,7 +152,8 @@ impl Waits for Permit {
 }
 
 impl Held {
-    fn grow(&mut self, what: &'static str, more: usize) -> Result<(), Error> {
+    /// Adds `more` bytes. `has_others`: there are other tenants, to whom this one has to leave something.
+    fn grow(&mut self, what: &'static str, more: usize, has_others: bool) -> Result<(), Error> {
         let [connection, tenant, process] = &mut self.bytes;
         let before = connection.amount();
         // What fits if this call is the only one. `is_fair` counts what the call holds already on both sides.
@@ -163,7 +165,8 @@ impl Held {
         if size > limit {
             return Err(Error::TooLarge { what, size, limit });
         }
-        if !is_fair(connection.whole(), process.whole(), more) {
+        let tenant_is_fair = !has_others || is_fair(tenant.whole(), process.whole(), more);
+        if !is_fair(connection.whole(), process.whole(), more) || !tenant_is_fair {
             return Err(Error::Overloaded);
         }
         if connection.grow(more) && tenant.grow(more) && process.grow(more) {

@@ -137,6 +137,44 @@ fn bytes_are_bounded_in_the_process_and_on_each_connection() {
 }
 
 #[test]
+fn tenants_leave_bytes_and_calls_for_the_next() {
+    let admission = Admission::new(CallLimits {
+        calls: 64,
+        bytes: 64 * KIB,
+        largest: KIB,
+        of_a_tenant: Some(TenantLimits {
+            calls: 48,
+            bytes: 48 * KIB,
+        }),
+    });
+    let mut held = Vec::new();
+    for left in [32, 16, 8, 4] {
+        let greedy = admission.tenant();
+        greedy.open();
+        // Each call comes over a connection of its own, so that the tenant's share is what bounds it.
+        while let Ok(call) = admission.share().admit(&greedy) {
+            held.push(call);
+            if held.last().is_some_and(|call| call.hold(KIB).is_err()) {
+                break;
+            }
+        }
+        assert_eq!(64 - admission.in_flight(), left);
+        assert_eq!(64 - admission.bytes() / KIB, left);
+    }
+    // One alone may have all that it is given.
+    drop(held);
+    let tenant = admission.tenant();
+    tenant.open();
+    let calls: Vec<_> = (0..8)
+        .map(|_| admission.share().admit(&tenant).unwrap())
+        .collect();
+    for call in &calls {
+        call.hold(4 * KIB).unwrap();
+    }
+    assert!(is_overloaded(&calls[0].hold(KIB)));
+}
+
+#[test]
 fn what_never_fits_is_too_large() {
     let too_large = |outcome: Result<(), Error>| match outcome {
         Err(Error::TooLarge { size, limit, .. }) => (size / KIB, limit / KIB),

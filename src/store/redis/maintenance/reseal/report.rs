@@ -90,6 +90,12 @@ impl Report {
         }
     }
 
+    /// Whether all rows are sealed with the first key, can be read, and stay so.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.left() == 0 && self.counts.unreadable == 0 && self.done_in_pass == 0
+    }
+
     /// Returns how many rows aren't sealed with the first key.
     #[must_use]
     pub fn left(&self) -> u64 {
@@ -116,6 +122,17 @@ impl Report {
         }
         if self.in_grace {
             return "nothing is sealed in the grace period: `token-broker migrate --finish` ends it".to_owned();
+        }
+        if self.counts.unreadable > 0 {
+            return "some rows can't be read: `token-broker check` names them; keep all keys, and leave require-sealed off, until that \
+                    is clear"
+                .to_owned();
+        }
+        if self.done_in_pass > 0 {
+            return format!(
+                "the last pass still found rows to seal with {first}: a broker seals with another key; give all the same first key, \
+                 and run the command again"
+            );
         }
         match self.left() {
             0 => format!(
