@@ -47,7 +47,8 @@ impl<S: Store> Store for Sealed<S> {
 
     async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
         match self.sealing.seal(put.key, put.row, put.version)? {
-            Some(row) => self.inner.put(Put { row: &row, ..put }).await,
+            // In a box, so that rows that aren't sealed make no way for it.
+            Some(row) => Box::pin(self.inner.put(Put { row: &row, ..put })).await,
             None => self.inner.put(put).await,
         }
     }
