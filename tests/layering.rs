@@ -56,8 +56,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("audit", &["error", "types"]),
     ("error", &["types"]),
     ("meter", &[]),
-    ("proto", &[]),
     ("reading", &[]),
+    ("proto", &[]),
     ("stderr", &[]),
     ("types", &[]),
 ];
