@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Configured, DONE, REFUSED, complain,
-    redis::{Words, report_of},
+    redis::{Words, on_redis, report_of},
     report::ReportArgs,
 };
 use crate::{
@@ -41,21 +41,40 @@ pub(super) struct MigrateArgs {
     pub(super) configured: Configured,
 }
 
+/// Why no grace period is begun.
+const NO_GRACE: &str = "seal-keys: the tenant's rows are sealed, and other software would take them for rows without tokens: no \
+    grace period is begun; end it at once with --finish, or leave legacy-provider out";
+
 /// Migrates, prints the report, and returns the exit code.
 pub(super) fn run(args: &MigrateArgs, config: Config, tenant: TenantConfig) -> u8 {
     let (name, allow_unmigrated) = (tenant.rules.tenant, tenant.migration.allow_unmigrated);
     let settings = tenant.migration;
-    if args.begin_grace && tenant.sealing.keys.ring().sealing().is_some() {
-        complain(
-            "seal-keys: the tenant's rows are sealed, and other software would take them for rows without tokens: no grace \
-             period is begun",
-        );
+    let seals = tenant.sealing.keys.ring().sealing().is_some();
+    if args.begin_grace && seals {
+        complain(NO_GRACE);
         return REFUSED;
     }
     let words = Words {
         no_redis: "there is nothing to migrate in memory",
         afterwards: "; what was done stays done; run the command again to continue",
     };
+    if seals && !args.finish && !args.dry_run {
+        let mapping = settings.legacy_provider.clone();
+        let begins = on_redis((config.clone(), &name), &words, async |store| {
+            Migration::new(&store, mapping).would_begin_grace().await
+        });
+        match begins {
+            Ok(false) => {}
+            Ok(true) => {
+                complain(NO_GRACE);
+                return REFUSED;
+            }
+            Err((code, message)) => {
+                complain(&message);
+                return code;
+            }
+        }
+    }
     let migrated = report_of((config, &name), args.report, &words, async |store| {
         migrate(args, &store, &name, settings).await
     });

@@ -94,6 +94,24 @@ pub(super) async fn may_seal(store: &RedisStore, sealing: &Sealing) -> Result<()
     }
 }
 
+/// Checks that migrating begins no grace period, if the tenant's rows are sealed. Waits for Redis.
+///
+/// # Errors
+/// Returns [`ServeError::SealedInGrace`].
+async fn may_migrate(migration: &Migration, sealing: &Sealing) -> Result<(), ServeError> {
+    if sealing.keys.ring().sealing().is_none() {
+        return Ok(());
+    }
+    loop {
+        match migration.would_begin_grace().await {
+            Ok(false) => return Ok(()),
+            Ok(true) => return Err(ServeError::SealedInGrace),
+            Err(error) => tracing::warn!(reason = error.detail(), "the start waits: {error}"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
 /// The upkeep of a tenant's data in Redis: the migration of what older software wrote. Rows are sealed only where no such
 /// software is left.
 pub(super) struct Migrated {
@@ -118,6 +136,8 @@ impl Migrated {
 impl Upkeep for Migrated {
     fn prepare(&self) -> BoxFuture<'_, Result<(), ServeError>> {
         Box::pin(async {
+            // Before anything is written: a grace period would stop the other brokers, too.
+            may_migrate(&self.migration, &self.sealing).await?;
             migrate(&self.migration, self.settings.allow_unmigrated).await?;
             may_seal(&self.store, &self.sealing).await
         })

@@ -117,6 +117,44 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
         .unwrap();
 }
 
+/// A mapping of older data that is new begins a grace period, which would stop all brokers that seal. Who has keys begins none.
+#[tokio::test]
+async fn a_start_that_is_refused_begins_no_grace_period() {
+    let redis = RedisServer::start();
+    let tenant = RedisTenant::on(&redis);
+    let sealing = tenant.sealed_broker(&["k"]);
+    sealing.put(&key("s", "p"), &row("u", "before")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys");
+    write_private(&file, &sealing::file(&["k"]));
+    let (name, url) = (tenant.name().to_string(), redis.url());
+    let settings = [
+        "--redis-url",
+        &url,
+        "--tenant",
+        &name,
+        "--seal-keys",
+        file.to_str().unwrap(),
+    ];
+    let mapping = ["--legacy-provider", "oidc=p"];
+    for (command, code) in [
+        (&["serve", "--listen", "127.0.0.1:0"][..], 3),
+        (&["migrate"], 3),
+    ] {
+        let mut run = program();
+        run.args(command).args(settings).args(mapping);
+        let output = tokio::task::spawn_blocking(move || run.output());
+        let output = tokio::time::timeout(Duration::from_secs(30), output).await;
+        let output = output.unwrap().unwrap().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains("seal-keys: "), "{told}");
+        let is_grace: bool = tenant.run(&["EXISTS", &tenant.key("broker:grace")]);
+        assert!(!is_grace, "{command:?}");
+        sealing.put(&key("s", "p"), &row("u", "after")).await;
+    }
+}
+
 #[tokio::test]
 async fn with_a_key_nothing_is_written_plain() {
     let tenant = tenant();

@@ -132,6 +132,17 @@ impl Migration {
         self.lead_if_needed(progress).await
     }
 
+    /// Whether migrating would begin a grace period that isn't there yet, because another mapping is configured than the last
+    /// one. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn would_begin_grace(&self) -> Result<bool, Error> {
+        let remembered = Remembered::read(&self.link, &self.keys).await?;
+        let is_new = !self.mapping.is_empty() && !remembered.covers(&self.mapping);
+        Ok(is_new && !remembered.is_marked)
+    }
+
     /// Migrates, even if a migration was completed before.
     ///
     /// # Errors
