@@ -1,13 +1,10 @@
 //! `token-broker audit`: verifies the files of an audit trail.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{DONE, FAILED, USAGE, complain, path};
+use super::{DONE, FAILED, USAGE, complain, out, path};
 use crate::audit::verify::{Anchor, Report, verify};
 
 /// The options of `audit`.
@@ -48,15 +45,9 @@ pub(super) fn run(args: &AuditArgs) -> u8 {
             return USAGE;
         }
     };
-    let mut out = io::stdout();
-    let printed = out.write_all(text(&report).as_bytes());
-    match printed.and_then(|()| out.flush()) {
-        Ok(()) if report.is_whole() => DONE,
-        Ok(()) => FAILED,
-        Err(error) => {
-            complain(&format!("can't print what was found: {error}"));
-            FAILED
-        }
+    match out(&text(&report)) {
+        DONE if report.is_whole() => DONE,
+        _ => FAILED,
     }
 }
 

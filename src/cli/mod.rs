@@ -152,6 +152,18 @@ fn print(answer: &clap::Error) -> u8 {
     }
 }
 
+/// Prints a text on stdout, and returns the exit code.
+fn out(text: &str) -> u8 {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(&format!("can't print: {error}"));
+            FAILED
+        }
+    }
+}
+
 /// Returns a parser of paths, which may be empty: what is wrong then is told as of any other setting.
 fn path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)

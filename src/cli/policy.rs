@@ -1,13 +1,10 @@
 //! `token-broker policy`: checks the policy, and explains what a caller may do and why.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-};
+use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 
-use super::{Configured, DONE, FAILED, USAGE, complain, configured};
+use super::{Configured, USAGE, complain, configured, out};
 use crate::{
     access::{Caller, Concerns, Credential, Policy, Rpc},
     config::{Config, meant},
@@ -68,14 +65,7 @@ fn check(name: Option<&str>, config: &Config) -> u8 {
             }
         },
     };
-    let mut out = io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => DONE,
-        Err(error) => {
-            complain(&format!("can't print: {error}"));
-            FAILED
-        }
-    }
+    out(&text)
 }
 
 fn listed(policy: &Policy) -> String {

@@ -1,14 +1,11 @@
 //! `token-broker providers`: prints presets and what came out of the configuration, and tries a provider.
 
-use std::{
-    collections::HashMap,
-    io::{self, Write},
-};
+use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
 
 use super::{
-    Configured, DONE, FAILED, USAGE, complain, of_a_tenant,
+    Configured, DONE, FAILED, USAGE, complain, of_a_tenant, out,
     redis::{Words, on_redis},
     refuse, runtime, unknown_variables,
 };
@@ -88,7 +85,7 @@ fn list(args: &Configured) -> u8 {
         Ok(settings.listed_tables())
     });
     match listed {
-        Ok(listed) => print(&format!(
+        Ok(listed) => out(&format!(
             "# Presets: set preset = \"NAME\" in the table of a provider.\n\n{}\n# Configured:\n{listed}",
             listed_presets()
         )),
@@ -115,7 +112,7 @@ fn test(args: &TestArgs, tenant: &TenantConfig) -> u8 {
         }
     };
     let trial = runtime.block_on(found.provider.try_out(args.with_made_up_token));
-    match print(&report(&trial)) {
+    match out(&report(&trial)) {
         DONE => {
             let authentication = &found.provider.options().authentication;
             verdict(&trial.verdict, authentication)
@@ -163,7 +160,7 @@ fn clear_refused(args: &ClearRefusedArgs, config: Config, tenant: &TenantConfig)
                 false => "refusals taken back",
             };
             let kept = |why| kept.get(&why).copied().unwrap_or_default();
-            print(&format!(
+            out(&format!(
                 "{done}: {taken_back}\nleft as they are: {} older than --since, {} for good, {} in doubt, {} that \
                  can't be read\n",
                 kept(Kept::Older),
@@ -227,21 +224,10 @@ fn verdict(verdict: &Verdict, authentication: &Authentication) -> u8 {
         ),
     };
     match code {
-        DONE => print(&format!("{told}\n")),
+        DONE => out(&format!("{told}\n")),
         code => {
             complain(&told);
             code
-        }
-    }
-}
-
-fn print(text: &str) -> u8 {
-    let mut out = io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => DONE,
-        Err(error) => {
-            complain(&format!("can't print: {error}"));
-            FAILED
         }
     }
 }

@@ -1,11 +1,9 @@
 //! `token-broker serve`: serves gRPC.
 
-use std::io::{self, Write};
-
 use clap::Args;
 
 use super::{
-    Configured, DONE, FAILED, REFUSED, USAGE, complain, configured, refuse,
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, configured, out, refuse,
     single_threaded_runtime, unknown_variables, warn,
 };
 use crate::{
@@ -43,14 +41,7 @@ fn check_config(args: &Configured) -> u8 {
         Ok((list, warnings)) => {
             warn(&unknown);
             warn(&warnings);
-            let mut out = io::stdout();
-            match out.write_all(list.as_bytes()).and_then(|()| out.flush()) {
-                Ok(()) => DONE,
-                Err(error) => {
-                    complain(&format!("can't print the configuration: {error}"));
-                    FAILED
-                }
-            }
+            out(&list)
         }
         Err(problems) => refuse(&problems, &unknown),
     }
