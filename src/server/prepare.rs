@@ -11,7 +11,7 @@ use super::{ServeError, tenancy::Upkeep};
 use crate::{
     config::MigrationSettings,
     store::{
-        Sealing,
+        Error, Sealing,
         redis::{
             RedisStore,
             maintenance::migration::{Migration, progress},
@@ -76,34 +76,19 @@ pub(super) async fn migrate(
     }
 }
 
-/// Checks that the tenant isn't in its grace period, if its rows are sealed. Waits for Redis.
+/// Checks that there is no grace period, if the tenant's rows are sealed. `ask` asks Redis, which this waits for.
 ///
 /// # Errors
 /// Returns [`ServeError::SealedInGrace`].
-pub(super) async fn may_seal(store: &RedisStore, sealing: &Sealing) -> Result<(), ServeError> {
+async fn may_seal<F>(sealing: &Sealing, ask: impl Fn() -> F) -> Result<(), ServeError>
+where
+    F: Future<Output = Result<bool, Error>>,
+{
     if sealing.keys.ring().sealing().is_none() {
         return Ok(());
     }
     loop {
-        match store.is_in_grace().await {
-            Ok(false) => return Ok(()),
-            Ok(true) => return Err(ServeError::SealedInGrace),
-            Err(error) => tracing::warn!(reason = error.detail(), "the start waits: {error}"),
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-/// Checks that migrating begins no grace period, if the tenant's rows are sealed. Waits for Redis.
-///
-/// # Errors
-/// Returns [`ServeError::SealedInGrace`].
-async fn may_migrate(migration: &Migration, sealing: &Sealing) -> Result<(), ServeError> {
-    if sealing.keys.ring().sealing().is_none() {
-        return Ok(());
-    }
-    loop {
-        match migration.would_begin_grace().await {
+        match ask().await {
             Ok(false) => return Ok(()),
             Ok(true) => return Err(ServeError::SealedInGrace),
             Err(error) => tracing::warn!(reason = error.detail(), "the start waits: {error}"),
@@ -137,9 +122,9 @@ impl Upkeep for Migrated {
     fn prepare(&self) -> BoxFuture<'_, Result<(), ServeError>> {
         Box::pin(async {
             // Before anything is written: a grace period would stop the other brokers, too.
-            may_migrate(&self.migration, &self.sealing).await?;
+            may_seal(&self.sealing, || self.migration.would_begin_grace()).await?;
             migrate(&self.migration, self.settings.allow_unmigrated).await?;
-            may_seal(&self.store, &self.sealing).await
+            may_seal(&self.sealing, || self.store.is_in_grace()).await
         })
     }
 

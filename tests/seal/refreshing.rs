@@ -50,6 +50,36 @@ fn expired(refresh: &str) -> Row {
     }
 }
 
+/// Two brokers, of which one lacks the newer key, a row that has expired, and a provider that takes a while to answer.
+struct Rollout {
+    tenant: RedisTenant,
+    at: RotatingProvider,
+    behind: Arc<Refreshing>,
+    ahead: Refreshing,
+    key: RowKey,
+}
+
+impl Rollout {
+    async fn start() -> Self {
+        let (tenant, at) = (tenant(), RotatingProvider::start(Rules::default()).await);
+        let behind = Arc::new(refreshing(&tenant, &at, &["old"]));
+        let ahead = refreshing(&tenant, &at, &["new", "old"]);
+        let key = key("s", "p");
+        behind.put(&key, &expired(&at.log_in())).await;
+        at.fail(|_| Fault {
+            after: Duration::from_millis(700),
+            ..Fault::default()
+        });
+        Self {
+            tenant,
+            at,
+            behind,
+            ahead,
+            key,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_sealed_row_is_refreshed_once_and_stays_sealed() {
     let (tenant, at) = (tenant(), RotatingProvider::start(Rules::default()).await);
@@ -91,15 +121,13 @@ async fn a_sealed_row_is_refreshed_once_and_stays_sealed() {
 /// again, and then writes it: nothing is lost, and nothing is overwritten.
 #[tokio::test]
 async fn a_result_is_kept_until_its_row_can_be_opened() {
-    let (tenant, at) = (tenant(), RotatingProvider::start(Rules::default()).await);
-    let behind = Arc::new(refreshing(&tenant, &at, &["old"]));
-    let ahead = refreshing(&tenant, &at, &["new", "old"]);
-    let key = key("s", "p");
-    behind.put(&key, &expired(&at.log_in())).await;
-    at.fail(|_| Fault {
-        after: Duration::from_millis(700),
-        ..Fault::default()
-    });
+    let Rollout {
+        tenant,
+        at,
+        behind,
+        ahead,
+        key,
+    } = Rollout::start().await;
     let asking = tokio::spawn({
         let (behind, key) = (Arc::clone(&behind), key.clone());
         async move { ask(&behind, &key).await }
@@ -125,15 +153,13 @@ async fn a_result_is_kept_until_its_row_can_be_opened() {
 /// that row, and hands out nothing in its place.
 #[tokio::test]
 async fn a_result_is_not_served_in_the_place_of_another_login() {
-    let (tenant, at) = (tenant(), RotatingProvider::start(Rules::default()).await);
-    let behind = Arc::new(refreshing(&tenant, &at, &["old"]));
-    let ahead = refreshing(&tenant, &at, &["new", "old"]);
-    let key = key("s", "p");
-    behind.put(&key, &expired(&at.log_in())).await;
-    at.fail(|_| Fault {
-        after: Duration::from_millis(700),
-        ..Fault::default()
-    });
+    let Rollout {
+        at,
+        behind,
+        ahead,
+        key,
+        ..
+    } = Rollout::start().await;
     let asking = tokio::spawn({
         let (behind, key) = (Arc::clone(&behind), key.clone());
         async move {
