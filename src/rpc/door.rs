@@ -149,6 +149,7 @@ impl Door {
             .and_then(|caller| self.tenants.get(&*caller.tenant));
         let admitted = judged.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
+            share.note_let_in();
             let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
             share.admit(&tenant.share).map(|permit| (caller, permit))
         });

@@ -67,6 +67,8 @@ const PART_OF_BYTES: usize = 4;
 const ASIDE_BYTES: usize = 16 * 1024;
 /// How many connections `health-listen` serves, and how many calls and streams over all of them.
 const HEALTH_CONNECTIONS: usize = 64;
+/// For so many connections of a listener there is a place for one stream of `Watch`.
+const PART_THAT_WATCHES: usize = 2;
 /// How many streams of reflection may be open.
 const REFLECTION_STREAMS: usize = 64;
 
@@ -374,8 +376,7 @@ impl<S: FullStore> Server<S> {
             let (admission, streaming) = (self.admission.clone(), streaming.clone());
             SideDoor::new(admission, streaming, streams, options.call_timeout)
         };
-        // Each connection may watch the health.
-        let probes = side_door(options.max_connections);
+        let probes = side_door(options.max_connections.div_ceil(PART_THAT_WATCHES));
         let tools = side_door(REFLECTION_STREAMS);
         let health = self
             .health
@@ -424,7 +425,7 @@ impl<S: FullStore> Server<S> {
         let door = SideDoor::new(
             admission.clone(),
             streaming.clone(),
-            HEALTH_CONNECTIONS,
+            HEALTH_CONNECTIONS / PART_THAT_WATCHES,
             options.call_timeout,
         );
         let health = self

@@ -29,6 +29,7 @@ mod run;
 mod services;
 mod signals;
 mod socket;
+mod source;
 mod tenancy;
 mod trouble;
 mod unix_socket;
