@@ -155,7 +155,6 @@ impl Span {
     }
 
     /// Makes it the current span of this thread, until what this returns is dropped.
-    #[must_use]
     pub fn enter(&self) -> Entered {
         Entered::new(Arc::clone(&self.0))
     }
