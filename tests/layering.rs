@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "tls",
-            "audit", "error", "meter", "proto", "reading", "stderr", "types",
+            "audit", "outbound", "error", "meter", "proto", "reading", "stderr", "types",
         ],
     ),
     (
@@ -38,7 +38,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "error", "types",
+            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "outbound", "error",
+            "types",
         ],
     ),
     (
@@ -49,11 +50,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
-    ("refresh", &["store", "audit", "error", "meter", "types"]),
+    (
+        "refresh",
+        &["store", "audit", "outbound", "error", "meter", "types"],
+    ),
     ("store", &["seal", "error", "meter", "stderr", "types"]),
     ("seal", &["meter", "types"]),
     ("tls", &["meter", "reading", "types"]),
     ("audit", &["error", "types"]),
+    ("outbound", &["types"]),
     ("error", &["types"]),
     ("meter", &[]),
     ("reading", &[]),

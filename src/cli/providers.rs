@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     config::{Config, TenantConfig, listed_presets, meant, span},
+    outbound::Endpoint,
     refresh::{
         Cleared, Kept, clear,
-        provider::{Authentication, Endpoint, Trial, Verdict, Why},
+        provider::{Authentication, Trial, Verdict, Why},
     },
     store::{self, Sealed, redis::maintenance::records::rows_with_records},
     types::ProviderName,
