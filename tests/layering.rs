@@ -24,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "tls",
-            "audit", "outbound", "error", "meter", "proto", "reading", "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "vault", "seal",
+            "tls", "audit", "outbound", "error", "meter", "proto", "reading", "stderr", "types",
         ],
     ),
     (
@@ -38,8 +38,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "outbound", "error",
-            "types",
+            "access", "tokens", "refresh", "store", "vault", "seal", "tls", "audit", "outbound",
+            "error", "types",
         ],
     ),
     (
@@ -55,6 +55,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["store", "audit", "outbound", "error", "meter", "types"],
     ),
     ("store", &["seal", "error", "meter", "stderr", "types"]),
+    ("vault", &["seal", "outbound", "reading", "types"]),
     ("seal", &["meter", "types"]),
     ("tls", &["meter", "reading", "types"]),
     ("audit", &["error", "types"]),

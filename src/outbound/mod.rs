@@ -9,9 +9,11 @@
 //! | `tls.rs` | whom the other end is vouched for by, and the certificate that it is shown |
 //! | `connect.rs` | one connection, through a proxy where one is set |
 //! | `exchange.rs`, `counted.rs` | one request and its answer; whether the request left whole |
+//! | `basic.rs`, `body.rs` | credentials and bodies, wiped when they are sent |
 //! | `fault.rs` | words for what went wrong, none of them the other end's |
 
 mod basic;
+mod body;
 mod connect;
 mod counted;
 mod endpoint;
@@ -21,6 +23,7 @@ mod tls;
 
 pub(crate) use self::{
     basic::basic,
+    body::secret_body,
     connect::{Connection, Way},
     exchange::{Failure, Reply, exchange},
     tls::{TlsPart, TlsProblem, config as tls_config},

@@ -9,6 +9,7 @@
 //! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
 //! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
+//! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -20,6 +21,7 @@ mod missing;
 mod mutations;
 mod refreshing;
 mod rotation;
+mod vault;
 
 use serde_json::Value;
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows};

@@ -22,6 +22,7 @@ mod server;
 mod storage;
 mod tls;
 mod tokens;
+mod vault;
 
 use std::sync::LazyLock;
 
@@ -37,6 +38,7 @@ pub(super) use self::{
     storage::StorageSettings,
     tls::TlsSettings,
     tokens::{LimitSettings, TokenSettings},
+    vault::{VaultAuth, VaultSettings},
 };
 pub use self::{
     migration::MigrationSettings,
@@ -144,6 +146,7 @@ impl Subjects {
 pub(super) struct TenantSubjects {
     pub migration: MigrationSettings,
     pub seal: SealSettings,
+    pub vault: VaultSettings,
     pub tokens: TokenSettings,
     pub limits: LimitSettings,
 }
@@ -154,6 +157,7 @@ impl TenantSubjects {
         Self {
             migration: Subject::read(reader),
             seal: Subject::read(reader),
+            vault: Subject::read(reader),
             tokens: Subject::read(reader),
             limits: Subject::read(reader),
         }
