@@ -4,18 +4,18 @@ use super::{Configured, FAILED, USAGE, complain, refuse, runtime, unknown_variab
 use crate::{
     config::Wrapping,
     seal::{KeyFile, KmsError},
-    types::{KeyId, SecretBytes, read_private},
+    types::{KeyName, SecretBytes, read_private},
 };
 
 /// Returns the line of a key file with a new key that the service wrapped. The key itself never comes here.
 ///
 /// # Errors
 /// Returns the exit code, after printing what went wrong on stderr.
-pub(super) fn generate(configured: &Configured, id: &KeyId) -> Result<SecretBytes, u8> {
+pub(super) fn generate(configured: &Configured, name: &KeyName) -> Result<SecretBytes, u8> {
     let wrapping = wrapping(configured)?;
     let made: Result<_, KmsError> = wait(wrapping.kms.generate())?;
     let key = made.map_err(|error| failed(&format!("no key was made: {error}")))?;
-    Ok(SecretBytes::new((key.line(id) + "\n").into_bytes()))
+    Ok(SecretBytes::new((key.line(name) + "\n").into_bytes()))
 }
 
 /// Returns the text of the key file with every key wrapped again.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{KeyRing, KeysProblem, Kms, MasterKey, WrappedKey};
-use crate::types::{KeyId, SecretBytes};
+use crate::types::{KeyName, SecretBytes};
 
 /// The keys of a file, in their order.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct KeyFile(Vec<Entry>);
 pub(super) struct Entry {
     /// The number of the line. The first one is 1.
     pub line: usize,
-    pub id: KeyId,
+    pub name: KeyName,
     pub key: Key,
 }
 
@@ -45,12 +45,12 @@ impl KeyFile {
             let (Some(name), Some(key), None) = (words.next(), words.next(), words.next()) else {
                 return Err(KeysProblem::Line(line));
             };
-            let id = KeyId::new(name).ok_or(KeysProblem::Name(line))?;
-            if !names.insert(id.clone()) {
+            let name = KeyName::new(name).ok_or(KeysProblem::Name(line))?;
+            if !names.insert(name.clone()) {
                 return Err(KeysProblem::SameName(line));
             }
-            let key = Key::parse(&id, key).ok_or(KeysProblem::Key(line))?;
-            entries.push(Entry { line, id, key });
+            let key = Key::parse(&name, key).ok_or(KeysProblem::Key(line))?;
+            entries.push(Entry { line, name, key });
         }
         if entries.is_empty() {
             return Err(KeysProblem::Empty);
@@ -94,12 +94,12 @@ impl KeyFile {
         mut open: impl FnMut(&WrappedKey) -> Option<SecretBytes>,
     ) -> Result<KeyRing, KeysProblem> {
         let mut keys = Vec::<MasterKey>::with_capacity(self.0.len());
-        for Entry { line, id, key } in &self.0 {
+        for Entry { line, name, key } in &self.0 {
             let key = match key {
                 Key::Plain(key) => key.clone(),
                 Key::Wrapped(wrapped) => {
                     let bytes = open(wrapped).ok_or(KeysProblem::Wrapped(*line))?;
-                    MasterKey::new(id.clone(), bytes).ok_or(KeysProblem::Unwrapped(*line))?
+                    MasterKey::new(name, bytes).ok_or(KeysProblem::Unwrapped(*line))?
                 }
             };
             if keys.iter().any(|other| other.has_bytes_of(&key)) {
@@ -112,18 +112,19 @@ impl KeyFile {
 
     /// Returns keys that open and seal nothing, because some are still wrapped.
     pub(super) fn locked(&self) -> KeyRing {
-        KeyRing::locked(self.0.first().map(|entry| entry.id.clone()))
+        let first = self.0.first().map(|entry| KeyRing::locked(&entry.name));
+        first.unwrap_or_default()
     }
 }
 
 impl Key {
-    fn parse(id: &KeyId, text: &str) -> Option<Self> {
+    fn parse(name: &KeyName, text: &str) -> Option<Self> {
         if text.contains(':') {
             return WrappedKey::new(text).map(Self::Wrapped);
         }
         // With room for what the decoder may need from the start: a buffer that grows would leave a copy behind.
         let mut bytes = SecretBytes::new(Vec::with_capacity(text.len()));
         STANDARD.decode_vec(text, &mut bytes).ok()?;
-        MasterKey::new(id.clone(), bytes).map(Self::Plain)
+        MasterKey::new(name, bytes).map(Self::Plain)
     }
 }

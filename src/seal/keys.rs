@@ -319,8 +319,8 @@ impl Watched {
             Ok(runtime) => runtime,
             Err(error) => {
                 let error = KmsError::passing(format!("there is no runtime to ask in: {error}"));
-                let id = file.entries().first()?.id.clone();
-                return Some(Err(NotUnwrapped { id, error }.into()));
+                let name = file.entries().first()?.name.clone();
+                return Some(Err(NotUnwrapped { name, error }.into()));
             }
         };
         let opened = runtime.block_on(unwrapped.open(file, &**kms));

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use crate::types::{KeyId, SecretBytes};
+use crate::types::{KeyName, SecretBytes};
 
 /// A service that encrypts and decrypts master keys, and never gives its own key away: HashiCorp Vault, for one.
 ///
@@ -101,8 +101,8 @@ impl WrappedKey {
 
     /// Returns the line of a key file with this key, without the break at its end.
     #[must_use]
-    pub fn line(&self, id: &KeyId) -> String {
-        format!("{id} {}", self.0)
+    pub fn line(&self, name: &KeyName) -> String {
+        format!("{name} {}", self.0)
     }
 
     /// Returns its text.

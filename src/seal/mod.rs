@@ -18,7 +18,6 @@ mod unlock;
 
 pub use self::{
     associated::AssociatedData,
-    envelope::key_of,
     file::KeyFile,
     key::MasterKey,
     keys::{Keys, KeysFileProblem},

@@ -17,16 +17,16 @@ impl KeyFile {
         file.check(Some(kms))?;
         let lines = String::from_utf8_lossy(text);
         let mut lines: Vec<_> = lines.lines().map(str::to_owned).collect();
-        for Entry { line, id, key } in file.entries() {
+        for Entry { line, name, key } in file.entries() {
             let wrapped = match key {
                 Key::Plain(key) => kms.encrypt(key.bytes()).await,
                 Key::Wrapped(key) => kms.encrypt_again(key).await,
             };
             let wrapped = wrapped.map_err(|error| NotUnwrapped {
-                id: id.clone(),
+                name: name.clone(),
                 error,
             })?;
-            lines[line - 1] = wrapped.line(id);
+            lines[line - 1] = wrapped.line(name);
         }
         Ok(SecretBytes::new((lines.join("\n") + "\n").into_bytes()))
     }

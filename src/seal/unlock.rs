@@ -8,7 +8,7 @@ use super::{
     KeyFile, KeyRing, KeysFileProblem, Kms, KmsError, WrappedKey,
     file::{Entry, Key},
 };
-use crate::types::{KeyId, SecretBytes};
+use crate::types::{KeyName, SecretBytes};
 
 /// How long a process that starts waits before it asks for the second time. It waits twice as long each time...
 const PAUSE: Duration = Duration::from_millis(250);
@@ -17,10 +17,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// A key can't be unwrapped, or wrapped again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the wrapped key {id}: {error}")]
+#[error("the wrapped key {name}: {error}")]
 pub struct NotUnwrapped {
     /// The name of the key.
-    pub id: KeyId,
+    pub name: KeyName,
     /// Why.
     pub error: KmsError,
 }
@@ -46,13 +46,13 @@ impl Unwrapped {
         kms: &dyn Kms,
     ) -> Result<KeyRing, KeysFileProblem> {
         let mut opened = Self::default();
-        for Entry { id, key, .. } in file.entries() {
+        for Entry { name, key, .. } in file.entries() {
             let Key::Wrapped(wrapped) = key else { continue };
             let key = match self.get(wrapped) {
                 Some(key) => key,
                 None => {
                     let failed = |error| NotUnwrapped {
-                        id: id.clone(),
+                        name: name.clone(),
                         error,
                     };
                     kms.decrypt(wrapped).await.map_err(failed)?
@@ -159,6 +159,10 @@ mod tests {
         }
     }
 
+    fn names(ring: &KeyRing) -> Vec<&str> {
+        ring.ids().map(|id| id.name()).collect()
+    }
+
     fn bytes(of: u8) -> Result<SecretBytes, KmsError> {
         Ok(SecretBytes::new(vec![of; MasterKey::BYTES]))
     }
@@ -169,7 +173,7 @@ mod tests {
         let away = || Err(KmsError::passing("away"));
         let kms = Scripted::of([away(), bytes(1), away(), away(), bytes(1), bytes(2)]);
         let ring = Unwrapped::default().open_at_last(&file, &kms).await;
-        assert_eq!(ring.unwrap().to_string(), "a, b");
+        assert_eq!(names(&ring.unwrap()), ["a", "b"]);
 
         let kms = Scripted::of([Err(KmsError::lasting("no"))]);
         let error = Unwrapped::default().open_at_last(&file, &kms).await;
@@ -193,7 +197,8 @@ mod tests {
         let both = parse("b test:2\na test:1");
         known.open(&both, &kms).await.unwrap();
         let turned = parse("a test:1\nb test:2");
-        assert_eq!(known.open(&turned, &kms).await.unwrap().to_string(), "a, b");
+        let turned = known.open(&turned, &kms).await.unwrap();
+        assert_eq!(names(&turned), ["a", "b"]);
         assert_eq!(kms.asked(), 2);
         // A key that was taken away is forgotten.
         known.open(&parse("b test:2"), &kms).await.unwrap();

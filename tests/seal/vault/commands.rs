@@ -62,7 +62,9 @@ async fn a_key_is_made_by_vault_and_wrapped_again_after_a_rotation() {
     files.write("keys", &text);
     let keys = files.keys(files.options(&vault));
     keys.unlock().await.unwrap();
-    assert_eq!(keys.to_string(), "k1, k2");
+    let ring = keys.ring();
+    let names: Vec<_> = ring.ids().map(|id| id.name()).collect();
+    assert_eq!(names, ["k1", "k2"]);
     let unwrapped = vault.plain();
     let [.., first, second] = &unwrapped[..] else {
         panic!("{} keys", unwrapped.len());
@@ -102,7 +104,10 @@ async fn status_needs_vault_and_says_when_it_is_away() {
     let status = run(&["keys", "status", "--report", "json"], &args).await;
     assert_eq!(status.status.code(), Some(0), "{}", told(&status));
     let report: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert_eq!(report["sealing"], "k1");
+    assert!(
+        report["sealing"].as_str().unwrap().starts_with("k1."),
+        "{report}"
+    );
     vault.behave(Mode::Fails(503, "Vault is sealed"));
     let status = run(&["keys", "status"], &args).await;
     assert_eq!(status.status.code(), Some(1));

@@ -139,7 +139,7 @@ async fn keys_that_are_wrapped_seal_and_open_nothing() {
     keys.unlock().await.unwrap();
     broker.put(&at, &bare("at")).await;
     assert_eq!(sealed_with(&tenant, &at).as_deref(), Some("k1"));
-    assert_eq!(keys.to_string(), "k1");
+    assert!(keys.to_string().starts_with("k1."), "{keys}");
     assert!(!format!("{keys:?}").contains(&vault.plain()[0]));
     // The same row is opened after a restart, by the same key.
     let again = files.keys(files.options(&vault));
