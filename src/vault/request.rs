@@ -88,7 +88,7 @@ impl Vault {
         let impossible = || KmsError::lasting("no request can be made of the settings");
         // A buffer that grows would leave a copy of its secrets behind.
         let mut bytes = SecretBytes::new(Vec::with_capacity(ROOM));
-        serde_json::to_writer(&mut **bytes, body).map_err(|_| impossible())?;
+        serde_json::to_writer(&mut *bytes, body).map_err(|_| impossible())?;
         let mut request = Request::post(format!("/v1/{path}"))
             .header(header::HOST, options.address.authority())
             .header(header::ACCEPT, "application/json")

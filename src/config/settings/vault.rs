@@ -40,8 +40,8 @@ settings! {
         vault_auth: VaultAuth = choice("METHOD", &AUTH).default("token");
         /// The file with the token, which is read for each request: Vault Agent may renew it
         vault_token_file: Option<PathBuf> = file().optional();
-        /// The path that the method is mounted at, below `auth/`
-        vault_auth_mount: Option<String> = path().optional().otherwise("the method's name");
+        /// The path that the method is mounted at, below `auth/`. Unset: the method's name
+        vault_auth_mount: Option<String> = path().optional();
         /// The role to log in with, for `kubernetes`
         vault_role: Option<String> = name().optional();
         /// The file with the service account's token, for `kubernetes`

@@ -2,6 +2,7 @@
 
 mod asking;
 mod commands;
+mod hardened;
 mod running;
 mod stand_in;
 

@@ -271,7 +271,7 @@ impl State {
         let path: Vec<_> = path.split('/').skip(2).collect();
         match path[..] {
             ["auth", "kubernetes", "login"] => match (&body["role"], &body["jwt"]) {
-                (role, jwt) if role == "broker" && jwt == "jwt" => Ok(self.logged_in()),
+                (role, jwt) if role == "token-broker" && jwt == "jwt" => Ok(self.logged_in()),
                 _ => Err((403, "permission denied")),
             },
             ["auth", "approle", "login"] => match (&body["role_id"], &body["secret_id"]) {
