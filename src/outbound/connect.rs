@@ -29,8 +29,8 @@ const PROXY_ANSWER: usize = 8192;
 /// How another service is reached.
 #[derive(Clone, Copy)]
 pub(crate) struct Way<'a> {
-    /// Whom it is vouched for by, and the certificate that it is shown.
-    pub tls: &'a Arc<ClientConfig>,
+    /// Whom it is vouched for by, and the certificate that it is shown. Only `https` needs it.
+    pub tls: Option<&'a Arc<ClientConfig>>,
     /// The proxy that leads to it.
     pub proxy: Option<&'a Proxy>,
     /// The user and password for the proxy, with a colon between them.
@@ -58,10 +58,10 @@ impl Connection {
             if way.proxy.is_some() {
                 tunnel(&mut stream, endpoint, way.proxy_credentials).await?;
             }
-            if endpoint.is_tls() {
-                shake_hands(stream, endpoint, way.tls).await
-            } else {
-                Ok(Self::Plain(stream))
+            match (endpoint.is_tls(), way.tls) {
+                (true, Some(tls)) => shake_hands(stream, endpoint, tls).await,
+                (true, None) => Err(Fault::TlsFailed),
+                (false, _) => Ok(Self::Plain(stream)),
             }
         });
         opened.await.unwrap_or(Err(Fault::ConnectTimeout))

@@ -1,10 +1,13 @@
 //! One request to Vault.
 
+use std::sync::Arc;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Request, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::{
     Vault,
@@ -41,21 +44,13 @@ impl Vault {
         body: &(impl Serialize + Sync),
     ) -> Result<SecretBytes, KmsError> {
         let options = &self.options;
-        let ca = match &options.ca {
-            None => None,
-            Some(path) => {
-                let path = path.clone();
-                let read = self.reading.read(move || read_whole(&path)).await;
-                let wrong = |wrong| KmsError::passing(format!("vault-ca: {wrong}"));
-                let read = read.map_err(|hangs| wrong(hangs.to_string()))?;
-                Some(read.map_err(|problem| wrong(problem.to_string()))?)
-            }
+        let tls = match options.address.is_tls() {
+            true => Some(self.tls().await?),
+            // Vault Agent on this machine.
+            false => None,
         };
-        let ca = ca.as_ref().map(|ca| &***ca);
-        let tls = tls_config(ca, None)
-            .map_err(|problem| KmsError::passing(format!("vault-ca: {}", problem.what)))?;
         let way = Way {
-            tls: &tls,
+            tls: tls.as_ref(),
             proxy: None,
             proxy_credentials: None,
         };
@@ -76,6 +71,22 @@ impl Vault {
                 Err(refusal(asked, status, &body, options))
             }
         }
+    }
+
+    /// Returns whom Vault is vouched for by.
+    async fn tls(&self) -> Result<Arc<ClientConfig>, KmsError> {
+        let wrong = |what: String| KmsError::passing(format!("vault-ca: {what}"));
+        let ca = match &self.options.ca {
+            None => None,
+            Some(path) => {
+                let path = path.clone();
+                let read = self.reading.read(move || read_whole(&path)).await;
+                let read = read.map_err(|hangs| wrong(hangs.to_string()))?;
+                Some(read.map_err(|problem| wrong(problem.to_string()))?)
+            }
+        };
+        let ca = ca.as_ref().map(|ca| &***ca);
+        tls_config(ca, None).map_err(|problem| wrong(problem.what))
     }
 
     fn request(

@@ -234,7 +234,7 @@ impl Material {
     /// Returns how the provider is reached.
     pub fn way<'a>(&'a self, options: &'a ProviderOptions) -> Way<'a> {
         Way {
-            tls: &self.tls,
+            tls: Some(&self.tls),
             proxy: options.proxy.as_ref(),
             proxy_credentials: self.proxy.as_ref(),
         }

@@ -1,6 +1,11 @@
 //! Brokers whose keys Vault wraps: their start, their life without Vault, and keys that change meanwhile.
 
-use std::{process::Output, sync::Arc, time::Instant};
+use std::{
+    fs,
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use testkit::{
     broker::{Broker, rules},
@@ -32,12 +37,26 @@ fn broker(tenant: &RedisTenant, keys: &Keys) -> Broker<Sealed<RedisStore>> {
     )
 }
 
-/// Runs a broker that is expected not to start.
-async fn failing(args: Vec<String>) -> Output {
+/// Runs a broker that is expected not to start. Returns its exit code and what it told.
+async fn failing(args: Vec<String>) -> (Option<i32>, String) {
     let mut command = program();
     command.args(["--listen", "127.0.0.1:0"]).args(args);
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    output.unwrap().unwrap()
+    let told = tempfile::NamedTempFile::new().unwrap();
+    command.stdout(Stdio::null()).stderr(told.reopen().unwrap());
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if begun.elapsed() > Duration::from_secs(15) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("the broker starts");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    (status.code(), fs::read_to_string(told.path()).unwrap())
 }
 
 /// Returns where one of the texts stands in a log, however it is spelled.
@@ -84,9 +103,8 @@ async fn a_broker_needs_vault_at_its_start_alone() {
     assert_eq!(vault.received().len(), 1);
 
     vault.behave(Mode::Fails(503, "Vault is sealed"));
-    let failed = failing(args.clone()).await;
-    let told = String::from_utf8_lossy(&failed.stderr).into_owned();
-    assert_eq!(failed.status.code(), Some(1), "{told}");
+    let (code, told) = failing(args.clone()).await;
+    assert_eq!(code, Some(1), "{told}");
     let last = told.lines().last().unwrap();
     assert!(
         last.contains("seal-keys: the wrapped key k1: Vault is sealed"),
@@ -95,9 +113,8 @@ async fn a_broker_needs_vault_at_its_start_alone() {
     assert!(told.contains("the start waits"), "{told}");
     assert!(vault.received().len() > 2, "it wasn't asked again");
     drop(vault);
-    let failed = failing(args).await;
-    assert_eq!(failed.status.code(), Some(1));
-    let gone = String::from_utf8_lossy(&failed.stderr).into_owned();
+    let (code, gone) = failing(args).await;
+    assert_eq!(code, Some(1), "{gone}");
     assert!(gone.contains("k1: Vault doesn't answer"), "{gone}");
 
     // The one that runs seals and opens.
@@ -269,9 +286,8 @@ async fn each_tenant_has_keys_of_its_own() {
     );
     // With the other's key, neither is served.
     files.write("config", &config("broker"));
-    let failed = failing(vec!["--config".to_owned(), path]).await;
-    let told = String::from_utf8_lossy(&failed.stderr).into_owned();
-    assert_eq!(failed.status.code(), Some(1), "{told}");
+    let (code, told) = failing(vec!["--config".to_owned(), path]).await;
+    assert_eq!(code, Some(1), "{told}");
     assert!(
         told.contains("globex: Vault's key doesn't decrypt it"),
         "{told}"
