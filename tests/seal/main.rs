@@ -11,6 +11,7 @@
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
 //! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
 //! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
+//! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -24,6 +25,7 @@ mod mutations;
 mod namesakes;
 mod refreshing;
 mod rotation;
+mod vault;
 
 use serde_json::Value;
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows};
