@@ -3,11 +3,13 @@
 use std::{
     fmt,
     fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -21,6 +23,8 @@ use crate::{
 
 /// How often the file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a start waits for the file.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many threads may look at once. One that hangs is left alone, because another file may be in the place of that one
 /// meanwhile.
 const LOOKING_AT_MOST: usize = 4;
@@ -78,6 +82,9 @@ pub enum KeysFileProblem {
     /// It holds something else than keys.
     #[error(transparent)]
     Text(#[from] KeysProblem),
+    /// Reading it takes too long.
+    #[error("reading takes longer than 5 s: the disk doesn't answer, or the file is a pipe")]
+    Hangs,
 }
 
 impl Keys {
@@ -91,13 +98,19 @@ impl Keys {
         }))
     }
 
-    /// Reads a key file.
+    /// Reads a key file. Waits for it for 5 s at most.
     ///
     /// # Errors
     /// Returns what is wrong with it.
     pub fn from_file(path: &Path) -> Result<Self, KeysFileProblem> {
-        let stamp = fs::metadata(path).ok().map(|file| Stamp::of(&file));
-        let ring = read(path)?;
+        let (stamp, ring) = {
+            let (path, (told, read)) = (path.to_owned(), mpsc::sync_channel(1));
+            let reading = move || drop(told.send((Stamp::at(&path), self::read(&path))));
+            reader(reading).map_err(SecretProblem::Unreadable)?;
+            read.recv_timeout(PATIENCE)
+                .map_err(|_| KeysFileProblem::Hangs)?
+        };
+        let ring = ring?;
         Ok(Self(Arc::new(Inner {
             ring: RwLock::new(Arc::new(ring)),
             told: OnceLock::new(),
@@ -156,12 +169,10 @@ impl Keys {
         }
         file.hangs.store(false, Ordering::Relaxed);
         let (keys, looking) = (self.clone(), Arc::clone(&file.looking));
-        let reading = thread::Builder::new()
-            .name("seal-keys".to_owned())
-            .spawn(move || {
-                keys.read_again();
-                drop(looking);
-            });
+        let reading = reader(move || {
+            keys.read_again();
+            drop(looking);
+        });
         if let Err(error) = reading {
             tracing::error!(%error, "seal-keys: there is no thread to read the file; the keys stay as they were");
         }
@@ -170,9 +181,11 @@ impl Keys {
     /// Reads the file again if it has changed.
     fn read_again(&self) {
         let Some(file) = &self.0.file else { return };
-        let stamp = fs::metadata(&file.path).ok().map(|file| Stamp::of(&file));
+        let stamp = Stamp::at(&file.path);
         let looked = || file.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if stamp == looked().stamp {
+            // What was wrong has passed, and is told again if it comes back.
+            looked().problem = None;
             return;
         }
         let read = read(&file.path);
@@ -212,11 +225,22 @@ impl Keys {
     }
 }
 
+/// Begins a thread that reads the file. A disk that doesn't answer keeps it for as long as it likes.
+fn reader(read: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let named = thread::Builder::new().name("seal-keys".to_owned());
+    named.spawn(read).map(drop)
+}
+
 fn read(path: &Path) -> Result<KeyRing, KeysFileProblem> {
     Ok(KeyRing::parse(&read_private(path)?)?)
 }
 
 impl Stamp {
+    /// Returns the stamp of the file at `path`, if there is one.
+    fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|file| Self::of(&file))
+    }
+
     fn of(file: &Metadata) -> Self {
         Self {
             device: file.dev(),
