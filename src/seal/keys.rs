@@ -3,11 +3,13 @@
 use std::{
     fmt,
     fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock, TryLockError,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -24,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a service that couldn't unwrap a key is left alone, at most. It begins with a second, and is twice as long each
 /// time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a start waits for the file.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many threads may look at once. One that hangs is left alone, because another file may be in the place of that one
 /// meanwhile.
 const LOOKING_AT_MOST: usize = 4;
@@ -92,6 +96,9 @@ pub enum KeysFileProblem {
     /// A key in it is wrapped, and stays so.
     #[error(transparent)]
     Kms(#[from] NotUnwrapped),
+    /// Reading it takes too long.
+    #[error("reading takes longer than 5 s: the disk doesn't answer, or the file is a pipe")]
+    Hangs,
 }
 
 impl Keys {
@@ -105,7 +112,7 @@ impl Keys {
         }))
     }
 
-    /// Reads a key file none of whose keys is wrapped.
+    /// Reads a key file none of whose keys is wrapped. Waits for it for 5 s at most.
     ///
     /// # Errors
     /// Returns what is wrong with it.
@@ -123,8 +130,18 @@ impl Keys {
     }
 
     fn read(path: &Path, kms: Option<Arc<dyn Kms>>) -> Result<Self, KeysFileProblem> {
-        let stamp = fs::metadata(path).ok().map(|file| Stamp::of(&file));
-        let file = read(path, kms.as_deref())?;
+        let (stamp, file) = {
+            let (path, kms) = (path.to_owned(), kms.clone());
+            let (told, read) = mpsc::sync_channel(1);
+            let reading = move || {
+                let file = self::read(&path, kms.as_deref());
+                drop(told.send((Stamp::at(&path), file)));
+            };
+            reader(reading).map_err(SecretProblem::Unreadable)?;
+            read.recv_timeout(PATIENCE)
+                .map_err(|_| KeysFileProblem::Hangs)?
+        };
+        let file = file?;
         let (ring, locked) = match file.is_wrapped() {
             true => (file.locked(), Some(file)),
             false => (file.ring(|_| None)?, None),
@@ -219,12 +236,10 @@ impl Keys {
         }
         file.hangs.store(false, Ordering::Relaxed);
         let (keys, looking) = (self.clone(), Arc::clone(&file.looking));
-        let reading = thread::Builder::new()
-            .name("seal-keys".to_owned())
-            .spawn(move || {
-                keys.read_again();
-                drop(looking);
-            });
+        let reading = reader(move || {
+            keys.read_again();
+            drop(looking);
+        });
         if let Err(error) = reading {
             tracing::error!(%error, "seal-keys: there is no thread to read the file; the keys stay as they were");
         }
@@ -233,9 +248,11 @@ impl Keys {
     /// Reads the file again if it has changed.
     fn read_again(&self) {
         let Some(file) = &self.0.file else { return };
-        let stamp = fs::metadata(&file.path).ok().map(|file| Stamp::of(&file));
+        let stamp = Stamp::at(&file.path);
         let looked = || file.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if stamp == looked().stamp {
+            // What was wrong has passed, and is told again if it comes back.
+            looked().problem = None;
             return;
         }
         let read = match read(&file.path, file.kms.as_deref()) {
@@ -330,6 +347,12 @@ impl Watched {
     }
 }
 
+/// Begins a thread that reads the file. A disk that doesn't answer keeps it for as long as it likes.
+fn reader(read: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let named = thread::Builder::new().name("seal-keys".to_owned());
+    named.spawn(read).map(drop)
+}
+
 fn read(path: &Path, kms: Option<&dyn Kms>) -> Result<KeyFile, KeysFileProblem> {
     let file = KeyFile::parse(&read_private(path)?)?;
     file.check(kms)?;
@@ -337,6 +360,11 @@ fn read(path: &Path, kms: Option<&dyn Kms>) -> Result<KeyFile, KeysFileProblem> 
 }
 
 impl Stamp {
+    /// Returns the stamp of the file at `path`, if there is one.
+    fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|file| Self::of(&file))
+    }
+
     fn of(file: &Metadata) -> Self {
         Self {
             device: file.dev(),
