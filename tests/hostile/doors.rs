@@ -18,7 +18,7 @@ use testkit::{broker_process::BrokerProcess, waiting::until};
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -30,7 +30,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::service_fn;
 
 use crate::{
-    raw::{DATA, END_STREAM, Raw},
+    raw::{DATA, END_STREAM, PREFACE, Raw, SETTINGS, frame},
     target::{SMALL, get},
 };
 
@@ -264,6 +264,28 @@ async fn strangers_make_room_for_probes_of_the_health() {
     for number in 0..5 {
         assert_eq!(check(address).await, Ok(()), "probe {number}");
     }
+}
+
+/// A client that watches the health from an address of its own keeps its connection, although it is the oldest, while
+/// others come again and again from theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_one_connection_keeps_it_beside_who_has_many() {
+    let broker = BrokerProcess::start(&["--backend", "memory", "--health-listen", "127.0.0.1:0"]);
+    broker.serving().await;
+    let address = broker.logged_address("health_address");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut watcher = socket.connect(address).await.unwrap();
+    let strangers = Strangers::send(80, address, &[Hold::Silent]);
+    strangers.have_come(400).await;
+    // It has the broker's settings to read, and then nothing: not the end.
+    let mut settings = vec![0; 1024];
+    watcher.write_all(PREFACE).await.unwrap();
+    watcher
+        .write_all(&frame(SETTINGS, 0, 0, &[]))
+        .await
+        .unwrap();
+    assert!(watcher.read(&mut settings).await.unwrap() > 0);
 }
 
 /// All places of `metrics-listen` are held. Each page is answered in the time that the kubelet gives a probe.

@@ -344,3 +344,30 @@ async fn large_reads_wait_for_each_other() {
     let other = share.admit().unwrap();
     other.large_read(LargeRead::User).await.unwrap();
 }
+
+/// Calls of strangers give up their places in the order of coming. Those over a caller's connection keep theirs.
+#[test]
+fn places_beside_the_calls_go_from_strangers_to_who_comes_next() {
+    let admission = roomy();
+    let places = SidePlaces::new(3);
+    let [caller, stranger, next] = std::array::from_fn(|_| admission.share().0);
+    caller.note_let_in();
+    let aside = |share: &Arc<Share>| share.admit_aside(&places);
+    let mut kept = aside(&caller).unwrap();
+    let mut first = aside(&stranger).unwrap();
+    let mut second = aside(&stranger).unwrap();
+    let [kept_is_lost, first_is_lost, second_is_lost] =
+        [&mut kept, &mut first, &mut second].map(Aside::lost);
+    let new = aside(&next).unwrap();
+    assert!(first_is_lost.now_or_never().is_some());
+    // It is the new one's by now, whatever becomes of the call that lost it.
+    drop(first);
+    let newer = aside(&caller).unwrap();
+    assert!(second_is_lost.now_or_never().is_some());
+    drop((new, newer));
+    let _calls: Vec<_> = (0..2).map(|_| aside(&caller).unwrap()).collect();
+    assert!(is_overloaded(&aside(&next)));
+    assert!(kept_is_lost.now_or_never().is_none());
+    drop(kept);
+    aside(&next).unwrap();
+}
