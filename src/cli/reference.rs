@@ -156,8 +156,8 @@ fn the_defaults_in_the_help_are_the_defaults() {
         match arg.get_long().unwrap() {
             // The default isn't fixed: it depends on the terminal, the machine or another setting.
             "log-format" | "workers" | "max-calls-of-tenant" | "client-certificates" => continue,
-            // It has no effect without a Unix socket.
-            "listen-mode" => continue,
+            // It has no effect without a Unix socket, or without an agent.
+            "listen-mode" | "spiffe-id" => continue,
             "backend" => assert_eq!(resolved(&line), resolved(""), "{line}"),
             "durability" | "redis-url" => {
                 let base = "backend = \"redis\"\n";

@@ -147,6 +147,13 @@ async fn serve_on(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let trust = Arc::clone(&listeners.trust);
+    let tls = listeners.tls.clone();
+    let secure = async move {
+        match tls {
+            Some(tls) => tls.ready().await.map_err(ServeError::Misconfigured),
+            None => Ok(()),
+        }
+    };
     let tenants = config.tenants.iter();
     let keys: Vec<_> = tenants.map(|tenant| tenant.sealing.keys.clone()).collect();
     match config.backend {
@@ -161,7 +168,7 @@ async fn serve_on(
                 .with_trust(trust)
                 .audited_by(audit);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
-            server.run(listeners, async { Ok(()) }, stop).await
+            server.run(listeners, secure, stop).await
         }
         config::Backend::Redis => {
             let redis = Redis::new(config.redis);
@@ -186,6 +193,7 @@ async fn serve_on(
                 .audited_by(audit);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
             let reach = async {
+                secure.await?;
                 prepare::probe(&store).await?;
                 if rotates {
                     store.warn_of_hazards().await;
