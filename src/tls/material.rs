@@ -225,8 +225,9 @@ mod tests {
                 .into(),
         };
         let before = maker().first(parts(Some(&[&x, &y]), Some(&[&z]))).unwrap();
-        type Of<'a> = Option<&'a [&'a Authority]>;
-        let cases: [(&str, [Of<'_>; 2], [&[&Authority]; 2]); 7] = [
+        type Of<'a> = &'a [&'a Authority];
+        type Case<'a> = (&'a str, [Option<Of<'a>>; 2], [Of<'a>; 2]);
+        let cases: [Case<'_>; 7] = [
             ("all new", [Some(&[&new]), Some(&[&x])], [&[&new], &[&x]]),
             ("one broken", [None, Some(&[&z])], [&[&x, &y], &[&z]]),
             ("one gone", [Some(&[&y]), None], [&[&y], &[&z]]),
