@@ -22,7 +22,7 @@ mod version;
 
 pub use envelope::Envelope;
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
-pub use key_id::KeyId;
+pub use key_id::{KeyId, KeyName};
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use origin::Origin;
