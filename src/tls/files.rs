@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio_rustls::rustls::{
-    RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 use super::{
+    authorities::Authorities,
     options::{Source, TlsOptions, TlsPart, TlsProblem},
     own::Own,
     parts::{self, Fingerprint},
@@ -129,10 +129,8 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 }
 
 /// Returns the authorities in a text, or what is wrong with it.
-pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(usable(pem)?);
-    Ok(roots)
+pub(super) fn authorities(pem: &[u8]) -> Result<Authorities, String> {
+    Authorities::of(certificates(pem)?, "the file")
 }
 
 fn usable(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use tokio_rustls::rustls::{
-    RootCertStore, ServerConfig,
+    ServerConfig,
     crypto::CryptoProvider,
     pki_types::CertificateDer,
     server::NoServerSessionStorage,
@@ -13,6 +13,7 @@ use tokio_rustls::rustls::{
 
 use super::{
     ALPN,
+    authorities::Authorities,
     options::{ClientCertificates, TlsPart, TlsProblem},
     own::Own,
     parts::{self, Fingerprint, Parts, Trusted},
@@ -156,13 +157,15 @@ impl Maker {
         let mut verifier = Verifier::new(&self.provider, is_mandatory);
         let mut problems = Vec::new();
         for (part, found) in trusted {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(found.iter().cloned());
+            // They were good when they came. Since then all of them may have expired, and then nobody vouches.
+            let Ok(authorities) = Authorities::of(found.clone(), "it") else {
+                continue;
+            };
             let added = match part {
                 TlsPart::TrustDomain(name) | TlsPart::Bundle(name) => {
-                    verifier.add_trust_domain(name, roots, &self.provider)
+                    verifier.add_trust_domain(name, &authorities, &self.provider)
                 }
-                _ => verifier.add_client_ca(roots, &self.provider),
+                _ => verifier.add_client_ca(&authorities, &self.provider),
             };
             problems.extend(added.err().map(|what| TlsProblem::new(part, what)));
         }

@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use sha2::{Digest, Sha256};
-use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use super::{
-    identity::{self, Authority},
-    now,
+    authorities::Authorities,
     options::{TlsPart, TlsProblem},
     own::Own,
 };
@@ -27,36 +26,16 @@ pub(super) struct Parts {
     pub authorities: BTreeMap<TlsPart, Result<Vec<CertificateDer<'static>>, TlsProblem>>,
 }
 
-/// Returns those of the certificates that may vouch for others now. `place` names where they are from.
+/// Returns the certificates, if they are authorities. `place` names where they are from.
 ///
 /// # Errors
-/// Returns what is wrong if one is no authority, or if none is left.
+/// Returns what is wrong if one is none, or if all have expired.
 pub(super) fn authorities(
     certificates: Vec<CertificateDer<'static>>,
     place: &str,
 ) -> Result<Vec<CertificateDer<'static>>, String> {
-    let mut found = Vec::new();
-    for certificate in certificates {
-        match identity::authority(&certificate, now()) {
-            Authority::Good => {}
-            // Others may be its successors.
-            Authority::Expired => continue,
-            Authority::NotOne => {
-                return Err(format!(
-                    "{place} holds a certificate that is no authority, and may sign no other one: name the authority \
-                     that signed it"
-                ));
-            }
-        }
-        RootCertStore::empty()
-            .add(certificate.clone())
-            .map_err(|error| format!("{place} holds an unusable certificate: {error}"))?;
-        found.push(certificate);
-    }
-    if found.is_empty() {
-        return Err(format!("all authorities in {place} have expired"));
-    }
-    Ok(found)
+    Authorities::of(certificates.clone(), place)?;
+    Ok(certificates)
 }
 
 /// Returns a fingerprint of texts, whose order counts.

@@ -26,7 +26,7 @@ use super::{
     standing::Standing,
 };
 use crate::{
-    meter::{Reload, Trust},
+    meter::{HandshakeFailure, Reload, Trust},
     spiffe::Update,
     types::PeerCertificate,
 };
@@ -242,10 +242,15 @@ impl Tls {
             )),
         };
         let secured = accepted.and_then(|stream| self.secured(stream, material));
-        if secured.is_err() {
-            self.trust.handshakes_failed.up();
+        if let Err(error) = &secured {
+            self.gave_up(why(error));
         }
         secured
+    }
+
+    /// Counts a handshake that failed for this reason.
+    pub fn gave_up(&self, why: HandshakeFailure) {
+        self.trust.handshakes_failed(why).up();
     }
 
     fn secured<S>(
@@ -283,6 +288,18 @@ impl Seen {
             parts.authorities.extend(of_agent.authorities);
         }
         Some(parts)
+    }
+}
+
+/// Returns why a handshake failed.
+fn why(error: &io::Error) -> HandshakeFailure {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match of_tls {
+        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
+            HandshakeFailure::Certificate
+        }
+        Some(_) => HandshakeFailure::Protocol,
+        None => HandshakeFailure::CutOff,
     }
 }
 

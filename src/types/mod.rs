@@ -12,6 +12,7 @@ mod origin;
 mod peer;
 mod reach;
 mod record;
+mod right;
 mod row;
 mod secret;
 mod secret_file;
@@ -32,6 +33,7 @@ pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
     Wanted,
 };
+pub use right::Right;
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};

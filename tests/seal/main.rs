@@ -10,9 +10,11 @@
 //! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
 //! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
+//! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod advice;
 mod canary;
 mod commands;
 mod edited;
