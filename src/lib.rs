@@ -18,7 +18,8 @@
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `traces`, `error`, `meter`, `stderr`, `types` |
 //! | [`vault`] | a key management service that unwraps sealing keys: the Transit engine of HashiCorp Vault | `seal`, `outbound`, `reading`, `types` |
 //! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `types` |
-//! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `meter`, `reading`, `types` |
+//! | [`tls`] | TLS on the broker's own port: certificates and where they come from, who vouches for clients, what ends when | `spiffe`, `meter`, `reading`, `types` |
+//! | [`spiffe`] | SPIFFE's Workload API: asking an agent on this machine for certificates and bundles | `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
 //! | [`outbound`] | requests over HTTP to other services: one connection, one request, one bounded answer | `traces`, `types` |
 //! | [`traces`] | traces of calls: spans, which of them there are, and who sends them to a collector | `meter`, `types` |
@@ -91,7 +92,8 @@
 //! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
 //! | a listener | `server/listeners.rs`, and an accepting of its own in `server/run.rs`; its setting in `config/settings/listen.rs`, and what must hold between it and TLS in `config/listen.rs`; its connections in the reserve of descriptors (`server/assemble.rs`); a case in `tests/tls/listeners.rs` |
-//! | a file of TLS | a `TlsFile` in `tls/options.rs`, read in `tls/files.rs` and used in `tls/material.rs`; its setting in `config/settings/tls.rs`, handed on in `config/listen.rs`; broken in `tests/tls/reload.rs`; `docs/tls.md` |
+//! | a file of TLS | a `TlsPart` in `tls/options.rs`, read in `tls/files.rs`, and used in `tls/material.rs`; its setting in `config/settings/tls.rs`, handed on in `config/listen.rs`; broken in `tests/tls/reload.rs`; `docs/tls.md` |
+//! | something else that an agent gives by SPIFFE's Workload API | its field in `spiffe/wire.rs` and `spiffe/mod.rs`; what it means in `tls/offer.rs`; the played agent in `testkit/`, and a broken one in `tests/tls/svid_broken.rs` |
 //! | a reason for which a connection ends | an event in `server/events.rs`. Who makes room: `server/activity.rs` and `server/source.rs`. If the right of its client ends, `types/right.rs` has to know before |
 //! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
 //! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
@@ -140,6 +142,7 @@ pub mod refresh;
 pub mod rpc;
 pub mod seal;
 pub mod server;
+pub mod spiffe;
 pub mod stderr;
 pub mod store;
 pub mod tls;

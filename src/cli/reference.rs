@@ -158,8 +158,8 @@ fn the_defaults_in_the_help_are_the_defaults() {
             "log-format" | "workers" | "max-calls-of-tenant" | "client-certificates" => continue,
             // The system's authorities, and a name that is drawn.
             "traces-ca" | "traces-instance" => continue,
-            // It has no effect without a Unix socket.
-            "listen-mode" => continue,
+            // It has no effect without a Unix socket, or without an agent.
+            "listen-mode" | "spiffe-id" => continue,
             "backend" => assert_eq!(resolved(&line), resolved(""), "{line}"),
             "durability" | "redis-url" => {
                 let base = "backend = \"redis\"\n";

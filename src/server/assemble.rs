@@ -169,6 +169,13 @@ async fn serve_on(
 ) -> Result<(), ServeError> {
     let (audit, traces) = told;
     let trust = Arc::clone(&listeners.trust);
+    let tls = listeners.tls.clone();
+    let secure = async move {
+        match tls {
+            Some(tls) => tls.ready().await.map_err(ServeError::Misconfigured),
+            None => Ok(()),
+        }
+    };
     let tenants = config.tenants.iter();
     let keys: Vec<_> = tenants.map(|tenant| tenant.sealing.keys.clone()).collect();
     match config.backend {
@@ -184,7 +191,7 @@ async fn serve_on(
                 .audited_by(audit)
                 .traced_by(traces);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
-            server.run(listeners, async { Ok(()) }, stop).await
+            server.run(listeners, secure, stop).await
         }
         config::Backend::Redis => {
             let redis = Redis::new(config.redis);
@@ -210,6 +217,7 @@ async fn serve_on(
                 .traced_by(traces);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
             let reach = async {
+                secure.await?;
                 prepare::probe(&store).await?;
                 if rotates {
                     store.warn_of_hazards().await;

@@ -222,7 +222,7 @@ mod tests {
     use crate::{
         config::Settings,
         rpc::CallLimits,
-        tls::{ClientCertificates, ClientFiles, Tls, TlsOptions, client},
+        tls::{ClientCertificates, ClientFiles, Source, Tls, TlsOptions, client},
         types::Channel,
     };
 
@@ -316,11 +316,13 @@ mod tests {
             .dns_name("admin.test");
         domain.sign(&id).write_to(dir.path(), "workload");
         let options = TlsOptions {
-            certificate: file("server.pem"),
-            key: file("server.key"),
+            source: Source::Files {
+                certificate: file("server.pem"),
+                key: file("server.key"),
+                trust_domains: [("a.test".to_owned(), file("domain.pem"))].into(),
+            },
             client_certificates: ClientCertificates::Optional,
             client_ca: Some(file("own.pem")),
-            trust_domains: [("a.test".to_owned(), file("domain.pem"))].into(),
         };
         let mut peers = Vec::new();
         for name in [None, Some("named"), Some("workload")] {

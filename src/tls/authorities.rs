@@ -23,32 +23,32 @@ pub(super) struct Authorities(Vec<(u64, TrustAnchor<'static>)>);
 pub(super) struct Vouching(Vec<(u64, Arc<dyn ClientCertVerifier>)>);
 
 impl Authorities {
-    /// Makes authorities of these certificates, without those that have expired: others may be their successors.
+    /// Makes authorities of these certificates, without those that have expired: others may be their successors. `place` names
+    /// where they are from.
     ///
     /// # Errors
     /// Returns what is wrong with one, or that none is left.
-    pub fn of(certificates: Vec<CertificateDer<'static>>) -> Result<Self, String> {
+    pub fn of(certificates: Vec<CertificateDer<'static>>, place: &str) -> Result<Self, String> {
         let mut all = Vec::new();
         for certificate in certificates {
             match identity::authority(&certificate, now()) {
                 Authority::Good => {}
                 Authority::Expired => continue,
                 Authority::NotOne => {
-                    return Err(
-                        "the file holds a certificate that is no authority, and may sign no other one: name the authority that \
+                    return Err(format!(
+                        "{place} holds a certificate that is no authority, and may sign no other one: name the authority that \
                          signed it"
-                            .to_owned(),
-                    );
+                    ));
                 }
             }
             let end = identity::validity(&certificate).map_or(u64::MAX, |(_, end)| end);
             let mut root = RootCertStore::empty();
             root.add(certificate)
-                .map_err(|error| format!("the file holds an unusable certificate: {error}"))?;
+                .map_err(|error| format!("{place} holds an unusable certificate: {error}"))?;
             all.extend(root.roots.into_iter().map(|root| (end, root)));
         }
         if all.is_empty() {
-            return Err("all authorities in the file have expired".to_owned());
+            return Err(format!("all authorities in {place} have expired"));
         }
         Ok(Self(all))
     }

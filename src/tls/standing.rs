@@ -29,7 +29,7 @@ const AHEAD: u32 = 10;
 pub struct Standing {
     /// The client's certificate, and what it brought with it.
     chain: Vec<CertificateDer<'static>>,
-    material: watch::Receiver<Arc<Material>>,
+    material: watch::Receiver<Option<Arc<Material>>>,
     /// By which authorities the chain was verified last.
     verified_by: [u8; 32],
     /// The last second in which the chain is good, and an authority that vouches for it, since 1970.
@@ -58,7 +58,7 @@ impl Standing {
     /// Returns why it isn't good.
     pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
-        material: watch::Receiver<Arc<Material>>,
+        material: watch::Receiver<Option<Arc<Material>>>,
         trust: Arc<Trust>,
     ) -> Result<(Self, PeerCertificate), Error> {
         let mut standing = Self {
@@ -126,12 +126,17 @@ impl Standing {
 
     /// Whether only the broker's own certificate has changed.
     fn is_known_to_be_good(&mut self) -> bool {
-        self.material.borrow_and_update().authorities == self.verified_by
+        let material = self.material.borrow_and_update();
+        material
+            .as_ref()
+            .is_some_and(|material| material.authorities == self.verified_by)
     }
 
     /// Verifies the chain by what is in force now, and finds out when that will end.
     fn verify(&mut self) -> Result<PeerCertificate, Error> {
-        let material = Arc::clone(&self.material.borrow_and_update());
+        let Some(material) = self.material.borrow_and_update().clone() else {
+            return Err(Error::NoCertificatesPresented);
+        };
         let (Some(verifier), Some((certificate, intermediates))) =
             (&material.verifier, self.chain.split_first())
         else {
@@ -161,7 +166,7 @@ impl Standing {
     }
 }
 
-async fn changed(material: &mut watch::Receiver<Arc<Material>>) {
+async fn changed(material: &mut watch::Receiver<Option<Arc<Material>>>) {
     if material.changed().await.is_err() {
         // Nothing will change any more.
         std::future::pending().await

@@ -122,7 +122,7 @@ impl Verifier {
             Some(id) => self
                 .trust_domains
                 .get(id.trust_domain())
-                .ok_or_else(|| refused("its trust domain isn't among trust-domains")),
+                .ok_or_else(|| refused("no authority of its trust domain is known")),
             None => self
                 .client_ca
                 .as_ref()

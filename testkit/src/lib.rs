@@ -35,3 +35,4 @@ pub mod switches;
 pub mod token_endpoint;
 mod tree;
 pub mod waiting;
+pub mod workload_api;

@@ -118,6 +118,58 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
     );
 }
 
+/// The authority of some clients is taken away while the broker's certificate and another bundle are broken. Its connections
+/// end all the same. Whatever is broken stays as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_is_taken_away_whatever_else_is_broken() {
+    let (prod, test) = (Authority::new("prod"), Authority::new("test"));
+    let domains = [("prod.test", &prod), ("test.test", &test)];
+    let mut broker = Broker::with_domains(&domains, &["--call-timeout", "2s"]).await;
+    let id = |id: &str| Wanted::nobody().uri(id);
+    let goes = test.sign(&id("spiffe://test.test/a"));
+    let stays = prod.sign(&id("spiffe://prod.test/a"));
+    broker.serves(Some(&goes)).await.unwrap();
+    let ignores = broker.stream(broker.config(Some(&goes))).await.unwrap();
+    let ignores = tokio::spawn(ignore(ignores, PATIENCE));
+    let (key, clients) = (
+        broker.authority.sign(&Wanted::server()).key,
+        broker.clients.pem.clone(),
+    );
+    let successor = Authority::new("test");
+    broker.files.swap(|dir| {
+        // A key without its certificate, and half of a bundle.
+        broker
+            .authority
+            .sign(&Wanted::server())
+            .write_to(dir, "server");
+        std::fs::write(dir.join("server.key"), key).unwrap();
+        std::fs::write(dir.join("clients.pem"), clients).unwrap();
+        std::fs::write(dir.join("prod.test.pem"), &prod.pem[..prod.pem.len() / 2]).unwrap();
+        std::fs::write(dir.join("test.test.pem"), &successor.pem).unwrap();
+    });
+    until("the clients of the old authority aren't served", || async {
+        broker.serves(Some(&goes)).await.is_err()
+    })
+    .await;
+    let ignored = ignores.await.unwrap();
+    assert!(
+        ignored.told.is_some() && ignored.ended.is_some(),
+        "{ignored:?}"
+    );
+    broker.serves(Some(&stays)).await.unwrap();
+    broker.serves(Some(&broker.good())).await.unwrap();
+    let by_successor = successor.sign(&id("spiffe://test.test/a"));
+    broker.serves(Some(&by_successor)).await.unwrap();
+    let log = broker.process.log();
+    for told in [
+        "tls-key: the key isn't that of the certificate",
+        "trust-domains, prod.test: the file holds a damaged certificate",
+        "those that can be used are in force",
+    ] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+}
+
 /// A client never hears that it should go when its authority is taken away. From the first call that is refused on, all are,
 /// long before its connection is closed.
 #[tokio::test(flavor = "multi_thread")]
