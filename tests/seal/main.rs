@@ -12,7 +12,6 @@
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod canary;
 mod commands;
 mod edited;
 mod grace;
