@@ -83,7 +83,7 @@ fn wrong(world: &World) -> Vec<String> {
             format!("call-timeout = \"{secret}\""),
             format!("client-secret = \"{secret}\""),
             format!("redis-password = [\"{secret}\"]"),
-            format!("{secret}"),
+            secret.clone(),
             format!("redis-password = \"{secret}"),
             format!("{secret} = 1"),
         ] {
