@@ -120,7 +120,7 @@ impl<S> Failpoints<S> {
             },
             ..shown
         };
-        let key = KeyId::new("another").unwrap();
+        let key = KeyId::parse("another.0123456789abcdef").unwrap();
         let missing = KeyMissing { key, shown };
         Err(Unreadable::KeyMissing(Box::new(missing)))
     }
