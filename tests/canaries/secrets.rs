@@ -11,7 +11,7 @@ use testkit::{
 };
 use token_broker::{
     seal::MasterKey,
-    types::{KeyId, SecretBytes},
+    types::{KeyName, SecretBytes},
 };
 
 /// What Redis has in the names of keys.
@@ -81,7 +81,7 @@ impl Secrets {
     /// Returns the sealing key.
     pub fn master_key(&self) -> MasterKey {
         let bytes = SecretBytes::new(self.sealing_key.clone());
-        MasterKey::new(KeyId::new("k").unwrap(), bytes).unwrap()
+        MasterKey::new(&KeyName::new("k").unwrap(), bytes).unwrap()
     }
 
     /// Returns the line of the key file.
