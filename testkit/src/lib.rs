@@ -6,6 +6,7 @@ pub mod audit;
 pub mod authority;
 pub mod broker;
 pub mod broker_process;
+pub mod canary;
 pub mod certificates;
 pub mod cluster;
 mod cluster_nodes;

@@ -9,7 +9,6 @@
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
 //! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
-//! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
 //! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
 //! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
 //! | a key file that hangs, is missing for a while, or is read again; counted by the program | `key_file` |
@@ -17,7 +16,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod advice;
-mod canary;
 mod commands;
 mod edited;
 mod grace;
