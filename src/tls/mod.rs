@@ -21,6 +21,7 @@ mod verifier;
 
 pub use self::{
     client::{ClientFiles, client},
+    identity::read as read_certificate,
     options::{ClientCertificates, TlsFile, TlsOptions, TlsProblem},
     reload::{Secured, Tls},
     standing::{End, Standing},

@@ -10,11 +10,16 @@
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
 //! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints figures"
+)]
 
 mod canary;
 mod commands;
 mod edited;
+mod figures;
 mod grace;
 mod missing;
 mod mutations;

@@ -1,7 +1,11 @@
 //! Tests of the ways to the broker (guarantees, section 8): TLS and client certificates, what becomes of connections when
 //! certificates expire or change, Unix sockets, and the listeners for probes. Each test runs the program in a process of
 //! its own.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints figures"
+)]
 
 mod broker;
 mod certificates;
@@ -13,5 +17,6 @@ mod policy;
 mod raw;
 mod reload;
 mod room;
+mod steady;
 mod unix;
 mod versions;

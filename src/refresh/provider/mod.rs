@@ -43,6 +43,7 @@ pub use self::{
     credentials::{FileProblem, FileSetting, SecretSource},
     discovery::Asked,
     endpoint::{Endpoint, Proxy},
+    exchange::Reply,
     options::{
         Algorithm, Authentication, ClientCertificate, Codes, Endpoints, NOT_REDEEMED,
         ProviderOptions, Replay, Rotation,
