@@ -12,7 +12,10 @@ use token_broker::{
     types::{Secret, SecretBytes},
 };
 
-use crate::input::{first_line, planted, prints_nothing};
+use crate::input::{first_line, planted};
+
+/// Stands for a token. Words that look like the code of an error are logged, and this has too many digits for one.
+const TOKEN: &str = "gho_16C7e42F292c6912";
 
 static CODES: LazyLock<Codes> = LazyLock::new(|| Codes {
     refused: ["BAD_REFRESH_TOKEN".to_owned()].into(),
@@ -39,7 +42,8 @@ pub fn run(bytes: &[u8]) -> Option<()> {
         body: Ok(SecretBytes::new(body.to_vec())),
     };
     let answer = flawed(classify(reply, &CODES, Some("/user")), body);
-    prints_nothing("an answer", &answer);
+    let logged = format!("{answer:?}");
+    assert!(!logged.contains(TOKEN), "a token is logged: {logged}");
     let json = serde_json::from_slice::<Value>(body).unwrap_or_default();
     match answer {
         Answer::Tokens(tokens) => {
@@ -73,8 +77,8 @@ pub fn run(bytes: &[u8]) -> Option<()> {
 
 fn flawed(answer: Answer, body: &[u8]) -> Answer {
     match answer {
-        // A reader that takes a refresh token with an escape for none.
-        Answer::Tokens(mut tokens) if planted() && body.contains(&b'\\') => {
+        // A reader that takes a refresh token with a plus for none.
+        Answer::Tokens(mut tokens) if planted() && body.contains(&b'+') => {
             tokens.refresh_token = None;
             Answer::Tokens(tokens)
         }

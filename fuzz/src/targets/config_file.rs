@@ -54,11 +54,12 @@ fn is_named_within(value: &Value) -> bool {
 }
 
 fn flawed(mut problems: Vec<Problem>, text: &str) -> Vec<Problem> {
-    // A mistake of syntax is told with its line, as parsers do.
-    if planted() && text.contains("= \"") {
-        let told = problems
-            .iter_mut()
-            .filter(|problem| problem.message.contains("string"));
+    // A mistake of syntax is told with the text around it, as parsers do.
+    if planted() {
+        let of_syntax = |problem: &&mut Problem| {
+            problem.setting == "config" && !problem.message.contains("is not a setting")
+        };
+        let told = problems.iter_mut().filter(of_syntax);
         told.for_each(|problem| problem.message += text);
     }
     problems

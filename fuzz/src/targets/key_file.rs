@@ -7,7 +7,7 @@ use token_broker::seal::{AssociatedData, KeyRing};
 use crate::input::{planted, prints_nothing, quotes_nothing};
 
 pub fn run(bytes: &[u8]) -> Option<()> {
-    let ring = match KeyRing::parse(bytes) {
+    let ring = match KeyRing::parse(&flawed(bytes)) {
         Ok(ring) => ring,
         Err(problem) => {
             prints_nothing("a problem", &problem);
@@ -17,20 +17,22 @@ pub fn run(bytes: &[u8]) -> Option<()> {
     };
     let names: HashSet<_> = ring.ids().collect();
     let known = ring.ids().count();
-    assert!(known > 0);
+    let text = str::from_utf8(bytes).expect("it was read");
+    let is_key = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with('#');
+    assert_eq!(known, text.lines().filter(is_key).count(), "a key is lost");
     assert_eq!(names.len(), known, "two keys have one name");
     assert_eq!(ring.sealing(), ring.ids().next());
     let associated = AssociatedData::of("fuzz");
     let envelope = ring.seal(b"payload", &associated).expect("a key");
-    // Of two keys a flawed reader takes the second one for the first.
-    if planted() && known > 1 {
-        let rest = bytes
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .unwrap_or_default();
-        let second = KeyRing::parse(&bytes[rest..]).expect("a key");
-        assert!(second.open(&envelope, &associated).is_ok());
-    }
     assert!(ring.open(&envelope, &associated).is_ok());
     Some(())
+}
+
+fn flawed(bytes: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<_> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    // A reader that skips a line with a tab.
+    if planted() {
+        lines.retain(|line| !line.contains(&b'\t'));
+    }
+    lines.concat()
 }

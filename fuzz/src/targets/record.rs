@@ -35,11 +35,12 @@ pub fn run(bytes: &[u8]) -> Option<()> {
 
 fn flawed(record: Record) -> Record {
     let mut entries = record.entries().to_vec();
-    // A reader that takes the time of a refusal for none where it isn't refused.
+    // A reader that loses the time of a refusal beside a lease of more than one digit.
     if planted() {
-        entries
+        let hit = entries
             .iter_mut()
-            .for_each(|entry| entry.refused_at = entry.refused_at.filter(|_| entry.failures < 100));
+            .filter(|entry| entry.lease_ends.millis() > 9);
+        hit.for_each(|entry| entry.refused_at = None);
     }
     Record::new(entries)
 }
