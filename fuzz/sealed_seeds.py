@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 SEEDS = Path(__file__).parent / "seeds"
 KEY = ("a", bytes([0x5C]) * 32)
 INFO = b"token-broker envelope 1 AES-256-GCM"
+FINGERPRINT = b"token-broker key fingerprint 1"
 
 
 def part(data):
@@ -40,6 +41,7 @@ def time(seconds):
 def seal(payload, associated, salt):
     name, key = KEY
     derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=INFO).derive(key)
+    name += "." + HKDF(algorithm=hashes.SHA256(), length=8, salt=None, info=FINGERPRINT).derive(key).hex()
     bound = b"".join(part(text) for text in (b"envelope", b"1", name.encode(), associated))
     sealed = salt + AESGCM(derived).encrypt(bytes(12), payload, bound)
     return f"1.{name}." + base64.urlsafe_b64encode(sealed).decode().rstrip("=")

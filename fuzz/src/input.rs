@@ -4,7 +4,7 @@ use std::{fmt::Debug, sync::LazyLock};
 
 use token_broker::{
     seal::{KeyRing, MasterKey},
-    types::{KeyId, ProviderName, SecretBytes, Tenant},
+    types::{KeyName, ProviderName, SecretBytes, Tenant},
 };
 
 /// Stands for a secret in seeds. No message may quote it.
@@ -49,7 +49,7 @@ pub fn tenant() -> Tenant {
 pub fn ring() -> KeyRing {
     let key = |name: &str, byte| {
         let key = SecretBytes::new(vec![byte; MasterKey::BYTES]);
-        MasterKey::new(KeyId::new(name).expect("a name"), key).expect("a key")
+        MasterKey::new(&KeyName::new(name).expect("a name"), key).expect("a key")
     };
     KeyRing::of(vec![key("a", 0x5c), key("b", 0xc5)])
 }

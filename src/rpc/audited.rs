@@ -13,7 +13,7 @@ use std::{
 use http::Response;
 use tonic::body::Body;
 
-use super::{notes::Notes, status};
+use super::{notes::Notes, status, traced::CallSpan};
 use crate::{
     access::{Caller, Denied, Rpc, Shown},
     audit::{Decision, Event, Kind, Place, Written},
@@ -118,15 +118,18 @@ pub struct Audited<W> {
     pending: Option<Pending>,
     /// What the answer waits for.
     written: Option<(Written, Rpc, Response<Body>)>,
+    /// The span of the call, if it is traced.
+    span: Option<CallSpan>,
 }
 
 impl<W> Audited<W> {
-    /// Makes the future of the answer that `work` has.
-    pub(super) fn new(work: W, pending: Option<Pending>) -> Self {
+    /// Makes the future of the answer that `work` has, in the span of the call.
+    pub(super) fn new(work: W, pending: Option<Pending>, span: Option<CallSpan>) -> Self {
         Self {
             work,
             pending,
             written: None,
+            span,
         }
     }
 }
@@ -140,10 +143,16 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.written.is_none() {
+            let entered = this.span.as_ref().map(CallSpan::enter);
             let Ok(response) = ready!(Pin::new(&mut this.work).poll(cx));
+            drop(entered);
             let Some(pending) = this.pending.take() else {
+                CallSpan::end(this.span.take(), &response);
                 return Poll::Ready(Ok(response));
             };
+            if let Some(span) = &mut this.span {
+                span.audit();
+            }
             let rpc = pending.rpc;
             let (place, event) = pending.end(status::told(response.headers()));
             this.written = Some((place.take(event), rpc, response));
@@ -151,10 +160,12 @@ where
         if let Some((written, ..)) = &mut this.written {
             let is_written = ready!(Pin::new(written).poll(cx));
             if let Some((_, rpc, response)) = this.written.take() {
-                return Poll::Ready(Ok(match is_written {
+                let response = match is_written {
                     Ok(()) => response,
                     Err(error) => status::from_error(&withheld(rpc, error)).into_http(),
-                }));
+                };
+                CallSpan::end(this.span.take(), &response);
+                return Poll::Ready(Ok(response));
             }
         }
         Poll::Pending
@@ -248,7 +259,7 @@ mod tests {
             why: None,
         };
         let never = Box::pin(pending::<Result<Response<Body>, Infallible>>());
-        drop(Audited::new(never, Some(pending_event)));
+        drop(Audited::new(never, Some(pending_event), None));
         audit.close(Duration::from_secs(20)).await;
         let text = fs::read_to_string(path).unwrap();
         let told = r#""rpc":"TokenBroker/Store","tenant":"a:b","decision":"allowed","code":"CANCELLED","prev""#;

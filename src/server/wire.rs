@@ -13,6 +13,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::source::Source;
 use crate::types::Channel;
 
 /// A connection that was accepted.
@@ -55,6 +56,14 @@ impl Wire {
             Channel::Loopback
         } else {
             Channel::Network
+        }
+    }
+
+    /// Returns where the connection comes from.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Tcp(stream) => Source::of(stream.peer_addr().ok()),
+            Self::Unix(_) => Source::of(None),
         }
     }
 

@@ -1,16 +1,18 @@
 //! Who is at the other end of a connection, as the transport knows it.
 
-use super::SpiffeId;
+use super::{Right, SpiffeId};
 
 /// The other end of a connection. The server puts it, as an `Arc<Peer>`, into the extensions of each request.
 ///
 /// It says what the transport has shown, and decides nothing: whether the peer is a caller, the policy says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// How the bytes travel.
     pub channel: Channel,
     /// The client certificate, if the peer has shown one that was verified.
     pub certificate: Option<PeerCertificate>,
+    /// How long the certificate is good. Without one it is the right of anybody, which doesn't end.
+    pub right: Right,
 }
 
 /// How the bytes of a connection travel, and so whether a secret may be read from them.

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use token_broker::seal::{AssociatedData, KeyRing};
+use token_broker::{
+    seal::{AssociatedData, KeyRing},
+    types::KeyId,
+};
 
 use crate::input::{planted, prints_nothing, quotes_nothing};
 
@@ -15,7 +18,7 @@ pub fn run(bytes: &[u8]) -> Option<()> {
             return Some(());
         }
     };
-    let names: HashSet<_> = ring.ids().collect();
+    let names: HashSet<_> = ring.ids().map(KeyId::name).collect();
     let known = ring.ids().count();
     let text = str::from_utf8(bytes).expect("it was read");
     let is_key = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with('#');
