@@ -34,7 +34,10 @@ pub fn run(bytes: &[u8]) -> Option<()> {
             assert_eq!(bytes, SEED, "it was changed or moved, and opens");
         }
         Err(NotOpened::KeyMissing(key)) => {
-            assert!(RING.ids().all(|id| !id.is_same_key(&key)), "the key is there");
+            assert!(
+                RING.ids().all(|id| !id.is_same_key(&key)),
+                "the key is there"
+            );
             assert_eq!(RING.key_of(&envelope), Some(key));
         }
         Err(NotOpened::Damaged(_)) => {}

@@ -35,11 +35,11 @@ pub fn run(bytes: &[u8]) -> Option<()> {
 
 fn flawed(record: Record) -> Record {
     let mut entries = record.entries().to_vec();
-    // A reader that loses the time of a refusal beside a lease of more than one digit.
+    // A reader that loses the time of a refusal beside a lease that ends at an odd millisecond.
     if planted() {
         let hit = entries
             .iter_mut()
-            .filter(|entry| entry.lease_ends.millis() > 9);
+            .filter(|entry| entry.lease_ends.millis() % 2 == 1);
         hit.for_each(|entry| entry.refused_at = None);
     }
     Record::new(entries)

@@ -75,15 +75,19 @@ pub fn run(bytes: &[u8]) -> Option<()> {
 }
 
 fn open(sealing: &Sealing, key: &RowKey, mut stored: StoredRow) -> Decoded {
-    // A row whose client isn't bound to the envelope.
-    if planted() && stored.row.client_id.is_some() {
-        let client = stored.row.client_id.take();
-        stored
-            .row
-            .client_id
-            .clone_from(&WORLD.original.row.client_id);
+    // A row whose texts aren't bound to the envelope.
+    if planted() {
+        let was = stored.row.clone();
+        let original = &WORLD.original.row;
+        stored.row.token_type.clone_from(&original.token_type);
+        stored.row.scopes.clone_from(&original.scopes);
+        stored.row.client_id.clone_from(&original.client_id);
+        stored.row.origin.clone_from(&original.origin);
         let mut opened = sealing.open(key, stored)?;
-        opened.row.client_id = client;
+        opened.row.token_type = was.token_type;
+        opened.row.scopes = was.scopes;
+        opened.row.client_id = was.client_id;
+        opened.row.origin = was.origin;
         return Ok(opened);
     }
     sealing.open(key, stored)

@@ -47,15 +47,13 @@ pub fn reads_a_device(text: &str) -> bool {
 }
 
 fn flawed(mut problems: Vec<Problem>, pairs: &[(&str, &str)]) -> Vec<Problem> {
-    // A message that quotes what should have been a number.
-    if let (true, Some((_, value))) = (
-        planted(),
-        pairs.iter().find(|(name, _)| *name == "max-calls"),
-    ) {
-        problems
-            .iter_mut()
-            .filter(|problem| problem.setting == "max-calls")
-            .for_each(|problem| problem.message += value);
+    // A message that quotes a value which is longer than most.
+    if planted() {
+        for problem in &mut problems {
+            let of_it = pairs.iter().filter(|(name, _)| *name == problem.setting);
+            let long = of_it.filter(|(_, value)| value.len() > CANARY.len());
+            long.for_each(|(_, value)| problem.message += value);
+        }
     }
     problems
 }
