@@ -10,15 +10,17 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `keys`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `seal`, `tls`, `audit`, `traces`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `vault`, `seal`, `tls`, `audit`, `outbound`, `traces`, `error`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `audit`, `traces`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
-//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `traces`, `error`, `meter`, `types` |
+//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `outbound`, `traces`, `error`, `meter`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `traces`, `error`, `meter`, `stderr`, `types` |
+//! | [`vault`] | a key management service that unwraps sealing keys: the Transit engine of HashiCorp Vault | `seal`, `outbound`, `reading`, `types` |
 //! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `types` |
 //! | [`tls`] | TLS on the broker's own port: certificates and their files, who vouches for clients, what ends when | `meter`, `reading`, `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
+//! | [`outbound`] | requests over HTTP to other services: one connection, one request, one bounded answer | `traces`, `types` |
 //! | [`traces`] | traces of calls: spans, which of them there are, and who sends them to a collector | `meter`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
@@ -96,7 +98,7 @@
 //! | a metric | a number in the struct of whoever does the work, of a type in `meter/`: `CallFigures` in `rpc/figures.rs` counts what every call's caller is told, `Figures` in `store/observed.rs` the store, `refresh/counts.rs` a provider, `ConnectionFigures` in `server/connections.rs`, `LinkFigures` in `store/mod.rs` the way to Redis, `Trust` in `meter/trust.rs` what guards the broker. Its name and labels in the file of its subject in `server/metrics/`, a new file with a `Collector` that `Server::metrics` adds; its line in `docs/monitoring.md`, which `tests/monitoring.rs` asks for; an event that moves it in `tests/rpc/metrics.rs` |
 //! | a span, or something that it says | `traces::child` where the work is done, and `traces::during` while it runs; what it says is a variant in `traces/attribute.rs`, which holds no text that a caller or a row has; the table in `docs/tracing.md` |
 //! | something else that is sealed | its own kind of `AssociatedData`, with everything that it belongs to and that stays readable beside it; the envelope is a text; a decorator beside `store/sealed/`, for the trait of its store |
-//! | keys from elsewhere than a file | a source in `seal/` that makes a `KeyRing`, and its settings in `config/settings/seal.rs`; `config/seal.rs` hands it on |
+//! | another service that wraps sealing keys, such as AWS KMS | a file or folder beside `vault/` with the trait of `seal/kms.rs`, which has one request a method, over `outbound/`; its settings in a file beside `config/settings/vault.rs`, and `config/vault.rs` picks the service that is set. A scheme of its own stands before its keys in the file |
 //! | a decorator | a file in `store/`, such as `observed.rs`, with the traits of the store that it wraps; put around the store in `server/assemble.rs` |
 //! | a backend | a file or folder in `store/` with all traits of `store/mod.rs`; its harness in `tests/conformance/backend.rs` and a line in `tests/conformance/main.rs`; an arm in `server/assemble.rs`, and its name in `config/settings/storage.rs` |
 //! | a Redis topology | a `Deployment` in `store/redis/options.rs`, made in `config/redis_url.rs` and `config/redis.rs`; a `Mode` in `store/redis/link/topology/servers.rs`; what tells its primaries: a file in `store/redis/link/topology/`, asked by `store/redis/link/topology/mod.rs`. It tells `primaries.rs`, where a primary is followed when the *address* changes, or (`primary.rs`) another process answers there; `server_set.rs` tells migration and check which servers to walk. Its settings in `config/settings/redis.rs`; one that is found wrong is an `AtFault` in `store/redis/link/wire/at_fault.rs`, spelled in `config/at_fault.rs`. Servers in `testkit/`, a line each in `tests/conformance/shared_servers.rs` and `main.rs`; `docs/redis.md` |
@@ -132,6 +134,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod meter;
+pub mod outbound;
 pub mod proto;
 pub mod reading;
 pub mod refresh;
@@ -144,3 +147,4 @@ pub mod tls;
 pub mod tokens;
 pub mod traces;
 pub mod types;
+pub mod vault;

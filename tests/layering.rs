@@ -24,8 +24,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "tls",
-            "audit", "traces", "error", "meter", "proto", "reading", "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "vault", "seal",
+            "tls", "audit", "outbound", "traces", "error", "meter", "proto", "reading", "stderr",
+            "types",
         ],
     ),
     (
@@ -38,8 +39,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "traces", "error",
-            "types",
+            "access", "tokens", "refresh", "store", "vault", "seal", "tls", "audit", "outbound",
+            "traces", "error", "types",
         ],
     ),
     (
@@ -53,15 +54,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
     (
         "refresh",
-        &["store", "audit", "traces", "error", "meter", "types"],
+        &[
+            "store", "audit", "outbound", "traces", "error", "meter", "types",
+        ],
     ),
     (
         "store",
         &["seal", "traces", "error", "meter", "stderr", "types"],
     ),
+    ("vault", &["seal", "outbound", "reading", "types"]),
     ("seal", &["meter", "types"]),
     ("tls", &["meter", "reading", "types"]),
     ("audit", &["error", "types"]),
+    ("outbound", &["traces", "types"]),
     ("traces", &["meter", "types"]),
     ("error", &["types"]),
     ("meter", &[]),

@@ -7,7 +7,7 @@
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
 //! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
 //! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
-//! out. `seal.rs` reads the file with the sealing keys. `providers.rs` reads the tables of providers, whose settings are in the
+//! out. `seal.rs` reads the file with the sealing keys, and `vault.rs` says who unwraps them. `providers.rs` reads the tables of providers, whose settings are in the
 //! file alone, and `presets.toml` has what is known of common ones. `tenants.rs` does so for the tables of tenants, each of
 //! which may have settings and providers of its own.
 
@@ -35,6 +35,7 @@ mod together;
 mod traces;
 mod value;
 mod variables;
+mod vault;
 mod written;
 
 use std::{net::SocketAddr, time::Duration};
@@ -49,6 +50,7 @@ pub use self::{
     settings::{Backend, LogFormat, LogSettings, MemoryLock, MigrationSettings, ServerOptions},
     tenants::TenantConfig,
     variables::unknown_variables,
+    vault::Wrapping,
     written::Settings,
 };
 use self::{

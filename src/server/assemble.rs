@@ -1,6 +1,6 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tonic::{
@@ -85,8 +85,14 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
     memory::lock(config.memory_lock)?;
     let others = probes_of(&config.listen);
-    let listeners = Listeners::open(config.listen.clone()).await?;
     let (stop, hangups) = signals::terminated()?;
+    let mut stop = pin!(stop);
+    // Before anything is served: without its keys a broker would take sealed rows for unreadable ones.
+    tokio::select! {
+        unlocked = unlock(&config.tenants) => unlocked?,
+        () = &mut stop => return Ok(()),
+    }
+    let listeners = Listeners::open(config.listen.clone()).await?;
     let mut following = JoinSet::new();
     if let Some(tls) = listeners.tls.clone() {
         following.spawn(tls.follow(hangups.clone().stream()));
@@ -109,6 +115,15 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     };
     tokio::join!(audit.close(LAST_EVENTS), traces.close(LAST_SPANS));
     ended
+}
+
+/// Has the sealing keys unwrapped that are wrapped.
+async fn unlock(tenants: &[TenantConfig]) -> Result<(), ServeError> {
+    for TenantConfig { sealing, .. } in tenants {
+        let unlocked = sealing.keys.unlock().await;
+        unlocked.map_err(|problem| ServeError::Wrapped(problem.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Has the files of the trail opened again at each SIGHUP.

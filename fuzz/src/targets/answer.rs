@@ -8,7 +8,8 @@ use std::{sync::LazyLock, time::Duration};
 
 use serde_json::Value;
 use token_broker::{
-    refresh::provider::{Answer, Codes, Reply, answer::classify},
+    outbound::Reply,
+    refresh::provider::{Answer, Codes, answer::classify},
     types::{Secret, SecretBytes},
 };
 

@@ -23,6 +23,7 @@ mod storage;
 mod tls;
 mod tokens;
 mod traces;
+mod vault;
 
 use std::sync::LazyLock;
 
@@ -39,6 +40,7 @@ pub(super) use self::{
     tls::TlsSettings,
     tokens::{LimitSettings, TokenSettings},
     traces::TracesSettings,
+    vault::{VaultAuth, VaultSettings},
 };
 pub use self::{
     migration::MigrationSettings,
@@ -148,6 +150,7 @@ impl Subjects {
 pub(super) struct TenantSubjects {
     pub migration: MigrationSettings,
     pub seal: SealSettings,
+    pub vault: VaultSettings,
     pub tokens: TokenSettings,
     pub limits: LimitSettings,
 }
@@ -158,6 +161,7 @@ impl TenantSubjects {
         Self {
             migration: Subject::read(reader),
             seal: Subject::read(reader),
+            vault: Subject::read(reader),
             tokens: Subject::read(reader),
             limits: Subject::read(reader),
         }

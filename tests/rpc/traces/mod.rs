@@ -361,6 +361,26 @@ async fn spans_that_a_collector_refuses_are_counted() {
     }
 }
 
+/// The test has one thread, so nothing is sent before the end.
+#[tokio::test]
+async fn what_waits_at_the_end_is_sent_in_as_many_requests_as_it_takes() {
+    const SPANS: u64 = 1300;
+    let collecting = Collecting::start(Does::Take, None).await;
+    let traces = Traces::start(TracesOptions {
+        part: 1.0,
+        ..collecting.options()
+    });
+    for _ in 0..SPANS {
+        drop(traces.begin("s", "m", &http::HeaderMap::new()).unwrap());
+    }
+    assert_eq!(traces.figures().unwrap().waiting(), SPANS);
+    assert_eq!(closed(&traces, END).await, (SPANS, 0, 0));
+    assert_eq!(collecting.authorizations().len(), 3);
+    // Later ones are dropped.
+    drop(traces.begin("s", "m", &http::HeaderMap::new()).unwrap());
+    assert_eq!(closed(&traces, END).await, (SPANS, 1, 0));
+}
+
 #[tokio::test]
 async fn the_collector_is_asked_who_it_is() {
     let authority = Authority::new("collectors");

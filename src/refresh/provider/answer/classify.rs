@@ -1,7 +1,10 @@
 //! From an HTTP answer to an [`Answer`] (guarantees, section 6, R4 and R6).
 
 use super::{Answer, Code, read::Body};
-use crate::refresh::provider::{Codes, Reply, Why};
+use crate::{
+    outbound::Reply,
+    refresh::provider::{Codes, Why},
+};
 
 /// Codes that say that the token is refused for good: it is worth nothing, or the user has to log in again (OpenID Connect
 /// Core 1.0, section 3.1.2.6; RFC 8628, section 3.5). Providers that have codes of their own for that use the others.
@@ -91,7 +94,7 @@ pub fn classify(reply: Reply, codes: &Codes, tokens_within: Option<&str>) -> Ans
     }
     let (body, unread) = match body {
         Ok(bytes) => (Body::read(&bytes, is_form), Why::Unreadable),
-        Err(why) => (None, why),
+        Err(fault) => (None, fault.into()),
     };
     let is_success = (200..=299).contains(&status);
     if let Some(body) = &body

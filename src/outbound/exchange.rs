@@ -18,8 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::{
-    Why,
-    answer::LONGEST_RETRY_AFTER,
+    Fault,
     connect::Connection,
     counted::{Counted, Written},
     tls,
@@ -44,23 +43,23 @@ pub struct Reply {
     /// Whether the body is said to be a form.
     pub is_form: bool,
     /// The body, or why it couldn't be read whole.
-    pub body: Result<SecretBytes, Why>,
+    pub body: Result<SecretBytes, Fault>,
 }
 
-/// Why there is no answer.
+/// Fault there is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// The request didn't leave whole, or the provider surely hasn't read it.
-    NotSent(Why),
-    /// The provider may have acted on the request.
-    Unknown(Why),
+pub(crate) enum Failure {
+    /// The request didn't leave whole, or the other end surely hasn't read it.
+    NotSent(Fault),
+    /// The other end may have acted on the request.
+    Unknown(Fault),
 }
 
 /// Sends `request` and reads the answer, whose body has at most `largest` bytes, within `limit`.
 ///
 /// # Errors
 /// Returns a [`Failure`] if there is no answer.
-pub(super) async fn exchange(
+pub(crate) async fn exchange(
     connection: Connection,
     request: Request<Full<Bytes>>,
     limit: Duration,
@@ -100,16 +99,16 @@ async fn exchanged(
     largest: usize,
 ) -> Result<Reply, Failure> {
     if connection.is_closed() {
-        return Err(Failure::NotSent(Why::ConnectionClosed));
+        return Err(Failure::NotSent(Fault::ConnectionClosed));
     }
     let length = request.body().size_hint().lower();
     let (counted, written) = Counted::new(connection);
-    let failure = |why| failure(why, &written, length);
+    let failure = |fault| failure(fault, &written, length);
     let handshake = http1::Builder::new()
         .max_buf_size(LARGEST_HEAD)
         .handshake(TokioIo::new(counted))
         .await;
-    let (mut sender, driver) = handshake.map_err(|_| failure(Why::ConnectionClosed))?;
+    let (mut sender, driver) = handshake.map_err(|_| failure(Fault::ConnectionClosed))?;
     let drive = async {
         // What ends the connection is told to the request.
         driver.await.ok();
@@ -119,11 +118,11 @@ async fn exchanged(
         match sender.send_request(request).await {
             Ok(response) => Ok(read(response, largest).await),
             Err(error) if refuses_certificate(&error) => {
-                Err(Failure::NotSent(Why::ClientCertificateRefused))
+                Err(Failure::NotSent(Fault::ClientCertificateRefused))
             }
-            Err(error) if error.is_parse() => Err(failure(Why::Unreadable)),
-            Err(error) if error.is_incomplete_message() => Err(failure(Why::ConnectionLost)),
-            Err(_) => Err(failure(Why::ConnectionLost)),
+            Err(error) if error.is_parse() => Err(failure(Fault::Unreadable)),
+            Err(error) if error.is_incomplete_message() => Err(failure(Fault::ConnectionLost)),
+            Err(_) => Err(failure(Fault::ConnectionLost)),
         }
     };
     // If the process stood still meanwhile, the time is over and the answer is there, unread.
@@ -133,19 +132,19 @@ async fn exchanged(
             return exchanged;
         }
         let exchanged = timeout(LAST_LOOK, exchanged).await;
-        exchanged.unwrap_or_else(|_| Err(failure(Why::Timeout)))
+        exchanged.unwrap_or_else(|_| Err(failure(Fault::Timeout)))
     };
     tokio::select! {
         exchanged = exchanged => exchanged,
-        () = drive => Err(failure(Why::ConnectionLost)),
+        () = drive => Err(failure(Fault::ConnectionLost)),
     }
 }
 
-fn failure(why: Why, written: &Arc<Written>, length: u64) -> Failure {
+fn failure(fault: Fault, written: &Arc<Written>, length: u64) -> Failure {
     if written.is_whole(length) {
-        Failure::Unknown(why)
+        Failure::Unknown(fault)
     } else {
-        Failure::NotSent(why)
+        Failure::NotSent(fault)
     }
 }
 
@@ -164,19 +163,19 @@ async fn read(response: http::Response<Incoming>, largest: usize) -> Reply {
     }
 }
 
-async fn whole(mut body: Incoming, largest: usize) -> Result<SecretBytes, Why> {
+async fn whole(mut body: Incoming, largest: usize) -> Result<SecretBytes, Fault> {
     let expected = body.size_hint().lower();
     if usize::try_from(expected).is_ok_and(|expected| expected > largest) {
-        return Err(Why::TooLarge);
+        return Err(Fault::TooLarge);
     }
     let mut bytes = SecretBytes::new(Vec::with_capacity(8192));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Why::CutOff)?;
+        let frame = frame.map_err(|_| Fault::CutOff)?;
         let Some(data) = frame.data_ref() else {
             continue;
         };
         if bytes.len() + data.len() > largest {
-            return Err(Why::TooLarge);
+            return Err(Fault::TooLarge);
         }
         if bytes.len() + data.len() > bytes.capacity() {
             // A buffer that grows would leave a copy of its tokens behind.
@@ -196,7 +195,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => seconds_until(text)?,
     };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+    Some(wait)
 }
 
 /// Returns how long it is until a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
