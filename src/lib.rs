@@ -118,6 +118,7 @@
 //! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how many wait for providers: there too, and for one provider in `refresh/gate.rs`, which asks both; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/assemble.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
 //! | a change to the proto | it may break no client of what was released: `tests/proto/breaking` compares it with `tests/proto/released`, and with `--release` makes the copy for the next release |
 //! | an example client | a folder in `examples/` with a README whose two blocks build and run it; its name in `tests/examples/client.py` |
+//! | something that reads bytes that others wrote | a target in `fuzz/src/targets/`, with its name in the `mod.rs` there, seeds in `fuzz/seeds/` and a flaw to plant; its line in `tests/README.md` |
 //! | a helper for tests | `testkit/`, which has tests of its own |
 //!
 //! # Where what comes next has its place

@@ -34,8 +34,9 @@ const LAST_LOOK: Duration = Duration::from_millis(200);
 /// The largest head of an answer, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// The answer to a request.
-pub(crate) struct Reply {
+/// The answer to a request. It can't be printed: it may hold tokens.
+pub struct Reply {
+    /// The status of HTTP.
     pub status: u16,
     /// How long to wait before another request, where the answer says.
     pub retry_after: Option<Duration>,

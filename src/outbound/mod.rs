@@ -25,10 +25,11 @@ pub(crate) use self::{
     basic::basic,
     body::secret_body,
     connect::{Connection, Way},
-    exchange::{Failure, Reply, exchange},
+    exchange::{Failure, exchange},
     tls::{TlsPart, TlsProblem, config as tls_config},
 };
 pub use self::{
     endpoint::{Endpoint, Proxy},
+    exchange::Reply,
     fault::Fault,
 };

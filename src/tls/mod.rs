@@ -27,6 +27,7 @@ mod verifier;
 
 pub use self::{
     client::{ClientFiles, client},
+    identity::read as read_certificate,
     options::{ClientCertificates, Source, TlsOptions, TlsPart, TlsProblem},
     reload::{Secured, Tls},
     standing::{End, Standing},

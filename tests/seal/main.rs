@@ -13,11 +13,16 @@
 //! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
 //! | a key file that hangs, is missing for a while, or is read again; counted by the program | `key_file` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints figures"
+)]
 
 mod advice;
 mod commands;
 mod edited;
+mod figures;
 mod grace;
 mod key_file;
 mod missing;

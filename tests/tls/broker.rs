@@ -226,7 +226,7 @@ pub async fn channel_to(
     endpoint.connect_with_connector(connect).await
 }
 
-/// Opens a connection over TLS, which has no HTTP/2 yet.
+/// Opens a connection, which has no HTTP/2 yet.
 pub async fn stream(
     address: std::net::SocketAddr,
     config: Arc<ClientConfig>,

@@ -1,7 +1,11 @@
 //! Tests of the ways to the broker (guarantees, section 8): TLS and client certificates, what becomes of connections when
 //! certificates expire or change, Unix sockets, and the listeners for probes. Each test runs the program in a process of
 //! its own.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints figures"
+)]
 
 mod broker;
 mod certificates;
@@ -15,6 +19,7 @@ mod raw;
 mod reload;
 mod room;
 mod spiffe;
+mod steady;
 mod svid;
 mod svid_away;
 mod svid_broken;

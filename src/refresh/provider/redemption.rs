@@ -196,7 +196,10 @@ impl Prepared {
         let material = Arc::clone(&ready.material);
         let token = ("refresh_token", refresh_token);
         let answer = match provider.send(ready, token).await {
-            Ok(reply) => classify(reply, &provider.options),
+            Ok(reply) => {
+                let options = &provider.options;
+                classify(reply, &options.codes, options.tokens_within.as_deref())
+            }
             Err(Failure::NotSent(Fault::ClientCertificateRefused)) => Answer::OurFault {
                 why: Why::ClientCertificateRefused,
                 credentials_changed: false,
