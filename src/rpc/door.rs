@@ -150,7 +150,8 @@ impl Door {
         let admitted = judged.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
             let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
-            share.admit(&tenant.share).map(|permit| (caller, permit))
+            let admitted = share.admit(&tenant.share, &caller);
+            admitted.map(|permit| (caller, permit))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
         let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);

@@ -154,7 +154,10 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::rpc::{Admission, CallLimits};
+    use crate::{
+        access::Caller,
+        rpc::{Admission, CallLimits},
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -226,7 +229,9 @@ mod tests {
         tenant.open();
         let activity = Activity::new(Arc::clone(&share));
         let stream = activity.begin();
-        let answer = share.admit(&tenant).unwrap();
+        let answer = share
+            .admit(&tenant, &Caller::anybody("a:b".parse().unwrap()))
+            .unwrap();
         drop(stream);
         advance(SECOND).await;
         assert_eq!(activity.idle_for(), None);
