@@ -64,6 +64,7 @@ fn certificate(names: &[&str]) -> PeerCertificate {
 fn who(channel: Channel, names: &[&str], headers: &[&str]) -> String {
     let peer = Peer {
         channel,
+        address: None,
         certificate: (!names.is_empty()).then(|| certificate(names)),
     };
     shown(Some(&peer), headers)
@@ -287,6 +288,7 @@ fn providers_and_clients() {
 fn a_call_is_judged_by_the_policy_in_force() {
     let peer = Peer {
         channel: Channel::Tls,
+        address: None,
         certificate: Some(certificate(&[ONE])),
     };
     let shown = Shown {

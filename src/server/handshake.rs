@@ -48,9 +48,11 @@ impl Handshakes {
         activity: &Activity,
         stopping: &Stopping,
     ) -> Option<Ready> {
+        let address = wire.peer();
         let Some(tls) = &self.tls else {
             let peer = Peer {
                 channel: wire.channel(),
+                address,
                 certificate: None,
             };
             return Some(Ready {
@@ -69,6 +71,7 @@ impl Handshakes {
                 let (certificate, standing) = secured.client.unzip();
                 let peer = Peer {
                     channel: Channel::Tls,
+                    address,
                     certificate,
                 };
                 Some(Ready {
