@@ -19,8 +19,9 @@ use token_broker::{
         redis::{keyspace::Keyspace, row},
     },
     types::{
-        Channel, ClientId, KeyId, Origin, Peer, PeerCertificate, ProviderName, Row, RowKey, Secret,
-        SecretBytes, SessionId, StoredRow, Subject, Tenant, UnixTime, UserId, Version,
+        Channel, ClientId, KeyName, Origin, Peer, PeerCertificate, ProviderName, Right, Row,
+        RowKey, Secret, SecretBytes, SessionId, StoredRow, Subject, Tenant, UnixTime, UserId,
+        Version,
     },
 };
 
@@ -114,7 +115,7 @@ fn provider() -> ProviderName {
 
 /// Returns how rows are sealed.
 fn sealing() -> Sealing {
-    let key = MasterKey::generate(KeyId::new("k").unwrap()).unwrap();
+    let key = MasterKey::generate(&KeyName::new("k").unwrap()).unwrap();
     Sealing {
         keys: Keys::fixed(KeyRing::of(vec![key])),
         ..Sealing::off("namespace:name".parse().unwrap())
@@ -158,6 +159,7 @@ fn callers(criterion: &mut Criterion) {
             uris: Vec::new(),
             dns_names: dns.into_iter().collect(),
         }),
+        right: Right::default(),
     };
     let by_spiffe = peer(Some(spiffe(7)), None);
     let by_dns = peer(None, Some("proxy-7.prod.example".to_owned()));
@@ -165,6 +167,7 @@ fn callers(criterion: &mut Criterion) {
         channel: Channel::Tls,
         address: None,
         certificate: None,
+        right: Right::default(),
     };
     let (open, guard) = (Guard::open(tenant.as_ref().clone()), Guard::of(policy));
     let mut group = criterion.benchmark_group("judge");

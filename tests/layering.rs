@@ -25,35 +25,44 @@ const LAYERS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "tls",
-            "audit", "error", "meter", "proto", "reading", "stderr", "types",
+            "audit", "traces", "error", "meter", "proto", "reading", "stderr", "types",
         ],
     ),
     (
         "server",
         &[
-            "config", "rpc", "access", "tokens", "refresh", "store", "tls", "audit", "error",
-            "meter", "proto", "reading", "types",
+            "config", "rpc", "access", "tokens", "refresh", "store", "tls", "audit", "traces",
+            "error", "meter", "proto", "reading", "types",
         ],
     ),
     (
         "config",
         &[
-            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "error", "types",
+            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "traces", "error",
+            "types",
         ],
     ),
     (
         "rpc",
         &[
-            "access", "tokens", "refresh", "store", "audit", "error", "meter", "proto", "types",
+            "access", "tokens", "refresh", "store", "audit", "traces", "error", "meter", "proto",
+            "types",
         ],
     ),
     ("access", &["error", "types"]),
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
-    ("refresh", &["store", "audit", "error", "meter", "types"]),
-    ("store", &["seal", "error", "meter", "stderr", "types"]),
+    (
+        "refresh",
+        &["store", "audit", "traces", "error", "meter", "types"],
+    ),
+    (
+        "store",
+        &["seal", "traces", "error", "meter", "stderr", "types"],
+    ),
     ("seal", &["meter", "types"]),
     ("tls", &["meter", "reading", "types"]),
     ("audit", &["error", "types"]),
+    ("traces", &["meter", "types"]),
     ("error", &["types"]),
     ("meter", &[]),
     ("reading", &[]),

@@ -32,6 +32,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod together;
+mod traces;
 mod value;
 mod variables;
 mod written;
@@ -54,7 +55,10 @@ use self::{
     settings::{ListenSettings, Reader, StorageSettings, Subject, Subjects},
     tenants::OfProcess,
 };
-use crate::{access::Guard, audit::AuditOptions, store::redis::RedisOptions, types::Tenant};
+use crate::{
+    access::Guard, audit::AuditOptions, store::redis::RedisOptions, traces::TracesOptions,
+    types::Tenant,
+};
 
 /// The program's configuration, valid as a whole.
 #[derive(Clone, Debug)]
@@ -75,6 +79,8 @@ pub struct Config {
     pub policy: Option<PolicyAtStart>,
     /// How to write the audit trail, if there is one.
     pub audit: Option<AuditOptions>,
+    /// How to trace calls, if any is traced.
+    pub traces: Option<TracesOptions>,
     /// How to log.
     pub log: LogSettings,
     /// Whether memory is kept out of swap.
@@ -193,6 +199,7 @@ impl Settings {
             &mut problems,
         );
         let audit = audit::options(&self, read.audit, server.max_calls, &mut problems);
+        let traces = traces::options(&self, read.traces, &mut problems);
         let one = read.storage.tenant;
         let of_process = OfProcess {
             server,
@@ -231,6 +238,7 @@ impl Settings {
             server,
             policy,
             audit,
+            traces,
             log: read.log,
             memory_lock: read.memory.memory_lock,
             warnings,

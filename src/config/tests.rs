@@ -7,6 +7,7 @@ mod providers;
 mod secrets;
 mod tenants;
 mod together;
+mod traces;
 mod traps;
 
 fn from_toml(text: &str) -> Settings {

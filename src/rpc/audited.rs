@@ -12,7 +12,7 @@ use std::{
 use http::Response;
 use tonic::body::Body;
 
-use super::{figures::Measured, notes::Notes, status};
+use super::{figures::Measured, notes::Notes, status, traced::CallSpan};
 use crate::{
     access::{Caller, Denied, Rpc, Shown},
     audit::{Decision, Event, Kind, Place, Written},
@@ -118,16 +118,24 @@ pub struct Audited<W> {
     measured: Option<Measured>,
     /// What the answer waits for.
     written: Option<(Written, Rpc, Response<Body>)>,
+    /// The span of the call, if it is traced.
+    span: Option<CallSpan>,
 }
 
 impl<W> Audited<W> {
-    /// Makes the future of the answer that `work` has.
-    pub(super) fn new(work: W, pending: Option<Pending>, measured: Option<Measured>) -> Self {
+    /// Makes the future of the answer that `work` has, in the span of the call.
+    pub(super) fn new(
+        work: W,
+        pending: Option<Pending>,
+        measured: Option<Measured>,
+        span: Option<CallSpan>,
+    ) -> Self {
         Self {
             work,
             pending,
             measured,
             written: None,
+            span,
         }
     }
 }
@@ -141,10 +149,15 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.written.is_none() {
+            let entered = this.span.as_ref().map(CallSpan::enter);
             let Ok(response) = ready!(Pin::new(&mut this.work).poll(cx));
+            drop(entered);
             let Some(pending) = this.pending.take() else {
                 return Poll::Ready(Ok(this.told(response)));
             };
+            if let Some(span) = &mut this.span {
+                span.audit();
+            }
             let rpc = pending.rpc;
             let (place, event) = pending.end(status::told(response.headers()));
             this.written = Some((place.take(event), rpc, response));
@@ -164,11 +177,12 @@ where
 }
 
 impl<W> Audited<W> {
-    /// Counts what the caller is told.
+    /// Counts what the caller is told, and ends the span with it.
     fn told(&mut self, response: Response<Body>) -> Response<Body> {
         if let Some(mut measured) = self.measured.take() {
             measured.told(&response);
         }
+        CallSpan::end(self.span.take(), &response);
         response
     }
 }
@@ -260,7 +274,7 @@ mod tests {
             why: None,
         };
         let never = Box::pin(pending::<Result<Response<Body>, Infallible>>());
-        drop(Audited::new(never, Some(pending_event), None));
+        drop(Audited::new(never, Some(pending_event), None, None));
         audit.close(Duration::from_secs(20)).await;
         let text = fs::read_to_string(path).unwrap();
         let told = r#""rpc":"TokenBroker/Store","tenant":"a:b","decision":"allowed","code":"CANCELLED","prev""#;

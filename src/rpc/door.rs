@@ -24,6 +24,7 @@ use super::{
     observe,
     request_body::Metered,
     status,
+    traced::CallSpan,
     work::Work,
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
     audit::{Audit, Place},
     error::Error,
     store::Outstanding,
+    traces::Traces,
     types::{Peer, Tenant},
 };
 
@@ -61,6 +63,7 @@ struct Door {
     service: &'static str,
     guard: Guard,
     audit: Audit,
+    traces: Traces,
     /// The figures of calls without a caller.
     of_nobody: Arc<CallFigures>,
     admission: Admission,
@@ -71,12 +74,12 @@ struct Door {
 
 impl FrontDoor {
     /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, each
-    /// through the door of its tenant. What is decided and done is told to `audit`. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
+    /// through the door of its tenant. What is decided and done is told to `audit`, and `traces` has spans of it. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
     /// and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
-        (guard, audit): (Guard, Audit),
+        (guard, audit, traces): (Guard, Audit, Traces),
         of_nobody: Arc<CallFigures>,
         (admission, tenants): (Admission, Arc<TenantDoors>),
         call_timeout: Duration,
@@ -86,6 +89,7 @@ impl FrontDoor {
             service,
             guard,
             audit,
+            traces,
             of_nobody,
             admission,
             tenants,
@@ -150,6 +154,7 @@ impl Door {
             .and_then(|caller| self.tenants.get(&*caller.tenant));
         let admitted = judged.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
+            share.note_let_in();
             let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
             let admitted = share.admit(&tenant.share, &caller);
             admitted.map(|permit| (caller, permit))
@@ -277,9 +282,14 @@ where
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
                 let refusal = Either::Left(ready(Ok(refusal)));
-                return Either::Right(Audited::new(refusal, pending, measured));
+                return Either::Right(Audited::new(refusal, pending, measured, None));
             }
         };
+        let span = self
+            .door
+            .traces
+            .begin(self.door.service, call.rpc, request.headers());
+        let span = span.map(|span| CallSpan::of(span, &call));
         request.extensions_mut().insert(call.clone());
         let (permit, limit) = (Arc::clone(&call.permit), self.door.message_limit);
         let (parts, body) = request.into_parts();
@@ -290,7 +300,7 @@ where
             answer::counted(response, permit).await
         };
         let work = Work::new(call, answering, self.door.call_timeout);
-        Either::Right(Audited::new(Either::Right(work), pending, measured))
+        Either::Right(Audited::new(Either::Right(work), pending, measured, span))
     }
 }
 

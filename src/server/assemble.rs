@@ -17,9 +17,7 @@ use super::{
     handshake::Handshakes,
     health::Health,
     listeners::Listeners,
-    memory,
-    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Trail, Waits},
-    pages, policy,
+    memory, pages, policy,
     prepare::{self, Migrated},
     probes,
     services::{Services, Shared},
@@ -40,6 +38,7 @@ use crate::{
     },
     store::{Figures, FullStore, MemoryStore, Observed, Sealed, redis::Redis},
     tokens::{Limits, Rules, Tenants, Tokens},
+    traces::Traces,
     types::Tenant,
 };
 
@@ -67,11 +66,16 @@ const PART_OF_BYTES: usize = 4;
 const ASIDE_BYTES: usize = 16 * 1024;
 /// How many connections `health-listen` serves, and how many calls and streams over all of them.
 const HEALTH_CONNECTIONS: usize = 64;
+/// For so many connections of a listener there is a place for one stream of `Watch`.
+const PART_THAT_WATCHES: usize = 2;
 /// How many streams of reflection may be open.
 const REFLECTION_STREAMS: usize = 64;
 
 /// How long the end of the process waits for the last events to be written.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for the last spans to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs the broker that `config` describes, until SIGTERM or SIGINT.
 ///
@@ -97,11 +101,13 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
         Some(options) => Audit::start(options)?,
         None => Audit::off(),
     };
+    let traces = config.traces.take().map(Traces::start).unwrap_or_default();
+    let told = (audit.clone(), traces.clone());
     let ended = tokio::select! {
-        ended = serve_audited(listeners, config, audit.clone(), stop, hangups.clone()) => ended,
+        ended = serve_audited(listeners, config, told, stop, hangups.clone()) => ended,
         never = reopen(&audit, hangups) => match never {},
     };
-    audit.close(LAST_EVENTS).await;
+    tokio::join!(audit.close(LAST_EVENTS), traces.close(LAST_SPANS));
     ended
 }
 
@@ -117,23 +123,23 @@ async fn reopen(audit: &Audit, mut hangups: Hangups) -> Infallible {
 async fn serve_audited(
     listeners: Listeners,
     mut config: Config,
-    audit: Audit,
+    told: (Audit, Traces),
     stop: impl Future<Output = ()>,
     hangups: Hangups,
 ) -> Result<(), ServeError> {
     for TenantConfig { rules, .. } in &mut config.tenants {
-        rules.witness = Witness::of(audit.clone(), Arc::new(rules.tenant.clone()));
+        rules.witness = Witness::of(told.0.clone(), Arc::new(rules.tenant.clone()));
     }
     let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
         let tenant = config
             .tenant()
             .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
         let guard = Guard::open(tenant?.rules.tenant.clone());
-        return serve_on(listeners, config, guard, audit, stop).await;
+        return serve_on(listeners, config, guard, told, stop).await;
     };
     let following = policy::follow(file, text, guard.clone(), hangups);
     tokio::select! {
-        ended = serve_on(listeners, config, guard, audit, stop) => ended,
+        ended = serve_on(listeners, config, guard, told, stop) => ended,
         never = following => match never {},
     }
 }
@@ -143,9 +149,10 @@ async fn serve_on(
     listeners: Listeners,
     config: Config,
     guard: Guard,
-    audit: Audit,
+    told: (Audit, Traces),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let (audit, traces) = told;
     let trust = Arc::clone(&listeners.trust);
     let tenants = config.tenants.iter();
     let keys: Vec<_> = tenants.map(|tenant| tenant.sealing.keys.clone()).collect();
@@ -159,7 +166,8 @@ async fn serve_on(
             });
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)
-                .audited_by(audit);
+                .audited_by(audit)
+                .traced_by(traces);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
             server.run(listeners, async { Ok(()) }, stop).await
         }
@@ -183,7 +191,8 @@ async fn serve_on(
             });
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)
-                .audited_by(audit);
+                .audited_by(audit)
+                .traced_by(traces);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
             let reach = async {
                 prepare::probe(&store).await?;
@@ -211,6 +220,7 @@ pub struct Server<S> {
     pub(super) options: ServerOptions,
     pub(super) guard: Guard,
     pub(super) audit: Audit,
+    pub(super) traces: Traces,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
@@ -256,6 +266,7 @@ impl<S: FullStore> Server<S> {
             options,
             guard,
             audit: Audit::off(),
+            traces: Traces::off(),
             admission,
             stopping: Stopping::new(),
             health,
@@ -271,41 +282,10 @@ impl<S: FullStore> Server<S> {
         Self { audit, ..self }
     }
 
-    /// Returns what this broker measures.
+    /// Returns the broker with calls that are traced.
     #[must_use]
-    pub fn metrics(&self) -> Metrics {
-        let tokens: Vec<_> = self
-            .tenants
-            .iter()
-            .map(|tenancy| Arc::clone(&tenancy.tokens))
-            .collect();
-        let calls = self.tenants.iter().map(|tenancy| {
-            let name = tenancy.tokens.tenant().to_string();
-            (name, tenancy.door.clone())
-        });
-        let link = tokens.first().cloned();
-        let metrics = Metrics::new()
-            .with(Calls {
-                tenants: calls.collect(),
-                of_nobody: Arc::clone(&self.of_nobody),
-            })
-            .with(Waits(self.admission.clone()))
-            .with(Refreshes::of(
-                tokens
-                    .iter()
-                    .map(|tokens| (tokens.tenant(), tokens.providers())),
-            ))
-            .with(StoreCalls(tokens))
-            .with(Arc::clone(&self.connections))
-            .with(Trail(self.audit.clone()))
-            .with(Guards {
-                guard: self.guard.clone(),
-                trust: Arc::clone(&self.trust),
-            });
-        match link {
-            Some(link) => metrics.with(Link(link)),
-            None => metrics,
-        }
+    pub fn traced_by(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Returns the broker with other numbers for those who guard it to fill.
@@ -342,7 +322,7 @@ impl<S: FullStore> Server<S> {
         let door = |service| {
             FrontDoor::new(
                 service,
-                (self.guard.clone(), self.audit.clone()),
+                (self.guard.clone(), self.audit.clone(), self.traces.clone()),
                 Arc::clone(&self.of_nobody),
                 (self.admission.clone(), Arc::clone(&doors)),
                 options.call_timeout,
@@ -374,8 +354,7 @@ impl<S: FullStore> Server<S> {
             let (admission, streaming) = (self.admission.clone(), streaming.clone());
             SideDoor::new(admission, streaming, streams, options.call_timeout)
         };
-        // Each connection may watch the health.
-        let probes = side_door(options.max_connections);
+        let probes = side_door(options.max_connections.div_ceil(PART_THAT_WATCHES));
         let tools = side_door(REFLECTION_STREAMS);
         let health = self
             .health
@@ -424,7 +403,7 @@ impl<S: FullStore> Server<S> {
         let door = SideDoor::new(
             admission.clone(),
             streaming.clone(),
-            HEALTH_CONNECTIONS,
+            HEALTH_CONNECTIONS / PART_THAT_WATCHES,
             options.call_timeout,
         );
         let health = self

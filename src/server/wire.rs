@@ -13,6 +13,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::source::Source;
 use crate::types::{Address, Channel};
 
 /// A connection that was accepted.
@@ -67,6 +68,14 @@ impl Wire {
                 // 0 is a process that can't be seen from here.
                 pid: peer.pid().filter(|pid| *pid != 0),
             }),
+        }
+    }
+
+    /// Returns where the connection comes from.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Tcp(stream) => Source::of(stream.peer_addr().ok()),
+            Self::Unix(_) => Source::of(None),
         }
     }
 

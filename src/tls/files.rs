@@ -3,14 +3,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use sha2::{Digest, Sha256};
-use tokio_rustls::rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
-    identity::{self, Authority},
-    now,
+    authorities::Authorities,
     options::{TlsFile, TlsOptions, TlsProblem},
 };
 use crate::types::{SecretBytes, read_private, read_whole};
@@ -101,7 +97,7 @@ impl Files {
     ///
     /// # Errors
     /// Returns a [`TlsProblem`] if there are none, or one is damaged or can't vouch for anybody.
-    pub fn authorities(&self, file: &TlsFile) -> Result<RootCertStore, TlsProblem> {
+    pub fn authorities(&self, file: &TlsFile) -> Result<Authorities, TlsProblem> {
         authorities(self.bytes(file)?).map_err(|what| TlsProblem::new(file, what))
     }
 
@@ -134,29 +130,8 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 }
 
 /// Returns the authorities in a text, or what is wrong with it.
-pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        match identity::authority(&certificate, now()) {
-            Authority::Good => {}
-            // Others in the file may be its successors.
-            Authority::Expired => continue,
-            Authority::NotOne => {
-                return Err(
-                    "the file holds a certificate that is no authority, and may sign no other one: name the authority that \
-                     signed it"
-                        .to_owned(),
-                );
-            }
-        }
-        roots
-            .add(certificate)
-            .map_err(|error| format!("the file holds an unusable certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("all authorities in the file have expired".to_owned());
-    }
-    Ok(roots)
+pub(super) fn authorities(pem: &[u8]) -> Result<Authorities, String> {
+    Authorities::of(certificates(pem)?)
 }
 
 /// Returns the private key in a text, or what is wrong with it.

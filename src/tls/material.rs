@@ -108,15 +108,15 @@ fn verifier(
     let mut verifier = Verifier::new(provider, is_mandatory);
     if options.client_ca.is_some() {
         let file = TlsFile::ClientCa;
-        let added = files.authorities(&file).and_then(|roots| {
-            let added = verifier.add_client_ca(roots, provider);
+        let added = files.authorities(&file).and_then(|authorities| {
+            let added = verifier.add_client_ca(&authorities, provider);
             added.map_err(|what| TlsProblem::new(&file, what))
         });
         added.unwrap_or_else(&mut *keep);
     }
     for (name, file) in files.trust_domains() {
-        let added = files.authorities(file).and_then(|roots| {
-            let added = verifier.add_trust_domain(name, roots, provider);
+        let added = files.authorities(file).and_then(|authorities| {
+            let added = verifier.add_trust_domain(name, &authorities, provider);
             added.map_err(|what| TlsProblem::new(file, what))
         });
         added.unwrap_or_else(&mut *keep);

@@ -2,7 +2,7 @@
 //! change.
 //!
 //! `options` says which files there are, and `files` reads them all as of one instant. `material` makes of them what a
-//! handshake needs. `verifier` decides whether a client's certificate is good, and `identity` what it says.
+//! handshake needs. `authorities` are who vouches for clients, and until when. `verifier` decides whether a client's certificate is good, and `identity` what it says.
 //! [`Tls`] (`reload`) has the material in force, and takes what is in the files when they change. A
 //! connection holds a [`Standing`], which says when its client's certificate is good no longer. `client` is the other side,
 //! for `token-broker health`.
@@ -10,6 +10,7 @@
 //! rustls does the work, on aws-lc-rs, with TLS 1.2 and 1.3 alone. No session is resumed: each handshake verifies
 //! the client's certificate by what is in force at that moment.
 
+mod authorities;
 mod client;
 mod files;
 mod identity;

@@ -25,7 +25,7 @@ use super::{
     standing::Standing,
 };
 use crate::{
-    meter::{Reload, Trust},
+    meter::{HandshakeFailure, Reload, Trust},
     reading::{Hangs, Reading},
     types::PeerCertificate,
 };
@@ -179,10 +179,15 @@ impl Tls {
         let server = Arc::clone(&material.borrow_and_update().server);
         let accepted = TlsAcceptor::from(server).accept(stream).await;
         let secured = accepted.and_then(|stream| self.secured(stream, material));
-        if secured.is_err() {
-            self.trust.handshakes_failed.up();
+        if let Err(error) = &secured {
+            self.gave_up(why(error));
         }
         secured
+    }
+
+    /// Counts a handshake that failed for this reason.
+    pub fn gave_up(&self, why: HandshakeFailure) {
+        self.trust.handshakes_failed(why).up();
     }
 
     fn secured<S>(
@@ -207,6 +212,18 @@ impl Tls {
             stream,
             client: Some((identity, standing)),
         })
+    }
+}
+
+/// Returns why a handshake failed.
+fn why(error: &io::Error) -> HandshakeFailure {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match of_tls {
+        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
+            HandshakeFailure::Certificate
+        }
+        Some(_) => HandshakeFailure::Protocol,
+        None => HandshakeFailure::CutOff,
     }
 }
 

@@ -12,7 +12,10 @@ use tokio_rustls::rustls::{
 };
 
 use super::{identity, material::Material, now};
-use crate::{meter::Trust, types::PeerCertificate};
+use crate::{
+    meter::Trust,
+    types::{PeerCertificate, Right},
+};
 
 /// How often to look at the clock at least. It may be set, and the machine may have slept.
 const LOOK: Duration = Duration::from_secs(30);
@@ -29,9 +32,11 @@ pub struct Standing {
     material: watch::Receiver<Arc<Material>>,
     /// By which authorities the chain was verified last.
     verified_by: [u8; 32],
-    /// The last second in which the chain is good, since 1970.
+    /// The last second in which the chain is good, and an authority that vouches for it, since 1970.
     end: u64,
     was_told: bool,
+    /// What the connection's calls are told of this.
+    right: Right,
     trust: Arc<Trust>,
 }
 
@@ -40,7 +45,7 @@ pub struct Standing {
 pub enum End {
     /// It will expire soon. Its connection should be told to go.
     IsNear,
-    /// It has expired. Its connection has to end now.
+    /// It has expired, or the last authority that vouched for it. Its connection has to end now.
     Expired,
     /// Since a reload no authority vouches for it. Its connection has to end.
     Unverified,
@@ -62,19 +67,26 @@ impl Standing {
             verified_by: [0; 32],
             end: 0,
             was_told: false,
+            right: Right::default(),
             trust,
         };
         let identity = standing.verify()?;
         Ok((standing, identity))
     }
 
-    /// Waits until something becomes of the certificate. Returns it with what is left to wait for, if anything is.
+    /// Returns the right of the connection's calls, which ends when the certificate is good no longer.
+    pub fn right(&self) -> Right {
+        self.right.clone()
+    }
+
+    /// Waits until something becomes of the certificate, or of the authorities that vouch for it. Returns it with what is left to wait for, if anything is.
     /// [`End::IsNear`] comes `ahead` of the end, or less if the certificate hasn't long to live.
     pub async fn next(mut self, ahead: Duration) -> (End, Option<Self>) {
         let mut ahead = ahead.min(self.left() / AHEAD);
         loop {
             let left = self.left();
             if left.is_zero() {
+                self.right.end();
                 self.trust.clients_expired.up();
                 return (End::Expired, None);
             }
@@ -93,6 +105,7 @@ impl Standing {
                         continue;
                     }
                     if self.verify().is_err() {
+                        self.right.end();
                         self.trust.clients_unverified.up();
                         return (End::Unverified, None);
                     }
@@ -132,6 +145,7 @@ impl Standing {
             .iter()
             .filter_map(identity::validity)
             .map(|(_, end)| end)
+            .chain(verifier.ends(&identity))
             .filter(|end| *end >= now)
             .collect();
         ends.sort_unstable();
@@ -141,6 +155,7 @@ impl Standing {
             verifier.verify(certificate, intermediates, after).is_ok()
         };
         self.end = ends.into_iter().find(|end| !is_good(end)).unwrap_or(now);
+        self.right.lasts_until(self.end);
         self.verified_by = material.authorities;
         Ok(identity)
     }

@@ -12,6 +12,7 @@ mod origin;
 mod peer;
 mod reach;
 mod record;
+mod right;
 mod row;
 mod secret;
 mod secret_file;
@@ -22,7 +23,7 @@ mod version;
 
 pub use envelope::Envelope;
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
-pub use key_id::KeyId;
+pub use key_id::{KeyId, KeyName};
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use origin::Origin;
@@ -32,6 +33,7 @@ pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
     Wanted,
 };
+pub use right::Right;
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};

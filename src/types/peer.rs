@@ -2,12 +2,12 @@
 
 use std::{fmt, net::SocketAddr};
 
-use super::SpiffeId;
+use super::{Right, SpiffeId};
 
 /// The other end of a connection. The server puts it, as an `Arc<Peer>`, into the extensions of each request.
 ///
 /// It says what the transport has shown, and decides nothing: whether the peer is a caller, the policy says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// How the bytes travel.
     pub channel: Channel,
@@ -15,6 +15,8 @@ pub struct Peer {
     pub address: Option<Address>,
     /// The client certificate, if the peer has shown one that was verified.
     pub certificate: Option<PeerCertificate>,
+    /// How long the certificate is good. Without one it is the right of anybody, which doesn't end.
+    pub right: Right,
 }
 
 /// Where the other end of a connection is. A client can't make it up.

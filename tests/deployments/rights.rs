@@ -16,7 +16,7 @@ use testkit::{
 };
 use token_broker::{
     store::{
-        Change, Condition, Health, Put, Records, Store,
+        Change, Condition, Health, Put, Records, Sealing, Store,
         redis::{
             maintenance::check::Check,
             maintenance::migration::{LegacyMapping, Migration, progress::Silent},
@@ -75,7 +75,7 @@ async fn a_life(tenant: &RedisTenant) -> Result<(), String> {
     store.ready().await.map_err(text)?;
     let mut mapping = LegacyMapping::default();
     mapping.add("oidc=okta").unwrap();
-    let migration = Migration::new(store, mapping);
+    let migration = Migration::new(store, mapping, Sealing::off(tenant.name().clone()));
     let report = migration.ensure_migrated(&Silent).await.map_err(text)?;
     if report
         .as_ref()

@@ -5,19 +5,23 @@
 //! | a value that was moved, and a row in which anything was edited, doesn't open, and harms no sibling | `edited` |
 //! | any mutation of a row's bytes: an error or the same row, never another one. `SEAL_MUTATIONS` says how many | `mutations` |
 //! | a broker that lacks the key: `KEY_MISSING`, never damage, and nothing is overwritten or left out | `missing` |
+//! | two keys of one name: the wrong one is a missing one, and a name can be changed | `namesakes` |
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
 //! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
 //! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
+//! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod advice;
 mod canary;
 mod commands;
 mod edited;
 mod grace;
 mod missing;
 mod mutations;
+mod namesakes;
 mod refreshing;
 mod rotation;
 

@@ -6,9 +6,11 @@ use testkit::{
     authority::{Authority, Wanted},
     waiting::until,
 };
+use tonic::Code;
 
 use crate::{
     broker::{Broker, request, served},
+    deaf::deaf,
     raw::ignore,
 };
 
@@ -114,4 +116,72 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
         stayed.told.is_none() && stayed.ended.is_none(),
         "{stayed:?}"
     );
+}
+
+/// A client never hears that it should go when its authority is taken away. From the first call that is refused on, all are,
+/// long before its connection is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ignores_that_its_authority_is_taken_away_is_refused() {
+    let test = Authority::new("test");
+    // Its calls would have this long to end.
+    let args = ["--call-timeout", "60s"];
+    let mut broker = Broker::with_domains(&[("test.test", &test)], &args).await;
+    let identity = test.sign(&Wanted::nobody().uri("spiffe://test.test/a"));
+    let stream = broker.stream(broker.config(Some(&identity))).await.unwrap();
+    let client = deaf(stream).await;
+    served(client.clone().get(request()).await.map(drop)).unwrap();
+
+    let successor = Authority::new("test");
+    let (server, clients) = (
+        broker.authority.sign(&Wanted::server()),
+        broker.clients.pem.clone(),
+    );
+    broker.files.swap(|dir| {
+        server.write_to(dir, "server");
+        std::fs::write(dir.join("clients.pem"), clients).unwrap();
+        std::fs::write(dir.join("test.test.pem"), &successor.pem).unwrap();
+    });
+    let code = || {
+        let mut client = client.clone();
+        async move { client.get(request()).await.unwrap_err().code() }
+    };
+    until("a call is refused", || async {
+        code().await == Code::Unauthenticated
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(code().await, Code::Unauthenticated);
+    }
+}
+
+/// An authority expires while it is in force. The connections that it vouched for end then, nobody comes in by it
+/// any more, and those whom its successor vouches for stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_expires_takes_its_connections_along() {
+    let end = SystemTime::now() + 5 * SECOND;
+    let (old, mut new) = (Authority::until("test", end), Authority::new("test"));
+    new.pem.push_str(&old.pem);
+    let broker = Broker::with_domains(&[("test.test", &new)], &[]).await;
+    // The clients' own certificates are good for a day.
+    let [goes, stays] = [&old, &new].map(|authority| {
+        let identity = authority.sign(&Wanted::nobody().uri("spiffe://test.test/a"));
+        broker.config(Some(&identity))
+    });
+    let raw = async |config| broker.stream(config).await.unwrap();
+    let (goes_raw, stays_raw) = (raw(goes.clone()).await, raw(stays.clone()).await);
+    let (gone, stayed) = tokio::join!(ignore(goes_raw, PATIENCE), ignore(stays_raw, 9 * SECOND));
+    let ended = gone.ended.expect("its connection ends");
+    assert!(gone.told.is_some_and(|told| told < ended), "{gone:?}");
+    let late = SystemTime::now().duration_since(end).unwrap_or_default() - ended.elapsed();
+    assert!(late < 3 * SECOND, "{late:?}");
+    assert!(
+        stayed.told.is_none() && stayed.ended.is_none(),
+        "{stayed:?}"
+    );
+    let mut goes = broker.client(goes).await;
+    if let Ok(goes) = &mut goes {
+        served(goes.get(request()).await.map(drop)).unwrap_err();
+    }
+    let mut stays = broker.client(stays).await.unwrap();
+    served(stays.get(request()).await.map(drop)).unwrap();
 }

@@ -6,6 +6,7 @@
 mod broker;
 mod certificates;
 mod command;
+mod deaf;
 mod ends;
 mod hardened;
 mod listeners;

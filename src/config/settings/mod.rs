@@ -22,6 +22,7 @@ mod server;
 mod storage;
 mod tls;
 mod tokens;
+mod traces;
 
 use std::sync::LazyLock;
 
@@ -37,6 +38,7 @@ pub(super) use self::{
     storage::StorageSettings,
     tls::TlsSettings,
     tokens::{LimitSettings, TokenSettings},
+    traces::TracesSettings,
 };
 pub use self::{
     migration::MigrationSettings,
@@ -115,6 +117,7 @@ pub(super) struct Subjects {
     pub tenant: TenantSubjects,
     pub server: ServerOptions,
     pub audit: AuditSettings,
+    pub traces: TracesSettings,
     pub log: LogSettings,
     pub memory: MemorySettings,
 }
@@ -134,6 +137,7 @@ impl Subjects {
             tenant: TenantSubjects::read(reader),
             server: Subject::read(reader),
             audit: Subject::read(reader),
+            traces: Subject::read(reader),
             log: Subject::read(reader),
             memory: Subject::read(reader),
         }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Body, Bytes, Incoming},
@@ -24,7 +24,10 @@ use super::{
     counted::{Counted, Written},
     tls,
 };
-use crate::types::SecretBytes;
+use crate::{
+    traces::{self, Attribute, Kind},
+    types::SecretBytes,
+};
 
 /// How long the answer is still looked for when the time for it is over.
 const LAST_LOOK: Duration = Duration::from_millis(200);
@@ -57,6 +60,39 @@ pub(super) enum Failure {
 /// # Errors
 /// Returns a [`Failure`] if there is no answer.
 pub(super) async fn exchange(
+    connection: Connection,
+    request: Request<Full<Bytes>>,
+    limit: Duration,
+    largest: usize,
+) -> Result<Reply, Failure> {
+    let span = traces::child("provider_request", Kind::Client);
+    if let Some(span) = &span {
+        span.note(Attribute::HttpMethod(method(&request)));
+    }
+    let reply = exchanged(connection, request, limit, largest).await;
+    if let Some(span) = &span {
+        match &reply {
+            Ok(reply) => span.note(Attribute::HttpStatus(reply.status)),
+            Err(Failure::NotSent(_)) => span.note(Attribute::Failure("not_sent")),
+            Err(Failure::Unknown(_)) => span.note(Attribute::Failure("unknown")),
+        }
+        // The semantic conventions count answers from 400 on as failures of a client.
+        if reply.as_ref().map_or(true, |reply| reply.status >= 400) {
+            span.fail();
+        }
+    }
+    reply
+}
+
+fn method(request: &Request<Full<Bytes>>) -> &'static str {
+    match *request.method() {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        _ => "_OTHER",
+    }
+}
+
+async fn exchanged(
     mut connection: Connection,
     request: Request<Full<Bytes>>,
     limit: Duration,

@@ -220,5 +220,6 @@ impl Drop for Permit {
         if let Some(generation) = since {
             self.connection.leaving.end(generation);
         }
+        self.connection.note_let_in();
     }
 }

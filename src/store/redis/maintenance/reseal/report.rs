@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{progress::Done, row::SealedWith};
+use super::{advice, progress::Done, row::SealedWith};
 use crate::{error::Unreadable, store::Sealing};
 
 /// What a walk over the rows found and did. It names no key of Redis.
@@ -12,9 +12,9 @@ use crate::{error::Unreadable, store::Sealing};
 pub struct Report {
     /// The tenant's name.
     pub tenant: String,
-    /// The name of the key that seals. `None`: nothing is sealed.
+    /// The key that seals: its name, a dot, its fingerprint. `None`: nothing is sealed.
     pub sealing: Option<String>,
-    /// The names of all keys that are here.
+    /// All keys that are here, told in the same way.
     pub keys: Vec<String>,
     /// What the rows are sealed with.
     pub counts: Counts,
@@ -24,6 +24,8 @@ pub struct Report {
     pub done_in_pass: u64,
     /// Whether the tenant is in its grace period, in which nothing is sealed.
     pub in_grace: bool,
+    /// Whether rows that aren't sealed can't be read.
+    pub require_sealed: bool,
     /// How many seconds the last pass took.
     pub seconds: f64,
 }
@@ -31,10 +33,12 @@ pub struct Report {
 /// How many rows there are, by what they are sealed with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Rows that are sealed, by the name of the key.
+    /// Rows that are sealed, by the key.
     pub sealed: BTreeMap<String, u64>,
     /// Rows that aren't sealed.
     pub plain: u64,
+    /// Rows in the layout of older software. They aren't sealed, brokers don't read them, and they stay as they are.
+    pub older: u64,
     /// Rows of which it can't be told.
     pub unknown: u64,
     /// Those of all these whose key isn't here.
@@ -77,6 +81,7 @@ impl Report {
             },
             done_in_pass: 0,
             in_grace: false,
+            require_sealed: sealing.require_sealed,
             seconds: 0.0,
         }
     }
@@ -102,6 +107,7 @@ impl Report {
         let Counts {
             sealed,
             plain,
+            older,
             unknown,
             unsettled,
             ..
@@ -109,39 +115,18 @@ impl Report {
         let others = sealed
             .iter()
             .filter(|(key, _)| Some(*key) != self.sealing.as_ref());
-        others.map(|(_, count)| count).sum::<u64>() + plain + unknown + unsettled
+        others.map(|(_, count)| count).sum::<u64>() + plain + older + unknown + unsettled
     }
 
-    /// Returns what an operator can do next.
-    fn advice(&self) -> String {
-        let Some(first) = &self.sealing else {
-            return "nothing is sealed: seal-keys isn't set".to_owned();
-        };
-        if self.counts.key_missing > 0 {
-            return "some rows are sealed with a key that isn't in seal-keys: put it back, behind the others".to_owned();
-        }
-        if self.in_grace {
-            return "nothing is sealed in the grace period: `token-broker migrate --finish` ends it".to_owned();
-        }
-        if self.counts.unreadable > 0 {
-            return "some rows can't be read: `token-broker check` names them; keep all keys, and leave require-sealed off, until that \
-                    is clear"
-                .to_owned();
-        }
-        if self.done_in_pass > 0 {
-            return format!(
-                "the last pass still found rows to seal with {first}: a broker seals with another key; give all the same first key, \
-                 and run the command again"
-            );
-        }
-        match self.left() {
-            0 => format!(
-                "all rows are sealed with {first}: other keys can go, and require-sealed can be turned on"
-            ),
-            left => format!(
-                "{left} rows are not sealed with {first}: `token-broker keys rotate` seals those that can be read"
-            ),
-        }
+    /// Returns the key here that has the name of `key`, and is another one.
+    pub(super) fn namesake(&self, key: &str) -> Option<&str> {
+        let (name, _) = key.split_once('.')?;
+        let here = self.keys.iter().map(String::as_str);
+        here.filter(|other| *other != key).find(|other| {
+            other
+                .split_once('.')
+                .is_some_and(|(other, _)| other == name)
+        })
     }
 }
 
@@ -151,12 +136,19 @@ impl fmt::Display for Report {
         writeln!(f, "tenant: {}", self.tenant)?;
         writeln!(f, "keys: {} (seals: {seals})", list(&self.keys))?;
         for (key, count) in &self.counts.sealed {
-            let is_here = self.keys.contains(key);
-            let note = if is_here { "" } else { ", which is not here" };
+            let note = match (self.keys.contains(key), self.namesake(key)) {
+                (true, _) => "",
+                (false, None) => ", which is not here",
+                (false, Some(_)) => ", which is not here (the key of this name is another one)",
+            };
             writeln!(f, "rows under {key}{note}: {count}")?;
         }
         writeln!(f, "rows that are not sealed: {}", self.counts.plain)?;
         for (what, count) in [
+            (
+                "rows in the layout of older software, which are not sealed",
+                self.counts.older,
+            ),
             ("rows that can't be told", self.counts.unknown),
             ("rows whose key is missing here", self.counts.key_missing),
             ("rows that can't be read", self.counts.unreadable),
@@ -173,7 +165,7 @@ impl fmt::Display for Report {
                 self.done.resealed, self.done.passes
             )?;
         }
-        writeln!(f, "{}", self.advice())
+        writeln!(f, "{}", advice::of(self))
     }
 }
 
