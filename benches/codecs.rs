@@ -153,6 +153,7 @@ fn callers(criterion: &mut Criterion) {
     }
     let peer = |spiffe: Option<String>, dns: Option<String>| Peer {
         channel: Channel::Tls,
+        address: None,
         certificate: Some(PeerCertificate {
             spiffe_id: spiffe.map(|id| id.parse().unwrap()),
             uris: Vec::new(),
@@ -164,6 +165,7 @@ fn callers(criterion: &mut Criterion) {
     let by_dns = peer(None, Some("proxy-7.prod.example".to_owned()));
     let by_token = Peer {
         channel: Channel::Tls,
+        address: None,
         certificate: None,
         right: Right::default(),
     };

@@ -64,6 +64,7 @@ fn certificate(names: &[&str]) -> PeerCertificate {
 fn who(channel: Channel, names: &[&str], headers: &[&str]) -> String {
     let peer = Peer {
         channel,
+        address: None,
         certificate: (!names.is_empty()).then(|| certificate(names)),
         right: Right::default(),
     };
@@ -288,6 +289,7 @@ fn providers_and_clients() {
 fn a_call_is_judged_by_the_policy_in_force() {
     let peer = Peer {
         channel: Channel::Tls,
+        address: None,
         certificate: Some(certificate(&[ONE])),
         right: Right::default(),
     };
@@ -332,6 +334,7 @@ fn a_call_is_judged_by_the_policy_in_force() {
 #[test]
 fn whose_right_has_ended_is_not_let_in() {
     let peer = Peer {
+        address: None,
         channel: Channel::Tls,
         certificate: Some(certificate(&[ONE])),
         right: Right::default(),

@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +12,7 @@ use std::{
 use futures_util::future::{Either, Ready, ready};
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
-use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
+use tonic::{body::Body, codegen::Service};
 use tower::Layer;
 
 use super::{
@@ -100,6 +99,15 @@ impl FrontDoor {
     }
 }
 
+/// What becomes of a request.
+struct Judged {
+    call: Result<Call, Error>,
+    /// The event, if there is to be one.
+    pending: Option<Pending>,
+    /// What will count what the caller is told. `None` if that is done.
+    measured: Option<Measured>,
+}
+
 /// Returns the RPC of `service`, a full name, that `path` leads to.
 fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
     let path = path.strip_prefix('/')?.strip_prefix(service)?;
@@ -112,36 +120,29 @@ fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
 impl Door {
     /// Makes a call of a request, if the policy allows it and it is admitted. A place for its event is reserved before. The
     /// event of a call that is denied is there, too.
-    fn call(
-        &self,
-        rpc: Rpc,
-        request: &Request<Body>,
-    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
+    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Judged {
         match self.audit.place() {
             Ok(place) => self.judged(rpc, request, place),
             Err(error) => {
                 observe::arrived(rpc.name(), Err(&error));
                 self.of_nobody.refused(rpc, Class::None, &error);
-                (Err(error), None)
+                Judged {
+                    call: Err(error),
+                    pending: None,
+                    measured: None,
+                }
             }
         }
     }
 
-    fn judged(
-        &self,
-        rpc: Rpc,
-        request: &Request<Body>,
-        place: Option<Place>,
-    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
+    fn judged(&self, rpc: Rpc, request: &Request<Body>, place: Option<Place>) -> Judged {
         let started = Instant::now();
-        let peer = request.extensions().get::<TcpConnectInfo>();
-        let peer = peer.and_then(TcpConnectInfo::remote_addr);
         let shown = shown(request);
         // Before a place is taken: who isn't a caller takes none from those who are.
         let judged = self.judge(rpc, shown);
-        let pending = place.map(|place| match &judged {
-            Ok(caller) => self.pending(place, rpc, caller, shown, peer),
-            Err(denied) => Pending::denied(place, rpc, denied, shown, peer),
+        let pending = place.and_then(|place| match &judged {
+            Ok(caller) => Some(self.pending(place, rpc, caller, shown)),
+            Err(denied) => Pending::denied(place, rpc, denied, shown),
         });
         let is_denied = judged.is_err();
         let (known, judged) = match judged {
@@ -155,7 +156,8 @@ impl Door {
             let share = self.admission.share_of(request.extensions());
             share.note_let_in();
             let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
-            share.admit(&tenant.share).map(|permit| (caller, permit))
+            let admitted = share.admit(&tenant.share, &caller);
+            admitted.map(|permit| (caller, permit))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
         let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
@@ -163,23 +165,34 @@ impl Door {
         let (caller, permit) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
-                figures.refused(rpc, class, &error);
                 // A call that isn't admitted did nothing, and was near no token. It has to cost as little as possible.
-                return (Err(error), pending.filter(|_| is_denied));
+                let pending = pending.filter(|_| is_denied);
+                let measured = pending.as_ref().map(|_| figures.refusing(rpc, class));
+                if measured.is_none() {
+                    figures.refused(rpc, class, &error);
+                }
+                return Judged {
+                    call: Err(error),
+                    pending,
+                    measured,
+                };
             }
         };
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         let call = Call {
             rpc: rpc.name(),
             caller,
-            peer,
             notes: pending.as_ref().map(Pending::notes).unwrap_or_default(),
             started,
             deadline,
             permit,
             outstanding: Outstanding::until(deadline.moment()),
         };
-        (Ok((call, figures.begun(rpc, class, started))), pending)
+        Judged {
+            call: Ok(call),
+            pending,
+            measured: Some(figures.begun(rpc, class, started)),
+        }
     }
 
     /// Returns who calls, if the policy allows it this RPC and its tenant is served.
@@ -195,21 +208,14 @@ impl Door {
     }
 
     /// Returns the event of a call that the policy allows.
-    fn pending(
-        &self,
-        place: Place,
-        rpc: Rpc,
-        caller: &Arc<Caller>,
-        shown: Shown<'_>,
-        peer: Option<SocketAddr>,
-    ) -> Pending {
+    fn pending(&self, place: Place, rpc: Rpc, caller: &Arc<Caller>, shown: Shown<'_>) -> Pending {
         Pending {
             place,
             rpc,
             // Without a policy nobody looks at what a call shows.
             known_by: (!caller.name.is_empty()).then(|| known_by(shown)),
             shown: None,
-            peer,
+            peer: shown.peer.and_then(|peer| peer.address),
             why: None,
             notes: Notes::new(&self.audit, &caller.tenant),
             caller: Some(Arc::clone(caller)),
@@ -266,13 +272,17 @@ where
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let (begun, pending) = self.door.call(rpc, &request);
-        let (call, measured) = match begun {
-            Ok(begun) => begun,
+        let Judged {
+            call,
+            pending,
+            measured,
+        } = self.door.call(rpc, &request);
+        let call = match call {
+            Ok(call) => call,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
                 let refusal = Either::Left(ready(Ok(refusal)));
-                return Either::Right(Audited::new(refusal, pending, None));
+                return Either::Right(Audited::new(refusal, pending, measured, None));
             }
         };
         let span = self
@@ -289,8 +299,8 @@ where
             let Ok(response) = answering.await;
             answer::counted(response, permit).await
         };
-        let work = Work::new(call, measured, answering, self.door.call_timeout);
-        Either::Right(Audited::new(Either::Right(work), pending, span))
+        let work = Work::new(call, answering, self.door.call_timeout);
+        Either::Right(Audited::new(Either::Right(work), pending, measured, span))
     }
 }
 

@@ -156,7 +156,10 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::rpc::{Admission, CallLimits, TenantShare};
+    use crate::{
+        access::Caller,
+        rpc::{Admission, CallLimits, TenantShare},
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -200,7 +203,8 @@ mod tests {
 
         fn call(&self, activity: &Activity) -> Arc<crate::rpc::admission::Permit> {
             activity.share.note_let_in();
-            activity.share.admit(&self.tenant).unwrap()
+            let anybody = Caller::anybody("a:b".parse().unwrap());
+            activity.share.admit(&self.tenant, &anybody).unwrap()
         }
 
         /// Whether this one makes room, where two strangers may be leaving.

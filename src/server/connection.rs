@@ -219,6 +219,7 @@ mod tests {
     use tower::Service;
 
     use super::*;
+    use crate::types::Address;
     use crate::{
         config::Settings,
         rpc::CallLimits,
@@ -294,11 +295,19 @@ mod tests {
     #[tokio::test]
     async fn each_request_tells_who_calls() {
         let (wire, client) = tcp().await;
+        let own = Address::Tcp(client.local_addr().unwrap());
         let peer = told(wire, None, async { client }).await;
         assert_eq!((peer.channel, peer.certificate), (Channel::Loopback, None));
+        assert_eq!(peer.address, Some(own));
         let (ours, theirs) = UnixStream::pair().unwrap();
+        // The process that connected is this one.
+        let own = Address::Unix {
+            uid: rustix::process::getuid().as_raw(),
+            pid: i32::try_from(std::process::id()).ok(),
+        };
         let peer = told(Wire::Unix(ours), None, async { theirs }).await;
         assert_eq!((peer.channel, peer.certificate), (Channel::Unix, None));
+        assert_eq!(peer.address, Some(own));
     }
 
     #[tokio::test]

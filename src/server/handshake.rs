@@ -49,9 +49,11 @@ impl Handshakes {
         activity: &Activity,
         stopping: &Stopping,
     ) -> Option<Ready> {
+        let address = wire.peer();
         let Some(tls) = &self.tls else {
             let peer = Peer {
                 channel: wire.channel(),
+                address,
                 certificate: None,
                 right: Right::default(),
             };
@@ -74,6 +76,7 @@ impl Handshakes {
                 let (certificate, standing) = secured.client.unzip();
                 let peer = Peer {
                     channel: Channel::Tls,
+                    address,
                     certificate,
                     right: standing.as_ref().map(Standing::right).unwrap_or_default(),
                 };

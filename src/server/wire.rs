@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::source::Source;
-use crate::types::Channel;
+use crate::types::{Address, Channel};
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -56,6 +56,18 @@ impl Wire {
             Channel::Loopback
         } else {
             Channel::Network
+        }
+    }
+
+    /// Returns where the other end is.
+    pub fn peer(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(Address::Tcp),
+            Self::Unix(stream) => stream.peer_cred().ok().map(|peer| Address::Unix {
+                uid: peer.uid(),
+                // 0 is a process that can't be seen from here.
+                pid: peer.pid().filter(|pid| *pid != 0),
+            }),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Admission of calls. It limits how many calls are in flight and how many bytes they hold, in the process,
-//! for each tenant and on each connection, and refuses all calls of a tenant before it is ready.
+//! for each tenant, for each of its callers and on each connection, and refuses all calls of a tenant before it is ready.
 //!
 //! A call is admitted when its headers have arrived, before its message is read. Its [`Permit`] lasts until
 //! the store has answered, and until the answer has left the process or its stream is gone.
 
 mod aside;
 mod bound;
+mod caller;
 mod expected;
 mod large_reads;
 mod leaving;
@@ -35,7 +36,7 @@ use self::{
     let_in::LetIn,
     waiting::Waiting,
 };
-use crate::error::Error;
+use crate::{access::Caller, error::Error};
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
@@ -193,12 +194,16 @@ impl Admission {
 }
 
 impl Share {
-    /// Admits a call of this connection about the data of `tenant`, or refuses it at once.
+    /// Admits a call of this connection, made by `caller` about the data of `tenant`, or refuses it at once.
     ///
     /// # Errors
     /// Returns [`Error::Migrating`] before [`TenantShare::open`], and [`Error::Overloaded`] while the
     /// maximum number of calls is in flight.
-    pub fn admit(self: &Arc<Self>, tenant: &Arc<TenantShare>) -> Result<Arc<Permit>, Error> {
+    pub fn admit(
+        self: &Arc<Self>,
+        tenant: &Arc<TenantShare>,
+        caller: &Caller,
+    ) -> Result<Arc<Permit>, Error> {
         tenant.is_migrated()?;
         let (calls, bytes) = (&self.all.calls, &self.all.bytes);
         if !is_fair(&self.calls, calls, 1)
@@ -206,6 +211,10 @@ impl Share {
         {
             return Err(Error::Overloaded);
         }
+        let caller = tenant.of_caller(caller);
+        let free = || tenant.free_of(&tenant.calls, calls);
+        let place = caller.as_deref().map(|caller| caller.place(free()));
+        let place = place.transpose()?;
         let places = [
             taken(&self.calls, 1)?,
             taken(&tenant.calls, 1)?,
@@ -216,8 +225,8 @@ impl Share {
             taken(&tenant.bytes, 0)?,
             taken(bytes, 0)?,
         ];
-        let of = (Arc::clone(self), Arc::clone(tenant));
-        Ok(Arc::new(Permit::new(places, bytes, of)))
+        let of = (Arc::clone(self), Arc::clone(tenant), caller);
+        Ok(Arc::new(Permit::new((places, place), bytes, of)))
     }
 
     /// Admits a call to a service beside the broker's own, or refuses it at once.
