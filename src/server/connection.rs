@@ -223,7 +223,7 @@ mod tests {
     use crate::{
         config::Settings,
         rpc::CallLimits,
-        tls::{ClientCertificates, ClientFiles, Source, Tls, TlsOptions, client},
+        tls::{self, ClientCertificates, ClientFiles, Tls, TlsOptions, client},
         types::Channel,
     };
 
@@ -325,7 +325,7 @@ mod tests {
             .dns_name("admin.test");
         domain.sign(&id).write_to(dir.path(), "workload");
         let options = TlsOptions {
-            source: Source::Files {
+            source: tls::Source::Files {
                 certificate: file("server.pem"),
                 key: file("server.key"),
                 trust_domains: [("a.test".to_owned(), file("domain.pem"))].into(),
