@@ -73,7 +73,7 @@ impl Tls {
         let files = Files::read(&options);
         let of_files = of_files(&files, &maker);
         let material = match options.source {
-            Source::Files { .. } => Some(Arc::new(maker.first(of_files.clone())?)),
+            Source::Files { .. } => Some(Arc::new(maker.first(of_files.clone())?.0)),
             Source::WorkloadApi { .. } => {
                 let found = of_files.authorities.values().cloned();
                 let problems: Vec<_> = found.filter_map(Result::err).collect();
@@ -168,7 +168,7 @@ impl Tls {
             Some(before) => self.maker.next(before, parts),
             None => {
                 let first = self.maker.first(parts);
-                first.map(|first| (Some(first), Vec::new()))
+                first.map(|(first, problems)| (Some(first), problems))
             }
         };
         let (material, problems) = made.unwrap_or_else(|problems| (None, problems));
