@@ -125,6 +125,9 @@ impl Tls {
         let fingerprint = files.fingerprint();
         let mut seen = self.seen();
         if seen.files == fingerprint {
+            if was_told && seen.refused.is_any() && self.material.borrow().is_some() {
+                self.trust.reloads(Reload::Certificates).failed.up();
+            }
             if let Some(problems) = seen.refused.again(was_told) {
                 tracing::error!(
                     problems,
