@@ -9,14 +9,14 @@ use testkit::{
 use token_broker::{
     error::Error,
     store::{
-        Records, Store,
+        Change, Records, Store,
         redis::maintenance::{
             check::{Check, FindingKind},
             progress::Silent,
         },
     },
     tokens::{Binding, StoreTokens},
-    types::{Row, RowKey},
+    types::{Entry, Record, Row, RowKey, TokenHash},
 };
 
 /// How many bytes are planted. By default, a value may have 2 MiB.
@@ -174,11 +174,30 @@ async fn members_and_records_that_are_too_large_are_left_out() {
     assert_eq!(broker.rows_of(&session("s")).await.len(), 1);
     assert_eq!(broker.rows_of(&session("s")).await.len(), 1);
     assert_eq!(broker.listed(&user("u")).await, std::slice::from_ref(&good));
-    tenant.run::<()>(&["HSET", &tenant.key("broker:refresh:s:good"), "x", &huge]);
-    assert!(
-        broker.backend().look(&good).await.is_err(),
-        "the record can't be read"
-    );
+
+    // A record could be decoded, too, if it were smaller: JSON may end with spaces.
+    let token = TokenHash::of(&secret("refresh-at").unwrap());
+    let record = Record::new(vec![Entry::free(token)]);
+    let change = Change {
+        record: &record,
+        row: None,
+        ends: None,
+    };
+    let seen = broker.backend().look(&good).await.unwrap();
+    assert!(broker.backend().change(&good, &seen, change).await.unwrap());
+    let key = tenant.key("broker:refresh:s:good");
+    let fields: Vec<String> = tenant.run(&["HKEYS", &key]);
+    let field = fields.iter().find(|field| *field != "change").unwrap();
+    let entry: String = tenant.run(&["HGET", &key, field]);
+    tenant.run::<()>(&["HSET", &key, field, &format!("{entry} ")]);
+    assert!(broker.backend().look(&good).await.is_ok());
+    tenant.run::<()>(&["HSET", &key, field, &(entry + &" ".repeat(PLANTED))]);
+    let seen = broker.backend().look(&good).await;
+    assert!(matches!(
+        seen,
+        Err(token_broker::store::Error::RecordUnreadable)
+    ));
+
     broker.delete_user(&user("u")).await.unwrap();
     assert!(broker.read(&good).await.is_none());
 }
