@@ -200,7 +200,7 @@ impl Settings {
             &read.link,
             &read.durability,
             at_fault::spelling(&self),
-            server.max_calls,
+            &server,
             &mut problems,
         );
         let audit = audit::options(&self, read.audit, server.max_calls, &mut problems);
