@@ -26,6 +26,9 @@ use crate::{
 
 /// How long before a lease is renewed. There are three tries a lease.
 const RENEW_AFTER: Duration = Duration::from_millis(900);
+/// How often a write that somebody else's came before is tried again at once. Then there are pauses, and callers are told what isn't
+/// stored yet: whatever keeps it from being written, nobody is to be kept busy by it.
+const HASTE: u32 = 8;
 /// How long to wait before something is written again.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(10),
@@ -175,7 +178,7 @@ impl<S: Records> Attempt<'_, S> {
         unsaved: impl Fn(Option<StoredRow>),
     ) -> Settled {
         let version = Version::random();
-        let mut pauses = Pauses::default();
+        let (mut pauses, mut beaten) = (Pauses::default(), 0);
         let would_be = |stored: &StoredRow, sent_at| StoredRow {
             row: tokens.merged_into(&stored.row, sent_at),
             version,
@@ -212,9 +215,12 @@ impl<S: Records> Attempt<'_, S> {
                         }
                         return settled;
                     }
-                    Ok(false) => continue,
+                    Ok(false) if beaten < HASTE => {
+                        beaten += 1;
+                        continue;
+                    }
                     // What somebody else wrote since is never mixed with the answer.
-                    Err(_) => {
+                    Ok(false) | Err(_) => {
                         latest = match settled {
                             Settled::Row(stored) => Some(stored),
                             Settled::Gone | Settled::Beaten(_) | Settled::AnotherUsers(_) => None,
@@ -338,7 +344,7 @@ impl<S: Records> Attempt<'_, S> {
     /// Writes what `rule` makes of the record and the row, until it is written and on enough replicas. The rule does
     /// nothing if it was applied before.
     async fn note(&self, mut rule: impl FnMut(&mut Record, &Seen) -> Option<StoredRow>) -> Noted {
-        let mut pauses = Pauses::default();
+        let (mut pauses, mut beaten) = (Pauses::default(), 0);
         loop {
             if let Ok(seen) = self.store.look(self.key).await {
                 let mut record = seen.record.clone();
@@ -353,8 +359,11 @@ impl<S: Records> Attempt<'_, S> {
                             row: row.map(Ok).or(seen.row),
                         };
                     }
-                    Ok(false) => continue,
-                    Err(_) => {}
+                    Ok(false) if beaten < HASTE => {
+                        beaten += 1;
+                        continue;
+                    }
+                    Ok(false) | Err(_) => {}
                 }
             }
             self.pause(&mut pauses).await;

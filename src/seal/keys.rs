@@ -134,8 +134,9 @@ impl Keys {
             let (path, kms) = (path.to_owned(), kms.clone());
             let (told, read) = mpsc::sync_channel(1);
             let reading = move || {
-                let file = self::read(&path, kms.as_deref());
-                drop(told.send((Stamp::at(&path), file)));
+                // In this order: a file that changes in between is then read again.
+                let stamp = Stamp::at(&path);
+                drop(told.send((stamp, self::read(&path, kms.as_deref()))));
             };
             reader(reading).map_err(SecretProblem::Unreadable)?;
             read.recv_timeout(PATIENCE)
@@ -268,7 +269,10 @@ impl Keys {
         let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
         let problem = {
             let mut looked = looked();
-            let is_kms = matches!(&read, Err(KeysFileProblem::Kms(_)));
+            let is_kms = matches!(
+                &read,
+                Err(KeysFileProblem::Kms(_) | KeysFileProblem::Text(KeysProblem::Unwrapped(_)))
+            );
             looked.pause = match is_kms {
                 true => (2 * looked.pause).min(LONGEST_PAUSE),
                 false => LOOK_EVERY,
@@ -277,7 +281,8 @@ impl Keys {
                 // These may pass, without another change of the file.
                 Err(
                     problem @ (KeysFileProblem::File(SecretProblem::Unreadable(_))
-                    | KeysFileProblem::Kms(_)),
+                    | KeysFileProblem::Kms(_)
+                    | KeysFileProblem::Text(KeysProblem::Unwrapped(_))),
                 ) => Some(problem.to_string()),
                 _ => {
                     looked.stamp = stamp;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    KeyFile, KeyRing, KeysFileProblem, Kms, KmsError, WrappedKey,
+    KeyFile, KeyRing, KeysFileProblem, Kms, KmsError, MasterKey, WrappedKey,
     file::{Entry, Key},
 };
 use crate::types::{KeyName, SecretBytes};
@@ -39,7 +39,8 @@ impl Unwrapped {
     /// Returns the keys of a file. Has `kms` unwrap those that aren't known, and forgets those that aren't in the file.
     ///
     /// # Errors
-    /// Returns why a key can't be unwrapped, or what is wrong with the keys. Then nothing changes.
+    /// Returns why a key can't be unwrapped, or what is wrong with the keys. Keys that were unwrapped before that are known
+    /// from then on, so that a service which answers only some requests is asked for the others alone.
     pub async fn open(
         &mut self,
         file: &KeyFile,
@@ -55,7 +56,15 @@ impl Unwrapped {
                         name: name.clone(),
                         error,
                     };
-                    kms.decrypt(wrapped).await.map_err(failed)?
+                    match kms.decrypt(wrapped).await.map_err(failed) {
+                        Ok(key) => key,
+                        Err(problem) => {
+                            let fit = opened.0.into_iter();
+                            let fit = fit.filter(|(_, key)| key.len() == MasterKey::BYTES);
+                            self.0.extend(fit);
+                            return Err(problem.into());
+                        }
+                    }
                 }
             };
             opened.0.push((wrapped.clone(), key));
@@ -104,7 +113,6 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::seal::MasterKey;
 
     /// Answers with these, one after the other, and counts how often it was asked.
     #[derive(Debug, Default)]

@@ -52,6 +52,27 @@ async fn where_certificates_are_optional_one_that_is_shown_has_to_be_good() {
     assert!(broker.serves(Some(&stranger)).await.is_err());
 }
 
+/// What clients are told to bring names no authority: with all of them it could be longer than TLS lets it be.
+#[tokio::test(flavor = "multi_thread")]
+async fn authorities_may_be_many_and_have_long_names() {
+    let names: Vec<_> = (0..30)
+        .map(|number| format!("domain-{number}.test"))
+        .collect();
+    let long = "x".repeat(3_000);
+    let authorities: Vec<_> = names
+        .iter()
+        .map(|name| Authority::new(&format!("{name} {long}")))
+        .collect();
+    let domains: Vec<_> = names.iter().map(String::as_str).zip(&authorities).collect();
+    let broker = Broker::with_domains(&domains, &[]).await;
+    broker.serves(Some(&broker.good())).await.unwrap();
+    let named = Wanted::nobody().uri("spiffe://domain-7.test/proxy");
+    broker
+        .serves(Some(&authorities[7].sign(&named)))
+        .await
+        .unwrap();
+}
+
 /// Each trust domain vouches for its own ids, and for nothing else; and `client-ca` for none.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_speaks_for_its_own_names_alone() {

@@ -52,7 +52,7 @@ async fn updates_that_are_broken_change_nothing() {
         ),
         ("the broker's SVID: the agent gives none", Gift::default()),
         (
-            "the agent gives one whose id is no workload's",
+            "the agent gives none whose id is a workload's",
             Gift::default().svid("spiffe://prod.test", &good, &[&spiffe.prod]),
         ),
     ];
@@ -92,6 +92,17 @@ async fn what_is_good_in_a_broken_update_counts() {
     .await;
     assert_eq!(spiffe.shown().await, before);
     spiffe.serves("spiffe://prod.test/proxy").await.unwrap();
+
+    // What has no name that can be one counts for nothing, and keeps nothing else from counting.
+    let odd = Gift::default()
+        .svid(ID, &good, &[&spiffe.prod])
+        .federated("Not A Domain", &[&spiffe.partner])
+        .federated("partner.test", &[&spiffe.partner]);
+    spiffe.agent.gives(odd);
+    until("the partner is served again", async || {
+        spiffe.serves("spiffe://partner.test/proxy").await.is_ok()
+    })
+    .await;
 
     // The bundle of the broker's own domain is empty. The certificate and the other domain are good.
     let next = Authority::new("partner");

@@ -225,10 +225,10 @@ pub fn decode(fields: &[(&[u8], &[u8])]) -> Result<(Record, u64), Unreadable> {
     let (mut change, mut entries) = (None, Vec::new());
     for (name, value) in fields {
         if *name == CHANGE {
-            let number = str::from_utf8(value)
-                .ok()
-                .and_then(|text| text.parse().ok());
-            change = number.filter(|number| *number > 0);
+            let text = str::from_utf8(value).unwrap_or_default();
+            let number = text.parse().ok();
+            // In one spelling alone: the scripts compare texts.
+            change = number.filter(|number: &u64| *number > 0 && number.to_string() == text);
         } else if name.len() == 2 * size_of::<TokenHash>() {
             let token = parse_field(name).ok_or(Unreadable)?;
             let written: Written = serde_json::from_slice(value).map_err(|_| Unreadable)?;
@@ -422,6 +422,8 @@ mod tests {
             vec![good.clone()],
             vec![good.clone(), change("0")],
             vec![good.clone(), change("x")],
+            vec![good.clone(), change("05")],
+            vec![good.clone(), change("+5")],
             vec![change("1"), (good.0.replace('0', "g"), good.1.clone())],
             vec![change("1"), (good.0.clone(), b"{".to_vec())],
             vec![change("1"), (good.0.clone(), b"[]".to_vec())],
