@@ -11,8 +11,10 @@
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `keys`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
 //! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `seal`, `tls`, `audit`, `error`, `types` |
-//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `audit`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
+//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `identities`, `authorizations`, `tokens`, `store`, `audit`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
+//! | [`identities`] | the domain of users: which identity is whose | `store`, `error`, `types` |
+//! | [`authorizations`] | the domain of logins: authorization requests that wait for a callback | `store`, `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `error`, `meter`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `error`, `meter`, `stderr`, `types` |
@@ -125,9 +127,11 @@
 
 pub mod access;
 pub mod audit;
+pub mod authorizations;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod identities;
 pub mod meter;
 pub mod proto;
 pub mod reading;

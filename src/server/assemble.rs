@@ -30,15 +30,17 @@ use super::{
 use crate::{
     access::Guard,
     audit::{Audit, Witness},
+    authorizations::{AuthorizationOptions, Authorizations},
     config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions, TenantConfig},
+    identities::{UserOptions, Users},
     meter::Trust,
     proto::{self, v1},
     rpc::{
-        AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, RefusalLayer,
-        ShortMessagesLayer, SideDoor, Stopping, StreamsLayer, TenantDoor, TenantDoors,
-        TenantLimits, TokenBrokerService,
+        AccessTokensService, Admission, CallFigures, CallLimits, FrontDoor, IdentitiesService,
+        PendingAuthorizationsService, RefusalLayer, ShortMessagesLayer, SideDoor, Stopping,
+        StreamsLayer, TenantDoor, TenantDoors, TenantLimits, TokenBrokerService,
     },
-    store::{Figures, FullStore, MemoryStore, Observed, Sealed, redis::Redis},
+    store::{self, Figures, FullStore, Identities, MemoryStore, Observed, Sealed, redis::Redis},
     tokens::{Limits, Rules, Tenants, Tokens},
     types::Tenant,
 };
@@ -349,11 +351,23 @@ impl<S: FullStore> Server<S> {
                 options.max_message_bytes,
             )
         };
-        let tokens = self
-            .tenants
-            .iter()
-            .map(|tenancy| Arc::clone(&tenancy.tokens));
+        let tokens = self.tenants.iter().map(|tenancy| {
+            let tokens = Arc::clone(&tenancy.tokens);
+            (tokens.tenant().clone(), tokens)
+        });
         let tokens: Arc<Tenants<_>> = Arc::new(tokens.collect());
+        let users = self.tenants.iter().map(|tenancy| {
+            let tokens = &tenancy.tokens;
+            let users = users_of(Arc::clone(tokens.store_of_tenant()), tokens.rules());
+            (tokens.tenant().clone(), Arc::new(users))
+        });
+        let users: Arc<Tenants<_>> = Arc::new(users.collect());
+        let pending = self.tenants.iter().map(|tenancy| {
+            let tokens = &tenancy.tokens;
+            let pending = pending_of(Arc::clone(tokens.store_of_tenant()), tokens.rules());
+            (tokens.tenant().clone(), Arc::new(pending))
+        });
+        let pending: Arc<Tenants<_>> = Arc::new(pending.collect());
         let broker_door = door(v1::token_broker_server::SERVICE_NAME);
         let access_door = door(v1::access_tokens_server::SERVICE_NAME);
         let broker = TokenBrokerService::new(Arc::clone(&tokens));
@@ -366,6 +380,19 @@ impl<S: FullStore> Server<S> {
             .accept_compressed(Gzip)
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(usize::MAX);
+        let identities_door = door(v1::identities_server::SERVICE_NAME);
+        let identities = IdentitiesService::new(users);
+        let identities = v1::identities_server::IdentitiesServer::new(identities)
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(options.max_message_bytes)
+            .max_encoding_message_size(usize::MAX);
+        let authorizations_door = door(v1::pending_authorizations_server::SERVICE_NAME);
+        let authorizations = PendingAuthorizationsService::new(pending);
+        let authorizations =
+            v1::pending_authorizations_server::PendingAuthorizationsServer::new(authorizations)
+                .accept_compressed(Gzip)
+                .max_decoding_message_size(options.max_message_bytes)
+                .max_encoding_message_size(usize::MAX);
         let refusals = RefusalLayer {
             message_limit: options.max_message_bytes,
         };
@@ -398,6 +425,8 @@ impl<S: FullStore> Server<S> {
             services: Services {
                 broker: broker_door.layer(refusals.layer(broker)),
                 access: access_door.layer(refusals.layer(access)),
+                identities: identities_door.layer(refusals.layer(identities)),
+                authorizations: authorizations_door.layer(refusals.layer(authorizations)),
                 others: StreamsLayer::new(streaming, self.stopping.clone()).layer(others),
             },
             admission: self.admission.clone(),
@@ -441,6 +470,24 @@ impl<S: FullStore> Server<S> {
             handshakes: Handshakes::default(),
         })
     }
+}
+
+/// Returns the users of a tenant.
+fn users_of<S: Identities>(store: Arc<S>, rules: &Rules) -> Users<S> {
+    let options = UserOptions {
+        max_identities: rules.limits.identities,
+        patience: rules.patience,
+    };
+    Users::new(store, options)
+}
+
+/// Returns the pending authorizations of a tenant.
+fn pending_of<S: store::Authorizations>(store: Arc<S>, rules: &Rules) -> Authorizations<S> {
+    let options = AuthorizationOptions {
+        limits: rules.limits.pending,
+        patience: rules.patience,
+    };
+    Authorizations::new(store, options)
 }
 
 /// Returns what one of several tenants may have.

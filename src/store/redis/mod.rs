@@ -9,6 +9,7 @@
 //!   [`check`](maintenance::check) verifies what is there.
 
 mod announcements;
+mod authorizations;
 mod eviction;
 mod hazards;
 mod identities;
@@ -17,6 +18,7 @@ pub mod keyspace;
 mod link;
 pub mod maintenance;
 mod options;
+mod pending;
 mod probe;
 mod process;
 mod readiness;
@@ -27,6 +29,7 @@ mod rows;
 mod scripts;
 mod session;
 mod telling;
+mod user;
 mod user_rows;
 
 pub use self::{
