@@ -19,8 +19,8 @@ use token_broker::{
         redis::{keyspace::Keyspace, row},
     },
     types::{
-        Channel, ClientId, KeyId, Origin, Peer, PeerCertificate, ProviderName, Row, RowKey, Secret,
-        SecretBytes, SessionId, StoredRow, Subject, Tenant, UnixTime, UserId, Version,
+        Channel, ClientId, KeyName, Origin, Peer, PeerCertificate, ProviderName, Row, RowKey,
+        Secret, SecretBytes, SessionId, StoredRow, Subject, Tenant, UnixTime, UserId, Version,
     },
 };
 
@@ -114,7 +114,7 @@ fn provider() -> ProviderName {
 
 /// Returns how rows are sealed.
 fn sealing() -> Sealing {
-    let key = MasterKey::generate(KeyId::new("k").unwrap()).unwrap();
+    let key = MasterKey::generate(&KeyName::new("k").unwrap()).unwrap();
     Sealing {
         keys: Keys::fixed(KeyRing::of(vec![key])),
         ..Sealing::off("namespace:name".parse().unwrap())

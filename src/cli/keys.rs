@@ -22,7 +22,7 @@ use crate::{
         progress,
         reseal::{Report, Reseal, SHARE},
     },
-    types::KeyId,
+    types::KeyName,
 };
 
 /// The options of `keys`.
@@ -88,11 +88,11 @@ pub(super) fn run(args: &KeysArgs) -> u8 {
 
 fn generate(args: &GenerateArgs) -> u8 {
     let name = args.id.clone().unwrap_or_else(name_of_now);
-    let Some(id) = KeyId::new(&name) else {
+    let Some(name) = KeyName::new(&name) else {
         complain("--id: a key's name is 1 to 64 letters, digits, - and _");
         return USAGE;
     };
-    let Some(key) = MasterKey::generate(id) else {
+    let Some(key) = MasterKey::generate(&name) else {
         complain("the system has no randomness for a key");
         return FAILED;
     };

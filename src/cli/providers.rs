@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use clap::{Args, Subcommand};
 
 use super::{
-    Configured, DONE, FAILED, USAGE, complain, of_a_tenant, out,
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, of_a_tenant, out,
     redis::{Words, on_redis},
     refuse, runtime, unknown_variables,
 };
@@ -160,14 +160,23 @@ fn clear_refused(args: &ClearRefusedArgs, config: Config, tenant: &TenantConfig)
                 false => "refusals taken back",
             };
             let kept = |why| kept.get(&why).copied().unwrap_or_default();
-            out(&format!(
-                "{done}: {taken_back}\nleft as they are: {} older than --since, {} for good, {} in doubt, {} that \
-                 can't be read\n",
+            let (rows, records) = (kept(Kept::Unreadable), kept(Kept::RecordUnreadable));
+            let told = out(&format!(
+                "{done}: {taken_back}\nleft as they are: {} older than --since, {} for good, {} in doubt, {rows} that \
+                 can't be read, {records} whose record can't be read\n",
                 kept(Kept::Older),
                 kept(Kept::ForGood),
                 kept(Kept::InDoubt),
-                kept(Kept::Unreadable)
-            ))
+            ));
+            match told {
+                DONE if rows + records > 0 => {
+                    complain(
+                        "whether some were refused can't be told: `token-broker check` names what is damaged",
+                    );
+                    REFUSED
+                }
+                code => code,
+            }
         }
         Ok(None) => {
             complain(

@@ -30,6 +30,8 @@ pub enum Kept {
     InDoubt,
     /// It can't be read.
     Unreadable,
+    /// The record of its refresh tokens can't be read.
+    RecordUnreadable,
 }
 
 /// Takes back the refusal of a row's refresh token, if the provider refused it within the last `span`. If `is_dry_run`,
@@ -44,7 +46,10 @@ pub async fn clear<S: Records>(
     is_dry_run: bool,
 ) -> Result<Cleared, Error> {
     loop {
-        let seen = store.look(key).await?;
+        let seen = match store.look(key).await {
+            Err(Error::RecordUnreadable) => return Ok(Cleared::Kept(Kept::RecordUnreadable)),
+            seen => seen?,
+        };
         let stored = match &seen.row {
             Some(Ok(stored)) => stored,
             Some(Err(_)) => return Ok(Cleared::Kept(Kept::Unreadable)),

@@ -230,7 +230,9 @@ mod tests {
             },
             Error::TooLarge { .. } => Error::TooManyProviders { limit: 64 },
             Error::TooManyProviders { .. } => Error::RowUnreadable(Damage(String::new())),
-            Error::RowUnreadable(_) => Error::KeyMissing(KeyId::new("k").unwrap()),
+            Error::RowUnreadable(_) => {
+                Error::KeyMissing(KeyId::parse("k.0123456789abcdef").unwrap())
+            }
             Error::KeyMissing(_) => Error::IndexUnreadable,
             Error::IndexUnreadable => Error::StoreUnavailable(failure()),
             Error::StoreUnavailable(_) => Error::OutcomeUnknown(failure()),

@@ -2,8 +2,12 @@
 //!
 //! # The form
 //!
-//! `1.<name of the key>.<base64url of salt, ciphertext and tag>`. The name tells which key opens it. It is among the
-//! associated data, and so is the `1`, the number of this form.
+//! `1.<name of the key>.<its fingerprint>.<base64url of salt, ciphertext and tag>`. The fingerprint tells which key opens it:
+//! 16 hexadecimal digits, which HKDF-SHA-256 derives from the key. The name is for people: a key that got another name still
+//! opens what it sealed. Both are among the associated data, and so is the `1`, the number of this form.
+//!
+//! By its fingerprint, a key that isn't here is never taken for another one, also if both have the same name. Two keys at random
+//! have the same one with a probability of 2^-64.
 //!
 //! # Why one nonce is enough
 //!
@@ -26,7 +30,7 @@
 //! So nothing wears a master key out. Keys are changed because somebody may have seen them.
 //!
 //! GCM doesn't commit to its key: who has two master keys can make an envelope that opens under both. That is of no use
-//! here, because the name in the envelope, and no trial, says which key opens it.
+//! here, because the fingerprint in the envelope, and no trial, says which key opens it.
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -47,7 +51,7 @@ pub(super) const CHANGED: &str =
 
 /// The parts of an envelope.
 pub(super) struct Parts {
-    /// The name of its key.
+    /// Which key sealed it.
     pub key: KeyId,
     salt: [u8; SALT],
     /// Ciphertext and tag.
@@ -84,12 +88,9 @@ fn bound(associated: &AssociatedData, key: &KeyId) -> AssociatedData {
 impl Parts {
     /// Takes an envelope apart. `None` if it isn't one.
     pub(super) fn of(envelope: &Envelope) -> Option<Self> {
-        let (key, text) = envelope
-            .as_str()
-            .strip_prefix(FORM)?
-            .strip_prefix('.')?
-            .split_once('.')?;
-        let key = KeyId::new(key)?;
+        let parts = envelope.as_str().strip_prefix(FORM)?.strip_prefix('.')?;
+        let (key, text) = parts.rsplit_once('.')?;
+        let key = KeyId::parse(key)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (salt, sealed) = bytes.split_first_chunk::<SALT>()?;
         (sealed.len() >= TAG).then(|| Self {
@@ -111,25 +112,26 @@ impl Parts {
     }
 }
 
-/// Returns the name of the key that sealed an envelope, as it says itself. `None` if it isn't one.
-#[must_use]
-pub fn key_of(envelope: &Envelope) -> Option<KeyId> {
-    Parts::of(envelope).map(|parts| parts.key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seal::{KeyRing, NotOpened};
+    use crate::{
+        seal::{KeyRing, NotOpened},
+        types::KeyName,
+    };
 
     fn key(name: &str) -> MasterKey {
-        MasterKey::generate(KeyId::new(name).unwrap()).unwrap()
+        MasterKey::generate(&KeyName::new(name).unwrap()).unwrap()
     }
 
     #[test]
     fn an_envelope_opens_with_any_key_of_the_ring_and_no_other() {
         let (a, b) = (key("a"), key("b"));
         let associated = AssociatedData::of("test").text("here");
+        let (id, line) = (
+            a.id().clone(),
+            String::from_utf8(a.line().to_vec()).unwrap(),
+        );
         let old = KeyRing::of(vec![a.clone()]);
         let both = KeyRing::of(vec![b.clone(), a]);
         let new = KeyRing::of(vec![b]);
@@ -138,11 +140,14 @@ mod tests {
         let by_new = both.seal(b"payload", &associated).unwrap();
         assert_eq!(&**new.open(&by_new, &associated).unwrap(), b"payload");
         let missing = new.open(&by_old, &associated).unwrap_err();
-        assert_eq!(missing, NotOpened::KeyMissing(KeyId::new("a").unwrap()));
+        assert_eq!(missing, NotOpened::KeyMissing(id.clone()));
         // Another key of the same name.
         let other = KeyRing::of(vec![key("a")]);
-        let damaged = other.open(&by_old, &associated).unwrap_err();
-        assert_eq!(damaged, NotOpened::Damaged(CHANGED));
+        let missing = other.open(&by_old, &associated).unwrap_err();
+        assert_eq!(missing, NotOpened::KeyMissing(id));
+        // The same key under another name.
+        let renamed = KeyRing::parse(line.replacen('a', "z", 1).as_bytes()).unwrap();
+        assert_eq!(&**renamed.open(&by_old, &associated).unwrap(), b"payload");
         assert!(KeyRing::default().seal(b"", &associated).is_none());
     }
 
@@ -170,9 +175,13 @@ mod tests {
             "1.a",
             "1.a.",
             "1.a.AAAA",
-            "2.a.AAAA",
+            "1.a.0123456789abcdef",
+            "1.a.0123456789abcdef.",
+            "1.a.0123456789abcdef.AAAA",
+            "1.a.0123456789abcde.AAAA",
+            "2.a.0123456789abcdef.AAAA",
             ".a.",
-            "1.ä.AAAA",
+            "1.ä.0123456789abcdef.AAAA",
         ] {
             let envelope = Envelope::from_stored(text.to_owned());
             let error = ring.open(&envelope, &associated).unwrap_err();

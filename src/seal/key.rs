@@ -4,13 +4,13 @@ use std::fmt;
 
 use aws_lc_rs::{
     aead::{self, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
-    hkdf::{HKDF_SHA256, Salt},
+    hkdf::{HKDF_SHA256, KeyType, Salt},
     rand,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::AssociatedData;
-use crate::types::{KeyId, Secret, SecretBytes};
+use crate::types::{KeyId, KeyName, Secret, SecretBytes};
 
 /// How many random bytes the key of an envelope is derived with.
 pub(super) const SALT: usize = 32;
@@ -18,8 +18,10 @@ pub(super) const SALT: usize = 32;
 pub(super) const TAG: usize = 16;
 /// What a derived key is for.
 const INFO: &[u8] = b"token-broker envelope 1 AES-256-GCM";
+/// What makes a fingerprint: nobody gets at the key, or at the key of an envelope, with it.
+const FINGERPRINT_INFO: &[u8] = b"token-broker key fingerprint 1";
 
-/// A master key and its name. It encrypts nothing itself: the key of each envelope is derived from it. It is wiped when
+/// A master key, its name and its fingerprint. It encrypts nothing itself: the key of each envelope is derived from it. It is wiped when
 /// it is dropped.
 #[derive(Clone)]
 pub struct MasterKey {
@@ -33,19 +35,23 @@ impl MasterKey {
 
     /// Returns a new random key. `None` only if the system has no randomness.
     #[must_use]
-    pub fn generate(id: KeyId) -> Option<Self> {
+    pub fn generate(name: &KeyName) -> Option<Self> {
         let mut key = SecretBytes::new(vec![0; Self::BYTES]);
         rand::fill(&mut key).ok()?;
-        Some(Self { id, key })
+        Self::new(name, key)
     }
 
     /// Returns the key with these bytes. Returns `None` if there are too few or too many.
     #[must_use]
-    pub fn new(id: KeyId, key: SecretBytes) -> Option<Self> {
-        (key.len() == Self::BYTES).then_some(Self { id, key })
+    pub fn new(name: &KeyName, key: SecretBytes) -> Option<Self> {
+        if key.len() != Self::BYTES {
+            return None;
+        }
+        let id = KeyId::new(name, fingerprint(&key)?);
+        Some(Self { id, key })
     }
 
-    /// Returns the key's name.
+    /// Returns the key's name and fingerprint.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.id
@@ -54,8 +60,8 @@ impl MasterKey {
     /// Returns the line of a key file with this key.
     #[must_use]
     pub fn line(&self) -> SecretBytes {
-        let mut line = SecretBytes::new(Vec::with_capacity(KeyId::LONGEST + 64));
-        line.extend_from_slice(self.id.as_str().as_bytes());
+        let mut line = SecretBytes::new(Vec::with_capacity(KeyName::LONGEST + 64));
+        line.extend_from_slice(self.id.name().as_bytes());
         line.push(b' ');
         if let Some(text) = Secret::new(STANDARD.encode(&*self.key)) {
             line.extend_from_slice(text.expose().as_bytes());
@@ -103,6 +109,24 @@ impl MasterKey {
         let prk = Salt::new(HKDF_SHA256, salt).extract(&self.key);
         let derived = prk.expand(&[INFO], &AES_256_GCM).ok()?;
         Some(LessSafeKey::new(UnboundKey::from(derived)))
+    }
+}
+
+/// Returns the fingerprint of a key. `None` only if the library fails.
+fn fingerprint(key: &SecretBytes) -> Option<[u8; KeyId::FINGERPRINT]> {
+    let mut fingerprint = [0; KeyId::FINGERPRINT];
+    let prk = Salt::new(HKDF_SHA256, &[]).extract(key);
+    let derived = prk.expand(&[FINGERPRINT_INFO], FingerprintLength).ok()?;
+    derived.fill(&mut fingerprint).ok()?;
+    Some(fingerprint)
+}
+
+/// How long a fingerprint is, for the library.
+struct FingerprintLength;
+
+impl KeyType for FingerprintLength {
+    fn len(&self) -> usize {
+        KeyId::FINGERPRINT
     }
 }
 

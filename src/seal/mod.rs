@@ -12,7 +12,6 @@ mod ring;
 
 pub use self::{
     associated::AssociatedData,
-    envelope::key_of,
     key::MasterKey,
     keys::{Keys, KeysFileProblem},
     ring::{KeyRing, KeysProblem, NotOpened},

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{AssociatedData, MasterKey, envelope};
-use crate::types::{Envelope, KeyId, SecretBytes};
+use crate::types::{Envelope, KeyId, KeyName, SecretBytes};
 
 /// Keys in their order: the first one seals, and all open.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ pub enum KeysProblem {
 /// Why an envelope doesn't open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotOpened {
-    /// It was sealed with a key of this name, which isn't among those that are here.
+    /// It was sealed with this key, which isn't among those that are here. One of the same name may be.
     KeyMissing(KeyId),
     /// It isn't an envelope, was sealed for something else, or was changed.
     Damaged(&'static str),
@@ -66,14 +66,14 @@ impl KeyRing {
             let (Some(name), Some(key), None) = (words.next(), words.next(), words.next()) else {
                 return Err(KeysProblem::Line(number));
             };
-            let id = KeyId::new(name).ok_or(KeysProblem::Name(number))?;
+            let name = KeyName::new(name).ok_or(KeysProblem::Name(number))?;
             // With room for what the decoder may need from the start: a buffer that grows would leave a copy behind.
             let mut bytes = SecretBytes::new(Vec::with_capacity(key.len()));
             STANDARD
                 .decode_vec(key, &mut bytes)
                 .map_err(|_| KeysProblem::Key(number))?;
-            let key = MasterKey::new(id.clone(), bytes).ok_or(KeysProblem::Key(number))?;
-            if !names.insert(id) {
+            let key = MasterKey::new(&name, bytes).ok_or(KeysProblem::Key(number))?;
+            if !names.insert(name) {
                 return Err(KeysProblem::SameName(number));
             }
             if keys.iter().any(|other| other.has_bytes_of(&key)) {
@@ -93,13 +93,13 @@ impl KeyRing {
         Self(keys)
     }
 
-    /// Returns the name of the key that seals. `None`: there is no key, and nothing is sealed.
+    /// Returns the key that seals. `None`: there is no key, and nothing is sealed.
     #[must_use]
     pub fn sealing(&self) -> Option<&KeyId> {
         self.0.first().map(MasterKey::id)
     }
 
-    /// Returns the names of all keys.
+    /// Returns which keys there are.
     pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
         self.0.iter().map(MasterKey::id)
     }
@@ -108,6 +108,15 @@ impl KeyRing {
     #[must_use]
     pub fn seal(&self, payload: &[u8], associated: &AssociatedData) -> Option<Envelope> {
         envelope::seal(self.0.first()?, payload, associated)
+    }
+
+    /// Returns which key sealed an envelope, as it says itself: a key that is here by its name here. Returns `None` if it isn't
+    /// an envelope.
+    #[must_use]
+    pub fn key_of(&self, envelope: &Envelope) -> Option<KeyId> {
+        let parts = envelope::Parts::of(envelope)?;
+        let here = self.find(&parts.key).map(|key| key.id().clone());
+        Some(here.unwrap_or(parts.key))
     }
 
     /// Opens an envelope.
@@ -120,17 +129,20 @@ impl KeyRing {
         associated: &AssociatedData,
     ) -> Result<SecretBytes, NotOpened> {
         let parts = envelope::Parts::of(envelope).ok_or(NotOpened::Damaged(envelope::NONE))?;
-        let key = self.0.iter().find(|key| *key.id() == parts.key);
-        match key {
+        match self.find(&parts.key) {
             Some(key) => parts
                 .open(key, associated)
                 .ok_or(NotOpened::Damaged(envelope::CHANGED)),
             None => Err(NotOpened::KeyMissing(parts.key)),
         }
     }
+
+    fn find(&self, id: &KeyId) -> Option<&MasterKey> {
+        self.0.iter().find(|key| key.id().is_same_key(id))
+    }
 }
 
-/// Names the keys, the one that seals first.
+/// Names the keys with their fingerprints, the one that seals first.
 impl fmt::Display for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, id) in self.ids().enumerate() {
@@ -146,7 +158,7 @@ mod tests {
     use super::*;
 
     fn line(name: &str) -> String {
-        let key = MasterKey::generate(KeyId::new(name).unwrap()).unwrap();
+        let key = MasterKey::generate(&KeyName::new(name).unwrap()).unwrap();
         String::from_utf8(key.line().to_vec()).unwrap()
     }
 
@@ -154,8 +166,11 @@ mod tests {
     fn a_file_has_a_key_a_line() {
         let text = format!("# two keys\n\n{}  {}\r\n", line("new"), line("old").trim());
         let ring = KeyRing::parse(text.as_bytes()).unwrap();
-        assert_eq!(ring.to_string(), "new, old");
-        assert_eq!(ring.sealing().unwrap().as_str(), "new");
+        assert_eq!(ring.sealing().unwrap().name(), "new");
+        let names: Vec<_> = ring.ids().map(KeyId::name).collect();
+        assert_eq!(names, ["new", "old"]);
+        let told: Vec<_> = ring.ids().map(KeyId::as_str).collect();
+        assert_eq!(ring.to_string(), told.join(", "));
         assert!(!format!("{ring:?}").contains(&text[20..40]));
     }
 

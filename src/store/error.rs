@@ -19,7 +19,12 @@ pub enum Error {
     /// The key of an index holds another type of value. A write was not applied.
     #[error("an index holds a value of another type")]
     WrongType,
+    /// The record of a row's refresh tokens can't be read. Nobody redeems them. No write was made.
+    #[error("{RECORD_UNREADABLE}")]
+    RecordUnreadable,
 }
+
+const RECORD_UNREADABLE: &str = "a record of refresh tokens (broker:refresh:*) can't be read";
 
 impl Error {
     /// Returns an [`Error::Unavailable`]. `detail` must not contain a key or a value.
@@ -33,6 +38,7 @@ impl Error {
         match self {
             Self::Unavailable(detail) | Self::Unknown(detail) | Self::NotDurable(detail) => detail,
             Self::WrongType => "an index holds a value of another type",
+            Self::RecordUnreadable => RECORD_UNREADABLE,
         }
     }
 }
@@ -45,6 +51,9 @@ impl From<Error> for error::Error {
             Error::Unknown(detail) => Self::OutcomeUnknown(StoreFailure(detail)),
             Error::NotDurable(detail) => Self::NotDurable(StoreFailure(detail)),
             Error::WrongType => Self::IndexUnreadable,
+            Error::RecordUnreadable => {
+                Self::StoreUnavailable(StoreFailure(RECORD_UNREADABLE.to_owned()))
+            }
         }
     }
 }

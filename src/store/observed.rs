@@ -290,7 +290,7 @@ impl Failure {
 
     fn of(error: &Error) -> Self {
         match error {
-            Error::Unavailable(_) => Self::Unavailable,
+            Error::Unavailable(_) | Error::RecordUnreadable => Self::Unavailable,
             Error::Unknown(_) => Self::Unknown,
             Error::NotDurable(_) => Self::NotDurable,
             Error::WrongType => Self::WrongType,

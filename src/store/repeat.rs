@@ -81,7 +81,9 @@ async fn found_out<T, F: Future<Output = Result<T, Error>>>(
                 break;
             }
             Ok(Err(Error::Unknown(detail) | Error::Unavailable(detail))) => lost = detail,
-            Ok(Err(error @ (Error::NotDurable(_) | Error::WrongType))) => {
+            Ok(Err(
+                error @ (Error::NotDurable(_) | Error::WrongType | Error::RecordUnreadable),
+            )) => {
                 error.detail().clone_into(&mut lost);
                 break;
             }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Binding, Tokens};
 use crate::{
-    error::Error,
+    error::{Error, Unreadable},
     refresh::{Due, Refreshed, Terms, due},
     store::{Records, Store},
     types::{
@@ -49,14 +49,10 @@ impl<S: Store + Records> Tokens<S> {
         deadline: Instant,
     ) -> Result<StoredRow, Error> {
         let read = self.store.get(key).await.map_err(Error::from);
-        // A token that was just obtained is served from memory while it can't be stored.
-        let unsaved = |shown, error| {
-            let unsaved = self.refresher.unsaved(key, shown).ok_or(error)?;
-            binding.check(&unsaved.row)?;
-            Ok(unsaved)
-        };
         let stored = match read {
-            Err(error @ Error::StoreUnavailable(_)) => return unsaved(None, error),
+            Err(error @ Error::StoreUnavailable(_)) => {
+                return self.unsaved(key, None, binding).unwrap_or(Err(error));
+            }
             Err(error) => return Err(error),
             Ok(None) => return Err(Error::RowNotFound),
             Ok(Some(Ok(stored))) => {
@@ -64,11 +60,7 @@ impl<S: Store + Records> Tokens<S> {
                 stored
             }
             Ok(Some(Err(unreadable))) => {
-                // Nobody can tell whether a damaged row is still the same one.
-                return match unreadable.shown().map(|shown| shown.version) {
-                    None => Err(unreadable.into()),
-                    shown => unsaved(shown, unreadable.into()),
-                };
+                return self.unsaved_of_unreadable(key, unreadable, binding);
             }
         };
         match self.look(key, &stored, wanted) {
@@ -81,6 +73,9 @@ impl<S: Store + Records> Tokens<S> {
     /// Returns the rows of all access tokens of a session at the providers within `reach`. Those that have to be refreshed are,
     /// all at the same time. The answer comes by `deadline`.
     ///
+    /// If the store can't be asked, returns the tokens that couldn't be stored yet, if there are any. Then every other
+    /// configured provider has failed, because nobody knows whether the session has a row there.
+    ///
     /// # Errors
     /// Returns the errors of [`Tokens::get_all`].
     pub async fn access_tokens(
@@ -91,14 +86,27 @@ impl<S: Store + Records> Tokens<S> {
         reach: &Reach,
         deadline: Instant,
     ) -> Result<SessionAccessTokens, Error> {
-        let found = self.get_all(session, binding, reach).await?;
+        let found = match self.get_all(session, binding, reach).await {
+            Err(error @ Error::StoreUnavailable(_)) => {
+                return self.all_unsaved(session, binding, reach, error);
+            }
+            found => found?,
+        };
         let wanted = Wanted {
             min_validity,
             rejected_version: None,
         };
         let mut tokens = SessionAccessTokens::default();
         for (provider, unreadable) in found.unreadable {
-            tokens.failed.insert(provider, unreadable.into());
+            let key = RowKey {
+                session: session.clone(),
+                provider,
+            };
+            match self.unsaved_of_unreadable(&key, unreadable, binding) {
+                Ok(stored) => _ = tokens.tokens.insert(key.provider, stored),
+                Err(Error::BindingMismatch) => return Err(Error::BindingMismatch),
+                Err(error) => _ = tokens.failed.insert(key.provider, error),
+            }
         }
         let mut refreshing = FuturesUnordered::new();
         for (provider, stored) in found.rows {
@@ -122,6 +130,62 @@ impl<S: Store + Records> Tokens<S> {
             }
         }
         Ok(tokens)
+    }
+
+    /// Returns the tokens of a session that couldn't be stored yet.
+    ///
+    /// # Errors
+    /// Returns [`Error::BindingMismatch`] if any of them is bound to another owner, and `error` if there are none.
+    fn all_unsaved(
+        &self,
+        session: &SessionId,
+        binding: &Binding,
+        reach: &Reach,
+        error: Error,
+    ) -> Result<SessionAccessTokens, Error> {
+        let mut found = SessionAccessTokens::default();
+        for configured in self.rules.providers.iter() {
+            let key = RowKey {
+                session: session.clone(),
+                provider: configured.provider.options().name.clone(),
+            };
+            if !reach.providers.has(&key.provider) {
+                continue;
+            }
+            match self.unsaved(&key, None, binding) {
+                Some(stored) => _ = found.tokens.insert(key.provider, stored?),
+                None => _ = found.failed.insert(key.provider, error.clone()),
+            }
+        }
+        if found.tokens.is_empty() {
+            return Err(error);
+        }
+        Ok(found)
+    }
+
+    /// Returns the tokens of a row that can't be read, if they were just obtained and couldn't be stored yet.
+    fn unsaved_of_unreadable(
+        &self,
+        key: &RowKey,
+        unreadable: Unreadable,
+        binding: &Binding,
+    ) -> Result<StoredRow, Error> {
+        // Nobody can tell whether a row that shows no version is still the same one.
+        let shown = unreadable.shown().map(|shown| shown.version);
+        let unsaved = shown.and_then(|shown| self.unsaved(key, Some(shown), binding));
+        unsaved.unwrap_or_else(|| Err(unreadable.into()))
+    }
+
+    /// Returns the tokens of a row, if they were just obtained and couldn't be stored yet. They are served from memory
+    /// meanwhile (R8).
+    fn unsaved(
+        &self,
+        key: &RowKey,
+        shown: Option<Version>,
+        binding: &Binding,
+    ) -> Option<Result<StoredRow, Error>> {
+        let unsaved = self.refresher.unsaved(key, shown)?;
+        Some(binding.check(&unsaved.row).map(|()| unsaved))
     }
 
     /// Returns what has to be done before a row can be handed out.

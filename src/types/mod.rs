@@ -26,7 +26,7 @@ pub use authorization::{Nonce, Payload, PendingAuthorization};
 pub use envelope::Envelope;
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, State, Subject, UserId};
 pub use identity::{Identity, IdentityKey, UserRecord};
-pub use key_id::KeyId;
+pub use key_id::{KeyId, KeyName};
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use origin::Origin;

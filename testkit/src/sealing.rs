@@ -3,16 +3,30 @@
 use token_broker::{
     seal::{KeyRing, Keys, MasterKey},
     store::Sealing,
-    types::{KeyId, SecretBytes, Tenant},
+    types::{KeyName, SecretBytes, Tenant},
 };
 
 /// Returns the key of this name.
 pub fn key(name: &str) -> MasterKey {
+    MasterKey::new(&KeyName::new(name).unwrap(), bytes(name)).unwrap()
+}
+
+/// Returns another key, which has the name all the same.
+pub fn namesake(name: &str) -> MasterKey {
+    MasterKey::new(&KeyName::new(name).unwrap(), bytes(&format!("not {name}"))).unwrap()
+}
+
+/// Returns the key of the name `from` under the name `to`.
+pub fn renamed(from: &str, to: &str) -> MasterKey {
+    MasterKey::new(&KeyName::new(to).unwrap(), bytes(from)).unwrap()
+}
+
+fn bytes(name: &str) -> SecretBytes {
     let mut bytes = SecretBytes::new(vec![0x5c; MasterKey::BYTES]);
     for (at, byte) in name.bytes().enumerate() {
         bytes[at % MasterKey::BYTES] ^= byte;
     }
-    MasterKey::new(KeyId::new(name).unwrap(), bytes).unwrap()
+    bytes
 }
 
 /// Returns the keys of these names. The first one seals.

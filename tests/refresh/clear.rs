@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use testkit::{
+    broker_process::program,
+    redis_server::RedisServer,
     rotating_provider::{Fault, RotatingProvider, Rules},
     token_endpoint::Behaviour,
     waiting::until,
@@ -15,7 +17,7 @@ use token_broker::{
     types::ReauthReason,
 };
 
-use crate::brokers::{Process, access_token, expired, key, options};
+use crate::brokers::{Process, access_token, expired, key, options, redis};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -76,4 +78,56 @@ async fn what_is_in_doubt_stays_so_and_is_told() {
     ));
     let cleared = clear(&*store, &key, HOUR, false).await.unwrap();
     assert_eq!(cleared, Cleared::Kept(Kept::InDoubt));
+}
+
+/// One damaged record or row must not keep an operator from mending all others.
+#[tokio::test]
+async fn what_can_not_be_read_does_not_stop_the_command() {
+    let provider = RotatingProvider::start(Rules::default()).await;
+    provider.fail(|_| Fault {
+        instead: Some(Behaviour::json(400, r#"{"error":"invalid_grant"}"#)),
+        ..Fault::default()
+    });
+    let tenant = redis();
+    let broker = Process::start(tenant.store(), options(&provider));
+    let sessions = ["a", "b", "c", "damaged-record", "damaged-row"];
+    for session in sessions {
+        let key = key(session);
+        broker.put(&key, expired(&provider.log_in())).await.unwrap();
+        broker.get(&key, Wanted::default()).await.unwrap_err();
+    }
+    let record = tenant.key("broker:refresh:damaged-record:p");
+    tenant.run::<()>(&["HSET", &record, "change", "x"]);
+    tenant.write_row("upstream:damaged-row:p", "{");
+
+    let clear = async || {
+        let mut command = program();
+        command.args(["providers", "clear-refused", "p", "--since", "1h"]);
+        command.args([
+            "--backend",
+            "redis",
+            "--redis-url",
+            &RedisServer::shared().url(),
+        ]);
+        command.args(["--tenant", &tenant.name().to_string()]);
+        let done = tokio::task::spawn_blocking(move || command.output()).await;
+        let done = done.unwrap().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (done.status.code(), text(done.stdout), text(done.stderr))
+    };
+    let (code, stdout, stderr) = clear().await;
+    assert_eq!(code, Some(3), "{stderr}");
+    let left = "0 older than --since, 0 for good, 0 in doubt, 1 that can't be read, 1 whose record can't be read";
+    assert_eq!(
+        stdout,
+        format!("refusals taken back: 3\nleft as they are: {left}\n")
+    );
+    assert!(stderr.contains("token-broker check"), "{stderr}");
+    for session in &sessions[..3] {
+        let row = broker.read(&key(session)).await.unwrap().row;
+        assert_eq!(row.reauth, None, "{session}");
+    }
+
+    tenant.run::<()>(&["DEL", &record, &tenant.key("broker:refresh:damaged-row:p")]);
+    assert_eq!(clear().await.0, Some(0));
 }

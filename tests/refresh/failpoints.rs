@@ -11,12 +11,12 @@ use std::{
 };
 
 use token_broker::{
-    error::Unreadable,
+    error::{KeyMissing, Unreadable},
     store::{
         Change, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Records,
         Seen, Store, UserRowKeys,
     },
-    types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version},
+    types::{AttemptId, KeyId, ProviderName, Row, RowKey, SessionId, StoredRow, UserId, Version},
 };
 use tokio::sync::watch;
 
@@ -58,6 +58,7 @@ struct Shared {
     written: Mutex<HashMap<RowKey, Instant>>,
     refuses_rows: AtomicBool,
     is_damaged: AtomicBool,
+    lacks_key: AtomicBool,
 }
 
 /// The store of one process.
@@ -98,6 +99,30 @@ impl<S> Failpoints<S> {
     /// Says whether rows can't be read together with their records.
     pub fn damage(&self, is_damaged: bool) {
         self.shared.is_damaged.store(is_damaged, Ordering::SeqCst);
+    }
+
+    /// Says whether rows are sealed under a key that this process lacks.
+    pub fn lack_key(&self, lacks_key: bool) {
+        self.shared.lacks_key.store(lacks_key, Ordering::SeqCst);
+    }
+
+    fn opened(&self, decoded: Decoded) -> Decoded {
+        let shown = decoded?;
+        if !self.shared.lacks_key.load(Ordering::SeqCst) {
+            return Ok(shown);
+        }
+        let shown = StoredRow {
+            row: Row {
+                access_token: None,
+                refresh_token: None,
+                id_token: None,
+                ..shown.row
+            },
+            ..shown
+        };
+        let key = KeyId::parse("another.0123456789abcdef").unwrap();
+        let missing = KeyMissing { key, shown };
+        Err(Unreadable::KeyMissing(Box::new(missing)))
     }
 
     /// Waits until the process has stopped at a step.
@@ -157,6 +182,7 @@ impl<S: Records> Records for Failpoints<S> {
         if self.shared.is_damaged.load(Ordering::SeqCst) {
             seen.row = Some(Err(Unreadable::damaged("the test says so")));
         }
+        seen.row = seen.row.map(|row| self.opened(row));
         Ok(seen)
     }
 
@@ -192,14 +218,21 @@ impl<S: Store> Store for Failpoints<S> {
         if self.shared.is_down.load(Ordering::SeqCst) {
             return Err(down());
         }
-        self.inner.get(key).await
+        let row = self.inner.get(key).await?;
+        Ok(row.map(|row| self.opened(row)))
     }
 
     async fn get_session(
         &self,
         session: &SessionId,
     ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
-        self.inner.get_session(session).await
+        if self.shared.is_down.load(Ordering::SeqCst) {
+            return Err(down());
+        }
+        let rows = self.inner.get_session(session).await?.into_iter();
+        Ok(rows
+            .map(|(provider, row)| (provider, self.opened(row)))
+            .collect())
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {

@@ -16,7 +16,7 @@ use token_broker::{
     proto::v1::{self, delete_request::Target, precondition::Condition},
     seal::{KeyRing, Keys, MasterKey},
     store::{MemoryStore, Sealed, Sealing},
-    types::KeyId,
+    types::KeyName,
 };
 use tokio::sync::oneshot;
 use tonic::Code;
@@ -55,7 +55,7 @@ async fn row_not_found() {
 
 /// Returns how rows are sealed with a key of this name.
 fn sealing(key: &str) -> Sealing {
-    let key = MasterKey::generate(KeyId::new(key).unwrap()).unwrap();
+    let key = MasterKey::generate(&KeyName::new(key).unwrap()).unwrap();
     Sealing {
         keys: Keys::fixed(KeyRing::of(vec![key])),
         ..Sealing::off("default:default".parse().unwrap())

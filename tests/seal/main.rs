@@ -5,6 +5,7 @@
 //! | a value that was moved, and a row in which anything was edited, doesn't open, and harms no sibling | `edited` |
 //! | any mutation of a row's bytes: an error or the same row, never another one. `SEAL_MUTATIONS` says how many | `mutations` |
 //! | a broker that lacks the key: `KEY_MISSING`, never damage, and nothing is overwritten or left out | `missing` |
+//! | two keys of one name: the wrong one is a missing one, and a name can be changed | `namesakes` |
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
 //! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
@@ -18,6 +19,7 @@ mod edited;
 mod grace;
 mod missing;
 mod mutations;
+mod namesakes;
 mod refreshing;
 mod rotation;
 

@@ -18,7 +18,7 @@ use crate::{sealed_with, tenant, text};
 
 fn is_missing<T: std::fmt::Debug>(answer: Result<T, Error>, what: &str) {
     match answer {
-        Err(Error::KeyMissing(key)) => assert_eq!(key.as_str(), "new", "{what}"),
+        Err(Error::KeyMissing(key)) => assert_eq!(key.name(), "new", "{what}"),
         other => panic!("{what}: {other:?}"),
     }
 }

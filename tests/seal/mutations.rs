@@ -68,6 +68,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
         ",\"x\":1",
         "null",
         "1.l.",
+        ".0123456789abcdef.",
         "\\u0000",
     ]
     .map(|word| word.as_bytes().to_vec())

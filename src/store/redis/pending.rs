@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 use crate::{
     error::Unopened,
@@ -28,9 +28,20 @@ struct Stored<'a> {
     expires_at: i64,
     /// In base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    payload: Option<Zeroizing<String>>,
+    payload: Option<Base64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<String>,
+}
+
+/// A payload in base64. It is wiped when it is dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Base64(String);
+
+impl Drop for Base64 {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
 }
 
 /// What the broker's own pending authorizations begin with.
@@ -39,10 +50,10 @@ const BEGINS: &[u8] = br#"{"broker":""#;
 /// Returns the JSON of a pending authorization.
 pub(super) fn encode(pending: &PendingAuthorization) -> Result<SecretBytes, serde_json::Error> {
     let (payload, sealed) = match &pending.payload {
-        Payload::Plain(bytes) => (Some(Zeroizing::new(STANDARD.encode(&**bytes))), None),
+        Payload::Plain(bytes) => (Some(Base64(STANDARD.encode(&**bytes))), None),
         Payload::Sealed(envelope) => (None, Some(envelope.as_str().to_owned())),
     };
-    let size = payload.as_ref().map_or(0, |payload| payload.len());
+    let size = payload.as_ref().map_or(0, |payload| payload.0.len());
     let stored = Stored {
         broker: pending.id.to_string(),
         provider: pending.provider.as_str().into(),
@@ -69,7 +80,9 @@ pub(super) fn decode(json: &[u8]) -> Option<Result<PendingAuthorization, Unopene
 fn read(json: &[u8]) -> Option<PendingAuthorization> {
     let stored: Stored<'_> = serde_json::from_slice(json).ok()?;
     let payload = match (stored.payload, stored.sealed) {
-        (Some(payload), None) => Payload::Plain(SecretBytes::new(STANDARD.decode(&*payload).ok()?)),
+        (Some(payload), None) => {
+            Payload::Plain(SecretBytes::new(STANDARD.decode(&payload.0).ok()?))
+        }
         (None, Some(envelope)) => Payload::Sealed(Envelope::from_stored(envelope)),
         // Half plain and half sealed, or neither.
         _ => return None,

@@ -164,9 +164,8 @@ impl New {
 fn read(fields: &Value) -> Result<(Record, u64), Error> {
     // Nobody redeems then. The operator finds the record by the session, which a log doesn't name.
     let unreadable = || {
-        let reason = "a record of refresh tokens (broker:refresh:*) can't be read";
-        tracing::warn!("{reason}: its row isn't refreshed");
-        Error::unavailable(reason)
+        tracing::warn!("{}: its row isn't refreshed", Error::RecordUnreadable);
+        Error::RecordUnreadable
     };
     decode(fields).map_err(|record::Unreadable| unreadable())
 }

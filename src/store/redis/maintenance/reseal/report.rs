@@ -12,9 +12,9 @@ use crate::{error::Unreadable, store::Sealing};
 pub struct Report {
     /// The tenant's name.
     pub tenant: String,
-    /// The name of the key that seals. `None`: nothing is sealed.
+    /// The key that seals: its name, a dot, its fingerprint. `None`: nothing is sealed.
     pub sealing: Option<String>,
-    /// The names of all keys that are here.
+    /// All keys that are here, told in the same way.
     pub keys: Vec<String>,
     /// What the rows are sealed with.
     pub counts: Counts,
@@ -31,7 +31,7 @@ pub struct Report {
 /// How many rows there are, by what they are sealed with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Rows that are sealed, by the name of the key.
+    /// Rows that are sealed, by the key.
     pub sealed: BTreeMap<String, u64>,
     /// Rows that aren't sealed.
     pub plain: u64,
@@ -112,13 +112,37 @@ impl Report {
         others.map(|(_, count)| count).sum::<u64>() + plain + unknown + unsettled
     }
 
+    /// Returns the key here that has the name of `key`, and is another one.
+    fn namesake(&self, key: &str) -> Option<&str> {
+        let (name, _) = key.split_once('.')?;
+        let here = self.keys.iter().map(String::as_str);
+        here.filter(|other| *other != key).find(|other| {
+            other
+                .split_once('.')
+                .is_some_and(|(other, _)| other == name)
+        })
+    }
+
     /// Returns what an operator can do next.
     fn advice(&self) -> String {
         let Some(first) = &self.sealing else {
             return "nothing is sealed: seal-keys isn't set".to_owned();
         };
         if self.counts.key_missing > 0 {
-            return "some rows are sealed with a key that isn't in seal-keys: put it back, behind the others".to_owned();
+            let mut advice =
+                "some rows are sealed with a key that isn't in seal-keys: put it back, behind the others"
+                    .to_owned();
+            if self
+                .counts
+                .sealed
+                .keys()
+                .any(|key| self.namesake(key).is_some())
+            {
+                advice.push_str(
+                    "; a key of its name is there: give one of them another name, which changes nothing else",
+                );
+            }
+            return advice;
         }
         if self.in_grace {
             return "nothing is sealed in the grace period: `token-broker migrate --finish` ends it".to_owned();
@@ -151,8 +175,11 @@ impl fmt::Display for Report {
         writeln!(f, "tenant: {}", self.tenant)?;
         writeln!(f, "keys: {} (seals: {seals})", list(&self.keys))?;
         for (key, count) in &self.counts.sealed {
-            let is_here = self.keys.contains(key);
-            let note = if is_here { "" } else { ", which is not here" };
+            let note = match (self.keys.contains(key), self.namesake(key)) {
+                (true, _) => "",
+                (false, None) => ", which is not here",
+                (false, Some(_)) => ", which is not here (the key of this name is another one)",
+            };
             writeln!(f, "rows under {key}{note}: {count}")?;
         }
         writeln!(f, "rows that are not sealed: {}", self.counts.plain)?;

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Unreadable,
-    seal::key_of,
+    seal::KeyRing,
     store::{
         Error, Sealing,
         redis::row::{self, rewrite},
@@ -13,7 +13,7 @@ use crate::{
 /// What a row is sealed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealedWith {
-    /// A key of this name.
+    /// This key.
     Key(KeyId),
     /// Nothing.
     Nothing,
@@ -40,13 +40,14 @@ pub fn decide(sealing: &Sealing, key: &RowKey, bytes: &[u8]) -> Option<Result<De
         Ok(stored) => stored,
         Err(unreadable) => return Some(Ok(Decision::Unreadable(SealedWith::Unknown, unreadable))),
     };
-    let with = SealedWith::of(stored.row.sealed.as_ref());
+    let ring = sealing.keys.ring();
+    let with = SealedWith::of(stored.row.sealed.as_ref(), &ring);
     let opened = match sealing.open(key, stored) {
         Ok(opened) => opened,
         Err(unreadable) => return Some(Ok(Decision::Unreadable(with, unreadable))),
     };
-    let first = sealing.keys.ring().sealing().cloned();
-    if first.is_none_or(|first| with == SealedWith::Key(first)) {
+    let first = ring.sealing();
+    if first.is_none_or(|first| with == SealedWith::Key(first.clone())) {
         return Some(Ok(Decision::Stays(with)));
     }
     Some(again(sealing, key, &opened, bytes).map(|json| match json {
@@ -74,10 +75,10 @@ fn again(
 }
 
 impl SealedWith {
-    fn of(envelope: Option<&Envelope>) -> Self {
+    fn of(envelope: Option<&Envelope>, ring: &KeyRing) -> Self {
         match envelope {
             None => Self::Nothing,
-            Some(envelope) => key_of(envelope).map_or(Self::Unknown, Self::Key),
+            Some(envelope) => ring.key_of(envelope).map_or(Self::Unknown, Self::Key),
         }
     }
 }
