@@ -19,8 +19,9 @@ use token_broker::{
         redis::{keyspace::Keyspace, row},
     },
     types::{
-        Channel, ClientId, KeyName, Origin, Peer, PeerCertificate, ProviderName, Row, RowKey,
-        Secret, SecretBytes, SessionId, StoredRow, Subject, Tenant, UnixTime, UserId, Version,
+        Channel, ClientId, KeyName, Origin, Peer, PeerCertificate, ProviderName, Right, Row,
+        RowKey, Secret, SecretBytes, SessionId, StoredRow, Subject, Tenant, UnixTime, UserId,
+        Version,
     },
 };
 
@@ -152,17 +153,21 @@ fn callers(criterion: &mut Criterion) {
     }
     let peer = |spiffe: Option<String>, dns: Option<String>| Peer {
         channel: Channel::Tls,
+        address: None,
         certificate: Some(PeerCertificate {
             spiffe_id: spiffe.map(|id| id.parse().unwrap()),
             uris: Vec::new(),
             dns_names: dns.into_iter().collect(),
         }),
+        right: Right::default(),
     };
     let by_spiffe = peer(Some(spiffe(7)), None);
     let by_dns = peer(None, Some("proxy-7.prod.example".to_owned()));
     let by_token = Peer {
         channel: Channel::Tls,
+        address: None,
         certificate: None,
+        right: Right::default(),
     };
     let (open, guard) = (Guard::open(tenant.as_ref().clone()), Guard::of(policy));
     let mut group = criterion.benchmark_group("judge");

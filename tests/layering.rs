@@ -24,8 +24,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "server", "config", "rpc", "access", "tokens", "refresh", "store", "seal", "tls",
-            "audit", "error", "meter", "proto", "reading", "stderr", "types",
+            "server", "config", "rpc", "access", "tokens", "refresh", "store", "vault", "seal",
+            "tls", "audit", "outbound", "traces", "error", "meter", "proto", "reading", "stderr",
+            "types",
         ],
     ),
     (
@@ -41,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "store",
             "tls",
             "audit",
+            "traces",
             "error",
             "meter",
             "proto",
@@ -51,7 +53,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "access", "tokens", "refresh", "store", "seal", "tls", "audit", "error", "types",
+            "access", "tokens", "refresh", "store", "vault", "seal", "tls", "audit", "outbound",
+            "traces", "error", "types",
         ],
     ),
     (
@@ -64,6 +67,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "refresh",
             "store",
             "audit",
+            "traces",
             "error",
             "meter",
             "proto",
@@ -74,11 +78,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("identities", &["store", "error", "types"]),
     ("authorizations", &["store", "error", "types"]),
     ("tokens", &["refresh", "store", "audit", "error", "types"]),
-    ("refresh", &["store", "audit", "error", "meter", "types"]),
-    ("store", &["seal", "error", "meter", "stderr", "types"]),
+    (
+        "refresh",
+        &[
+            "store", "audit", "outbound", "traces", "error", "meter", "types",
+        ],
+    ),
+    (
+        "store",
+        &["seal", "traces", "error", "meter", "stderr", "types"],
+    ),
+    ("vault", &["seal", "outbound", "reading", "types"]),
     ("seal", &["meter", "types"]),
-    ("tls", &["meter", "reading", "types"]),
+    ("tls", &["spiffe", "meter", "reading", "types"]),
+    ("spiffe", &["types"]),
     ("audit", &["error", "types"]),
+    ("outbound", &["traces", "types"]),
+    ("traces", &["meter", "types"]),
     ("error", &["types"]),
     ("meter", &[]),
     ("reading", &[]),

@@ -89,9 +89,9 @@ impl Caller<'_> {
         let servers: Vec<_> = servers.iter().filter(grpc).copied().collect();
         self.rounds(&servers, |caller, server, nth| {
             let Options { span, .. } = *caller.options;
-            let (address, requests) = (server.address(), &mut caller.requests);
+            let (place, requests) = (server.place(), &mut caller.requests);
             open_loop::measure(
-                address,
+                place,
                 rates[nth],
                 caller.options.sizes.peak.1,
                 requests,
@@ -119,9 +119,9 @@ impl Caller<'_> {
         let Options { span, .. } = *self.options;
         let processes = &server.processes;
         match &server.target {
-            Target::Grpc(address) => {
+            Target::Grpc(place) => {
                 let requests = &mut self.requests;
-                closed_loop::measure(*address, callers, connections, requests, span, processes)
+                closed_loop::measure(place, callers, connections, requests, span, processes)
             }
             Target::Raw(commands, redis) => {
                 let of_method = commands

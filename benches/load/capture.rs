@@ -4,7 +4,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,7 +12,7 @@ use redis::Pipeline;
 use testkit::redis_server::RedisServer;
 
 use crate::{
-    client::Client,
+    client::{Client, Place},
     options::Options,
     requests::{Method, Requests},
     rows::{self, Key},
@@ -27,9 +27,9 @@ type Words = Vec<Vec<u8>>;
 /// How much later than now a script may begin, at most. The broker allows some seconds.
 const LATE: Duration = Duration::from_secs(3600);
 
-/// Returns what the broker at `address` sends to `redis` for each request of `method`.
+/// Returns what the broker at `place` sends to `redis` for each request of `method`.
 pub(crate) fn commands(
-    address: SocketAddr,
+    place: &Place,
     redis: &RedisServer,
     method: Method,
     options: &Options,
@@ -39,7 +39,7 @@ pub(crate) fn commands(
     let sample = requests.all().last().unwrap();
     // The first calls may be made in another way, until the broker knows the scripts and the providers.
     for _ in 0..3 {
-        call(address, method, sample);
+        call(place, method, sample);
     }
     let last = Key {
         session: sessions - 1,
@@ -48,7 +48,7 @@ pub(crate) fn commands(
     let words = about(
         &rows::session_id(last.session),
         &watched(redis, || {
-            call(address, method, sample);
+            call(place, method, sample);
         }),
     );
     assert!(!words.is_empty(), "Redis got nothing for {}", method.word());
@@ -65,8 +65,8 @@ pub(crate) fn commands(
         .collect()
 }
 
-fn call(address: SocketAddr, method: Method, message: &[u8]) {
-    let mut client = Client::connect(address, 1, method);
+fn call(place: &Place, method: Method, message: &[u8]) {
+    let mut client = Client::connect(place, 1, method);
     client.call(0, Instant::now(), message);
     while client.unanswered() > 0 {
         client.turn(Duration::from_millis(100), &mut Vec::new());

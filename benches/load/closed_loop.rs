@@ -1,13 +1,12 @@
 //! Closed loop: so many callers, each with one call at a time. It shows how much a server can do.
 
 use std::{
-    net::SocketAddr,
     ops::Range,
     time::{Duration, Instant},
 };
 
 use crate::{
-    client::Client,
+    client::{Client, Place},
     process::Process,
     requests::{Method, Requests},
     window::{Sample, Window},
@@ -15,14 +14,14 @@ use crate::{
 
 /// Measures how a server does with these callers, spread over the connections.
 pub(crate) fn measure(
-    address: SocketAddr,
+    place: &Place,
     callers: usize,
     connections: usize,
     requests: &mut Requests,
     span: Duration,
     watched: &[Process],
 ) -> Sample {
-    let mut client = Client::connect(address, connections, requests.method);
+    let mut client = Client::connect(place, connections, requests.method);
     let mut window = Window::soon(span, watched);
     let begun = Instant::now();
     for caller in 0..callers {
@@ -43,20 +42,20 @@ pub(crate) fn measure(
 }
 
 /// Stores the rows of these sessions.
-pub(crate) fn fill(address: SocketAddr, sessions: Range<u32>) {
+pub(crate) fn fill(place: &Place, sessions: Range<u32>) {
     // A part at a time, because the encoded rows would take more memory than the rows in the store.
     let part = 1_000;
     for begin in sessions.clone().step_by(part) {
         let end = sessions.end.min(begin + part as u32);
-        each(address, &Requests::new(Method::Store, begin..end));
+        each(place, &Requests::new(Method::Store, begin..end));
     }
 }
 
 /// Makes each call once, with many callers.
-pub(crate) fn each(address: SocketAddr, requests: &Requests) {
+pub(crate) fn each(place: &Place, requests: &Requests) {
     const CALLERS: usize = 64;
     const CONNECTIONS: usize = 4;
-    let mut client = Client::connect(address, CONNECTIONS, requests.method);
+    let mut client = Client::connect(place, CONNECTIONS, requests.method);
     let mut left = requests.all().iter();
     let begun = Instant::now();
     for (caller, message) in left.by_ref().take(CALLERS).enumerate() {

@@ -71,7 +71,7 @@ fn round(server: &Server, options: &Options, runtime: &Runtime) -> [Duration; 3]
         rows::store_for(session, rows::provider_name(0), USER.to_owned()).encode_to_vec()
     });
     closed_loop::each(
-        server.address(),
+        server.place(),
         &Requests::of(Method::Store, stores.collect()),
     );
 
@@ -100,12 +100,12 @@ pub(crate) fn longest_get<T>(
     options: &Options,
     work: impl FnOnce() -> T,
 ) -> (T, Duration) {
-    let address = server.address();
+    let place = server.place();
     let mut requests = Requests::new(Method::Get, 0..options.sizes.sessions);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let caller = scope.spawn(|| {
-            let mut client = Client::connect(address, 1, Method::Get);
+            let mut client = Client::connect(place, 1, Method::Get);
             let (mut longest, mut answers) = (Duration::ZERO, Vec::new());
             while !over.load(Ordering::Relaxed) {
                 client.call(0, Instant::now(), requests.any());

@@ -46,7 +46,7 @@ fn figures(subject: Subject, options: &Options, runtime: &Runtime) -> Vec<Figure
     let server = Server::empty(subject, &options.broker_args, runtime);
     let idle = server.process().memory();
 
-    closed_loop::fill(server.address(), 0..1);
+    closed_loop::fill(server.place(), 0..1);
     let clients = connect(&server, connections);
     let connected = server.process().memory();
     drop(clients);
@@ -58,7 +58,7 @@ fn figures(subject: Subject, options: &Options, runtime: &Runtime) -> Vec<Figure
     if subject == Subject::Memory {
         let server = Server::empty(subject, &options.broker_args, runtime);
         let before = server.process().memory();
-        closed_loop::fill(server.address(), 0..sessions);
+        closed_loop::fill(server.place(), 0..sessions);
         let rows = server.process().memory() - before;
         let payload = payload(sessions);
         figures.push(Figure::new("rows_mib", "rows MiB", vec![rows]));
@@ -78,7 +78,7 @@ fn figures(subject: Subject, options: &Options, runtime: &Runtime) -> Vec<Figure
 
 /// Opens connections, and makes one call over each.
 fn connect(server: &Server, connections: usize) -> Client {
-    let mut client = Client::connect(server.address(), connections, Method::Get);
+    let mut client = Client::connect(server.place(), connections, Method::Get);
     let mut requests = Requests::new(Method::Get, 0..1);
     for connection in 0..connections {
         client.call(connection, Instant::now(), requests.any());

@@ -31,7 +31,7 @@ fn measure_on(
     let mut stores = Vec::new();
     for sessions in options.sizes.growth.iter().copied() {
         let server = Server::empty(subject, &options.broker_args, runtime);
-        closed_loop::fill(server.address(), 0..sessions);
+        closed_loop::fill(server.place(), 0..sessions);
         let requests = Requests::new(Method::Get, 0..sessions);
         stores.push((sessions * PROVIDERS, server, requests));
     }
@@ -40,7 +40,7 @@ fn measure_on(
         for _ in 0..options.rounds {
             for ((_, server, requests), samples) in stores.iter_mut().zip(&mut samples) {
                 samples.push(closed_loop::measure(
-                    server.address(),
+                    server.place(),
                     callers,
                     connections,
                     requests,

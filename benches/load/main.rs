@@ -15,10 +15,11 @@
 //! | `footprint` | the broker's memory: idle, with 1,000 connections, with 1,000,000 rows (5 GB) |
 //! | `start` | from exec to SERVING |
 //! | `migration` | 100,000 rows of the older layout, and how long another client of that Redis waits meanwhile |
+//! | `trust` | what sealing, a policy, the audit trail, metrics and client certificates cost a `Get`, each alone and all together |
 //! | `--json FILE` | writes the figures to a file, too |
 //! | other words with dashes | go to the broker, as in `--redis-connections=4`; those about Redis only where there is one |
 //!
-//! `growth`, `footprint`, `start` and `migration` are measured only if they are named.
+//! `growth`, `footprint`, `start`, `migration` and `trust` are measured only if they are named.
 //!
 //! `LOAD_ROUNDS` (5) rounds of `LOAD_SECONDS` (1) are measured. `docs/performance.md` says how to read the figures.
 //! Without cargo's argument `--bench`, as `cargo test` runs it, it does a tiny run and checks what came out.
@@ -50,6 +51,7 @@ mod servers;
 mod smoke;
 mod start;
 mod table;
+mod trust;
 mod window;
 
 use std::fs;
@@ -115,5 +117,6 @@ fn measure_extra(
         Extra::Footprint => done(footprint::measure(options, runtime)),
         Extra::Start => done(start::measure(options, runtime)),
         Extra::Migration => done(migration::measure(options, runtime)),
+        Extra::Trust => trust::measure(options, runtime, done),
     }
 }

@@ -4,13 +4,12 @@
 //! wait that were to begin meanwhile, and not only those that it was already busy with.
 
 use std::{
-    net::SocketAddr,
     num::NonZeroU64,
     time::{Duration, Instant},
 };
 
 use crate::{
-    client::Client,
+    client::{Client, Place},
     process::Process,
     requests::Requests,
     window::{Sample, Window},
@@ -18,7 +17,7 @@ use crate::{
 
 /// Measures how long calls take when so many begin each second, over the connections in turn.
 pub(crate) fn measure(
-    address: SocketAddr,
+    place: &Place,
     calls_per_second: f64,
     connections: usize,
     requests: &mut Requests,
@@ -27,7 +26,7 @@ pub(crate) fn measure(
 ) -> Sample {
     // The kernel may wake the client this much later than it asks, in ns. It is 50 µs by default.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).ok();
-    let mut client = Client::connect(address, connections, requests.method);
+    let mut client = Client::connect(place, connections, requests.method);
     let gap = Duration::from_secs_f64(1.0 / calls_per_second);
     let mut window = Window::soon(span, watched);
     let (mut next, mut connection) = (Instant::now(), 0);

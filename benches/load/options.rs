@@ -26,6 +26,7 @@ pub(crate) enum Extra {
     Footprint,
     Start,
     Migration,
+    Trust,
 }
 
 /// How much of everything.
@@ -189,6 +190,7 @@ impl Extra {
             "footprint" => Some(Self::Footprint),
             "start" => Some(Self::Start),
             "migration" => Some(Self::Migration),
+            "trust" => Some(Self::Trust),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     capture::{self, Commands},
+    client::Place,
     closed_loop,
     floor::Echo,
     options::Options,
@@ -63,7 +64,7 @@ pub(crate) struct Server {
 
 /// What the calls go to.
 pub(crate) enum Target {
-    Grpc(SocketAddr),
+    Grpc(Place),
     /// The commands of each method, and the Redis.
     Raw(Vec<(Method, Commands)>, redis::Client),
 }
@@ -75,7 +76,7 @@ impl Server {
             let echo = Echo::start();
             return Self {
                 subject,
-                target: Target::Grpc(echo.address),
+                target: Target::Grpc(echo.address.into()),
                 processes: vec![client(), Process::new(Role::Server, echo.pid())],
                 broker: None,
                 redis: None,
@@ -84,11 +85,11 @@ impl Server {
             };
         }
         let mut server = Self::empty(subject, &options.broker_args, runtime);
-        closed_loop::fill(server.address(), 0..options.sizes.sessions);
+        closed_loop::fill(server.place(), 0..options.sizes.sessions);
         if subject == Subject::Raw {
             let redis = server.redis.as_ref().unwrap();
             let commands = Method::ALL.map(|method| {
-                let commands = capture::commands(server.address(), redis, method, options);
+                let commands = capture::commands(server.place(), redis, method, options);
                 (method, commands)
             });
             server.target = Target::Raw(commands.into(), client_of(redis));
@@ -135,7 +136,7 @@ impl Server {
         );
         Self {
             subject,
-            target: Target::Grpc(broker.address()),
+            target: Target::Grpc(broker.address().into()),
             processes,
             broker: Some(broker),
             redis,
@@ -152,8 +153,13 @@ impl Server {
 
     /// Returns the address of a server that speaks gRPC.
     pub(crate) fn address(&self) -> SocketAddr {
-        match self.target {
-            Target::Grpc(address) => address,
+        self.place().address
+    }
+
+    /// Returns how to connect to a server that speaks gRPC.
+    pub(crate) fn place(&self) -> &Place {
+        match &self.target {
+            Target::Grpc(place) => place,
             Target::Raw(..) => panic!("no gRPC"),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const WORDS: &str = "echo raw memory redis replicated get get-all get-access-token store 1x1 8x4 50% 500/s delete-user growth \
-                     footprint start migration --redis-connections=2";
+                     footprint start migration trust --redis-connections=2";
 const ROUNDS: usize = 2;
 
 /// Runs as cargo's tests do: a filter that doesn't fit skips it, and `--list` names it.
@@ -93,9 +93,9 @@ fn a_refusal_is_told(options: &Options) {
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().unwrap();
     let broker = Server::start(Subject::Memory, options, &runtime);
-    let address = broker.address();
+    let place = broker.place().clone();
     let asks_for_nothing = Requests::of(Method::Get, vec![Vec::new()]);
-    let refused = thread::spawn(move || closed_loop::each(address, &asks_for_nothing)).join();
+    let refused = thread::spawn(move || closed_loop::each(&place, &asks_for_nothing)).join();
     let refused = refused.unwrap_err();
     let told = refused.downcast_ref::<String>().unwrap();
     // The code of gRPC for a wrong argument, and the broker's message.
@@ -129,9 +129,9 @@ fn problems(report: &Value) -> Vec<String> {
             let is_sane = is_sane(value, may_be_none);
             let may_lack_base = ["cpu", "busy", "waits", "redis"];
             let has_ratio = may_lack_base.iter().any(|of| figure.contains(of)) || {
-                let is_call = matches!(label("measure"), "closed" | "open");
-                value["ratio"].is_object() == (is_call && label("subject") != "echo")
-                    || label("measure") == "growth"
+                let is_call = matches!(label("measure"), "closed" | "open" | "trust");
+                let is_floor = matches!(label("subject"), "echo" | "none");
+                value["ratio"].is_object() == (is_call && !is_floor) || label("measure") == "growth"
             };
             if !is_sane || !has_ratio {
                 problems.push(format!("{name}: {figure} is {value}"));
@@ -171,7 +171,7 @@ fn is_sane(figure: &Value, may_be_none: bool) -> bool {
 
 fn required(measure: &str, subject: &str) -> Vec<&'static str> {
     let mut required = match measure {
-        "closed" | "open" | "growth" => {
+        "closed" | "open" | "growth" | "trust" => {
             vec![
                 "calls_per_second",
                 "p50_us",
@@ -223,6 +223,12 @@ fn expected() -> Vec<(String, usize)> {
         expected.push((format!("delete-user  {backend}"), 1));
         expected.push((format!("footprint  {backend}"), 1));
         expected.push((format!("start  {backend}"), 1));
+    }
+    for guards in [
+        "none", "sealing", "policy", "audit", "metrics", "mtls", "all",
+    ] {
+        expected.push((format!("trust closed {guards}"), 1));
+        expected.push((format!("trust open {guards}"), 1));
     }
     expected.push(("delete-user  replicated".to_owned(), 1));
     expected.push(("migration  redis".to_owned(), 1));

@@ -98,11 +98,19 @@ impl Guard {
     }
 
     /// Returns the caller of a call to `rpc`, if the policy in force allows it. What the request's message asks for is to be
-    /// checked by what the caller reaches.
+    /// checked by what the caller reaches. Without a policy, too, nobody is let in whose certificate is good no longer.
     ///
     /// # Errors
     /// Returns [`Denied`] with [`Error::NoCredentials`], [`Error::UnknownCaller`] or [`Error::NotAllowed`].
     pub fn judge(&self, rpc: Rpc, shown: Shown<'_>) -> Result<Arc<Caller>, Denied> {
+        if shown.peer.is_some_and(|peer| peer.right.has_ended()) {
+            let error = Error::UnknownCaller("the certificate is good no longer");
+            self.0.counts.denied(&error);
+            return Err(Denied {
+                error,
+                caller: None,
+            });
+        }
         let policy = match &self.0.rules {
             Rules::None(anybody) => return Ok(Arc::clone(anybody)),
             Rules::Policy(in_force) => in_force.load(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     error::Error,
-    types::{Channel, Peer, PeerCertificate, ProviderName, ProviderSet, Reach, Tenant},
+    types::{Channel, Peer, PeerCertificate, ProviderName, ProviderSet, Reach, Right, Tenant},
 };
 
 fn tenant() -> Tenant {
@@ -64,7 +64,9 @@ fn certificate(names: &[&str]) -> PeerCertificate {
 fn who(channel: Channel, names: &[&str], headers: &[&str]) -> String {
     let peer = Peer {
         channel,
+        address: None,
         certificate: (!names.is_empty()).then(|| certificate(names)),
+        right: Right::default(),
     };
     shown(Some(&peer), headers)
 }
@@ -287,7 +289,9 @@ fn providers_and_clients() {
 fn a_call_is_judged_by_the_policy_in_force() {
     let peer = Peer {
         channel: Channel::Tls,
+        address: None,
         certificate: Some(certificate(&[ONE])),
+        right: Right::default(),
     };
     let shown = Shown {
         peer: Some(&peer),
@@ -325,4 +329,37 @@ fn a_call_is_judged_by_the_policy_in_force() {
         authorization: None,
     };
     assert!(open.judge(Rpc::Store, nobody).is_ok());
+}
+
+#[test]
+fn whose_right_has_ended_is_not_let_in() {
+    let peer = Peer {
+        address: None,
+        channel: Channel::Tls,
+        certificate: Some(certificate(&[ONE])),
+        right: Right::default(),
+    };
+    let shown = Shown {
+        peer: Some(&peer),
+        authorizations: 0,
+        authorization: None,
+    };
+    let guards = [Guard::of(policy()), Guard::open(tenant())];
+    let are_let_in = || {
+        guards
+            .each_ref()
+            .map(|guard| guard.judge(Rpc::GetAccessToken, shown).is_ok())
+    };
+    assert_eq!(are_let_in(), [true; 2]);
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .unwrap()
+        .as_secs();
+    peer.right.lasts_until(now + 60);
+    assert_eq!(are_let_in(), [true; 2]);
+    peer.right.lasts_until(now - 1);
+    assert_eq!(are_let_in(), [false; 2]);
+    peer.right.lasts_until(now + 60);
+    peer.right.end();
+    assert_eq!(are_let_in(), [false; 2]);
 }

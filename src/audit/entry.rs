@@ -101,6 +101,13 @@ impl Place {
         self.push(event);
     }
 
+    /// Takes note that the call is refused because nobody knows its caller. Returns the place if the refusal is to have an
+    /// event of its own. There may be any number of them, so most are counted in one event.
+    #[must_use]
+    pub fn of_unknown(self, rpc: &'static str, reason: &'static str) -> Option<Self> {
+        self.shared.refused_unknown(rpc, reason).then_some(self)
+    }
+
     fn push(self, event: Event) -> (Option<Arc<Entry>>, Arc<Shared>) {
         let Self { shared, reserved } = self;
         if reserved.is_none() {

@@ -1,9 +1,9 @@
 //! An event, before it is a line.
 
-use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use super::Name;
-use crate::types::{ProviderName, Tenant};
+use crate::types::{Address, ProviderName, Tenant};
 
 /// What happened. It holds no secret and no id, except the names of caller, tenant and providers.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub struct Event {
     pub known_by: Option<&'static str>,
     /// The name in the verified certificate of a caller that isn't known.
     pub shown: Option<String>,
-    /// The address of the caller's end of the connection.
-    pub peer: Option<SocketAddr>,
+    /// The caller's end of the connection.
+    pub peer: Option<Address>,
     /// The RPC, as a policy names it.
     pub rpc: Option<&'static str>,
     /// Whether the caller was allowed to do what it asked for.

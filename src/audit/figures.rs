@@ -10,6 +10,7 @@ pub struct Figures {
     pub(super) lost: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) withheld: AtomicU64,
+    pub(super) counted: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) failing: AtomicU64,
     pub(super) rotations: AtomicU64,
@@ -28,6 +29,8 @@ pub struct Totals {
     pub refused: u64,
     /// Answers that were withheld because their events couldn't be written in time.
     pub withheld: u64,
+    /// Refusals of callers whom nobody knows that have no events of their own, and are counted in one.
+    pub counted: u64,
     /// Calls in flight whose events have their places, and events that wait to be written.
     pub waiting: u64,
     /// Destinations that can't be written now.
@@ -47,6 +50,7 @@ impl Figures {
             lost: now(&self.lost),
             refused: now(&self.refused),
             withheld: now(&self.withheld),
+            counted: now(&self.counted),
             waiting: now(&self.waiting),
             failing: now(&self.failing),
             rotations: now(&self.rotations),

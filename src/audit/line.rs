@@ -5,6 +5,7 @@ use std::{io::Write, time::SystemTime};
 use super::{
     Decision, Event, Hash,
     chain::Chain,
+    crowd::Refusals,
     event::{Kind, RowAccess},
 };
 
@@ -28,6 +29,8 @@ pub(super) enum Note {
         /// How many calls were refused because their events couldn't be written.
         refused: u64,
     },
+    /// Callers whom nobody knows were refused, and these refusals have no lines of their own.
+    UnknownCallers(Refusals),
     /// The process ended in order.
     Stop,
 }
@@ -64,6 +67,24 @@ impl Spelling {
                 number(out, "refused", *refused);
                 key(out, "torn");
                 list(out, torn, |out, torn| quoted(out, &torn.hex()));
+            }
+            Note::UnknownCallers(refusals) => {
+                field(out, "event", "unknown-callers");
+                let since = humantime::format_rfc3339_micros(refusals.since);
+                key(out, "since");
+                // Writing to a vector doesn't fail.
+                write!(out, "\"{since}\"").ok();
+                field(out, "decision", "denied");
+                number(out, "count", refusals.total());
+                let counts: Vec<_> = refusals.counts.iter().collect();
+                key(out, "calls");
+                list(out, &counts, |out, ((rpc, reason), count)| {
+                    out.extend_from_slice(b"{\"rpc\":");
+                    text(out, rpc);
+                    field(out, "reason", reason);
+                    number(out, "count", **count);
+                    out.push(b'}');
+                });
             }
             Note::Stop => field(out, "event", "stop"),
         }
@@ -240,7 +261,7 @@ mod tests {
     use super::*;
     use crate::{
         audit::{Names, TokenKinds},
-        types::{ProviderName, SessionId},
+        types::{Address, ProviderName, SessionId},
     };
 
     fn spelled(event: &Event, is_withheld: bool) -> (Value, String) {
@@ -276,7 +297,7 @@ mod tests {
         let mut event = Event::new(Kind::Call, Some(tenant.into()), "OK");
         event.caller = Some("vmcp".to_owned());
         event.known_by = Some("bearer");
-        event.peer = Some("[::1]:80".parse().unwrap());
+        event.peer = Some(Address::Tcp("[::1]:80".parse().unwrap()));
         event.rpc = Some("TokenBroker/Get");
         event.decision = Some(Decision::Allowed);
         event.rows = vec![row];

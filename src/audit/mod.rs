@@ -2,13 +2,15 @@
 //!
 //! An [`Event`] is a value without secrets: rows, sessions and users are in it by keyed hashes, which [`Names`] makes. A
 //! caller reserves a [`Place`] before anything is done, and hands the event over before anything is answered. Each
-//! destination has a `writer`, a thread that takes all events that wait and writes them as one: `line` spells them, and
+//! destination has a `writer`, a thread that takes all events that wait and writes them as one (and what a `crowd` of callers
+//! whom nobody knows was refused, as a count): `line` spells them, and
 //! `chain` links each line to the one before it. A `sink` is where the lines go: `file`, which is rotated and reopened, or
 //! stdout. [`verify`] checks the chain of written files.
 //!
 //! Nothing here knows gRPC or Redis: who asks, and what for, is told by `rpc`.
 
 mod chain;
+mod crowd;
 mod entry;
 mod error;
 mod event;

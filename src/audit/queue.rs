@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::entry::Entry;
+use super::{crowd::Crowd, entry::Entry};
 
 /// What waits for the writer of one destination, and how the writer fares.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Queue {
     /// Events that were lost, and calls that were refused, since the last line about them.
     pub lost: AtomicU64,
     pub refused: AtomicU64,
+    /// Refusals that are to be counted in one line.
+    pub crowd: Crowd,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ impl Queue {
             began: Instant::now(),
             lost: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            crowd: Crowd::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     AuditError, AuditOptions, Destination, Duty, Event, Figures, Names, Place,
+    crowd::Turnstile,
     entry::{Entry, Reserved, entry},
     figures::count,
     file::FileSink,
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     places: usize,
     names: Arc<Names>,
     queues: Vec<Arc<Queue>>,
+    turnstile: Turnstile,
     /// Each ends when a writer has ended.
     writers: Mutex<Vec<oneshot::Receiver<()>>>,
 }
@@ -161,6 +163,19 @@ impl Shared {
         entry
     }
 
+    /// Takes note of a refusal of a caller whom nobody knows. Returns whether it is to have an event of its own. Otherwise it
+    /// is counted.
+    pub(super) fn refused_unknown(&self, rpc: &'static str, reason: &'static str) -> bool {
+        let now = Instant::now();
+        let passes = self.turnstile.passes(now);
+        if !passes {
+            count(&self.figures.counted);
+            let queues = self.queues.iter();
+            queues.for_each(|queue| queue.crowd.count(rpc, reason, now));
+        }
+        passes
+    }
+
     /// Returns what tells the ends of the writers, once.
     fn writers(&self) -> Vec<oneshot::Receiver<()>> {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,6 +248,7 @@ impl Beginning {
             places: self.options.places,
             names: self.options.names,
             queues: self.queues,
+            turnstile: Turnstile::default(),
             writers: Mutex::new(self.writers),
         })))
     }

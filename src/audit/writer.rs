@@ -10,6 +10,7 @@ use std::{
 use super::{
     Hash,
     chain::Chain,
+    crowd::Refusals,
     entry::Entry,
     figures::{Figures, count},
     line::{Note, Spelling},
@@ -134,6 +135,8 @@ impl<S: Sink> Writer<S> {
         }
         self.lost += self.queue.lost.swap(0, Ordering::Relaxed);
         self.refused += self.queue.refused.swap(0, Ordering::Relaxed);
+        let refusals = self.queue.crowd.take_due(Instant::now());
+        self.tell(refusals);
         while !self.backlog.is_empty() || self.has_gap() {
             self.write_some()?;
             if let Some(tail) = self.sink.ready(false)? {
@@ -141,6 +144,11 @@ impl<S: Sink> Writer<S> {
             }
         }
         Ok(())
+    }
+
+    fn tell(&mut self, refusals: Option<Refusals>) {
+        let note = refusals.map(Note::UnknownCallers);
+        self.backlog.extend(note.map(Item::Note));
     }
 
     /// The next lines go to another place, which ends with `tail`.
@@ -296,6 +304,8 @@ impl<S: Sink> Writer<S> {
 
     /// Ends the lines in order.
     fn stop(&mut self) {
+        let refusals = self.queue.crowd.take();
+        self.tell(refusals);
         self.backlog.push_back(Item::Note(Note::Stop));
         if let Err(error) = self.step(false).and_then(|()| self.sink.sync()) {
             tracing::error!(to = self.sink.name(), %error, "audit: the last line can't be written");
@@ -305,9 +315,14 @@ impl<S: Sink> Writer<S> {
 
     /// Leaves what can't be written.
     fn give_up(&mut self) {
-        let events = self.backlog.iter();
-        let lost = events.filter(|item| matches!(item, Item::Event(_))).count();
-        let lost = u64::try_from(lost).unwrap_or(u64::MAX);
+        let refusals = self.queue.crowd.take();
+        self.tell(refusals);
+        let events = self.backlog.iter().map(|item| match item {
+            Item::Event(_) => 1,
+            Item::Note(Note::UnknownCallers(refusals)) => refusals.total(),
+            Item::Note(_) => 0,
+        });
+        let lost = events.sum();
         self.figures.lost.fetch_add(lost, Ordering::Relaxed);
         tracing::error!(
             to = self.sink.name(),

@@ -1,4 +1,4 @@
-//! `token-broker keys`: makes sealing keys, counts what rows are sealed with, and seals all rows with the first key.
+//! `token-broker keys`: makes sealing keys, has them wrapped, counts what rows are sealed with, and seals all rows with the first key.
 
 use std::{
     fs::OpenOptions,
@@ -11,9 +11,10 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    Configured, DONE, FAILED, REFUSED, USAGE, complain, of_a_tenant, path,
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, path,
     redis::{Words, report_of},
     report::ReportArgs,
+    with_keys, wrap,
 };
 use crate::{
     config::{Config, TenantConfig},
@@ -34,8 +35,11 @@ pub(super) struct KeysArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
-    /// Make a new random key: the line of a key file with its name and the key
-    Generate(GenerateArgs),
+    /// Make a new random key: the line of a key file with its name and the key, which may be wrapped
+    Generate(Box<GenerateArgs>),
+    /// Have the service that wraps keys (`vault-address`) wrap all keys of `seal-keys` with the latest version of its own key,
+    /// also those that are plain. They stay the same keys
+    Rewrap(Box<RewrapArgs>),
     /// Count which key each row is sealed with, and the rows that aren't sealed; exit code 3 if a key is missing, or a row can't
     /// be read
     Status(Box<StatusArgs>),
@@ -52,6 +56,22 @@ struct GenerateArgs {
     /// changed
     #[arg(long, value_name = "FILE", value_parser = path())]
     out: Option<PathBuf>,
+    /// Have the service that wraps keys (`vault-address`) make the key, and print it wrapped. The key itself never leaves the
+    /// service here
+    #[arg(long)]
+    wrap: bool,
+    #[command(flatten)]
+    configured: Configured,
+}
+
+#[derive(Args, Clone, Debug)]
+struct RewrapArgs {
+    /// Write the keys to this new file, which nobody else may read, instead of printing them. A file that exists is never
+    /// changed
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    configured: Configured,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -77,10 +97,14 @@ struct RotateArgs {
 pub(super) fn run(args: &KeysArgs) -> u8 {
     match &args.action {
         Action::Generate(args) => generate(args),
-        Action::Status(args) => of_a_tenant(&args.configured, |config, tenant| {
+        Action::Rewrap(args) => match wrap::rewrap(&args.configured) {
+            Ok(text) => write(args.out.as_deref(), &text),
+            Err(code) => code,
+        },
+        Action::Status(args) => with_keys(&args.configured, |config, tenant| {
             status(args, config, &tenant)
         }),
-        Action::Rotate(args) => of_a_tenant(&args.configured, |config, tenant| {
+        Action::Rotate(args) => with_keys(&args.configured, |config, tenant| {
             rotate(args, config, &tenant)
         }),
     }
@@ -92,27 +116,41 @@ fn generate(args: &GenerateArgs) -> u8 {
         complain("--id: a key's name is 1 to 64 letters, digits, - and _");
         return USAGE;
     };
-    let Some(key) = MasterKey::generate(&name) else {
-        complain("the system has no randomness for a key");
-        return FAILED;
+    let line = if args.wrap {
+        wrap::generate(&args.configured, &name)
+    } else {
+        MasterKey::generate(&name)
+            .map(|key| key.line())
+            .ok_or_else(|| {
+                complain("the system has no randomness for a key");
+                FAILED
+            })
     };
-    let written = match &args.out {
+    match line {
+        Ok(line) => write(args.out.as_deref(), &line),
+        Err(code) => code,
+    }
+}
+
+/// Prints keys, or writes them to a new file. Returns the exit code.
+fn write(out: Option<&Path>, keys: &[u8]) -> u8 {
+    let written = match out {
         None => {
             let mut out = io::stdout();
-            out.write_all(&key.line()).and_then(|()| out.flush())
+            out.write_all(keys).and_then(|()| out.flush())
         }
-        Some(path) => write_new(path, &key.line()),
+        Some(path) => write_new(path, keys),
     };
     match written {
         Ok(()) => DONE,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             complain(
-                "--out: the file exists, and keys are never overwritten; add the new key to it by hand",
+                "--out: the file exists, and keys are never overwritten: name another one, and move the lines by hand",
             );
             REFUSED
         }
         Err(error) => {
-            complain(&format!("the key can't be written: {error}"));
+            complain(&format!("the keys can't be written: {error}"));
             FAILED
         }
     }

@@ -11,7 +11,7 @@ use super::{
     report::ReportArgs,
 };
 use crate::{
-    config::{Config, MigrationSettings, TenantConfig},
+    config::{Config, TenantConfig},
     store::redis::{
         RedisStore,
         maintenance::{
@@ -49,7 +49,8 @@ const NO_GRACE: &str = "seal-keys: the tenant's rows are sealed, and other softw
 pub(super) fn run(args: &MigrateArgs, config: Config, tenant: TenantConfig) -> u8 {
     let (name, allow_unmigrated) = (tenant.rules.tenant, tenant.migration.allow_unmigrated);
     let settings = tenant.migration;
-    let seals = tenant.sealing.keys.ring().sealing().is_some();
+    let sealing = tenant.sealing;
+    let seals = sealing.keys.ring().sealing().is_some();
     if args.begin_grace && seals {
         complain(NO_GRACE);
         return REFUSED;
@@ -61,7 +62,9 @@ pub(super) fn run(args: &MigrateArgs, config: Config, tenant: TenantConfig) -> u
     if seals && !args.finish && !args.dry_run {
         let mapping = settings.legacy_provider.clone();
         let begins = on_redis((config.clone(), &name), &words, async |store| {
-            Migration::new(&store, mapping).would_begin_grace().await
+            Migration::new(&store, mapping, sealing.clone())
+                .would_begin_grace()
+                .await
         });
         match begins {
             Ok(false) => {}
@@ -76,7 +79,8 @@ pub(super) fn run(args: &MigrateArgs, config: Config, tenant: TenantConfig) -> u
         }
     }
     let migrated = report_of((config, &name), args.report, &words, async |store| {
-        migrate(args, &store, &name, settings).await
+        let migration = Migration::new(&store, settings.legacy_provider, sealing);
+        migrate(args, &store, &name, &migration, allow_unmigrated).await
     });
     let report = match migrated {
         Ok(report) => report,
@@ -99,18 +103,16 @@ async fn migrate(
     args: &MigrateArgs,
     store: &RedisStore,
     tenant: &Tenant,
-    settings: MigrationSettings,
+    migration: &Migration,
+    allow_unmigrated: bool,
 ) -> Result<Report, String> {
     let interrupted = interrupted().map_err(|error| format!("can't listen to signals: {error}"))?;
-    let migration = Migration::new(store, settings.legacy_provider);
     let progress = progress::on_stderr();
     let migrating = async {
         if args.dry_run {
             migration.dry_run(progress.as_ref()).await
         } else if args.finish {
-            migration
-                .finish(settings.allow_unmigrated, progress.as_ref())
-                .await
+            migration.finish(allow_unmigrated, progress.as_ref()).await
         } else if args.begin_grace {
             migration.begin_grace(progress.as_ref()).await
         } else {

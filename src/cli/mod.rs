@@ -16,6 +16,7 @@ mod redis;
 mod reference;
 mod report;
 mod serve;
+mod wrap;
 
 use std::{
     env,
@@ -121,7 +122,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Migrate(args)) => of_a_tenant(&args.configured, |config, tenant| {
             migrate::run(&args, config, tenant)
         }),
-        Some(Command::Check(args)) => of_a_tenant(&args.configured, |config, tenant| {
+        Some(Command::Check(args)) => with_keys(&args.configured, |config, tenant| {
             check::run(&args, config, &tenant)
         }),
         Some(Command::Keys(args)) => keys::run(&args),
@@ -238,6 +239,30 @@ impl Configured {
         let file = self.config.as_deref().map(config::read);
         Ok(settings.or(file.unwrap_or_default()))
     }
+}
+
+/// Has the sealing keys of a tenant unwrapped, for a command that opens or seals its rows.
+///
+/// # Errors
+/// Returns the exit code, after printing what went wrong on stderr.
+fn unlocked(tenant: &TenantConfig) -> Result<(), u8> {
+    let failed = |message: String| {
+        complain(&message);
+        FAILED
+    };
+    let runtime = runtime().map_err(|error| failed(format!("can't start: {error}")))?;
+    let unlocked = runtime.block_on(tenant.sealing.keys.unlock());
+    // The resolver of names may hang.
+    runtime.shutdown_background();
+    unlocked.map_err(|problem| failed(format!("seal-keys: {problem}")))
+}
+
+/// Like [`of_a_tenant`], for a command that opens or seals the tenant's rows.
+fn with_keys(args: &Configured, then: impl FnOnce(Config, TenantConfig) -> u8) -> u8 {
+    of_a_tenant(args, |config, tenant| match unlocked(&tenant) {
+        Ok(()) => then(config, tenant),
+        Err(code) => code,
+    })
 }
 
 fn runtime() -> io::Result<Runtime> {

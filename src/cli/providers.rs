@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use super::{
     Configured, DONE, FAILED, REFUSED, USAGE, complain, of_a_tenant, out,
     redis::{Words, on_redis},
-    refuse, runtime, unknown_variables,
+    refuse, runtime, unknown_variables, with_keys,
 };
 use crate::{
     config::{Config, TenantConfig, listed_presets, meant, span},
+    outbound::Endpoint,
     refresh::{
         Cleared, Kept, clear,
-        provider::{Authentication, Endpoint, Trial, Verdict, Why},
+        provider::{Authentication, Trial, Verdict, Why},
     },
     store::{self, Sealed, redis::maintenance::records::rows_with_records},
     types::ProviderName,
@@ -72,7 +73,7 @@ pub(super) fn run(args: &ProvidersArgs) -> u8 {
     match &args.action {
         None => list(&args.configured),
         Some(Action::Test(args)) => of_a_tenant(&args.configured, |_, tenant| test(args, &tenant)),
-        Some(Action::ClearRefused(args)) => of_a_tenant(&args.configured, |config, tenant| {
+        Some(Action::ClearRefused(args)) => with_keys(&args.configured, |config, tenant| {
             clear_refused(args, config, &tenant)
         }),
     }

@@ -157,8 +157,10 @@ fn the_defaults_in_the_help_are_the_defaults() {
         match arg.get_long().unwrap() {
             // The default isn't fixed: it depends on the terminal, the machine or another setting.
             "log-format" | "workers" | "max-calls-of-tenant" | "client-certificates" => continue,
-            // It has no effect without a Unix socket.
-            "listen-mode" => continue,
+            // The system's authorities, and a name that is drawn.
+            "traces-ca" | "traces-instance" => continue,
+            // It has no effect without a Unix socket, or without an agent.
+            "listen-mode" | "spiffe-id" => continue,
             "backend" => assert_eq!(resolved(&line), resolved(""), "{line}"),
             "durability" | "redis-url" => {
                 let base = "backend = \"redis\"\n";
@@ -172,6 +174,10 @@ fn the_defaults_in_the_help_are_the_defaults() {
                     resolved(&base),
                     "{line}"
                 );
+            }
+            setting if setting.starts_with("traces-") => {
+                let base = "traces-endpoint = \"http://127.0.0.1:4317\"\n";
+                assert_eq!(resolved(&format!("{base}{line}")), resolved(base), "{line}");
             }
             _ => assert_eq!(resolved(&format!("{BASE}{line}")), resolved(BASE), "{line}"),
         }

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::{problem::Problems, settings::AuditSettings, written::Settings};
 use crate::{
     audit::{AuditOptions, Destination, Names, Rotation},
-    types::read_secret,
+    types::read_private_secret,
 };
 
 /// How many events may wait beyond those of the calls in flight: those of calls that were refused or have just ended.
@@ -98,7 +98,7 @@ fn names(path: Option<&Path>, problems: &mut Problems) -> Option<Names> {
         problems.add_together(name, &[audit], format!("must be set, because {audit} is"));
         return None;
     };
-    let key = read_secret(path).map_err(|wrong| {
+    let key = read_private_secret(path).map_err(|wrong| {
         format!("{wrong}; it must be the path of a file that holds the key in base64")
     });
     let names =

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    listed::{self, key},
+    listed::{may_be_random, unknown_key},
     nearest::{did_you_mean, nearest},
     problem::Problem,
     providers::{PROVIDERS, table_of},
@@ -173,7 +173,7 @@ impl File<'_> {
                     )),
                 };
                 let message = format!("is not a setting of a tenant ({place}){meant}");
-                settings.add_problem(Problem::new(listed::key(name), message));
+                settings.add_problem(Problem::new(unknown_key(name), message));
                 continue;
             }
             match self.setting(key, value) {
@@ -213,8 +213,16 @@ impl File<'_> {
                     }),
                     _ => stray(name),
                 };
+                let meant = if may_be_random(name) {
+                    String::new()
+                } else {
+                    meant
+                };
                 let message = format!("is not a setting of a provider ({place}){meant}");
-                problems.push(Problem::new(format!("{table}.{}", key(name)), message));
+                problems.push(Problem::new(
+                    format!("{table}.{}", unknown_key(name)),
+                    message,
+                ));
                 continue;
             };
             match texts(setting.style.form, value.get_ref()) {
@@ -237,7 +245,7 @@ impl File<'_> {
         let Some(setting) = named(name) else {
             let message = format!(
                 "{place}: {} is not a setting{}",
-                key(name),
+                unknown_key(name),
                 hint(name, value)
             );
             return Err(Problem::new(CONFIG, message));

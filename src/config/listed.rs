@@ -150,6 +150,25 @@ pub(super) fn key(name: &str) -> String {
     }
 }
 
+/// Returns a name that no setting has, as a key of TOML. What may be a secret in the wrong place isn't quoted.
+pub(super) fn unknown_key(name: &str) -> String {
+    if may_be_random(name) {
+        "what isn't shown, because it may be a secret,".to_owned()
+    } else {
+        key(name)
+    }
+}
+
+/// Whether a text is rather a random one than a name with a typing mistake.
+pub(super) fn may_be_random(text: &str) -> bool {
+    const LONGEST_NAME_OF_ANY_LETTERS: usize = 16;
+    let any = |is: fn(&char) -> bool| text.chars().any(|c| is(&c));
+    let is_mixed = any(char::is_ascii_lowercase) && any(char::is_ascii_uppercase);
+    let has_others = any(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'));
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    text.len() > LONGEST_NAME_OF_ANY_LETTERS && (is_mixed || has_others || digits > 3)
+}
+
 /// Returns a span of time as it was understood, if that differs from how it was written.
 fn in_full(text: &str) -> Option<String> {
     let span = parse_span(text.trim()).ok()?;

@@ -8,7 +8,7 @@ use super::{
     settings::{AccessSettings, ListenSettings, TlsSettings},
     written::Settings,
 };
-use crate::tls::{ClientCertificates, Tls, TlsFile, TlsOptions};
+use crate::tls::{ClientCertificates, Source, Tls, TlsOptions, TlsPart};
 
 /// The longest path of a Unix socket, in bytes (Linux, unix(7)).
 const LONGEST_PATH: usize = 107;
@@ -114,7 +114,13 @@ pub(super) fn options(
         };
         problems.add_together(
             listening,
-            &[insecure, TlsSettings::tls_cert, TlsSettings::tls_key, policy],
+            &[
+                insecure,
+                TlsSettings::tls_cert,
+                TlsSettings::tls_key,
+                TlsSettings::spiffe_workload_api,
+                policy,
+            ],
             format!(
                 "is not a loopback address, and {lack}: set {cure}, or {insecure} if the network itself keeps other \
                  callers out"
@@ -145,53 +151,34 @@ fn tls_options(
     tls: TlsSettings,
     problems: &mut Problems,
 ) -> Option<TlsOptions> {
-    let (cert, key) = (TlsSettings::tls_cert, TlsSettings::tls_key);
-    let (certificate, key) = match (tls.tls_cert, tls.tls_key) {
-        (Some(certificate), Some(key)) => (certificate, key),
-        (None, None) => {
-            for name in [
-                TlsSettings::client_certificates,
-                TlsSettings::client_ca,
-                TlsSettings::trust_domains,
-            ] {
-                if written.is_set(name) {
-                    let message = format!("has no effect without TLS: it needs {cert}");
-                    problems.add_together(name, &[cert, key], message);
-                }
-            }
-            return None;
-        }
-        (Some(_), None) => {
-            problems.add_together(cert, &[key], format!("needs {key} too"));
-            return None;
-        }
-        (None, Some(_)) => {
-            problems.add_together(key, &[cert], format!("needs {cert} too"));
-            return None;
-        }
+    let source = source(written, &tls, problems)?;
+    let (ca, domains) = (TlsSettings::client_ca, TlsSettings::trust_domains);
+    let (from, has_bundles) = match source {
+        Source::Files { .. } => (TlsSettings::tls_cert, false),
+        Source::WorkloadApi { .. } => (TlsSettings::spiffe_workload_api, true),
     };
     if matches!(listen, Listen::Unix(_)) {
         let message = format!(
             "has no effect: {} names a Unix socket, which nobody on a network reads",
             ListenSettings::listen
         );
-        problems.add(cert, message);
+        problems.add(from, message);
         return None;
     }
-    let has_authorities = tls.client_ca.is_some() || !tls.trust_domains.is_empty();
+    // An agent's bundles are there whether they are needed or not.
+    let has_files = tls.client_ca.is_some() || !tls.trust_domains.is_empty();
     let when = TlsSettings::client_certificates;
-    let (ca, domains) = (TlsSettings::client_ca, TlsSettings::trust_domains);
     let client_certificates = match tls.client_certificates {
-        None if has_authorities => ClientCertificates::Required,
+        None if has_files || has_bundles => ClientCertificates::Required,
         None => ClientCertificates::Off,
-        Some(ClientCertificates::Off) if has_authorities => {
+        Some(ClientCertificates::Off) if has_files => {
             let message = format!("must not be off: {ca} or {domains} would have no effect");
             problems.add_together(when, &[ca, domains], message);
             ClientCertificates::Off
         }
         Some(ClientCertificates::Off) => ClientCertificates::Off,
         Some(wanted) => {
-            if !has_authorities {
+            if !has_files && !has_bundles {
                 let message = format!("needs {ca} or {domains}: nobody vouches for a client");
                 problems.add_together(when, &[ca, domains], message);
             }
@@ -199,24 +186,79 @@ fn tls_options(
         }
     };
     let options = TlsOptions {
-        certificate,
-        key,
+        source,
         client_certificates,
         client_ca: tls.client_ca,
-        trust_domains: tls.trust_domains,
     };
     for problem in Tls::load(options.clone(), Arc::default())
         .err()
         .into_iter()
         .flatten()
     {
-        let (setting, what) = match problem.file {
-            TlsFile::Certificate => (TlsSettings::tls_cert, problem.what),
-            TlsFile::Key => (TlsSettings::tls_key, problem.what),
-            TlsFile::ClientCa => (TlsSettings::client_ca, problem.what),
-            TlsFile::TrustDomain(name) => (domains, format!("{name}: {}", problem.what)),
+        let (setting, what) = match problem.part {
+            TlsPart::Certificate => (TlsSettings::tls_cert, problem.what),
+            TlsPart::Key => (TlsSettings::tls_key, problem.what),
+            TlsPart::ClientCa => (TlsSettings::client_ca, problem.what),
+            TlsPart::TrustDomain(name) => (domains, format!("{name}: {}", problem.what)),
+            TlsPart::Svid | TlsPart::Bundle(_) => (TlsSettings::spiffe_workload_api, problem.what),
         };
         problems.add(setting, what);
     }
     Some(options)
+}
+
+/// Returns where the broker's certificate comes from. `None` without TLS, or if settings contradict each other.
+fn source(written: &Settings, tls: &TlsSettings, problems: &mut Problems) -> Option<Source> {
+    let (cert, key) = (TlsSettings::tls_cert, TlsSettings::tls_key);
+    let (agent, domains) = (TlsSettings::spiffe_workload_api, TlsSettings::trust_domains);
+    if let Some(socket) = &tls.spiffe_workload_api {
+        let mut is_alone = true;
+        for (name, what) in [
+            (cert, "the certificate"),
+            (key, "the key"),
+            (domains, "the authorities of trust domains"),
+        ] {
+            if written.is_set(name) {
+                let message = format!("must not be set beside {agent}, which gives {what}");
+                problems.add_together(name, &[agent], message);
+                is_alone = false;
+            }
+        }
+        return is_alone.then(|| Source::WorkloadApi {
+            socket: socket.clone(),
+            spiffe_id: tls.spiffe_id.clone(),
+        });
+    }
+    if written.is_set(TlsSettings::spiffe_id) {
+        let message = format!("has no effect: it needs {agent}");
+        problems.add_together(TlsSettings::spiffe_id, &[agent], message);
+    }
+    match (&tls.tls_cert, &tls.tls_key) {
+        (Some(certificate), Some(key)) => Some(Source::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            trust_domains: tls.trust_domains.clone(),
+        }),
+        (None, None) => {
+            for name in [
+                TlsSettings::client_certificates,
+                TlsSettings::client_ca,
+                domains,
+            ] {
+                if written.is_set(name) {
+                    let message = format!("has no effect without TLS: it needs {cert} or {agent}");
+                    problems.add_together(name, &[cert, key, agent], message);
+                }
+            }
+            None
+        }
+        (Some(_), None) => {
+            problems.add_together(cert, &[key], format!("needs {key} too"));
+            None
+        }
+        (None, Some(_)) => {
+            problems.add_together(key, &[cert], format!("needs {cert} too"));
+            None
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
 //! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
 //! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
-//! out. `seal.rs` reads the file with the sealing keys. `providers.rs` reads the tables of providers, whose settings are in the
+//! out. `seal.rs` reads the file with the sealing keys, and `vault.rs` says who unwraps them. `providers.rs` reads the tables of providers, whose settings are in the
 //! file alone, and `presets.toml` has what is known of common ones. `tenants.rs` does so for the tables of tenants, each of
 //! which may have settings and providers of its own.
 
@@ -32,8 +32,10 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod together;
+mod traces;
 mod value;
 mod variables;
+mod vault;
 mod written;
 
 use std::{net::SocketAddr, time::Duration};
@@ -48,13 +50,17 @@ pub use self::{
     settings::{Backend, LogFormat, LogSettings, MemoryLock, MigrationSettings, ServerOptions},
     tenants::TenantConfig,
     variables::unknown_variables,
+    vault::Wrapping,
     written::Settings,
 };
 use self::{
     settings::{ListenSettings, Reader, StorageSettings, Subject, Subjects},
     tenants::OfProcess,
 };
-use crate::{access::Guard, audit::AuditOptions, store::redis::RedisOptions, types::Tenant};
+use crate::{
+    access::Guard, audit::AuditOptions, store::redis::RedisOptions, traces::TracesOptions,
+    types::Tenant,
+};
 
 /// The program's configuration, valid as a whole.
 #[derive(Clone, Debug)]
@@ -75,6 +81,8 @@ pub struct Config {
     pub policy: Option<PolicyAtStart>,
     /// How to write the audit trail, if there is one.
     pub audit: Option<AuditOptions>,
+    /// How to trace calls, if any is traced.
+    pub traces: Option<TracesOptions>,
     /// How to log.
     pub log: LogSettings,
     /// Whether memory is kept out of swap.
@@ -193,6 +201,7 @@ impl Settings {
             &mut problems,
         );
         let audit = audit::options(&self, read.audit, server.max_calls, &mut problems);
+        let traces = traces::options(&self, read.traces, &mut problems);
         let one = read.storage.tenant;
         let of_process = OfProcess {
             server,
@@ -231,6 +240,7 @@ impl Settings {
             server,
             policy,
             audit,
+            traces,
             log: read.log,
             memory_lock: read.memory.memory_lock,
             warnings,

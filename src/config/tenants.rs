@@ -88,7 +88,7 @@ pub(super) fn resolve(
         server.check(&at_the_top.limits, problems);
         warnings.extend(together::warnings(&at_the_top.limits));
         let providers = providers::resolve(settings, problems, warnings);
-        let sealing = key_files.sealing(&at_the_top.seal, &name, problems);
+        let sealing = key_files.sealing(&at_the_top.seal, &at_the_top.vault, &name, problems);
         return vec![assembled((name, sealing), at_the_top, providers, patience)];
     }
     if !settings.tables().is_empty() {
@@ -143,7 +143,7 @@ pub(super) fn resolve(
         let mut known = together::warnings(&subjects.limits);
         let providers = providers::resolve(&written, &mut found, &mut known);
         let tenant = tenant.map(|tenant| {
-            let sealing = key_files.sealing(&subjects.seal, &tenant, &mut found);
+            let sealing = key_files.sealing(&subjects.seal, &subjects.vault, &tenant, &mut found);
             (tenant, sealing)
         });
         problems.extend(&placed(name, found));
@@ -173,6 +173,7 @@ fn assembled(
     TenantSubjects {
         migration,
         seal: _,
+        vault: _,
         tokens,
         limits,
     }: TenantSubjects,

@@ -7,6 +7,7 @@ mod providers;
 mod secrets;
 mod tenants;
 mod together;
+mod traces;
 mod traps;
 
 fn from_toml(text: &str) -> Settings {
@@ -176,6 +177,28 @@ fn all_unknown_keys_are_told_at_once_with_the_nearest_name() {
             "call-timeout: must be a span of time from 10ms to 100 years, like 500ms, 10s or 30days",
         ]
     );
+}
+
+/// A secret may stand where a name should.
+#[test]
+fn an_unknown_key_that_may_be_a_secret_is_not_quoted() {
+    for secret in [
+        "QhZFYVFm9ODMY1q0zcjqbCwNwhlMVmNk",
+        "\"p@ss w0rd of the redis\"",
+        "0f5b2c1de7a9b1e6a6c0d8f9e4a7b3c2",
+    ] {
+        for text in [
+            format!("{secret} = 1"),
+            format!("[{secret}]\nurl = 1"),
+            format!("[providers.p]\n{secret} = 1"),
+            format!("[providers.p.{secret}]\nx = 1"),
+            format!("[tenants.\"a:b\"]\n{secret} = 1"),
+        ] {
+            let told = problems(&text).join("\n");
+            assert!(told.contains("it may be a secret"), "{told}");
+            assert!(!told.contains(&secret[1..14]), "{told}");
+        }
+    }
 }
 
 #[test]

@@ -10,5 +10,5 @@ mod trust;
 pub use self::{
     count::{Count, Gauge, Up},
     times::{BOUNDS, Distribution, Times},
-    trust::{Reload, Reloads, Trust},
+    trust::{HandshakeFailure, Reload, Reloads, Trust},
 };

@@ -11,6 +11,21 @@ pub enum Reload {
     SealingKeys,
 }
 
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// The client's certificate isn't good, or there is none.
+    Certificate,
+    /// The client wants something that the broker doesn't speak, or doesn't speak TLS.
+    Protocol,
+    /// The client closed the connection on the way.
+    CutOff,
+    /// It wasn't done in time.
+    TooSlow,
+    /// It wasn't done when another client needed the place.
+    MadeRoom,
+}
+
 /// How often one thing was read again.
 #[derive(Debug, Default)]
 pub struct Reloads {
@@ -26,11 +41,10 @@ pub struct Trust {
     reloads: [Reloads; Reload::ALL.len()],
     /// The sealing keys that are in use, to seal or to open.
     pub sealing_keys: Gauge,
-    /// TLS handshakes that failed, also because of the caller's certificate.
-    pub handshakes_failed: Count,
+    handshakes_failed: [Count; HandshakeFailure::ALL.len()],
     /// When the broker's own certificate expires, in seconds since 1970. 0 if it has none.
     pub certificate_expires: Gauge,
-    /// Connections that ended because their client's certificate expired.
+    /// Connections that ended because their client's certificate expired, or its last authority.
     pub clients_expired: Count,
     /// Connections that ended because no authority vouched for their client any more, after a reload.
     pub clients_unverified: Count,
@@ -50,7 +64,36 @@ impl Reload {
     }
 }
 
+impl HandshakeFailure {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Certificate,
+        Self::Protocol,
+        Self::CutOff,
+        Self::TooSlow,
+        Self::MadeRoom,
+    ];
+
+    /// Returns its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Protocol => "protocol",
+            Self::CutOff => "cut_off",
+            Self::TooSlow => "too_slow",
+            Self::MadeRoom => "made_room",
+        }
+    }
+}
+
 impl Trust {
+    /// Returns how many TLS handshakes failed for this reason.
+    #[must_use]
+    pub fn handshakes_failed(&self, why: HandshakeFailure) -> &Count {
+        &self.handshakes_failed[why as usize]
+    }
+
     /// Returns how often this was read again.
     #[must_use]
     pub fn reloads(&self, of: Reload) -> &Reloads {

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     future::Future,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use super::Completed;
 use crate::{
     error::Error,
+    traces::{self, Kind},
     types::{AttemptId, RowKey},
 };
 
@@ -40,8 +42,10 @@ impl Completions {
                 let (tell, noted) = watch::channel(None);
                 place.insert(noted.clone());
                 let place = Place(self.clone(), id);
+                let span = traces::child("complete_refresh", Kind::Internal);
                 tokio::spawn(async move {
-                    let outcome = noting.await;
+                    let outcome = traces::during(span.as_ref(), pin!(noting)).await;
+                    drop(span);
                     // Who repeats it from now on has it written again.
                     drop(place);
                     tell.send_replace(Some(outcome));

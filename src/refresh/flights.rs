@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     error::Error,
+    traces::{self, Kind, Link, Span},
     types::{RowKey, StoredRow, UnixTime, Version},
 };
 
@@ -53,6 +54,18 @@ pub(super) enum End {
     Failed(Error),
 }
 
+impl End {
+    /// Returns its name in traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Row(_) => "refreshed",
+            Self::Fresher(_) => "fresher",
+            Self::Throttled => "throttled",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// A refresh that runs.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -62,6 +75,8 @@ pub(super) struct Flight {
     progress: watch::Sender<Progress>,
     /// Tells that somebody joined who knows another version of the row.
     is_outdated: Notify,
+    /// The way to its span, if the call that began it is traced.
+    link: Option<Link>,
 }
 
 /// What somebody who joins a refresh gets.
@@ -70,6 +85,10 @@ pub(super) struct Joined {
     pub progress: watch::Receiver<Progress>,
     /// The refresh, if it has to be run.
     pub flight: Option<Arc<Flight>>,
+    /// The span of the refresh, for who runs it, if the call that began it is traced.
+    pub span: Option<Span>,
+    /// The way to the span of the refresh.
+    pub link: Option<Link>,
     /// Whether it began with another version of the row. Then what it tells next counts, and not how far it is.
     pub is_of_another_version: bool,
 }
@@ -115,19 +134,26 @@ impl Flights {
                 Joined {
                     progress: flight.progress.subscribe(),
                     flight: None,
+                    span: None,
+                    link: flight.link,
                     is_of_another_version,
                 }
             }
             Entry::Vacant(place) => {
+                let span = traces::child("refresh", Kind::Internal);
+                let link = span.as_ref().map(Span::link);
                 let flight = Arc::new(Flight {
                     version,
                     progress: watch::Sender::new(Progress::Running),
                     is_outdated: Notify::new(),
+                    link,
                 });
                 place.insert(Arc::clone(&flight));
                 Joined {
                     progress: flight.progress.subscribe(),
                     flight: Some(flight),
+                    span,
+                    link,
                     is_of_another_version: false,
                 }
             }

@@ -84,7 +84,8 @@ impl Gate {
     #[must_use]
     pub fn wait(&self, provider: &ProviderName) -> Option<Waiter> {
         let _place = Arc::clone(&self.waiters).try_acquire_owned().ok()?;
-        let _of_call = waits::wait_for(provider)?;
+        let free = self.waiters.available_permits() + 1;
+        let _of_call = waits::wait_for(provider, free)?;
         Some(Waiter { _place, _of_call })
     }
 }
@@ -164,7 +165,7 @@ mod tests {
     async fn a_call_that_may_not_wait_takes_no_place() {
         struct Call(bool);
         impl waits::Waits for Call {
-            fn wait_for(&self, _: &ProviderName) -> Option<waits::Place> {
+            fn wait_for(&self, _: &ProviderName, _: usize) -> Option<waits::Place> {
                 self.0.then(|| Box::new(()) as waits::Place)
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::provider::TokenAnswer;
-use crate::types::{Row, UnixTime};
+use crate::types::{Row, Secret, UnixTime};
 
 /// Returns the row with the tokens of an answer to a request that was sent at `sent_at`. What the answer doesn't have stays
 /// as it is.
@@ -19,10 +19,14 @@ pub(super) fn merge(
     merged.access_token = Some(answer.access_token.clone());
     let life = answer.expires_in.or_else(|| life(row)).or(assumed_life);
     merged.expires_at = life.map(|life| sent_at.plus(life));
-    if let Some(kind) = &answer.token_type {
+    // Both stay readable where rows are sealed, and go to callers that get no refresh token.
+    let is_no_token = |text: &String| tokens(row, answer).all(|token| !text.contains(token));
+    if let Some(kind) = answer.token_type.as_ref().filter(|kind| is_no_token(kind)) {
         kind.clone_into(&mut merged.token_type);
     }
-    if let Some(scopes) = &answer.scopes {
+    if let Some(scopes) = &answer.scopes
+        && scopes.iter().all(is_no_token)
+    {
         scopes.clone_into(&mut merged.scopes);
     }
     if let Some(id_token) = &answer.id_token {
@@ -39,6 +43,13 @@ pub(super) fn merge(
     merged.updated_at = Some(sent_at);
     merged.reauth = None;
     merged
+}
+
+/// Returns the tokens that were sent, and those of the answer. One that is as short as a word isn't told apart from one.
+fn tokens<'a>(row: &'a Row, answer: &'a TokenAnswer) -> impl Iterator<Item = &'a str> {
+    let sent = row.refresh_token.iter().chain([&answer.access_token]);
+    let all = sent.chain(&answer.refresh_token).chain(&answer.id_token);
+    all.map(Secret::expose).filter(|token| token.len() >= 12)
 }
 
 /// Returns how long the access token of a row lives from the time at which it was obtained, as far as the row tells.
@@ -131,6 +142,25 @@ mod tests {
             ..row()
         };
         assert_eq!(merged(&row(), &answer), expected);
+    }
+
+    #[test]
+    fn a_token_in_the_wrong_place_stays_in_no_readable_field() {
+        let token = "a-refresh-token";
+        let sent = Row {
+            refresh_token: Some(secret(token)),
+            ..row()
+        };
+        let answer = TokenAnswer {
+            token_type: Some(format!("Bearer {token}")),
+            scopes: Some(vec!["s".to_owned(), token.to_owned()]),
+            ..answer()
+        };
+        let merged = merged(&sent, &answer);
+        assert_eq!(
+            (merged.token_type, merged.scopes),
+            (row().token_type, row().scopes)
+        );
     }
 
     #[test]

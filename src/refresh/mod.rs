@@ -41,7 +41,7 @@ mod subject;
 mod told;
 pub mod waits;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -66,6 +66,7 @@ use crate::{
     audit::Witness,
     error::Error,
     store::Records,
+    traces::{self, Attribute, Kind, Link},
     types::{RowKey, StoredRow, Version},
 };
 
@@ -201,6 +202,7 @@ impl<S: Records> Refresher<S> {
         };
         configured.counts.waited.up();
         let joined = self.join(key, version, is_rejected, Instant::now());
+        let _waiting = waiting(joined.link);
         let (mut progress, mut is_old) = (joined.progress, joined.is_of_another_version);
         let mut last = None;
         loop {
@@ -257,6 +259,12 @@ impl<S: Records> Refresher<S> {
         let mut joined = self.0.flights.join(key, version);
         if let Some(flight) = joined.flight.take() {
             let (shared, key) = (Arc::clone(&self.0), key.clone());
+            let span = joined.span.take();
+            if let Some(span) = &span
+                && shared.providers.get(&key.provider).is_some()
+            {
+                span.note(Attribute::Provider(key.provider.clone()));
+            }
             tokio::spawn(async move {
                 let slot = shared.flights.slot(key.clone(), flight);
                 let Some(configured) = shared.providers.get(&key.provider) else {
@@ -273,11 +281,20 @@ impl<S: Records> Refresher<S> {
                     slot,
                     place: None,
                 };
-                refresh.run().await;
+                traces::during(span.as_ref(), pin!(refresh.run())).await;
             });
         }
         joined
     }
+}
+
+/// Returns the span of who waits for a refresh, of which `link` is the span.
+fn waiting(link: Option<Link>) -> Option<traces::Span> {
+    let span = traces::child("refresh_wait", Kind::Internal)?;
+    if let Some(link) = link {
+        span.relate(link);
+    }
+    Some(span)
 }
 
 impl<S> Shared<S> {

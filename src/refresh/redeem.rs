@@ -1,6 +1,6 @@
 //! One refresh of a row: from the first look at its record to the last write.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, pin::pin, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     error::{Error, ProviderFailure},
     store::{self, Change, Records, Seen},
+    traces::{self, Attribute, Kind},
     types::{AttemptId, ReauthReason, Record, RowKey, StoredRow, TokenHash, Version},
 };
 
@@ -86,7 +87,13 @@ impl<'a, S: Records> Refresh<'a, S> {
                 self.step(&mut retried_credentials).await
             };
             let (wait, error) = match next {
-                Next::End(end) => return self.slot.end(end),
+                Next::End(end) => {
+                    traces::note(Attribute::Outcome(end.name()));
+                    if matches!(end, End::Failed(_)) {
+                        traces::fail();
+                    }
+                    return self.slot.end(end);
+                }
                 Next::Again => continue,
                 Next::Later(wait, error) => (wait, error),
             };
@@ -163,7 +170,16 @@ impl<'a, S: Records> Refresh<'a, S> {
         policy: &Policy,
         retried_credentials: &mut bool,
     ) -> Next {
-        let prepared = match self.configured.provider.prepare().await {
+        let prepared = {
+            let span = traces::child("prepare", Kind::Internal);
+            let preparing = pin!(self.configured.provider.prepare());
+            let prepared = traces::during(span.as_ref(), preparing).await;
+            if let (Some(span), Err(_)) = (&span, &prepared) {
+                span.fail();
+            }
+            prepared
+        };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
                 self.place = None;
@@ -256,10 +272,12 @@ impl<'a, S: Records> Refresh<'a, S> {
         if let Some(retry_after) = stopped {
             return Err(self.stopped(retry_after));
         }
+        let queued = traces::child("provider_gate", Kind::Internal);
         let place = tokio::select! {
             place = self.configured.gate.enter() => place,
             () = self.shared.stopped() => return Err(Next::Again),
         };
+        drop(queued);
         let now = std::time::Instant::now();
         let admission = self.configured.breaker().admit(now);
         if let Admission::Stopped { retry_after } = admission {

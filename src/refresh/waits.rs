@@ -16,8 +16,9 @@ pub type Place = Box<dyn Any + Send>;
 
 /// A call that may have to wait for providers.
 pub trait Waits: Send + Sync {
-    /// Lets the call wait for a provider. Returns `None` if too many calls wait already, at all or for this provider.
-    fn wait_for(&self, provider: &ProviderName) -> Option<Place>;
+    /// Lets the call wait for a provider, for which `free` calls may, this one included. Returns `None` if too many calls wait
+    /// already, at all or for this provider, or too many of the same caller.
+    fn wait_for(&self, provider: &ProviderName, free: usize) -> Option<Place>;
 }
 
 /// Runs `work` for `call`. Tasks that `work` spawns ask nobody.
@@ -28,8 +29,8 @@ pub fn for_call<F: Future>(
     CALL.scope(call, work)
 }
 
-/// Lets the call for which this runs wait for a provider. What runs for no call may.
-pub(super) fn wait_for(provider: &ProviderName) -> Option<Place> {
-    let place = CALL.try_with(|call| call.wait_for(provider));
+/// Lets the call for which this runs wait for a provider, as [`Waits::wait_for`]. What runs for no call may.
+pub(super) fn wait_for(provider: &ProviderName, free: usize) -> Option<Place> {
+    let place = CALL.try_with(|call| call.wait_for(provider, free));
     place.unwrap_or_else(|_| Some(Box::new(())))
 }

@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     fmt,
     future::Future,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -13,12 +12,12 @@ use std::{
 use http::Response;
 use tonic::body::Body;
 
-use super::{notes::Notes, status};
+use super::{figures::Measured, notes::Notes, status, traced::CallSpan};
 use crate::{
     access::{Caller, Denied, Rpc, Shown},
     audit::{Decision, Event, Kind, Place, Written},
     error::{Error, StoreFailure},
-    types::PeerCertificate,
+    types::{Address, PeerCertificate},
 };
 
 /// The reasons of answers that deny a caller what it asks for.
@@ -40,37 +39,36 @@ pub(super) struct Pending {
     pub known_by: Option<&'static str>,
     /// The name in the certificate of a caller that isn't known.
     pub shown: Option<String>,
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<Address>,
     pub notes: Notes,
     /// Why the policy denies the call.
     pub why: Option<&'static str>,
 }
 
 impl Pending {
-    /// Returns the event of a call that the policy denies.
-    pub fn denied(
-        place: Place,
-        rpc: Rpc,
-        denied: &Denied,
-        shown: Shown<'_>,
-        peer: Option<SocketAddr>,
-    ) -> Self {
+    /// Returns the event of a call that the policy denies. It is `None` if the caller isn't known and the refusal is counted
+    /// with others.
+    pub fn denied(place: Place, rpc: Rpc, denied: &Denied, shown: Shown<'_>) -> Option<Self> {
         let why = match denied.error {
             Error::NotAllowed(why) | Error::UnknownCaller(why) => Some(why),
             _ => None,
         };
         let is_known = denied.caller.is_some();
+        let place = match is_known {
+            true => place,
+            false => place.of_unknown(rpc.full_name(), status::reason(&denied.error))?,
+        };
         let certificate = shown.peer.and_then(|peer| peer.certificate.as_ref());
-        Self {
+        Some(Self {
             place,
             rpc,
             caller: denied.caller.clone(),
             known_by: is_known.then(|| known_by(shown)),
             shown: certificate.filter(|_| !is_known).and_then(name_in),
-            peer,
+            peer: shown.peer.and_then(|peer| peer.address),
             why,
             notes: Notes::default(),
-        }
+        })
     }
 
     /// Returns the notes, to be shared with the handler.
@@ -116,17 +114,28 @@ pub struct Audited<W> {
     work: W,
     /// `None` if no event is to be written, or it was handed over.
     pending: Option<Pending>,
+    /// What counts the call as what its caller is told. `None` if it was counted.
+    measured: Option<Measured>,
     /// What the answer waits for.
     written: Option<(Written, Rpc, Response<Body>)>,
+    /// The span of the call, if it is traced.
+    span: Option<CallSpan>,
 }
 
 impl<W> Audited<W> {
-    /// Makes the future of the answer that `work` has.
-    pub(super) fn new(work: W, pending: Option<Pending>) -> Self {
+    /// Makes the future of the answer that `work` has, in the span of the call.
+    pub(super) fn new(
+        work: W,
+        pending: Option<Pending>,
+        measured: Option<Measured>,
+        span: Option<CallSpan>,
+    ) -> Self {
         Self {
             work,
             pending,
+            measured,
             written: None,
+            span,
         }
     }
 }
@@ -140,10 +149,15 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if this.written.is_none() {
+            let entered = this.span.as_ref().map(CallSpan::enter);
             let Ok(response) = ready!(Pin::new(&mut this.work).poll(cx));
+            drop(entered);
             let Some(pending) = this.pending.take() else {
-                return Poll::Ready(Ok(response));
+                return Poll::Ready(Ok(this.told(response)));
             };
+            if let Some(span) = &mut this.span {
+                span.audit();
+            }
             let rpc = pending.rpc;
             let (place, event) = pending.end(status::told(response.headers()));
             this.written = Some((place.take(event), rpc, response));
@@ -151,13 +165,25 @@ where
         if let Some((written, ..)) = &mut this.written {
             let is_written = ready!(Pin::new(written).poll(cx));
             if let Some((_, rpc, response)) = this.written.take() {
-                return Poll::Ready(Ok(match is_written {
+                let response = match is_written {
                     Ok(()) => response,
                     Err(error) => status::from_error(&withheld(rpc, error)).into_http(),
-                }));
+                };
+                return Poll::Ready(Ok(this.told(response)));
             }
         }
         Poll::Pending
+    }
+}
+
+impl<W> Audited<W> {
+    /// Counts what the caller is told, and ends the span with it.
+    fn told(&mut self, response: Response<Body>) -> Response<Body> {
+        if let Some(mut measured) = self.measured.take() {
+            measured.told(&response);
+        }
+        CallSpan::end(self.span.take(), &response);
+        response
     }
 }
 
@@ -248,7 +274,7 @@ mod tests {
             why: None,
         };
         let never = Box::pin(pending::<Result<Response<Body>, Infallible>>());
-        drop(Audited::new(never, Some(pending_event)));
+        drop(Audited::new(never, Some(pending_event), None, None));
         audit.close(Duration::from_secs(20)).await;
         let text = fs::read_to_string(path).unwrap();
         let told = r#""rpc":"TokenBroker/Store","tenant":"a:b","decision":"allowed","code":"CANCELLED","prev""#;

@@ -1,6 +1,6 @@
 //! A call as a value, and how a service answers one.
 
-use std::{future::Future, net::SocketAddr, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -17,8 +17,6 @@ pub struct Call {
     pub rpc: &'static str,
     /// Who calls, and what it may do.
     pub caller: Arc<Caller>,
-    /// The address of the client, or `None` if the connection isn't TCP.
-    pub peer: Option<SocketAddr>,
     /// What the call's event will say.
     pub notes: Notes,
     /// When the call arrived.

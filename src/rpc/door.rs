@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +12,7 @@ use std::{
 use futures_util::future::{Either, Ready, ready};
 use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
-use tonic::{body::Body, codegen::Service, transport::server::TcpConnectInfo};
+use tonic::{body::Body, codegen::Service};
 use tower::Layer;
 
 use super::{
@@ -25,6 +24,7 @@ use super::{
     observe,
     request_body::Metered,
     status,
+    traced::CallSpan,
     work::Work,
 };
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     audit::{Audit, Place},
     error::Error,
     store::Outstanding,
+    traces::Traces,
     types::{Peer, Tenant},
 };
 
@@ -62,6 +63,7 @@ struct Door {
     service: &'static str,
     guard: Guard,
     audit: Audit,
+    traces: Traces,
     /// The figures of calls without a caller.
     of_nobody: Arc<CallFigures>,
     admission: Admission,
@@ -72,12 +74,12 @@ struct Door {
 
 impl FrontDoor {
     /// Makes the front door of `service`, a full name, for the calls that `guard` lets in and `admission` admits, each
-    /// through the door of its tenant. What is decided and done is told to `audit`. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
+    /// through the door of its tenant. What is decided and done is told to `audit`, and `traces` has spans of it. `of_nobody` counts calls without a caller. A call may take at most `call_timeout`,
     /// and its message has at most `message_limit` bytes.
     #[must_use]
     pub fn new(
         service: &'static str,
-        (guard, audit): (Guard, Audit),
+        (guard, audit, traces): (Guard, Audit, Traces),
         of_nobody: Arc<CallFigures>,
         (admission, tenants): (Admission, Arc<TenantDoors>),
         call_timeout: Duration,
@@ -87,6 +89,7 @@ impl FrontDoor {
             service,
             guard,
             audit,
+            traces,
             of_nobody,
             admission,
             tenants,
@@ -94,6 +97,15 @@ impl FrontDoor {
             message_limit,
         }))
     }
+}
+
+/// What becomes of a request.
+struct Judged {
+    call: Result<Call, Error>,
+    /// The event, if there is to be one.
+    pending: Option<Pending>,
+    /// What will count what the caller is told. `None` if that is done.
+    measured: Option<Measured>,
 }
 
 /// Returns the RPC of `service`, a full name, that `path` leads to.
@@ -108,36 +120,29 @@ fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
 impl Door {
     /// Makes a call of a request, if the policy allows it and it is admitted. A place for its event is reserved before. The
     /// event of a call that is denied is there, too.
-    fn call(
-        &self,
-        rpc: Rpc,
-        request: &Request<Body>,
-    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
+    fn call(&self, rpc: Rpc, request: &Request<Body>) -> Judged {
         match self.audit.place() {
             Ok(place) => self.judged(rpc, request, place),
             Err(error) => {
                 observe::arrived(rpc.name(), Err(&error));
                 self.of_nobody.refused(rpc, Class::None, &error);
-                (Err(error), None)
+                Judged {
+                    call: Err(error),
+                    pending: None,
+                    measured: None,
+                }
             }
         }
     }
 
-    fn judged(
-        &self,
-        rpc: Rpc,
-        request: &Request<Body>,
-        place: Option<Place>,
-    ) -> (Result<(Call, Measured), Error>, Option<Pending>) {
+    fn judged(&self, rpc: Rpc, request: &Request<Body>, place: Option<Place>) -> Judged {
         let started = Instant::now();
-        let peer = request.extensions().get::<TcpConnectInfo>();
-        let peer = peer.and_then(TcpConnectInfo::remote_addr);
         let shown = shown(request);
         // Before a place is taken: who isn't a caller takes none from those who are.
         let judged = self.judge(rpc, shown);
-        let pending = place.map(|place| match &judged {
-            Ok(caller) => self.pending(place, rpc, caller, shown, peer),
-            Err(denied) => Pending::denied(place, rpc, denied, shown, peer),
+        let pending = place.and_then(|place| match &judged {
+            Ok(caller) => Some(self.pending(place, rpc, caller, shown)),
+            Err(denied) => Pending::denied(place, rpc, denied, shown),
         });
         let is_denied = judged.is_err();
         let (known, judged) = match judged {
@@ -149,8 +154,10 @@ impl Door {
             .and_then(|caller| self.tenants.get(&*caller.tenant));
         let admitted = judged.and_then(|caller| {
             let share = self.admission.share_of(request.extensions());
+            share.note_let_in();
             let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
-            share.admit(&tenant.share).map(|permit| (caller, permit))
+            let admitted = share.admit(&tenant.share, &caller);
+            admitted.map(|permit| (caller, permit))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
         let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
@@ -158,23 +165,34 @@ impl Door {
         let (caller, permit) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
-                figures.refused(rpc, class, &error);
                 // A call that isn't admitted did nothing, and was near no token. It has to cost as little as possible.
-                return (Err(error), pending.filter(|_| is_denied));
+                let pending = pending.filter(|_| is_denied);
+                let measured = pending.as_ref().map(|_| figures.refusing(rpc, class));
+                if measured.is_none() {
+                    figures.refused(rpc, class, &error);
+                }
+                return Judged {
+                    call: Err(error),
+                    pending,
+                    measured,
+                };
             }
         };
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         let call = Call {
             rpc: rpc.name(),
             caller,
-            peer,
             notes: pending.as_ref().map(Pending::notes).unwrap_or_default(),
             started,
             deadline,
             permit,
             outstanding: Outstanding::until(deadline.moment()),
         };
-        (Ok((call, figures.begun(rpc, class, started))), pending)
+        Judged {
+            call: Ok(call),
+            pending,
+            measured: Some(figures.begun(rpc, class, started)),
+        }
     }
 
     /// Returns who calls, if the policy allows it this RPC and its tenant is served.
@@ -190,21 +208,14 @@ impl Door {
     }
 
     /// Returns the event of a call that the policy allows.
-    fn pending(
-        &self,
-        place: Place,
-        rpc: Rpc,
-        caller: &Arc<Caller>,
-        shown: Shown<'_>,
-        peer: Option<SocketAddr>,
-    ) -> Pending {
+    fn pending(&self, place: Place, rpc: Rpc, caller: &Arc<Caller>, shown: Shown<'_>) -> Pending {
         Pending {
             place,
             rpc,
             // Without a policy nobody looks at what a call shows.
             known_by: (!caller.name.is_empty()).then(|| known_by(shown)),
             shown: None,
-            peer,
+            peer: shown.peer.and_then(|peer| peer.address),
             why: None,
             notes: Notes::new(&self.audit, &caller.tenant),
             caller: Some(Arc::clone(caller)),
@@ -261,15 +272,24 @@ where
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };
-        let (begun, pending) = self.door.call(rpc, &request);
-        let (call, measured) = match begun {
-            Ok(begun) => begun,
+        let Judged {
+            call,
+            pending,
+            measured,
+        } = self.door.call(rpc, &request);
+        let call = match call {
+            Ok(call) => call,
             Err(refused) => {
                 let refusal = status::from_error(&refused).into_http();
                 let refusal = Either::Left(ready(Ok(refusal)));
-                return Either::Right(Audited::new(refusal, pending));
+                return Either::Right(Audited::new(refusal, pending, measured, None));
             }
         };
+        let span = self
+            .door
+            .traces
+            .begin(self.door.service, call.rpc, request.headers());
+        let span = span.map(|span| CallSpan::of(span, &call));
         request.extensions_mut().insert(call.clone());
         let (permit, limit) = (Arc::clone(&call.permit), self.door.message_limit);
         let (parts, body) = request.into_parts();
@@ -279,8 +299,8 @@ where
             let Ok(response) = answering.await;
             answer::counted(response, permit).await
         };
-        let work = Work::new(call, measured, answering, self.door.call_timeout);
-        Either::Right(Audited::new(Either::Right(work), pending))
+        let work = Work::new(call, answering, self.door.call_timeout);
+        Either::Right(Audited::new(Either::Right(work), pending, measured, span))
     }
 }
 

@@ -104,13 +104,24 @@ impl CallFigures {
         self.rpcs[rpc as usize].count(class, code_of(code), reason_of(reason));
     }
 
+    /// Begins to measure a call that is refused. How long that takes isn't noted.
+    pub(super) fn refusing(self: &Arc<Self>, rpc: Rpc, class: Class) -> Measured {
+        Measured {
+            figures: Arc::clone(self),
+            rpc,
+            class,
+            started: None,
+            is_told: false,
+        }
+    }
+
     /// Begins to measure a call that arrived at `started`.
     pub(super) fn begun(self: &Arc<Self>, rpc: Rpc, class: Class, started: Instant) -> Measured {
         Measured {
             figures: Arc::clone(self),
             rpc,
             class,
-            started,
+            started: Some(started),
             is_told: false,
         }
     }
@@ -157,7 +168,8 @@ pub(super) struct Measured {
     figures: Arc<CallFigures>,
     rpc: Rpc,
     class: Class,
-    started: Instant,
+    /// `None` if the call never began.
+    started: Option<Instant>,
     is_told: bool,
 }
 
@@ -179,7 +191,9 @@ impl Measured {
             return;
         }
         let rpc = &self.figures.rpcs[self.rpc as usize];
-        rpc.took.note(self.started.elapsed());
+        if let Some(started) = self.started {
+            rpc.took.note(started.elapsed());
+        }
         rpc.count(self.class, code, reason);
     }
 }

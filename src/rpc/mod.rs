@@ -6,7 +6,7 @@
 //! that is allowed, and makes a [`Call`] of it. Handlers check what only the message tells: providers and bindings.
 //! [`admission`] gives the call a place among the calls in flight, [`deadline`] bounds it, and `observe`
 //! writes its log line. `figures` counts it as what its caller is told. [`audit`](crate::audit) gets an
-//! event of it: `notes` has what the handler knows of it, and `audited` holds the answer back until the event is written. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
+//! event of it, and `traced` has the span of a call that is [traced](crate::traces): `notes` has what the handler knows of it, and `audited` holds the answer back until the event is written. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
 //! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
 //! of clients that don't read, and [`StreamsLayer`] ends server streams when the broker is [`Stopping`].
 //!
@@ -37,6 +37,7 @@ mod stream_body;
 mod stream_limit;
 mod streams;
 mod token_broker;
+mod traced;
 mod values;
 mod work;
 

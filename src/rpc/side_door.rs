@@ -1,21 +1,22 @@
 //! The side door: the layer around the services for probes and tools, which are health and reflection.
 //!
 //! They have small bounds of their own. So probes are answered while calls are refused, and streams, which
-//! may last for ever, can't fill the memory.
+//! may last for ever, can't fill the memory. Where all places are taken, the oldest call of who isn't a caller makes room
+//! for the next one: anybody may call here, and nobody can keep others out by that.
 
 use std::{
     collections::HashSet,
     convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::future::{Either, Ready, ready};
-use http::{Request, Response};
+use futures_util::future::{self, Either, Ready};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use tonic::{
     Status,
     body::Body,
@@ -84,6 +85,9 @@ pub struct SideEntrance<S> {
     door: Arc<Door>,
 }
 
+/// Ends when another call has taken a place.
+type Lost = oneshot::Receiver<()>;
+
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl<S> Service<Request<Body>> for SideEntrance<S>
@@ -108,15 +112,21 @@ where
             &door.unary
         };
         let share = door.admission.share_of(request.extensions());
-        let Ok(place) = share.admit_aside(places) else {
+        let Ok(mut place) = share.admit_aside(places) else {
             let refusal = status::from_error(&Error::Overloaded);
-            return Either::Left(ready(Ok(refusal.into_http())));
+            return Either::Left(future::ready(Ok(refusal.into_http())));
         };
         let limit = door.timeout;
         // A stream begins when its first message has arrived.
         let answering = timeout(limit, self.inner.call(request));
         Either::Right(Box::pin(async move {
-            let Ok(response) = answering.await else {
+            let mut lost = place.lost();
+            let answered = tokio::select! {
+                biased;
+                answered = answering => answered,
+                _ = &mut lost => return Ok(status::from_error(&Error::Overloaded).into_http()),
+            };
+            let Ok(response) = answered else {
                 return Ok(status::from_error(&Error::DeadlineExceeded).into_http());
             };
             if !is_stream {
@@ -124,7 +134,7 @@ where
             }
             Ok(response?.map(|body| {
                 Body::new(Held {
-                    body,
+                    rest: Some((body, lost)),
                     _place: place,
                 })
             }))
@@ -132,9 +142,10 @@ where
     }
 }
 
-/// The body of a response that holds a place.
+/// The body of a response that holds a place. If the place is lost, it ends as `OVERLOADED`.
 struct Held {
-    body: Body,
+    /// `None` after the end.
+    rest: Option<(Body, Lost)>,
     _place: Aside,
 }
 
@@ -146,14 +157,26 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let Some((body, lost)) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        _ = ready!(Pin::new(lost).poll(cx));
+        self.rest = None;
+        let mut trailers = HeaderMap::new();
+        let written = status::from_error(&Error::Overloaded).add_header(&mut trailers);
+        Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let rest = self.rest.as_ref();
+        rest.is_none_or(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.as_ref();
+        rest.map_or_else(SizeHint::default, |(body, _)| body.size_hint())
     }
 }

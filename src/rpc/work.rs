@@ -13,7 +13,7 @@ use http::Response;
 use tokio::{runtime::Handle, time::Sleep};
 use tonic::body::Body;
 
-use super::{Call, figures::Measured, observe, status, stream_limit};
+use super::{Call, observe, status, stream_limit};
 use crate::{error::Error, store::Outstanding};
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
@@ -24,7 +24,6 @@ type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 /// in flight until the store has answered. It begins nothing else.
 pub struct Work {
     call: Call,
-    measured: Measured,
     /// `None` when it is done or was given up.
     answering: Option<Answering>,
     /// `None` until there is something to wait for.
@@ -33,18 +32,16 @@ pub struct Work {
 }
 
 impl Work {
-    /// Makes the future of the answer to `call`, which `answering` works out, and which is `measured`. Then the caller has
-    /// `call_timeout` to read the answer.
+    /// Makes the future of the answer to `call`, which `answering` works out. Then the caller has `call_timeout` to read the
+    /// answer.
     pub(super) fn new(
         call: Call,
-        measured: Measured,
         answering: impl Future<Output = Response<Body>> + Send + 'static,
         call_timeout: Duration,
     ) -> Self {
         Self {
             answering: Some(Box::pin(call.outstanding.of(answering))),
             deadline: None,
-            measured,
             call,
             call_timeout,
         }
@@ -77,7 +74,6 @@ impl Future for Work {
             && let Poll::Ready(response) = answering.as_mut().poll(cx)
         {
             self.answering = None;
-            self.measured.told(&response);
             stream_limit::ends_within(self.call_timeout);
             return Poll::Ready(Ok(response));
         }
@@ -87,9 +83,7 @@ impl Future for Work {
         self.give_up();
         let error = Error::DeadlineExceeded;
         observe::ended(&self.call, Err(&error));
-        let response = status::from_error(&error).into_http();
-        self.measured.told(&response);
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(status::from_error(&error).into_http()))
     }
 }
 

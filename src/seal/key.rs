@@ -57,6 +57,11 @@ impl MasterKey {
         &self.id
     }
 
+    /// Returns the key itself.
+    pub(super) fn bytes(&self) -> &SecretBytes {
+        &self.key
+    }
+
     /// Returns the line of a key file with this key.
     #[must_use]
     pub fn line(&self) -> SecretBytes {

@@ -3,17 +3,19 @@
 use std::{
     fmt,
     fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, TryLockError,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{KeyRing, KeysProblem};
+use super::{KeyFile, KeyRing, KeysProblem, Kms, KmsError, NotUnwrapped, unlock::Unwrapped};
 use crate::{
     meter::{Reload, Trust},
     types::{SecretProblem, read_private},
@@ -21,6 +23,11 @@ use crate::{
 
 /// How often the file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a service that couldn't unwrap a key is left alone, at most. It begins with a second, and is twice as long each
+/// time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a start waits for the file.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many threads may look at once. One that hangs is left alone, because another file may be in the place of that one
 /// meanwhile.
 const LOOKING_AT_MOST: usize = 4;
@@ -48,11 +55,19 @@ struct Watched {
     looking: Arc<()>,
     /// Whether too many of them hang.
     hangs: AtomicBool,
+    /// Who unwraps keys.
+    kms: Option<Arc<dyn Kms>>,
+    /// What the file held at the start, while its keys are still wrapped.
+    locked: Mutex<Option<KeyFile>>,
+    /// Whoever has keys unwrapped holds it.
+    unwrapped: Mutex<Unwrapped>,
 }
 
 #[derive(Debug)]
 struct Looked {
     at: Instant,
+    /// How long until the next look, at least.
+    pause: Duration,
     /// What the file was when it was last read.
     stamp: Option<Stamp>,
     /// Why it couldn't be read last, if that may pass.
@@ -78,6 +93,12 @@ pub enum KeysFileProblem {
     /// It holds something else than keys.
     #[error(transparent)]
     Text(#[from] KeysProblem),
+    /// A key in it is wrapped, and stays so.
+    #[error(transparent)]
+    Kms(#[from] NotUnwrapped),
+    /// Reading it takes too long.
+    #[error("reading takes longer than 5 s: the disk doesn't answer, or the file is a pipe")]
+    Hangs,
 }
 
 impl Keys {
@@ -91,13 +112,40 @@ impl Keys {
         }))
     }
 
-    /// Reads a key file.
+    /// Reads a key file none of whose keys is wrapped. Waits for it for 5 s at most.
     ///
     /// # Errors
     /// Returns what is wrong with it.
     pub fn from_file(path: &Path) -> Result<Self, KeysFileProblem> {
-        let stamp = fs::metadata(path).ok().map(|file| Stamp::of(&file));
-        let ring = read(path)?;
+        Self::read(path, None)
+    }
+
+    /// Reads a key file whose keys may be wrapped by `kms`, which isn't asked yet. If some are, nothing can be sealed or opened
+    /// until [`unlock`](Self::unlock) has succeeded.
+    ///
+    /// # Errors
+    /// Returns what is wrong with the file.
+    pub fn wrapped_by(kms: Arc<dyn Kms>, path: &Path) -> Result<Self, KeysFileProblem> {
+        Self::read(path, Some(kms))
+    }
+
+    fn read(path: &Path, kms: Option<Arc<dyn Kms>>) -> Result<Self, KeysFileProblem> {
+        let (stamp, file) = {
+            let (path, kms) = (path.to_owned(), kms.clone());
+            let (told, read) = mpsc::sync_channel(1);
+            let reading = move || {
+                let file = self::read(&path, kms.as_deref());
+                drop(told.send((Stamp::at(&path), file)));
+            };
+            reader(reading).map_err(SecretProblem::Unreadable)?;
+            read.recv_timeout(PATIENCE)
+                .map_err(|_| KeysFileProblem::Hangs)?
+        };
+        let file = file?;
+        let (ring, locked) = match file.is_wrapped() {
+            true => (file.locked(), Some(file)),
+            false => (file.ring(|_| None)?, None),
+        };
         Ok(Self(Arc::new(Inner {
             ring: RwLock::new(Arc::new(ring)),
             told: OnceLock::new(),
@@ -105,13 +153,41 @@ impl Keys {
                 path: path.to_owned(),
                 looked: Mutex::new(Looked {
                     at: Instant::now(),
+                    pause: LOOK_EVERY,
                     stamp,
                     problem: None,
                 }),
                 looking: Arc::default(),
                 hangs: AtomicBool::new(false),
+                kms,
+                locked: Mutex::new(locked),
+                unwrapped: Mutex::default(),
             }),
         })))
+    }
+
+    /// Has the keys unwrapped, if some are wrapped. Asks again while that may help, for as long as the service says.
+    ///
+    /// # Errors
+    /// Returns why not. Then nothing can be sealed or opened, as before.
+    pub async fn unlock(&self) -> Result<(), KeysFileProblem> {
+        let Some(file) = &self.0.file else {
+            return Ok(());
+        };
+        let locked = || file.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(text), Some(kms)) = (locked().clone(), &file.kms) else {
+            return Ok(());
+        };
+        let mut unwrapped = Unwrapped::default();
+        let ring = unwrapped.open_at_last(&text, &**kms).await?;
+        tracing::info!(keys = %ring, "the sealing keys were unwrapped; the first one seals");
+        *file
+            .unwrapped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = unwrapped;
+        self.put_in_force(ring);
+        *locked() = None;
+        Ok(())
     }
 
     /// Tells `trust` how many keys there are, and from now on how often they are read again. Only the first call counts.
@@ -130,6 +206,10 @@ impl Keys {
         self.ring_in_force()
     }
 
+    fn put_in_force(&self, ring: KeyRing) {
+        *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+
     fn ring_in_force(&self) -> Arc<KeyRing> {
         Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -141,7 +221,7 @@ impl Keys {
         let Ok(mut looked) = file.looked.try_lock() else {
             return;
         };
-        if looked.at.elapsed() < LOOK_EVERY {
+        if looked.at.elapsed() < looked.pause || file.is_locked() {
             return;
         }
         looked.at = Instant::now();
@@ -156,12 +236,10 @@ impl Keys {
         }
         file.hangs.store(false, Ordering::Relaxed);
         let (keys, looking) = (self.clone(), Arc::clone(&file.looking));
-        let reading = thread::Builder::new()
-            .name("seal-keys".to_owned())
-            .spawn(move || {
-                keys.read_again();
-                drop(looking);
-            });
+        let reading = reader(move || {
+            keys.read_again();
+            drop(looking);
+        });
         if let Err(error) = reading {
             tracing::error!(%error, "seal-keys: there is no thread to read the file; the keys stay as they were");
         }
@@ -170,28 +248,51 @@ impl Keys {
     /// Reads the file again if it has changed.
     fn read_again(&self) {
         let Some(file) = &self.0.file else { return };
-        let stamp = fs::metadata(&file.path).ok().map(|file| Stamp::of(&file));
+        let stamp = Stamp::at(&file.path);
         let looked = || file.looked.lock().unwrap_or_else(PoisonError::into_inner);
         if stamp == looked().stamp {
+            // What was wrong has passed, and is told again if it comes back.
+            looked().problem = None;
             return;
         }
-        let read = read(&file.path);
-        let problem = match &read {
-            // That may pass, without another change of the file.
-            Err(problem @ KeysFileProblem::File(SecretProblem::Unreadable(_))) => {
-                Some(problem.to_string())
-            }
-            _ => {
-                looked().stamp = stamp;
-                None
+        let read = match read(&file.path, file.kms.as_deref()) {
+            Ok(text) if text.is_wrapped() => match file.unwrap(&text) {
+                Some(opened) => opened,
+                // Another thread is at it.
+                None => return,
+            },
+            Ok(text) => text.ring(|_| None).map_err(KeysFileProblem::from),
+            Err(problem) => Err(problem),
+        };
+        let told = self.0.told.get();
+        let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
+        let problem = {
+            let mut looked = looked();
+            let is_kms = matches!(&read, Err(KeysFileProblem::Kms(_)));
+            looked.pause = match is_kms {
+                true => (2 * looked.pause).min(LONGEST_PAUSE),
+                false => LOOK_EVERY,
+            };
+            match &read {
+                // These may pass, without another change of the file.
+                Err(
+                    problem @ (KeysFileProblem::File(SecretProblem::Unreadable(_))
+                    | KeysFileProblem::Kms(_)),
+                ) => Some(problem.to_string()),
+                _ => {
+                    looked.stamp = stamp;
+                    None
+                }
             }
         };
         let is_told = std::mem::replace(&mut looked().problem, problem.clone()) == problem;
         if problem.is_some() && is_told {
+            // Told once, and counted each time.
+            if let (Err(KeysFileProblem::Kms(_)), Some(reloads)) = (&read, reloads) {
+                reloads.failed.up();
+            }
             return;
         }
-        let told = self.0.told.get();
-        let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
         match read {
             Ok(ring) => {
                 if let (Some(trust), Some(reloads)) = (told, reloads) {
@@ -200,7 +301,7 @@ impl Keys {
                     reloads.done.up();
                 }
                 tracing::info!(keys = %ring, "the sealing keys were read again; the first one seals");
-                *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+                self.put_in_force(ring);
             }
             Err(problem) => {
                 if let Some(reloads) = reloads {
@@ -212,11 +313,58 @@ impl Keys {
     }
 }
 
-fn read(path: &Path) -> Result<KeyRing, KeysFileProblem> {
-    Ok(KeyRing::parse(&read_private(path)?)?)
+impl Watched {
+    fn is_locked(&self) -> bool {
+        let locked = self.locked.lock();
+        locked.unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Has the keys of a file that changed unwrapped, on a thread where that may take its time. Returns `None` if another
+    /// thread does so.
+    fn unwrap(&self, file: &KeyFile) -> Option<Result<KeyRing, KeysFileProblem>> {
+        let mut unwrapped = match self.unwrapped.try_lock() {
+            Ok(unwrapped) => unwrapped,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        // What has wrapped keys was checked to have somebody who unwraps them.
+        let kms = self.kms.as_ref()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let error = KmsError::passing(format!("there is no runtime to ask in: {error}"));
+                let name = file.entries().first()?.name.clone();
+                return Some(Err(NotUnwrapped { name, error }.into()));
+            }
+        };
+        let opened = runtime.block_on(unwrapped.open(file, &**kms));
+        // The resolver of names may hang.
+        runtime.shutdown_background();
+        Some(opened)
+    }
+}
+
+/// Begins a thread that reads the file. A disk that doesn't answer keeps it for as long as it likes.
+fn reader(read: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let named = thread::Builder::new().name("seal-keys".to_owned());
+    named.spawn(read).map(drop)
+}
+
+fn read(path: &Path, kms: Option<&dyn Kms>) -> Result<KeyFile, KeysFileProblem> {
+    let file = KeyFile::parse(&read_private(path)?)?;
+    file.check(kms)?;
+    Ok(file)
 }
 
 impl Stamp {
+    /// Returns the stamp of the file at `path`, if there is one.
+    fn at(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|file| Self::of(&file))
+    }
+
     fn of(file: &Metadata) -> Self {
         Self {
             device: file.dev(),

@@ -1,15 +1,17 @@
 //! The keys that a process has, and the file that they come from.
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
-use super::{AssociatedData, MasterKey, envelope};
+use super::{AssociatedData, KeyFile, MasterKey, envelope};
 use crate::types::{Envelope, KeyId, KeyName, SecretBytes};
 
 /// Keys in their order: the first one seals, and all open.
 #[derive(Clone, Debug, Default)]
-pub struct KeyRing(Vec<MasterKey>);
+pub struct KeyRing {
+    keys: Vec<MasterKey>,
+    /// The key that will seal, while it is still wrapped, so that it has no fingerprint. Then nothing is sealed or opened.
+    locked: Option<KeyId>,
+}
 
 /// What is wrong with the text of a key file. It quotes nothing of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,16 +23,27 @@ pub enum KeysProblem {
     #[error("it is not UTF-8")]
     NoText,
     /// A line doesn't consist of a name and a key.
-    #[error("line {0} must be the key's name, a blank, and the key in base64")]
+    #[error("line {0} must be the key's name, a blank, and the key, in base64 or wrapped")]
     Line(usize),
     /// The name of a key isn't one.
     #[error("line {0}: a key's name is 1 to 64 letters, digits, - and _")]
     Name(usize),
-    /// A key isn't 32 bytes in base64.
+    /// A key is neither 32 bytes in base64 nor wrapped.
     #[error(
-        "line {0}: the key must be 32 bytes in base64, as `token-broker keys generate` prints it"
+        "line {0}: the key must be 32 bytes in base64, or a wrapped key, as `token-broker keys generate` prints it"
     )]
     Key(usize),
+    /// A key is wrapped, and there is nobody to unwrap it.
+    #[error(
+        "line {0}: the key is wrapped: set vault-address and vault-key, so that Vault unwraps it"
+    )]
+    Wrapped(usize),
+    /// A key was wrapped by another service than the one that is configured.
+    #[error("line {0}: a wrapped key begins with vault: and no other service is known")]
+    OtherKms(usize),
+    /// What was unwrapped isn't a key.
+    #[error("line {0}: what Vault unwrapped isn't a key of 32 bytes")]
+    Unwrapped(usize),
     /// Two lines have the same name.
     #[error("line {0}: a line above has a key of this name; give the new key another one")]
     SameName(usize),
@@ -49,65 +62,49 @@ pub enum NotOpened {
 }
 
 impl KeyRing {
-    /// Reads the text of a key file: a key a line, its name and then the key in base64. Lines that are empty or begin with
-    /// `#` don't count.
+    /// Reads the text of a key file none of whose keys is wrapped: a key a line, its name and then the key in base64. Lines
+    /// that are empty or begin with `#` don't count.
     ///
     /// # Errors
     /// Returns the first [`KeysProblem`].
     pub fn parse(text: &[u8]) -> Result<Self, KeysProblem> {
-        let text = str::from_utf8(text).map_err(|_| KeysProblem::NoText)?;
-        let (mut keys, mut names) = (Vec::<MasterKey>::new(), HashSet::new());
-        for (number, line) in (1..).zip(text.lines()) {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let mut words = line.split_ascii_whitespace();
-            let (Some(name), Some(key), None) = (words.next(), words.next(), words.next()) else {
-                return Err(KeysProblem::Line(number));
-            };
-            let name = KeyName::new(name).ok_or(KeysProblem::Name(number))?;
-            // With room for what the decoder may need from the start: a buffer that grows would leave a copy behind.
-            let mut bytes = SecretBytes::new(Vec::with_capacity(key.len()));
-            STANDARD
-                .decode_vec(key, &mut bytes)
-                .map_err(|_| KeysProblem::Key(number))?;
-            let key = MasterKey::new(&name, bytes).ok_or(KeysProblem::Key(number))?;
-            if !names.insert(name) {
-                return Err(KeysProblem::SameName(number));
-            }
-            if keys.iter().any(|other| other.has_bytes_of(&key)) {
-                return Err(KeysProblem::SameKey(number));
-            }
-            keys.push(key);
-        }
-        if keys.is_empty() {
-            return Err(KeysProblem::Empty);
-        }
-        Ok(Self(keys))
+        let file = KeyFile::parse(text)?;
+        file.check(None)?;
+        file.ring(|_| None)
     }
 
     /// Returns the keys in their order.
     #[must_use]
     pub fn of(keys: Vec<MasterKey>) -> Self {
-        Self(keys)
+        Self { keys, locked: None }
+    }
+
+    /// Returns keys that open and seal nothing, because the one that seals, which has this name, is still wrapped.
+    pub(super) fn locked(sealing: &KeyName) -> Self {
+        let unknown = [0; KeyId::FINGERPRINT];
+        Self {
+            keys: Vec::new(),
+            locked: Some(KeyId::new(sealing, unknown)),
+        }
     }
 
     /// Returns the key that seals. `None`: there is no key, and nothing is sealed.
     #[must_use]
     pub fn sealing(&self) -> Option<&KeyId> {
-        self.0.first().map(MasterKey::id)
+        self.locked
+            .as_ref()
+            .or(self.keys.first().map(MasterKey::id))
     }
 
     /// Returns which keys there are.
     pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
-        self.0.iter().map(MasterKey::id)
+        self.keys.iter().map(MasterKey::id)
     }
 
-    /// Seals `payload` with the first key. Returns `None` if there is no key.
+    /// Seals `payload` with the first key. Returns `None` if there is no key, or it is still wrapped.
     #[must_use]
     pub fn seal(&self, payload: &[u8], associated: &AssociatedData) -> Option<Envelope> {
-        envelope::seal(self.0.first()?, payload, associated)
+        envelope::seal(self.keys.first()?, payload, associated)
     }
 
     /// Returns which key sealed an envelope, as it says itself: a key that is here by its name here. Returns `None` if it isn't
@@ -138,7 +135,7 @@ impl KeyRing {
     }
 
     fn find(&self, id: &KeyId) -> Option<&MasterKey> {
-        self.0.iter().find(|key| key.id().is_same_key(id))
+        self.keys.iter().find(|key| key.id().is_same_key(id))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a connection is doing: whether it has calls or streams, and for how long it has had none.
+//! What a connection is doing: whether it has calls, for how long it has had none, and whether it ever had one.
 
 use std::{
     sync::{
@@ -10,12 +10,19 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+use super::source::{Source, who_yield};
 use crate::rpc::admission::Share;
 
 /// What a connection is doing. The connection itself and whoever looks for room share it.
+///
+/// Only calls that the policy let in count: those of a caller. A stream of `Watch`, a probe or a call that is refused
+/// keeps no place, because anybody can have those.
 #[derive(Debug)]
 pub(super) struct Activity {
     share: Arc<Share>,
+    source: Source,
+    /// When the connection began.
+    since: Instant,
     state: Mutex<State>,
     leave: Notify,
     /// Whether an answer waits in the outbox until the client reads.
@@ -24,27 +31,21 @@ pub(super) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    /// How many calls and streams HTTP/2 is at work for.
-    streams: usize,
-    /// When the last of them ended, or when the connection began.
-    quiet_since: Instant,
-    had_a_call: bool,
+    /// When the last answer had left, or when the connection began.
+    sent: Instant,
     asked_to_leave: bool,
 }
 
-/// A call or a stream of a connection, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Stream(Arc<Activity>);
-
 impl Activity {
-    /// Returns the activity of a new connection, whose calls are admitted by `share`.
-    pub fn new(share: Arc<Share>) -> Arc<Self> {
+    /// Returns the activity of a new connection from `source`, whose calls are admitted by `share`.
+    pub fn new(share: Arc<Share>, source: Source) -> Arc<Self> {
+        let since = Instant::now();
         Arc::new(Self {
             share,
+            source,
+            since,
             state: Mutex::new(State {
-                streams: 0,
-                quiet_since: Instant::now(),
-                had_a_call: false,
+                sent: since,
                 asked_to_leave: false,
             }),
             leave: Notify::new(),
@@ -52,20 +53,17 @@ impl Activity {
         })
     }
 
-    /// Takes note that a call or a stream begins.
-    pub fn begin(self: &Arc<Self>) -> Stream {
-        let mut state = self.state();
-        (state.streams, state.had_a_call) = (state.streams + 1, true);
-        drop(state);
-        Stream(Arc::clone(self))
-    }
-
-    /// Returns for how long the connection has had no call and no stream, or `None` if it has one. A call whose
-    /// answer hasn't left the process counts.
+    /// Returns for how long the connection has had no call, or `None` if it has one. A call whose answer hasn't left the
+    /// process counts.
     pub fn idle_for(&self) -> Option<Duration> {
-        let state = self.state();
-        let idle = state.streams == 0 && self.share.in_flight() == 0 && !self.is_sending();
-        idle.then(|| state.quiet_since.elapsed())
+        if self.has_answers() {
+            return None;
+        }
+        let Some(last) = self.share.last_let_in() else {
+            return Some(self.since.elapsed());
+        };
+        let idle = !self.is_sending();
+        idle.then(|| last.max(self.state().sent).elapsed())
     }
 
     /// Returns whether an answer has been leaving since the last call but one of this method.
@@ -82,7 +80,7 @@ impl Activity {
     pub fn note_sending(&self, is_sending: bool) {
         if self.is_sending() != is_sending {
             self.is_sending.store(is_sending, Ordering::Relaxed);
-            self.state().quiet_since = Instant::now();
+            self.state().sent = Instant::now();
         }
     }
 
@@ -91,9 +89,14 @@ impl Activity {
         self.is_sending.load(Ordering::Relaxed)
     }
 
-    /// Returns whether there ever was a call or a stream.
-    fn had_a_call(&self) -> bool {
-        self.state().had_a_call
+    /// Returns whether there never was a call of a caller.
+    fn is_a_strangers(&self) -> bool {
+        self.share.last_let_in().is_none()
+    }
+
+    /// Returns where the connection comes from, and since when it is there.
+    pub fn origin(&self) -> (Source, Instant) {
+        (self.source, self.since)
     }
 
     /// Asks the connection to leave.
@@ -117,36 +120,35 @@ impl Activity {
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.streams -= 1;
-        if state.streams == 0 {
-            state.quiet_since = Instant::now();
-        }
-    }
-}
-
-/// Returns which of some connections should make room: the one that has been idle for longest, if that is `least` or
-/// more.
+/// Returns which of some connections should make room, of those that have been idle for `least` or more.
 ///
-/// Connections that never had a call come first, so that nobody loses a place to those who only open connections. The
-/// others are asked one at a time, and not before those that were asked have left.
-pub(super) fn who_makes_room<'a>(
+/// Those of strangers come first, [by their sources](who_yield), so that nobody loses a place to those who only open
+/// connections. So many of them as `strangers` may be leaving at once, since they come again. If there are none, it is the
+/// connection that has been idle for longest: one at a time, and not before those that were asked have left.
+pub(super) fn who_make_room<'a>(
     connections: impl Iterator<Item = &'a Arc<Activity>>,
     least: Duration,
-) -> Option<&'a Arc<Activity>> {
+    strangers: usize,
+) -> Vec<&'a Arc<Activity>> {
     let idle = connections.filter_map(|activity| Some((activity.idle_for()?, activity)));
     let (leaving, idle): (Vec<_>, Vec<_>) =
         idle.partition(|(_, activity)| activity.is_asked_to_leave());
-    let (used, unused): (Vec<_>, Vec<_>) = idle.into_iter().partition(|(_, a)| a.had_a_call());
-    let longest = match (unused.is_empty(), leaving.is_empty()) {
-        (false, _) => unused,
-        (true, true) => used,
-        (true, false) => return None,
-    };
-    let longest = longest.into_iter().max_by_key(|(idle, _)| *idle);
-    longest.and_then(|(idle, activity)| (idle >= least).then_some(activity))
+    let (of_strangers, of_callers): (Vec<_>, Vec<_>) = idle
+        .into_iter()
+        .partition(|(_, activity)| activity.is_a_strangers());
+    if !of_strangers.is_empty() {
+        let leaving = leaving.iter().filter(|(_, one)| one.is_a_strangers());
+        let many = strangers.saturating_sub(leaving.count());
+        let idle = of_strangers.into_iter().filter(|(idle, _)| *idle >= least);
+        let idle = idle.map(|(_, activity)| (activity.source, activity.since, activity));
+        return who_yield(idle, many);
+    }
+    if !leaving.is_empty() {
+        return Vec::new();
+    }
+    let longest = of_callers.into_iter().max_by_key(|(idle, _)| *idle);
+    let longest = longest.filter(|(idle, _)| *idle >= least);
+    longest.into_iter().map(|(_, activity)| activity).collect()
 }
 
 #[cfg(test)]
@@ -154,85 +156,132 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::rpc::{Admission, CallLimits};
+    use crate::{
+        access::Caller,
+        rpc::{Admission, CallLimits, TenantShare},
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn admission() -> Admission {
-        Admission::new(CallLimits {
-            calls: 100,
-            bytes: 1024,
-            largest: 1024,
-            of_a_tenant: None,
-        })
+    /// Connections, and the tenant of their calls.
+    struct World {
+        admission: Admission,
+        tenant: Arc<TenantShare>,
+        all: Vec<Arc<Activity>>,
     }
 
-    fn is_found(all: &[Arc<Activity>], which: usize) -> bool {
-        who_makes_room(all.iter(), SECOND).is_some_and(|found| Arc::ptr_eq(found, &all[which]))
-    }
-
-    fn nobody_is_found(all: &[Arc<Activity>]) -> bool {
-        who_makes_room(all.iter(), SECOND).is_none()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_has_been_without_calls_for_longest_makes_room() {
-        let admission = admission();
-        let mut all: Vec<_> = (0..3).map(|_| Activity::new(admission.share())).collect();
-        for activity in &all {
-            drop(activity.begin());
+    impl World {
+        fn new() -> Self {
+            let admission = Admission::new(CallLimits {
+                calls: 100,
+                bytes: 1024,
+                largest: 1024,
+                of_a_tenant: None,
+            });
+            let tenant = admission.tenant();
+            tenant.open();
+            Self {
+                admission,
+                tenant,
+                all: Vec::new(),
+            }
         }
-        assert!(nobody_is_found(&all));
-        advance(SECOND).await;
-        // A call that ends begins the time anew, and a stream that goes on is no idleness at all.
-        drop(all[0].begin());
-        let watch = all[1].begin();
-        assert!(is_found(&all, 2));
-        all[2].ask_to_leave();
-        advance(SECOND).await;
-        assert!(nobody_is_found(&all), "one is leaving");
-        all.pop();
-        assert!(is_found(&all, 0));
-        all[0].ask_to_leave();
-        all.remove(0);
-        assert!(nobody_is_found(&all));
-        drop(watch);
-        advance(SECOND).await;
-        assert!(is_found(&all, 0));
+
+        /// Adds a connection of a stranger.
+        fn stranger(&mut self) -> Arc<Activity> {
+            let activity = Activity::new(self.admission.share(), Source::of(None));
+            self.all.push(Arc::clone(&activity));
+            activity
+        }
+
+        /// Adds a connection of a caller.
+        fn caller(&mut self) -> Arc<Activity> {
+            let activity = self.stranger();
+            activity.share.note_let_in();
+            activity
+        }
+
+        fn call(&self, activity: &Activity) -> Arc<crate::rpc::admission::Permit> {
+            activity.share.note_let_in();
+            let anybody = Caller::anybody("a:b".parse().unwrap());
+            activity.share.admit(&self.tenant, &anybody).unwrap()
+        }
+
+        /// Whether this one makes room, where two strangers may be leaving.
+        fn finds(&self, which: &Arc<Activity>) -> bool {
+            let found = who_make_room(self.all.iter(), SECOND, 2);
+            found.first().is_some_and(|found| Arc::ptr_eq(found, which))
+        }
+
+        fn finds_nobody(&self) -> bool {
+            who_make_room(self.all.iter(), SECOND, 2).is_empty()
+        }
+
+        fn closed(&mut self, which: &Arc<Activity>) {
+            self.all.retain(|one| !Arc::ptr_eq(one, which));
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_never_called_makes_room_first() {
-        let admission = admission();
-        let used = Activity::new(admission.share());
-        drop(used.begin());
+    async fn of_callers_who_has_been_without_calls_for_longest_makes_room() {
+        let mut world = World::new();
+        let [calls, is_calling, quiet] = std::array::from_fn(|_| world.caller());
+        assert!(world.finds_nobody());
         advance(SECOND).await;
-        let mut all = vec![used];
-        all.extend((0..2).map(|_| Activity::new(admission.share())));
-        assert!(nobody_is_found(&all), "the others will soon be idle");
+        // A call that ends begins the time anew, and one that goes on is no idleness at all.
+        drop(world.call(&calls));
+        let call = world.call(&is_calling);
+        assert!(world.finds(&quiet));
+        quiet.ask_to_leave();
         advance(SECOND).await;
-        all[2].ask_to_leave();
-        assert!(is_found(&all, 1));
-        all[1].ask_to_leave();
-        assert!(nobody_is_found(&all), "two are leaving");
-        all.truncate(1);
-        assert!(is_found(&all, 0));
+        assert!(world.finds_nobody(), "one is leaving");
+        world.closed(&quiet);
+        assert!(world.finds(&calls));
+        calls.ask_to_leave();
+        world.closed(&calls);
+        assert!(world.finds_nobody());
+        drop(call);
+        assert!(world.finds_nobody());
+        advance(SECOND).await;
+        assert!(world.finds(&is_calling));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_make_room_first_and_the_oldest_of_them() {
+        let mut world = World::new();
+        let caller = world.caller();
+        advance(SECOND).await;
+        let first = world.stranger();
+        let others: [_; 3] = std::array::from_fn(|_| world.stranger());
+        assert!(world.finds_nobody(), "the others will soon be idle");
+        advance(SECOND).await;
+        // Who isn't let in gains nothing by trying.
+        others[0].note_sending(true);
+        world.all.rotate_left(3);
+        first.ask_to_leave();
+        assert!(!world.finds(&first) && !world.finds_nobody());
+        others[0].ask_to_leave();
+        assert!(world.finds_nobody(), "two are leaving");
+        world.closed(&first);
+        others[1].share.note_let_in();
+        assert!(world.finds(&others[2]));
+        for stranger in [&others[0], &others[2]] {
+            world.closed(stranger);
+        }
+        assert!(world.finds(&caller));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_answer_has_not_left_is_no_idleness() {
-        let admission = admission();
-        let (share, tenant) = (admission.share(), admission.tenant());
-        tenant.open();
-        let activity = Activity::new(Arc::clone(&share));
-        let stream = activity.begin();
-        let answer = share.admit(&tenant).unwrap();
-        drop(stream);
+        let mut world = World::new();
+        let activity = world.caller();
+        let answer = world.call(&activity);
         advance(SECOND).await;
         assert_eq!(activity.idle_for(), None);
-        drop(answer);
         activity.note_sending(true);
+        drop(answer);
         assert_eq!(activity.idle_for(), None);
+        advance(SECOND).await;
         activity.note_sending(false);
         assert_eq!(activity.idle_for(), Some(Duration::ZERO));
     }

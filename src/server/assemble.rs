@@ -1,6 +1,6 @@
 //! Assembles a broker from its configuration, from top to bottom.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tonic::{
@@ -17,9 +17,7 @@ use super::{
     handshake::Handshakes,
     health::Health,
     listeners::Listeners,
-    memory,
-    metrics::{Calls, Guards, Link, Metrics, Refreshes, StoreCalls, Trail, Waits},
-    pages, policy,
+    memory, pages, policy,
     prepare::{self, Migrated},
     probes,
     services::{Services, Shared},
@@ -42,6 +40,7 @@ use crate::{
     },
     store::{self, Figures, FullStore, Identities, MemoryStore, Observed, Sealed, redis::Redis},
     tokens::{Limits, Rules, Tenants, Tokens},
+    traces::Traces,
     types::Tenant,
 };
 
@@ -69,11 +68,16 @@ const PART_OF_BYTES: usize = 4;
 const ASIDE_BYTES: usize = 16 * 1024;
 /// How many connections `health-listen` serves, and how many calls and streams over all of them.
 const HEALTH_CONNECTIONS: usize = 64;
+/// For so many connections of a listener there is a place for one stream of `Watch`.
+const PART_THAT_WATCHES: usize = 2;
 /// How many streams of reflection may be open.
 const REFLECTION_STREAMS: usize = 64;
 
 /// How long the end of the process waits for the last events to be written.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for the last spans to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs the broker that `config` describes, until SIGTERM or SIGINT.
 ///
@@ -83,8 +87,14 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     pages::keep_small();
     memory::lock(config.memory_lock)?;
     let others = probes_of(&config.listen);
-    let listeners = Listeners::open(config.listen.clone()).await?;
     let (stop, hangups) = signals::terminated()?;
+    let mut stop = pin!(stop);
+    // Before anything is served: without its keys a broker would take sealed rows for unreadable ones.
+    tokio::select! {
+        unlocked = unlock(&config.tenants) => unlocked?,
+        () = &mut stop => return Ok(()),
+    }
+    let listeners = Listeners::open(config.listen.clone()).await?;
     let mut following = JoinSet::new();
     if let Some(tls) = listeners.tls.clone() {
         following.spawn(tls.follow(hangups.clone().stream()));
@@ -99,12 +109,23 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
         Some(options) => Audit::start(options)?,
         None => Audit::off(),
     };
+    let traces = config.traces.take().map(Traces::start).unwrap_or_default();
+    let told = (audit.clone(), traces.clone());
     let ended = tokio::select! {
-        ended = serve_audited(listeners, config, audit.clone(), stop, hangups.clone()) => ended,
+        ended = serve_audited(listeners, config, told, stop, hangups.clone()) => ended,
         never = reopen(&audit, hangups) => match never {},
     };
-    audit.close(LAST_EVENTS).await;
+    tokio::join!(audit.close(LAST_EVENTS), traces.close(LAST_SPANS));
     ended
+}
+
+/// Has the sealing keys unwrapped that are wrapped.
+async fn unlock(tenants: &[TenantConfig]) -> Result<(), ServeError> {
+    for TenantConfig { sealing, .. } in tenants {
+        let unlocked = sealing.keys.unlock().await;
+        unlocked.map_err(|problem| ServeError::Wrapped(problem.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Has the files of the trail opened again at each SIGHUP.
@@ -119,23 +140,23 @@ async fn reopen(audit: &Audit, mut hangups: Hangups) -> Infallible {
 async fn serve_audited(
     listeners: Listeners,
     mut config: Config,
-    audit: Audit,
+    told: (Audit, Traces),
     stop: impl Future<Output = ()>,
     hangups: Hangups,
 ) -> Result<(), ServeError> {
     for TenantConfig { rules, .. } in &mut config.tenants {
-        rules.witness = Witness::of(audit.clone(), Arc::new(rules.tenant.clone()));
+        rules.witness = Witness::of(told.0.clone(), Arc::new(rules.tenant.clone()));
     }
     let Some(PolicyAtStart { file, text, guard }) = config.policy.clone() else {
         let tenant = config
             .tenant()
             .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
         let guard = Guard::open(tenant?.rules.tenant.clone());
-        return serve_on(listeners, config, guard, audit, stop).await;
+        return serve_on(listeners, config, guard, told, stop).await;
     };
     let following = policy::follow(file, text, guard.clone(), hangups);
     tokio::select! {
-        ended = serve_on(listeners, config, guard, audit, stop) => ended,
+        ended = serve_on(listeners, config, guard, told, stop) => ended,
         never = following => match never {},
     }
 }
@@ -145,10 +166,18 @@ async fn serve_on(
     listeners: Listeners,
     config: Config,
     guard: Guard,
-    audit: Audit,
+    told: (Audit, Traces),
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let (audit, traces) = told;
     let trust = Arc::clone(&listeners.trust);
+    let tls = listeners.tls.clone();
+    let secure = async move {
+        match tls {
+            Some(tls) => tls.ready().await.map_err(ServeError::Misconfigured),
+            None => Ok(()),
+        }
+    };
     let tenants = config.tenants.iter();
     let keys: Vec<_> = tenants.map(|tenant| tenant.sealing.keys.clone()).collect();
     match config.backend {
@@ -161,9 +190,10 @@ async fn serve_on(
             });
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)
-                .audited_by(audit);
+                .audited_by(audit)
+                .traced_by(traces);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
-            server.run(listeners, async { Ok(()) }, stop).await
+            server.run(listeners, secure, stop).await
         }
         config::Backend::Redis => {
             let redis = Redis::new(config.redis);
@@ -185,9 +215,11 @@ async fn serve_on(
             });
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)
-                .audited_by(audit);
+                .audited_by(audit)
+                .traced_by(traces);
             keys.iter().for_each(|keys| keys.tell(server.trust()));
             let reach = async {
+                secure.await?;
                 prepare::probe(&store).await?;
                 if rotates {
                     store.warn_of_hazards().await;
@@ -213,6 +245,7 @@ pub struct Server<S> {
     pub(super) options: ServerOptions,
     pub(super) guard: Guard,
     pub(super) audit: Audit,
+    pub(super) traces: Traces,
     pub(super) admission: Admission,
     pub(super) stopping: Stopping,
     pub(super) health: Health,
@@ -258,6 +291,7 @@ impl<S: FullStore> Server<S> {
             options,
             guard,
             audit: Audit::off(),
+            traces: Traces::off(),
             admission,
             stopping: Stopping::new(),
             health,
@@ -273,41 +307,10 @@ impl<S: FullStore> Server<S> {
         Self { audit, ..self }
     }
 
-    /// Returns what this broker measures.
+    /// Returns the broker with calls that are traced.
     #[must_use]
-    pub fn metrics(&self) -> Metrics {
-        let tokens: Vec<_> = self
-            .tenants
-            .iter()
-            .map(|tenancy| Arc::clone(&tenancy.tokens))
-            .collect();
-        let calls = self.tenants.iter().map(|tenancy| {
-            let name = tenancy.tokens.tenant().to_string();
-            (name, tenancy.door.clone())
-        });
-        let link = tokens.first().cloned();
-        let metrics = Metrics::new()
-            .with(Calls {
-                tenants: calls.collect(),
-                of_nobody: Arc::clone(&self.of_nobody),
-            })
-            .with(Waits(self.admission.clone()))
-            .with(Refreshes::of(
-                tokens
-                    .iter()
-                    .map(|tokens| (tokens.tenant(), tokens.providers())),
-            ))
-            .with(StoreCalls(tokens))
-            .with(Arc::clone(&self.connections))
-            .with(Trail(self.audit.clone()))
-            .with(Guards {
-                guard: self.guard.clone(),
-                trust: Arc::clone(&self.trust),
-            });
-        match link {
-            Some(link) => metrics.with(Link(link)),
-            None => metrics,
-        }
+    pub fn traced_by(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Returns the broker with other numbers for those who guard it to fill.
@@ -344,7 +347,7 @@ impl<S: FullStore> Server<S> {
         let door = |service| {
             FrontDoor::new(
                 service,
-                (self.guard.clone(), self.audit.clone()),
+                (self.guard.clone(), self.audit.clone(), self.traces.clone()),
                 Arc::clone(&self.of_nobody),
                 (self.admission.clone(), Arc::clone(&doors)),
                 options.call_timeout,
@@ -401,8 +404,7 @@ impl<S: FullStore> Server<S> {
             let (admission, streaming) = (self.admission.clone(), streaming.clone());
             SideDoor::new(admission, streaming, streams, options.call_timeout)
         };
-        // Each connection may watch the health.
-        let probes = side_door(options.max_connections);
+        let probes = side_door(options.max_connections.div_ceil(PART_THAT_WATCHES));
         let tools = side_door(REFLECTION_STREAMS);
         let health = self
             .health
@@ -453,7 +455,7 @@ impl<S: FullStore> Server<S> {
         let door = SideDoor::new(
             admission.clone(),
             streaming.clone(),
-            HEALTH_CONNECTIONS,
+            HEALTH_CONNECTIONS / PART_THAT_WATCHES,
             options.call_timeout,
         );
         let health = self

@@ -6,7 +6,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::{Poll, ready},
+    task::Poll,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -22,6 +22,7 @@ use super::{
     handshake::Handshakes,
     services::Shared,
     socket::{self, Outbox, Socket},
+    source::Source,
     wire::Wire,
 };
 use crate::{
@@ -75,23 +76,20 @@ impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
 
 /// Runs the tasks of a connection's streams.
 #[derive(Clone)]
-struct Tasks(Arc<Activity>);
+struct Tasks;
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        let stream = self.0.begin();
-        tokio::spawn(async {
-            Limited::new(task).await;
-            drop(stream);
-        });
+        tokio::spawn(Limited::new(task));
     }
 }
 
 impl<S: Shared> Entrance<S> {
-    /// Returns what makes a connection's socket the future that serves it until it ends, and what the connection is
-    /// doing.
+    /// Returns what makes the socket of a connection from `source` the future that serves it until it ends, and what the
+    /// connection is doing.
     pub fn admit(
         &self,
+        source: Source,
         stopping: &Stopping,
     ) -> (
         impl FnOnce(Wire) -> BoxFuture<'static, ()> + Send + use<S>,
@@ -99,8 +97,8 @@ impl<S: Shared> Entrance<S> {
     ) {
         let options = self.options;
         let share = self.admission.share();
-        let activity = Activity::new(Arc::clone(&share));
-        let (services, doing) = (self.services.clone(), Arc::clone(&activity));
+        let activity = Activity::new(Arc::clone(&share), source);
+        let services = self.services.clone();
         let streams = self.admission.limits().calls_of_a_connection();
         let (stopping, known) = (stopping.clone(), Arc::clone(&activity));
         let handshakes = self.handshakes.clone();
@@ -121,7 +119,7 @@ impl<S: Shared> Entrance<S> {
                 };
                 let (socket, outbox) = socket::wrap(ready.transport, begin);
                 let connection =
-                    http2(&options, streams, doing).serve_connection(TokioIo::new(socket), service);
+                    http2(&options, streams).serve_connection(TokioIo::new(socket), service);
                 serve(connection, outbox, known, events).await;
             };
             serving.boxed()
@@ -131,8 +129,8 @@ impl<S: Shared> Entrance<S> {
 }
 
 /// Returns how HTTP/2 is spoken, with at most `streams` calls at once.
-fn http2(options: &ServerOptions, streams: usize, doing: Arc<Activity>) -> http2::Builder<Tasks> {
-    let mut http2 = http2::Builder::new(Tasks(doing));
+fn http2(options: &ServerOptions, streams: usize) -> http2::Builder<Tasks> {
+    let mut http2 = http2::Builder::new(Tasks);
     http2
         .timer(TokioTimer::new())
         // gRPC has no use for it, and it would fill the table of known headers.
@@ -161,6 +159,18 @@ async fn serve<S: Shared>(
     let _end = EndOfSending(&activity);
     poll_fn(|cx| {
         loop {
+            // Before the calls that have arrived: none may begin after its right has ended.
+            match events.poll_next(&outbox, cx) {
+                Poll::Ready(Order::GoAway) => {
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+                Poll::Ready(Order::Close(why)) => {
+                    tracing::debug!("a connection is closed: {why}");
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {}
+            }
             let has_answers = activity.has_answers();
             if let Poll::Ready(served) = connection.as_mut().poll(cx) {
                 if let Err(error) = served {
@@ -179,13 +189,7 @@ async fn serve<S: Shared>(
                     return Poll::Ready(());
                 }
             }
-            match ready!(events.poll_next(&outbox, cx)) {
-                Order::GoAway => connection.as_mut().graceful_shutdown(),
-                Order::Close(why) => {
-                    tracing::debug!("a connection is closed: {why}");
-                    return Poll::Ready(());
-                }
-            }
+            return Poll::Pending;
         }
     })
     .await;
@@ -215,10 +219,11 @@ mod tests {
     use tower::Service;
 
     use super::*;
+    use crate::types::Address;
     use crate::{
         config::Settings,
         rpc::CallLimits,
-        tls::{ClientCertificates, ClientFiles, Tls, TlsOptions, client},
+        tls::{self, ClientCertificates, ClientFiles, Tls, TlsOptions, client},
         types::Channel,
     };
 
@@ -262,7 +267,7 @@ mod tests {
             options: Settings::default().resolve().unwrap().server,
             handshakes: Handshakes::new(tls.map(Arc::new)),
         };
-        let (serve, _activity) = entrance.admit(&Stopping::new());
+        let (serve, _activity) = entrance.admit(Source::of(None), &Stopping::new());
         tokio::spawn(serve(wire));
         let stream = TokioIo::new(connect.await);
         let client = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
@@ -289,16 +294,20 @@ mod tests {
 
     #[tokio::test]
     async fn each_request_tells_who_calls() {
-        let plain = |channel| Peer {
-            channel,
-            certificate: None,
-        };
         let (wire, client) = tcp().await;
+        let own = Address::Tcp(client.local_addr().unwrap());
         let peer = told(wire, None, async { client }).await;
-        assert_eq!(peer, plain(Channel::Loopback));
+        assert_eq!((peer.channel, peer.certificate), (Channel::Loopback, None));
+        assert_eq!(peer.address, Some(own));
         let (ours, theirs) = UnixStream::pair().unwrap();
+        // The process that connected is this one.
+        let own = Address::Unix {
+            uid: rustix::process::getuid().as_raw(),
+            pid: i32::try_from(std::process::id()).ok(),
+        };
         let peer = told(Wire::Unix(ours), None, async { theirs }).await;
-        assert_eq!(peer, plain(Channel::Unix));
+        assert_eq!((peer.channel, peer.certificate), (Channel::Unix, None));
+        assert_eq!(peer.address, Some(own));
     }
 
     #[tokio::test]
@@ -316,11 +325,13 @@ mod tests {
             .dns_name("admin.test");
         domain.sign(&id).write_to(dir.path(), "workload");
         let options = TlsOptions {
-            certificate: file("server.pem"),
-            key: file("server.key"),
+            source: tls::Source::Files {
+                certificate: file("server.pem"),
+                key: file("server.key"),
+                trust_domains: [("a.test".to_owned(), file("domain.pem"))].into(),
+            },
             client_certificates: ClientCertificates::Optional,
             client_ca: Some(file("own.pem")),
-            trust_domains: [("a.test".to_owned(), file("domain.pem"))].into(),
         };
         let mut peers = Vec::new();
         for name in [None, Some("named"), Some("workload")] {

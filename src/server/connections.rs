@@ -4,15 +4,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
-    task::{Id, JoinError, JoinSet},
+    task::{AbortHandle, Id, JoinError, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
-    activity::{Activity, who_makes_room},
+    activity::{Activity, who_make_room},
     connection::Entrance,
     listeners::Listener,
     services::Shared,
+    source::who_yield,
     trouble::Trouble,
     wire::Wire,
     workers::Workers,
@@ -34,13 +35,34 @@ const GOODBYE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait for room before another connection is asked to make some.
 const LOOK: Duration = Duration::from_millis(100);
+/// One connection in so many may be leaving at once, if it is a stranger's...
+const PART_THAT_LEAVES: usize = 16;
+/// ...but this many in any case.
+const LEAVING: usize = 2;
 
 /// The open connections.
-#[derive(Default)]
 pub(super) struct Connections {
     serving: JoinSet<()>,
     figures: Arc<ConnectionFigures>,
-    activities: HashMap<Id, Arc<Activity>>,
+    open: HashMap<Id, Open>,
+    guests: Guests,
+    /// When it was last looked for connections to ask.
+    looked: Option<Instant>,
+}
+
+/// A connection that is open.
+struct Open {
+    activity: Arc<Activity>,
+    task: AbortHandle,
+}
+
+/// Whom a listener is for, and so how connections make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guests {
+    /// Callers. Connections that have earned no place make room first, and all are asked before they are closed.
+    Callers,
+    /// Probes, which don't wait, and need their connection for a moment only. The oldest connection is closed at once.
+    Probes,
 }
 
 /// What became of connections since the start.
@@ -50,7 +72,7 @@ pub struct ConnectionFigures {
     pub open: Gauge,
     /// Those that were accepted.
     pub accepted: Count,
-    /// Idle ones that were asked to leave, to make room.
+    /// Those that were asked to leave, to make room.
     pub asked_to_leave: Count,
     /// How often a new one had to wait for room.
     pub waited: Count,
@@ -60,17 +82,20 @@ pub struct ConnectionFigures {
 
 impl Connections {
     /// Returns no connections yet.
-    pub fn new(figures: Arc<ConnectionFigures>) -> Self {
+    pub fn new(guests: Guests, figures: Arc<ConnectionFigures>) -> Self {
         Self {
+            serving: JoinSet::new(),
             figures,
-            ..Self::default()
+            open: HashMap::new(),
+            guests,
+            looked: None,
         }
     }
 
     /// Accepts connections and serves them, until `stopping` is signalled. Then nothing listens any more.
     ///
-    /// When all places are taken, one more client is accepted, and waits. Connections without calls are asked to
-    /// leave until there is room for it.
+    /// When all places are taken, one more client is accepted, and waits. Connections without calls make room until there
+    /// is a place for it.
     pub async fn accept(
         &mut self,
         listener: Listener,
@@ -86,10 +111,10 @@ impl Connections {
                 let wire = accepted(&listener, &figures, &mut refused).await;
                 figures.accepted.up();
                 self.make_room(most, &mut full).await;
-                let (serve, activity) = entrance.admit(stopping);
+                let (serve, activity) = entrance.admit(wire.source(), stopping);
                 let serve = counted(serve, Arc::clone(&figures));
                 if let Some(task) = workers.serve(wire, &mut self.serving, serve) {
-                    self.activities.insert(task.id(), activity);
+                    self.open.insert(task.id(), Open { activity, task });
                 }
             }
         };
@@ -99,7 +124,7 @@ impl Connections {
         }
     }
 
-    /// Waits until fewer than `most` connections are open. Until then it asks idle ones to leave, one after the other.
+    /// Waits until fewer than `most` connections are open. Until then it has others make room.
     async fn make_room(&mut self, most: usize, full: &mut Trouble) {
         while let Some(ended) = self.serving.try_join_next_with_id() {
             self.forget(ended);
@@ -110,16 +135,23 @@ impl Connections {
         self.figures.waited.up();
         if let Some(times) = full.happened() {
             let connections = self.serving.len();
-            tracing::warn!(
-                connections,
-                times,
-                "max-connections is reached: idle connections are asked to make room, and new ones wait for it"
-            );
+            match self.guests {
+                Guests::Callers => tracing::warn!(
+                    connections,
+                    times,
+                    "max-connections is reached: idle connections are asked to make room, and new ones wait for it"
+                ),
+                Guests::Probes => tracing::warn!(
+                    connections,
+                    times,
+                    "health-listen: all connections are taken: the oldest ones make room"
+                ),
+            }
         }
         while self.serving.len() >= most {
-            if let Some(idle) = who_makes_room(self.activities.values(), IDLE) {
-                idle.ask_to_leave();
-                self.figures.asked_to_leave.up();
+            match self.guests {
+                Guests::Callers => self.ask_to_leave(most),
+                Guests::Probes => self.close_oldest(),
             }
             if let Ok(Some(ended)) = timeout(LOOK, self.serving.join_next_with_id()).await {
                 self.forget(ended);
@@ -127,9 +159,33 @@ impl Connections {
         }
     }
 
+    /// Asks connections to leave, as many as may be leaving at once. To look at all of them takes a while, so it does
+    /// that now and then only.
+    fn ask_to_leave(&mut self, most: usize) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let strangers = (most / PART_THAT_LEAVES).max(LEAVING);
+        let activities = self.open.values().map(|open| &open.activity);
+        for idle in who_make_room(activities, IDLE, strangers) {
+            idle.ask_to_leave();
+            self.figures.asked_to_leave.up();
+        }
+    }
+
+    /// Closes the oldest connection of the source that has the most.
+    fn close_oldest(&self) {
+        let open = self.open.values().map(|open| {
+            let (source, since) = open.activity.origin();
+            (source, since, &open.task)
+        });
+        who_yield(open, 1).into_iter().for_each(AbortHandle::abort);
+    }
+
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        self.activities.remove(&id);
+        self.open.remove(&id);
     }
 
     /// Waits until all connections are closed, but not beyond `end`. Once `drained` is done, no call is left
@@ -141,7 +197,7 @@ impl Connections {
             drained.await;
             // An answer stops counting as a call a moment before its connection is known to be sending it.
             sleep(SENT).await;
-            while self.activities.values().any(|other| other.is_sending()) {
+            while self.open.values().any(|open| open.activity.is_sending()) {
                 sleep(SENT).await;
             }
         };

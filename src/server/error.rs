@@ -38,6 +38,9 @@ pub enum ServeError {
          seal-keys"
     )]
     SealedInGrace,
+    /// The sealing keys are wrapped, and stay so. No call was served.
+    #[error("seal-keys: {0}; nothing is served without the keys")]
+    Wrapped(String),
     /// Reflection can't be assembled.
     #[error("can't serve reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

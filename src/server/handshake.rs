@@ -10,9 +10,10 @@ use super::{
     wire::{Transport, Wire},
 };
 use crate::{
+    meter::HandshakeFailure,
     rpc::Stopping,
     tls::{Standing, Tls},
-    types::{Channel, Peer},
+    types::{Channel, Peer, Right},
 };
 
 /// How connections become ready for HTTP/2. Clones share what they know.
@@ -48,10 +49,13 @@ impl Handshakes {
         activity: &Activity,
         stopping: &Stopping,
     ) -> Option<Ready> {
+        let address = wire.peer();
         let Some(tls) = &self.tls else {
             let peer = Peer {
                 channel: wire.channel(),
+                address,
                 certificate: None,
+                right: Right::default(),
             };
             return Some(Ready {
                 transport: Transport::Plain(wire),
@@ -61,7 +65,10 @@ impl Handshakes {
         };
         let accepted = tokio::select! {
             accepted = timeout_at(end, tls.accept(wire)) => accepted,
-            () = activity.asked_to_leave() => return None,
+            () = activity.asked_to_leave() => {
+                tls.gave_up(HandshakeFailure::MadeRoom);
+                return None;
+            }
             () = stopping.begun() => return None,
         };
         match accepted {
@@ -69,7 +76,9 @@ impl Handshakes {
                 let (certificate, standing) = secured.client.unzip();
                 let peer = Peer {
                     channel: Channel::Tls,
+                    address,
                     certificate,
+                    right: standing.as_ref().map(Standing::right).unwrap_or_default(),
                 };
                 Some(Ready {
                     transport: Transport::Tls(Box::new(secured.stream)),
@@ -86,6 +95,7 @@ impl Handshakes {
                 None
             }
             Err(_) => {
+                tls.gave_up(HandshakeFailure::TooSlow);
                 tracing::debug!("a client hasn't finished its TLS handshake in time");
                 None
             }

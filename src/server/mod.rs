@@ -3,7 +3,7 @@
 //! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
 //! before serving, and `run` listens and stops. `connections` accepts connections and makes room for them. Each of them
 //! belongs to one of the `workers`, the threads where `connection` serves it, after the `handshake`. `events` says when it
-//! ends. `health` answers probes, and so does `probes`, for machines that speak HTTP/1 alone. `policy` takes up a policy of
+//! ends. `health` answers probes, and so does `probes`, for machines that speak HTTP/1 alone. `measured` lists what has metrics. `policy` takes up a policy of
 //! the callers that has changed.
 //!
 //! [`Server::run`] listens from the beginning, so that probes are answered. The broker's own services
@@ -19,6 +19,7 @@ mod events;
 mod handshake;
 mod health;
 mod listeners;
+mod measured;
 mod memory;
 pub mod metrics;
 mod pages;
@@ -29,6 +30,7 @@ mod run;
 mod services;
 mod signals;
 mod socket;
+mod source;
 mod tenancy;
 mod trouble;
 mod unix_socket;

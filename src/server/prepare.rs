@@ -108,7 +108,7 @@ pub(super) struct Migrated {
 
 impl Migrated {
     pub(super) fn new(store: &RedisStore, settings: MigrationSettings, sealing: Sealing) -> Self {
-        let migration = Migration::new(store, settings.legacy_provider.clone());
+        let migration = Migration::new(store, settings.legacy_provider.clone(), sealing.clone());
         Self {
             store: store.clone(),
             migration,

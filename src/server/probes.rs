@@ -1,7 +1,7 @@
 //! HTTP/1 for machines that bring no certificate: `/livez`, `/readyz` and `/metrics`, in plain text. Nothing else is
 //! served here.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -13,17 +13,18 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    task::{AbortHandle, Id, JoinError, JoinSet},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     health::Health,
     metrics::{CONTENT_TYPE, Metrics},
+    source::{Source, who_yield},
     trouble::Trouble,
 };
 
-/// How many connections are served at once. Further ones wait.
+/// How many connections are served at once.
 pub(super) const CONNECTIONS: usize = 32;
 /// How long a client may take to send its headers.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -34,22 +35,61 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// How long to wait after accepting a connection failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The open connections. When all places are taken, the oldest one of the source that has the most is closed: a request is
+/// answered at once, so that whoever needs longer has none.
+#[derive(Default)]
+struct Crowd {
+    serving: JoinSet<()>,
+    open: HashMap<Id, (Source, Instant, AbortHandle)>,
+    full: Trouble,
+}
+
+impl Crowd {
+    /// Has others make room for one more.
+    async fn make_room(&mut self) {
+        while let Some(ended) = self.serving.try_join_next_with_id() {
+            self.forget(ended);
+        }
+        while self.serving.len() >= CONNECTIONS {
+            if let Some(times) = self.full.happened() {
+                tracing::warn!(
+                    times,
+                    "metrics-listen: all connections are taken: the oldest ones make room"
+                );
+            }
+            let all = self.open.values();
+            let all = all.map(|(source, since, task)| (*source, *since, task));
+            who_yield(all, 1).into_iter().for_each(AbortHandle::abort);
+            if let Some(ended) = self.serving.join_next_with_id().await {
+                self.forget(ended);
+            }
+        }
+    }
+
+    /// Serves one more.
+    fn serve(&mut self, source: Source, connection: impl Future<Output = ()> + Send + 'static) {
+        let task = self.serving.spawn(async move {
+            timeout(LIFE, connection).await.ok();
+        });
+        self.open.insert(task.id(), (source, Instant::now(), task));
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        self.open.remove(&id);
+    }
+}
+
 /// Answers on `listener` for ever.
 pub(super) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> Infallible {
     let metrics = Arc::new(metrics);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut failures = Trouble::default();
+    let (mut crowd, mut failures) = (Crowd::default(), Trouble::default());
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let (health, metrics) = (health.clone(), Arc::clone(&metrics));
-                tokio::spawn(async move {
-                    timeout(LIFE, connection(stream, health, metrics))
-                        .await
-                        .ok();
-                    drop(place);
-                });
+            Ok((stream, address)) => {
+                crowd.make_room().await;
+                let connection = connection(stream, health.clone(), Arc::clone(&metrics));
+                crowd.serve(Source::of(Some(address)), connection);
             }
             Err(error) => {
                 if let Some(failures) = failures.happened() {

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     ServeError, Server,
-    connections::Connections,
+    connections::{Connections, Guests},
     handshake::Handshakes,
     listeners::{Listener, Listeners},
     probes,
@@ -73,10 +73,10 @@ impl<S: FullStore> Server<S> {
                 .spawn(async move { match probes::serve(listener, health, metrics).await {} });
         }
         let entrance = self.entrance(Handshakes::new(listeners.tls))?;
-        let mut connections = Connections::new(Arc::clone(&self.connections));
+        let mut connections = Connections::new(Guests::Callers, Arc::clone(&self.connections));
         let calling = connections.accept(listeners.calls, &entrance, &workers, &self.stopping);
         let health_entrance = self.health_entrance()?;
-        let mut probes = Connections::default();
+        let mut probes = Connections::new(Guests::Probes, Arc::default());
         let probing = async {
             match listeners.health.map(Listener::Tcp) {
                 Some(listener) => {

@@ -13,7 +13,8 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::types::Channel;
+use super::source::Source;
+use crate::types::{Address, Channel};
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -55,6 +56,26 @@ impl Wire {
             Channel::Loopback
         } else {
             Channel::Network
+        }
+    }
+
+    /// Returns where the other end is.
+    pub fn peer(&self) -> Option<Address> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(Address::Tcp),
+            Self::Unix(stream) => stream.peer_cred().ok().map(|peer| Address::Unix {
+                uid: peer.uid(),
+                // 0 is a process that can't be seen from here.
+                pid: peer.pid().filter(|pid| *pid != 0),
+            }),
+        }
+    }
+
+    /// Returns where the connection comes from.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Tcp(stream) => Source::of(stream.peer_addr().ok()),
+            Self::Unix(_) => Source::of(None),
         }
     }
 

@@ -6,6 +6,7 @@ mod users;
 use std::{
     collections::BTreeMap,
     future::Future,
+    pin::{Pin, pin},
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     meter::{Count, Distribution, Gauge, Times},
+    traces::{self, Attribute, Kind, Span},
     types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version},
 };
 
@@ -80,14 +82,19 @@ impl<S, O> Observed<S, O> {
 }
 
 impl<S: Send + Sync, O: Observer> Observed<S, O> {
+    /// Takes the call by its place. As a value it would be kept twice, here as an argument and where it is awaited.
     async fn observe<T>(
         &self,
         operation: Operation,
-        call: impl Future<Output = Result<T, Error>>,
+        call: Pin<&mut impl Future<Output = Result<T, Error>>>,
     ) -> Result<T, Error> {
         let started = Instant::now();
         let _running = self.observer.begun(operation);
-        let outcome = call.await;
+        let span = traces::child(operation.name(), Kind::Client);
+        let outcome = traces::during(span.as_ref(), call).await;
+        if let Some(span) = span {
+            tell(&span, operation, outcome.as_ref().err());
+        }
         self.observer
             .done(operation, outcome.as_ref().err(), started.elapsed())
             .await;
@@ -95,27 +102,38 @@ impl<S: Send + Sync, O: Observer> Observed<S, O> {
     }
 }
 
+/// Has the span of a call say what was done, and how it ended.
+fn tell(span: &Span, operation: Operation, failure: Option<&Error>) {
+    span.note(Attribute::Operation(operation.name()));
+    if let Some(failure) = failure {
+        span.note(Attribute::Failure(Failure::of(failure).name()));
+        span.fail();
+    }
+}
+
 impl<S: Store, O: Observer> Store for Observed<S, O> {
     const NAME: &'static str = S::NAME;
 
     async fn put(&self, put: Put<'_>) -> Result<PutOutcome, Error> {
-        self.observe(Operation::Put, self.inner.put(put)).await
+        self.observe(Operation::Put, pin!(self.inner.put(put)))
+            .await
     }
 
     async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
-        self.observe(Operation::Get, self.inner.get(key)).await
+        self.observe(Operation::Get, pin!(self.inner.get(key)))
+            .await
     }
 
     async fn get_session(
         &self,
         session: &SessionId,
     ) -> Result<BTreeMap<ProviderName, Decoded>, Error> {
-        let call = self.inner.get_session(session);
+        let call = pin!(self.inner.get_session(session));
         self.observe(Operation::GetSession, call).await
     }
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
-        let call = self.inner.get_many(keys);
+        let call = pin!(self.inner.get_many(keys));
         self.observe(Operation::GetMany, call).await
     }
 
@@ -125,33 +143,34 @@ impl<S: Store, O: Observer> Store for Observed<S, O> {
         position: Option<&Position>,
         at_most: usize,
     ) -> Result<UserRowKeys, Error> {
-        let call = self.inner.user_rows(user, position, at_most);
+        let call = pin!(self.inner.user_rows(user, position, at_most));
         self.observe(Operation::UserRows, call).await
     }
 
     async fn delete(&self, key: &RowKey, version: Option<Version>) -> Result<DeleteOutcome, Error> {
-        let call = self.inner.delete(key, version);
+        let call = pin!(self.inner.delete(key, version));
         self.observe(Operation::Delete, call).await
     }
 
     async fn delete_session(&self, session: &SessionId) -> Result<u64, Error> {
-        let call = self.inner.delete_session(session);
+        let call = pin!(self.inner.delete_session(session));
         self.observe(Operation::DeleteSession, call).await
     }
 
     async fn delete_user_rows(&self, user: &UserId) -> Result<DeletedRows, Error> {
-        let call = self.inner.delete_user_rows(user);
+        let call = pin!(self.inner.delete_user_rows(user));
         self.observe(Operation::DeleteUserRows, call).await
     }
 }
 
 impl<S: Records, O: Observer> Records for Observed<S, O> {
     async fn look(&self, key: &RowKey) -> Result<Seen, Error> {
-        self.observe(Operation::Look, self.inner.look(key)).await
+        self.observe(Operation::Look, pin!(self.inner.look(key)))
+            .await
     }
 
     async fn change(&self, key: &RowKey, seen: &Seen, change: Change<'_>) -> Result<bool, Error> {
-        let call = self.inner.change(key, seen, change);
+        let call = pin!(self.inner.change(key, seen, change));
         self.observe(Operation::Change, call).await
     }
 
@@ -163,7 +182,8 @@ impl<S: Records, O: Observer> Records for Observed<S, O> {
 
 impl<S: Health, O: Observer> Health for Observed<S, O> {
     async fn ready(&self) -> Result<(), Error> {
-        self.observe(Operation::Ready, self.inner.ready()).await
+        self.observe(Operation::Ready, pin!(self.inner.ready()))
+            .await
     }
 
     /// Reports one call, to the first observer. It failed if no backend is ready.
@@ -180,7 +200,7 @@ impl<S: Health, O: Observer> Health for Observed<S, O> {
             failure.filter(|_| !works).map_or(Ok(()), Err)
         };
         // What it comes to is in the answers, too.
-        _ = first.observe(Operation::Ready, asked).await;
+        _ = first.observe(Operation::Ready, pin!(asked)).await;
         answers
     }
 
@@ -374,6 +394,31 @@ mod tests {
 
     use super::*;
     use crate::store::MemoryStore;
+
+    #[test]
+    fn an_observed_call_is_kept_once() {
+        struct Large;
+        impl Health for Large {
+            async fn ready(&self) -> Result<(), Error> {
+                let kept = [0_u8; 4096];
+                tokio::task::yield_now().await;
+                std::hint::black_box(&kept);
+                Ok(())
+            }
+        }
+        let large = size_of_val(&Large.ready());
+        let observed = Observed::new(Large, Figures::default());
+        let size = size_of_val(&observed.ready());
+        assert!(
+            large >= 4096 && size < large + 1024,
+            "{size} bytes for {large}"
+        );
+        // The control: a call that is an argument is kept twice.
+        async fn by_value(call: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+            call.await
+        }
+        assert!(size_of_val(&by_value(Large.ready())) >= 2 * large);
+    }
 
     struct Failing;
 

@@ -28,7 +28,8 @@ pub fn client(with: &ClientFiles) -> Result<Arc<ClientConfig>, String> {
     let roots = match &with.ca {
         Some(path) => {
             let pem = read_whole(path).map_err(|problem| format!("ca: {problem}"))?;
-            files::authorities(&pem).map_err(|what| format!("ca: {what}"))?
+            let authorities = files::authorities(&pem);
+            authorities.map_err(|what| format!("ca: {what}"))?.roots()
         }
         None => system_roots()?,
     };

@@ -1,17 +1,17 @@
 //! Reading all files as of one instant.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::{
-    RootCertStore,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 use super::{
-    identity::{self, Authority},
-    now,
-    options::{TlsFile, TlsOptions, TlsProblem},
+    authorities::Authorities,
+    options::{Source, TlsOptions, TlsPart, TlsProblem},
+    own::Own,
+    parts::{self, Fingerprint},
 };
 use crate::types::{SecretBytes, read_private, read_whole};
 
@@ -20,10 +20,7 @@ use crate::types::{SecretBytes, read_private, read_whole};
 const TRIES: usize = 5;
 
 /// What is in the files, or why one can't be read.
-pub(super) struct Files(BTreeMap<TlsFile, Result<SecretBytes, String>>);
-
-/// The SHA-256 of files, which tells whether they have changed.
-pub(super) type Fingerprint = [u8; 32];
+pub(super) struct Files(BTreeMap<TlsPart, Result<SecretBytes, String>>);
 
 impl Files {
     /// Reads all files until twice in a row the same is in them, so that a certificate isn't paired with the key of its
@@ -43,83 +40,81 @@ impl Files {
     fn once(options: &TlsOptions) -> Self {
         let text = |problem: crate::types::SecretProblem| problem.to_string();
         let whole = |path: &Path| read_whole(path).map_err(text);
-        let mut files = BTreeMap::from([
-            (TlsFile::Certificate, whole(&options.certificate)),
-            (TlsFile::Key, read_private(&options.key).map_err(text)),
-        ]);
-        if let Some(path) = &options.client_ca {
-            files.insert(TlsFile::ClientCa, whole(path));
+        let mut files = BTreeMap::new();
+        if let Source::Files {
+            certificate,
+            key,
+            trust_domains,
+        } = &options.source
+        {
+            files.insert(TlsPart::Certificate, whole(certificate));
+            files.insert(TlsPart::Key, read_private(key).map_err(text));
+            for (name, path) in trust_domains {
+                files.insert(TlsPart::TrustDomain(name.clone()), whole(path));
+            }
         }
-        for (name, path) in &options.trust_domains {
-            files.insert(TlsFile::TrustDomain(name.clone()), whole(path));
+        if let Some(path) = &options.client_ca {
+            files.insert(TlsPart::ClientCa, whole(path));
         }
         Self(files)
     }
 
     /// Returns a fingerprint of everything.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint_of(|_| true)
+        let texts: Vec<_> = self
+            .0
+            .iter()
+            .map(|(part, found)| {
+                let name = part.to_string().into_bytes();
+                match found {
+                    Ok(bytes) => (name, &b"1"[..], bytes.as_slice()),
+                    Err(why) => (name, &b"0"[..], why.as_bytes()),
+                }
+            })
+            .collect();
+        let texts = texts.iter();
+        parts::fingerprint(texts.flat_map(|(name, is_read, text)| [&name[..], is_read, text]))
     }
 
-    /// Returns a fingerprint of the authorities alone.
-    pub fn authorities_fingerprint(&self) -> Fingerprint {
-        self.fingerprint_of(|file| !matches!(file, TlsFile::Certificate | TlsFile::Key))
-    }
-
-    fn fingerprint_of(&self, which: impl Fn(&TlsFile) -> bool) -> Fingerprint {
-        let mut hash = Sha256::new();
-        for (file, found) in self.0.iter().filter(|(file, _)| which(file)) {
-            let (is_read, bytes) = match found {
-                Ok(bytes) => (1, bytes.as_slice()),
-                Err(why) => (0, why.as_bytes()),
-            };
-            for part in [file.to_string().as_bytes(), &[is_read], bytes] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
+    /// Returns the broker's certificate and its key.
+    ///
+    /// # Errors
+    /// Returns a [`TlsProblem`] for each file that can't be used.
+    pub fn own(&self, provider: &CryptoProvider) -> Result<Arc<Own>, Vec<TlsProblem>> {
+        let (certificate, key) = (TlsPart::Certificate, TlsPart::Key);
+        let chain = self.parsed(&certificate, certificates);
+        match (chain, self.parsed(&key, private_key)) {
+            (Ok(chain), Ok(found)) => {
+                let own = Own::new(chain, found, provider, [&certificate, &key]);
+                own.map(Arc::new).map_err(|problem| vec![problem])
             }
+            (chain, found) => Err(chain.err().into_iter().chain(found.err()).collect()),
         }
-        hash.finalize().into()
     }
 
-    /// Returns the trust domains.
-    pub fn trust_domains(&self) -> impl Iterator<Item = (&str, &TlsFile)> {
-        self.0.keys().filter_map(|file| match file {
-            TlsFile::TrustDomain(name) => Some((name.as_str(), file)),
-            _ => None,
-        })
+    /// Returns the authorities in each file that has some, or what is wrong with it.
+    pub fn authorities(
+        &self,
+    ) -> BTreeMap<TlsPart, Result<Vec<CertificateDer<'static>>, TlsProblem>> {
+        let parts = self.0.keys();
+        let parts =
+            parts.filter(|part| matches!(part, TlsPart::ClientCa | TlsPart::TrustDomain(_)));
+        parts
+            .map(|part| (part.clone(), self.parsed(part, usable)))
+            .collect()
     }
 
-    /// Returns the certificates in a file.
-    ///
-    /// # Errors
-    /// Returns a [`TlsProblem`] if there are none, or one is damaged.
-    pub fn certificates(&self, file: &TlsFile) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-        certificates(self.bytes(file)?).map_err(|what| TlsProblem::new(file, what))
-    }
-
-    /// Returns the authorities in a file.
-    ///
-    /// # Errors
-    /// Returns a [`TlsProblem`] if there are none, or one is damaged or can't vouch for anybody.
-    pub fn authorities(&self, file: &TlsFile) -> Result<RootCertStore, TlsProblem> {
-        authorities(self.bytes(file)?).map_err(|what| TlsProblem::new(file, what))
-    }
-
-    /// Returns the broker's private key.
-    ///
-    /// # Errors
-    /// Returns a [`TlsProblem`] if there is none.
-    pub fn key(&self) -> Result<PrivateKeyDer<'static>, TlsProblem> {
-        let wrong = |what| TlsProblem::new(&TlsFile::Key, what);
-        private_key(self.bytes(&TlsFile::Key)?).map_err(wrong)
-    }
-
-    fn bytes(&self, file: &TlsFile) -> Result<&SecretBytes, TlsProblem> {
-        match self.0.get(file) {
-            Some(Ok(bytes)) => Ok(bytes),
-            Some(Err(why)) => Err(TlsProblem::new(file, why)),
-            None => Err(TlsProblem::new(file, "must be set")),
-        }
+    fn parsed<T>(
+        &self,
+        part: &TlsPart,
+        parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, TlsProblem> {
+        let parsed = match self.0.get(part) {
+            Some(Ok(bytes)) => parse(bytes),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err("must be set".to_owned()),
+        };
+        parsed.map_err(|what| TlsProblem::new(part, what))
     }
 }
 
@@ -134,29 +129,12 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
 }
 
 /// Returns the authorities in a text, or what is wrong with it.
-pub(super) fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        match identity::authority(&certificate, now()) {
-            Authority::Good => {}
-            // Others in the file may be its successors.
-            Authority::Expired => continue,
-            Authority::NotOne => {
-                return Err(
-                    "the file holds a certificate that is no authority, and may sign no other one: name the authority that \
-                     signed it"
-                        .to_owned(),
-                );
-            }
-        }
-        roots
-            .add(certificate)
-            .map_err(|error| format!("the file holds an unusable certificate: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("all authorities in the file have expired".to_owned());
-    }
-    Ok(roots)
+pub(super) fn authorities(pem: &[u8]) -> Result<Authorities, String> {
+    Authorities::of(certificates(pem)?, "the file")
+}
+
+fn usable(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    parts::authorities(certificates(pem)?, "the file")
 }
 
 /// Returns the private key in a text, or what is wrong with it.

@@ -15,7 +15,7 @@ const SPIFFE: &str = "spiffe:";
 ///
 /// # Errors
 /// Returns what is wrong with it.
-pub(super) fn read(certificate: &CertificateDer<'_>) -> Result<PeerCertificate, &'static str> {
+pub fn read(certificate: &CertificateDer<'_>) -> Result<PeerCertificate, &'static str> {
     let certificate = parsed(certificate)?;
     let names = certificate
         .subject_alternative_name()

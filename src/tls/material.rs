@@ -1,23 +1,26 @@
 //! What a handshake needs: the broker's certificate and key, and the authorities for clients.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio_rustls::rustls::{
-    self, ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs},
+    ServerConfig,
+    crypto::CryptoProvider,
+    pki_types::CertificateDer,
     server::NoServerSessionStorage,
+    sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
 
 use super::{
     ALPN,
-    files::{Files, Fingerprint},
-    identity, now,
-    options::{ClientCertificates, TlsFile, TlsOptions, TlsProblem},
+    authorities::Authorities,
+    options::{ClientCertificates, TlsPart, TlsProblem},
+    own::Own,
+    parts::{self, Fingerprint, Parts, Trusted},
     verifier::Verifier,
 };
 
-/// What is in force for handshakes, made of the files as of one instant.
+/// What is in force for handshakes.
 #[derive(Debug)]
 pub(super) struct Material {
     pub server: Arc<ServerConfig>,
@@ -25,101 +28,266 @@ pub(super) struct Material {
     pub verifier: Option<Arc<Verifier>>,
     /// Tells whether the authorities for clients have changed.
     pub authorities: Fingerprint,
-    /// From when until when the broker's certificate is valid, in seconds since 1970.
-    pub validity: (u64, u64),
+    /// The broker's own certificate.
+    pub own: Arc<Own>,
+    trusted: Trusted,
 }
 
-impl Material {
-    /// Makes the material of the files.
+/// What making material needs besides its parts.
+#[derive(Clone, Debug)]
+pub(super) struct Maker {
+    pub provider: Arc<CryptoProvider>,
+    pub client_certificates: ClientCertificates,
+}
+
+impl Maker {
+    /// Makes the first material, of parts that are all good.
     ///
     /// # Errors
-    /// Returns a [`TlsProblem`] for each file that can't be used.
-    pub fn new(options: &TlsOptions, files: &Files) -> Result<Self, Vec<TlsProblem>> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+    /// Returns a [`TlsProblem`] for each part that can't be used.
+    pub fn first(&self, parts: Parts) -> Result<Material, Vec<TlsProblem>> {
+        let parts = self.needed(parts);
         let mut problems = Vec::new();
-        let mut keep = |problem: TlsProblem| problems.push(problem);
-        let verifier = verifier(options, files, &provider, &mut keep).map(Arc::new);
-        let chain = files.certificates(&TlsFile::Certificate).map_err(&mut keep);
-        let key = files.key().map_err(&mut keep);
-        let (Ok(chain), Ok(key)) = (chain, key) else {
-            return Err(problems);
-        };
-        let (begin, end) = chain
-            .first()
-            .and_then(identity::validity)
-            .unwrap_or((0, u64::MAX));
-        if end < now() {
-            keep(TlsProblem::new(
-                &TlsFile::Certificate,
-                "the certificate has expired",
-            ));
+        let mut trusted = Trusted::new();
+        for (part, found) in parts.authorities {
+            match found {
+                Ok(found) => _ = trusted.insert(part, found),
+                Err(problem) => problems.push(problem),
+            }
         }
-        let unfit = |error: rustls::Error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsProblem::new(&TlsFile::Key, "the key isn't that of the certificate")
-            }
-            error => TlsProblem::new(
-                &TlsFile::Certificate,
-                format!("the certificate or its key can't be used: {error}"),
-            ),
-        };
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map(|builder| match &verifier {
-                Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier) as _),
-                None => builder.with_no_client_auth(),
-            })
-            .and_then(|builder| builder.with_single_cert(chain, key))
-            .map_err(unfit);
-        match builder {
-            Ok(mut server) if problems.is_empty() => {
-                server.alpn_protocols = vec![ALPN.to_vec()];
-                // A session that is resumed wouldn't verify the client's certificate again.
-                server.session_storage = Arc::new(NoServerSessionStorage {});
-                server.send_tls13_tickets = 0;
-                Ok(Self {
-                    server: Arc::new(server),
-                    verifier,
-                    authorities: files.authorities_fingerprint(),
-                    validity: (begin, end),
-                })
-            }
+        match parts.own {
+            Ok(own) if problems.is_empty() => self.made(own, trusted),
             Ok(_) => Err(problems),
-            Err(problem) => {
-                problems.push(problem);
+            Err(of_own) => {
+                problems.extend(of_own);
                 Err(problems)
             }
         }
     }
+
+    /// Makes material of the parts that are good, and of what was in force for the others. `None` if that is what is in
+    /// force already. Returns what is wrong with the others, too.
+    ///
+    /// So an authority that was taken away has no right any more, whatever else is broken. One that is new has the right that
+    /// its own part gives it, except where it may have been moved from a part that is broken: that one still trusts it, and
+    /// nobody wanted it in both places.
+    ///
+    /// # Errors
+    /// Returns a [`TlsProblem`] for each part if nothing can be made of them.
+    pub fn next(
+        &self,
+        before: &Material,
+        parts: Parts,
+    ) -> Result<(Option<Material>, Vec<TlsProblem>), Vec<TlsProblem>> {
+        let parts = self.needed(parts);
+        let mut problems = Vec::new();
+        let own = parts.own.unwrap_or_else(|of_own| {
+            problems.extend(of_own);
+            Arc::clone(&before.own)
+        });
+        let (mut trusted, mut kept) = (Trusted::new(), Trusted::new());
+        for (part, found) in parts.authorities {
+            match (found, before.trusted.get(&part)) {
+                (Ok(found), _) => _ = trusted.insert(part, found),
+                (Err(problem), had) => {
+                    problems.push(problem);
+                    kept.extend(had.map(|had| (part, had.clone())));
+                }
+            }
+        }
+        let held: BTreeSet<&[u8]> = kept.values().flatten().map(AsRef::as_ref).collect();
+        for (part, found) in &mut trusted {
+            let had = before.trusted.get(part);
+            let was_there = |root: &CertificateDer<'_>| had.is_some_and(|had| had.contains(root));
+            found.retain(|root| !held.contains(root.as_ref()) || was_there(root));
+        }
+        trusted.retain(|_, found| !found.is_empty());
+        trusted.extend(kept);
+        if own.key.cert == before.own.key.cert && trusted == before.trusted {
+            return Ok((None, problems));
+        }
+        match self.made(own, trusted) {
+            Ok(material) => Ok((Some(material), problems)),
+            Err(of_made) => {
+                problems.extend(of_made);
+                Err(problems)
+            }
+        }
+    }
+
+    /// Leaves out who could vouch for clients if these show no certificates.
+    fn needed(&self, mut parts: Parts) -> Parts {
+        if self.client_certificates == ClientCertificates::Off {
+            parts.authorities.clear();
+        }
+        parts
+    }
+
+    fn made(&self, own: Arc<Own>, trusted: Trusted) -> Result<Material, Vec<TlsProblem>> {
+        let verifier = self.verifier(&trusted)?.map(Arc::new);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| vec![TlsProblem::new(&TlsPart::Certificate, error.to_string())])?;
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier) as _),
+            None => builder.with_no_client_auth(),
+        };
+        let shown = SingleCertAndKey::from(Arc::clone(&own.key));
+        let mut server = builder.with_cert_resolver(Arc::new(shown));
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        // A session that is resumed wouldn't verify the client's certificate again.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        Ok(Material {
+            server: Arc::new(server),
+            verifier,
+            authorities: parts::fingerprint_of(&trusted),
+            own,
+            trusted,
+        })
+    }
+
+    /// Returns who verifies clients, or `None` if they show no certificates.
+    fn verifier(&self, trusted: &Trusted) -> Result<Option<Verifier>, Vec<TlsProblem>> {
+        let is_mandatory = match self.client_certificates {
+            ClientCertificates::Off => return Ok(None),
+            ClientCertificates::Optional => false,
+            ClientCertificates::Required => true,
+        };
+        let mut verifier = Verifier::new(&self.provider, is_mandatory);
+        let mut problems = Vec::new();
+        for (part, found) in trusted {
+            // They were good when they came. Since then all of them may have expired, and then nobody vouches.
+            let Ok(authorities) = Authorities::of(found.clone(), "it") else {
+                continue;
+            };
+            let added = match part {
+                TlsPart::TrustDomain(name) | TlsPart::Bundle(name) => {
+                    verifier.add_trust_domain(name, &authorities, &self.provider)
+                }
+                _ => verifier.add_client_ca(&authorities, &self.provider),
+            };
+            problems.extend(added.err().map(|what| TlsProblem::new(part, what)));
+        }
+        match problems.is_empty() {
+            true => Ok(Some(verifier)),
+            false => Err(problems),
+        }
+    }
 }
 
-/// Returns who verifies clients, or `None` if they show no certificates.
-fn verifier(
-    options: &TlsOptions,
-    files: &Files,
-    provider: &Arc<CryptoProvider>,
-    keep: &mut impl FnMut(TlsProblem),
-) -> Option<Verifier> {
-    let is_mandatory = match options.client_certificates {
-        ClientCertificates::Off => return None,
-        ClientCertificates::Optional => false,
-        ClientCertificates::Required => true,
-    };
-    let mut verifier = Verifier::new(provider, is_mandatory);
-    if options.client_ca.is_some() {
-        let file = TlsFile::ClientCa;
-        let added = files.authorities(&file).and_then(|roots| {
-            let added = verifier.add_client_ca(roots, provider);
-            added.map_err(|what| TlsProblem::new(&file, what))
-        });
-        added.unwrap_or_else(&mut *keep);
+#[cfg(test)]
+mod tests {
+    use testkit::authority::{Authority, Wanted};
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
+
+    use super::*;
+    use crate::tls::files;
+
+    fn maker() -> Maker {
+        Maker {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            client_certificates: ClientCertificates::Required,
+        }
     }
-    for (name, file) in files.trust_domains() {
-        let added = files.authorities(file).and_then(|roots| {
-            let added = verifier.add_trust_domain(name, roots, provider);
-            added.map_err(|what| TlsProblem::new(file, what))
-        });
-        added.unwrap_or_else(&mut *keep);
+
+    fn own(authority: &Authority) -> Arc<Own> {
+        let identity = authority.sign(&Wanted::server());
+        let chain = files::certificates(identity.certificate.as_bytes()).unwrap();
+        let key = files::private_key(identity.key.as_bytes()).unwrap();
+        let parts = [&TlsPart::Certificate, &TlsPart::Key];
+        Arc::new(Own::new(chain, key, &maker().provider, parts).unwrap())
     }
-    Some(verifier)
+
+    fn domain(name: &str) -> TlsPart {
+        TlsPart::TrustDomain(name.to_owned())
+    }
+
+    fn roots(of: &[&Authority]) -> Vec<CertificateDer<'static>> {
+        let certificates = |one: &&Authority| files::certificates(one.pem.as_bytes()).unwrap();
+        of.iter().flat_map(certificates).collect()
+    }
+
+    fn broken(part: &TlsPart) -> TlsProblem {
+        TlsProblem::new(part, "broken")
+    }
+
+    /// What becomes of the authorities when parts change or break: `a.test` has X and Y, `b.test` has Z.
+    #[test]
+    fn rights_shrink_whatever_is_broken_and_grow_nowhere_else() {
+        let [x, y, z, new] = ["x", "y", "z", "new"].map(Authority::new);
+        let (a, b) = (domain("a.test"), domain("b.test"));
+        let shown = own(&x);
+        let parts = |of_a: Option<&[&Authority]>, of_b: Option<&[&Authority]>| Parts {
+            own: Ok(Arc::clone(&shown)),
+            authorities: [(&a, of_a), (&b, of_b)]
+                .map(|(part, of)| {
+                    let found = of.map(roots).ok_or_else(|| broken(part));
+                    (part.clone(), found)
+                })
+                .into(),
+        };
+        let before = maker().first(parts(Some(&[&x, &y]), Some(&[&z]))).unwrap();
+        type Of<'a> = &'a [&'a Authority];
+        type Case<'a> = (&'a str, [Option<Of<'a>>; 2], [Of<'a>; 2]);
+        let cases: [Case<'_>; 7] = [
+            ("all new", [Some(&[&new]), Some(&[&x])], [&[&new], &[&x]]),
+            ("one broken", [None, Some(&[&z])], [&[&x, &y], &[&z]]),
+            ("one gone", [Some(&[&y]), None], [&[&y], &[&z]]),
+            ("one replaced", [Some(&[&new]), None], [&[&new], &[&z]]),
+            // Z may have been moved: then nobody wants it in both.
+            ("moved", [Some(&[&x, &z]), None], [&[&x], &[&z]]),
+            ("moved alone", [Some(&[&z]), None], [&[], &[&z]]),
+            (
+                "moved in the open",
+                [Some(&[&z]), Some(&[&y])],
+                [&[&z], &[&y]],
+            ),
+        ];
+        for (what, [of_a, of_b], expected) in cases {
+            let (next, problems) = maker().next(&before, parts(of_a, of_b)).unwrap();
+            let breaks = [of_a, of_b].iter().filter(|of| of.is_none()).count();
+            assert_eq!(problems.len(), breaks, "{what}");
+            let found = next.as_ref().unwrap_or(&before);
+            for (part, expected) in [&a, &b].into_iter().zip(expected) {
+                let found = found.trusted.get(part).cloned().unwrap_or_default();
+                assert_eq!(found, roots(expected), "{what}: {part}");
+            }
+        }
+        // One that both had before isn't moved.
+        let both = maker().first(parts(Some(&[&x, &z]), Some(&[&z]))).unwrap();
+        let (next, _) = maker().next(&both, parts(Some(&[&z]), None)).unwrap();
+        assert_eq!(next.unwrap().trusted[&a], roots(&[&z]));
+    }
+
+    #[test]
+    fn the_certificate_and_the_authorities_are_taken_apart_from_each_other() {
+        let [x, y] = ["x", "y"].map(Authority::new);
+        let a = domain("a.test");
+        let parts = |own, of: &[&Authority]| Parts {
+            own,
+            authorities: [(a.clone(), Ok(roots(of)))].into(),
+        };
+        let shown = own(&x);
+        let first = parts(Ok(Arc::clone(&shown)), &[&x, &y]);
+        let before = maker().first(first.clone()).unwrap();
+        let (next, problems) = maker().next(&before, first).unwrap();
+        assert!(next.is_none() && problems.is_empty(), "nothing is new");
+
+        let no_own = Err(vec![broken(&TlsPart::Key)]);
+        let (next, problems) = maker().next(&before, parts(no_own, &[&x])).unwrap();
+        let next = next.unwrap();
+        assert_eq!(problems, [broken(&TlsPart::Key)]);
+        assert_eq!(next.trusted[&a], roots(&[&x]));
+        assert!(Arc::ptr_eq(&next.own, &shown));
+        assert_ne!(next.authorities, before.authorities);
+
+        let mut renewed = parts(Ok(own(&x)), &[]);
+        renewed.authorities = [(a.clone(), Err(broken(&a)))].into();
+        let (next, problems) = maker().next(&before, renewed).unwrap();
+        let next = next.unwrap();
+        assert_eq!(problems, [broken(&a)]);
+        assert!(!Arc::ptr_eq(&next.own, &shown));
+        assert_eq!(next.authorities, before.authorities);
+    }
 }

@@ -1,27 +1,34 @@
-//! TLS for the broker's own port: its certificate, who may vouch for clients, and what becomes of both when their files
-//! change.
+//! TLS for the broker's own port: its certificate, who may vouch for clients, and what becomes of both when they change.
 //!
-//! `options` says which files there are, and `files` reads them all as of one instant. `material` makes of them what a
-//! handshake needs. `verifier` decides whether a client's certificate is good, and `identity` what it says.
-//! [`Tls`] (`reload`) has the material in force, and takes what is in the files when they change. A
-//! connection holds a [`Standing`], which says when its client's certificate is good no longer. `client` is the other side,
-//! for `token-broker health`.
+//! `options` says where its parts come from. `files` reads all files as of one instant, and `offer` takes apart what an
+//! agent gives by SPIFFE's Workload API. Both make `parts`, each of which may be broken, and `material` makes of these what a
+//! handshake needs. `own` is the broker's certificate, `authorities` are who vouches for clients, and until when, `verifier` decides whether a client's is good, and `identity` what it
+//! says. [`Tls`] (`reload`) has the material in force, and takes what is new; `follow` looks for that, and says what is
+//! wrong, which `complaint` keeps from being said too often. A connection holds a [`Standing`], which says when its client's
+//! certificate is good no longer. `client` is the other side, for `token-broker health`.
 //!
 //! rustls does the work, on aws-lc-rs, with TLS 1.2 and 1.3 alone. No session is resumed: each handshake verifies
 //! the client's certificate by what is in force at that moment.
 
+mod authorities;
 mod client;
+mod complaint;
 mod files;
+mod follow;
 mod identity;
 mod material;
+mod offer;
 mod options;
+mod own;
+mod parts;
 mod reload;
 mod standing;
 mod verifier;
 
 pub use self::{
     client::{ClientFiles, client},
-    options::{ClientCertificates, TlsFile, TlsOptions, TlsProblem},
+    identity::read as read_certificate,
+    options::{ClientCertificates, Source, TlsOptions, TlsPart, TlsProblem},
     reload::{Secured, Tls},
     standing::{End, Standing},
 };

@@ -1,55 +1,54 @@
-//! What is in force, and taking what is new in the files.
+//! What is in force, and taking what is new.
 
 use std::{
-    convert::Infallible,
     fmt, io,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures_util::{Stream, StreamExt, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::{Instant, sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, rustls::Error, server::TlsStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{Error, crypto::aws_lc_rs},
+    server::TlsStream,
+};
 
 use super::{
     ALPN,
-    files::{Files, Fingerprint},
-    material::Material,
-    now,
-    options::{TlsOptions, TlsProblem},
+    complaint::Complaint,
+    files::Files,
+    material::{Maker, Material},
+    now, offer,
+    options::{Source, TlsOptions, TlsProblem},
+    parts::{Fingerprint, Parts},
     standing::Standing,
 };
 use crate::{
-    meter::{Reload, Trust},
-    reading::{Hangs, Reading},
+    meter::{HandshakeFailure, Reload, Trust},
+    spiffe::Update,
     types::PeerCertificate,
 };
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(2);
-/// How long files have to stay the same before they count.
-const SETTLES: Duration = Duration::from_millis(100);
-/// How often the log tells again that files are refused.
-const TELL: Duration = Duration::from_secs(600);
-
 /// TLS as it is in force.
 pub struct Tls {
-    options: TlsOptions,
-    material: watch::Sender<Arc<Material>>,
+    pub(super) options: TlsOptions,
+    maker: Maker,
+    /// `None` until an agent has given a certificate.
+    material: watch::Sender<Option<Arc<Material>>>,
+    /// Why there will be none.
+    pub(super) hopeless: watch::Sender<Option<String>>,
     seen: Mutex<Seen>,
-    trust: Arc<Trust>,
+    pub(super) trust: Arc<Trust>,
 }
 
-/// What was in the files when they were read last.
-struct Seen {
-    fingerprint: Fingerprint,
-    /// What is wrong with it, and when the log told of that.
-    refused: Option<(String, Instant)>,
+/// What was found last, and what is wrong with it.
+pub(super) struct Seen {
+    files: Fingerprint,
+    of_files: Parts,
+    of_agent: Option<Parts>,
+    refused: Complaint,
 }
 
 /// A connection over TLS, and who is at its other end.
@@ -62,108 +61,166 @@ pub struct Secured<S> {
 }
 
 impl Tls {
-    /// Reads the files. What happens to TLS is counted in `trust`.
+    /// Reads the files. What happens to TLS is counted in `trust`. An agent isn't asked before [`follow`](Self::follow).
     ///
     /// # Errors
     /// Returns a [`TlsProblem`] for each file that can't be used.
     pub fn load(options: TlsOptions, trust: Arc<Trust>) -> Result<Self, Vec<TlsProblem>> {
+        let maker = Maker {
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            client_certificates: options.client_certificates,
+        };
         let files = Files::read(&options);
-        let material = Material::new(&options, &files)?;
-        note(&material, &trust);
-        Ok(Self {
+        let of_files = of_files(&files, &maker);
+        let material = match options.source {
+            Source::Files { .. } => Some(Arc::new(maker.first(of_files.clone())?)),
+            Source::WorkloadApi { .. } => {
+                let found = of_files.authorities.values().cloned();
+                let problems: Vec<_> = found.filter_map(Result::err).collect();
+                match problems.is_empty() {
+                    true => None,
+                    false => return Err(problems),
+                }
+            }
+        };
+        let tls = Self {
             options,
-            material: watch::Sender::new(Arc::new(material)),
+            maker,
+            material: watch::Sender::new(None),
+            hopeless: watch::Sender::new(None),
             seen: Mutex::new(Seen {
-                fingerprint: files.fingerprint(),
-                refused: None,
+                files: files.fingerprint(),
+                of_files,
+                of_agent: None,
+                refused: Complaint::default(),
             }),
             trust,
-        })
-    }
-
-    /// Follows the files for ever: looks at them every 2 s, and whenever `hangups` says so.
-    pub async fn follow(self: Arc<Self>, hangups: impl Stream<Item = ()>) -> Infallible {
-        let mut hangups = pin!(hangups.chain(stream::pending()));
-        let reading = Reading::default();
-        loop {
-            let was_told = timeout(LOOK, hangups.next()).await.is_ok();
-            match self.settled(&reading).await {
-                Ok(files) => self.take(&files, was_told),
-                Err(hangs) => self.hangs(&hangs.to_string()),
-            }
-        }
-    }
-
-    /// Reads the files until they stay the same for a moment: somebody may be writing one in place.
-    async fn settled(self: &Arc<Self>, reading: &Reading) -> Result<Files, Hangs> {
-        let read = || {
-            let this = Arc::clone(self);
-            reading.read(move || Files::read(&this.options))
         };
-        let mut last = read().await?;
-        loop {
-            sleep(SETTLES).await;
-            let next = read().await?;
-            if next.fingerprint() == last.fingerprint() {
-                return Ok(next);
+        material.into_iter().for_each(|first| tls.install(first));
+        Ok(tls)
+    }
+
+    /// Waits until there is a certificate to show.
+    ///
+    /// # Errors
+    /// Returns why there will be none: what answers as the agent is none.
+    pub async fn ready(&self) -> Result<(), String> {
+        let (mut material, mut hopeless) = (self.material.subscribe(), self.hopeless.subscribe());
+        tokio::select! {
+            _ = material.wait_for(Option::is_some) => Ok(()),
+            why = hopeless.wait_for(Option::is_some) => {
+                Err(why.ok().and_then(|why| why.clone()).unwrap_or_default())
             }
-            last = next;
         }
     }
 
-    /// Says once that the files can't be read, and later again from time to time.
-    fn hangs(&self, problem: &str) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_told = |(told, at): &(String, Instant)| told == problem && at.elapsed() < TELL;
-        if seen.refused.as_ref().is_some_and(is_told) {
-            return;
-        }
-        self.trust.reloads(Reload::Certificates).failed.up();
-        tracing::error!(
-            problem,
-            "files of TLS can't be read: what they held before is still in force"
-        );
-        seen.refused = Some((problem.to_owned(), Instant::now()));
+    /// Returns from when until when the certificate in force is valid, in seconds since 1970.
+    pub(super) fn validity(&self) -> Option<(u64, u64)> {
+        let material = self.material.borrow();
+        material.as_ref().map(|material| material.own.validity)
     }
 
-    /// Takes what is in the files, if it is new and good. Whoever told the broker to look is told what came of it.
-    fn take(&self, files: &Files, was_told: bool) {
+    /// Takes what is good in the files, if anything is new. Whoever told the broker to look is told what came of it.
+    pub(super) fn take(&self, files: &Files, was_told: bool) {
         let fingerprint = files.fingerprint();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.fingerprint == fingerprint {
-            match &mut seen.refused {
-                Some((problems, told)) if was_told || told.elapsed() >= TELL => {
-                    *told = Instant::now();
-                    tracing::error!(
-                        problems,
-                        "files of TLS can't be used: what they held before is still in force"
-                    );
-                }
-                None if was_told => tracing::info!("SIGHUP: no file of TLS has changed"),
-                _ => {}
-            }
-            return;
-        }
-        seen.fingerprint = fingerprint;
-        match Material::new(&self.options, files) {
-            Ok(material) => {
-                seen.refused = None;
-                note(&material, &self.trust);
-                self.trust.reloads(Reload::Certificates).done.up();
-                self.material.send_replace(Arc::new(material));
-                tracing::info!("certificates for TLS have changed, and the new ones are in force");
-            }
-            Err(problems) => {
-                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                let problems = problems.join("; ");
-                self.trust.reloads(Reload::Certificates).failed.up();
+        let mut seen = self.seen();
+        if seen.files == fingerprint {
+            if let Some(problems) = seen.refused.again(was_told) {
                 tracing::error!(
                     problems,
-                    "files of TLS have changed and can't be used: what they held before stays in force"
+                    "parts of TLS can't be used: what they held before is still in force"
                 );
-                seen.refused = Some((problems, Instant::now()));
+            } else if was_told && !seen.refused.is_any() {
+                tracing::info!("SIGHUP: no file of TLS has changed");
+            }
+            return;
+        }
+        seen.files = fingerprint;
+        seen.of_files = of_files(files, &self.maker);
+        self.renew(&mut seen);
+    }
+
+    /// Takes what is good in an agent's update.
+    pub(super) fn take_update(&self, update: Update) {
+        let wanted = match &self.options.source {
+            Source::WorkloadApi { spiffe_id, .. } => spiffe_id.as_ref(),
+            Source::Files { .. } => None,
+        };
+        let parts = offer::parts(update, wanted, &self.maker.provider);
+        let mut seen = self.seen();
+        match parts {
+            Ok(parts) => {
+                seen.of_agent = Some(parts);
+                self.renew(&mut seen);
+            }
+            Err(problem) => self.refuse(&mut seen, &[problem]),
+        }
+    }
+
+    /// Puts into force what is good of what was found last.
+    fn renew(&self, seen: &mut Seen) {
+        let Some(parts) = seen.parts(&self.options) else {
+            return;
+        };
+        let before = self.material.borrow().clone();
+        let made = match &before {
+            Some(before) => self.maker.next(before, parts),
+            None => {
+                let first = self.maker.first(parts);
+                first.map(|first| (Some(first), Vec::new()))
+            }
+        };
+        let (material, problems) = made.unwrap_or_else(|problems| (None, problems));
+        if let Some(material) = material {
+            self.install(Arc::new(material));
+            if problems.is_empty() {
+                tracing::info!("certificates for TLS have changed, and the new ones are in force");
+            } else {
+                tracing::warn!(
+                    "certificates for TLS have changed, and those that can be used are in force"
+                );
             }
         }
+        if problems.is_empty() {
+            seen.refused.is_over();
+            self.trust.reloads(Reload::Certificates).done.up();
+        } else {
+            self.refuse(seen, &problems);
+        }
+    }
+
+    fn refuse(&self, seen: &mut Seen, problems: &[TlsProblem]) {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let problems = problems.join("; ");
+        if !seen.refused.is_news(&problems) {
+            return;
+        }
+        if self.material.borrow().is_some() {
+            self.trust.reloads(Reload::Certificates).failed.up();
+            tracing::error!(
+                problems,
+                "parts of TLS have changed and can't be used: what they held before stays in force"
+            );
+        } else {
+            tracing::warn!(
+                problems,
+                "there is no certificate for TLS yet: what the agent gives can't be used"
+            );
+        }
+    }
+
+    /// Puts material into force, and warns if clients won't take its certificate.
+    fn install(&self, material: Arc<Material>) {
+        let (begin, end) = material.own.validity;
+        self.trust.certificate_expires.set(end);
+        if begin > now() {
+            tracing::warn!("the broker's certificate is not valid yet, by this machine's clock");
+        }
+        self.material.send_replace(Some(material));
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does the handshake with a client.
@@ -176,19 +233,30 @@ impl Tls {
     {
         // Whatever changes from here on, the standing learns of.
         let mut material = self.material.subscribe();
-        let server = Arc::clone(&material.borrow_and_update().server);
-        let accepted = TlsAcceptor::from(server).accept(stream).await;
+        let now = material.borrow_and_update().clone();
+        let server = now.map(|material| Arc::clone(&material.server));
+        let accepted = match server {
+            Some(server) => TlsAcceptor::from(server).accept(stream).await,
+            None => Err(io::Error::other(
+                "the broker has no certificate yet: it waits for the agent",
+            )),
+        };
         let secured = accepted.and_then(|stream| self.secured(stream, material));
-        if secured.is_err() {
-            self.trust.handshakes_failed.up();
+        if let Err(error) = &secured {
+            self.gave_up(why(error));
         }
         secured
+    }
+
+    /// Counts a handshake that failed for this reason.
+    pub fn gave_up(&self, why: HandshakeFailure) {
+        self.trust.handshakes_failed(why).up();
     }
 
     fn secured<S>(
         &self,
         stream: TlsStream<S>,
-        material: watch::Receiver<Arc<Material>>,
+        material: watch::Receiver<Option<Arc<Material>>>,
     ) -> io::Result<Secured<S>> {
         let session = stream.get_ref().1;
         if session.alpn_protocol() != Some(ALPN) {
@@ -210,16 +278,39 @@ impl Tls {
     }
 }
 
-/// Takes note of when the broker's certificate expires, and warns if clients won't take it.
-fn note(material: &Material, trust: &Trust) {
-    let (begin, end) = material.validity;
-    trust.certificate_expires.set(end);
-    if begin > now() {
-        tracing::warn!("tls-cert: the certificate is not valid yet, by this machine's clock");
+impl Seen {
+    /// Returns all parts. `None` if the agent has given nothing yet.
+    fn parts(&self, options: &TlsOptions) -> Option<Parts> {
+        let mut parts = self.of_files.clone();
+        if let Source::WorkloadApi { .. } = options.source {
+            let of_agent = self.of_agent.clone()?;
+            parts.own = of_agent.own;
+            parts.authorities.extend(of_agent.authorities);
+        }
+        Some(parts)
     }
 }
 
-/// Prints the names of the files alone.
+/// Returns why a handshake failed.
+fn why(error: &io::Error) -> HandshakeFailure {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
+    match of_tls {
+        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
+            HandshakeFailure::Certificate
+        }
+        Some(_) => HandshakeFailure::Protocol,
+        None => HandshakeFailure::CutOff,
+    }
+}
+
+fn of_files(files: &Files, maker: &Maker) -> Parts {
+    Parts {
+        own: files.own(&maker.provider),
+        authorities: files.authorities(),
+    }
+}
+
+/// Prints where the certificates are from alone.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")

@@ -12,7 +12,10 @@ use tokio_rustls::rustls::{
 };
 
 use super::{identity, material::Material, now};
-use crate::{meter::Trust, types::PeerCertificate};
+use crate::{
+    meter::Trust,
+    types::{PeerCertificate, Right},
+};
 
 /// How often to look at the clock at least. It may be set, and the machine may have slept.
 const LOOK: Duration = Duration::from_secs(30);
@@ -26,12 +29,14 @@ const AHEAD: u32 = 10;
 pub struct Standing {
     /// The client's certificate, and what it brought with it.
     chain: Vec<CertificateDer<'static>>,
-    material: watch::Receiver<Arc<Material>>,
+    material: watch::Receiver<Option<Arc<Material>>>,
     /// By which authorities the chain was verified last.
     verified_by: [u8; 32],
-    /// The last second in which the chain is good, since 1970.
+    /// The last second in which the chain is good, and an authority that vouches for it, since 1970.
     end: u64,
     was_told: bool,
+    /// What the connection's calls are told of this.
+    right: Right,
     trust: Arc<Trust>,
 }
 
@@ -40,7 +45,7 @@ pub struct Standing {
 pub enum End {
     /// It will expire soon. Its connection should be told to go.
     IsNear,
-    /// It has expired. Its connection has to end now.
+    /// It has expired, or the last authority that vouched for it. Its connection has to end now.
     Expired,
     /// Since a reload no authority vouches for it. Its connection has to end.
     Unverified,
@@ -53,7 +58,7 @@ impl Standing {
     /// Returns why it isn't good.
     pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
-        material: watch::Receiver<Arc<Material>>,
+        material: watch::Receiver<Option<Arc<Material>>>,
         trust: Arc<Trust>,
     ) -> Result<(Self, PeerCertificate), Error> {
         let mut standing = Self {
@@ -62,19 +67,26 @@ impl Standing {
             verified_by: [0; 32],
             end: 0,
             was_told: false,
+            right: Right::default(),
             trust,
         };
         let identity = standing.verify()?;
         Ok((standing, identity))
     }
 
-    /// Waits until something becomes of the certificate. Returns it with what is left to wait for, if anything is.
+    /// Returns the right of the connection's calls, which ends when the certificate is good no longer.
+    pub fn right(&self) -> Right {
+        self.right.clone()
+    }
+
+    /// Waits until something becomes of the certificate, or of the authorities that vouch for it. Returns it with what is left to wait for, if anything is.
     /// [`End::IsNear`] comes `ahead` of the end, or less if the certificate hasn't long to live.
     pub async fn next(mut self, ahead: Duration) -> (End, Option<Self>) {
         let mut ahead = ahead.min(self.left() / AHEAD);
         loop {
             let left = self.left();
             if left.is_zero() {
+                self.right.end();
                 self.trust.clients_expired.up();
                 return (End::Expired, None);
             }
@@ -93,6 +105,7 @@ impl Standing {
                         continue;
                     }
                     if self.verify().is_err() {
+                        self.right.end();
                         self.trust.clients_unverified.up();
                         return (End::Unverified, None);
                     }
@@ -113,12 +126,17 @@ impl Standing {
 
     /// Whether only the broker's own certificate has changed.
     fn is_known_to_be_good(&mut self) -> bool {
-        self.material.borrow_and_update().authorities == self.verified_by
+        let material = self.material.borrow_and_update();
+        material
+            .as_ref()
+            .is_some_and(|material| material.authorities == self.verified_by)
     }
 
     /// Verifies the chain by what is in force now, and finds out when that will end.
     fn verify(&mut self) -> Result<PeerCertificate, Error> {
-        let material = Arc::clone(&self.material.borrow_and_update());
+        let Some(material) = self.material.borrow_and_update().clone() else {
+            return Err(Error::NoCertificatesPresented);
+        };
         let (Some(verifier), Some((certificate, intermediates))) =
             (&material.verifier, self.chain.split_first())
         else {
@@ -132,6 +150,7 @@ impl Standing {
             .iter()
             .filter_map(identity::validity)
             .map(|(_, end)| end)
+            .chain(verifier.ends(&identity))
             .filter(|end| *end >= now)
             .collect();
         ends.sort_unstable();
@@ -141,12 +160,13 @@ impl Standing {
             verifier.verify(certificate, intermediates, after).is_ok()
         };
         self.end = ends.into_iter().find(|end| !is_good(end)).unwrap_or(now);
+        self.right.lasts_until(self.end);
         self.verified_by = material.authorities;
         Ok(identity)
     }
 }
 
-async fn changed(material: &mut watch::Receiver<Arc<Material>>) {
+async fn changed(material: &mut watch::Receiver<Option<Arc<Material>>>) {
     if material.changed().await.is_err() {
         // Nothing will change any more.
         std::future::pending().await

@@ -3,20 +3,19 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tokio_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
     },
     pki_types::{CertificateDer, UnixTime},
-    server::{
-        WebPkiClientVerifier,
-        danger::{ClientCertVerified, ClientCertVerifier},
-    },
+    server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::identity;
+use super::{
+    authorities::{Authorities, Vouching},
+    identity,
+};
 use crate::types::PeerCertificate;
 
 /// So many certificates a client may send beside its own. Verifying tries how they fit together, so that each further one costs more
@@ -27,8 +26,8 @@ const MOST_INTERMEDIATES: usize = 6;
 /// and one without by those of `client-ca` alone. So no authority can speak for another's names.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    client_ca: Option<Arc<dyn ClientCertVerifier>>,
-    trust_domains: BTreeMap<String, Arc<dyn ClientCertVerifier>>,
+    client_ca: Option<Vouching>,
+    trust_domains: BTreeMap<String, Vouching>,
     is_mandatory: bool,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -51,43 +50,41 @@ impl Verifier {
         }
     }
 
-    /// Lets `roots` vouch for certificates without a SPIFFE id.
+    /// Lets `authorities` vouch for certificates without a SPIFFE id.
     ///
     /// # Errors
     /// Returns why they can't.
     pub fn add_client_ca(
         &mut self,
-        roots: RootCertStore,
+        authorities: &Authorities,
         provider: &Arc<CryptoProvider>,
     ) -> Result<(), String> {
-        self.client_ca = Some(self.authorities(roots, provider)?);
+        self.client_ca = Some(self.vouching(authorities, provider)?);
         Ok(())
     }
 
-    /// Lets `roots` vouch for the SPIFFE ids of a trust domain.
+    /// Lets `authorities` vouch for the SPIFFE ids of a trust domain.
     ///
     /// # Errors
     /// Returns why they can't.
     pub fn add_trust_domain(
         &mut self,
         name: &str,
-        roots: RootCertStore,
+        authorities: &Authorities,
         provider: &Arc<CryptoProvider>,
     ) -> Result<(), String> {
-        let authorities = self.authorities(roots, provider)?;
-        self.trust_domains.insert(name.to_owned(), authorities);
+        let vouching = self.vouching(authorities, provider)?;
+        self.trust_domains.insert(name.to_owned(), vouching);
         Ok(())
     }
 
-    fn authorities(
+    fn vouching(
         &mut self,
-        roots: RootCertStore,
+        authorities: &Authorities,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ClientCertVerifier>, String> {
-        self.hints.extend(roots.subjects());
-        WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider))
-            .build()
-            .map_err(|error| error.to_string())
+    ) -> Result<Vouching, String> {
+        self.hints.extend(authorities.roots().subjects());
+        authorities.vouching(provider)
     }
 
     /// Verifies a chain, whose first certificate is the client's, as of `now`. Returns what it says.
@@ -104,18 +101,33 @@ impl Verifier {
             return Err(refused("it comes with too many other certificates"));
         }
         let identity = identity::read(certificate).map_err(refused)?;
-        let authorities = match &identity.spiffe_id {
+        let vouching = self.vouches_for(&identity)?;
+        let authorities = vouching
+            .at(now.as_secs())
+            .ok_or_else(|| refused("all authorities that could vouch for it have expired"))?;
+        authorities.verify_client_cert(certificate, intermediates, now)?;
+        Ok(identity)
+    }
+
+    /// Returns the last seconds of the authorities that could vouch for this identity, since 1970.
+    pub fn ends(&self, identity: &PeerCertificate) -> impl Iterator<Item = u64> {
+        self.vouches_for(identity)
+            .into_iter()
+            .flat_map(Vouching::ends)
+    }
+
+    /// Returns who could vouch for this identity.
+    fn vouches_for(&self, identity: &PeerCertificate) -> Result<&Vouching, Error> {
+        match &identity.spiffe_id {
             Some(id) => self
                 .trust_domains
                 .get(id.trust_domain())
-                .ok_or_else(|| refused("its trust domain isn't among trust-domains"))?,
+                .ok_or_else(|| refused("no authority of its trust domain is known")),
             None => self
                 .client_ca
                 .as_ref()
-                .ok_or_else(|| refused("it has no SPIFFE id, and there is no client-ca"))?,
-        };
-        authorities.verify_client_cert(certificate, intermediates, now)?;
-        Ok(identity)
+                .ok_or_else(|| refused("it has no SPIFFE id, and there is no client-ca")),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod coordination;
 mod delete;
 mod limits;
 mod listing;
-mod page_token;
+pub mod page_token;
 mod store;
 mod tenants;
 mod user_rows;

@@ -17,7 +17,8 @@ use crate::{
 const CHECKSUM_BYTES: usize = 16;
 
 /// Returns the token of the page that begins at `position`.
-pub(super) fn encode(position: &Position, tenant: &Tenant, user: &UserId) -> String {
+#[must_use]
+pub fn encode(position: &Position, tenant: &Tenant, user: &UserId) -> String {
     let mut token = checksum(position.as_bytes(), tenant, user).to_vec();
     token.extend_from_slice(position.as_bytes());
     BASE64.encode(token)
@@ -27,7 +28,7 @@ pub(super) fn encode(position: &Position, tenant: &Tenant, user: &UserId) -> Str
 ///
 /// # Errors
 /// Returns [`Error::Invalid`], which names `page_token`.
-pub(super) fn decode(token: &str, tenant: &Tenant, user: &UserId) -> Result<Position, Error> {
+pub fn decode(token: &str, tenant: &Tenant, user: &UserId) -> Result<Position, Error> {
     parse(token, tenant, user)
         .ok_or_else(|| Error::invalid("page_token", "is not a page token of this listing"))
 }

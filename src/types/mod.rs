@@ -14,6 +14,7 @@ mod origin;
 mod peer;
 mod reach;
 mod record;
+mod right;
 mod row;
 mod secret;
 mod secret_file;
@@ -30,16 +31,19 @@ pub use key_id::{KeyId, KeyName};
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use origin::Origin;
-pub use peer::{Channel, Peer, PeerCertificate};
+pub use peer::{Address, Channel, Peer, PeerCertificate};
 pub use reach::{ProviderSet, Reach};
 pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,
     Wanted,
 };
+pub use right::Right;
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};
-pub use secret_file::{SecretProblem, one_line, read_private, read_secret, read_whole};
+pub use secret_file::{
+    SecretProblem, one_line, read_private, read_private_secret, read_secret, read_whole,
+};
 pub use spiffe::{NotSpiffeId, SpiffeId};
 pub use tenant::{Tenant, TenantError};
 pub use time::UnixTime;

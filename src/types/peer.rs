@@ -1,16 +1,49 @@
 //! Who is at the other end of a connection, as the transport knows it.
 
-use super::SpiffeId;
+use std::{fmt, net::SocketAddr};
+
+use super::{Right, SpiffeId};
 
 /// The other end of a connection. The server puts it, as an `Arc<Peer>`, into the extensions of each request.
 ///
 /// It says what the transport has shown, and decides nothing: whether the peer is a caller, the policy says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// How the bytes travel.
     pub channel: Channel,
+    /// Where the peer is, as far as the kernel knows.
+    pub address: Option<Address>,
     /// The client certificate, if the peer has shown one that was verified.
     pub certificate: Option<PeerCertificate>,
+    /// How long the certificate is good. Without one it is the right of anybody, which doesn't end.
+    pub right: Right,
+}
+
+/// Where the other end of a connection is. A client can't make it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// Over TCP.
+    Tcp(SocketAddr),
+    /// A process of this machine, over a Unix socket (`unix(7)`, `SO_PEERCRED`).
+    Unix {
+        /// The user that it ran as when it connected.
+        uid: u32,
+        /// Its number, if the kernel tells one that means something to this process. It may have ended since.
+        pid: Option<i32>,
+    },
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { uid, pid: None } => write!(f, "unix:uid={uid}"),
+            Self::Unix {
+                uid,
+                pid: Some(pid),
+            } => write!(f, "unix:uid={uid},pid={pid}"),
+        }
+    }
 }
 
 /// How the bytes of a connection travel, and so whether a secret may be read from them.

@@ -73,7 +73,7 @@ pub fn read_whole(path: &Path) -> Result<SecretBytes, SecretProblem> {
     whole(open(path)?)
 }
 
-/// Reads a whole file that holds a private key, if nobody but its owner may write it and nobody but its owner and its
+/// Reads a whole file that holds a key of the broker's own, if nobody but its owner may write it and nobody but its owner and its
 /// group may read it. The rights are those of the file that is read, wherever links lead meanwhile.
 ///
 /// # Errors
@@ -139,6 +139,14 @@ pub fn one_line(bytes: &[u8]) -> Result<Secret, SecretProblem> {
 /// Returns what is wrong with the file.
 pub fn read_secret(path: &Path) -> Result<Secret, SecretProblem> {
     one_line(&read_whole(path)?)
+}
+
+/// Reads a file that holds one secret, if its rights are those of [`read_private`].
+///
+/// # Errors
+/// Returns what is wrong with the file.
+pub fn read_private_secret(path: &Path) -> Result<Secret, SecretProblem> {
+    one_line(&read_private(path)?)
 }
 
 #[cfg(test)]

@@ -100,7 +100,17 @@ impl Wanted {
 impl Authority {
     /// Makes an authority.
     pub fn new(name: &str) -> Self {
+        Self::of(name, CertificateParams::default())
+    }
+
+    /// Makes an authority whose own certificate is valid until then.
+    pub fn until(name: &str, end: SystemTime) -> Self {
         let mut params = CertificateParams::default();
+        params.not_after = end.into();
+        Self::of(name, params)
+    }
+
+    fn of(name: &str, mut params: CertificateParams) -> Self {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();

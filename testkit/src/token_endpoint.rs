@@ -316,7 +316,7 @@ async fn talk(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), shared: &Share
 }
 
 /// Reads a request whose body has a `Content-Length`. Returns `None` if it ends before.
-pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);

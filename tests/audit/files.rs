@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use testkit::{broker_process::BrokerProcess, waiting::until};
+use testkit::{
+    broker_process::{BrokerProcess, program},
+    waiting::until,
+};
 
 use crate::world::{Crowd, World, store};
 
@@ -109,4 +112,23 @@ async fn a_folder_that_is_gone_closes_the_broker() {
     })
     .await;
     assert!(world.report().is_whole());
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused() {
+    let world = World::new();
+    let checked = || {
+        let mut program = program();
+        program.args(world.settings(&["--backend", "memory", "--check-config"]));
+        program.output().unwrap()
+    };
+    assert!(checked().status.success());
+    for mode in [0o644, 0o660] {
+        world.give_key_the_rights(mode);
+        let checked = checked();
+        let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert_eq!(checked.status.code(), Some(2), "{told}");
+        let rights = format!("audit-key-file: its rights are {mode:04o}");
+        assert!(told.contains(&rights), "{told}");
+    }
 }

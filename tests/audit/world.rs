@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Output,
     sync::{
@@ -40,7 +41,14 @@ impl World {
             "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n",
         )
         .unwrap();
-        Self { folder }
+        let world = Self { folder };
+        world.give_key_the_rights(0o600);
+        world
+    }
+
+    pub fn give_key_the_rights(&self, mode: u32) {
+        let rights = PermissionsExt::from_mode(mode);
+        fs::set_permissions(self.folder.path().join("key"), rights).unwrap();
     }
 
     pub fn path(&self) -> PathBuf {

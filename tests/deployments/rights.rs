@@ -17,7 +17,7 @@ use testkit::{
 use token_broker::{
     store::{
         Authorizations, Change, Condition, CreateOutcome, Health, NewAuthorization, PendingLimits,
-        Put, Records, Store,
+        Put, Records, Sealing, Store,
         redis::{
             RedisStore,
             maintenance::check::Check,
@@ -80,7 +80,7 @@ async fn a_life(tenant: &RedisTenant) -> Result<(), String> {
     store.ready().await.map_err(text)?;
     let mut mapping = LegacyMapping::default();
     mapping.add("oidc=okta").unwrap();
-    let migration = Migration::new(store, mapping);
+    let migration = Migration::new(store, mapping, Sealing::off(tenant.name().clone()));
     let report = migration.ensure_migrated(&Silent).await.map_err(text)?;
     if report
         .as_ref()

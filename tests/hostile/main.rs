@@ -9,6 +9,7 @@
 mod answers;
 mod attacks;
 mod descriptors;
+mod doors;
 mod each;
 mod ends;
 mod honest;

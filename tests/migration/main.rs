@@ -4,7 +4,7 @@
 //! | clause | file |
 //! |---|---|
 //! | M1 rows move whole | `rows`, `together`, `crash`, `races` |
-//! | M2 newer rows stay, stragglers win over migrated ones | `newer_rows`, `races` |
+//! | M2 newer rows stay, stragglers win over migrated ones | `newer_rows`, `races`, `sealed` where rows are sealed |
 //! | M3 logical names, `null`, vanished and expired rows | `rows` |
 //! | M4 identities | `identities` |
 //! | M5 idempotent, many replicas, continues after a crash | `replicas`, `crash`, `process` |
@@ -38,6 +38,7 @@ mod process;
 mod races;
 mod replicas;
 mod rows;
+mod sealed;
 mod seed;
 mod speed;
 mod start;

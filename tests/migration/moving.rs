@@ -8,6 +8,7 @@ use testkit::{
     sentinel::{self, Sentinels},
 };
 use token_broker::{
+    store::Sealing,
     store::redis::maintenance::migration::{
         Migration, Report,
         progress::{MigrationProgress, Progress},
@@ -51,7 +52,11 @@ async fn migrate_under(
         deed: Mutex::new(Some(deed)),
         done: AtomicBool::new(false),
     };
-    let migration = Migration::new(&tenant.store(), mapping_of(&["oidc=okta"]));
+    let migration = Migration::new(
+        &tenant.store(),
+        mapping_of(&["oidc=okta"]),
+        Sealing::off(tenant.name().clone()),
+    );
     let report = migration.run(&meddler).await.unwrap();
     assert!(meddler.done.into_inner(), "the deed was done meanwhile");
     report

@@ -4,7 +4,10 @@ use std::ops::Deref;
 
 use redis::{FromRedisValue, ToRedisArgs, aio::MultiplexedConnection};
 use token_broker::{
-    store::redis::maintenance::migration::{LegacyMapping, Migration, Report, progress::Silent},
+    store::{
+        Sealing,
+        redis::maintenance::migration::{LegacyMapping, Migration, Report, progress::Silent},
+    },
     types::{ProviderName, RowKey, SessionId, StoredRow},
 };
 
@@ -104,12 +107,14 @@ impl OldTenant {
 
     /// Returns a migration with this mapping.
     pub fn migration(&self, mapping: &[&str]) -> Migration {
-        Migration::new(&self.store(), mapping_of(mapping))
+        let sealing = Sealing::off(self.name().clone());
+        Migration::new(&self.store(), mapping_of(mapping), sealing)
     }
 
     /// Returns a migration through the proxy on `port`.
     pub fn migration_at(&self, port: u16, mapping: &[&str]) -> Migration {
-        Migration::new(&self.at_port(port).store(), mapping_of(mapping))
+        let sealing = Sealing::off(self.name().clone());
+        Migration::new(&self.at_port(port).store(), mapping_of(mapping), sealing)
     }
 
     /// Runs a migration that must succeed, whatever the report says.

@@ -19,11 +19,14 @@ use testkit::{
     sentinel::{self, Sentinels},
     waiting::{found, until},
 };
-use token_broker::store::redis::maintenance::{
-    check::{Check, CheckProgress, FindingKind},
-    migration::{
-        Migration,
-        progress::{MigrationProgress, Progress},
+use token_broker::store::{
+    Sealing,
+    redis::maintenance::{
+        check::{Check, CheckProgress, FindingKind},
+        migration::{
+            Migration,
+            progress::{MigrationProgress, Progress},
+        },
     },
 };
 use tokio::task::{JoinHandle, block_in_place};
@@ -110,7 +113,11 @@ impl Walks {
         checked.run::<()>(&["SADD", &checked.key("upstream:idx:s"), &row]);
         let migrating = Halt::<MigrationProgress>::at(|now| now.migrated > 500);
         let migration = tokio::spawn({
-            let migration = Migration::new(&old.store(), mapping_of(&["oidc=okta"]));
+            let migration = Migration::new(
+                &old.store(),
+                mapping_of(&["oidc=okta"]),
+                Sealing::off(old.name().clone()),
+            );
             async move { drop(migration.run(migrating).await.unwrap()) }
         });
         let checking = Halt::<CheckProgress>::at(|now| now.walked.done >= 1.0);

@@ -21,5 +21,6 @@ mod serving;
 mod sizes;
 mod streams;
 mod table;
+mod traces;
 mod trailers;
 mod undecodable;

@@ -11,7 +11,11 @@ use testkit::{
     token_endpoint::{Behaviour, End, TokenEndpoint},
     waiting::until,
 };
-use token_broker::{meter::Reload, proto::v1, refresh::provider::ProviderOptions};
+use token_broker::{
+    meter::{HandshakeFailure, Reload},
+    proto::v1,
+    refresh::provider::ProviderOptions,
+};
 use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
 
@@ -369,7 +373,8 @@ async fn what_the_guards_count_is_seen() {
     let serving = Serving::memory().await;
     let trust = serving.trust();
     trust.sealing_keys.set(3);
-    trust.handshakes_failed.add(2);
+    trust.handshakes_failed(HandshakeFailure::TooSlow).add(2);
+    trust.handshakes_failed(HandshakeFailure::CutOff).up();
     trust.clients_expired.add(4);
     trust.clients_unverified.up();
     trust.certificate_expires.set(7);
@@ -379,7 +384,9 @@ async fn what_the_guards_count_is_seen() {
         ("token_broker_sealing_keys", &[][..], 3.0),
         ("token_broker_audit_events_total", &[], 0.0),
         ("token_broker_audit_failures_total", &[], 0.0),
-        ("token_broker_handshakes_failed_total", &[], 2.0),
+        ("token_broker_handshakes_failed_total", &["too_slow"], 2.0),
+        ("token_broker_handshakes_failed_total", &["cut_off"], 1.0),
+        ("token_broker_handshakes_failed_total", &["protocol"], 0.0),
         (
             "token_broker_client_certificates_ended_total",
             &["expired"],

@@ -15,6 +15,7 @@ use token_broker::{
     server::{Ready, Server, Upkeep, metrics::Metrics},
     store::{FullStore, MemoryStore},
     tokens::Rules,
+    traces::Traces,
     types::Tenant,
 };
 use tokio::{net::TcpListener, sync::oneshot};
@@ -106,6 +107,17 @@ impl Serving {
         };
         let tenant: OfTenant<_> = (MemoryStore::new(), rules, Box::new(Ready));
         let server = Server::new(guard, [tenant], options).audited_by(audit);
+        Self::run(server, async {}).await
+    }
+
+    /// Like [`of_tenants`](Self::of_tenants) with one tenant, whose calls are traced.
+    pub async fn traced<S: FullStore>(
+        guard: Guard,
+        tenant: OfTenant<S>,
+        traces: Traces,
+        options: ServerOptions,
+    ) -> Self {
+        let server = Server::new(guard, [tenant], options).traced_by(traces);
         Self::run(server, async {}).await
     }
 

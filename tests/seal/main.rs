@@ -9,19 +9,28 @@
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
 //! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
-//! | tokens that are looked for in all that Redis has: found with sealing off, and not with it on | `canary` |
+//! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
+//! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
+//! | a key file that hangs, is missing for a while, or is read again; counted by the program | `key_file` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints figures"
+)]
 
-mod canary;
+mod advice;
 mod commands;
 mod edited;
+mod figures;
 mod grace;
+mod key_file;
 mod missing;
 mod mutations;
 mod namesakes;
 mod refreshing;
 mod rotation;
+mod vault;
 
 use serde_json::Value;
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows};

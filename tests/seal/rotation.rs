@@ -7,9 +7,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use testkit::{
     broker::Broker,
     redis_server::RedisServer,
@@ -36,7 +37,10 @@ use token_broker::{
     types::{RowKey, Version},
 };
 
-use crate::{json, name, sealed_with, tenant, text};
+use crate::{figures::Span, json, name, sealed_with, tenant, text};
+
+/// How long a caller waits between two calls while rows are sealed. Redis has something left for the rotation.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Seals all rows with the first key.
 pub async fn rotate(tenant: &RedisTenant, keys: &[&str]) -> Report {
@@ -193,9 +197,14 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
     let old = tenant.sealed_broker(&["old"]);
     let of = |number: usize| key(&format!("s{number}"), "p");
     let mut versions = BTreeMap::<usize, Version>::new();
-    for number in 0..rows {
-        let row = row(&format!("u{}", number % 100), &format!("at-{number}"));
-        versions.insert(number, old.put(&of(number), &row).await);
+    for first in (0..rows).step_by(64) {
+        let some = first..rows.min(first + 64);
+        let puts = some.clone().map(|number| {
+            let row = row(&format!("u{}", number % 100), &format!("at-{number}"));
+            let (old, key) = (&old, of(number));
+            async move { old.put(&key, &row).await }
+        });
+        versions.extend(some.zip(join_all(puts).await));
     }
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
@@ -220,6 +229,7 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
                     .put(&key(&format!("s{number}"), "p"), &row("u", &token))
                     .await;
                 last.insert(number, (token, version));
+                tokio::time::sleep(PAUSE).await;
             }
             last
         }
@@ -246,30 +256,47 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
             .stderr(std::process::Stdio::piped());
         command
     };
-    let mut killed = rotating().spawn().unwrap();
-    until("some rows are sealed", async || {
-        by_key(&tenant).get("new").copied().unwrap_or_default() > rows / 8
+    let alone = Span::begin(&redis);
+    until("others have read and stored a while", async || {
+        stored.load(Ordering::Relaxed) > rows.min(2_000) / 10
     })
     .await;
+    let alone = alone.end();
+    let mut killed = rotating().spawn().unwrap();
+    // Some of the rows tell: a look at all of them would keep Redis from everybody for a second.
+    let sampled = || {
+        let some = (1..rows).step_by((rows / 200).max(1));
+        some.map(|number| sealed_with(&tenant, &of(number)).unwrap())
+            .filter(|key| key == "new")
+            .count()
+    };
+    until("some rows are sealed", async || sampled() > 25).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert!(
-        by_key(&tenant).contains_key("old"),
-        "killed too late to show anything"
-    );
+    assert!(sampled() < 200, "killed too late to show anything");
 
     let mut rest = rotating();
+    let meanwhile = Span::begin(&redis);
     let done = tokio::task::spawn_blocking(move || rest.output()).await;
+    let meanwhile = meanwhile.end();
     let output = done.unwrap().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{told}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(report["done"]["resealed"].as_u64().unwrap() > 0, "{report}");
+    let resealed = report["done"]["resealed"].as_u64().unwrap();
+    assert!(resealed > 0, "{report}");
     stop.store(true, Ordering::Relaxed);
     let last = writing.await.unwrap();
-    let missing = reading.await.unwrap();
+    let (missing, reads) = reading.await.unwrap();
     assert!(missing > 0, "nobody was without the key");
     assert!(last.len() > 1);
+    let (seconds, passes) = (meanwhile.seconds(), &report["done"]["passes"]);
+    let per_second = resealed as f64 / seconds;
+    println!(
+        "{resealed} of {rows} rows sealed again in {seconds:.1} s ({per_second:.0} rows/s) and {passes} passes"
+    );
+    println!("others before: {}", alone.reads(&reads));
+    println!("others meanwhile: {}", meanwhile.reads(&reads));
 
     assert_eq!(by_key(&tenant), [("new".to_owned(), rows)].into());
     let new = tenant.sealed_broker(&["new"]);
@@ -291,23 +318,28 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
     tenant.audit();
 }
 
-/// Reads all rows again and again. Returns how often the key was missing.
-async fn read_all(broker: &Broker<Sealed<RedisStore>>, rows: usize, stop: &AtomicBool) -> usize {
-    let mut missing = 0;
+/// Reads all rows again and again. Returns how often the key was missing, and when each read began and how long it took.
+async fn read_all(
+    broker: &Broker<Sealed<RedisStore>>,
+    rows: usize,
+    stop: &AtomicBool,
+) -> (usize, Vec<(Instant, Duration)>) {
+    let (mut missing, mut reads) = (0, Vec::new());
     for number in (0..rows).cycle() {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        match broker
-            .get(&key(&format!("s{number}"), "p"), &Binding::default())
-            .await
-        {
+        let (row, begun) = (key(&format!("s{number}"), "p"), Instant::now());
+        let read = broker.get(&row, &Binding::default()).await;
+        reads.push((begun, begun.elapsed()));
+        match read {
             Ok(stored) => assert!(!access_token(&stored.row).is_empty()),
             Err(Error::KeyMissing(_)) => missing += 1,
             Err(error) => panic!("{error:?}"),
         }
+        tokio::time::sleep(PAUSE).await;
     }
-    missing
+    (missing, reads)
 }
 
 /// Writes a file that only its owner may read.

@@ -226,7 +226,8 @@ pub async fn channel_to(
     endpoint.connect_with_connector(connect).await
 }
 
-async fn stream(
+/// Opens a connection, which has no HTTP/2 yet.
+pub async fn stream(
     address: std::net::SocketAddr,
     config: Arc<ClientConfig>,
 ) -> std::io::Result<TlsStream<TcpStream>> {

@@ -6,9 +6,11 @@ use testkit::{
     authority::{Authority, Wanted},
     waiting::until,
 };
+use tonic::Code;
 
 use crate::{
     broker::{Broker, request, served},
+    deaf::deaf,
     raw::ignore,
 };
 
@@ -114,4 +116,124 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
         stayed.told.is_none() && stayed.ended.is_none(),
         "{stayed:?}"
     );
+}
+
+/// The authority of some clients is taken away while the broker's certificate and another bundle are broken. Its connections
+/// end all the same. Whatever is broken stays as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_is_taken_away_whatever_else_is_broken() {
+    let (prod, test) = (Authority::new("prod"), Authority::new("test"));
+    let domains = [("prod.test", &prod), ("test.test", &test)];
+    let mut broker = Broker::with_domains(&domains, &["--call-timeout", "2s"]).await;
+    let id = |id: &str| Wanted::nobody().uri(id);
+    let goes = test.sign(&id("spiffe://test.test/a"));
+    let stays = prod.sign(&id("spiffe://prod.test/a"));
+    broker.serves(Some(&goes)).await.unwrap();
+    let ignores = broker.stream(broker.config(Some(&goes))).await.unwrap();
+    let ignores = tokio::spawn(ignore(ignores, PATIENCE));
+    let (key, clients) = (
+        broker.authority.sign(&Wanted::server()).key,
+        broker.clients.pem.clone(),
+    );
+    let successor = Authority::new("test");
+    broker.files.swap(|dir| {
+        // A key without its certificate, and half of a bundle.
+        broker
+            .authority
+            .sign(&Wanted::server())
+            .write_to(dir, "server");
+        std::fs::write(dir.join("server.key"), key).unwrap();
+        std::fs::write(dir.join("clients.pem"), clients).unwrap();
+        std::fs::write(dir.join("prod.test.pem"), &prod.pem[..prod.pem.len() / 2]).unwrap();
+        std::fs::write(dir.join("test.test.pem"), &successor.pem).unwrap();
+    });
+    until("the clients of the old authority aren't served", || async {
+        broker.serves(Some(&goes)).await.is_err()
+    })
+    .await;
+    let ignored = ignores.await.unwrap();
+    assert!(
+        ignored.told.is_some() && ignored.ended.is_some(),
+        "{ignored:?}"
+    );
+    broker.serves(Some(&stays)).await.unwrap();
+    broker.serves(Some(&broker.good())).await.unwrap();
+    let by_successor = successor.sign(&id("spiffe://test.test/a"));
+    broker.serves(Some(&by_successor)).await.unwrap();
+    let log = broker.process.log();
+    for told in [
+        "tls-key: the key isn't that of the certificate",
+        "trust-domains, prod.test: the file holds a damaged certificate",
+        "those that can be used are in force",
+    ] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+}
+
+/// A client never hears that it should go when its authority is taken away. From the first call that is refused on, all are,
+/// long before its connection is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ignores_that_its_authority_is_taken_away_is_refused() {
+    let test = Authority::new("test");
+    // Its calls would have this long to end.
+    let args = ["--call-timeout", "60s"];
+    let mut broker = Broker::with_domains(&[("test.test", &test)], &args).await;
+    let identity = test.sign(&Wanted::nobody().uri("spiffe://test.test/a"));
+    let stream = broker.stream(broker.config(Some(&identity))).await.unwrap();
+    let client = deaf(stream).await;
+    served(client.clone().get(request()).await.map(drop)).unwrap();
+
+    let successor = Authority::new("test");
+    let (server, clients) = (
+        broker.authority.sign(&Wanted::server()),
+        broker.clients.pem.clone(),
+    );
+    broker.files.swap(|dir| {
+        server.write_to(dir, "server");
+        std::fs::write(dir.join("clients.pem"), clients).unwrap();
+        std::fs::write(dir.join("test.test.pem"), &successor.pem).unwrap();
+    });
+    let code = || {
+        let mut client = client.clone();
+        async move { client.get(request()).await.unwrap_err().code() }
+    };
+    until("a call is refused", || async {
+        code().await == Code::Unauthenticated
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(code().await, Code::Unauthenticated);
+    }
+}
+
+/// An authority expires while it is in force. The connections that it vouched for end then, nobody comes in by it
+/// any more, and those whom its successor vouches for stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_expires_takes_its_connections_along() {
+    let end = SystemTime::now() + 5 * SECOND;
+    let (old, mut new) = (Authority::until("test", end), Authority::new("test"));
+    new.pem.push_str(&old.pem);
+    let broker = Broker::with_domains(&[("test.test", &new)], &[]).await;
+    // The clients' own certificates are good for a day.
+    let [goes, stays] = [&old, &new].map(|authority| {
+        let identity = authority.sign(&Wanted::nobody().uri("spiffe://test.test/a"));
+        broker.config(Some(&identity))
+    });
+    let raw = async |config| broker.stream(config).await.unwrap();
+    let (goes_raw, stays_raw) = (raw(goes.clone()).await, raw(stays.clone()).await);
+    let (gone, stayed) = tokio::join!(ignore(goes_raw, PATIENCE), ignore(stays_raw, 9 * SECOND));
+    let ended = gone.ended.expect("its connection ends");
+    assert!(gone.told.is_some_and(|told| told < ended), "{gone:?}");
+    let late = SystemTime::now().duration_since(end).unwrap_or_default() - ended.elapsed();
+    assert!(late < 3 * SECOND, "{late:?}");
+    assert!(
+        stayed.told.is_none() && stayed.ended.is_none(),
+        "{stayed:?}"
+    );
+    let mut goes = broker.client(goes).await;
+    if let Ok(goes) = &mut goes {
+        served(goes.get(request()).await.map(drop)).unwrap_err();
+    }
+    let mut stays = broker.client(stays).await.unwrap();
+    served(stays.get(request()).await.map(drop)).unwrap();
 }

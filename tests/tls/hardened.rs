@@ -15,6 +15,7 @@ use testkit::{
     security::{BROKER_PASSWORD, Security},
     standalone::Standalone,
     waiting::until,
+    workload_api::{Answer, Gift, PlayedAgent},
 };
 use token_broker::{
     proto::v1::{
@@ -22,6 +23,7 @@ use token_broker::{
     },
     tls::{ClientFiles, client},
 };
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use tonic::{Code, transport::Channel};
 
 use crate::broker::channel_to;
@@ -35,6 +37,15 @@ struct Hardened {
     authority: Authority,
     domain: Authority,
     process: BrokerProcess,
+    /// Gives the broker its certificate, if no file does. Its key isn't in any log.
+    agent: Option<(PlayedAgent, Identity)>,
+}
+
+/// The configurations.
+#[derive(Clone, Copy, PartialEq)]
+enum Config {
+    Broker,
+    Spiffe,
 }
 
 /// Writes a file, in a directory that is made for it.
@@ -44,18 +55,30 @@ fn write(path: &Path, text: impl AsRef<[u8]>) {
 }
 
 impl Hardened {
-    fn start() -> Self {
+    fn start(which: Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let redis = Standalone::start(Program::Usual, Security::ALL);
         let (authority, domain) = (Authority::new("server ca"), Authority::new("prod.example"));
         let run = dir.path().join("run");
-        authority
-            .sign(&Wanted::server())
-            .write_to(dir.path(), "tls");
-        fs::create_dir_all(run.join("tls")).unwrap();
-        fs::rename(dir.path().join("tls.pem"), run.join("tls/tls.crt")).unwrap();
-        fs::rename(dir.path().join("tls.key"), run.join("tls/tls.key")).unwrap();
-        write(&run.join("spiffe/prod.example.pem"), &domain.pem);
+        let socket = dir.path().join("agent.sock");
+        let agent = match which {
+            Config::Broker => {
+                authority
+                    .sign(&Wanted::server())
+                    .write_to(dir.path(), "tls");
+                fs::create_dir_all(run.join("tls")).unwrap();
+                fs::rename(dir.path().join("tls.pem"), run.join("tls/tls.crt")).unwrap();
+                fs::rename(dir.path().join("tls.key"), run.join("tls/tls.key")).unwrap();
+                write(&run.join("spiffe/prod.example.pem"), &domain.pem);
+                None
+            }
+            Config::Spiffe => {
+                let id = "spiffe://prod.example/ns/auth/sa/token-broker";
+                let svid = authority.sign(&Wanted::server().uri(id));
+                let gift = Gift::default().svid(id, &svid, &[&domain]);
+                Some((PlayedAgent::started(&socket, Answer::Gives(gift)), svid))
+            }
+        };
         write(&run.join("redis/password"), BROKER_PASSWORD);
         let settings = redis.settings();
         let of_redis = |name: &str| &settings.iter().find(|(found, _)| *found == name).unwrap().1;
@@ -76,8 +99,13 @@ impl Hardened {
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hardened");
         let policy = dir.path().join("policy.toml");
         fs::copy(deploy.join("policy.toml"), &policy).unwrap();
-        let config = fs::read_to_string(deploy.join("broker.toml")).unwrap();
+        let name = match which {
+            Config::Broker => "broker.toml",
+            Config::Spiffe => "spiffe.toml",
+        };
+        let config = fs::read_to_string(deploy.join(name)).unwrap();
         let config = config
+            .replace("/run/spire/sockets/agent.sock", socket.to_str().unwrap())
             .replace("/run/token-broker", run.to_str().unwrap())
             .replace("/etc/token-broker/policy.toml", policy.to_str().unwrap())
             .replace(
@@ -110,6 +138,7 @@ impl Hardened {
             authority,
             domain,
             process,
+            agent,
         }
     }
 
@@ -141,7 +170,22 @@ fn get() -> v1::GetRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_serves_whom_its_policy_names_and_redis_has_no_token() {
-    let hardened = Hardened::start();
+    serves_whom_its_policy_names(Config::Broker).await;
+}
+
+/// The same with certificates by the Workload API.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_gives_what_the_files_would_have() {
+    serves_whom_its_policy_names(Config::Spiffe).await;
+}
+
+async fn serves_whom_its_policy_names(which: Config) {
+    let hardened = Hardened::start(which);
+    until("there is a certificate", || async {
+        let channel = hardened.connect(Some("/ns/auth/sa/auth-server")).await;
+        channel.is_ok()
+    })
+    .await;
     let auth_server = hardened.connect(Some("/ns/auth/sa/auth-server")).await;
     let mut auth_server = TokenBrokerClient::new(auth_server.unwrap());
     let store = v1::StoreRequest {
@@ -218,5 +262,16 @@ async fn it_serves_whom_its_policy_names_and_redis_has_no_token() {
     let log = hardened.process.log() + &audit;
     for secret in [TOKEN, BROKER_PASSWORD, "a-client-secret"] {
         assert!(!log.contains(secret), "{secret} is in the log");
+    }
+    if let Some((_, svid)) = &hardened.agent {
+        let key = PrivateKeyDer::from_pem_slice(svid.key.as_bytes()).unwrap();
+        // The secret of a P-256 key lies from byte 36 on.
+        let part = &key.secret_der()[36..48];
+        let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+        let decimal = format!("{part:?}");
+        let escaped = part.escape_ascii().to_string();
+        for form in [&hex, decimal.trim_matches(['[', ']']), &escaped] {
+            assert!(!log.contains(form), "the key is in the log");
+        }
     }
 }

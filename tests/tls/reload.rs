@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::{
@@ -16,7 +17,7 @@ use testkit::{
 };
 
 use crate::{
-    broker::{Broker, request, served},
+    broker::{Broker, request, served, stream},
     listeners::get,
 };
 
@@ -87,12 +88,13 @@ async fn a_hangup_is_answered() {
     broker.serves(Some(&broker.good())).await.unwrap();
 }
 
-/// Whatever is wrong with the files, the broker goes on with what they held before, and the log says what is wrong.
+/// Whatever is wrong with a file, the broker goes on with what it held before, and the log says what is wrong. A certificate
+/// counts although a bundle is broken.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_broken_change_nothing() {
     let mut broker = Broker::start(&["--metrics-listen", "127.0.0.1:0"]).await;
     let metrics = broker.process.logged_address("metrics_address");
-    let before = shown(&broker).await;
+    let mut before = shown(&broker).await;
     let server = broker.authority.sign(&Wanted::server());
     let other = broker.authority.sign(&Wanted::server());
     let clients = broker.clients.pem.clone();
@@ -158,17 +160,26 @@ async fn files_that_are_broken_change_nothing() {
             }),
         ),
     ];
+    let client_config = broker.config(Some(&broker.good()));
     let (process, files) = (&broker.process, &mut broker.files);
     for (told, fill) in broken {
         files.swap(&*fill);
         until(told, || async { process.log().contains(told) }).await;
+        let config = client_config.clone();
+        let stream = stream(process.address(), config).await.unwrap();
+        let now = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        let is_renewed = now != before;
+        assert_eq!(is_renewed, told.starts_with("client-ca"), "{told}");
+        before = now;
     }
-    assert_eq!(shown(&broker).await, before);
     broker.serves(Some(&broker.good())).await.unwrap();
     let text = get(metrics, "/metrics").await;
     let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 7"#;
     assert!(text.contains(failed), "{text}");
-    broker.files.swap(whole);
+    broker.files.swap(|dir| {
+        whole(dir);
+        other.write_to(dir, "server");
+    });
     until("the good files are in force", || async {
         shown(&broker).await != before
     })
@@ -190,6 +201,33 @@ async fn an_authority_that_is_added_lets_its_clients_in() {
     });
     until("they are let in", || async {
         broker.serves(Some(&other)).await.is_ok()
+    })
+    .await;
+    broker.serves(Some(&broker.good())).await.unwrap();
+}
+
+/// Somebody writes a bundle in place, and is looked at halfway. What is there then doesn't count, and its clients are served as
+/// before. What is there at the end does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_written_in_place_counts_when_it_is_whole() {
+    let broker = Broker::start(&[]).await;
+    let path = broker.files.path("clients.pem");
+    let third = Authority::new("third");
+    let of_third = third.sign(&Wanted::nobody());
+    let all = format!("{}{}", third.pem, broker.clients.pem);
+    let (begin, rest) = all.split_at(all.len() - broker.clients.pem.len() / 2);
+    let mut file = fs::File::create(path).unwrap();
+    file.write_all(begin.as_bytes()).unwrap();
+    until("the log says so", || async {
+        let log = broker.process.log();
+        log.contains("client-ca: the file holds a damaged certificate")
+    })
+    .await;
+    broker.serves(Some(&broker.good())).await.unwrap();
+    assert!(broker.serves(Some(&of_third)).await.is_err());
+    file.write_all(rest.as_bytes()).unwrap();
+    until("the third authority counts", || async {
+        broker.serves(Some(&of_third)).await.is_ok()
     })
     .await;
     broker.serves(Some(&broker.good())).await.unwrap();

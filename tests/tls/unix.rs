@@ -1,6 +1,10 @@
 //! A broker on a Unix socket.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
 
 use hyper_util::rt::TokioIo;
 use testkit::{broker_process::BrokerProcess, waiting::until};
@@ -20,6 +24,36 @@ async fn client(path: &Path) -> Result<TokenBrokerClient<Channel>, tonic::transp
     let endpoint = Endpoint::from_static("http://broker");
     let channel = endpoint.connect_with_connector(connect).await?;
     Ok(TokenBrokerClient::new(channel))
+}
+
+/// An address says who called; over a Unix socket, the kernel does.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_event_tells_the_process_at_the_other_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let [socket, key, audit] =
+        ["broker.sock", "key", "audit.jsonl"].map(|name| dir.path().join(name));
+    fs::write(&key, "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\n").unwrap();
+    fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    let [key, file] = [&key, &audit].map(|path| path.display().to_string());
+    let settings = [
+        "--audit=required",
+        "--audit-file",
+        &file,
+        "--audit-key-file",
+        &key,
+    ];
+    let place = format!("unix:{}", socket.display());
+    let _broker = BrokerProcess::listening_at(&settings, &place);
+    let client = client(&socket).await.unwrap();
+    until("it serves", || {
+        let mut client = client.clone();
+        async move { served(client.get(request()).await.map(drop)).is_ok() }
+    })
+    .await;
+    let uid = fs::metadata(&socket).unwrap().uid();
+    let peer = format!(r#""peer":"unix:uid={uid},pid={}""#, std::process::id());
+    let events = fs::read_to_string(audit).unwrap();
+    assert!(events.contains(&peer), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

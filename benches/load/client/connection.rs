@@ -3,11 +3,15 @@
 use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
-use super::{frames, headers, refusal};
+use super::{
+    frames, headers,
+    place::{Place, Stream},
+    refusal,
+};
 use crate::requests::Method;
 
 const READ: usize = 256 * 1024;
@@ -21,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Answers aren't decoded: an answer is right if it has a message that isn't shorter than it must be. A server that
 /// refuses a call answers it without a message.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     shortest_answer: usize,
     /// What was read, and how much of it is yet to be taken apart.
     input: Vec<u8>,
@@ -30,6 +34,7 @@ pub(crate) struct Connection {
     output: Vec<u8>,
     sent: usize,
     headers: Vec<u8>,
+    has_bearer: bool,
     next: u32,
     flights: Vec<Flight>,
     waiting: VecDeque<(Instant, Vec<u8>)>,
@@ -53,10 +58,10 @@ struct Flight {
 
 impl Connection {
     /// Connects, and waits for the server's settings.
-    pub(crate) fn open(address: SocketAddr, method: Method) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    pub(crate) fn open(place: &Place, method: Method) -> Self {
+        let stream = Stream::open(place);
+        stream.socket().set_read_timeout(Some(PATIENCE)).unwrap();
+        let authority = place.address.to_string();
         let mut connection = Self {
             stream,
             shortest_answer: method.shortest_answer(),
@@ -64,7 +69,8 @@ impl Connection {
             filled: 0,
             output: frames::hello(),
             sent: 0,
-            headers: headers::first(method.path(), &address.to_string()),
+            headers: headers::first(method.path(), &authority, place.bearer.as_deref()),
+            has_bearer: place.bearer.is_some(),
             next: 1,
             flights: Vec::new(),
             waiting: VecDeque::new(),
@@ -78,15 +84,15 @@ impl Connection {
         connection.flush();
         // The server's first frame is its settings.
         while connection.output.is_empty() {
-            connection.read(&mut Vec::new());
+            connection.read_once(&mut Vec::new());
         }
         connection.flush();
-        connection.stream.set_nonblocking(true).unwrap();
+        connection.socket().set_nonblocking(true).unwrap();
         connection
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.stream.socket()
     }
 
     /// Returns how many calls aren't answered yet.
@@ -95,7 +101,7 @@ impl Connection {
     }
 
     pub(super) fn is_pending(&self) -> bool {
-        !self.output.is_empty()
+        !self.output.is_empty() || self.stream.is_pending()
     }
 
     /// Makes a call. It is sent by the next [`Connection::flush`], or when the server allows it.
@@ -116,7 +122,7 @@ impl Connection {
     fn send(&mut self, begun: Instant, message: &[u8]) {
         frames::call(&mut self.output, self.next, &self.headers, message);
         if self.next == 1 {
-            self.headers = headers::FURTHER.to_vec();
+            self.headers = headers::further(self.has_bearer);
         }
         self.limits.window -= i64::try_from(message.len() + frames::PREFIX).unwrap();
         self.flights.push(Flight {
@@ -148,14 +154,23 @@ impl Connection {
         }
         self.output.clear();
         self.sent = 0;
+        match self.stream.flush() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("can't send: {error}"),
+            _ => {}
+        }
     }
 
-    /// Reads once, and adds when each of the calls had begun that were answered.
+    /// Reads what has come, and adds when each of the calls had begun that were answered.
     pub(super) fn read(&mut self, answered: &mut Vec<Instant>) {
+        while self.read_once(answered) && self.stream.holds_back() {}
+    }
+
+    /// Reads once. Returns `false` if nothing has come.
+    fn read_once(&mut self, answered: &mut Vec<Instant>) -> bool {
         match self.stream.read(&mut self.input[self.filled..]) {
             Ok(0) => panic!("the server closed the connection"),
             Ok(read) => self.filled += read,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => panic!("can't receive: {error}"),
         }
         let input = std::mem::take(&mut self.input);
@@ -174,6 +189,7 @@ impl Connection {
         if !self.waiting.is_empty() {
             self.send_waiting();
         }
+        true
     }
 
     fn took(&mut self, frame: &frames::Frame<'_>, answered: &mut Vec<Instant>) {

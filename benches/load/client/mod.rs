@@ -6,15 +6,16 @@
 mod connection;
 mod frames;
 mod headers;
+mod place;
 mod refusal;
 
 use std::{
-    net::SocketAddr,
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use connection::Connection;
+pub(crate) use place::Place;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, epoll, poll},
     io::Errno,
@@ -39,14 +40,14 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    pub(crate) fn connect(address: SocketAddr, connections: usize, method: Method) -> Self {
+    pub(crate) fn connect(place: &Place, connections: usize, method: Method) -> Self {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let connections: Vec<_> = (0..connections)
-            .map(|_| Connection::open(address, method))
+            .map(|_| Connection::open(place, method))
             .collect();
         for (number, connection) in connections.iter().enumerate() {
             let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(&epoll, connection.stream(), data, epoll::EventFlags::IN).unwrap();
+            epoll::add(&epoll, connection.socket(), data, epoll::EventFlags::IN).unwrap();
         }
         Self {
             epoll,

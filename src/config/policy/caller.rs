@@ -14,7 +14,7 @@ use super::{
 use crate::{
     access::{Caller, Policy, Rights, Role, Rpc, RpcSet},
     config::{
-        listed::key,
+        listed::{key, unknown_key},
         nearest::{did_you_mean, nearest},
     },
     types::{ClientId, ProviderName, ProviderSet, Reach, Tenant},
@@ -171,7 +171,7 @@ impl<'a, 't> Table<'a, '_, 't> {
             if !known.clone().any(|known| known == name) {
                 let meant = did_you_mean(nearest(name, &mut known));
                 let message = format!("is no key of a caller{meant}");
-                self.wrong(written.span().start, Some(&key(name)), message);
+                self.wrong(written.span().start, Some(&unknown_key(name)), message);
             }
         }
     }

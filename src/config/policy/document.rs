@@ -9,7 +9,7 @@ use super::caller;
 use crate::{
     access::Policy,
     config::{
-        listed::key,
+        listed::unknown_key,
         nearest::{did_you_mean, nearest},
     },
     types::Tenant,
@@ -71,11 +71,12 @@ pub(super) fn parse(text: &str, served: &[Tenant]) -> Result<Policy, Vec<Wrong>>
                 let meant = match value {
                     DeValue::Table(_) => format!(
                         "; the table of a caller is written [{CALLERS}.{}]",
-                        key(name)
+                        unknown_key(name)
                     ),
                     _ => did_you_mean(nearest(name, [CALLERS])),
                 };
-                document.add(at, format!("{} is no key of a policy{meant}", key(name)));
+                let name = unknown_key(name);
+                document.add(at, format!("{name} is no key of a policy{meant}"));
             }
         }
     }

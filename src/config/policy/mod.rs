@@ -31,6 +31,12 @@ pub struct PolicyFile {
 pub struct PolicyText(String);
 
 impl PolicyText {
+    /// Takes the text of a policy.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// Returns what tells this text from others.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
@@ -71,7 +77,7 @@ impl PolicyFile {
         }
         let text =
             String::from_utf8(bytes).map_err(|_| problem("the file is not UTF-8".to_owned()))?;
-        Ok(PolicyText(text))
+        Ok(PolicyText::new(text))
     }
 
     /// Makes the policy that a text of this file describes.

@@ -6,7 +6,7 @@ use crate::{
 
 fn parse(text: &str) -> Result<Policy, Vec<String>> {
     let file = PolicyFile::new("policy.toml".into(), ["a:b".parse().unwrap()].into());
-    let parsed = file.parse(&PolicyText(text.to_owned()));
+    let parsed = file.parse(&PolicyText::new(text.to_owned()));
     parsed.map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 

@@ -22,6 +22,8 @@ mod server;
 mod storage;
 mod tls;
 mod tokens;
+mod traces;
+mod vault;
 
 use std::sync::LazyLock;
 
@@ -37,6 +39,8 @@ pub(super) use self::{
     storage::StorageSettings,
     tls::TlsSettings,
     tokens::{LimitSettings, TokenSettings},
+    traces::TracesSettings,
+    vault::{VaultAuth, VaultSettings},
 };
 pub use self::{
     migration::MigrationSettings,
@@ -115,6 +119,7 @@ pub(super) struct Subjects {
     pub tenant: TenantSubjects,
     pub server: ServerOptions,
     pub audit: AuditSettings,
+    pub traces: TracesSettings,
     pub log: LogSettings,
     pub memory: MemorySettings,
 }
@@ -134,6 +139,7 @@ impl Subjects {
             tenant: TenantSubjects::read(reader),
             server: Subject::read(reader),
             audit: Subject::read(reader),
+            traces: Subject::read(reader),
             log: Subject::read(reader),
             memory: Subject::read(reader),
         }
@@ -144,6 +150,7 @@ impl Subjects {
 pub(super) struct TenantSubjects {
     pub migration: MigrationSettings,
     pub seal: SealSettings,
+    pub vault: VaultSettings,
     pub tokens: TokenSettings,
     pub limits: LimitSettings,
 }
@@ -154,6 +161,7 @@ impl TenantSubjects {
         Self {
             migration: Subject::read(reader),
             seal: Subject::read(reader),
+            vault: Subject::read(reader),
             tokens: Subject::read(reader),
             limits: Subject::read(reader),
         }

@@ -9,7 +9,8 @@ use crate::{
         },
         value::{Form, Value},
     },
-    refresh::provider::{Algorithm, Endpoint, Proxy, Replay},
+    outbound::{Endpoint, Proxy},
+    refresh::provider::{Algorithm, Replay},
     types::Origin,
 };
 

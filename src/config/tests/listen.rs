@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use testkit::authority::{Authority, Wanted};
 
 use super::{from_toml, problems};
-use crate::{config::Listen, tls::ClientCertificates};
+use crate::{
+    config::Listen,
+    tls::{ClientCertificates, Source},
+};
 
 const POLICY: &str =
     "[callers.a]\ndns-names = [\"a.test\"]\nroles = [\"sidecar\"]\nproviders = \"*\"\n";
@@ -191,5 +194,80 @@ fn a_socket_is_named_in_two_ways() {
         let parsed = Listen::parse(text).unwrap();
         assert_eq!(parsed, Listen::Unix("/run/broker.sock".into()));
         assert_eq!(parsed.to_string(), "unix:/run/broker.sock");
+    }
+}
+
+#[test]
+fn an_agent_gives_what_files_would_have() {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    let alone = |text: &str| alone(dir.path(), text);
+    let agent = "spiffe-workload-api = \"unix:///run/spire/agent.sock\"\n";
+    for (more, when) in [
+        ("", ClientCertificates::Required),
+        ("client-ca = \"DIR/ca.pem\"", ClientCertificates::Required),
+        (
+            "client-certificates = \"optional\"\nspiffe-id = \"spiffe://a.test/b\"",
+            ClientCertificates::Optional,
+        ),
+        ("client-certificates = \"off\"", ClientCertificates::Off),
+    ] {
+        // Nothing is connected to.
+        let config = from_toml(&alone(&format!("{agent}{more}"))).resolve();
+        let tls = config.unwrap().listen.tls.unwrap();
+        assert_eq!(tls.client_certificates, when, "{more}");
+        let Source::WorkloadApi { socket, spiffe_id } = tls.source else {
+            panic!("{:?}", tls.source);
+        };
+        assert_eq!(socket, Path::new("/run/spire/agent.sock"));
+        assert_eq!(spiffe_id.is_some(), more.contains("spiffe-id"));
+    }
+    let unix = "spiffe-workload-api: must be unix:/PATH";
+    for (text, told) in [
+        (
+            lines(dir.path(), agent),
+            vec![
+                "tls-cert: must not be set beside spiffe-workload-api",
+                "tls-key: must not be set beside spiffe-workload-api",
+            ],
+        ),
+        (
+            format!("{agent}[trust-domains]\n\"a.test\" = \"/b.pem\""),
+            vec!["trust-domains: must not be set beside spiffe-workload-api"],
+        ),
+        (
+            alone(&format!("{agent}client-ca = \"DIR/none\"")),
+            vec!["client-ca: no such file"],
+        ),
+        (
+            lines(dir.path(), "spiffe-id = \"spiffe://a.test/b\""),
+            vec!["spiffe-id: has no effect: it needs spiffe-workload-api"],
+        ),
+        (
+            format!("{agent}spiffe-id = \"a.test/b\""),
+            vec!["spiffe-id: isn't a SPIFFE id"],
+        ),
+        (
+            format!("listen = \"unix:/run/broker.sock\"\n{agent}"),
+            vec!["spiffe-workload-api: has no effect: listen names a Unix socket"],
+        ),
+        (
+            "spiffe-workload-api = \"tcp://127.0.0.1:8081\"".to_owned(),
+            vec!["spiffe-workload-api: must be unix:/PATH: over TCP the private key"],
+        ),
+        (
+            "spiffe-workload-api = \"/run/agent.sock\"".to_owned(),
+            vec![unix],
+        ),
+        (
+            "spiffe-workload-api = \"127.0.0.1:1\"".to_owned(),
+            vec![unix],
+        ),
+    ] {
+        let found = problems(&text);
+        assert_eq!(found.len(), told.len(), "{text}: {found:?}");
+        for (found, told) in found.iter().zip(told) {
+            assert!(found.starts_with(told), "{text}: {found}");
+        }
     }
 }

@@ -11,8 +11,11 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::{Authentication, ProviderOptions, signing_key::SigningKey, tls};
-use crate::types::{Secret, SecretBytes, one_line, read_whole};
+use super::{Authentication, ProviderOptions, signing_key::SigningKey};
+use crate::{
+    outbound::{TlsPart, TlsProblem, Way, tls_config},
+    types::{Secret, SecretBytes, one_line, read_whole},
+};
 
 /// Where a secret is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +67,17 @@ impl FileProblem {
     pub(super) fn new(setting: FileSetting, what: impl fmt::Display) -> Self {
         let what = what.to_string();
         Self { setting, what }
+    }
+}
+
+impl From<TlsProblem> for FileProblem {
+    fn from(problem: TlsProblem) -> Self {
+        let setting = match problem.part {
+            TlsPart::Authorities => FileSetting::AUTHORITIES,
+            TlsPart::Certificate => FileSetting::CERTIFICATE,
+            TlsPart::Key => FileSetting::CERTIFICATE_KEY,
+        };
+        Self::new(setting, problem.what)
     }
 }
 
@@ -212,11 +226,20 @@ pub(super) struct Material {
     pub key: Option<SigningKey>,
     pub tls: Arc<ClientConfig>,
     /// The user and password for the proxy.
-    pub proxy: Option<Secret>,
+    proxy: Option<Secret>,
     mark: [u8; 32],
 }
 
 impl Material {
+    /// Returns how the provider is reached.
+    pub fn way<'a>(&'a self, options: &'a ProviderOptions) -> Way<'a> {
+        Way {
+            tls: Some(&self.tls),
+            proxy: options.proxy.as_ref(),
+            proxy_credentials: self.proxy.as_ref(),
+        }
+    }
+
     fn make(
         parts: &Parts,
         options: &ProviderOptions,
@@ -239,7 +262,7 @@ impl Material {
             .zip(parts.certificate_key.as_ref())
             .map(|(certificate, key)| (&***certificate, &***key));
         let ca = parts.ca.as_ref().map(|ca| &***ca);
-        let tls = tls::config(ca, identity).map_err(|wrong| files.problems.push(wrong));
+        let tls = tls_config(ca, identity).map_err(|wrong| files.problems.push(wrong.into()));
         match tls {
             Ok(tls) if files.problems.is_empty() => Ok(Self {
                 secret: client,

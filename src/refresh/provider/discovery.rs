@@ -10,12 +10,8 @@ use http_body_util::Full;
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{
-    Authentication, Endpoint, ProviderOptions, Why,
-    connect::Connection,
-    credentials::Material,
-    exchange::{Failure, exchange},
-};
+use super::{Authentication, ProviderOptions, Why, credentials::Material};
+use crate::outbound::{Connection, Endpoint, Failure, exchange};
 
 /// How long metadata is used before it is fetched again.
 const AGE: Duration = Duration::from_secs(3600);
@@ -198,11 +194,11 @@ async fn fetch_from(
         .header(header::CONNECTION, "close")
         .body(Full::default())
         .map_err(|_| Why::DiscoveryFailed)?;
-    let proxy = options.proxy.as_ref();
-    let connection = Connection::open(url, proxy, material, options.connect_timeout).await?;
+    let way = material.way(options);
+    let connection = Connection::open(url, way, options.connect_timeout).await?;
     let reply = exchange(connection, request, options.timeout, LARGEST).await;
     let reply = reply.map_err(|failure| match failure {
-        Failure::NotSent(why) | Failure::Unknown(why) => why,
+        Failure::NotSent(fault) | Failure::Unknown(fault) => fault,
     })?;
     if reply.status != 200 {
         return Err(Why::Status(reply.status));

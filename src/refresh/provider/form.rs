@@ -3,7 +3,7 @@
 use hyper::body::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::types::SecretBytes;
+use crate::{outbound::secret_body, types::SecretBytes};
 
 /// What is encoded: everything but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -47,13 +47,7 @@ impl Form {
 
     /// Returns the body. Its memory is wiped when its last clone is dropped.
     pub fn into_body(self) -> Bytes {
-        struct Owner(SecretBytes);
-        impl AsRef<[u8]> for Owner {
-            fn as_ref(&self) -> &[u8] {
-                &self.0
-            }
-        }
-        Bytes::from_owner(Owner(self.0))
+        secret_body(self.0)
     }
 }
 

@@ -4,15 +4,14 @@
 //! the endpoint, reads the credentials, signs the client assertion and opens the connection. [`Prepared::send`] then
 //! only sends and reads. Between the two the caller can look at what it must be sure of.
 //!
-//! Nothing here sends a request twice, follows a redirect or keeps a connection for another request. What became of a
+//! Connections and requests are [`outbound`](crate::outbound)'s. Nothing here sends a request twice, follows a redirect or keeps a connection for another request. What became of a
 //! request is an [`Answer`], and "it isn't known" is one of its variants.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `options.rs`, `endpoint.rs` | the settings, as the program uses them |
+//! | `options.rs` | the settings, as the program uses them |
 //! | `credentials.rs`, `signing_key.rs`, `assertion.rs`, `authentication.rs` | who the broker is at the provider |
 //! | `discovery.rs` | where the endpoints are |
-//! | `tls.rs`, `connect.rs`, `counted.rs`, `exchange.rs` | one connection, one request, one bounded answer |
 //! | `form.rs`, `redemption.rs`, `revocation.rs` | the two requests |
 //! | `answer/` | what the provider's answer means |
 //! | `trial.rs` | tries a provider without redeeming anything |
@@ -21,18 +20,13 @@
 pub mod answer;
 mod assertion;
 mod authentication;
-mod connect;
-mod counted;
 mod credentials;
 mod discovery;
-mod endpoint;
-mod exchange;
 mod form;
 mod options;
 mod redemption;
 mod revocation;
 mod signing_key;
-mod tls;
 mod trial;
 mod why;
 
@@ -42,7 +36,6 @@ pub use self::{
     answer::{Answer, Code, IdClaims, TokenAnswer},
     credentials::{FileProblem, FileSetting, SecretSource},
     discovery::Asked,
-    endpoint::{Endpoint, Proxy},
     options::{
         Algorithm, Authentication, ClientCertificate, Codes, Endpoints, NOT_REDEEMED,
         ProviderOptions, Replay, Rotation,
@@ -53,6 +46,7 @@ pub use self::{
     why::{Concern, Why},
 };
 use self::{credentials::Credentials, discovery::Discovery};
+pub use crate::outbound::{Endpoint, Proxy};
 
 /// A provider that is configured. Clones share what was discovered and which credentials were last read.
 #[derive(Clone, Debug)]

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use super::{Endpoint, Proxy, SecretSource};
-use crate::types::{Origin, ProviderName};
+use super::SecretSource;
+use crate::{
+    outbound::{Endpoint, Proxy},
+    types::{Origin, ProviderName},
+};
 
 /// The settings of a provider. They are valid together.
 #[derive(Clone, Debug)]

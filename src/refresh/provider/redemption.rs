@@ -8,14 +8,15 @@ use hyper::body::Bytes;
 
 use super::{
     Answer, Endpoint, Provider, Why,
-    answer::classify,
+    answer::{LONGEST_RETRY_AFTER, classify},
     authentication::authenticate,
-    connect::Connection,
     credentials::Material,
-    exchange::{Failure, Reply, exchange},
     form::Form,
 };
-use crate::types::Secret;
+use crate::{
+    outbound::{Connection, Failure, Fault, Reply, exchange},
+    types::Secret,
+};
 
 /// The largest answer of a token endpoint that is read, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -120,11 +121,11 @@ impl Provider {
         let audience = token.as_ref().unwrap_or(&endpoint);
         let authorization = authenticate(options, &material, audience, &mut form)
             .map_err(PrepareError::Misconfigured)?;
-        let proxy = options.proxy.as_ref();
-        let opened = Connection::open(&endpoint, proxy, &material, options.connect_timeout).await;
-        let connection = opened.map_err(|why| {
+        let way = material.way(options);
+        let opened = Connection::open(&endpoint, way, options.connect_timeout).await;
+        let connection = opened.map_err(|fault| {
             self.discovery.suspect();
-            PrepareError::from(why)
+            PrepareError::from(Why::from(fault))
         })?;
         Ok(Ready {
             endpoint,
@@ -162,8 +163,12 @@ impl Provider {
         }
         let request: Request<Full<Bytes>> = request
             .body(Full::new(form.into_body()))
-            .map_err(|_| Failure::NotSent(Why::NoEndpoint))?;
-        let reply = exchange(ready.connection, request, self.options.timeout, LARGEST).await;
+            .map_err(|_| Failure::NotSent(Fault::NoRequest))?;
+        let mut reply = exchange(ready.connection, request, self.options.timeout, LARGEST).await;
+        if let Ok(reply) = &mut reply {
+            let wait = reply.retry_after;
+            reply.retry_after = wait.map(|wait| wait.min(LONGEST_RETRY_AFTER));
+        }
         if matches!(&reply, Ok(reply) if matches!(reply.status, 301..=308 | 404 | 410)) {
             self.discovery.suspect();
         }
@@ -191,16 +196,19 @@ impl Prepared {
         let material = Arc::clone(&ready.material);
         let token = ("refresh_token", refresh_token);
         let answer = match provider.send(ready, token).await {
-            Ok(reply) => classify(reply, &provider.options),
-            Err(Failure::NotSent(Why::ClientCertificateRefused)) => Answer::OurFault {
+            Ok(reply) => {
+                let options = &provider.options;
+                classify(reply, &options.codes, options.tokens_within.as_deref())
+            }
+            Err(Failure::NotSent(Fault::ClientCertificateRefused)) => Answer::OurFault {
                 why: Why::ClientCertificateRefused,
                 credentials_changed: false,
             },
-            Err(Failure::NotSent(why)) => Answer::Passing {
-                why,
+            Err(Failure::NotSent(fault)) => Answer::Passing {
+                why: fault.into(),
                 retry_after: None,
             },
-            Err(Failure::Unknown(why)) => Answer::Unknown { why },
+            Err(Failure::Unknown(fault)) => Answer::Unknown { why: fault.into() },
         };
         match answer {
             Answer::OurFault { why, .. } => {

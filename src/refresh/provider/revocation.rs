@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::{
-    Code, PrepareError, Provider, Why,
-    answer::error_code,
-    exchange::{Failure, Reply},
-    redemption::Target,
+use super::{Code, PrepareError, Provider, Why, answer::error_code, redemption::Target};
+use crate::{
+    outbound::{Failure, Reply},
+    types::Secret,
 };
-use crate::types::Secret;
 
 /// The type of a token that is to be revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +64,7 @@ impl Provider {
         ready.hint(hint.name());
         match self.send(ready, ("token", token)).await {
             Ok(reply) => outcome(&reply),
-            Err(Failure::NotSent(why) | Failure::Unknown(why)) => failed(why),
+            Err(Failure::NotSent(fault) | Failure::Unknown(fault)) => failed(fault.into()),
         }
     }
 }

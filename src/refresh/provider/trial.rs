@@ -1,7 +1,7 @@
 //! Tries a provider without redeeming anything.
 
-use super::{Answer, Asked, Endpoint, PrepareError, Provider, Why, redemption::Target};
-use crate::types::Secret;
+use super::{Answer, Asked, PrepareError, Provider, Why, redemption::Target};
+use crate::{outbound::Endpoint, types::Secret};
 
 /// A text that no provider gives out as a refresh token.
 const MADE_UP: &str = "token-broker-made-up-token-that-no-provider-gave-out";

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Authentication, Code};
+use crate::outbound::Fault;
 
 /// Why a call to a provider failed. It can be logged: nothing in it is text that the provider wrote, but a [`Code`] that
 /// is safe to log.
@@ -103,30 +104,55 @@ impl Why {
     }
 }
 
+impl From<Fault> for Why {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NameNotFound => Self::NameNotFound,
+            Fault::ConnectionRefused => Self::ConnectionRefused,
+            Fault::ConnectTimeout => Self::ConnectTimeout,
+            Fault::ConnectFailed => Self::ConnectFailed,
+            Fault::ProxyFailed => Self::ProxyFailed,
+            Fault::CertificateExpired => Self::CertificateExpired,
+            Fault::CertificateUntrusted => Self::CertificateUntrusted,
+            Fault::CertificateForAnotherName => Self::CertificateForAnotherName,
+            Fault::ClientCertificateRefused => Self::ClientCertificateRefused,
+            Fault::TlsFailed => Self::TlsFailed,
+            Fault::ConnectionClosed => Self::ConnectionClosed,
+            Fault::Timeout => Self::Timeout,
+            Fault::ConnectionLost => Self::ConnectionLost,
+            Fault::CutOff => Self::CutOff,
+            Fault::TooLarge => Self::TooLarge,
+            Fault::Unreadable => Self::Unreadable,
+            // The address is what a request can't be made of.
+            Fault::NoRequest => Self::NoEndpoint,
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = match self {
-            Self::NameNotFound => "the host's name has no address",
-            Self::ConnectionRefused => "the connection was refused",
-            Self::ConnectTimeout => "connecting took too long",
-            Self::ConnectFailed => "no connection could be made",
-            Self::ProxyFailed => "the proxy didn't open the connection",
-            Self::CertificateExpired => "the certificate has expired or isn't valid yet",
-            Self::CertificateUntrusted => "no trusted authority vouches for the certificate",
-            Self::CertificateForAnotherName => "the certificate is for another name",
-            Self::ClientCertificateRefused => "the client certificate was refused",
-            Self::TlsFailed => "the TLS handshake failed",
+            Self::NameNotFound => Fault::NameNotFound.words(),
+            Self::ConnectionRefused => Fault::ConnectionRefused.words(),
+            Self::ConnectTimeout => Fault::ConnectTimeout.words(),
+            Self::ConnectFailed => Fault::ConnectFailed.words(),
+            Self::ProxyFailed => Fault::ProxyFailed.words(),
+            Self::CertificateExpired => Fault::CertificateExpired.words(),
+            Self::CertificateUntrusted => Fault::CertificateUntrusted.words(),
+            Self::CertificateForAnotherName => Fault::CertificateForAnotherName.words(),
+            Self::ClientCertificateRefused => Fault::ClientCertificateRefused.words(),
+            Self::TlsFailed => Fault::TlsFailed.words(),
             Self::DiscoveryFailed => "the provider's metadata couldn't be read",
             Self::NoMetadata => "the provider's metadata isn't there (404): is the issuer right?",
             Self::IssuerMismatch => {
                 "the provider's metadata is that of another issuer: is the issuer right, letter for letter?"
             }
             Self::NoEndpoint => "the provider's metadata has no such endpoint",
-            Self::ConnectionClosed => "the connection ended before the request was sent",
-            Self::Timeout => "no answer came in time",
-            Self::ConnectionLost => "the connection ended before there was an answer",
-            Self::CutOff => "the answer was cut off",
-            Self::TooLarge => "the answer is too large",
+            Self::ConnectionClosed => Fault::ConnectionClosed.words(),
+            Self::Timeout => Fault::Timeout.words(),
+            Self::ConnectionLost => Fault::ConnectionLost.words(),
+            Self::CutOff => Fault::CutOff.words(),
+            Self::TooLarge => Fault::TooLarge.words(),
             Self::Status(status) => return write!(f, "the answer has status {status}"),
             Self::NotRedeemedStatus(status) => {
                 return write!(
@@ -135,7 +161,7 @@ impl fmt::Display for Why {
                      (not-redeemed-statuses): is the address of the token endpoint right?"
                 );
             }
-            Self::Unreadable => "the answer can't be read",
+            Self::Unreadable => Fault::Unreadable.words(),
             Self::NoAccessToken => "the answer has no access token",
             Self::AskedToWait(status) => {
                 return write!(

@@ -1,13 +1,16 @@
 //! Admission of calls. It limits how many calls are in flight and how many bytes they hold, in the process,
-//! for each tenant and on each connection, and refuses all calls of a tenant before it is ready.
+//! for each tenant, for each of its callers and on each connection, and refuses all calls of a tenant before it is ready.
 //!
 //! A call is admitted when its headers have arrived, before its message is read. Its [`Permit`] lasts until
 //! the store has answered, and until the answer has left the process or its stream is gone.
 
+mod aside;
 mod bound;
+mod caller;
 mod expected;
 mod large_reads;
 mod leaving;
+mod let_in;
 mod permit;
 mod tenant;
 #[cfg(test)]
@@ -17,16 +20,23 @@ mod waiting;
 use std::{sync::Arc, time::Duration};
 
 use http::Extensions;
+use tokio::time::Instant;
 
+pub use self::{
+    aside::{Aside, SidePlaces},
+    large_reads::LargeRead,
+    permit::Permit,
+    tenant::TenantShare,
+};
 use self::{
     bound::{Bound, Taken},
     expected::Expected,
     large_reads::LargeReads,
     leaving::Leaving,
+    let_in::LetIn,
     waiting::Waiting,
 };
-pub use self::{large_reads::LargeRead, permit::Permit, tenant::TenantShare};
-use crate::error::Error;
+use crate::{access::Caller, error::Error};
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
@@ -92,25 +102,7 @@ pub struct Share {
     expected: Expected,
     aside: Arc<Bound>,
     leaving: Leaving,
-}
-
-/// The places for calls to a service beside the broker's own. They aren't among the calls in flight, and a
-/// shutdown doesn't wait for them.
-#[derive(Debug)]
-pub struct SidePlaces(Arc<Bound>);
-
-/// The place of a call to a service beside the broker's own.
-#[derive(Debug)]
-pub struct Aside {
-    _places: [Taken; 2],
-}
-
-impl SidePlaces {
-    /// Makes places for `most` calls at once.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self(Bound::new(most))
-    }
+    let_in: LetIn,
 }
 
 impl CallLimits {
@@ -165,6 +157,7 @@ impl Admission {
             expected: Expected::default(),
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
+            let_in: LetIn::default(),
         })
     }
 
@@ -201,12 +194,16 @@ impl Admission {
 }
 
 impl Share {
-    /// Admits a call of this connection about the data of `tenant`, or refuses it at once.
+    /// Admits a call of this connection, made by `caller` about the data of `tenant`, or refuses it at once.
     ///
     /// # Errors
     /// Returns [`Error::Migrating`] before [`TenantShare::open`], and [`Error::Overloaded`] while the
     /// maximum number of calls is in flight.
-    pub fn admit(self: &Arc<Self>, tenant: &Arc<TenantShare>) -> Result<Arc<Permit>, Error> {
+    pub fn admit(
+        self: &Arc<Self>,
+        tenant: &Arc<TenantShare>,
+        caller: &Caller,
+    ) -> Result<Arc<Permit>, Error> {
         tenant.is_migrated()?;
         let (calls, bytes) = (&self.all.calls, &self.all.bytes);
         if !is_fair(&self.calls, calls, 1)
@@ -214,6 +211,10 @@ impl Share {
         {
             return Err(Error::Overloaded);
         }
+        let caller = tenant.of_caller(caller);
+        let free = || tenant.free_of(&tenant.calls, calls);
+        let place = caller.as_deref().map(|caller| caller.place(free()));
+        let place = place.transpose()?;
         let places = [
             taken(&self.calls, 1)?,
             taken(&tenant.calls, 1)?,
@@ -224,17 +225,30 @@ impl Share {
             taken(&tenant.bytes, 0)?,
             taken(bytes, 0)?,
         ];
-        let of = (Arc::clone(self), Arc::clone(tenant));
-        Ok(Arc::new(Permit::new(places, bytes, of)))
+        let of = (Arc::clone(self), Arc::clone(tenant), caller);
+        Ok(Arc::new(Permit::new((places, place), bytes, of)))
     }
 
     /// Admits a call to a service beside the broker's own, or refuses it at once.
     ///
     /// # Errors
     /// Returns [`Error::Overloaded`].
-    pub fn admit_aside(&self, places: &SidePlaces) -> Result<Aside, Error> {
-        let _places = [taken(&self.aside, 1)?, taken(&places.0, 1)?];
-        Ok(Aside { _places })
+    pub fn admit_aside(self: &Arc<Self>, places: &SidePlaces) -> Result<Aside, Error> {
+        places.take(self, taken(&self.aside, 1)?)
+    }
+
+    /// Takes note that the policy let a call in, whether it is admitted or not. Only who has a caller's credentials comes that far.
+    pub fn note_let_in(&self) {
+        self.let_in.note();
+    }
+
+    /// Returns when a call that was let in was last under way, or `None` if there never was one.
+    #[must_use]
+    pub fn last_let_in(&self) -> Option<Instant> {
+        match self.in_flight() {
+            0 => self.let_in.last(),
+            _ => Some(Instant::now()),
+        }
     }
 
     /// Returns how many calls of this connection are in flight.

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::{LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS, bound::Taken, is_fair};
+use super::{
+    LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS, bound::Taken, caller::CallerShare, is_fair,
+};
 use crate::{
     error::Error,
     refresh::waits::{self, Waits},
@@ -20,37 +22,49 @@ use crate::{
 pub struct Permit {
     /// Among the calls of the connection, of the tenant and of the process.
     _places: [Taken; 3],
+    /// Among the calls of the caller, if there is a policy.
+    _place_of_caller: Option<Taken>,
     connection: Arc<Share>,
     tenant: Arc<TenantShare>,
+    caller: Option<Arc<CallerShare>>,
     held: Mutex<Held>,
 }
+
+/// Places for a large read.
+type Reading = ([OwnedSemaphorePermit; 3], Option<OwnedSemaphorePermit>);
 
 #[derive(Debug)]
 struct Held {
     /// Of the bytes of the connection, of the tenant and of the process.
     bytes: [Taken; 3],
-    /// Places among the large reads of the connection, of the tenant and of the process.
-    reading: Option<[OwnedSemaphorePermit; 3]>,
+    /// Of the bytes of the caller.
+    bytes_of_caller: Option<Taken>,
+    /// Places among the large reads of the connection, of the caller, of the tenant and of the process.
+    reading: Option<Reading>,
     /// Whether it had such places.
     reads_much: bool,
-    /// Places among the calls of the connection, of the tenant and of the process that wait for providers.
-    waiting: Option<[Taken; 3]>,
+    /// Places among the calls of the connection, of the tenant, of the process and of the caller that wait for providers.
+    waiting: Option<([Taken; 3], Option<Taken>)>,
     /// When the answer began to leave.
     leaving_since: Option<usize>,
 }
 
 impl Permit {
     pub(super) fn new(
-        places: [Taken; 3],
+        (places, place_of_caller): ([Taken; 3], Option<Taken>),
         bytes: [Taken; 3],
-        (connection, tenant): (Arc<Share>, Arc<TenantShare>),
+        (connection, tenant, caller): (Arc<Share>, Arc<TenantShare>, Option<Arc<CallerShare>>),
     ) -> Self {
+        let bytes_of_caller = caller.as_ref().and_then(|caller| caller.bytes.take(0));
         Self {
             _places: places,
+            _place_of_caller: place_of_caller,
             connection,
             tenant,
+            caller,
             held: Mutex::new(Held {
                 bytes,
+                bytes_of_caller,
                 reading: None,
                 reads_much: false,
                 waiting: None,
@@ -65,8 +79,7 @@ impl Permit {
     /// Returns [`Error::Overloaded`] if that is more than the connection, the tenant or the process may hold now, and
     /// [`Error::TooLarge`] if it is more than they ever may.
     pub fn hold(&self, more: usize) -> Result<(), Error> {
-        self.held()
-            .grow("the request", more, self.tenant.has_others)
+        self.grow(&mut self.held(), "the request", more)
     }
 
     /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
@@ -79,9 +92,13 @@ impl Permit {
         let size = connection.expected.size();
         let places = async {
             let own = connection.large_reads.place(of, size).await?;
+            let caller = match &self.caller {
+                Some(caller) => Some(caller.large_reads.place(of, size).await?),
+                None => None,
+            };
             let tenant = self.tenant.large_reads.place(of, size).await?;
             let all = connection.all.large_reads.place(of, size).await?;
-            Some([own, tenant, all])
+            Some(([own, tenant, all], caller))
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {
@@ -108,13 +125,40 @@ impl Permit {
         }
         let before = held.bytes[0].amount();
         if answer > before {
-            held.grow("the answer", answer - before, self.tenant.has_others)?;
+            self.grow(&mut held, "the answer", answer - before)?;
         }
-        for bytes in &mut held.bytes {
-            bytes.shrink(answer);
-        }
+        held.shrink(answer);
         held.leaving_since = Some(self.connection.leaving.begin());
         Ok(())
+    }
+
+    /// Adds `more` bytes to what is `held`, unless the connection, the caller or the tenant wouldn't leave enough to others.
+    fn grow(&self, held: &mut Held, what: &'static str, more: usize) -> Result<(), Error> {
+        let [connection, tenant, process] = &held.bytes;
+        let before = connection.amount();
+        // What fits if this call is the only one. `is_fair` counts what the call holds already on both sides.
+        let most = |of: &Taken| of.whole().most();
+        let limit = (most(process) - before)
+            .min(most(connection))
+            .min(most(tenant));
+        let size = before.saturating_add(more);
+        if size > limit {
+            return Err(Error::TooLarge { what, size, limit });
+        }
+        let (own, tenants, all) = (connection.whole(), tenant.whole(), process.whole());
+        let is_fair = is_fair(own, all, more)
+            && (!self.tenant.has_others || is_fair(tenants, all, more))
+            && self.caller.as_ref().is_none_or(|caller| {
+                caller.may_hold(before, more, self.tenant.free_of(tenants, all))
+            });
+        if !is_fair {
+            return Err(Error::Overloaded);
+        }
+        if held.parts().all(|bytes| bytes.grow(more)) {
+            return Ok(());
+        }
+        held.shrink(before);
+        Err(Error::Overloaded)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -125,7 +169,7 @@ impl Permit {
 impl Waits for Permit {
     /// Takes a place among the calls that wait for providers, which the call keeps until it is answered. What it wanted to
     /// read is read, so that others may.
-    fn wait_for(&self, provider: &ProviderName) -> Option<waits::Place> {
+    fn wait_for(&self, provider: &ProviderName, free: usize) -> Option<waits::Place> {
         let mut held = self.held();
         let has_place = held.waiting.is_some();
         let connection = &self.connection;
@@ -133,6 +177,10 @@ impl Waits for Permit {
         let tenant = &self.tenant.waiting;
         // Tenants may have providers of the same name, which aren't the same.
         let provider = (self.tenant.number, provider.clone());
+        let of_caller = match &self.caller {
+            Some(caller) => Some(caller.wait_for(&provider, (free, tenant), has_place)?),
+            None => None,
+        };
         let waits = [
             own.wait_for(&provider, has_place)?,
             tenant.wait_for(&provider, has_place)?,
@@ -144,38 +192,25 @@ impl Waits for Permit {
                 tenant.calls.take(1)?,
                 all.calls.take(1)?,
             ];
-            held.waiting = Some(places);
+            let place = self
+                .caller
+                .as_ref()
+                .map(|caller| caller.waiting.calls.take(1));
+            held.waiting = Some((places, place.flatten()));
         }
         held.reading = None;
-        Some(Box::new(waits))
+        Some(Box::new((waits, of_caller)))
     }
 }
 
 impl Held {
-    /// Adds `more` bytes. `has_others`: there are other tenants, to whom this one has to leave something.
-    fn grow(&mut self, what: &'static str, more: usize, has_others: bool) -> Result<(), Error> {
-        let [connection, tenant, process] = &mut self.bytes;
-        let before = connection.amount();
-        // What fits if this call is the only one. `is_fair` counts what the call holds already on both sides.
-        let most = |of: &Taken| of.whole().most();
-        let limit = (most(process) - before)
-            .min(most(connection))
-            .min(most(tenant));
-        let size = before.saturating_add(more);
-        if size > limit {
-            return Err(Error::TooLarge { what, size, limit });
-        }
-        let tenant_is_fair = !has_others || is_fair(tenant.whole(), process.whole(), more);
-        if !is_fair(connection.whole(), process.whole(), more) || !tenant_is_fair {
-            return Err(Error::Overloaded);
-        }
-        if connection.grow(more) && tenant.grow(more) && process.grow(more) {
-            return Ok(());
-        }
-        for bytes in [connection, tenant, process] {
-            bytes.shrink(before);
-        }
-        Err(Error::Overloaded)
+    fn parts(&mut self) -> impl Iterator<Item = &mut Taken> {
+        self.bytes.iter_mut().chain(&mut self.bytes_of_caller)
+    }
+
+    /// Gives back what is more than `amount` bytes.
+    fn shrink(&mut self, amount: usize) {
+        self.parts().for_each(|bytes| bytes.shrink(amount));
     }
 }
 
@@ -185,5 +220,6 @@ impl Drop for Permit {
         if let Some(generation) = since {
             self.connection.leaving.end(generation);
         }
+        self.connection.note_let_in();
     }
 }

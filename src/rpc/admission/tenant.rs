@@ -8,8 +8,14 @@ use std::{
     thread,
 };
 
-use super::{CallLimits, PART_THAT_WAITS, bound::Bound, large_reads::LargeReads, waiting::Waiting};
-use crate::error::Error;
+use super::{
+    CallLimits, PART_THAT_WAITS,
+    bound::Bound,
+    caller::{CallerShare, CallerShares},
+    large_reads::LargeReads,
+    waiting::Waiting,
+};
+use crate::{access::Caller, error::Error};
 
 /// A tenant's share of what calls may use. Its data is migrated, or it isn't: until then its calls are refused.
 #[derive(Debug)]
@@ -21,6 +27,7 @@ pub struct TenantShare {
     pub(super) waiting: Arc<Waiting>,
     /// Whether there are others, to whom this one has to leave something.
     pub(super) has_others: bool,
+    callers: CallerShares,
     migrating: AtomicBool,
 }
 
@@ -32,25 +39,20 @@ impl TenantShare {
     /// Returns the share of one more tenant. It refuses all calls as [`Error::Migrating`] until [`TenantShare::open`].
     pub(super) fn new(limits: &CallLimits) -> Arc<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let (calls, bytes, large_reads) = match limits.of_a_tenant {
-            Some(own) => {
-                let cores = thread::available_parallelism().map_or(1, usize::from);
-                let large_reads = LargeReads::of_tenant(cores);
-                (own.calls, own.bytes.max(limits.largest), large_reads)
-            }
-            None => (
-                limits.calls,
-                limits.bytes.max(limits.largest),
-                LargeReads::of_process(),
-            ),
+        let (calls, bytes) = match limits.of_a_tenant {
+            Some(own) => (own.calls, own.bytes),
+            None => (limits.calls, limits.bytes),
         };
+        let bytes = bytes.max(limits.largest);
+        let has_others = limits.of_a_tenant.is_some();
         Arc::new(Self {
             number: TenantNumber(NEXT.fetch_add(1, Ordering::Relaxed)),
             calls: Bound::new(calls),
             bytes: Bound::new(bytes),
-            large_reads,
+            large_reads: large_reads(has_others),
             waiting: Waiting::new(calls / PART_THAT_WAITS),
-            has_others: limits.of_a_tenant.is_some(),
+            has_others,
+            callers: CallerShares::default(),
             migrating: AtomicBool::new(true),
         })
     }
@@ -77,8 +79,35 @@ impl TenantShare {
         self.calls.used()
     }
 
+    /// Returns the share of one of the tenant's callers, or `None` without a policy.
+    pub(super) fn of_caller(&self, caller: &Caller) -> Option<Arc<CallerShare>> {
+        let new = || CallerShare::new(self.waiting.calls.most(), large_reads(self.has_others));
+        self.callers.of(caller, new)
+    }
+
+    /// Returns how much the tenant can still take of its `own`, as long as other tenants keep what they have of the
+    /// process's: it never has more than is left there.
+    pub(super) fn free_of(&self, own: &Bound, process: &Bound) -> usize {
+        let left = || process.free().saturating_sub(own.used()).div_ceil(2);
+        match self.has_others {
+            true => own.free().min(left()),
+            false => own.free(),
+        }
+    }
+
     /// Checks that calls are admitted.
     pub(super) fn is_migrated(&self) -> Result<(), Error> {
         self.is_open().then_some(()).ok_or(Error::Migrating)
+    }
+}
+
+/// Returns the places of a tenant for large reads.
+fn large_reads(has_others: bool) -> LargeReads {
+    match has_others {
+        true => {
+            let cores = thread::available_parallelism().map_or(1, usize::from);
+            LargeReads::of_tenant(cores)
+        }
+        false => LargeReads::of_process(),
     }
 }

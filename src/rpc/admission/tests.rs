@@ -1,5 +1,7 @@
 //! What is admitted, and what isn't.
 
+mod callers;
+
 use futures_util::FutureExt;
 
 use super::*;
@@ -9,6 +11,8 @@ use crate::{
 };
 
 const KIB: usize = 1024;
+/// How many may wait for a provider by its own settings.
+const FREE: usize = 10_000;
 
 /// An admission, and its only tenant, whose calls are admitted.
 struct Open(Admission, Arc<TenantShare>);
@@ -36,8 +40,13 @@ impl Open {
 
 impl Connection {
     fn admit(&self) -> Result<Arc<Permit>, Error> {
-        self.0.admit(&self.1)
+        self.0.admit(&self.1, &anybody())
     }
+}
+
+/// Whoever calls without a policy.
+fn anybody() -> Caller {
+    Caller::anybody("a:b".parse().unwrap())
 }
 
 fn open(calls: usize) -> Open {
@@ -93,10 +102,16 @@ fn nothing_is_admitted_while_migrating() {
     let Open(admission, tenant) = open(1);
     let migrating = admission.tenant();
     let share = admission.share();
-    assert!(matches!(share.admit(&migrating), Err(Error::Migrating)));
-    assert!(share.admit(&tenant).is_ok(), "another tenant");
+    assert!(matches!(
+        share.admit(&migrating, &anybody()),
+        Err(Error::Migrating)
+    ));
+    assert!(share.admit(&tenant, &anybody()).is_ok(), "another tenant");
     tenant.close();
-    assert!(matches!(share.admit(&tenant), Err(Error::Migrating)));
+    assert!(matches!(
+        share.admit(&tenant, &anybody()),
+        Err(Error::Migrating)
+    ));
 }
 
 #[test]
@@ -152,7 +167,7 @@ fn tenants_leave_bytes_and_calls_for_the_next() {
         let greedy = admission.tenant();
         greedy.open();
         // Each call comes over a connection of its own, so that the tenant's share is what bounds it.
-        while let Ok(call) = admission.share().admit(&greedy) {
+        while let Ok(call) = admission.share().admit(&greedy, &anybody()) {
             held.push(call);
             if held.last().is_some_and(|call| call.hold(KIB).is_err()) {
                 break;
@@ -166,7 +181,7 @@ fn tenants_leave_bytes_and_calls_for_the_next() {
     let tenant = admission.tenant();
     tenant.open();
     let calls: Vec<_> = (0..8)
-        .map(|_| admission.share().admit(&tenant).unwrap())
+        .map(|_| admission.share().admit(&tenant, &anybody()).unwrap())
         .collect();
     for call in &calls {
         call.hold(4 * KIB).unwrap();
@@ -211,7 +226,10 @@ fn provider(name: &str) -> ProviderName {
 /// Lets those of the calls wait for a provider that may.
 fn wait(calls: &[Arc<Permit>], name: &str) -> Vec<waits::Place> {
     let provider = provider(name);
-    calls.iter().filter_map(|c| c.wait_for(&provider)).collect()
+    calls
+        .iter()
+        .filter_map(|c| c.wait_for(&provider, FREE))
+        .collect()
 }
 
 fn admitted(share: &Connection, calls: usize) -> Vec<Arc<Permit>> {
@@ -226,7 +244,7 @@ fn a_provider_leaves_places_for_calls_that_wait_for_others() {
     let calls = admitted(&share, 128);
     let hung = wait(&calls, "hung");
     assert_eq!(hung.len(), 84);
-    assert!(calls[84].wait_for(&provider("hung")).is_none());
+    assert!(calls[84].wait_for(&provider("hung"), FREE).is_none());
     let slow = wait(&calls[84..], "slow");
     assert_eq!(slow.len(), 21);
     // Who waits for one may wait for another one.
@@ -284,7 +302,7 @@ async fn who_waits_for_a_provider_keeps_no_place_among_the_large_reads() {
     let [waiting, reading] = [share.admit().unwrap(), share.admit().unwrap()];
     waiting.large_read(LargeRead::Session).await.unwrap();
     assert!(is_overloaded(&reading.large_read(LargeRead::Session).await));
-    let _place = waiting.wait_for(&provider("acme")).unwrap();
+    let _place = waiting.wait_for(&provider("acme"), FREE).unwrap();
     reading.large_read(LargeRead::Session).await.unwrap();
     // The size of its answer counts all the same.
     waiting.answered(4 * KIB * KIB).unwrap();
@@ -343,4 +361,31 @@ async fn large_reads_wait_for_each_other() {
     // The rows of users have places of their own.
     let other = share.admit().unwrap();
     other.large_read(LargeRead::User).await.unwrap();
+}
+
+/// Calls of strangers give up their places in the order of coming. Those over a caller's connection keep theirs.
+#[test]
+fn places_beside_the_calls_go_from_strangers_to_who_comes_next() {
+    let admission = roomy();
+    let places = SidePlaces::new(3);
+    let [caller, stranger, next] = std::array::from_fn(|_| admission.share().0);
+    caller.note_let_in();
+    let aside = |share: &Arc<Share>| share.admit_aside(&places);
+    let mut kept = aside(&caller).unwrap();
+    let mut first = aside(&stranger).unwrap();
+    let mut second = aside(&stranger).unwrap();
+    let [kept_is_lost, first_is_lost, second_is_lost] =
+        [&mut kept, &mut first, &mut second].map(Aside::lost);
+    let new = aside(&next).unwrap();
+    assert!(first_is_lost.now_or_never().is_some());
+    // It is the new one's by now, whatever becomes of the call that lost it.
+    drop(first);
+    let newer = aside(&caller).unwrap();
+    assert!(second_is_lost.now_or_never().is_some());
+    drop((new, newer));
+    let _calls: Vec<_> = (0..2).map(|_| aside(&caller).unwrap()).collect();
+    assert!(is_overloaded(&aside(&next)));
+    assert!(kept_is_lost.now_or_never().is_none());
+    drop(kept);
+    aside(&next).unwrap();
 }

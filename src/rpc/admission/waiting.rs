@@ -12,7 +12,7 @@ use crate::types::ProviderName;
 const FOR_ONE: usize = 3;
 
 /// A provider of one tenant.
-type TenantsProvider = (TenantNumber, ProviderName);
+pub(super) type TenantsProvider = (TenantNumber, ProviderName);
 
 /// The places for calls that wait for providers, of the process, a tenant or a connection.
 #[derive(Debug)]
@@ -58,6 +58,11 @@ impl Waiting {
             among: Arc::clone(self),
             provider: provider.clone(),
         })
+    }
+
+    /// Returns how many calls wait for a provider.
+    pub fn calls_for(&self, provider: &TenantsProvider) -> usize {
+        self.providers().get(provider).copied().unwrap_or_default()
     }
 
     fn providers(&self) -> MutexGuard<'_, HashMap<TenantsProvider, usize>> {

@@ -25,7 +25,7 @@ impl Collector for Arc<ConnectionFigures> {
             ),
             (
                 "connections_asked_to_leave",
-                "Idle connections that were asked to make room",
+                "Connections that were asked to make room",
                 &self.asked_to_leave,
             ),
             (

@@ -12,6 +12,7 @@ mod family;
 mod process;
 mod refreshes;
 mod store;
+mod traces;
 mod trail;
 mod trust;
 
@@ -25,6 +26,7 @@ pub use self::{
     process::Process,
     refreshes::Refreshes,
     store::{Link, StoreCalls},
+    traces::Spans,
     trail::Trail,
     trust::Guards,
 };

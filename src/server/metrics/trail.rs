@@ -40,6 +40,11 @@ impl Collector for Trail {
                 totals.withheld,
             ),
             (
+                "audit_counted",
+                "Refusals of callers that aren't known which have no events of their own, and are counted in one",
+                totals.counted,
+            ),
+            (
                 "audit_files",
                 "Audit files that were begun because another one was full or had been moved",
                 totals.rotations,

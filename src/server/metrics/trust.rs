@@ -8,7 +8,7 @@ use std::{
 use super::{Collector, Families};
 use crate::{
     access::Guard,
-    meter::{Reload, Trust},
+    meter::{HandshakeFailure, Reload, Trust},
 };
 
 /// What those who guard the broker have counted.
@@ -42,8 +42,11 @@ impl Collector for Guards {
         let stale = [([], counts.is_stale.load(Ordering::Relaxed))];
         let help = "1 while an older policy is in force, because the file is wrong";
         families.gauges("policy_stale", help, stale)?;
-        let failed = [([], trust.handshakes_failed.get())];
-        let help = "TLS handshakes that failed, also because of the caller's certificate";
+        let failed = HandshakeFailure::ALL.map(|why| {
+            let count = trust.handshakes_failed(why).get();
+            ([("reason", why.name().to_owned())], count)
+        });
+        let help = "TLS handshakes that failed, by the reason";
         families.counters("handshakes_failed", help, failed)?;
         let ended = [
             ("expired", &trust.clients_expired),

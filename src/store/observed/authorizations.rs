@@ -1,5 +1,7 @@
 //! The calls about pending authorizations are counted and measured, too.
 
+use std::pin::pin;
+
 use super::{Observed, Observer, Operation};
 use crate::{
     error::Unopened,
@@ -9,7 +11,7 @@ use crate::{
 
 impl<S: Authorizations, O: Observer> Authorizations for Observed<S, O> {
     async fn create(&self, new: NewAuthorization<'_>) -> Result<CreateOutcome, Error> {
-        let call = self.inner.create(new);
+        let call = pin!(self.inner.create(new));
         self.observe(Operation::Create, call).await
     }
 
@@ -17,7 +19,7 @@ impl<S: Authorizations, O: Observer> Authorizations for Observed<S, O> {
         &self,
         state: &State,
     ) -> Result<Option<Result<PendingAuthorization, Unopened>>, Error> {
-        let call = self.inner.pending(state);
+        let call = pin!(self.inner.pending(state));
         self.observe(Operation::Pending, call).await
     }
 
@@ -27,7 +29,7 @@ impl<S: Authorizations, O: Observer> Authorizations for Observed<S, O> {
         pending: &PendingAuthorization,
         taker: Nonce,
     ) -> Result<bool, Error> {
-        let call = self.inner.take(state, pending, taker);
+        let call = pin!(self.inner.take(state, pending, taker));
         self.observe(Operation::Take, call).await
     }
 }

@@ -1,5 +1,7 @@
 //! The calls about users and identities are counted and measured, too.
 
+use std::pin::pin;
+
 use super::{Observed, Observer, Operation};
 use crate::{
     error::Damage,
@@ -15,17 +17,17 @@ impl<S: Identities, O: Observer> Identities for Observed<S, O> {
         identity: &IdentityKey,
         new: &UserId,
     ) -> Result<Result<Resolved, Damage>, Error> {
-        let call = self.inner.resolve(identity, new);
+        let call = pin!(self.inner.resolve(identity, new));
         self.observe(Operation::Resolve, call).await
     }
 
     async fn user(&self, user: &UserId) -> Result<Option<Result<UserRecord, Damage>>, Error> {
-        let call = self.inner.user(user);
+        let call = pin!(self.inner.user(user));
         self.observe(Operation::User, call).await
     }
 
     async fn link(&self, new: NewIdentity<'_>) -> Result<LinkOutcome, Error> {
-        let call = self.inner.link(new);
+        let call = pin!(self.inner.link(new));
         self.observe(Operation::Link, call).await
     }
 
@@ -33,7 +35,7 @@ impl<S: Identities, O: Observer> Identities for Observed<S, O> {
         &self,
         identity: &IdentityKey,
     ) -> Result<Option<Result<UserId, Damage>>, Error> {
-        let call = self.inner.leads_to(identity);
+        let call = pin!(self.inner.leads_to(identity));
         self.observe(Operation::LeadsTo, call).await
     }
 
@@ -42,17 +44,17 @@ impl<S: Identities, O: Observer> Identities for Observed<S, O> {
         identity: &IdentityKey,
         user: Option<&UserId>,
     ) -> Result<UnlinkOutcome, Error> {
-        let call = self.inner.unlink(identity, user);
+        let call = pin!(self.inner.unlink(identity, user));
         self.observe(Operation::Unlink, call).await
     }
 
     async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, Error> {
-        let call = self.inner.identities(user);
+        let call = pin!(self.inner.identities(user));
         self.observe(Operation::Identities, call).await
     }
 
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
-        let call = self.inner.delete_user(user);
+        let call = pin!(self.inner.delete_user(user));
         self.observe(Operation::DeleteUser, call).await
     }
 }

@@ -14,7 +14,7 @@ const LENGTH: usize = 34;
 
 /// A position in an index. It holds no member, and no hash that could be computed without the server's run id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct IndexPosition {
+pub struct IndexPosition {
     /// The first 64 bits of the server's run id.
     server: u64,
     cursor: u64,
@@ -82,7 +82,9 @@ impl IndexPosition {
         }))
     }
 
-    pub(super) fn encode(&self) -> Position {
+    /// Returns the position as callers of the store have it.
+    #[must_use]
+    pub fn encode(&self) -> Position {
         let (count, stop, after) = match &self.within {
             None => (0, 0, NONE),
             Some(Within { count, stop, after }) => (*count, *stop, *after),
@@ -97,7 +99,8 @@ impl IndexPosition {
 
     /// Returns `None` for what isn't a position in an index. Whoever makes one up gets no more work done by Redis
     /// than anybody else.
-    pub(super) fn decode(position: &Position) -> Option<Self> {
+    #[must_use]
+    pub fn decode(position: &Position) -> Option<Self> {
         let bytes: &[u8; LENGTH] = position.as_bytes().try_into().ok()?;
         let (numbers, count) = bytes.as_chunks::<8>();
         let [server, cursor, stop, after] = numbers else {

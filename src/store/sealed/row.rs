@@ -4,6 +4,7 @@ use crate::{
     error::{KeyMissing, Unreadable},
     seal::{AssociatedData, Keys, NotOpened},
     store::{Decoded, Error},
+    traces::{self, Kind},
     types::{
         ClientId, ReauthReason, Row, RowKey, Secret, SecretBytes, StoredRow, Subject, Tenant,
         UserId, Version,
@@ -42,6 +43,7 @@ impl Sealing {
         if ring.sealing().is_none() {
             return Ok(None);
         }
+        let _span = traces::child("seal", Kind::Internal);
         let associated = self.associated(key, row, version);
         let envelope = payload(row).and_then(|payload| ring.seal(&payload, &associated));
         let envelope = envelope.ok_or_else(|| Error::unavailable("the row can't be sealed"))?;
@@ -81,6 +83,7 @@ impl Sealing {
         if is_half_sealed {
             return damaged("it is half plain and half sealed");
         }
+        let _span = traces::child("open", Kind::Internal);
         let associated = self.associated(key, &row, version);
         match self.keys.ring().open(&envelope, &associated) {
             Ok(payload) if take_out(&payload, &mut row).is_some() => Ok(StoredRow { row, version }),

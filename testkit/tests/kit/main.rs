@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod canary;
 mod cluster;
 mod linearizability;
 mod oidc_provider;

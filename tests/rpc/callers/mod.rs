@@ -4,6 +4,7 @@ mod bulk;
 mod clients;
 mod counted;
 mod reload;
+mod shares;
 mod table;
 mod tenants;
 pub mod world;

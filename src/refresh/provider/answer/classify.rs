@@ -1,7 +1,10 @@
 //! From an HTTP answer to an [`Answer`] (guarantees, section 6, R4 and R6).
 
 use super::{Answer, Code, read::Body};
-use crate::refresh::provider::{Codes, ProviderOptions, Why, exchange::Reply};
+use crate::{
+    outbound::Reply,
+    refresh::provider::{Codes, Why},
+};
 
 /// Codes that say that the token is refused for good: it is worth nothing, or the user has to log in again (OpenID Connect
 /// Core 1.0, section 3.1.2.6; RFC 8628, section 3.5). Providers that have codes of their own for that use the others.
@@ -75,28 +78,28 @@ enum Meaning {
     Other,
 }
 
-/// Returns what an answer means.
-pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Answer {
+/// Returns what an answer means. `tokens_within` is the JSON pointer (RFC 6901) of the object that holds the tokens, if it
+/// isn't the answer itself.
+#[must_use]
+pub fn classify(reply: Reply, codes: &Codes, tokens_within: Option<&str>) -> Answer {
     let Reply {
         status,
         retry_after,
         is_form,
         body,
     } = reply;
-    let codes = &options.codes;
     let passing = |why| Answer::Passing { why, retry_after };
     if status == 429 || status == 503 && retry_after.is_some() {
         return passing(Why::Status(status));
     }
     let (body, unread) = match body {
         Ok(bytes) => (Body::read(&bytes, is_form), Why::Unreadable),
-        Err(why) => (None, why),
+        Err(fault) => (None, fault.into()),
     };
     let is_success = (200..=299).contains(&status);
-    let within = options.tokens_within.as_deref();
     if let Some(body) = &body
         && let Some(written) = body.error().or_else(|| configured_elsewhere(body, codes))
-        && !(is_success && body.has_access_token(within))
+        && !(is_success && body.has_access_token(tokens_within))
     {
         let (meaning, code) = meaning(written, codes);
         let our_fault = |why| Answer::OurFault {
@@ -145,7 +148,7 @@ pub(in super::super) fn classify(reply: Reply, options: &ProviderOptions) -> Ans
         };
     }
     let why = match (status, body) {
-        (200..=299, Some(body)) if !body.is_not_ok() => match body.tokens(within) {
+        (200..=299, Some(body)) if !body.is_not_ok() => match body.tokens(tokens_within) {
             Some(tokens) => return Answer::Tokens(Box::new(tokens)),
             None => Why::NoAccessToken,
         },

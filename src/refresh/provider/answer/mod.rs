@@ -8,8 +8,8 @@ mod tokens;
 
 use std::time::Duration;
 
-pub(super) use self::{classify::classify, read::error_code};
-pub use self::{code::Code, id_token::IdClaims, tokens::TokenAnswer};
+pub(super) use self::read::error_code;
+pub use self::{classify::classify, code::Code, id_token::IdClaims, tokens::TokenAnswer};
 use super::Why;
 
 /// The longest time for which a provider, or a caller that redeems itself, can keep everybody from trying again. A provider

@@ -203,7 +203,7 @@ impl Keyspace {
         format!("{}*", self.prefix)
     }
 
-    /// Returns the pattern with which SCAN finds the rows. It also finds the sessions' indexes.
+    /// Returns the pattern with which SCAN finds the rows, also those of the older layout. It finds the sessions' indexes, too.
     #[must_use]
     pub fn row_pattern(&self) -> String {
         format!("{}upstream:*", self.prefix)

@@ -16,7 +16,10 @@ use super::{
     topology::Primary,
     wire::{Connection, ErrorClass},
 };
-use crate::store::{Error, outstanding::counted};
+use crate::{
+    store::{Error, outstanding::counted},
+    traces,
+};
 
 /// How long to wait before a request is sent again, in milliseconds. The pause doubles each time, so that
 /// many callers don't overload a server that is recovering.
@@ -127,6 +130,7 @@ impl Link {
             if ends_each || !self.helps(&class) || Instant::now() >= end {
                 return Err(failure(&error));
             }
+            traces::retried();
             if let ErrorClass::Ask(Some(address)) = &class
                 && effect == Effect::Reads
                 && !request.runs_scripts()

@@ -54,7 +54,7 @@ use self::{
     progress::{MigrationProgress, Progress},
 };
 use crate::store::{
-    Error,
+    Error, Sealing,
     redis::{
         RedisStore, keyspace::Keyspace, link::Link, maintenance::lease::GivenUp, scripts::Scripts,
     },
@@ -74,6 +74,7 @@ pub struct Migration {
     keys: Keyspace,
     scripts: Scripts,
     mapping: LegacyMapping,
+    sealing: Sealing,
     lease: Duration,
     steps_a_call: usize,
     given_up: GivenUp,
@@ -84,9 +85,9 @@ pub struct Migration {
 
 impl Migration {
     /// A migration of the tenant of `store`, under the configured `mapping`. If that is empty, the mapping of the
-    /// last completed migration counts.
+    /// last completed migration counts. `sealing` opens sealed rows, and seals none.
     #[must_use]
-    pub fn new(store: &RedisStore, mapping: LegacyMapping) -> Self {
+    pub fn new(store: &RedisStore, mapping: LegacyMapping, sealing: Sealing) -> Self {
         if !mapping.is_empty() {
             store.has_older_layout(mapping.clone());
         }
@@ -96,6 +97,11 @@ impl Migration {
             keys: store.keys.clone(),
             scripts: store.redis.scripts().clone(),
             mapping,
+            sealing: Sealing {
+                // Older rows are plain, and so is what is made of them.
+                require_sealed: false,
+                ..sealing
+            },
             lease: LEASE,
             steps_a_call: step::STEPS_A_CALL,
             given_up: GivenUp::default(),

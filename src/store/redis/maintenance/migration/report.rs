@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use super::LegacyMapping;
-use crate::store::redis::row::rewrite::NotAnObject;
+use crate::{store::redis::row::rewrite::NotAnObject, types::KeyId};
 
 /// What became of a piece of older data in a run, or would become of it in a dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +41,10 @@ pub enum Reason {
     Corrupt(NotAnObject),
     /// Its value can be rewritten, but no reader could decode it afterwards.
     Unreadable(String),
-    /// What exists under the new key can't be decoded. Only a person can say which of the two counts.
+    /// What exists under the new key can't be decoded or opened. Only a person can say which of the two counts.
     UnreadableTarget(String),
+    /// What exists under the new key is sealed with a key that isn't here. Who has it can say which of the two counts.
+    TargetKeyMissing(KeyId),
     /// The identity names no user.
     NoUser,
     /// The identity names another subject than its key.
@@ -67,6 +69,9 @@ impl Reason {
             Self::Unmapped(_) => "its protocol type is not mapped",
             Self::Corrupt(_) | Self::Unreadable(_) => "it is corrupt",
             Self::UnreadableTarget(_) => "what is under the new key is corrupt",
+            Self::TargetKeyMissing(_) => {
+                "what is under the new key is sealed with a key that is not here"
+            }
             Self::NoUser => "it names no user",
             Self::OtherSubject => "it names another subject than its key",
             Self::KeyIsNoId => "its key holds no id",
@@ -93,6 +98,10 @@ impl fmt::Display for Reason {
             Self::UnreadableTarget(what) => {
                 write!(f, "what is under the new key can't be read: {what}")
             }
+            Self::TargetKeyMissing(key) => write!(
+                f,
+                "what is under the new key is sealed with the key {key}, which isn't in seal-keys"
+            ),
             Self::NoUser => f.write_str("the value names no user"),
             Self::OtherSubject => f.write_str("the value names another subject than the key"),
             Self::KeyIsNoId => f.write_str("the key holds no id"),

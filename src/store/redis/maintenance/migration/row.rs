@@ -8,8 +8,12 @@ use super::{
     report::{Outcome, Reason},
 };
 use crate::{
-    store::redis::row::{self, rewrite::Fields},
-    types::{RowKey, SecretBytes, SessionId, UserId, Version},
+    error::Unreadable,
+    store::{
+        Sealing,
+        redis::row::{self, rewrite::Fields},
+    },
+    types::{RowKey, SecretBytes, SessionId, StoredRow, UserId, Version},
 };
 
 /// A row as it is to be, as far as the older row alone tells.
@@ -76,22 +80,36 @@ pub fn rewrite(
     }
 }
 
-/// Decides about a row whose new key holds `existing`.
+/// Decides about a row whose new key holds `existing`, which `sealing` opens if it is sealed.
 ///
 /// # Errors
 /// What becomes of a row that stays where it is.
-pub fn decide(rewritten: &Rewritten, existing: Option<&[u8]>) -> Result<Decision, Outcome> {
+pub fn decide(
+    rewritten: &Rewritten,
+    existing: Option<&[u8]>,
+    sealing: &Sealing,
+) -> Result<Decision, Outcome> {
     let Some(existing) = existing else {
         return Ok(Decision::Move);
     };
-    match row::decode(existing, &rewritten.key.provider) {
-        None => Ok(Decision::Move),
-        Some(Ok(stored)) if mark(existing) == Some(stored.version) => {
+    let Some(decoded) = row::decode(existing, &rewritten.key.provider) else {
+        return Ok(Decision::Move);
+    };
+    let is_sealed = |stored: &StoredRow| stored.row.sealed.is_some();
+    let may_be_marked = decoded.as_ref().is_ok_and(|stored| !is_sealed(stored));
+    match decoded.and_then(|stored| sealing.open(&rewritten.key, stored)) {
+        // The migration seals nothing, and nothing vouches for a mark beside an envelope.
+        Ok(stored) if may_be_marked && mark(existing) == Some(stored.version) => {
             Ok(Decision::Supersede(stored.row.user_id))
         }
-        Some(Ok(_)) => Ok(Decision::Drop),
-        // To drop the older row for one that no reader can decode would lose the last readable copy.
-        Some(Err(error)) => Err(Outcome::Failed(Reason::UnreadableTarget(error.to_string()))),
+        Ok(_) => Ok(Decision::Drop),
+        // To drop the older row for one that no reader can open would lose the last readable copy.
+        Err(Unreadable::Damaged(damage)) => {
+            Err(Outcome::Failed(Reason::UnreadableTarget(damage.0)))
+        }
+        Err(Unreadable::KeyMissing(missing)) => {
+            Err(Outcome::Failed(Reason::TargetKeyMissing(missing.key)))
+        }
     }
 }
 
@@ -177,11 +195,12 @@ mod tests {
     #[test]
     fn only_a_row_that_nobody_wrote_since_gives_way() {
         let row = of(r#"{"provider_id":"oidc","user_id":"u"}"#).unwrap();
-        let decided = |existing: &str| decide(&row, Some(existing.as_bytes()));
-        assert_eq!(decide(&row, None), Ok(Decision::Move));
+        let sealing = Sealing::off("ns:name".parse().unwrap());
+        let decided = |existing: &str| decide(&row, Some(existing.as_bytes()), &sealing);
+        assert_eq!(decide(&row, None, &sealing), Ok(Decision::Move));
         assert_eq!(decided("null"), Ok(Decision::Move));
         assert_eq!(
-            decide(&row, Some(&row.json)),
+            decide(&row, Some(&row.json), &sealing),
             Ok(Decision::Supersede(user("u")))
         );
         for newer in [

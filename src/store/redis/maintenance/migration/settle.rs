@@ -121,7 +121,7 @@ impl Settler<'_> {
         let mut steps = Vec::with_capacity(plans.len());
         for ((candidate, plan), existing) in plans.into_iter().zip(values) {
             let existing = existing.as_ref().map(|bytes| bytes.as_slice());
-            match plan.step(&candidate.key, existing, &self.migration.keys) {
+            match plan.step(&candidate.key, existing, self.migration) {
                 Ok(step) => steps.push((candidate, step)),
                 Err(outcome) => settled.push((candidate, outcome)),
             }
@@ -216,12 +216,13 @@ impl Plan {
         self,
         older_key: &str,
         existing: Option<&[u8]>,
-        keys: &Keyspace,
+        migration: &Migration,
     ) -> Result<Step, Outcome> {
+        let Migration { keys, sealing, .. } = migration;
         let names = [older_key.to_owned(), self.key];
         match self.content {
             Content::Row(rewritten) => {
-                let decision = row::decide(&rewritten, existing)?;
+                let decision = row::decide(&rewritten, existing, sealing)?;
                 let sha = existing.map(sha1_hex).unwrap_or_default();
                 Ok(Step::row(keys, rewritten, decision, names, self.older, sha))
             }

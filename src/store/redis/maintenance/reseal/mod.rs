@@ -4,6 +4,7 @@
 //! the bytes that were read, so that nothing that is written meanwhile is undone. What is done shows in the rows
 //! themselves: who is interrupted begins again, and finds the rows done that are. [`Report`] sums up.
 
+mod advice;
 mod progress;
 mod report;
 mod row;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{progress::Done, row::SealedWith};
+use super::{advice, progress::Done, row::SealedWith};
 use crate::{error::Unreadable, store::Sealing};
 
 /// What a walk over the rows found and did. It names no key of Redis.
@@ -24,6 +24,8 @@ pub struct Report {
     pub done_in_pass: u64,
     /// Whether the tenant is in its grace period, in which nothing is sealed.
     pub in_grace: bool,
+    /// Whether rows that aren't sealed can't be read.
+    pub require_sealed: bool,
     /// How many seconds the last pass took.
     pub seconds: f64,
 }
@@ -35,6 +37,8 @@ pub struct Counts {
     pub sealed: BTreeMap<String, u64>,
     /// Rows that aren't sealed.
     pub plain: u64,
+    /// Rows in the layout of older software. They aren't sealed, brokers don't read them, and they stay as they are.
+    pub older: u64,
     /// Rows of which it can't be told.
     pub unknown: u64,
     /// Those of all these whose key isn't here.
@@ -77,6 +81,7 @@ impl Report {
             },
             done_in_pass: 0,
             in_grace: false,
+            require_sealed: sealing.require_sealed,
             seconds: 0.0,
         }
     }
@@ -102,6 +107,7 @@ impl Report {
         let Counts {
             sealed,
             plain,
+            older,
             unknown,
             unsettled,
             ..
@@ -109,11 +115,11 @@ impl Report {
         let others = sealed
             .iter()
             .filter(|(key, _)| Some(*key) != self.sealing.as_ref());
-        others.map(|(_, count)| count).sum::<u64>() + plain + unknown + unsettled
+        others.map(|(_, count)| count).sum::<u64>() + plain + older + unknown + unsettled
     }
 
     /// Returns the key here that has the name of `key`, and is another one.
-    fn namesake(&self, key: &str) -> Option<&str> {
+    pub(super) fn namesake(&self, key: &str) -> Option<&str> {
         let (name, _) = key.split_once('.')?;
         let here = self.keys.iter().map(String::as_str);
         here.filter(|other| *other != key).find(|other| {
@@ -121,51 +127,6 @@ impl Report {
                 .split_once('.')
                 .is_some_and(|(other, _)| other == name)
         })
-    }
-
-    /// Returns what an operator can do next.
-    fn advice(&self) -> String {
-        let Some(first) = &self.sealing else {
-            return "nothing is sealed: seal-keys isn't set".to_owned();
-        };
-        if self.counts.key_missing > 0 {
-            let mut advice =
-                "some rows are sealed with a key that isn't in seal-keys: put it back, behind the others"
-                    .to_owned();
-            if self
-                .counts
-                .sealed
-                .keys()
-                .any(|key| self.namesake(key).is_some())
-            {
-                advice.push_str(
-                    "; a key of its name is there: give one of them another name, which changes nothing else",
-                );
-            }
-            return advice;
-        }
-        if self.in_grace {
-            return "nothing is sealed in the grace period: `token-broker migrate --finish` ends it".to_owned();
-        }
-        if self.counts.unreadable > 0 {
-            return "some rows can't be read: `token-broker check` names them; keep all keys, and leave require-sealed off, until that \
-                    is clear"
-                .to_owned();
-        }
-        if self.done_in_pass > 0 {
-            return format!(
-                "the last pass still found rows to seal with {first}: a broker seals with another key; give all the same first key, \
-                 and run the command again"
-            );
-        }
-        match self.left() {
-            0 => format!(
-                "all rows are sealed with {first}: other keys can go, and require-sealed can be turned on"
-            ),
-            left => format!(
-                "{left} rows are not sealed with {first}: `token-broker keys rotate` seals those that can be read"
-            ),
-        }
     }
 }
 
@@ -184,6 +145,10 @@ impl fmt::Display for Report {
         }
         writeln!(f, "rows that are not sealed: {}", self.counts.plain)?;
         for (what, count) in [
+            (
+                "rows in the layout of older software, which are not sealed",
+                self.counts.older,
+            ),
             ("rows that can't be told", self.counts.unknown),
             ("rows whose key is missing here", self.counts.key_missing),
             ("rows that can't be read", self.counts.unreadable),
@@ -200,7 +165,7 @@ impl fmt::Display for Report {
                 self.done.resealed, self.done.passes
             )?;
         }
-        writeln!(f, "{}", self.advice())
+        writeln!(f, "{}", advice::of(self))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
             maintenance::{
                 grace, progress::Progress, repeated, rounds::Rounds, scan::Scan, seen::Seen,
             },
+            row,
             rows::sealed_in_grace,
             scripts::{Call, sha1_hex},
         },
@@ -73,15 +74,21 @@ impl Reseal {
             };
             sleep(self.rest(page_begun.elapsed())).await;
             now.walked.scanned += page.len() as u64;
-            let mut rows = Vec::new();
+            let (mut rows, mut older) = (Vec::new(), Vec::new());
             for key in page {
                 // SCAN may show a key twice, and the counts must be right.
                 if seen.is_new(&[&key])
                     && let Ok(name) = String::from_utf8(key)
-                    && let Some(key) = self.keys.parse_row(&name)
                 {
-                    rows.push((name, key));
+                    match self.keys.parse_row(&name) {
+                        Some(key) => rows.push((name, key)),
+                        None if self.keys.parse_legacy_row(&name).is_some() => older.push(name),
+                        None => {}
+                    }
                 }
+            }
+            for batch in older.chunks(BATCH) {
+                report.counts.older += self.count(batch).await?;
             }
             while !rows.is_empty() {
                 let batch = rows.split_off(rows.len().saturating_sub(BATCH));
@@ -92,6 +99,15 @@ impl Reseal {
                 progress.update(&now);
             }
         }
+    }
+
+    /// Counts rows of the older layout. Those that are gone, `null`, or no string are none.
+    async fn count(&self, rows: &[String]) -> Result<u64, Error> {
+        let begun = Instant::now();
+        let values = self.link.strings(rows.iter().map(String::as_str)).await?;
+        sleep(self.rest(begun.elapsed())).await;
+        let rows = values.iter().flatten().filter(|row| ***row != row::NULL);
+        Ok(rows.count() as u64)
     }
 
     /// Seals some rows, or only counts them.

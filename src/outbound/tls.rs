@@ -1,4 +1,4 @@
-//! TLS to providers, with rustls on aws-lc-rs.
+//! TLS to other services, with rustls on aws-lc-rs.
 
 use std::{
     io,
@@ -12,20 +12,44 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use super::{
-    Why,
-    credentials::{FileProblem, FileSetting},
-};
+use super::Fault;
+
+/// One of the parts that TLS is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsPart {
+    /// The authorities that vouch for the other end.
+    Authorities,
+    /// The client's certificate.
+    Certificate,
+    /// The key of the client's certificate.
+    Key,
+}
+
+/// What is wrong with a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsProblem {
+    /// The part.
+    pub part: TlsPart,
+    /// What is wrong with it. Quotes nothing of it.
+    pub what: String,
+}
+
+impl TlsProblem {
+    fn new(part: TlsPart, what: impl ToString) -> Self {
+        let what = what.to_string();
+        Self { part, what }
+    }
+}
 
 /// Returns how to connect: with the authorities of `ca` (PEM) or the system's, and with a certificate and its key (PEM)
 /// of the client's own. No early data is ever sent.
 ///
 /// # Errors
-/// Returns what is wrong with the files.
-pub(super) fn config(
+/// Returns what is wrong with them.
+pub(crate) fn config(
     ca: Option<&[u8]>,
     identity: Option<(&[u8], &[u8])>,
-) -> Result<Arc<ClientConfig>, FileProblem> {
+) -> Result<Arc<ClientConfig>, TlsProblem> {
     let roots = match ca {
         Some(pem) => authorities(pem)?,
         None => system_roots()?,
@@ -33,13 +57,13 @@ pub(super) fn config(
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| FileProblem::new(FileSetting::AUTHORITIES, error))?
+        .map_err(|error| TlsProblem::new(TlsPart::Authorities, error))?
         .with_root_certificates(roots);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let wrong = |what| FileProblem::new(FileSetting::CERTIFICATE_KEY, what);
-            let chain = certificates(certificate, FileSetting::CERTIFICATE)?;
+            let wrong = |what| TlsProblem::new(TlsPart::Key, what);
+            let chain = certificates(certificate, TlsPart::Certificate)?;
             let key = PrivateKeyDer::from_pem_slice(key)
                 .map_err(|_| wrong("the file holds no private key in PEM"))?;
             builder
@@ -54,33 +78,30 @@ pub(super) fn config(
     Ok(Arc::new(config))
 }
 
-fn certificates(
-    pem: &[u8],
-    setting: FileSetting,
-) -> Result<Vec<CertificateDer<'static>>, FileProblem> {
+fn certificates(pem: &[u8], part: TlsPart) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(FileProblem::new(
-            setting,
+        _ => Err(TlsProblem::new(
+            part,
             "the file holds no certificate in PEM",
         )),
     }
 }
 
-fn authorities(pem: &[u8]) -> Result<Arc<RootCertStore>, FileProblem> {
+fn authorities(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsProblem> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, FileSetting::AUTHORITIES)? {
+    for certificate in certificates(pem, TlsPart::Authorities)? {
         let what = "a certificate in the file can't be used";
         roots
             .add(certificate)
-            .map_err(|_| FileProblem::new(FileSetting::AUTHORITIES, what))?;
+            .map_err(|_| TlsProblem::new(TlsPart::Authorities, what))?;
     }
     Ok(Arc::new(roots))
 }
 
 /// Returns the system's authorities. They are read once, because that takes many milliseconds.
-fn system_roots() -> Result<Arc<RootCertStore>, FileProblem> {
+fn system_roots() -> Result<Arc<RootCertStore>, TlsProblem> {
     static ROOTS: OnceLock<Option<Arc<RootCertStore>>> = OnceLock::new();
     let load = || {
         let mut roots = RootCertStore::empty();
@@ -90,28 +111,28 @@ fn system_roots() -> Result<Arc<RootCertStore>, FileProblem> {
     let roots = ROOTS.get_or_init(load).clone();
     roots.ok_or_else(|| {
         let what = "must be set: the system has no certificate authorities";
-        FileProblem::new(FileSetting::AUTHORITIES, what)
+        TlsProblem::new(TlsPart::Authorities, what)
     })
 }
 
 /// Returns why a handshake failed.
-pub(super) fn why(error: &io::Error) -> Why {
+pub(super) fn fault(error: &io::Error) -> Fault {
     let Some(error) = rustls_error(error) else {
-        return Why::TlsFailed;
+        return Fault::TlsFailed;
     };
     match error {
         Error::InvalidCertificate(error) => match error {
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => Why::CertificateExpired,
+            | CertificateError::NotValidYetContext { .. } => Fault::CertificateExpired,
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Why::CertificateForAnotherName
+                Fault::CertificateForAnotherName
             }
-            _ => Why::CertificateUntrusted,
+            _ => Fault::CertificateUntrusted,
         },
-        error if is_about_client_certificate(error) => Why::ClientCertificateRefused,
-        _ => Why::TlsFailed,
+        error if is_about_client_certificate(error) => Fault::ClientCertificateRefused,
+        _ => Fault::TlsFailed,
     }
 }
 

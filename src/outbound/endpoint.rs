@@ -1,10 +1,10 @@
-//! Addresses of a provider.
+//! Addresses of other services.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use http::{Uri, uri::Scheme};
 
-/// An address at a provider that the broker may send secrets to: `https`, or `http` on this machine.
+/// An address that the broker may send secrets to: `https`, or `http` on this machine.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     uri: Uri,
@@ -39,32 +39,32 @@ impl Endpoint {
     }
 
     /// Returns the value of the `Host` header.
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         self.uri
             .authority()
             .map_or("", |authority| authority.as_str())
     }
 
     /// Returns what stands in the first line of a request.
-    pub(super) fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.uri
             .path_and_query()
             .map_or("/", |target| target.as_str())
     }
 
     /// Returns the path, without a slash at its end.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.uri.path().trim_end_matches('/')
     }
 
     /// Returns the scheme and the authority.
-    pub(super) fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         format!("{scheme}://{}", self.authority())
     }
 }
 
-/// A proxy for connections to a provider. It sees no secret of the provider: TLS goes through it, from end to end.
+/// A proxy for connections to another service. It sees no secret: TLS goes through it, from end to end.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy(Endpoint);
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     body::{Body, Bytes, Incoming},
@@ -18,13 +18,15 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::{
-    Why,
-    answer::LONGEST_RETRY_AFTER,
+    Fault,
     connect::Connection,
     counted::{Counted, Written},
     tls,
 };
-use crate::types::SecretBytes;
+use crate::{
+    traces::{self, Attribute, Kind},
+    types::SecretBytes,
+};
 
 /// How long the answer is still looked for when the time for it is over.
 const LAST_LOOK: Duration = Duration::from_millis(200);
@@ -32,47 +34,81 @@ const LAST_LOOK: Duration = Duration::from_millis(200);
 /// The largest head of an answer, in bytes.
 const LARGEST_HEAD: usize = 64 * 1024;
 
-/// The answer to a request.
-pub(super) struct Reply {
+/// The answer to a request. It can't be printed: it may hold tokens.
+pub struct Reply {
+    /// The status of HTTP.
     pub status: u16,
     /// How long to wait before another request, where the answer says.
     pub retry_after: Option<Duration>,
     /// Whether the body is said to be a form.
     pub is_form: bool,
     /// The body, or why it couldn't be read whole.
-    pub body: Result<SecretBytes, Why>,
+    pub body: Result<SecretBytes, Fault>,
 }
 
-/// Why there is no answer.
+/// Fault there is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
-    /// The request didn't leave whole, or the provider surely hasn't read it.
-    NotSent(Why),
-    /// The provider may have acted on the request.
-    Unknown(Why),
+pub(crate) enum Failure {
+    /// The request didn't leave whole, or the other end surely hasn't read it.
+    NotSent(Fault),
+    /// The other end may have acted on the request.
+    Unknown(Fault),
 }
 
 /// Sends `request` and reads the answer, whose body has at most `largest` bytes, within `limit`.
 ///
 /// # Errors
 /// Returns a [`Failure`] if there is no answer.
-pub(super) async fn exchange(
+pub(crate) async fn exchange(
+    connection: Connection,
+    request: Request<Full<Bytes>>,
+    limit: Duration,
+    largest: usize,
+) -> Result<Reply, Failure> {
+    let span = traces::child("provider_request", Kind::Client);
+    if let Some(span) = &span {
+        span.note(Attribute::HttpMethod(method(&request)));
+    }
+    let reply = exchanged(connection, request, limit, largest).await;
+    if let Some(span) = &span {
+        match &reply {
+            Ok(reply) => span.note(Attribute::HttpStatus(reply.status)),
+            Err(Failure::NotSent(_)) => span.note(Attribute::Failure("not_sent")),
+            Err(Failure::Unknown(_)) => span.note(Attribute::Failure("unknown")),
+        }
+        // The semantic conventions count answers from 400 on as failures of a client.
+        if reply.as_ref().map_or(true, |reply| reply.status >= 400) {
+            span.fail();
+        }
+    }
+    reply
+}
+
+fn method(request: &Request<Full<Bytes>>) -> &'static str {
+    match *request.method() {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        _ => "_OTHER",
+    }
+}
+
+async fn exchanged(
     mut connection: Connection,
     request: Request<Full<Bytes>>,
     limit: Duration,
     largest: usize,
 ) -> Result<Reply, Failure> {
     if connection.is_closed() {
-        return Err(Failure::NotSent(Why::ConnectionClosed));
+        return Err(Failure::NotSent(Fault::ConnectionClosed));
     }
     let length = request.body().size_hint().lower();
     let (counted, written) = Counted::new(connection);
-    let failure = |why| failure(why, &written, length);
+    let failure = |fault| failure(fault, &written, length);
     let handshake = http1::Builder::new()
         .max_buf_size(LARGEST_HEAD)
         .handshake(TokioIo::new(counted))
         .await;
-    let (mut sender, driver) = handshake.map_err(|_| failure(Why::ConnectionClosed))?;
+    let (mut sender, driver) = handshake.map_err(|_| failure(Fault::ConnectionClosed))?;
     let drive = async {
         // What ends the connection is told to the request.
         driver.await.ok();
@@ -82,11 +118,11 @@ pub(super) async fn exchange(
         match sender.send_request(request).await {
             Ok(response) => Ok(read(response, largest).await),
             Err(error) if refuses_certificate(&error) => {
-                Err(Failure::NotSent(Why::ClientCertificateRefused))
+                Err(Failure::NotSent(Fault::ClientCertificateRefused))
             }
-            Err(error) if error.is_parse() => Err(failure(Why::Unreadable)),
-            Err(error) if error.is_incomplete_message() => Err(failure(Why::ConnectionLost)),
-            Err(_) => Err(failure(Why::ConnectionLost)),
+            Err(error) if error.is_parse() => Err(failure(Fault::Unreadable)),
+            Err(error) if error.is_incomplete_message() => Err(failure(Fault::ConnectionLost)),
+            Err(_) => Err(failure(Fault::ConnectionLost)),
         }
     };
     // If the process stood still meanwhile, the time is over and the answer is there, unread.
@@ -96,19 +132,19 @@ pub(super) async fn exchange(
             return exchanged;
         }
         let exchanged = timeout(LAST_LOOK, exchanged).await;
-        exchanged.unwrap_or_else(|_| Err(failure(Why::Timeout)))
+        exchanged.unwrap_or_else(|_| Err(failure(Fault::Timeout)))
     };
     tokio::select! {
         exchanged = exchanged => exchanged,
-        () = drive => Err(failure(Why::ConnectionLost)),
+        () = drive => Err(failure(Fault::ConnectionLost)),
     }
 }
 
-fn failure(why: Why, written: &Arc<Written>, length: u64) -> Failure {
+fn failure(fault: Fault, written: &Arc<Written>, length: u64) -> Failure {
     if written.is_whole(length) {
-        Failure::Unknown(why)
+        Failure::Unknown(fault)
     } else {
-        Failure::NotSent(why)
+        Failure::NotSent(fault)
     }
 }
 
@@ -127,19 +163,19 @@ async fn read(response: http::Response<Incoming>, largest: usize) -> Reply {
     }
 }
 
-async fn whole(mut body: Incoming, largest: usize) -> Result<SecretBytes, Why> {
+async fn whole(mut body: Incoming, largest: usize) -> Result<SecretBytes, Fault> {
     let expected = body.size_hint().lower();
     if usize::try_from(expected).is_ok_and(|expected| expected > largest) {
-        return Err(Why::TooLarge);
+        return Err(Fault::TooLarge);
     }
     let mut bytes = SecretBytes::new(Vec::with_capacity(8192));
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Why::CutOff)?;
+        let frame = frame.map_err(|_| Fault::CutOff)?;
         let Some(data) = frame.data_ref() else {
             continue;
         };
         if bytes.len() + data.len() > largest {
-            return Err(Why::TooLarge);
+            return Err(Fault::TooLarge);
         }
         if bytes.len() + data.len() > bytes.capacity() {
             // A buffer that grows would leave a copy of its tokens behind.
@@ -159,7 +195,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => seconds_until(text)?,
     };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+    Some(wait)
 }
 
 /// Returns how long it is until a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.

@@ -1,0 +1,59 @@
+//! Whatever a setting is set to, no message quotes it. Each line is a name, an equals sign and a value.
+
+use token_broker::config::{Problem, Settings};
+
+use crate::input::{CANARY, planted, prints_nothing, quotes_nothing};
+
+pub fn run(bytes: &[u8]) -> Option<()> {
+    let text = str::from_utf8(bytes).ok()?;
+    let pairs: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    // The name is told, and values that are paths are read: neither a device nor what the kernel makes up.
+    if pairs
+        .iter()
+        .any(|(name, value)| name.contains(CANARY) || reads_a_device(value))
+    {
+        return None;
+    }
+    let settings = match Settings::from_pairs(pairs.iter().copied()) {
+        Ok(settings) => settings,
+        Err(problem) => {
+            quotes_nothing("a problem", &problem.to_string());
+            return None;
+        }
+    };
+    prints_nothing("settings", &settings);
+    settings.listens_on().ok();
+    match settings.clone().resolve() {
+        Ok(config) => {
+            let _ = settings.listed(&config);
+        }
+        Err(problems) => {
+            for problem in flawed(problems, &pairs) {
+                quotes_nothing("a problem", &problem.to_string());
+            }
+        }
+    }
+    Some(())
+}
+
+/// Whether a text may lead to a file that has no end.
+pub fn reads_a_device(text: &str) -> bool {
+    ["/dev", "/proc", "/sys", "..", "\\"]
+        .iter()
+        .any(|part| text.contains(part))
+}
+
+fn flawed(mut problems: Vec<Problem>, pairs: &[(&str, &str)]) -> Vec<Problem> {
+    // A message that quotes a value which is longer than most.
+    if planted() {
+        for problem in &mut problems {
+            let of_it = pairs.iter().filter(|(name, _)| *name == problem.setting);
+            let long = of_it.filter(|(_, value)| value.len() > CANARY.len());
+            long.for_each(|(_, value)| problem.message += value);
+        }
+    }
+    problems
+}

@@ -1,0 +1,101 @@
+//! Where connections come from, and which of them yield to others.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
+
+use tokio::time::Instant;
+
+/// How much of an IPv6 address tells one host from another: whoever has a network has the rest (RFC 4291, section 2.5.4).
+const NETWORK: u128 = u128::MAX << 64;
+
+/// Where a connection comes from: an address of IPv4, or a network of IPv6. `None` by a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source(Option<IpAddr>);
+
+impl Source {
+    /// Returns the source of a connection from this address, if it has one.
+    pub fn of(address: Option<SocketAddr>) -> Self {
+        Self(address.map(|address| match address.ip().to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & NETWORK)),
+            v4 @ IpAddr::V4(_) => v4,
+        }))
+    }
+}
+
+/// Returns which of these connections yield to so `many` others. Each is, of those from the source that has the most left,
+/// the one that is there for longest.
+///
+/// Who connects from many sources, or shares one with others (behind a NAT, or a mesh), yields in the order of coming.
+pub(super) fn who_yield<T>(
+    connections: impl Iterator<Item = (Source, Instant, T)>,
+    many: usize,
+) -> Vec<T> {
+    let mut sources: HashMap<Source, Vec<(Instant, T)>> = HashMap::new();
+    for (source, since, connection) in connections {
+        sources.entry(source).or_default().push((since, connection));
+    }
+    let mut sources: Vec<_> = sources.into_values().collect();
+    for of_source in &mut sources {
+        of_source.sort_by_key(|(since, _)| Reverse(*since));
+    }
+    // Of two sources with as many, the one whose oldest connection is older.
+    let rank = |of_source: &[(Instant, T)]| {
+        let (oldest, _) = of_source.last()?;
+        Some((of_source.len(), Reverse(*oldest)))
+    };
+    let ranked = sources.iter().enumerate();
+    let ranked = ranked.filter_map(|(at, of_source)| Some((rank(of_source)?, at)));
+    let mut ranked: BinaryHeap<_> = ranked.collect();
+    let mut yielding = Vec::new();
+    while yielding.len() < many
+        && let Some((_, at)) = ranked.pop()
+        && let Some(of_source) = sources.get_mut(at)
+    {
+        yielding.extend(of_source.pop().map(|(_, connection)| connection));
+        ranked.extend(rank(of_source).map(|rank| (rank, at)));
+    }
+    yielding
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn source(ip: &str) -> Source {
+        Source::of(Some(SocketAddr::new(ip.parse().unwrap(), 1)))
+    }
+
+    fn yield_to(many: usize, connections: &[(&str, u64)]) -> Vec<usize> {
+        let now = Instant::now();
+        let all = connections.iter().enumerate();
+        let all = all
+            .map(|(number, (ip, after))| (source(ip), now + Duration::from_secs(*after), number));
+        who_yield(all, many)
+    }
+
+    #[test]
+    fn the_oldest_of_the_source_with_the_most_yields() {
+        assert!(yield_to(1, &[]).is_empty());
+        assert_eq!(yield_to(1, &[("10.0.0.1", 2), ("10.0.0.1", 1)]), [1]);
+        // Whoever has one connection keeps it, although it is the oldest.
+        let many = [("10.0.0.1", 0), ("10.0.0.2", 3), ("10.0.0.2", 2)];
+        assert_eq!(yield_to(1, &many), [2]);
+        assert_eq!(yield_to(1, &[("10.0.0.1", 1), ("10.0.0.2", 0)]), [1]);
+        // Until the others have as many.
+        assert_eq!(yield_to(2, &many), [2, 0]);
+        assert_eq!(yield_to(9, &many), [2, 0, 1]);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_source() {
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:2"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
+        assert_ne!(source("10.0.0.1"), Source::of(None));
+    }
+}

@@ -1,0 +1,60 @@
+//! What was found as of one instant, wherever it comes from.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sha2::{Digest, Sha256};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::{
+    authorities::Authorities,
+    options::{TlsPart, TlsProblem},
+    own::Own,
+};
+
+/// Who may vouch for clients: the authorities of each part.
+pub(super) type Trusted = BTreeMap<TlsPart, Vec<CertificateDer<'static>>>;
+
+/// A SHA-256, which tells whether something has changed.
+pub(super) type Fingerprint = [u8; 32];
+
+/// The parts of what TLS needs, each of which may be broken.
+#[derive(Clone, Debug)]
+pub(super) struct Parts {
+    /// The broker's certificate and its key.
+    pub own: Result<Arc<Own>, Vec<TlsProblem>>,
+    /// Who may vouch for clients.
+    pub authorities: BTreeMap<TlsPart, Result<Vec<CertificateDer<'static>>, TlsProblem>>,
+}
+
+/// Returns the certificates, if they are authorities. `place` names where they are from.
+///
+/// # Errors
+/// Returns what is wrong if one is none, or if all have expired.
+pub(super) fn authorities(
+    certificates: Vec<CertificateDer<'static>>,
+    place: &str,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    Authorities::of(certificates.clone(), place)?;
+    Ok(certificates)
+}
+
+/// Returns a fingerprint of texts, whose order counts.
+pub(super) fn fingerprint<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().into()
+}
+
+/// Returns a fingerprint of who may vouch for clients.
+pub(super) fn fingerprint_of(trusted: &Trusted) -> Fingerprint {
+    let names: Vec<_> = trusted.keys().map(ToString::to_string).collect();
+    let parts = names.iter().zip(trusted.values());
+    fingerprint(parts.flat_map(|(name, roots)| {
+        // The name of a part is longer than one byte, so that it can't be taken for the mark of a certificate.
+        let roots = roots.iter().flat_map(|root| [&b"-"[..], root.as_ref()]);
+        [name.as_bytes()].into_iter().chain(roots)
+    }))
+}

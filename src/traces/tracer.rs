@@ -1,0 +1,107 @@
+//! Whether calls are traced, and the way of their spans.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::HeaderMap;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::{
+    Name, Parent, Span, TracesOptions, encode, export::Exporter, figures::TraceFigures,
+    sampler::Sampler, span::Queue,
+};
+
+/// The tracing of calls, or none. Clones share everything.
+#[derive(Clone, Debug, Default)]
+pub struct Traces(Option<Arc<Tracer>>);
+
+#[derive(Debug)]
+struct Tracer {
+    sampler: Sampler,
+    queue: Queue,
+    exporting: Mutex<Option<Exporting>>,
+}
+
+#[derive(Debug)]
+struct Exporting {
+    close: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Traces {
+    /// Returns the tracing of nothing.
+    #[must_use]
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Begins to trace calls. Their spans are sent from the runtime in which this is called.
+    #[must_use]
+    pub fn start(options: TracesOptions) -> Self {
+        let (records, receiver) = mpsc::channel(options.room);
+        let figures = Arc::<TraceFigures>::default();
+        let resource = encode::resource(&options);
+        let exporter = Exporter::new(options.collector, resource, Arc::clone(&figures));
+        let (close, closing) = oneshot::channel();
+        let task = tokio::spawn(exporter.run(receiver, closing));
+        Self(Some(Arc::new(Tracer {
+            sampler: Sampler::new(options.part, options.asked),
+            queue: Queue { records, figures },
+            exporting: Mutex::new(Some(Exporting { close, task })),
+        })))
+    }
+
+    /// Begins the span of a call with these headers, if it is traced. The callers' part in that decision is bounded, so only
+    /// calls that were admitted are to come here.
+    #[must_use]
+    pub fn begin(
+        &self,
+        service: &'static str,
+        method: &'static str,
+        headers: &HeaderMap,
+    ) -> Option<Span> {
+        let tracer = self.0.as_ref()?;
+        let parent = Parent::of(headers);
+        let takes = tracer.sampler.takes(parent.as_ref(), Instant::now());
+        let name = Name::Call(service, method);
+        takes.then(|| Span::first(name, parent, tracer.queue.clone()))
+    }
+
+    /// Returns what became of spans, if there are any.
+    #[must_use]
+    pub fn figures(&self) -> Option<&TraceFigures> {
+        self.0.as_ref().map(|tracer| &*tracer.queue.figures)
+    }
+
+    /// Sends what waits, but takes no longer than `limit`. Spans that end later are dropped.
+    pub async fn close(&self, limit: Duration) {
+        let Some(tracer) = &self.0 else {
+            return;
+        };
+        let exporting = &tracer.exporting;
+        let exporting = exporting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(Exporting { close, mut task }) = exporting else {
+            return;
+        };
+        // If the task has died, there is nobody to tell.
+        _ = close.send(());
+        if timeout(limit, &mut task).await.is_err() {
+            task.abort();
+        }
+        let figures = &tracer.queue.figures;
+        let lost = figures.waiting();
+        if lost > 0 {
+            figures.failed.add(lost);
+            tracing::warn!(spans = lost, "spans that couldn't be sent in time are lost");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Calls of any RPC with any bytes, and what their callers are told when they fail.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use prost::bytes::{Buf, BufMut};
+use testkit::authority::Identity;
+use token_broker::tls::{ClientFiles, client};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tonic::{
+    Request, Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::{KeyAndValueRef, MetadataMap, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+use tower::service_fn;
+
+/// Leaves messages as they are.
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put_slice(&message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut message = vec![0; from.remaining()];
+        from.copy_to_slice(&mut message);
+        Ok(Some(message))
+    }
+}
+
+/// What callers were told, by all of them.
+#[derive(Clone, Default)]
+pub struct Told(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    errors: Vec<u8>,
+    /// How each RPC ended, by the names of its codes and reasons.
+    ends: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Told {
+    /// Returns everything but the messages of answers: errors whole, with their details, and all headers.
+    pub fn errors(&self) -> Vec<u8> {
+        self.0.lock().unwrap().errors.clone()
+    }
+
+    /// Returns how each RPC ended.
+    pub fn ends(&self) -> BTreeMap<String, BTreeSet<String>> {
+        self.0.lock().unwrap().ends.clone()
+    }
+
+    fn note(&self, rpc: &str, end: String, bytes: Vec<u8>) {
+        let mut state = self.0.lock().unwrap();
+        state.errors.extend(bytes);
+        state.ends.entry(rpc.to_owned()).or_default().insert(end);
+    }
+}
+
+/// A caller.
+#[derive(Clone)]
+pub struct Caller {
+    channel: Channel,
+    authorization: Option<String>,
+    told: Told,
+}
+
+impl Caller {
+    /// Connects over TLS, with a certificate.
+    pub async fn connect(
+        address: std::net::SocketAddr,
+        (ca, identity): (PathBuf, &Identity),
+        told: &Told,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        identity.write_to(dir.path(), "own");
+        let own = |end: &str| dir.path().join(format!("own.{end}"));
+        let files = ClientFiles {
+            ca: Some(ca),
+            identity: Some((own("pem"), own("key"))),
+        };
+        let config = client(&files).unwrap();
+        let connect = service_fn(move |_| {
+            let config = Arc::clone(&config);
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                let name = ServerName::try_from("localhost").unwrap();
+                let stream = TlsConnector::from(config).connect(name, stream).await?;
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
+            }
+        });
+        let endpoint = Endpoint::from_static("http://broker");
+        Self {
+            channel: endpoint.connect_with_connector_lazy(connect),
+            authorization: None,
+            told: told.clone(),
+        }
+    }
+
+    /// Returns the same caller, who shows this in its header `authorization`.
+    pub fn showing(&self, authorization: &str) -> Self {
+        Self {
+            authorization: Some(authorization.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// Calls an RPC, such as `TokenBroker/Get`.
+    pub async fn call(&self, rpc: &str, message: Vec<u8>, within: Duration) -> Option<Vec<u8>> {
+        self.call_with(rpc, message, within, &[]).await
+    }
+
+    /// Calls an RPC with more headers.
+    pub async fn call_with(
+        &self,
+        rpc: &str,
+        message: Vec<u8>,
+        within: Duration,
+        headers: &[(&'static str, &str)],
+    ) -> Option<Vec<u8>> {
+        let mut request = Request::new(message);
+        request.set_timeout(within);
+        let own = self.authorization.iter();
+        let own = own.map(|shown| ("authorization", shown.as_str()));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            let value = MetadataValue::try_from(value).unwrap();
+            request.metadata_mut().insert(name, value);
+        }
+        let path = PathAndQuery::try_from(format!("/tokenbroker.v1.{rpc}")).unwrap();
+        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
+        let answer = match grpc.ready().await {
+            Ok(()) => grpc.unary(request, path, Raw).await,
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        };
+        match answer {
+            Ok(answer) => {
+                let headers = bytes_of(answer.metadata());
+                self.told.note(rpc, "OK".to_owned(), headers);
+                Some(answer.into_inner())
+            }
+            Err(status) => {
+                let mut bytes = format!("{status}\n{status:?}\n").into_bytes();
+                bytes.extend_from_slice(status.message().as_bytes());
+                bytes.push(b'\n');
+                // tonic has decoded them.
+                bytes.extend_from_slice(status.details());
+                bytes.extend(bytes_of(status.metadata()));
+                self.told.note(rpc, format!("{:?}", status.code()), bytes);
+                None
+            }
+        }
+    }
+}
+
+fn bytes_of(metadata: &MetadataMap) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in metadata.iter() {
+        let (name, value) = match entry {
+            KeyAndValueRef::Ascii(name, value) => {
+                (name.as_str(), value.as_encoded_bytes().to_vec())
+            }
+            KeyAndValueRef::Binary(name, value) => {
+                (name.as_str(), value.to_bytes().unwrap().to_vec())
+            }
+        };
+        bytes.extend_from_slice(format!("\n{name}: ").as_bytes());
+        bytes.extend(value);
+    }
+    bytes.push(b'\n');
+    bytes
+}

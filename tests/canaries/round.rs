@@ -1,0 +1,275 @@
+//! What is done to a broker while it is watched.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::future::join_all;
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use sha2::{Digest, Sha256};
+use testkit::waiting::until;
+use token_broker::proto::v1::{self, FILE_DESCRIPTOR_SET};
+
+use crate::{
+    caller::Caller,
+    commands::contents,
+    provider::{GOOD, HANGS},
+    rpcs::Round,
+    world::{PATIENCE, World},
+};
+
+/// How long a call may take that nobody answers.
+const BRIEF: Duration = Duration::from_millis(800);
+
+/// How long a call may take that is to be told of an outage.
+const OUTAGE: Duration = Duration::from_secs(5);
+
+/// Makes every call, well and in every wrong way.
+pub async fn of_all_calls(world: &World) {
+    let auth = world.auth().await;
+    good(world, &auth).await;
+    refreshes(world, &auth).await;
+    for round in Round::wrong(&world.secrets) {
+        // There is something that it is wrong about.
+        let mut stored = Round::good(&world.secrets);
+        // The other one was redeemed already.
+        stored.refresh += "-of another login";
+        let (rpc, request) = stored.requests().swap_remove(0);
+        auth.call(rpc, request, PATIENCE)
+            .await
+            .expect("it is stored");
+        all(&auth, &round, PATIENCE).await;
+    }
+    strangers(world).await;
+    malformed(world, &auth).await;
+    // Nobody answers in time.
+    let stored = Round {
+        provider: HANGS.to_owned(),
+        expires_at: 1,
+        ..Round::good(&world.secrets)
+    };
+    all(&auth, &stored, BRIEF).await;
+    let ends = world.told.ends();
+    for rpc in rpcs() {
+        let of_it = &ends[&rpc];
+        assert!(of_it.contains("OK"), "{rpc} never succeeded: {of_it:?}");
+        for code in ["InvalidArgument", "PermissionDenied", "Unauthenticated"] {
+            assert!(of_it.contains(code), "{rpc} was never {code}: {of_it:?}");
+        }
+    }
+}
+
+/// Returns the RPCs of all services.
+fn rpcs() -> BTreeSet<String> {
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let ours = set
+        .file
+        .iter()
+        .filter(|file| file.package() == "tokenbroker.v1");
+    let services = ours.flat_map(|file| &file.service);
+    let rpcs = services.flat_map(|service| {
+        let methods = service.method.iter();
+        methods.map(|method| format!("{}/{}", service.name(), method.name()))
+    });
+    rpcs.collect()
+}
+
+async fn all(caller: &Caller, round: &Round, within: Duration) {
+    for (rpc, request) in round.requests() {
+        caller.call(rpc, request, within).await;
+    }
+}
+
+/// Makes a call of each RPC that succeeds.
+async fn good(world: &World, auth: &Caller) {
+    let mut round = Round::good(&world.secrets);
+    let sent = Sha256::digest(round.refresh.as_bytes());
+    round.refresh_token_sha256 = sent.to_vec();
+    let requests = round.requests();
+    let named: BTreeSet<_> = requests.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
+    assert_eq!(named, rpcs(), "an RPC has no request here");
+    let stored = auth
+        .call(requests[0].0, requests[0].1.clone(), PATIENCE)
+        .await;
+    let stored = v1::StoreResponse::decode(&*stored.expect("it is stored")).unwrap();
+    round.version = stored.version;
+    for (rpc, request) in round.requests().into_iter().skip(1) {
+        auth.call(rpc, request, PATIENCE).await;
+    }
+}
+
+/// Has the tokens refreshed by a provider that answers as it should, and by all others.
+async fn refreshes(world: &World, auth: &Caller) {
+    let names = world.odd.iter().map(String::as_str).chain([GOOD]);
+    let asked = names.map(|name| async move {
+        let round = Round {
+            provider: name.to_owned(),
+            expires_at: 1,
+            ..Round::good(&world.secrets)
+        };
+        for (rpc, request) in &round.requests()[..5] {
+            auth.call(rpc, request.clone(), Duration::from_secs(2))
+                .await;
+        }
+    });
+    join_all(asked).await;
+    let received = world.endpoint.received();
+    for name in &world.odd {
+        let path = format!("/token/{name} ");
+        assert!(
+            received.iter().any(|request| request.head.contains(&path)),
+            "{name} was never asked"
+        );
+    }
+    let round = Round::good(&world.secrets);
+    for (rpc, request) in round.requests().into_iter().skip(10) {
+        auth.call(rpc, request, PATIENCE).await;
+    }
+    until("a token is revoked", async || {
+        !world.endpoint.received_at("/revoke").is_empty()
+    })
+    .await;
+}
+
+/// Calls as somebody who isn't known, or may not.
+async fn strangers(world: &World) {
+    let round = Round::good(&world.secrets);
+    let wrong = &world.secrets.wrong_bearer;
+    let (auth, proxy) = (
+        world.caller("auth.test").await,
+        world.caller("proxy.test").await,
+    );
+    let nobody = world.caller("nobody.test").await;
+    for caller in [
+        proxy.showing(&format!("Bearer {}", world.secrets.bearer)),
+        proxy,
+        nobody.showing(&format!("Bearer {wrong}")),
+        auth.showing(&format!("Bearer {wrong}")),
+        auth.showing(&format!("Basic {wrong}")),
+        auth.showing(wrong),
+        nobody,
+    ] {
+        all(&caller, &round, PATIENCE).await;
+    }
+}
+
+/// Sends what is no request.
+async fn malformed(world: &World, auth: &Caller) {
+    let secrets = &world.secrets;
+    for rpc in rpcs() {
+        // A text without a field, a field that is cut off, and one that is no UTF-8.
+        for text in [&secrets.access, &secrets.refresh] {
+            auth.call(&rpc, text.clone().into_bytes(), PATIENCE).await;
+            let cut = [&[0x0a, 0x7f][..], text.as_bytes()].concat();
+            auth.call(&rpc, cut, PATIENCE).await;
+            let length = u8::try_from(text.len() + 1).unwrap();
+            let no_text = [&[0x0a, length, 0xff][..], text.as_bytes()].concat();
+            auth.call(&rpc, no_text, PATIENCE).await;
+        }
+        for header in [
+            "grpc-accept-encoding",
+            "traceparent",
+            "user-agent",
+            "x-request-id",
+        ] {
+            let with = [(header, secrets.session.as_str())];
+            auth.call_with(&rpc, Vec::new(), PATIENCE, &with).await;
+        }
+    }
+    let unknown = format!("TokenBroker/{}", secrets.session);
+    auth.call(&unknown, Vec::new(), PATIENCE).await;
+    let unknown = format!("{}/Get", secrets.session);
+    auth.call(&unknown, Vec::new(), PATIENCE).await;
+}
+
+/// Replaces the broker's files by others that hold secrets which don't belong there.
+pub async fn of_reloads(world: &World) {
+    let errors = || {
+        let log = world.process.log();
+        let lines = log.lines().filter(|line| line.contains("\"ERROR\""));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let texts = contents(&world.secrets);
+    let files = [
+        ("tls.pem", "files of TLS"),
+        ("seal-keys", "seal-keys"),
+        ("policy.toml", "the policy can't be read again"),
+    ];
+    let auth = world.auth().await;
+    let again = Round {
+        session: format!("{}-again", world.secrets.session),
+        ..Round::good(&world.secrets)
+    };
+    for text in [&texts[0], &texts[3], &texts[7]] {
+        let before = errors().len();
+        for (file, _) in files {
+            world.write(file, text);
+        }
+        world.process.signal("HUP");
+        until("each file is found wrong", async || {
+            // Calls have the sealing keys looked at.
+            let (rpc, request) = again.requests().swap_remove(0);
+            auth.call(rpc, request, PATIENCE).await;
+            let new = errors().split_off(before);
+            let is_told = |(_, told): &(_, &str)| new.iter().any(|line| line.contains(told));
+            files.iter().all(is_told)
+        })
+        .await;
+    }
+    // Each is read for the next request to the provider.
+    world.write(
+        "client-secret",
+        &format!("{0}\n{0}\n", world.secrets.client_secret),
+    );
+    world.write("provider.key", &texts[1]);
+    refresh_once(world, &auth, "odd0").await;
+    refresh_once(world, &auth, "odd2").await;
+}
+
+async fn refresh_once(world: &World, auth: &Caller, provider: &str) {
+    let round = Round {
+        session: format!("{}-again", world.secrets.session),
+        provider: provider.to_owned(),
+        expires_at: 1,
+        ..Round::good(&world.secrets)
+    };
+    for (rpc, request) in &round.requests()[..4] {
+        auth.call(rpc, request.clone(), BRIEF).await;
+    }
+}
+
+/// Takes Redis away, and gives it back with another password.
+pub async fn at_an_outage(world: &World) {
+    let auth = world.auth().await;
+    let round = Round::good(&world.secrets);
+    world.redis.kill();
+    let requests = round.requests();
+    let calls = requests
+        .into_iter()
+        .map(|(rpc, request)| auth.call(rpc, request, OUTAGE));
+    join_all(calls).await;
+    let unavailable = world.told.ends();
+    assert!(unavailable["TokenBroker/Get"].contains("Unavailable"));
+    world.redis.restart();
+    world.serves().await;
+}
+
+/// Has calls in flight that wait for a provider, while the broker is asked to end.
+pub async fn at_the_end(world: &World) {
+    let auth = world.auth().await;
+    let round = Round {
+        provider: HANGS.to_owned(),
+        session: format!("{}-at-the-end", world.secrets.session),
+        expires_at: 1,
+        ..Round::good(&world.secrets)
+    };
+    let requests = round.requests();
+    auth.call(requests[0].0, requests[0].1.clone(), PATIENCE)
+        .await;
+    let (rpc, request) = requests[3].clone();
+    let waiting = world.endpoint.received_at("/token/hangs").len();
+    tokio::spawn(async move { auth.call(rpc, request, PATIENCE).await });
+    until("the provider is asked", async || {
+        world.endpoint.received_at("/token/hangs").len() > waiting
+    })
+    .await;
+}

@@ -1,0 +1,219 @@
+//! A broker with all that it can have: TLS and callers, sealing, an audit trail, metrics, Redis with a password, providers.
+
+use std::{
+    fs::{self, Permissions},
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use testkit::{
+    authority::{Authority, Identity, Wanted},
+    broker_process::BrokerProcess,
+    canary::Sink,
+    redis_server::RedisServer,
+    token_endpoint::TokenEndpoint,
+    waiting::until,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{
+    caller::{Caller, Told},
+    provider,
+    redis::{self, Monitor},
+    secrets::Secrets,
+};
+
+/// How long a call may take that has to succeed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The broker and all around it.
+pub struct World {
+    pub secrets: Secrets,
+    pub redis: RedisServer,
+    pub monitor: Monitor,
+    pub endpoint: TokenEndpoint,
+    /// The names of the providers whose answers are odd.
+    pub odd: Vec<String>,
+    pub process: BrokerProcess,
+    pub told: Told,
+    clients: Authority,
+    dir: TempDir,
+    metrics: Vec<u8>,
+}
+
+impl World {
+    /// Starts everything.
+    pub async fn start(is_sealed: bool) -> Self {
+        let (authority, clients) = (Authority::new("server ca"), Authority::new("client ca"));
+        let secrets = Secrets::new(&authority);
+        let dir = tempfile::tempdir().unwrap();
+        let redis = redis::start(&secrets.redis_password);
+        let (endpoint, providers, odd) = provider::start(&secrets, dir.path()).await;
+        let policy = format!(
+            "[callers.auth]\ndns-names = [\"auth.test\"]\nbearer-sha256 = [\"{}\"]\n\
+             roles = [\"auth-server\", \"sidecar\", \"admin\"]\nproviders = \"*\"\n\
+             [callers.proxy]\ndns-names = [\"proxy.test\"]\nroles = [\"sidecar\"]\nproviders = [\"odd0\"]\n",
+            secrets.bearer_sha256()
+        );
+        let write = |name: &str, text: &str| write_private(&dir.path().join(name), text);
+        fs::create_dir(dir.path().join("wrong")).unwrap();
+        secrets.server.write_to(dir.path(), "tls");
+        write("provider.key", &secrets.client.key);
+        write("ca.pem", &authority.pem);
+        write("clients.pem", &clients.pem);
+        write("policy.toml", &policy);
+        write("seal-keys", &secrets.sealing_line());
+        write("audit-key", &STANDARD.encode(&secrets.audit_key));
+        write("redis-password", &secrets.redis_password);
+        write("client-secret", &secrets.client_secret);
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let mut config = format!(
+            "backend = \"redis\"\nredis-url = \"{}\"\nredis-password-file = \"{}\"\ntls-cert = \"{}\"\ntls-key = \"{}\"\n\
+             client-ca = \"{}\"\npolicy = \"{}\"\naudit = \"required\"\naudit-file = [\"{}\"]\naudit-key-file = \"{}\"\n",
+            redis.url(),
+            path("redis-password"),
+            path("tls.pem"),
+            path("tls.key"),
+            path("clients.pem"),
+            path("policy.toml"),
+            path("audit.jsonl"),
+            path("audit-key"),
+        );
+        if is_sealed {
+            config += &format!("seal-keys = \"{}\"\n", path("seal-keys"));
+        }
+        config += &providers;
+        write("broker.toml", &config);
+        let monitor = Monitor::follow(&redis, &secrets.redis_password).await;
+        let process = BrokerProcess::start(&[
+            "--config",
+            &path("broker.toml"),
+            "--log-level",
+            "trace",
+            "--metrics-listen",
+            "127.0.0.1:0",
+            "--health-listen",
+            "127.0.0.1:0",
+        ]);
+        let world = Self {
+            secrets,
+            redis,
+            monitor,
+            endpoint,
+            odd,
+            process,
+            told: Told::default(),
+            clients,
+            dir,
+            metrics: Vec::new(),
+        };
+        world.serves().await;
+        world
+    }
+
+    /// Returns the path of a file.
+    pub fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// Replaces a file.
+    pub fn write(&self, name: &str, text: &str) {
+        self.write_at(&self.dir.path().join(name), text);
+    }
+
+    /// Writes a file that nobody else may read.
+    pub fn write_at(&self, path: &Path, text: &str) {
+        write_private(path, text);
+    }
+
+    /// Waits until calls are served.
+    pub async fn serves(&self) {
+        until("it serves", async || {
+            let ends = Told::default();
+            let caller = self.caller_telling("auth.test", &ends).await;
+            let caller = caller.showing(&format!("Bearer {}", self.secrets.bearer));
+            let list = "TokenBroker/ListUserSessions";
+            // `user_id` = "u".
+            let request = vec![0x0a, 1, b'u'];
+            caller.call(list, request, PATIENCE).await.is_some()
+        })
+        .await;
+    }
+
+    /// Returns a caller that has a certificate with this name.
+    pub async fn caller(&self, dns_name: &str) -> Caller {
+        self.caller_telling(dns_name, &self.told).await
+    }
+
+    /// Returns the caller who may call everything.
+    pub async fn auth(&self) -> Caller {
+        let caller = self.caller("auth.test").await;
+        caller.showing(&format!("Bearer {}", self.secrets.bearer))
+    }
+
+    async fn caller_telling(&self, dns_name: &str, told: &Told) -> Caller {
+        let identity: Identity = self.clients.sign(&Wanted::nobody().dns_name(dns_name));
+        let ca = PathBuf::from(self.file("ca.pem"));
+        Caller::connect(self.process.address(), (ca, &identity), told).await
+    }
+
+    /// Reads the metrics, in addition to what was read before.
+    pub fn scrape(&mut self) {
+        let address = self.process.logged_address("metrics_address");
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_to_end(&mut self.metrics).unwrap();
+    }
+
+    /// Returns what the process shows of its own.
+    pub fn shown_by_the_system(&self) -> Vec<Sink> {
+        let read = |name: &str| fs::read(format!("/proc/{}/{name}", self.process.pid())).unwrap();
+        let limits = String::from_utf8(read("limits")).unwrap();
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let core: Vec<_> = core.unwrap().split_whitespace().collect();
+        assert_eq!(core[4..6], ["0", "0"], "no core may be dumped");
+        vec![
+            Sink::new("command line", read("cmdline")),
+            Sink::new("environment", read("environ")),
+        ]
+    }
+
+    /// Asks the broker to end, waits for that, and returns what it has left.
+    pub async fn sinks(mut self) -> Vec<Sink> {
+        self.process.signal("TERM");
+        until("the broker has ended", || {
+            let has_ended = self.process.exit_code().is_some();
+            async move { has_ended }
+        })
+        .await;
+        // Its last line may not have been read yet.
+        let mut before = 0;
+        until("its log is read", || {
+            let length = self.process.log().len();
+            let is_same = std::mem::replace(&mut before, length) == length;
+            async move { is_same }
+        })
+        .await;
+        let log = self.process.log();
+        let audit = fs::read(self.file("audit.jsonl")).unwrap();
+        vec![
+            Sink::new("log", log),
+            Sink::new("audit", audit),
+            Sink::new("metrics", self.metrics),
+            Sink::new("errors", self.told.errors()),
+        ]
+    }
+}
+
+fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
