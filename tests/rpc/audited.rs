@@ -489,7 +489,7 @@ async fn without_a_disk_nothing_is_done_and_no_answer_leaves() {
 /// Of a write that was done and may not be repeated blindly, the caller is told that its outcome isn't known.
 #[tokio::test]
 async fn a_withheld_answer_of_a_flow_says_whether_to_repeat_it() {
-    for number in 0..FLOWS.len() {
+    for (rpc, reason) in FLOWS {
         let audited = Audited::open(Duty::Required).await;
         let (mut users, mut flows) = (
             audited.serving.users().await,
@@ -519,7 +519,6 @@ async fn a_withheld_answer_of_a_flow_says_whether_to_repeat_it() {
         let get = v1::GetUserRequest {
             user_id: user_id.clone(),
         };
-        let (rpc, reason) = FLOWS[number];
         let told = match rpc {
             Rpc::LinkIdentity => users.link_identity(link("2")).await.map(drop),
             Rpc::UnlinkIdentity => users.unlink_identity(unlink).await.map(drop),
