@@ -1,4 +1,4 @@
--- uses: typed listen
+-- uses: typed told
 -- Returns version and user of a row, both as `listen` has them, or nil if there is no row or the value is `null`.
 -- A row whose head isn't spelled as the broker spells it has to be told.
 local function look(key)
