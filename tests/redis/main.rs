@@ -21,6 +21,7 @@ mod derived_versions;
 mod durability;
 mod endpoints;
 mod foreign;
+mod huge;
 mod indexes;
 mod interrupted;
 mod late;

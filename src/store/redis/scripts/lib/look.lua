@@ -14,7 +14,8 @@ local function look(key)
   if version and #version <= 16 and tonumber(version) < 9007199254740992 then return version, user end
   if head == 'null' or head == '' and redis.call('EXISTS', key) == 0 then return nil end
   local row = told[key]
-  if row and row.sha == redis.sha1hex(redis.call('GET', key)) then return row.version, row.user end
+  -- uses: whole
+  if row and row.sha == redis.sha1hex(whole(key) or '') then return row.version, row.user end
   -- uses: ask
   ask(key)
   return '', ''
