@@ -9,9 +9,11 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 mod harmless;
 
 /// The proto files: one per gRPC service, and what the services share.
-const PROTOS: [&str; 3] = [
+const PROTOS: [&str; 5] = [
     "tokenbroker/v1/access_tokens.proto",
     "tokenbroker/v1/error_reason.proto",
+    "tokenbroker/v1/identities.proto",
+    "tokenbroker/v1/pending_authorizations.proto",
     "tokenbroker/v1/token_broker.proto",
 ];
 

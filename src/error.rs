@@ -80,6 +80,33 @@ pub enum Error {
     /// The user has no row at the provider.
     #[error("the user has no row at this provider")]
     UserRowNotFound,
+    /// The user doesn't exist.
+    #[error("there is no such user")]
+    UserNotFound,
+    /// The identity leads to another user.
+    #[error("the identity leads to another user")]
+    IdentityLinked,
+    /// The user already has as many identities as a user may have.
+    #[error("the user has {limit} identities already, the limit")]
+    TooManyIdentities {
+        /// The limit.
+        limit: usize,
+    },
+    /// No authorization is pending under the state.
+    #[error("no authorization is pending under this state")]
+    StateNotFound,
+    /// The state is taken, or was until lately.
+    #[error("the state is taken")]
+    StateExists,
+    /// The authorization was pending for another provider. It is gone.
+    #[error("the authorization was pending for another provider, and is gone")]
+    ProviderMismatch,
+    /// As many authorizations are pending as the client or the tenant may have.
+    #[error("too many authorizations are pending")]
+    TooManyPending,
+    /// A user's record, an identity or a pending authorization exists, but can't be decoded or decrypted.
+    #[error("what is stored exists but can't be read")]
+    RecordUnreadable(#[source] Damage),
     /// The caller set `must_not_exist`, and there is a row.
     #[error("a row exists for this session and provider")]
     RowExists,
@@ -230,6 +257,31 @@ impl From<Unreadable> for Error {
     }
 }
 
+/// Why something that is stored beside rows can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unopened {
+    /// It can't be decoded, or its envelope doesn't open.
+    Damaged(Damage),
+    /// It is sealed under a key that this broker lacks.
+    KeyMissing(KeyId),
+}
+
+impl Unopened {
+    /// Returns why something can't be decoded. `what` must not quote it.
+    pub fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged(Damage(what.into()))
+    }
+}
+
+impl From<Unopened> for Error {
+    fn from(unopened: Unopened) -> Self {
+        match unopened {
+            Unopened::Damaged(damage) => Self::RecordUnreadable(damage),
+            Unopened::KeyMissing(key) => Self::KeyMissing(key),
+        }
+    }
+}
+
 /// Why the store didn't do its work. The text is for the log only.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
@@ -263,7 +315,7 @@ impl Error {
             Self::StoreUnavailable(failure)
             | Self::OutcomeUnknown(failure)
             | Self::NotDurable(failure) => Some(&failure.0),
-            Self::RowUnreadable(damage) => Some(&damage.0),
+            Self::RowUnreadable(damage) | Self::RecordUnreadable(damage) => Some(&damage.0),
             Self::KeyMissing(key) => Some(key.as_str()),
             Self::ProviderMisconfigured(failure) | Self::ProviderUnavailable { failure, .. } => {
                 Some(&failure.0)
@@ -272,6 +324,13 @@ impl Error {
             Self::Invalid(_)
             | Self::RowNotFound
             | Self::UserRowNotFound
+            | Self::UserNotFound
+            | Self::IdentityLinked
+            | Self::TooManyIdentities { .. }
+            | Self::StateNotFound
+            | Self::StateExists
+            | Self::ProviderMismatch
+            | Self::TooManyPending
             | Self::RowExists
             | Self::VersionMismatch
             | Self::BindingMismatch
@@ -308,6 +367,13 @@ impl Error {
             Self::Invalid(_)
             | Self::RowNotFound
             | Self::UserRowNotFound
+            | Self::UserNotFound
+            | Self::IdentityLinked
+            | Self::TooManyIdentities { .. }
+            | Self::StateNotFound
+            | Self::StateExists
+            | Self::ProviderMismatch
+            | Self::TooManyPending
             | Self::RowExists
             | Self::VersionMismatch
             | Self::BindingMismatch
@@ -317,6 +383,7 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::TooManyProviders { .. }
             | Self::RowUnreadable(_)
+            | Self::RecordUnreadable(_)
             | Self::IndexUnreadable
             | Self::OutcomeUnknown(_)
             | Self::DeadlineExceeded

@@ -11,8 +11,10 @@
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `keys`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
 //! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `vault`, `seal`, `tls`, `audit`, `outbound`, `traces`, `error`, `types` |
-//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `tokens`, `store`, `audit`, `traces`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
+//! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `identities`, `authorizations`, `tokens`, `store`, `audit`, `traces`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
+//! | [`identities`] | the domain of users: which identity is whose | `store`, `error`, `types` |
+//! | [`authorizations`] | the domain of logins: authorization requests that wait for a callback | `store`, `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `outbound`, `traces`, `error`, `meter`, `types` |
 //! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `traces`, `error`, `meter`, `stderr`, `types` |
@@ -83,13 +85,13 @@
 //!
 //! | thing | place |
 //! |---|---|
-//! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`, where its metadata is, too. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it tells what became of a write whose answer was lost. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
+//! | an error reason | a variant in [`error`], with its `operator_detail` and `retry_after` there; the compiler then asks for its code and reason in `rpc/status.rs`, where its metadata is, too. If a failure of the store causes it, it comes a longer way: what Redis answered is classed in `store/redis/link/wire/error_class.rs`, becomes a store error in `store/redis/link/mod.rs` if it surely did nothing, else in `retry.rs` or `exclusive.rs` beside it, and is mapped in `store/error.rs`; `store/repeat.rs` has to know whether it tells what became of a write whose answer was lost. If a condition of a write causes it: `PutOutcome` in `store/mod.rs`, `put.lua`, both stores, and `tokens/store.rs`. A value in `proto/tokenbroker/v1/error_reason.proto`, a line in `docs/errors.md` and in `docs/guarantees.md`, section 2.5; a case in `tests/rpc/reasons.rs` or `flow_reasons.rs`, and the list in `tests/rpc/refusal.rs` if repeating helps |
 //! | a field of a row | `types/row.rs`, with `Row::size`; its JSON in `store/redis/row/read.rs` and `write.rs`, with its name in `FIELDS` there; if callers see it, the proto, and `parts.rs` and `response.rs` in `rpc/token_broker/`; `docs/guarantees.md`, sections 2.1 and 3, and `docs/data-layout.md`. It stays readable when the row is sealed: add it to what the envelope is bound to, in `store/sealed/row.rs`, behind all others and only where it is set, so that older rows still open; `tests/seal/edited.rs` then asks for an edit of it |
 //! | a field of a record | `types/record.rs`, with its JSON in `store/redis/record.rs`; `docs/data-layout.md` |
-//! | an RPC | the proto; its name in `access/rpc.rs`, where the compiler then asks which providers it concerns, and in `access/role.rs` which roles have it; a method in the `mod.rs` of its service (`rpc/token_broker/`, `rpc/access_tokens/`) with `request.rs` and `response.rs` beside it, which checks what its caller reaches; a line in `tests/rpc/callers/world.rs`; those about refreshes by auth servers are in `coordination.rs` there; an operation in [`tokens`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`, and `tests/rpc/fields.rs` or `refresh_fields.rs`; `examples/service_config.json` if it may be repeated; `docs/guarantees.md`, section 2.1 or 2.2. A message prints nothing unless `proto/harmless.rs` names it |
+//! | an RPC | the proto; its name in `access/rpc.rs`, where the compiler then asks which providers it concerns, and in `access/role.rs` which roles have it; a method in the `mod.rs` of its service (`rpc/token_broker/`, `rpc/access_tokens/`, `rpc/identities/`, `rpc/pending_authorizations/`) with `request.rs` and `response.rs` beside it, which checks what its caller reaches; a line in `tests/rpc/callers/world.rs`; those about refreshes by auth servers are in `coordination.rs` there; an operation in [`tokens`], [`identities`] or [`authorizations`]; its rules in `tests/conformance/cases/`, each with a line in `tests/conformance/suite.rs`; `tests/rpc/every_rpc.rs`, and `tests/rpc/fields.rs`, `refresh_fields.rs` or `flow_fields.rs`; `tests/canaries/rpcs.rs`; `examples/service_config.json` if it may be repeated, and `withheld` in `rpc/audited.rs`; `docs/guarantees.md`, sections 2.1 to 2.4. A message prints nothing unless `proto/harmless.rs` names it |
 //! | a role, or something that a caller is known by | `access/role.rs` or `access/credential.rs`, with `access/policy.rs`, and in `access/ways.rs` what a broker needs to know somebody by it; a key in `config/policy/`; `docs/access.md` (`UPDATE_DOCS=1 cargo test --lib reference` writes the table of roles) |
 //! | a call of the store | a method of a trait in `store/mod.rs`, and in each of its implementations: `store/memory/mod.rs` or `store/memory/records.rs`, `store/redis/rows.rs`, `store/redis/records.rs`, `store/redis/identities.rs` or `store/redis/process.rs` (`Health`), `store/observed.rs` (with its `Operation`), `store/sealed/mod.rs`, `store/shared.rs`, and `tests/conformance/naive/store.rs` |
-//! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/assemble.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
+//! | a gRPC service | a `.proto` in `proto/`, named in `build.rs`; a file or folder in `rpc/`; in `server/entrance.rs` a line, with its door; an arm in `server/services.rs`; a name in `server/health.rs`; a domain module beside [`tokens`] if it isn't about rows |
 //! | a setting | a field in the struct of its subject in `config/settings/`: flag, variable, file key and the table in `docs/configuration.md` come from it (`UPDATE_DOCS=1 cargo test --lib reference` writes the table). `config/mod.rs` hands it on, `config/redis.rs` if it is about Redis; what must hold between settings is in `config/together.rs`. `ServerOptions` in `config/settings/server.rs` goes on whole, to `server/assemble.rs` (calls), `server/connection.rs` (HTTP/2, TCP) and `server/run.rs` (the end) |
 //! | a listener | `server/listeners.rs`, and an accepting of its own in `server/run.rs`; its setting in `config/settings/listen.rs`, and what must hold between it and TLS in `config/listen.rs`; its connections in the reserve of descriptors (`server/assemble.rs`); a case in `tests/tls/listeners.rs` |
 //! | a file of TLS | a `TlsPart` in `tls/options.rs`, read in `tls/files.rs`, and used in `tls/material.rs`; its setting in `config/settings/tls.rs`, handed on in `config/listen.rs`; broken in `tests/tls/reload.rs`; `docs/tls.md` |
@@ -116,7 +118,7 @@
 //! | a limit on what one caller takes from others of its tenant | `CallerShare` in `rpc/admission/caller.rs`, which is found by the name that the policy gives |
 //! | a field of an audit event | `audit/event.rs`, spelled in `audit/line.rs`; what fills it is in `rpc/notes.rs` if a handler knows it, else in `rpc/audited.rs`. What belongs to no call is told through `audit/witness.rs`. `docs/audit.md` |
 //! | a destination of audit events | a file in `audit/` with the trait of `audit/sink.rs`; a variant of `Destination` in `audit/options.rs`, opened in `audit/trail.rs`, written in `config/audit.rs` |
-//! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how many wait for providers: there too, and for one provider in `refresh/gate.rs`, which asks both; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/assemble.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
+//! | a limit on calls | how many, how many bytes, and what one connection may have of both: `rpc/admission/`; how many wait for providers: there too, and for one provider in `refresh/gate.rs`, which asks both; how long: `rpc/deadline.rs` until there is an answer, `rpc/stream_limit.rs` until it has left; how large: `server/entrance.rs`; HTTP/2: `server/connection.rs`; connections: `server/connections.rs`; probes and tools: `rpc/side_door.rs` |
 //! | a change to the proto | it may break no client of what was released: `tests/proto/breaking` compares it with `tests/proto/released`, and with `--release` makes the copy for the next release |
 //! | an example client | a folder in `examples/` with a README whose two blocks build and run it; its name in `tests/examples/client.py` |
 //! | something that reads bytes that others wrote | a target in `fuzz/src/targets/`, with its name in the `mod.rs` there, seeds in `fuzz/seeds/` and a flaw to plant; its line in `tests/README.md` |
@@ -126,16 +128,16 @@
 //!
 //! None of this is built. It says which walls stand where they do because of it.
 //!
-//! - **Identities and pending authorizations:** a `.proto`, a folder in `rpc/` and a domain module each, over traits
-//!   of their own in [`store`].
 //! - **Shards:** the key space gives a session's keys the tag of their shard. What the process shares serves every slot, so that
 //!   a tenant may hold a link to several.
 
 pub mod access;
 pub mod audit;
+pub mod authorizations;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod identities;
 pub mod meter;
 pub mod outbound;
 pub mod proto;

@@ -154,6 +154,17 @@ impl Caller {
         }
     }
 
+    /// Checks that a pending authorization that the caller creates is of its own client, if it is kept to one.
+    ///
+    /// # Errors
+    /// Returns [`Error::NotAllowed`].
+    pub fn may_create(&self, client: &ClientId) -> Result<(), Error> {
+        let is_own = self.reach.client.as_ref().is_none_or(|own| own == client);
+        is_own.then_some(()).ok_or(Error::NotAllowed(
+            "the authorization would be of another client",
+        ))
+    }
+
     /// Checks that a row that the caller stores is of its own client, if it is kept to one.
     ///
     /// # Errors

@@ -37,8 +37,17 @@ impl Role {
             | Rpc::GetLatestForUser
             | Rpc::BeginRefresh
             | Rpc::RenewRefresh
-            | Rpc::CompleteRefresh => self == Self::AuthServer,
-            Rpc::Delete | Rpc::DeleteUser | Rpc::ListUserSessions => self != Self::Sidecar,
+            | Rpc::CompleteRefresh
+            | Rpc::ResolveUser
+            | Rpc::LinkIdentity
+            | Rpc::Create
+            | Rpc::Consume => self == Self::AuthServer,
+            Rpc::Delete
+            | Rpc::DeleteUser
+            | Rpc::ListUserSessions
+            | Rpc::GetUser
+            | Rpc::UnlinkIdentity
+            | Rpc::ListIdentities => self != Self::Sidecar,
             Rpc::GetAccessToken | Rpc::GetAllAccessTokens => self == Self::Sidecar,
         }
     }

@@ -62,6 +62,17 @@ rpcs! {
         GetAccessToken
         GetAllAccessTokens
     }
+    Identities {
+        ResolveUser
+        GetUser
+        LinkIdentity
+        UnlinkIdentity
+        ListIdentities
+    }
+    PendingAuthorizations {
+        Create
+        Consume
+    }
 }
 
 /// Which providers a call to an RPC concerns, and so which a caller needs.
@@ -75,6 +86,8 @@ pub enum Concerns {
     All,
     /// The caller's: what is of others doesn't exist for it.
     Own,
+    /// None.
+    None,
 }
 
 impl Rpc {
@@ -88,10 +101,18 @@ impl Rpc {
             | Self::BeginRefresh
             | Self::RenewRefresh
             | Self::CompleteRefresh
-            | Self::GetAccessToken => Concerns::One,
+            | Self::GetAccessToken
+            | Self::Create
+            | Self::Consume => Concerns::One,
             Self::Delete => Concerns::OneOrAll,
-            Self::DeleteUser => Concerns::All,
-            Self::GetAll | Self::ListUserSessions | Self::GetAllAccessTokens => Concerns::Own,
+            Self::DeleteUser | Self::ResolveUser | Self::LinkIdentity | Self::UnlinkIdentity => {
+                Concerns::All
+            }
+            Self::GetAll
+            | Self::ListUserSessions
+            | Self::GetAllAccessTokens
+            | Self::ListIdentities => Concerns::Own,
+            Self::GetUser => Concerns::None,
         }
     }
 }

@@ -86,6 +86,7 @@ fn the_table_of_roles_in_the_docs_is_that_of_the_program() {
             Concerns::OneOrAll => "the one that the request names; all for `all_providers`",
             Concerns::All => "all",
             Concerns::Own => "any: it shows the caller's own",
+            Concerns::None => "none",
         };
         table.push_str(&format!("| `{rpc}` | {has}{needs} |\n"));
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     audit::Witness,
     refresh::{Providers, provider::ProviderOptions},
-    store::Sealing,
+    store::{PendingLimits, Sealing},
     tokens::{Limits, Rules},
     types::Tenant,
 };
@@ -238,6 +238,9 @@ fn assembled(
         max_token_bytes,
         max_row_bytes,
         max_providers,
+        max_identities,
+        max_pending_of_client,
+        max_pending,
     } = limits;
     let rules = Rules {
         tenant,
@@ -245,6 +248,11 @@ fn assembled(
             token_bytes: max_token_bytes,
             row_bytes: max_row_bytes,
             providers: max_providers,
+            identities: max_identities,
+            pending: PendingLimits {
+                of_client: max_pending_of_client,
+                of_tenant: max_pending,
+            },
         },
         refresh_lifetime: tokens.refresh_lifetime,
         refresh_in_grace: tokens.refresh_in_grace,

@@ -3,7 +3,7 @@
 
 /// The messages of `tokenbroker.v1` that contain only numbers and booleans. A message that contains an
 /// id, a token, a page token or any other text is secret.
-pub(crate) const HARMLESS: [&str; 6] = [
+pub(crate) const HARMLESS: [&str; 9] = [
     // A version is a random number, and is useless without the session id of its row.
     "StoreResponse",
     // The number of deleted rows.
@@ -16,4 +16,9 @@ pub(crate) const HARMLESS: [&str; 6] = [
     "RenewRefreshResponse",
     // How long to wait.
     "RefreshNotSent",
+    // Whether there was something to do.
+    "LinkIdentityResponse",
+    "UnlinkIdentityResponse",
+    // When a pending authorization expires.
+    "CreateResponse",
 ];

@@ -144,6 +144,16 @@ pub(super) fn code_and_reason(error: &Error) -> (Code, ErrorReason) {
     match error {
         Error::Invalid(_) => (Code::InvalidArgument, ErrorReason::InvalidField),
         Error::RowNotFound | Error::UserRowNotFound => (Code::NotFound, ErrorReason::RowNotFound),
+        Error::UserNotFound => (Code::NotFound, ErrorReason::UserNotFound),
+        Error::IdentityLinked => (Code::AlreadyExists, ErrorReason::IdentityLinked),
+        Error::TooManyIdentities { .. } => {
+            (Code::ResourceExhausted, ErrorReason::TooManyIdentities)
+        }
+        Error::StateNotFound => (Code::NotFound, ErrorReason::StateNotFound),
+        Error::StateExists => (Code::AlreadyExists, ErrorReason::StateExists),
+        Error::ProviderMismatch => (Code::FailedPrecondition, ErrorReason::ProviderMismatch),
+        Error::TooManyPending => (Code::ResourceExhausted, ErrorReason::TooManyPending),
+        Error::RecordUnreadable(_) => (Code::DataLoss, ErrorReason::RecordUnreadable),
         Error::RowExists => (Code::AlreadyExists, ErrorReason::RowExists),
         Error::VersionMismatch => (Code::FailedPrecondition, ErrorReason::VersionMismatch),
         Error::BindingMismatch => (Code::PermissionDenied, ErrorReason::BindingMismatch),
@@ -199,7 +209,15 @@ mod tests {
         Some(match error {
             Error::Invalid(_) => Error::RowNotFound,
             Error::RowNotFound => Error::UserRowNotFound,
-            Error::UserRowNotFound => Error::RowExists,
+            Error::UserRowNotFound => Error::UserNotFound,
+            Error::UserNotFound => Error::IdentityLinked,
+            Error::IdentityLinked => Error::TooManyIdentities { limit: 64 },
+            Error::TooManyIdentities { .. } => Error::StateNotFound,
+            Error::StateNotFound => Error::StateExists,
+            Error::StateExists => Error::ProviderMismatch,
+            Error::ProviderMismatch => Error::TooManyPending,
+            Error::TooManyPending => Error::RecordUnreadable(Damage(String::new())),
+            Error::RecordUnreadable(_) => Error::RowExists,
             Error::RowExists => Error::VersionMismatch,
             Error::VersionMismatch => Error::BindingMismatch,
             Error::BindingMismatch => Error::NotAllowed(""),

@@ -19,6 +19,8 @@ use tonic_health::{
 use crate::{
     proto::v1::{
         access_tokens_server::SERVICE_NAME as ACCESS_TOKENS,
+        identities_server::SERVICE_NAME as IDENTITIES,
+        pending_authorizations_server::SERVICE_NAME as PENDING_AUTHORIZATIONS,
         token_broker_server::SERVICE_NAME as TOKEN_BROKER,
     },
     store::{Error, READY_WITHIN},
@@ -31,7 +33,13 @@ pub const LIVENESS: &str = "liveness";
 
 /// The services whose status follows the store. The broker as a whole is last, so that its status is
 /// only set once the others have theirs.
-const FOLLOWING: [&str; 3] = [TOKEN_BROKER, ACCESS_TOKENS, ""];
+const FOLLOWING: [&str; 5] = [
+    TOKEN_BROKER,
+    ACCESS_TOKENS,
+    IDENTITIES,
+    PENDING_AUTHORIZATIONS,
+    "",
+];
 
 /// How long to wait before the store is asked again, after it has answered. Each pause is up to a quarter shorter,
 /// so that brokers don't ask all at once.

@@ -1,7 +1,8 @@
 //! Where data is kept. Each kind of data has a trait, and each backend has a folder or a file.
 //!
 //! [`Store`] keeps rows. [`Records`] keeps what the brokers know about the redemption of the rows' refresh tokens.
-//! [`Identities`] keeps what is known about users apart from their rows. [`Health`] says whether a backend works. The traits are small and contain no policy. A store answers with facts
+//! [`Identities`] keeps users and their identities, [`Authorizations`] pending authorizations. [`Health`] says whether a backend works. The traits are small and contain
+//! no policy. A store answers with facts
 //! ([`PutOutcome`], [`Error`]), and [`crate::tokens`] decides what they mean to a caller. Each method is one
 //! atomic step, except those that process all rows of a user. These document what they guarantee instead.
 //!
@@ -11,8 +12,10 @@
 //! keep the invariants of the guarantees, section 3.2. `tests/conformance` checks that, and `tests/redis` checks
 //! those that only Redis can break.
 
+mod authorizations;
 mod ends;
 mod error;
+mod identities;
 mod memory;
 mod observed;
 mod outstanding;
@@ -26,8 +29,13 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use futures_util::future::join_all;
 
+use self::{authorizations::TAKEN_FOR, identities::USED_WITHIN};
 pub use self::{
+    authorizations::{Authorizations, CreateOutcome, NewAuthorization, PendingLimits},
     error::Error,
+    identities::{
+        DeletedIdentities, Identities, LinkOutcome, NewIdentity, Resolved, UnlinkOutcome,
+    },
     memory::MemoryStore,
     observed::{Failure, Figures, Observed, Observer, Operation, Tally},
     outstanding::Outstanding,
@@ -114,20 +122,6 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<DeletedRows, Error>> + Send;
 }
 
-/// A store of what is known about users apart from their rows: the user record, and the identities that lead
-/// to it.
-pub trait Identities: Send + Sync + 'static {
-    /// Deletes the user's identities and then the user record. If a call is interrupted, the next one deletes
-    /// the rest. All of them are gone when it returns, in the data of the lineage that it returns.
-    ///
-    /// # Errors
-    /// Returns an [`Error`]. What was deleted before stays deleted.
-    fn delete_user(
-        &self,
-        user: &UserId,
-    ) -> impl Future<Output = Result<DeletedIdentities, Error>> + Send;
-}
-
 /// How long [`Health::ready`] waits for the servers of a backend, so that it can say why they aren't there.
 pub const READY_WITHIN: Duration = Duration::from_millis(500);
 
@@ -151,9 +145,9 @@ pub trait Health: Send + Sync + 'static {
 }
 
 /// A backend as the broker needs it, with all of the traits.
-pub trait FullStore: Store + Records + Identities + Health {}
+pub trait FullStore: Store + Records + Identities + Authorizations + Health {}
 
-impl<S: Store + Records + Identities + Health> FullStore for S {}
+impl<S: Store + Records + Identities + Authorizations + Health> FullStore for S {}
 
 /// A position among the rows of a user. Only the store that made it knows what it means. It tells nobody else
 /// anything about the rows.
@@ -249,17 +243,6 @@ pub struct DeletedRows {
     /// How many rows. One that a failover brought back, and that was removed again, counts twice.
     pub count: u64,
     /// The data in which no row is left.
-    pub lineage: Lineage,
-}
-
-/// What [`Identities::delete_user`] removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DeletedIdentities {
-    /// How many identities. An identity leads from a provider's subject to the user.
-    pub count: u64,
-    /// Whether there was a user record.
-    pub record: bool,
-    /// The data in which nothing is left.
     pub lineage: Lineage,
 }
 

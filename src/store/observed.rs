@@ -1,5 +1,8 @@
 //! A decorator that counts the calls of a store and measures how long they take.
 
+mod authorizations;
+mod users;
+
 use std::{
     collections::BTreeMap,
     future::Future,
@@ -8,8 +11,8 @@ use std::{
 };
 
 use super::{
-    Change, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
-    LinkFigures, Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
+    Change, Decoded, DeleteOutcome, DeletedRows, Error, Health, LinkFigures, Position, Put,
+    PutOutcome, Records, Seen, Store, UserRowKeys,
 };
 use crate::{
     meter::{Count, Distribution, Gauge, Times},
@@ -40,6 +43,15 @@ pub enum Operation {
     Change,
     DeleteUser,
     Ready,
+    Resolve,
+    User,
+    Link,
+    LeadsTo,
+    Unlink,
+    Identities,
+    Create,
+    Pending,
+    Take,
 }
 
 /// A listener for the calls of a store.
@@ -168,13 +180,6 @@ impl<S: Records, O: Observer> Records for Observed<S, O> {
     }
 }
 
-impl<S: Identities, O: Observer> Identities for Observed<S, O> {
-    async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
-        let call = pin!(self.inner.delete_user(user));
-        self.observe(Operation::DeleteUser, call).await
-    }
-}
-
 impl<S: Health, O: Observer> Health for Observed<S, O> {
     async fn ready(&self) -> Result<(), Error> {
         self.observe(Operation::Ready, pin!(self.inner.ready()))
@@ -241,7 +246,7 @@ pub struct Tally {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::Put,
         Self::Get,
         Self::GetSession,
@@ -254,6 +259,15 @@ impl Operation {
         Self::Change,
         Self::DeleteUser,
         Self::Ready,
+        Self::Resolve,
+        Self::User,
+        Self::Link,
+        Self::LeadsTo,
+        Self::Unlink,
+        Self::Identities,
+        Self::Create,
+        Self::Pending,
+        Self::Take,
     ];
 
     /// Returns its name in metrics.
@@ -272,6 +286,15 @@ impl Operation {
             Self::Change => "change",
             Self::DeleteUser => "delete_user",
             Self::Ready => "ready",
+            Self::Resolve => "resolve",
+            Self::User => "user",
+            Self::Link => "link",
+            Self::LeadsTo => "leads_to",
+            Self::Unlink => "unlink",
+            Self::Identities => "identities",
+            Self::Create => "create",
+            Self::Pending => "pending",
+            Self::Take => "take",
         }
     }
 }

@@ -3,10 +3,17 @@
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use super::{
-    Change, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
-    LinkFigures, Position, Put, PutOutcome, Records, Seen, Store, UserRowKeys,
+    Authorizations, Change, CreateOutcome, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows,
+    Error, Health, Identities, LinkFigures, LinkOutcome, NewAuthorization, NewIdentity, Position,
+    Put, PutOutcome, Records, Resolved, Seen, Store, UnlinkOutcome, UserRowKeys,
 };
-use crate::types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version};
+use crate::{
+    error::{Damage, Unopened},
+    types::{
+        AttemptId, Identity, IdentityKey, Nonce, PendingAuthorization, ProviderName, RowKey,
+        SessionId, State, UserId, UserRecord, Version,
+    },
+};
 
 impl<S: Store> Store for Arc<S> {
     const NAME: &'static str = S::NAME;
@@ -67,8 +74,65 @@ impl<S: Records> Records for Arc<S> {
 }
 
 impl<S: Identities> Identities for Arc<S> {
+    async fn resolve(
+        &self,
+        identity: &IdentityKey,
+        new: &UserId,
+    ) -> Result<Result<Resolved, Damage>, Error> {
+        S::resolve(self, identity, new).await
+    }
+
+    async fn user(&self, user: &UserId) -> Result<Option<Result<UserRecord, Damage>>, Error> {
+        S::user(self, user).await
+    }
+
+    async fn link(&self, new: NewIdentity<'_>) -> Result<LinkOutcome, Error> {
+        S::link(self, new).await
+    }
+
+    async fn leads_to(
+        &self,
+        identity: &IdentityKey,
+    ) -> Result<Option<Result<UserId, Damage>>, Error> {
+        S::leads_to(self, identity).await
+    }
+
+    async fn unlink(
+        &self,
+        identity: &IdentityKey,
+        user: Option<&UserId>,
+    ) -> Result<UnlinkOutcome, Error> {
+        S::unlink(self, identity, user).await
+    }
+
+    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, Error> {
+        S::identities(self, user).await
+    }
+
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
         S::delete_user(self, user).await
+    }
+}
+
+impl<S: Authorizations> Authorizations for Arc<S> {
+    async fn create(&self, new: NewAuthorization<'_>) -> Result<CreateOutcome, Error> {
+        S::create(self, new).await
+    }
+
+    async fn pending(
+        &self,
+        state: &State,
+    ) -> Result<Option<Result<PendingAuthorization, Unopened>>, Error> {
+        S::pending(self, state).await
+    }
+
+    async fn take(
+        &self,
+        state: &State,
+        pending: &PendingAuthorization,
+        taker: Nonce,
+    ) -> Result<bool, Error> {
+        S::take(self, state, pending, taker).await
     }
 }
 

@@ -142,8 +142,8 @@ impl<S: Store> Tokens<S> {
 }
 
 impl<S: Store + Identities> Tokens<S> {
-    /// Deletes everything that is kept about a user: first the rows, then the identities, then the user
-    /// record. If another server of the store takes over meanwhile, this begins anew, because that server may lack
+    /// Deletes everything that is kept about a user: first the user's record, so that no login and no link leads to it any
+    /// more, then the identities, then the rows. If another server of the store takes over meanwhile, this begins anew, because that server may lack
     /// what was deleted before.
     ///
     /// # Errors
@@ -152,13 +152,13 @@ impl<S: Store + Identities> Tokens<S> {
     pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
         let mut all = DeletedUser::default();
         for _ in 0..LINEAGES {
+            let identities = self.store.delete_user(user).await;
+            let identities = identities.map_err(interrupted)?;
             let tokens = self.tokens_of_user(user).await;
             let rows = self.store.delete_user_rows(user).await;
             let rows = rows.map_err(interrupted)?;
             let revoke = |token| self.rules.providers.revoke(token);
             tokens.into_iter().for_each(revoke);
-            let identities = self.store.delete_user(user).await;
-            let identities = identities.map_err(interrupted)?;
             all.rows += rows.count;
             all.identities += identities.count;
             all.existed |= rows.count > 0 || identities.count > 0 || identities.record;

@@ -1,6 +1,6 @@
-//! Limits on tokens, rows and sessions (guarantees, section 2.5).
+//! Limits on tokens, rows, sessions and users (guarantees, section 2.5).
 
-use crate::{error::Error, types::Row};
+use crate::{error::Error, store::PendingLimits, types::Row};
 
 /// Limits on what the broker stores. It reads rows that other software stored whatever their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub struct Limits {
     pub row_bytes: usize,
     /// How many rows one session may have.
     pub providers: usize,
+    /// How many identities one user may have.
+    pub identities: usize,
+    /// How many authorizations may be pending.
+    pub pending: PendingLimits,
 }
 
 impl Default for Limits {
@@ -20,6 +24,11 @@ impl Default for Limits {
             token_bytes: 32 * 1024,
             row_bytes: 60 * 1024,
             providers: 64,
+            identities: 64,
+            pending: PendingLimits {
+                of_client: 10_000,
+                of_tenant: 100_000,
+            },
         }
     }
 }

@@ -112,6 +112,16 @@ impl<S: Store> Tokens<S> {
         &self.refresher
     }
 
+    /// Returns the rules for the tokens.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Returns the store, for what else is kept for the tenant.
+    pub fn store_of_tenant(&self) -> &Arc<S> {
+        &self.store
+    }
+
     /// Returns the store that keeps the tokens.
     pub fn backend(&self) -> &S {
         &self.store

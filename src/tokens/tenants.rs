@@ -1,31 +1,26 @@
-//! The tokens of all tenants of a process.
+//! What a process keeps for each of its tenants.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::Tokens;
-use crate::{error::Error, store::Store, types::Tenant};
+use crate::{error::Error, types::Tenant};
 
-/// The tokens of all tenants of a process. Nothing leads from one tenant's to another's.
+/// What a process keeps for each of its tenants, such as their tokens. Nothing leads from one tenant's to another's.
 #[derive(Debug)]
-pub struct Tenants<S>(HashMap<Tenant, Arc<Tokens<S>>>);
+pub struct Tenants<T>(HashMap<Tenant, Arc<T>>);
 
-impl<S> Tenants<S> {
-    /// Returns the tokens of a tenant.
+impl<T> Tenants<T> {
+    /// Returns what is kept for a tenant.
     ///
     /// # Errors
     /// Returns [`Error::NotAllowed`] if the process doesn't serve it.
-    pub fn of(&self, tenant: &Tenant) -> Result<&Arc<Tokens<S>>, Error> {
+    pub fn of(&self, tenant: &Tenant) -> Result<&Arc<T>, Error> {
         let found = self.0.get(tenant);
         found.ok_or(Error::NotAllowed("the tenant isn't served"))
     }
 }
 
-impl<S: Store> FromIterator<Arc<Tokens<S>>> for Tenants<S> {
-    fn from_iter<I: IntoIterator<Item = Arc<Tokens<S>>>>(all: I) -> Self {
-        let all = all.into_iter();
-        Self(
-            all.map(|tokens| (tokens.tenant().clone(), tokens))
-                .collect(),
-        )
+impl<T> FromIterator<(Tenant, Arc<T>)> for Tenants<T> {
+    fn from_iter<I: IntoIterator<Item = (Tenant, Arc<T>)>>(all: I) -> Self {
+        Self(all.into_iter().collect())
     }
 }

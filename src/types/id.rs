@@ -91,11 +91,34 @@ macro_rules! printable {
     )*};
 }
 
+macro_rules! secret {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(***)"))
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                wipe(std::mem::take(&mut self.0).into_bytes());
+            }
+        }
+
+        impl ZeroizeOnDrop for $name {}
+    )*};
+}
+
 id_type! {
     /// One login of one user at one auth server: the `tsid` claim of its JWT. A caller that knows it can ask
     /// for the session's tokens. Therefore `Debug` doesn't print it, and its memory is wiped when it is
     /// dropped.
     SessionId
+}
+id_type! {
+    /// The `state` of an authorization request (RFC 6749, section 4.1.1). Whoever knows it can take the pending authorization.
+    /// So it is as secret as a [`SessionId`].
+    State
 }
 id_type! {
     /// The *logical* name of an upstream identity provider (`github`, `corp-okta`). It is never the protocol
@@ -116,19 +139,26 @@ id_type! {
 }
 printable!(ProviderName, UserId, Subject, ClientId);
 
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionId(***)")
+impl UserId {
+    /// Draws the id of a new user: a random UUID (RFC 9562, version 4), which nobody can guess and no other user has.
+    #[must_use]
+    pub fn random() -> Self {
+        const VERSION: u128 = 4 << 76;
+        const VARIANT: u128 = 2 << 62;
+        let drawn = rand::random::<u128>() & !(0xf << 76) & !(3 << 62) | VERSION | VARIANT;
+        let hex = format!("{drawn:032x}");
+        let parts = [
+            &hex[..8],
+            &hex[8..12],
+            &hex[12..16],
+            &hex[16..20],
+            &hex[20..],
+        ];
+        Self(parts.join("-"))
     }
 }
 
-impl Drop for SessionId {
-    fn drop(&mut self) {
-        wipe(std::mem::take(&mut self.0).into_bytes());
-    }
-}
-
-impl ZeroizeOnDrop for SessionId {}
+secret!(SessionId, State);
 
 #[cfg(test)]
 mod tests {
@@ -142,6 +172,19 @@ mod tests {
         assert_eq!(UserId::new("a\nb"), Err(IdError::ControlCharacter));
         for odd in ["a:b", "{x}", "a b", "%41", "пользователь", &"x".repeat(512)] {
             assert_eq!(UserId::new(odd).map(|id| id.as_str() == odd), Ok(true));
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_new_user_is_a_random_uuid() {
+        let drawn: std::collections::HashSet<_> = (0..1_000).map(|_| UserId::random()).collect();
+        assert_eq!(drawn.len(), 1_000);
+        for id in drawn {
+            let id = id.as_str();
+            let parts: Vec<_> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert_eq!(&id[14..15], "4");
+            assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
         }
     }
 

@@ -3,8 +3,10 @@
 //! A value is validated once, when it enters the broker. Values of different meaning can't be swapped.
 //! `Debug` doesn't print those that are secret.
 
+mod authorization;
 mod envelope;
 mod id;
+mod identity;
 mod key_id;
 mod lifetime;
 mod lineage;
@@ -21,8 +23,10 @@ mod tenant;
 mod time;
 mod version;
 
+pub use authorization::{Nonce, Payload, PendingAuthorization};
 pub use envelope::Envelope;
-pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, Subject, UserId};
+pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, State, Subject, UserId};
+pub use identity::{Identity, IdentityKey, UserRecord};
 pub use key_id::{KeyId, KeyName};
 pub use lifetime::keep_for;
 pub use lineage::Lineage;

@@ -17,7 +17,9 @@ use testkit::{
     snapshot::Content,
 };
 use token_broker::{
-    store::{Identities, MemoryStore, Records, Sealed, Sealing, Store, redis::RedisStore},
+    store::{
+        Authorizations, Identities, MemoryStore, Records, Sealed, Sealing, Store, redis::RedisStore,
+    },
     tokens::Rules,
     types::{RowKey, Tenant, UserId},
 };
@@ -27,7 +29,7 @@ use crate::shared_servers::SharedServers;
 /// Data that brokers share, and the brokers. Clones share the same data.
 pub trait Backend: Clone + Send + Sync + 'static {
     /// The store under test.
-    type Store: Store + Records + Identities;
+    type Store: Store + Records + Identities + Authorizations;
 
     /// Returns another backend of the same kind, without any data.
     fn fresh(&self) -> Self;

@@ -10,11 +10,16 @@ use std::{
 };
 
 use token_broker::{
+    error::{Damage, Unopened},
     store::{
-        Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Identities, Position, Put,
-        PutOutcome, Store, UserRowKeys,
+        Authorizations, CreateOutcome, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows,
+        Error, Identities, LinkOutcome, NewAuthorization, NewIdentity, Position, Put, PutOutcome,
+        Resolved, Store, UnlinkOutcome, UserRowKeys,
     },
-    types::{ProviderName, RowKey, SessionId, UserId, Version},
+    types::{
+        Identity, IdentityKey, Nonce, PendingAuthorization, ProviderName, RowKey, SessionId, State,
+        UserId, UserRecord, Version,
+    },
 };
 use tokio::time::sleep;
 
@@ -52,7 +57,7 @@ pub struct Forgetful<S> {
     losses: Mutex<Losses>,
 }
 
-impl<S: Store> Forgetful<S> {
+impl<S> Forgetful<S> {
     /// Returns a store that loses the answer to the first write, and then runs `meanwhile`.
     pub fn once(
         inner: S,
@@ -183,7 +188,86 @@ impl<S: Store> Store for Forgetful<S> {
 }
 
 impl<S: Identities> Identities for Forgetful<S> {
+    async fn resolve(
+        &self,
+        identity: &IdentityKey,
+        new: &UserId,
+    ) -> Result<Result<Resolved, Damage>, Error> {
+        let (identity, new) = (identity.clone(), new.clone());
+        self.write(|inner| async move { inner.resolve(&identity, &new).await })
+            .await
+    }
+
+    async fn user(&self, user: &UserId) -> Result<Option<Result<UserRecord, Damage>>, Error> {
+        self.inner.user(user).await
+    }
+
+    async fn link(&self, new: NewIdentity<'_>) -> Result<LinkOutcome, Error> {
+        let (key, user, max) = (new.key.clone(), new.user.clone(), new.max);
+        self.write(|inner| async move {
+            let (key, user) = (&key, &user);
+            inner.link(NewIdentity { key, user, max }).await
+        })
+        .await
+    }
+
+    async fn leads_to(
+        &self,
+        identity: &IdentityKey,
+    ) -> Result<Option<Result<UserId, Damage>>, Error> {
+        self.inner.leads_to(identity).await
+    }
+
+    async fn unlink(
+        &self,
+        identity: &IdentityKey,
+        user: Option<&UserId>,
+    ) -> Result<UnlinkOutcome, Error> {
+        let (identity, user) = (identity.clone(), user.cloned());
+        self.write(|inner| async move { inner.unlink(&identity, user.as_ref()).await })
+            .await
+    }
+
+    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, Error> {
+        self.inner.identities(user).await
+    }
+
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
         self.inner.delete_user(user).await
+    }
+}
+
+impl<S: Authorizations> Authorizations for Forgetful<S> {
+    async fn create(&self, new: NewAuthorization<'_>) -> Result<CreateOutcome, Error> {
+        let (state, pending) = (new.state.clone(), new.pending.clone());
+        let (keep_for, limits) = (new.keep_for, new.limits);
+        self.write(|inner| async move {
+            let new = NewAuthorization {
+                state: &state,
+                pending: &pending,
+                keep_for,
+                limits,
+            };
+            inner.create(new).await
+        })
+        .await
+    }
+
+    async fn pending(
+        &self,
+        state: &State,
+    ) -> Result<Option<Result<PendingAuthorization, Unopened>>, Error> {
+        self.inner.pending(state).await
+    }
+
+    async fn take(
+        &self,
+        state: &State,
+        pending: &PendingAuthorization,
+        taker: Nonce,
+    ) -> Result<bool, Error> {
+        let (state, pending) = (state.clone(), pending.clone());
+        self.write(|inner| async move { inner.take(&state, &pending, taker).await })
+            .await
     }
 }

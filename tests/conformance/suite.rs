@@ -50,6 +50,33 @@ macro_rules! every_case {
                 latest_prefers_what_has_an_access_token,
                 latest_of_no_row_is_not_found,
             }
+            identities {
+                the_first_login_makes_a_user,
+                one_subject_at_two_providers_is_two_users,
+                a_rush_of_logins_makes_one_user,
+                an_identity_leads_to_one_user,
+                a_user_has_a_limit_of_identities,
+                an_identity_that_is_removed_leads_to_nobody,
+                identities_that_look_alike_never_meet,
+                a_deleted_user_has_no_identities,
+                a_deletion_races_with_everything,
+                a_login_whose_answer_is_lost_makes_one_user,
+                a_repeated_login_brings_no_deleted_user_back,
+                a_link_whose_answer_is_lost_undoes_nothing,
+                a_removal_whose_answer_is_lost_undoes_nothing,
+            }
+            authorizations {
+                an_authorization_is_consumed_once,
+                of_many_consumers_one_gets_it,
+                a_misrouted_callback_burns_it,
+                a_state_is_taken_once,
+                an_authorization_expires,
+                a_flood_locks_nobody_else_out,
+                what_is_out_of_reach_stays,
+                a_payload_has_a_limit,
+                a_consumer_whose_answer_is_lost_has_it,
+                a_consumer_who_comes_between_gets_it_alone,
+            }
             listing {
                 listing_tells_all_but_the_tokens,
                 pages_put_together_are_the_whole,

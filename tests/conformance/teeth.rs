@@ -6,8 +6,9 @@ use std::{panic, sync::Once, thread};
 
 use crate::{
     cases::{
-        carry_races::*, conditions::*, delete::*, ids::*, invariants::*, lifetime::*,
-        lost_answer_races::*, races::*, read::*, records::*, store::*, users::*,
+        authorizations::*, carry_races::*, conditions::*, delete::*, identities::*, ids::*,
+        invariants::*, lifetime::*, lost_answer_races::*, races::*, read::*, records::*, store::*,
+        users::*,
     },
     naive::{Flaw, NaiveBackend},
     run::{QUIET, panic_message},
@@ -69,6 +70,16 @@ teeth! {
     redeemed_token: StoresRedeemedTokens, a_redeemed_token_is_not_stored;
     half_a_change: ChangesOnlyTheRecord, a_change_changes_the_record_and_its_row;
     untold_end: KeepsEndsToItself, an_end_is_told_to_every_broker;
+
+    two_users: ResolvesInTwoSteps, a_rush_of_logins_makes_one_user;
+    one_user_of_two_providers: ForgetsTheProvider, one_subject_at_two_providers_is_two_users;
+    stolen_identity: LinksAnyIdentity, an_identity_leads_to_one_user;
+    kept_identities: KeepsIdentities, a_deleted_user_has_no_identities;
+    kept_user: KeepsIdentities, a_deletion_races_with_everything;
+    two_winners: TakesInTwoSteps, of_many_consumers_one_gets_it;
+    nothing_taken: TakesNothing, an_authorization_is_consumed_once;
+    nothing_burnt: TakesNothing, a_misrouted_callback_burns_it;
+    state_given_twice: CreatesOverAnother, a_state_is_taken_once;
 
     merged_rows: MergesRows, store_replaces_the_row_whole;
     old_life: KeepsTheOldLife, a_new_row_has_a_new_life;

@@ -16,14 +16,19 @@ use testkit::{
 };
 use token_broker::{
     store::{
-        Change, Condition, Health, Put, Records, Sealing, Store,
+        Authorizations, Change, Condition, CreateOutcome, Health, NewAuthorization, PendingLimits,
+        Put, Records, Sealing, Store,
         redis::{
+            RedisStore,
             maintenance::check::Check,
             maintenance::migration::{LegacyMapping, Migration, progress::Silent},
         },
     },
     tokens::Binding,
-    types::{Entry, Record, RowKey, TokenHash, Version},
+    types::{
+        ClientId, Entry, Nonce, Payload, PendingAuthorization, Record, RowKey, SecretBytes, State,
+        TokenHash, UnixTime, Version,
+    },
 };
 
 /// Returns the rights that the rules of a user grant.
@@ -160,9 +165,48 @@ async fn a_life(tenant: &RedisTenant) -> Result<(), String> {
         .list_user_sessions(&user("u"), 10, None, &Default::default())
         .await
         .map_err(text)?;
+    a_login(store).await?;
     broker.delete_all(&session("t")).await.map_err(text)?;
     broker.delete_user(&user("u")).await.map_err(text)?;
     Ok(())
+}
+
+/// Creates and consumes a pending authorization.
+async fn a_login(store: &RedisStore) -> Result<(), String> {
+    let pending = PendingAuthorization {
+        id: Nonce::random(),
+        provider: provider("p"),
+        session: session("s"),
+        client: ClientId::new("c").unwrap(),
+        user: None,
+        expires_at: UnixTime::now(),
+        payload: Payload::Plain(SecretBytes::new(Vec::new())),
+    };
+    let state = &State::new("state").unwrap();
+    // One that expires at once is in the way of the next one, until that takes it out.
+    for (state, keep_for) in [
+        (&State::new("early").unwrap(), Duration::from_millis(1)),
+        (state, Duration::from_secs(60)),
+    ] {
+        let new = NewAuthorization {
+            state,
+            pending: &pending,
+            keep_for,
+            limits: PendingLimits {
+                of_client: 10,
+                of_tenant: 10,
+            },
+        };
+        let created = store.create(new).await.map_err(text)?;
+        if created != CreateOutcome::Created {
+            return Err(text(created));
+        }
+    }
+    let taken = store.take(state, &pending, Nonce::random()).await;
+    match taken.map_err(text)? {
+        true => Ok(()),
+        false => Err("it was taken before".to_owned()),
+    }
 }
 
 /// Long enough that no server counts as failed because the machine is busy.

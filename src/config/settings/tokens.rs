@@ -19,7 +19,7 @@ settings! {
 }
 
 settings! {
-    /// How large rows and sessions may get.
+    /// How large rows, sessions and users may get.
     #[derive(Debug)]
     pub(in crate::config) struct LimitSettings in "Limits" {
         /// Maximum size of one token, in bytes
@@ -28,5 +28,11 @@ settings! {
         max_row_bytes: usize = number(1..=LARGEST).default("61440");
         /// Maximum number of providers of one session
         max_providers: usize = number(1..=1024).default("64");
+        /// Maximum number of identities of one user
+        max_identities: usize = number(1..=1024).default("64");
+        /// Maximum number of pending authorizations of one OAuth client
+        max_pending_of_client: usize = number(1..=10_000_000).default("10000");
+        /// Maximum number of pending authorizations of the tenant
+        max_pending: usize = number(1..=10_000_000).default("100000");
     }
 }

@@ -19,18 +19,18 @@ use crate::{
     proto::v1::{self, access_tokens_server::AccessTokens},
     refresh::waits,
     store::{Records, Store},
-    tokens::Tenants,
+    tokens::{Tenants, Tokens},
 };
 
 /// Serves the access tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct AccessTokensService<S> {
-    tenants: Arc<Tenants<S>>,
+    tenants: Arc<Tenants<Tokens<S>>>,
 }
 
 impl<S: Store> AccessTokensService<S> {
     /// Makes a service of the tokens of these tenants.
-    pub fn new(tenants: Arc<Tenants<S>>) -> Self {
+    pub fn new(tenants: Arc<Tenants<Tokens<S>>>) -> Self {
         Self { tenants }
     }
 }

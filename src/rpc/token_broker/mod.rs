@@ -23,18 +23,18 @@ use crate::{
     audit::TokenKinds,
     proto::v1::{self, token_broker_server::TokenBroker},
     store::{Identities, Records, Store},
-    tokens::{Begun, Completed, Tenants},
+    tokens::{Begun, Completed, Tenants, Tokens},
 };
 
 /// Serves the tokens of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
 #[derive(Debug)]
 pub struct TokenBrokerService<S> {
-    tenants: Arc<Tenants<S>>,
+    tenants: Arc<Tenants<Tokens<S>>>,
 }
 
 impl<S: Store> TokenBrokerService<S> {
     /// Makes a service of the tokens of these tenants.
-    pub fn new(tenants: Arc<Tenants<S>>) -> Self {
+    pub fn new(tenants: Arc<Tenants<Tokens<S>>>) -> Self {
         Self { tenants }
     }
 }

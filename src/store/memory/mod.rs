@@ -2,18 +2,21 @@
 //! process ends.
 //!
 //! `kept.rs` has a row as it lies in memory, `sessions.rs` the rows by session, `records.rs` what is known of
-//! their refresh tokens, `state.rs` all of that and the indexes.
+//! their refresh tokens, `state.rs` all of that and the indexes, `users.rs` users and their identities,
+//! `authorizations.rs` pending authorizations.
 //! This file has the lock, and how long it is held.
 
+mod authorizations;
 mod kept;
 mod records;
 mod sessions;
 mod state;
+mod users;
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -25,13 +28,15 @@ use tokio::{
 };
 
 use self::{
+    authorizations::Pending,
     kept::Kept,
     records::Clock,
     state::{Removed, State},
+    users::Users,
 };
 use super::{
-    Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities, Position,
-    Put, PutOutcome, Store, UserRowKeys, ends::Ends,
+    Decoded, DeleteOutcome, DeletedRows, Error, Health, Position, Put, PutOutcome, Store,
+    UserRowKeys, ends::Ends,
 };
 use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
 
@@ -51,6 +56,9 @@ pub struct MemoryStore(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    /// They never change together with rows.
+    users: Mutex<Users>,
+    pending: Mutex<Pending>,
     /// Whether a task takes out expired rows.
     sweeping: AtomicBool,
     clock: Clock,
@@ -91,6 +99,15 @@ impl MemoryStore {
 }
 
 impl Shared {
+    fn users(&self) -> MutexGuard<'_, Users> {
+        // What follows from a panic is the same as for rows.
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn step<T>(&self, step: impl FnOnce(&mut State, Instant) -> T) -> T {
         // A poisoned state is still consistent: each change to the maps is complete before anything that
         // could panic.
@@ -210,13 +227,6 @@ impl Store for MemoryStore {
         });
         let decoded = |kept: Option<Arc<Kept>>| kept.map(|kept| Ok(kept.stored()));
         Ok(rows.into_iter().map(decoded).collect())
-    }
-}
-
-/// Nothing writes identities to this backend yet, so there are none to delete.
-impl Identities for MemoryStore {
-    async fn delete_user(&self, _: &UserId) -> Result<DeletedIdentities, Error> {
-        Ok(DeletedIdentities::default())
     }
 }
 

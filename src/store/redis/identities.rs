@@ -1,18 +1,195 @@
-//! What is known about a tenant's users apart from their rows.
+//! A tenant's users and identities, in toolhive's layout (guarantees, section 3). Each method is one atomic step, except
+//! [`Identities::identities`] and [`Identities::delete_user`].
+
+use redis::Value;
 
 use super::{
     RedisStore,
-    link::Effect,
+    link::{Effect, reply},
+    maintenance::migration,
+    scripts::Script,
+    user::{self, StoredUser},
     user_rows::{SERVERS, deleted, unsettled},
 };
 use crate::{
-    store::{DeletedIdentities, Error, Identities},
-    types::UserId,
+    error::Damage,
+    store::{
+        DeletedIdentities, Error, Identities, LinkOutcome, NewIdentity, Resolved, USED_WITHIN,
+        UnlinkOutcome,
+    },
+    types::{Identity, IdentityKey, ProviderName, UserId, UserRecord},
 };
 
+/// How often a call copies an identity of the older layout and tries again. Older software has to come between each time.
+const COPIES: usize = 4;
+/// How many identities are read at once.
+const BATCH: usize = 64;
+
+/// What a script says of an identity.
+enum Answer {
+    Word(String),
+    Named(UserId),
+}
+
 impl Identities for RedisStore {
-    /// Deletes the identities, and the user record last. If the call is interrupted, the next one deletes the
-    /// rest. If another server takes over, this begins anew.
+    async fn resolve(
+        &self,
+        identity: &IdentityKey,
+        new: &UserId,
+    ) -> Result<Result<Resolved, Damage>, Error> {
+        let (key, older) = (self.identity(identity), self.older(identity));
+        let (record, set) = (self.keys.user(new), self.keys.user_identities(new));
+        let keys = [key.as_str(), &record, &set];
+        let (user, link) = (
+            user::record_until_time(new),
+            user::link_until_time(identity, new),
+        );
+        let used_within = USED_WITHIN.as_secs().to_string();
+        let args = [
+            self.keys.prefix().as_bytes(),
+            self.durable_flag(),
+            user.as_bytes(),
+            link.as_bytes(),
+            used_within.as_bytes(),
+        ];
+        let script = &self.redis.scripts().resolve_user;
+        for _ in 0..COPIES {
+            let answer = self.ask_identity(script, &keys, older.as_deref(), &args);
+            match answer.await? {
+                Answer::Named(user) => {
+                    return Ok(Ok(Resolved {
+                        user,
+                        created: false,
+                    }));
+                }
+                Answer::Word(word) => match word.as_str() {
+                    "created" => {
+                        return Ok(Ok(Resolved {
+                            user: new.clone(),
+                            created: true,
+                        }));
+                    }
+                    "unreadable" => return Ok(Err(unreadable())),
+                    "older" => {
+                        if let Err(damage) = migration::copy_identity(self, identity).await? {
+                            return Ok(Err(damage));
+                        }
+                    }
+                    _ => return Err(reply::odd_outcome()),
+                },
+            }
+        }
+        Err(Error::unavailable(
+            "other software keeps changing an identity",
+        ))
+    }
+
+    async fn user(&self, user: &UserId) -> Result<Option<Result<UserRecord, Damage>>, Error> {
+        let mut get = redis::cmd("GET");
+        get.arg(self.keys.user(user));
+        let value = match self.link.read(&get).await {
+            Err(Error::WrongType) => {
+                return Ok(Some(Err(Damage(
+                    "the user's key holds another type of value".to_owned(),
+                ))));
+            }
+            answer => answer?,
+        };
+        let bytes = reply::bytes(value)?;
+        Ok(bytes.map(|bytes| StoredUser::decode(&bytes, user)))
+    }
+
+    async fn link(&self, new: NewIdentity<'_>) -> Result<LinkOutcome, Error> {
+        let (key, older) = (self.identity(new.key), self.older(new.key));
+        let record = self.keys.user(new.user);
+        let set = self.keys.user_identities(new.user);
+        let keys = [key.as_str(), &record, &set];
+        let link = user::link_until_time(new.key, new.user);
+        let max = new.max.to_string();
+        let args = [
+            self.keys.prefix().as_bytes(),
+            self.durable_flag(),
+            new.user.as_str().as_bytes(),
+            link.as_bytes(),
+            max.as_bytes(),
+        ];
+        let script = &self.redis.scripts().link_identity;
+        let answer = self.ask_identity(script, &keys, older.as_deref(), &args);
+        let Answer::Word(word) = answer.await? else {
+            return Err(reply::odd_outcome());
+        };
+        match word.as_str() {
+            "linked" => Ok(LinkOutcome::Linked),
+            "before" => Ok(LinkOutcome::LinkedBefore),
+            "other" => Ok(LinkOutcome::LinkedToOther),
+            "no_user" => Ok(LinkOutcome::NoUser),
+            "full" => Ok(LinkOutcome::TooMany),
+            "unreadable" => Ok(LinkOutcome::Unreadable(unreadable())),
+            _ => Err(reply::odd_outcome()),
+        }
+    }
+
+    async fn leads_to(
+        &self,
+        identity: &IdentityKey,
+    ) -> Result<Option<Result<UserId, Damage>>, Error> {
+        match self.call_unlink(identity, None, true).await? {
+            Answer::Named(user) => Ok(Some(Ok(user))),
+            Answer::Word(word) => match word.as_str() {
+                "absent" => Ok(None),
+                "unreadable" => Ok(Some(Err(unreadable()))),
+                _ => Err(reply::odd_outcome()),
+            },
+        }
+    }
+
+    async fn unlink(
+        &self,
+        identity: &IdentityKey,
+        user: Option<&UserId>,
+    ) -> Result<UnlinkOutcome, Error> {
+        match self.call_unlink(identity, user, false).await? {
+            Answer::Named(..) => Ok(UnlinkOutcome::Unlinked),
+            Answer::Word(word) => match word.as_str() {
+                "absent" => Ok(UnlinkOutcome::Absent),
+                "unreadable" => Ok(UnlinkOutcome::Unreadable(unreadable())),
+                _ => Err(reply::odd_outcome()),
+            },
+        }
+    }
+
+    /// Reads the user's set, and then the identities in it. One that is linked or removed meanwhile is there or not.
+    async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, Error> {
+        let set = self.keys.user_identities(user);
+        let members = self.members(&set, &self.keys.identities()).await?;
+        let older = self.older_layout();
+        let is_older = |provider: &ProviderName| {
+            let mut types = older.pairs();
+            types.any(|(from, to)| from == provider.as_str() && to != provider)
+        };
+        let mut keys: Vec<_> = members
+            .iter()
+            .filter_map(|member| Some((member, self.keys.parse_identity(member)?)))
+            .filter(|(_, key)| !is_older(&key.provider))
+            .collect();
+        keys.sort_by(|(_, a), (_, b)| a.cmp(b));
+        let mut found = Vec::with_capacity(keys.len());
+        for batch in keys.chunks(BATCH) {
+            let mut get = redis::cmd("MGET");
+            for (member, _) in batch {
+                get.arg(member);
+            }
+            let values = reply::list(self.link.read(&get).await?)?;
+            for ((_, key), value) in batch.iter().zip(values) {
+                let bytes = reply::bytes(value)?;
+                let identity = bytes.and_then(|bytes| user::decode_identity(&bytes, key));
+                found.extend(identity.filter(|identity| identity.user == *user));
+            }
+        }
+        Ok(found)
+    }
+
+    /// If another server takes over, this begins anew.
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
         let scripts = self.redis.scripts();
         let set = self.keys.user_identities(user);
@@ -21,16 +198,16 @@ impl Identities for RedisStore {
         let args = [self.keys.prefix().as_bytes(), self.durable_flag()];
         let mut all = DeletedIdentities::default();
         for _ in 0..SERVERS {
-            let (count, lineage) = self
-                .delete_members(&own, |_| true, &scripts.delete_identities, &[&set], &[id])
-                .await?;
-            all.count += count;
             let answer = self
                 .link
                 .call(&scripts.delete_user, &[&record], &args, Effect::Writes)
                 .await?;
-            let (records, deleted_in) = deleted(answer)?;
+            let (records, lineage) = deleted(answer)?;
             all.record |= records > 0;
+            let (count, deleted_in) = self
+                .delete_members(&own, |_| true, &scripts.delete_identities, &[&set], &[id])
+                .await?;
+            all.count += count;
             if deleted_in == lineage {
                 all.lineage = lineage;
                 return Ok(all);
@@ -38,4 +215,61 @@ impl Identities for RedisStore {
         }
         Err(unsettled())
     }
+}
+
+impl RedisStore {
+    fn identity(&self, identity: &IdentityKey) -> String {
+        self.keys
+            .identity(identity.provider.as_str(), &identity.subject)
+    }
+
+    /// Returns the key that the older layout has for an identity, if its provider had a protocol type for a name there.
+    fn older(&self, identity: &IdentityKey) -> Option<String> {
+        let older = self.older_layout();
+        let (protocol, _) = older
+            .pairs()
+            .find(|(from, to)| **to == identity.provider && *from != to.as_str())?;
+        Some(self.keys.identity(protocol, &identity.subject))
+    }
+
+    async fn call_unlink(
+        &self,
+        identity: &IdentityKey,
+        user: Option<&UserId>,
+        only_look: bool,
+    ) -> Result<Answer, Error> {
+        let (key, older) = (self.identity(identity), self.older(identity));
+        let args = [
+            self.keys.prefix().as_bytes(),
+            self.durable_flag(),
+            user.map_or("", UserId::as_str).as_bytes(),
+            if only_look { b"1" } else { b"" },
+        ];
+        let script = &self.redis.scripts().unlink_identity;
+        self.ask_identity(script, &[&key], older.as_deref(), &args)
+            .await
+    }
+
+    async fn ask_identity(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        older: Option<&str>,
+        args: &[&[u8]],
+    ) -> Result<Answer, Error> {
+        let keys: Vec<_> = keys.iter().copied().chain(older).collect();
+        match self.call_telling(script, &keys, args).await? {
+            Value::Array(items) => {
+                let [_, user]: [Value; 2] = items.try_into().map_err(|_| reply::odd_outcome())?;
+                let user = UserId::from_stored(reply::of_write(user)?);
+                let user = user.ok_or_else(reply::odd_outcome)?;
+                Ok(Answer::Named(user))
+            }
+            word => reply::of_write(word).map(Answer::Word),
+        }
+    }
+}
+
+fn unreadable() -> Damage {
+    Damage("an identity can't be read".to_owned())
 }

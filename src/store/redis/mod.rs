@@ -9,6 +9,7 @@
 //!   [`check`](maintenance::check) verifies what is there.
 
 mod announcements;
+mod authorizations;
 mod eviction;
 mod hazards;
 mod identities;
@@ -18,6 +19,7 @@ mod largest;
 mod link;
 pub mod maintenance;
 mod options;
+mod pending;
 mod probe;
 mod process;
 mod readiness;
@@ -28,6 +30,7 @@ mod rows;
 mod scripts;
 mod session;
 mod telling;
+mod user;
 mod user_rows;
 
 pub use self::{

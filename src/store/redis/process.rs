@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use redis::Value;
 use tokio::sync::Semaphore;
@@ -18,6 +19,7 @@ use super::{
     announcements::Announcements,
     keyspace::Keyspace,
     link::{Link, reply},
+    maintenance::migration::LegacyMapping,
     readiness,
     scripts::Scripts,
     session::Likely,
@@ -51,6 +53,8 @@ pub struct RedisStore {
     pub(super) link: Link,
     pub(super) likely: Arc<Likely>,
     foreign_members: Arc<AtomicU64>,
+    /// Under which names older software keeps the identities of providers.
+    older: Arc<ArcSwap<LegacyMapping>>,
 }
 
 impl Redis {
@@ -79,6 +83,7 @@ impl Redis {
             keys,
             likely: Arc::default(),
             foreign_members: Arc::default(),
+            older: Arc::default(),
         }
     }
 
@@ -188,6 +193,16 @@ impl RedisStore {
     #[must_use]
     pub fn foreign_members(&self) -> u64 {
         self.foreign_members.load(Ordering::Relaxed)
+    }
+
+    /// Returns under which names older software keeps, or kept, what belongs to providers.
+    pub(super) fn older_layout(&self) -> Arc<LegacyMapping> {
+        self.older.load_full()
+    }
+
+    /// Takes note of these names. All clones of the store do.
+    pub(super) fn has_older_layout(&self, mapping: LegacyMapping) {
+        self.older.store(Arc::new(mapping));
     }
 
     /// Asks the primary that holds this tenant's keys.

@@ -52,6 +52,16 @@ scripts! {
     index_page: "index_page.lua",
     /// Deletes rows of a user.
     delete_rows: "delete_rows.lua",
+    /// Finds or makes the user of an identity.
+    resolve_user: "resolve_user.lua",
+    /// Links an identity to a user.
+    link_identity: "link_identity.lua",
+    /// Looks at an identity, or removes it.
+    unlink_identity: "unlink_identity.lua",
+    /// Keeps a pending authorization.
+    create_pending: "create_pending.lua",
+    /// Takes a pending authorization.
+    take_pending: "take_pending.lua",
     /// Deletes identities of a user.
     delete_identities: "delete_identities.lua",
     /// Deletes a user record.

@@ -176,6 +176,17 @@ impl RedisStore {
         Err(unsettled())
     }
 
+    /// Returns the members of an index that begin with `member_prefix`, and counts the others.
+    pub(super) async fn members(
+        &self,
+        index: &str,
+        member_prefix: &str,
+    ) -> Result<HashSet<String>, Error> {
+        let found = self.index_members(index, member_prefix).await?;
+        self.note_foreign(found.foreign);
+        Ok(found.members)
+    }
+
     /// Deletes the user's rows.
     pub(super) async fn delete_user_rows_in_batches(
         &self,

@@ -6,14 +6,16 @@
 //! Every store has this decorator, also where nothing is sealed: a row that somebody else has sealed must then be
 //! [`Unreadable::KeyMissing`](crate::error::Unreadable::KeyMissing), and never count as one without tokens.
 
+mod authorizations;
 mod row;
+mod users;
 
 use std::{collections::BTreeMap, future::Future};
 
 pub use self::row::Sealing;
 use super::{
-    Change, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Health, Identities,
-    LinkFigures, Position, Put, PutOutcome, Records, RowChange, Seen, Store, UserRowKeys,
+    Change, Decoded, DeleteOutcome, DeletedRows, Error, Health, LinkFigures, Position, Put,
+    PutOutcome, Records, RowChange, Seen, Store, UserRowKeys,
 };
 use crate::types::{AttemptId, ProviderName, RowKey, SessionId, StoredRow, UserId, Version};
 
@@ -142,12 +144,6 @@ impl<S: Records> Records for Sealed<S> {
 
     fn ended(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static {
         self.inner.ended(attempt)
-    }
-}
-
-impl<S: Identities> Identities for Sealed<S> {
-    async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
-        self.inner.delete_user(user).await
     }
 }
 

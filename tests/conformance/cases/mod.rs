@@ -1,10 +1,12 @@
 //! The cases. Each is an async function that panics if a backend breaks a guarantee. `suite.rs`
 //! lists them, and the compiler warns about a case that isn't listed.
 
+pub mod authorizations;
 pub mod carry_forward;
 pub mod carry_races;
 pub mod conditions;
 pub mod delete;
+pub mod identities;
 pub mod ids;
 pub mod invariants;
 pub mod lifetime;

@@ -77,6 +77,22 @@ pub enum Flaw {
     /// Only the broker itself learns of attempts that end.
     KeepsEndsToItself,
 
+    // Users and logins.
+    /// A login looks for its identity first, and makes a user later.
+    ResolvesInTwoSteps,
+    /// An identity is found without its provider.
+    ForgetsTheProvider,
+    /// An identity is linked whoever had it.
+    LinksAnyIdentity,
+    /// The identities of a deleted user stay, and with them the user.
+    KeepsIdentities,
+    /// Of many callers each gets the authorization that all of them saw.
+    TakesInTwoSteps,
+    /// A callback for another provider leaves the authorization where it is.
+    TakesNothing,
+    /// A state that is taken is given to another authorization.
+    CreatesOverAnother,
+
     // What is written and read.
     /// A field that the new row doesn't have keeps its old value.
     MergesRows,

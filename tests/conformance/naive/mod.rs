@@ -5,6 +5,7 @@ mod flaw;
 mod records;
 mod state;
 mod store;
+mod users;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use state::State;
 use store::NaiveStore;
 use token_broker::{
     error::Unreadable,
+    store::MemoryStore,
     types::{RowKey, Tenant, UserId},
 };
 use tokio::{
@@ -29,6 +31,8 @@ pub struct NaiveBackend {
     state: Arc<Mutex<State>>,
     /// Raised with each attempt that ends.
     ended: Arc<Notify>,
+    /// Users and pending authorizations are those of another backend. A flaw stands before it.
+    others: Arc<MemoryStore>,
 }
 
 impl NaiveBackend {
@@ -43,6 +47,7 @@ impl NaiveBackend {
             flaw,
             state: Arc::default(),
             ended: Arc::default(),
+            others: Arc::default(),
         }
     }
 

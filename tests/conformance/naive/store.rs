@@ -9,8 +9,8 @@ use std::{
 use token_broker::{
     error::Unreadable,
     store::{
-        Condition, Decoded, DeleteOutcome, DeletedIdentities, DeletedRows, Error, Identities,
-        Position, Put, PutOutcome, Store, UserRowKeys,
+        Condition, Decoded, DeleteOutcome, DeletedRows, Error, Position, Put, PutOutcome, Store,
+        UserRowKeys,
     },
     types::{ProviderName, RowKey, SessionId, UnixTime, UserId, Version},
 };
@@ -235,11 +235,5 @@ impl Store for NaiveStore {
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
         let mut state = self.data.state().await;
         Ok(keys.iter().map(|key| self.read(&mut state, key)).collect())
-    }
-}
-
-impl Identities for NaiveStore {
-    async fn delete_user(&self, _: &UserId) -> Result<DeletedIdentities, Error> {
-        Ok(DeletedIdentities::default())
     }
 }

@@ -74,7 +74,7 @@ async fn every_rpc_every_role_own_and_foreign_providers() {
                     let reaches = match rpc.concerns() {
                         Concerns::One | Concerns::OneOrAll => is_of_all || provider == OWN,
                         Concerns::All => is_of_all,
-                        Concerns::Own => true,
+                        Concerns::Own | Concerns::None => true,
                     };
                     let may = role.has(*rpc) && reaches;
                     let answer = refused(caller.call(*rpc, Asks::at(provider)).await);

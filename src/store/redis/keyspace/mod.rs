@@ -7,7 +7,7 @@ mod parse;
 mod spelling;
 
 use self::spelling::{encode, encode_session};
-use crate::types::{RowKey, SessionId, Tenant, UserId};
+use crate::types::{ClientId, RowKey, SessionId, State, Subject, Tenant, UserId};
 
 /// What all keys of all tenants begin with, before the tenant's name.
 const ALL: &str = "thv:auth:{";
@@ -132,6 +132,31 @@ impl Keyspace {
     #[must_use]
     pub fn provider_identities(&self, provider: &str) -> String {
         format!("{}provider:{}:{provider}:", self.prefix, provider.len())
+    }
+
+    /// Returns the key of an identity. `provider` is the provider's name, or the protocol type under which the older layout
+    /// has it.
+    #[must_use]
+    pub fn identity(&self, provider: &str, subject: &Subject) -> String {
+        self.provider_identities(provider) + subject.as_str()
+    }
+
+    /// Returns the key of a pending authorization.
+    #[must_use]
+    pub fn pending(&self, state: &State) -> String {
+        format!("{}pending:{}", self.prefix, encode(state.as_str()))
+    }
+
+    /// Returns the key of the set of a client's pending authorizations.
+    #[must_use]
+    pub fn pending_of_client(&self, client: &ClientId) -> String {
+        format!("{}:{}", self.all_pending(), encode(client.as_str()))
+    }
+
+    /// Returns the key of the set of all pending authorizations.
+    #[must_use]
+    pub fn all_pending(&self) -> String {
+        format!("{}{RECORDS}pending", self.prefix)
     }
 
     /// Returns what the keys of the broker's own records begin with. No key of toolhive begins so.

@@ -7,7 +7,7 @@ use super::{
     ALL, Keyspace, RECORDS, TAG_END,
     spelling::{decode, encode, is_plain},
 };
-use crate::types::{ProviderName, RowKey, SessionId, Tenant, UserId};
+use crate::types::{IdentityKey, ProviderName, RowKey, SessionId, Subject, Tenant, UserId};
 
 impl Keyspace {
     /// Returns the row whose key is `key`. Returns `None` for any other key, and for a spelling that
@@ -69,6 +69,19 @@ impl Keyspace {
     pub fn parse_user_identities<'k>(&self, key: &'k str) -> Option<&'k str> {
         key.strip_prefix(&self.prefix)?
             .strip_prefix("user:providers:")
+    }
+
+    /// Returns the identity whose key is `key`. Returns `None` for any other key.
+    #[must_use]
+    pub fn parse_identity(&self, key: &str) -> Option<IdentityKey> {
+        let rest = key.strip_prefix(&self.prefix)?.strip_prefix("provider:")?;
+        let (length, rest) = rest.split_once(':')?;
+        let (provider, subject) = rest.split_at_checked(length.parse().ok()?)?;
+        let parsed = IdentityKey {
+            provider: ProviderName::from_stored(provider.to_owned())?,
+            subject: Subject::from_stored(subject.strip_prefix(':')?.to_owned())?,
+        };
+        (self.identity(provider, &parsed.subject) == key).then_some(parsed)
     }
 
     /// Returns the user that this broker spells as `spelled` in a key. Returns `None` if there is no such

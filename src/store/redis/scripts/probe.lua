@@ -9,6 +9,7 @@ for _, command in ipairs({
   { 'SRANDMEMBER', key, 1 }, { 'SSCAN', key, 0 }, { 'SREM', key, 'x' },
   { 'HSET', key, 'x', '1', 'y', '1' }, { 'HMGET', key, 'x' }, { 'HGETALL', key },
   { 'HDEL', key, 'x', 'y' },
+  { 'ZADD', key, 1, 'x' }, { 'ZCOUNT', key, 0, 1 }, { 'ZRANGEBYSCORE', key, 0, 1 }, { 'ZREM', key, 'x' },
   -- A key that can't be deleted ends by itself.
   { 'SET', key, '1' }, { 'PERSIST', key }, { 'PEXPIRE', key, 1000 },
   { 'GET', key }, { 'GETRANGE', key, 0, 0 }, { 'MGET', key }, { 'STRLEN', key }, { 'EXISTS', key }, { 'TYPE', key },

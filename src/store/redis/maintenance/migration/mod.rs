@@ -15,9 +15,12 @@
 //! wait. `completed` is what Redis remembers of a migration, and `relied` notices that it forgot. `stragglers` looks for
 //! what old replicas write during the grace period.
 //!
+//! `copy` copies one identity when a login needs it before a pass does.
+//!
 //! `indexes` gives users' indexes the expiry that goes with the grace period.
 
 mod completed;
+mod copy;
 mod find;
 mod identity;
 mod indexes;
@@ -39,6 +42,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
+pub(in crate::store::redis) use copy::copy_identity;
 pub use mapping::{LegacyMapping, MappingError, Meaning};
 pub use report::{Counts, Entry, Report};
 pub use stragglers::SHARE;
@@ -76,6 +80,7 @@ pub struct Migration {
     given_up: GivenUp,
     turns: Arc<Semaphore>,
     relied: Mutex<Option<CompletedMigration>>,
+    store: RedisStore,
 }
 
 impl Migration {
@@ -83,7 +88,11 @@ impl Migration {
     /// last completed migration counts. `sealing` opens sealed rows, and seals none.
     #[must_use]
     pub fn new(store: &RedisStore, mapping: LegacyMapping, sealing: Sealing) -> Self {
+        if !mapping.is_empty() {
+            store.has_older_layout(mapping.clone());
+        }
         Self {
+            store: store.clone(),
             link: store.link.patient(PATIENCE),
             keys: store.keys.clone(),
             scripts: store.redis.scripts().clone(),

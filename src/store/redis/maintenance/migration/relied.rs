@@ -50,6 +50,9 @@ impl Migration {
 
     /// Relies on this record from now on.
     pub(super) fn rely_on(&self, record: Option<CompletedMigration>) {
+        if let Some(record) = &record {
+            self.store.has_older_layout(record.mapping.clone());
+        }
         let mut relied = self.relied.lock().unwrap_or_else(PoisonError::into_inner);
         *relied = record;
     }

@@ -1,0 +1,36 @@
+-- Links an identity to a user, if the user has a record and nobody else has the identity, in one step (guarantees, section
+-- 2.3).
+--
+-- KEYS  1 identity, 2 record of the user, 3 its set of identities, 4 the identity under the older layout's name of the
+--       provider (only if it has one)
+-- ARGV  1 prefix of the tenant, 2 '1' if the caller waits for replicas, 3 user, 4 the identity as JSON up to the value of
+--       `linked_at`, 5 how many identities a user may have, 6... what the caller was asked to tell
+-- Returns 'linked', 'before', 'other', 'no_user', 'full' or 'unreadable', or asks.
+-- uses: latest typed listen linked is_set fence starts_with
+listen(6)
+local identity, set, prefix, user = KEYS[1], KEYS[3], ARGV[1], ARGV[3]
+local owner = linked(identity)
+local older = not owner and KEYS[4] and linked(KEYS[4])
+if untold then return untold end
+if owner == '' or older == '' then return 'unreadable' end
+if not is_user(prefix, user) then return 'no_user' end
+-- An older identity that isn't copied yet counts as the identity.
+local other = owner or older
+if other and other ~= user and is_user(prefix, other) then return 'other' end
+if not is_set(set) then return redis.error_reply('WRONGTYPE the set of identities has another type') end
+if owner == user then
+  if redis.call('SADD', set, identity) == 0 then fence(ARGV[2], prefix) end
+  return 'before'
+end
+if redis.call('SCARD', set) >= tonumber(ARGV[5]) then
+  local alive, own = 0, prefix .. 'provider:'
+  for _, member in ipairs(redis.call('SMEMBERS', set)) do
+    if starts_with(member, own) and redis.call('EXISTS', member) == 1 then alive = alive + 1 end
+  end
+  if alive >= tonumber(ARGV[5]) then return 'full' end
+end
+local now = redis.call('TIME')[1]
+redis.call('SET', identity, ARGV[4] .. now .. ',"last_used_at":0}')
+redis.call('SADD', set, identity)
+if owner then redis.pcall('SREM', prefix .. 'user:providers:' .. encode(owner), identity) end
+return 'linked'

@@ -1,0 +1,29 @@
+-- Removes an identity, together with what the older layout has of it: a migration would copy that again.
+--
+-- KEYS  1 identity, 2 the identity under the older layout's name of the provider (only if it has one)
+-- ARGV  1 prefix of the tenant, 2 '1' if the caller waits for replicas, 3 the user that it has to lead to, or '',
+--       4 '1' to only look, 5... what the caller was asked to tell
+-- Returns { 'unlinked' or 'found', user }, 'absent' or 'unreadable', or asks.
+-- uses: latest typed listen linked fence
+listen(5)
+local prefix = ARGV[1]
+local owner = linked(KEYS[1])
+local older = KEYS[2] and linked(KEYS[2])
+if untold then return untold end
+local leads_to = owner or older
+if leads_to == '' or (older == '' and ARGV[4] ~= '1') then return 'unreadable' end
+if not leads_to or (ARGV[3] ~= '' and leads_to ~= ARGV[3]) then
+  fence(ARGV[2], prefix)
+  return 'absent'
+end
+if ARGV[4] == '1' then
+  fence(ARGV[2], prefix)
+  return { 'found', leads_to }
+end
+local gone = {}
+for _, key in ipairs({ owner and KEYS[1] or '', older == leads_to and KEYS[2] or '' }) do
+  if key ~= '' then gone[#gone + 1] = key end
+end
+redis.call('DEL', unpack(gone))
+redis.pcall('SREM', prefix .. 'user:providers:' .. encode(leads_to), unpack(gone))
+return { 'unlinked', leads_to }

@@ -1,0 +1,103 @@
+//! Pending authorizations whose payload is sealed.
+
+use super::{Sealed, Sealing};
+use crate::{
+    error::Unopened,
+    seal::{AssociatedData, NotOpened},
+    store::{Authorizations, CreateOutcome, Error, NewAuthorization},
+    types::{Nonce, Payload, PendingAuthorization, State, UserId},
+};
+
+impl<S: Authorizations> Authorizations for Sealed<S> {
+    async fn create(&self, new: NewAuthorization<'_>) -> Result<CreateOutcome, Error> {
+        match seal(&self.sealing, new.state, new.pending)? {
+            Some(pending) => {
+                let pending = &pending;
+                self.inner.create(NewAuthorization { pending, ..new }).await
+            }
+            None => self.inner.create(new).await,
+        }
+    }
+
+    async fn pending(
+        &self,
+        state: &State,
+    ) -> Result<Option<Result<PendingAuthorization, Unopened>>, Error> {
+        let found = self.inner.pending(state).await?;
+        Ok(found.map(|found| open(&self.sealing, state, found?)))
+    }
+
+    async fn take(
+        &self,
+        state: &State,
+        pending: &PendingAuthorization,
+        taker: Nonce,
+    ) -> Result<bool, Error> {
+        self.inner.take(state, pending, taker).await
+    }
+}
+
+/// Returns the authorization as it is stored, with its payload in an envelope. Returns `None` if there is no key, so that it
+/// is stored as it is.
+fn seal(
+    sealing: &Sealing,
+    state: &State,
+    pending: &PendingAuthorization,
+) -> Result<Option<PendingAuthorization>, Error> {
+    let ring = sealing.keys.ring();
+    let Payload::Plain(payload) = &pending.payload else {
+        return Err(Error::unavailable("the payload is sealed already"));
+    };
+    if ring.sealing().is_none() {
+        return Ok(None);
+    }
+    let envelope = ring.seal(payload, &associated(sealing, state, pending));
+    let envelope = envelope.ok_or_else(|| Error::unavailable("the payload can't be sealed"))?;
+    Ok(Some(PendingAuthorization {
+        id: pending.id,
+        provider: pending.provider.clone(),
+        session: pending.session.clone(),
+        client: pending.client.clone(),
+        user: pending.user.clone(),
+        expires_at: pending.expires_at,
+        payload: Payload::Sealed(envelope),
+    }))
+}
+
+/// Returns the authorization as it was before it was sealed.
+fn open(
+    sealing: &Sealing,
+    state: &State,
+    mut pending: PendingAuthorization,
+) -> Result<PendingAuthorization, Unopened> {
+    let Payload::Sealed(envelope) = &pending.payload else {
+        return match sealing.require_sealed {
+            true => Err(Unopened::damaged(
+                "it isn't sealed, and require-sealed is on",
+            )),
+            false => Ok(pending),
+        };
+    };
+    let associated = associated(sealing, state, &pending);
+    match sealing.keys.ring().open(envelope, &associated) {
+        Ok(payload) => {
+            pending.payload = Payload::Plain(payload);
+            Ok(pending)
+        }
+        Err(NotOpened::Damaged(what)) => Err(Unopened::damaged(what)),
+        Err(NotOpened::KeyMissing(key)) => Err(Unopened::KeyMissing(key)),
+    }
+}
+
+/// Returns where the payload belongs, and all of the authorization that stays readable.
+fn associated(sealing: &Sealing, state: &State, pending: &PendingAuthorization) -> AssociatedData {
+    AssociatedData::of("pending authorization")
+        .text(&sealing.tenant.to_string())
+        .text(state.as_str())
+        .text(&pending.id.to_string())
+        .text(pending.provider.as_str())
+        .text(pending.session.as_str())
+        .text(pending.client.as_str())
+        .optional(pending.user.as_ref().map(UserId::as_str))
+        .time(Some(pending.expires_at))
+}

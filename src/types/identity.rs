@@ -1,0 +1,36 @@
+//! Users and their identities (guarantees, section 2.3).
+
+use super::{ProviderName, Subject, UnixTime, UserId};
+
+/// What an identity is found by: a provider and a subject there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdentityKey {
+    /// The provider.
+    pub provider: ProviderName,
+    /// The subject at the provider.
+    pub subject: Subject,
+}
+
+/// The link from a provider and a subject there to a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The provider and the subject.
+    pub key: IdentityKey,
+    /// The user.
+    pub user: UserId,
+    /// When it was linked, if that is known.
+    pub linked_at: Option<UnixTime>,
+    /// When a login last found the user by it, within a minute.
+    pub last_used_at: Option<UnixTime>,
+}
+
+/// What is known of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRecord {
+    /// The user's id.
+    pub id: UserId,
+    /// When the user was made, if that is known.
+    pub created_at: Option<UnixTime>,
+    /// When the record was changed last, if that is known.
+    pub updated_at: Option<UnixTime>,
+}
