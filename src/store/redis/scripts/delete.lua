@@ -4,7 +4,7 @@
 -- ARGV  1 prefix of the tenant, 2 the version that the row must have, or '', 3 '1' if the caller waits for replicas,
 --       4... what the caller was asked to tell
 -- Returns 'deleted', 'absent' or 'mismatch', or asks.
--- uses: latest look is_grace user_index ensure_local index_remove keep_record record_of
+-- uses: latest listen look is_grace user_index ensure_local index_remove keep_record record_of
 listen(4)
 local key, prefix, wanted = KEYS[1], ARGV[1], ARGV[2]
 local version, user = look(key)

@@ -4,7 +4,7 @@
 -- KEYS  1 the user's set of identities, 2... identities, a few hundred at most
 -- ARGV  1 user, 2... what the caller was asked to tell
 -- Returns { the number of deleted identities, the lineage }, or asks.
--- uses: latest data_lineage look is_anyones
+-- uses: latest data_lineage listen look is_anyones
 listen(2)
 local lineage = data_lineage()
 local own = {}

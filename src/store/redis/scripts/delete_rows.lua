@@ -5,7 +5,7 @@
 -- KEYS  1 user index, 2 key of the grace period, 3... rows, a few hundred at most
 -- ARGV  1 prefix of the tenant, 2 user, 3... what the caller was asked to tell
 -- Returns { the number of deleted rows, the lineage }, or asks.
--- uses: latest data_lineage look is_anyones is_grace ensure_local index_remove record_of
+-- uses: latest data_lineage listen look is_anyones is_grace ensure_local index_remove record_of
 listen(3)
 local lineage = data_lineage()
 local index, prefix, user = KEYS[1], ARGV[1], ARGV[2]

@@ -4,7 +4,7 @@
 -- ARGV  1 prefix of the tenant, 2 what the keys of the session's rows begin with, 3 '1' if the caller waits for
 --       replicas, 4... what the caller was asked to tell
 -- Returns { number of deleted rows, number of members that are not rows of this session }, or asks.
--- uses: latest look is_row_of is_grace user_index ensure_local index_remove each_batch record_of
+-- uses: latest listen look is_row_of is_grace user_index ensure_local index_remove each_batch record_of
 listen(4)
 local index, prefix = KEYS[1], ARGV[1]
 -- The session's rows and the other members that are spelled so, and the rows by user index.

@@ -9,7 +9,7 @@
 --       sealed, 12... what the caller was asked to tell
 -- Returns 'written', 'exists', 'mismatch', 'source', 'full', 'redeemed' or 'grace', or asks. Unless the condition is 'always', also returns
 -- 'written' if the key already holds this version, so that a caller whose answer was lost can call again.
--- uses: latest typed look is_grace outlive
+-- uses: latest typed listen look is_grace outlive
 listen(12)
 local key, session_index, record, prefix = KEYS[1], KEYS[2], KEYS[4], ARGV[1]
 local ttl, condition, source, user, version = ARGV[3], ARGV[4], ARGV[5], ARGV[7], ARGV[8]

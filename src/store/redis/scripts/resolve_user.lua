@@ -8,7 +8,7 @@
 --       6... what the caller was asked to tell
 -- Returns { 'found', user }, 'created', 'unreadable', or 'older' if there is an older identity that has to be copied first,
 -- or asks.
--- uses: latest typed look linked fence
+-- uses: latest typed listen linked fence
 listen(6)
 local identity, prefix, durable = KEYS[1], ARGV[1], ARGV[2]
 local user, bytes = linked(identity)

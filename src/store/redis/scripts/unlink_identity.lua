@@ -4,7 +4,7 @@
 -- ARGV  1 prefix of the tenant, 2 '1' if the caller waits for replicas, 3 the user that it has to lead to, or '',
 --       4 '1' to only look, 5... what the caller was asked to tell
 -- Returns { 'unlinked' or 'found', user }, 'absent' or 'unreadable', or asks.
--- uses: latest typed look linked fence
+-- uses: latest typed listen linked fence
 listen(5)
 local prefix = ARGV[1]
 local owner = linked(KEYS[1])

@@ -1,4 +1,4 @@
--- uses: look
+-- uses: typed told
 -- Returns the user that an identity leads to, and the identity's bytes. The user is '' if it can't be told. Returns nil if
 -- there is no identity. What isn't spelled as toolhive and the broker spell it has to be told.
 local function linked(key)

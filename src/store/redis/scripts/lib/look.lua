@@ -1,20 +1,6 @@
--- uses: typed
+-- uses: typed told
 -- No script decodes JSON: its parser and the broker's would disagree about what can be read. A script reads the head of
 -- a row, and is told the rest.
-
--- What the caller told, by key, and what it has to tell. As long as anything is left to tell, a script writes
--- nothing and returns `untold`.
-local told, untold = {}, nil
-
--- Takes what the caller told: from this argument on key, SHA-1 of the bytes, version, user and '1' of each row. The
--- version is '' if the row can't be read, and the user '' if it has none or that can't be told. The '1' is missing if
--- the key isn't spelled as the broker spells it.
-local function listen(first)
-  for i = first, #ARGV, 5 do
-    local sha, version, user, is_ours = unpack(ARGV, i + 1, i + 4)
-    told[ARGV[i]] = { sha = sha, version = version, user = user, is_ours = is_ours == '1' }
-  end
-end
 
 -- Returns version and user of a row, both as `listen` has them, or nil if there is no row or the value is `null`.
 -- A row whose head isn't spelled as the broker spells it has to be told.

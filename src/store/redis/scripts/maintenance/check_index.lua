@@ -10,7 +10,7 @@
 -- row belongs to another session), 'foreign' (the key is outside of the tenant, or is neither a row nor an identity)
 -- and 'empty'. 'empty' comes with the index itself as its member: all of its members are dangling. A row in another
 -- spelling than the broker's is no fault: other software owns it. Returns { 'type' } if the index is not a set.
--- uses: latest look read is_set is_anyones encode starts_with
+-- uses: latest listen look read is_set is_anyones encode starts_with
 local index, prefix, sort, spelling, cursor = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local rows = prefix .. 'upstream:'
 local session = string.sub(index, #rows + #'idx:' + 1)
