@@ -22,6 +22,13 @@ impl Complaint {
         true
     }
 
+    /// Takes note that what is looked at has changed: whatever is wrong with it now is told, even if it is the same.
+    pub fn has_changed(&mut self) {
+        if let Some((wrong, _)) = &mut self.0 {
+            wrong.clear();
+        }
+    }
+
     /// Returns what is wrong and should be told again: because it is time, or because somebody asks.
     pub fn again(&mut self, is_asked: bool) -> Option<&str> {
         let (wrong, at) = self.0.as_mut()?;

@@ -136,6 +136,7 @@ impl Tls {
             return;
         }
         seen.files = fingerprint;
+        seen.refused.has_changed();
         seen.of_files = of_files(files, &self.maker);
         self.renew(&mut seen);
     }

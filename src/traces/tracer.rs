@@ -9,13 +9,16 @@ use http::HeaderMap;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
     Name, Parent, Span, TracesOptions, encode, export::Exporter, figures::TraceFigures,
     sampler::Sampler, span::Queue,
 };
+
+/// How long to wait before it is looked again whether calls have ended, at the end.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The tracing of calls, or none. Clones share everything.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +82,8 @@ impl Traces {
         self.0.as_ref().map(|tracer| &*tracer.queue.figures)
     }
 
-    /// Sends what waits, but takes no longer than `limit`. Spans that end later are dropped.
+    /// Waits until the calls that are traced have ended, and sends what waits, but takes no longer than `limit`. Spans that end
+    /// later are dropped.
     pub async fn close(&self, limit: Duration) {
         let Some(tracer) = &self.0 else {
             return;
@@ -92,9 +96,17 @@ impl Traces {
         let Some(Exporting { close, mut task }) = exporting else {
             return;
         };
+        let began = Instant::now();
+        // A call's last span may end after its caller has the answer. Each trace that is open has a sender of its own.
+        while tracer.queue.records.strong_count() > 1 && began.elapsed() < limit / 2 {
+            sleep(LOOK_AGAIN).await;
+        }
         // If the task has died, there is nobody to tell.
         _ = close.send(());
-        if timeout(limit, &mut task).await.is_err() {
+        if timeout(limit.saturating_sub(began.elapsed()), &mut task)
+            .await
+            .is_err()
+        {
             task.abort();
         }
         let figures = &tracer.queue.figures;

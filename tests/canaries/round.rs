@@ -190,7 +190,7 @@ pub async fn of_reloads(world: &World) {
     };
     let texts = contents(&world.secrets);
     let files = [
-        ("tls.pem", "files of TLS"),
+        ("tls.pem", "parts of TLS"),
         ("seal-keys", "seal-keys"),
         ("policy.toml", "the policy can't be read again"),
     ];
