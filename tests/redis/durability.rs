@@ -322,11 +322,10 @@ async fn a_large_delete_user_takes_one_place_among_the_writes_that_wait() {
     assert_eq!(deleted.rows, 200);
 }
 
-/// Returns the same tenant twice: for brokers that wait for no replica, and for those that do.
-fn plain_and_replicated(server: &RedisServer) -> (RedisTenant, RedisTenant) {
-    let plain = RedisTenant::on(server);
+/// Returns the same tenant, for brokers that wait for replicas for so long.
+fn waiting_for(plain: &RedisTenant, timeout: &str) -> RedisTenant {
     let waiting = plain.clone().with("durability", "replicated");
-    (plain, waiting.with("durability-timeout", "300ms"))
+    waiting.with("durability-timeout", timeout)
 }
 
 fn users(tenant: &RedisTenant) -> Users<RedisStore> {
@@ -357,12 +356,9 @@ fn is_not_durable<T: std::fmt::Debug>(what: &str, outcome: Result<T, Error>) {
 async fn no_answer_names_a_user_that_no_replica_has() {
     for program in [Program::Usual, Program::Oldest, Program::Valkey] {
         let (primary, replica) = pair(program).await;
-        let (plain, tenant) = plain_and_replicated(&primary);
-        let known = users(&tenant)
-            .resolve(&identity("known"))
-            .await
-            .unwrap()
-            .user;
+        let plain = RedisTenant::on(&primary);
+        let (calm, tenant) = (waiting_for(&plain, "10s"), waiting_for(&plain, "300ms"));
+        let known = users(&calm).resolve(&identity("known")).await.unwrap().user;
         replica.pause();
         for call in ["the first login", "the next one", "another"] {
             is_not_durable(call, users(&tenant).resolve(&identity("new")).await);
@@ -377,7 +373,7 @@ async fn no_answer_names_a_user_that_no_replica_has() {
             is_not_durable(call, users(&tenant).unlink(&identity("more"), None).await);
         }
         replica.resume();
-        let again = users(&tenant);
+        let again = users(&calm);
         until("logins count again", async || {
             again.resolve(&identity("new")).await.is_ok()
         })
@@ -421,7 +417,8 @@ fn pending(state: &str) -> NewPending {
 #[tokio::test]
 async fn a_failover_gives_no_authorization_away_twice() {
     let (primary, replica) = pair(Program::Usual).await;
-    let (plain, tenant) = plain_and_replicated(&primary);
+    let plain = RedisTenant::on(&primary);
+    let (calm, tenant) = (waiting_for(&plain, "10s"), waiting_for(&plain, "300ms"));
     let consume = async |tenant: &RedisTenant, state: &str| {
         let state = State::new(state).unwrap();
         let reach = Reach::default();
@@ -431,9 +428,9 @@ async fn a_failover_gives_no_authorization_away_twice() {
             .map(|pending| pending.session)
     };
     for state in ["given", "refused", "control"] {
-        waiting(&tenant).create(pending(state)).await.unwrap();
+        waiting(&calm).create(pending(state)).await.unwrap();
     }
-    consume(&tenant, "given").await.unwrap();
+    consume(&calm, "given").await.unwrap();
     // From here on the replica gets nothing any more.
     replica.ask::<()>(&["REPLICAOF", "NO", "ONE"]).unwrap();
     is_not_durable("create", waiting(&tenant).create(pending("new")).await);
