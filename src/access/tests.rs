@@ -208,6 +208,13 @@ fn what_each_role_may_call() {
         (Rpc::CompleteRefresh, [true, false, false]),
         (Rpc::GetAccessToken, [false, true, false]),
         (Rpc::GetAllAccessTokens, [false, true, false]),
+        (Rpc::ResolveUser, [true, false, false]),
+        (Rpc::GetUser, [true, false, true]),
+        (Rpc::LinkIdentity, [true, false, false]),
+        (Rpc::UnlinkIdentity, [true, false, true]),
+        (Rpc::ListIdentities, [true, false, true]),
+        (Rpc::Create, [true, false, false]),
+        (Rpc::Consume, [true, false, false]),
     ];
     assert_eq!(table.len(), Rpc::ALL.len());
     for (rpc, expected) in table {
@@ -244,7 +251,10 @@ fn rights_add_up_and_nothing_else_is_allowed() {
             Rpc::DeleteUser,
             Rpc::ListUserSessions,
             Rpc::GetAccessToken,
-            Rpc::GetAllAccessTokens
+            Rpc::GetAllAccessTokens,
+            Rpc::GetUser,
+            Rpc::UnlinkIdentity,
+            Rpc::ListIdentities
         ]
     );
     assert_eq!(both.class.name(), "other");

@@ -216,9 +216,27 @@ fn name_in(certificate: &PeerCertificate) -> Option<String> {
 /// Returns what the caller is told instead of an answer that is withheld because of `error`.
 fn withheld(rpc: Rpc, error: Error) -> Error {
     match rpc {
-        // It may have been applied. Repeating it unseen could undo what others wrote since.
-        Rpc::Store | Rpc::Delete => Error::OutcomeUnknown(StoreFailure(error.to_string())),
-        _ => error,
+        // It may have been applied. Repeating it unseen could undo what others wrote since, or find taken what it took itself.
+        Rpc::Store
+        | Rpc::Delete
+        | Rpc::LinkIdentity
+        | Rpc::UnlinkIdentity
+        | Rpc::Create
+        | Rpc::Consume => Error::OutcomeUnknown(StoreFailure(error.to_string())),
+        // These read, or may be repeated: a user is made or deleted once, and the record of a refresh knows each attempt.
+        Rpc::Get
+        | Rpc::GetAll
+        | Rpc::DeleteUser
+        | Rpc::GetLatestForUser
+        | Rpc::ListUserSessions
+        | Rpc::BeginRefresh
+        | Rpc::RenewRefresh
+        | Rpc::CompleteRefresh
+        | Rpc::GetAccessToken
+        | Rpc::GetAllAccessTokens
+        | Rpc::ResolveUser
+        | Rpc::GetUser
+        | Rpc::ListIdentities => error,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The running broker, from its start to its end.
 //!
 //! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
-//! before serving, and `run` listens and stops. `connections` accepts connections and makes room for them. Each of them
+//! before serving, and `run` listens and stops. `entrance` has the ways to the services. `connections` accepts connections and makes room for them. Each of them
 //! belongs to one of the `workers`, the threads where `connection` serves it, after the `handshake`. `events` says when it
 //! ends. `health` answers probes, and so does `probes`, for machines that speak HTTP/1 alone. `measured` lists what has metrics. `policy` takes up a policy of
 //! the callers that has changed.
@@ -14,6 +14,7 @@ mod assemble;
 mod connection;
 mod connections;
 mod descriptors;
+mod entrance;
 mod error;
 mod events;
 mod handshake;

@@ -8,7 +8,10 @@ use token_broker::{
     proto::v1,
     seal::{KeyRing, Keys},
     store::Sealing,
-    types::{RowKey, SecretBytes, StoredRow, TokenHash, Version},
+    types::{
+        ClientId, Nonce, Payload, PendingAuthorization, ProviderName, RowKey, SecretBytes, State,
+        StoredRow, TokenHash, UnixTime, Version,
+    },
 };
 
 use crate::{rpcs::Round, secrets::Secrets};
@@ -62,6 +65,28 @@ pub fn sink(secrets: &Secrets) -> Sink {
             ..Default::default()
         }],
         next_page_token: secrets.session.clone(),
+    });
+    print(&State::new(&*secrets.state).unwrap());
+    print(&v1::CreateRequest {
+        state: secrets.state.clone(),
+        session_id: secrets.session.clone(),
+        payload: secrets.payload.clone().into_bytes(),
+        ..Default::default()
+    });
+    print(&v1::ConsumeResponse {
+        session_id: secrets.session.clone(),
+        payload: secrets.payload.clone().into_bytes(),
+        ..Default::default()
+    });
+    let payload = SecretBytes::new(secrets.payload.clone().into_bytes());
+    print(&PendingAuthorization {
+        id: Nonce::random(),
+        provider: ProviderName::new("p").unwrap(),
+        session: key.session.clone(),
+        client: ClientId::new("c").unwrap(),
+        user: None,
+        expires_at: UnixTime::now(),
+        payload: Payload::Plain(payload),
     });
     let round = Round::good(secrets);
     let get = v1::GetRequest {

@@ -56,7 +56,9 @@ async fn a_broker_that_leaks_is_caught() {
         expires_at: 1,
         ..Round::good(&world.secrets)
     };
-    for (rpc, request) in &misnamed.requests()[..4] {
+    let requests = misnamed.requests();
+    let created = requests.last().unwrap();
+    for (rpc, request) in requests[..4].iter().chain([created]) {
         auth.call(rpc, request.clone(), world::PATIENCE).await;
     }
     let mut sinks = redis::sinks(&world.redis, &world.monitor).await;
@@ -65,7 +67,14 @@ async fn a_broker_that_leaks_is_caught() {
         let sink = sinks.iter().find(|sink| sink.name == name).unwrap();
         search.kinds_in(&sink.bytes)
     };
-    let all = BTreeSet::from(["access token", "refresh token", "ID token", "session id"]);
+    let all = BTreeSet::from([
+        "access token",
+        "refresh token",
+        "ID token",
+        "session id",
+        "payload",
+        "state",
+    ]);
     for name in ["monitor", "RDB", "AOF"] {
         assert_eq!(found(name), all, "{name}");
     }

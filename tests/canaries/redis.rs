@@ -10,10 +10,10 @@ use std::{
 
 use testkit::{canary::Sink, launch::Launch, redis_server::RedisServer, waiting::until};
 
-use crate::secrets::SESSION;
+use crate::secrets::{SESSION, STATE};
 
 /// The names of keys have session ids.
-const IN_KEYS: &[&str] = &[SESSION];
+const IN_KEYS: &[&str] = &[SESSION, STATE];
 
 /// Starts a server that notes every command as slow, and writes all files without compressing them.
 pub fn start(password: &str) -> RedisServer {

@@ -23,6 +23,11 @@ pub struct Round {
     pub precondition: Option<Condition>,
     pub refresh_token_sha256: Vec<u8>,
     pub page_token: String,
+    pub state: String,
+    pub payload: String,
+    pub subject: String,
+    /// A user that has identities.
+    pub known: String,
 }
 
 impl Round {
@@ -41,6 +46,10 @@ impl Round {
             precondition: None,
             refresh_token_sha256: vec![7; 32],
             page_token: String::new(),
+            state: secrets.state.clone(),
+            payload: secrets.payload.clone(),
+            subject: "subject".to_owned(),
+            known: "unknown".to_owned(),
         }
     }
 
@@ -54,6 +63,7 @@ impl Round {
             &secrets.id,
         ];
         let (session, access, refresh, id) = (all[0], all[1], all[2], all[3]);
+        let (state, payload) = (&secrets.state, &secrets.payload);
         let other = v1::Binding {
             user_id: Some("another".to_owned()),
             ..Default::default()
@@ -66,6 +76,9 @@ impl Round {
                 provider: format!("{refresh}\n"),
                 page_token: access.clone(),
                 refresh_token_sha256: id.clone().into_bytes(),
+                state: format!("{state}\n"),
+                subject: format!("{id}\n"),
+                known: format!("{access}\n"),
                 ..good()
             },
             // Too long, and too large.
@@ -74,15 +87,20 @@ impl Round {
                 access: access.repeat(1_000),
                 refresh: refresh.repeat(1_000),
                 id: id.repeat(1_000),
+                state: state.repeat(17),
+                payload: payload.repeat(1_000),
                 ..good()
             },
             Self {
                 access: access.repeat(700),
+                state: format!("{state}-large"),
+                payload: payload.repeat(350),
                 ..good()
             },
             Self {
                 session: String::new(),
                 provider: String::new(),
+                state: format!("\u{e9}{state}"),
                 page_token: format!("{session}{access}"),
                 ..good()
             },
@@ -193,7 +211,7 @@ impl Round {
             version: condition.is_some().then_some(77),
         };
         let delete_user = v1::DeleteUserRequest { user_id: user_id() };
-        vec![
+        let mut requests = vec![
             ("TokenBroker/Store", store.encode_to_vec()),
             ("TokenBroker/Get", get.encode_to_vec()),
             ("TokenBroker/GetAll", get_all.encode_to_vec()),
@@ -209,6 +227,54 @@ impl Round {
             ("TokenBroker/CompleteRefresh", complete.encode_to_vec()),
             ("TokenBroker/Delete", delete.encode_to_vec()),
             ("TokenBroker/DeleteUser", delete_user.encode_to_vec()),
+        ];
+        requests.extend(self.of_logins());
+        requests
+    }
+
+    fn of_logins(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let (provider, user_id) = (|| self.provider.clone(), || self.known.clone());
+        let resolve = v1::ResolveUserRequest {
+            provider: provider(),
+            provider_subject: self.subject.clone(),
+        };
+        let get = v1::GetUserRequest { user_id: user_id() };
+        let another = || format!("{}-2", self.subject);
+        let link = v1::LinkIdentityRequest {
+            user_id: user_id(),
+            provider: provider(),
+            provider_subject: another(),
+        };
+        let unlink = v1::UnlinkIdentityRequest {
+            provider: provider(),
+            provider_subject: another(),
+            user_id: Some(user_id()),
+        };
+        let list = v1::ListIdentitiesRequest { user_id: user_id() };
+        let create = |state: String| v1::CreateRequest {
+            state,
+            provider: provider(),
+            session_id: self.session.clone(),
+            client_id: "client".to_owned(),
+            user_id: None,
+            payload: self.payload.clone().into_bytes(),
+            ttl: None,
+        };
+        // One that is consumed, and one that stays.
+        let (consumed, stays) = (create(self.state.clone()), create(self.state.clone() + "2"));
+        let consume = v1::ConsumeRequest {
+            state: self.state.clone(),
+            provider: Some(provider()),
+        };
+        vec![
+            ("Identities/ResolveUser", resolve.encode_to_vec()),
+            ("Identities/GetUser", get.encode_to_vec()),
+            ("Identities/LinkIdentity", link.encode_to_vec()),
+            ("Identities/UnlinkIdentity", unlink.encode_to_vec()),
+            ("Identities/ListIdentities", list.encode_to_vec()),
+            ("PendingAuthorizations/Create", consumed.encode_to_vec()),
+            ("PendingAuthorizations/Consume", consume.encode_to_vec()),
+            ("PendingAuthorizations/Create", stays.encode_to_vec()),
         ]
     }
 }

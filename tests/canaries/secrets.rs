@@ -16,6 +16,7 @@ use token_broker::{
 
 /// What Redis has in the names of keys.
 pub const SESSION: &str = "session id";
+pub const STATE: &str = "state";
 
 /// The secrets of a run.
 pub struct Secrets {
@@ -26,6 +27,9 @@ pub struct Secrets {
     pub new_access: String,
     pub new_refresh: String,
     pub session: String,
+    /// What an auth server keeps while a user is at a provider.
+    pub payload: String,
+    pub state: String,
     pub bearer: String,
     /// What nobody knows.
     pub wrong_bearer: String,
@@ -47,6 +51,8 @@ impl Secrets {
             new_access: odd(),
             new_refresh: odd(),
             session: letters(32),
+            payload: odd(),
+            state: letters(32),
             bearer: letters(43),
             wrong_bearer: letters(43),
             client_secret: odd(),
@@ -67,6 +73,8 @@ impl Secrets {
             Canary::new("refresh token", &*self.new_refresh),
             Canary::new("ID token", &*self.id),
             Canary::new(SESSION, &*self.session),
+            Canary::new("payload", &*self.payload),
+            Canary::new(STATE, &*self.state),
             Canary::new("bearer token", &*self.bearer),
             Canary::new("bearer token", &*self.wrong_bearer),
             Canary::new("client secret", &*self.client_secret),

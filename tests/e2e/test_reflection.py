@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from support.broker import ACCESS_TOKENS, TOKEN_BROKER
+from support.broker import ACCESS_TOKENS, IDENTITIES, PENDING_AUTHORIZATIONS, TOKEN_BROKER
 
 
 @pytest.fixture(params=["v1", "v1alpha"])
@@ -20,7 +20,8 @@ def ask(request, client):
 
 def test_the_services_are_listed(ask):
     listed = {service.name for service in ask(list_services="").list_services_response.service}
-    assert {TOKEN_BROKER, ACCESS_TOKENS, "grpc.health.v1.Health"} <= listed
+    ours = {TOKEN_BROKER, ACCESS_TOKENS, IDENTITIES, PENDING_AUTHORIZATIONS}
+    assert ours | {"grpc.health.v1.Health"} <= listed
 
 
 def test_the_service_is_described_with_all_its_calls(ask):
@@ -42,6 +43,6 @@ def test_the_service_is_described_with_all_its_calls(ask):
 
 
 def test_grpcurl_lists_and_describes(broker):
-    assert {TOKEN_BROKER, ACCESS_TOKENS} <= set(broker.grpcurl("list").stdout.split())
+    assert {TOKEN_BROKER, ACCESS_TOKENS, IDENTITIES, PENDING_AUTHORIZATIONS} <= set(broker.grpcurl("list").stdout.split())
     described = broker.grpcurl("describe", f"{TOKEN_BROKER}.Store")
     assert ".tokenbroker.v1.StoreRequest" in described.stdout

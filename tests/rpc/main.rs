@@ -11,6 +11,8 @@ mod damaged_indexes;
 mod deadlines;
 mod every_rpc;
 mod fields;
+mod flow_fields;
+mod flow_reasons;
 mod log_lines;
 mod metrics;
 mod reasons;

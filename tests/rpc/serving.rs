@@ -9,7 +9,9 @@ use token_broker::{
     config::ServerOptions,
     meter::Trust,
     proto::v1::{
-        self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
+        self, access_tokens_client::AccessTokensClient, identities_client::IdentitiesClient,
+        pending_authorizations_client::PendingAuthorizationsClient,
+        token_broker_client::TokenBrokerClient,
     },
     refresh::provider::ProviderOptions,
     server::{Ready, Server, Upkeep, metrics::Metrics},
@@ -202,6 +204,18 @@ impl Serving {
         .await;
         client = client.max_decoding_message_size(4 * 1024 * 1024);
         client
+    }
+
+    /// Returns a client of `Identities`, which can make calls at once.
+    pub async fn users(&self) -> IdentitiesClient<Channel> {
+        self.client().await;
+        IdentitiesClient::new(self.channel().await)
+    }
+
+    /// Returns a client of `PendingAuthorizations`, which can make calls at once.
+    pub async fn pending(&self) -> PendingAuthorizationsClient<Channel> {
+        self.client().await;
+        PendingAuthorizationsClient::new(self.channel().await)
     }
 
     /// Returns a client of `AccessTokens`.

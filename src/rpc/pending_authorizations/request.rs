@@ -17,7 +17,7 @@ const SHORTEST_TTL: Duration = Duration::from_secs(1);
 pub(super) fn create(message: v1::CreateRequest) -> Result<NewPending, Error> {
     let payload = SecretBytes::new(message.payload);
     let mut fields = Fields::default();
-    let state = fields.note("state", State::new(message.state));
+    let state = state(&mut fields, message.state);
     let key = fields.key(message.session_id, message.provider);
     let client = fields.note("client_id", ClientId::new(message.client_id));
     // One that is set and empty is a mistake.
@@ -44,8 +44,18 @@ pub(super) fn create(message: v1::CreateRequest) -> Result<NewPending, Error> {
 
 pub(super) fn consume(message: v1::ConsumeRequest) -> Result<(State, Option<ProviderName>), Error> {
     let mut fields = Fields::default();
-    let state = fields.note("state", State::new(message.state));
+    let state = state(&mut fields, message.state);
     // One that is set and empty is a mistake: it must not come to mean any provider.
     let provider = message.provider.and_then(|name| fields.provider(name));
     fields.finish(state.map(|state| (state, provider)))
+}
+
+/// Parses a state. Clients and providers pass on printable ASCII (RFC 6749, appendix A.5).
+fn state(fields: &mut Fields, state: String) -> Option<State> {
+    let is_printable = state.is_ascii();
+    let state = fields.note("state", State::new(state));
+    if state.is_some() && !is_printable {
+        fields.reject("state", "must be printable ASCII");
+    }
+    state
 }

@@ -13,6 +13,8 @@ from support.processes import clean_environment, kill, spawn
 
 TOKEN_BROKER = "tokenbroker.v1.TokenBroker"
 ACCESS_TOKENS = "tokenbroker.v1.AccessTokens"
+IDENTITIES = "tokenbroker.v1.Identities"
+PENDING_AUTHORIZATIONS = "tokenbroker.v1.PendingAuthorizations"
 PROBE_EXIT_CODES = {0: "SERVING", 2: "UNREACHABLE", 3: "RPC_FAILED", 4: "NOT_SERVING"}
 
 

@@ -14,6 +14,7 @@ use tonic::Code;
 
 use super::world::{FOREIGN, OWN, World, policy, providers};
 use crate::{
+    every_rpc::{identity, pending},
     refusal::refused,
     serving::{get_all, session, store},
 };
@@ -170,6 +171,55 @@ async fn only_a_caller_of_all_providers_deletes_a_session_or_a_user() {
     let deleted = all.broker.delete(session_of_all()).await.unwrap();
     assert_eq!(deleted.into_inner().deleted, 2);
     all.broker.delete_user(user()).await.unwrap();
+}
+
+#[tokio::test]
+async fn list_identities_shows_the_callers_providers() {
+    let world = world().await;
+    let (mut own, mut all) = (world.caller("own").await, world.caller("all").await);
+    let made = all.users.resolve_user(identity(OWN)).await.unwrap();
+    let user_id = made.into_inner().user_id;
+    let link = v1::LinkIdentityRequest {
+        user_id: user_id.clone(),
+        provider: FOREIGN.to_owned(),
+        provider_subject: "subject".to_owned(),
+    };
+    all.users.link_identity(link).await.unwrap();
+    for (caller, expected) in [(&mut own, vec![OWN]), (&mut all, vec![OWN, FOREIGN])] {
+        let user_id = user_id.clone();
+        let list = v1::ListIdentitiesRequest { user_id };
+        let listed = caller.users.list_identities(list).await.unwrap();
+        let identities = listed.into_inner().identities;
+        let found: Vec<_> = identities.iter().map(|found| &*found.provider).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// A caller of some providers takes what is for them, and without naming the provider nothing else. A callback that it names
+/// its own provider for burns the authorization, whatever that was for.
+#[tokio::test]
+async fn a_foreign_authorization_is_not_there() {
+    let world = world().await;
+    let (mut own, mut all) = (world.caller("own").await, world.caller("all").await);
+    all.pending.create(pending("x", FOREIGN)).await.unwrap();
+    let consume = |provider: Option<&str>| v1::ConsumeRequest {
+        state: session("x"),
+        provider: provider.map(str::to_owned),
+    };
+    let denied = own.pending.consume(consume(Some(FOREIGN))).await;
+    refused(denied, Code::PermissionDenied, "NOT_ALLOWED");
+    let none = own.pending.consume(consume(None)).await;
+    refused(none, Code::NotFound, "STATE_NOT_FOUND");
+    let misrouted = own.pending.consume(consume(Some(OWN))).await;
+    refused(misrouted, Code::FailedPrecondition, "PROVIDER_MISMATCH");
+    let gone = all.pending.consume(consume(None)).await;
+    refused(gone, Code::NotFound, "STATE_NOT_FOUND");
+    all.pending.create(pending("y", FOREIGN)).await.unwrap();
+    let consume = v1::ConsumeRequest {
+        state: session("y"),
+        provider: None,
+    };
+    all.pending.consume(consume).await.unwrap();
 }
 
 /// A page costs no more than a bound, however many rows of foreign providers the user has. Then it is short, and the next one

@@ -10,6 +10,7 @@ use tonic_types::StatusExt;
 
 use super::world::{Asks, Connection, OWN, World, client_id, policy};
 use crate::{
+    every_rpc::pending,
     refusal::{refusal, refused},
     serving::{SECRET, get, session, store},
 };
@@ -226,4 +227,33 @@ async fn no_row_of_another_client_is_refreshed() {
         outcome,
         format!("{:?}", Some(std::mem::discriminant(&lease)))
     );
+}
+
+/// Whoever consumes another client's authorization would take over its login.
+#[tokio::test]
+async fn no_authorization_of_another_client_is_created_or_consumed() {
+    let world = world().await;
+    let (mut kept, mut free) = (world.caller("kept").await, world.caller("free").await);
+    let of = |state: &str, client: &str| v1::CreateRequest {
+        client_id: client.to_owned(),
+        ..pending(state, OWN)
+    };
+    let consume = |state: &str, provider: Option<&str>| v1::ConsumeRequest {
+        state: session(state),
+        provider: provider.map(str::to_owned),
+    };
+    let denied = kept.pending.create(of("foreign", "client")).await;
+    refused(denied, Code::PermissionDenied, "NOT_ALLOWED");
+    free.pending.create(of("foreign", "client")).await.unwrap();
+    // Neither gets it nor burns it.
+    for provider in [None, Some(OWN), Some("another")] {
+        let none = kept.pending.consume(consume("foreign", provider)).await;
+        refused(none, Code::NotFound, "STATE_NOT_FOUND");
+    }
+    let taken = free.pending.consume(consume("foreign", None)).await;
+    assert_eq!(taken.unwrap().into_inner().client_id, "client");
+
+    kept.pending.create(of("mine", "web")).await.unwrap();
+    let taken = kept.pending.consume(consume("mine", Some(OWN))).await;
+    assert_eq!(taken.unwrap().into_inner().client_id, "web");
 }

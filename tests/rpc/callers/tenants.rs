@@ -17,7 +17,10 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
 use super::world::{Asks, FOREIGN, OWN, Shows, World, policy_of_tenants};
-use crate::serving::{OfTenant, Serving, get, get_all, options, session};
+use crate::{
+    every_rpc::{identity, pending},
+    serving::{OfTenant, Serving, get, get_all, options, session},
+};
 
 const ONE: &str = "acme:one";
 const TWO: &str = "acme:two";
@@ -124,6 +127,7 @@ async fn reached_by_two(tenant_of_two: &'static str) -> u64 {
         .delete_user(v1::DeleteUserRequest { user_id })
         .await;
     reached += deleted.unwrap().into_inner().deleted_rows;
+    reached += flows_reached_by_two(&world).await;
     let mut one = world.caller("one").await;
     for provider in [OWN, FOREIGN] {
         let still = one.broker.get(get("s", provider)).await;
@@ -132,11 +136,56 @@ async fn reached_by_two(tenant_of_two: &'static str) -> u64 {
     reached
 }
 
+/// The same for a user and a pending authorization.
+async fn flows_reached_by_two(world: &World) -> u64 {
+    let (mut one, mut two) = (world.caller("one").await, world.caller("two").await);
+    let made = one.users.resolve_user(identity(OWN)).await.unwrap();
+    let user_id = made.into_inner().user_id;
+    one.pending.create(pending("state", OWN)).await.unwrap();
+    let mut reached = 0;
+    let get = || v1::GetUserRequest {
+        user_id: user_id.clone(),
+    };
+    reached += u64::from(two.users.get_user(get()).await.is_ok());
+    let list = v1::ListIdentitiesRequest {
+        user_id: user_id.clone(),
+    };
+    let listed = two.users.list_identities(list).await.unwrap().into_inner();
+    reached += listed.identities.len() as u64;
+    let link = v1::LinkIdentityRequest {
+        user_id: user_id.clone(),
+        provider: OWN.to_owned(),
+        provider_subject: "another".to_owned(),
+    };
+    reached += u64::from(two.users.link_identity(link).await.is_ok());
+    let unlink = v1::UnlinkIdentityRequest {
+        provider: OWN.to_owned(),
+        provider_subject: "subject".to_owned(),
+        user_id: None,
+    };
+    let unlinked = two.users.unlink_identity(unlink).await.unwrap();
+    reached += u64::from(unlinked.into_inner().unlinked);
+    // The same subject is somebody else there.
+    let other = two.users.resolve_user(identity(OWN)).await.unwrap();
+    reached += u64::from(!other.get_ref().created || other.get_ref().user_id == user_id);
+    let consume = || v1::ConsumeRequest {
+        state: session("state"),
+        provider: None,
+    };
+    // Its state is free there, too.
+    let taken = two.pending.create(pending("state", OWN)).await;
+    reached += u64::from(taken.is_err());
+    reached += u64::from(two.pending.consume(consume()).await.is_err());
+    reached += u64::from(one.pending.consume(consume()).await.is_err());
+    let still = one.users.resolve_user(identity(OWN)).await.unwrap();
+    reached + u64::from(still.into_inner().user_id != user_id)
+}
+
 #[tokio::test]
 async fn no_call_of_one_tenant_reaches_another() {
     assert_eq!(reached_by_two(TWO).await, 0);
     assert!(
-        reached_by_two(ONE).await > 5,
+        reached_by_two(ONE).await > 9,
         "the control: it would be seen"
     );
 }

@@ -7,7 +7,9 @@ use token_broker::{
     access::{Caller, Credential, Guard, Policy, Rights, Rpc, TokenSha256},
     proto::v1::{
         self, access_tokens_client::AccessTokensClient, complete_refresh_request::Outcome,
-        delete_request::Target, token_broker_client::TokenBrokerClient,
+        delete_request::Target, identities_client::IdentitiesClient,
+        pending_authorizations_client::PendingAuthorizationsClient,
+        token_broker_client::TokenBrokerClient,
     },
     types::{ClientId, ProviderName, ProviderSet},
 };
@@ -18,7 +20,10 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::serving::{SECRET, Serving, options, session, store};
+use crate::{
+    every_rpc::{identity, pending},
+    serving::{SECRET, Serving, options, session, store},
+};
 
 /// The provider that the callers may use who may not use all, and one that they may not.
 pub const OWN: &str = "p";
@@ -99,6 +104,8 @@ pub struct World {
 pub struct Connection {
     pub broker: TokenBrokerClient<InterceptedService<Channel, Shows>>,
     pub access: AccessTokensClient<InterceptedService<Channel, Shows>>,
+    pub users: IdentitiesClient<InterceptedService<Channel, Shows>>,
+    pub pending: PendingAuthorizationsClient<InterceptedService<Channel, Shows>>,
 }
 
 impl World {
@@ -112,7 +119,9 @@ impl World {
         let channel = self.serving.channel().await;
         Connection {
             broker: TokenBrokerClient::with_interceptor(channel.clone(), shows.clone()),
-            access: AccessTokensClient::with_interceptor(channel, shows),
+            access: AccessTokensClient::with_interceptor(channel.clone(), shows.clone()),
+            users: IdentitiesClient::with_interceptor(channel.clone(), shows.clone()),
+            pending: PendingAuthorizationsClient::with_interceptor(channel, shows),
         }
     }
 
@@ -139,7 +148,7 @@ impl World {
 #[derive(Clone, Copy)]
 pub struct Asks {
     pub provider: &'static str,
-    /// The client in the binding of reads, and in the row that is stored.
+    /// The client in the binding of reads, in the row that is stored, and in the authorization that is created.
     pub client: Option<&'static str>,
 }
 
@@ -166,6 +175,7 @@ impl Connection {
         let (user_id, binding) = ("u".to_owned(), asks.binding());
         let (attempt_id, refresh_token_sha256) = (vec![1; 16], vec![1; 32]);
         let (broker, access) = (&mut self.broker, &mut self.access);
+        let (users, authorizations) = (&mut self.users, &mut self.pending);
         match rpc {
             Rpc::Store => {
                 let mut request = store("s", asks.provider);
@@ -257,6 +267,48 @@ impl Connection {
                     ..Default::default()
                 };
                 access.get_all_access_tokens(request).await.map(drop)
+            }
+            Rpc::ResolveUser => {
+                let request = identity(asks.provider);
+                users.resolve_user(request).await.map(drop)
+            }
+            Rpc::GetUser => {
+                let request = v1::GetUserRequest { user_id };
+                users.get_user(request).await.map(drop)
+            }
+            Rpc::LinkIdentity => {
+                let request = v1::LinkIdentityRequest {
+                    user_id,
+                    provider,
+                    provider_subject: "another".to_owned(),
+                };
+                users.link_identity(request).await.map(drop)
+            }
+            Rpc::UnlinkIdentity => {
+                let request = v1::UnlinkIdentityRequest {
+                    provider,
+                    provider_subject: "another".to_owned(),
+                    user_id: Some(user_id),
+                };
+                users.unlink_identity(request).await.map(drop)
+            }
+            Rpc::ListIdentities => {
+                let request = v1::ListIdentitiesRequest { user_id };
+                users.list_identities(request).await.map(drop)
+            }
+            Rpc::Create => {
+                let mut request = pending("state", asks.provider);
+                if let Some(client) = asks.client {
+                    request.client_id = client.to_owned();
+                }
+                authorizations.create(request).await.map(drop)
+            }
+            Rpc::Consume => {
+                let request = v1::ConsumeRequest {
+                    state: session("state"),
+                    provider: Some(provider),
+                };
+                authorizations.consume(request).await.map(drop)
             }
         }
     }

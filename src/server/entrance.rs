@@ -1,0 +1,219 @@
+//! The ways to the services: all of them for callers, and health alone for probes.
+
+use std::sync::Arc;
+
+use tonic::{
+    codec::CompressionEncoding::Gzip,
+    service::{LayerExt, Routes},
+};
+use tower::Layer;
+
+use super::{
+    assemble::Server,
+    connection::Entrance,
+    handshake::Handshakes,
+    services::{Services, Shared},
+};
+use crate::{
+    authorizations::{AuthorizationOptions, Authorizations},
+    config::ServerOptions,
+    identities::{UserOptions, Users},
+    proto::{self, v1},
+    rpc::{
+        AccessTokensService, Admission, CallLimits, FrontDoor, IdentitiesService,
+        PendingAuthorizationsService, RefusalLayer, ShortMessagesLayer, SideDoor, StreamsLayer,
+        TenantDoors, TokenBrokerService,
+    },
+    store::{self, FullStore, Identities},
+    tokens::{Rules, Tenants},
+};
+
+/// The descriptors of all services except reflection, and of the messages that tools need.
+const DESCRIPTORS: [&[u8]; 3] = [
+    v1::FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    // Tools need these to show the details of errors.
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+];
+
+/// The descriptors of reflection. tonic's reflection service registers them itself.
+const REFLECTION: [&[u8]; 2] = [
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
+/// How large a message to health or reflection may be, in bytes.
+const ASIDE_BYTES: usize = 16 * 1024;
+/// How many connections `health-listen` serves, and how many calls and streams over all of them.
+pub(super) const HEALTH_CONNECTIONS: usize = 64;
+/// For so many connections of a listener there is a place for one stream of `Watch`.
+const PART_THAT_WATCHES: usize = 2;
+/// How many streams of reflection may be open.
+const REFLECTION_STREAMS: usize = 64;
+
+impl<S: FullStore> Server<S> {
+    /// Returns the way to all services, for connections that are ready after `handshakes`.
+    pub(super) fn entrance(
+        &self,
+        handshakes: Handshakes,
+    ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
+        let options = self.options;
+        let doors = self.tenants.iter().map(|tenancy| {
+            let name = tenancy.tokens.tenant().clone();
+            (name, tenancy.door.clone())
+        });
+        let doors: Arc<TenantDoors> = Arc::new(doors.collect());
+        let door = |service| {
+            FrontDoor::new(
+                service,
+                (self.guard.clone(), self.audit.clone(), self.traces.clone()),
+                Arc::clone(&self.of_nobody),
+                (self.admission.clone(), Arc::clone(&doors)),
+                options.call_timeout,
+                options.max_message_bytes,
+            )
+        };
+        let tokens = self.tenants.iter().map(|tenancy| {
+            let tokens = Arc::clone(&tenancy.tokens);
+            (tokens.tenant().clone(), tokens)
+        });
+        let tokens: Arc<Tenants<_>> = Arc::new(tokens.collect());
+        let users = self.tenants.iter().map(|tenancy| {
+            let tokens = &tenancy.tokens;
+            let users = users_of(Arc::clone(tokens.store_of_tenant()), tokens.rules());
+            (tokens.tenant().clone(), Arc::new(users))
+        });
+        let users: Arc<Tenants<_>> = Arc::new(users.collect());
+        let pending = self.tenants.iter().map(|tenancy| {
+            let tokens = &tenancy.tokens;
+            let pending = pending_of(Arc::clone(tokens.store_of_tenant()), tokens.rules());
+            (tokens.tenant().clone(), Arc::new(pending))
+        });
+        let pending: Arc<Tenants<_>> = Arc::new(pending.collect());
+        let broker_door = door(v1::token_broker_server::SERVICE_NAME);
+        let access_door = door(v1::access_tokens_server::SERVICE_NAME);
+        let broker = TokenBrokerService::new(Arc::clone(&tokens));
+        let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(options.max_message_bytes)
+            .max_encoding_message_size(usize::MAX);
+        let access = AccessTokensService::new(tokens);
+        let access = v1::access_tokens_server::AccessTokensServer::new(access)
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(options.max_message_bytes)
+            .max_encoding_message_size(usize::MAX);
+        let identities_door = door(v1::identities_server::SERVICE_NAME);
+        let identities = IdentitiesService::new(users);
+        let identities = v1::identities_server::IdentitiesServer::new(identities)
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(options.max_message_bytes)
+            .max_encoding_message_size(usize::MAX);
+        let authorizations_door = door(v1::pending_authorizations_server::SERVICE_NAME);
+        let authorizations = PendingAuthorizationsService::new(pending);
+        let authorizations =
+            v1::pending_authorizations_server::PendingAuthorizationsServer::new(authorizations)
+                .accept_compressed(Gzip)
+                .max_decoding_message_size(options.max_message_bytes)
+                .max_encoding_message_size(usize::MAX);
+        let refusals = RefusalLayer {
+            message_limit: options.max_message_bytes,
+        };
+        let streaming = proto::streaming_methods(&[&DESCRIPTORS[..], &REFLECTION].concat())?;
+        let side_door = |streams| {
+            let (admission, streaming) = (self.admission.clone(), streaming.clone());
+            SideDoor::new(admission, streaming, streams, options.call_timeout)
+        };
+        let probes = side_door(options.max_connections.div_ceil(PART_THAT_WATCHES));
+        let tools = side_door(REFLECTION_STREAMS);
+        let health = self
+            .health
+            .service()
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let reflection_v1 = reflection()
+            .build_v1()?
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let reflection_v1alpha = reflection()
+            .build_v1alpha()?
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let others = Routes::new(probes.named_layer(ShortMessagesLayer.named_layer(health)))
+            .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1)))
+            .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1alpha)))
+            .prepare();
+        Ok(Entrance {
+            services: Services {
+                broker: broker_door.layer(refusals.layer(broker)),
+                access: access_door.layer(refusals.layer(access)),
+                identities: identities_door.layer(refusals.layer(identities)),
+                authorizations: authorizations_door.layer(refusals.layer(authorizations)),
+                others: StreamsLayer::new(streaming, self.stopping.clone()).layer(others),
+            },
+            admission: self.admission.clone(),
+            options,
+            handshakes,
+        })
+    }
+
+    /// Returns the way to health alone, in plain text. However busy the broker is, it has places of its own.
+    pub(super) fn health_entrance(
+        &self,
+    ) -> Result<Entrance<impl Shared + use<S>>, tonic_reflection::server::Error> {
+        let options = ServerOptions {
+            max_connections: HEALTH_CONNECTIONS,
+            ..self.options
+        };
+        let admission = Admission::new(CallLimits {
+            calls: HEALTH_CONNECTIONS,
+            bytes: HEALTH_CONNECTIONS * ASIDE_BYTES,
+            largest: ASIDE_BYTES,
+            of_a_tenant: None,
+        });
+        let streaming = proto::streaming_methods(&DESCRIPTORS)?;
+        let door = SideDoor::new(
+            admission.clone(),
+            streaming.clone(),
+            HEALTH_CONNECTIONS / PART_THAT_WATCHES,
+            options.call_timeout,
+        );
+        let health = self
+            .health
+            .service()
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        let health = Routes::new(door.named_layer(ShortMessagesLayer.named_layer(health)));
+        let streams = StreamsLayer::new(streaming, self.stopping.clone());
+        Ok(Entrance {
+            services: streams.layer(health.prepare()),
+            admission,
+            options,
+            handshakes: Handshakes::default(),
+        })
+    }
+}
+
+/// Returns the users of a tenant.
+fn users_of<S: Identities>(store: Arc<S>, rules: &Rules) -> Users<S> {
+    let options = UserOptions {
+        max_identities: rules.limits.identities,
+        patience: rules.patience,
+    };
+    Users::new(store, options)
+}
+
+/// Returns the pending authorizations of a tenant.
+fn pending_of<S: store::Authorizations>(store: Arc<S>, rules: &Rules) -> Authorizations<S> {
+    let options = AuthorizationOptions {
+        limits: rules.limits.pending,
+        patience: rules.patience,
+    };
+    Authorizations::new(store, options)
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    DESCRIPTORS.into_iter().fold(
+        tonic_reflection::server::Builder::configure(),
+        tonic_reflection::server::Builder::register_encoded_file_descriptor_set,
+    )
+}
