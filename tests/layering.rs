@@ -151,6 +151,7 @@ const WALLS: &[Wall] = &[
         except: &[
             LINK,
             "store::redis::options",
+            "store::redis::largest",
             "store::redis::scripts::Script",
             "store::redis::scripts::Call",
         ],

@@ -3,7 +3,7 @@
 //! A [`Policy`] names the callers. Each [`Caller`] is known by its [`Credential`]s, and has rights: [`Role`]s, which are
 //! ready-made sets of RPCs, single [`Rpc`]s, providers, and perhaps a client to which its reads are kept. The [`Guard`] stands
 //! at the door and holds the policy in force. What it lets in carries its caller, whose methods say what the content of a
-//! call may be.
+//! call may be. [`Ways`] say which credentials a broker can take at all.
 //!
 //! Nothing here reads a file: `config` makes a policy of what an operator wrote, and `server` puts it in force.
 
@@ -15,6 +15,7 @@ mod role;
 mod rpc;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 pub use self::{
     caller::{Caller, Class, Rights},
@@ -23,4 +24,5 @@ pub use self::{
     policy::{Policy, Shown},
     role::Role,
     rpc::{Concerns, Rpc, RpcSet},
+    ways::{Certificates, Hindrance, Ways},
 };

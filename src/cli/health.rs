@@ -1,7 +1,7 @@
 //! `token-broker health`: a probe for containers that have no shell and no other client.
 
 use std::{
-    error::Error,
+    error::Error as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -16,6 +16,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use super::{
     DONE, FAILED, USAGE, complain,
     dial::{Place, Target},
+    no_answer::{self, Means},
     runtime,
 };
 use crate::{
@@ -111,7 +112,11 @@ pub(super) fn run(args: &HealthArgs) -> u8 {
             return FAILED;
         }
     };
-    match runtime.block_on(ask(&target, &args.service, timeout)) {
+    let means = Means {
+        has_ca: args.ca.is_some(),
+        has_cert: args.cert.is_some(),
+    };
+    match runtime.block_on(ask(&target, means, &args.service, timeout)) {
         Ok(ServingStatus::Serving) => DONE,
         Ok(status) => {
             complain(status.as_str_name());
@@ -230,20 +235,25 @@ fn place_of(listen: Listen) -> Place {
     Place::Tcp(SocketAddr::new(ip, address.port()).to_string())
 }
 
-async fn ask(target: &Target, service: &str, timeout: Duration) -> Result<ServingStatus, String> {
+async fn ask(
+    target: &Target,
+    means: Means,
+    service: &str,
+    timeout: Duration,
+) -> Result<ServingStatus, String> {
     let addr = target.place.to_string();
     let asked = async {
         let channel = target
             .connect()
             .await
-            .map_err(|error| format!("no connection to {addr}: {}", cause(&error)))?;
+            .map_err(|error| no_answer::unreachable(target, means, &error))?;
         let request = HealthCheckRequest {
             service: service.to_owned(),
         };
         let answer = HealthClient::new(channel).check(request).await;
         answer
             .map(|answer| answer.into_inner().status())
-            .map_err(|status| refusal(&addr, service, &status))
+            .map_err(|status| refusal(target, means, service, &status))
     };
     let out_of_time = |_| format!("no answer from {addr} within {timeout:?}");
     tokio::time::timeout(timeout, asked)
@@ -252,25 +262,13 @@ async fn ask(target: &Target, service: &str, timeout: Duration) -> Result<Servin
 }
 
 /// Says why there is no status of health.
-fn refusal(addr: &str, service: &str, status: &Status) -> String {
+fn refusal(target: &Target, means: Means, service: &str, status: &Status) -> String {
+    let addr = &target.place;
     match status.code() {
         Code::NotFound => format!("there is no service {service:?}"),
         Code::Unimplemented => format!("{addr} serves no health: it is no broker"),
         // The transport failed after it was connected.
-        _ if status.source().is_some() => format!(
-            "{addr} accepts connections, but ended this one without an answer: it is another server, or the \
-             broker is just stopping ({})",
-            cause(status)
-        ),
+        _ if status.source().is_some() => no_answer::ended(target, means, status),
         code => format!("{addr} answers {code:?}: {}", status.message()),
     }
-}
-
-/// Returns the innermost cause of an error.
-fn cause(error: &(dyn Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

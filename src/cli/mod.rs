@@ -9,6 +9,7 @@ mod health;
 mod keys;
 mod log;
 mod migrate;
+mod no_answer;
 mod policy;
 mod providers;
 mod redis;

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::{Configured, USAGE, complain, configured, out};
 use crate::{
-    access::{Caller, Concerns, Credential, Policy, Rpc},
+    access::{Caller, Concerns, Credential, Policy, Rpc, Ways},
     config::{Config, meant},
     types::ProviderSet,
 };
@@ -34,6 +34,9 @@ struct CheckArgs {
     configured: Configured,
 }
 
+/// What a list says of a caller that the broker can't know by anything.
+const NO_WAY: &str = "; no way to be known here";
+
 /// Checks or explains, and returns the exit code.
 pub(super) fn run(args: &PolicyArgs) -> u8 {
     let Action::Check(args) = &args.action;
@@ -43,18 +46,17 @@ pub(super) fn run(args: &PolicyArgs) -> u8 {
 }
 
 fn check(name: Option<&str>, config: &Config) -> u8 {
-    let Some(policy) = config
-        .policy
-        .as_ref()
-        .and_then(|start| start.guard.policy())
+    let start = config.policy.as_ref();
+    let Some((policy, ways)) =
+        start.and_then(|start| Some((start.guard.policy()?, start.file.ways())))
     else {
         complain("policy: must be set: without it the broker serves anybody who reaches it");
         return USAGE;
     };
     let text = match name {
-        None => listed(&policy),
+        None => listed(&policy, ways),
         Some(name) => match policy.caller(name) {
-            Some((caller, credentials)) => explained(caller, credentials),
+            Some((caller, credentials)) => explained(caller, credentials, ways),
             None => {
                 let names = policy.callers().map(|caller| caller.name.as_str());
                 complain(&format!(
@@ -68,19 +70,23 @@ fn check(name: Option<&str>, config: &Config) -> u8 {
     out(&text)
 }
 
-fn listed(policy: &Policy) -> String {
+fn listed(policy: &Policy, ways: &Ways) -> String {
     let mut text = String::new();
     for caller in policy.callers() {
         let rights = caller.roles.iter().map(|role| role.name());
         let rights = rights.chain(caller.rpcs.iter().map(Rpc::full_name));
         let rights: Vec<_> = rights.collect();
+        let credentials = policy.caller(&caller.name);
+        let credentials = credentials.map_or(&[][..], |(_, credentials)| credentials);
+        let is_known = ways.hindrances(credentials).iter().any(Option::is_none);
         // Writing to a string doesn't fail.
         writeln!(
             text,
-            "{}: {}; providers: {}",
+            "{}: {}; providers: {}{}",
             caller.name,
             rights.join(", "),
-            providers(caller)
+            providers(caller),
+            if is_known { "" } else { NO_WAY }
         )
         .ok();
     }
@@ -97,7 +103,7 @@ fn providers(caller: &Caller) -> String {
     }
 }
 
-fn explained(caller: &Caller, credentials: &[Credential]) -> String {
+fn explained(caller: &Caller, credentials: &[Credential], ways: &Ways) -> String {
     let mut text = format!(
         "caller: {}\ntenant: {}\nproviders: {}\n",
         caller.name,
@@ -112,8 +118,15 @@ fn explained(caller: &Caller, credentials: &[Credential]) -> String {
         writeln!(text, "client: {client}{bound}").ok();
     }
     text += "known by:\n";
-    for credential in credentials {
-        writeln!(text, "  {credential}").ok();
+    let hindrances = ways.hindrances(credentials);
+    for (credential, why) in credentials.iter().zip(&hindrances) {
+        match why {
+            None => writeln!(text, "  {credential}").ok(),
+            Some(why) => writeln!(text, "  {credential}: not here: {why}").ok(),
+        };
+    }
+    if hindrances.iter().all(Option::is_some) {
+        text += "  no way to be known here: every call of this caller is refused\n";
     }
     text += "may call:\n";
     for rpc in Rpc::ALL {

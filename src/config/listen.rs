@@ -8,7 +8,10 @@ use super::{
     settings::{AccessSettings, ListenSettings, TlsSettings},
     written::Settings,
 };
-use crate::tls::{ClientCertificates, Source, Tls, TlsOptions, TlsPart};
+use crate::{
+    access::{Certificates, Ways},
+    tls::{ClientCertificates, Source, Tls, TlsOptions, TlsPart},
+};
 
 /// The longest path of a Unix socket, in bytes (Linux, unix(7)).
 const LONGEST_PATH: usize = 107;
@@ -77,6 +80,39 @@ impl Listen {
     }
 }
 
+impl ListenOptions {
+    /// Returns how callers can be known by it.
+    #[must_use]
+    pub fn ways(&self) -> Ways {
+        let certificates = match &self.tls {
+            None => Certificates::WithoutTls,
+            Some(tls) if tls.client_certificates == ClientCertificates::Off => Certificates::Off,
+            Some(tls) => Certificates::Vouched {
+                client_ca: tls.client_ca.is_some(),
+                trust_domains: match &tls.source {
+                    Source::Files { trust_domains, .. } => {
+                        Some(trust_domains.keys().cloned().collect())
+                    }
+                    Source::WorkloadApi { .. } => None,
+                },
+                are_required: tls.client_certificates == ClientCertificates::Required,
+            },
+        };
+        // Of what comes to all addresses, some may come by loopback.
+        let is_loopback = match &self.calls {
+            Listen::Tcp(address) => {
+                let ip = address.ip().to_canonical();
+                ip.is_loopback() || ip.is_unspecified()
+            }
+            Listen::Unix(_) => true,
+        };
+        Ways {
+            certificates,
+            bearer: self.tls.is_some() || is_loopback,
+        }
+    }
+}
+
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,6 +134,7 @@ pub(super) fn options(
         ListenSettings::listen,
         ListenSettings::insecure_allow_remote,
     );
+    one_address_each(&listen, problems);
     if matches!(listen.listen, Listen::Tcp(_)) && written.is_set(ListenSettings::listen_mode) {
         let message =
             format!("has no effect: {listening} names no Unix socket, as unix:/PATH does");
@@ -143,6 +180,43 @@ pub(super) fn options(
         metrics: listen.metrics_listen,
         hazard,
     }
+}
+
+/// Adds a problem for each listener that has the address of another one. Where only the system knows (`[::]` may or may not
+/// take IPv4, too), it decides when the broker listens.
+fn one_address_each(listen: &ListenSettings, problems: &mut Problems) {
+    let calls = match &listen.listen {
+        Listen::Tcp(address) => Some(*address),
+        Listen::Unix(_) => None,
+    };
+    let all = [
+        (ListenSettings::listen, calls),
+        (ListenSettings::health_listen, listen.health_listen),
+        (ListenSettings::metrics_listen, listen.metrics_listen),
+    ];
+    for (at, (name, address)) in all.iter().enumerate() {
+        let taken = all[..at].iter().find(|(_, other)| {
+            let both = address.zip(*other);
+            both.is_some_and(|(address, other)| cannot_both_listen(address, other))
+        });
+        if let Some((other, _)) = taken {
+            let message =
+                format!("has the address of {other}: each needs an address or a port of its own");
+            problems.add_together(name, &[other], message);
+        }
+    }
+}
+
+fn cannot_both_listen(one: SocketAddr, other: SocketAddr) -> bool {
+    let scope = |address: SocketAddr| match address {
+        SocketAddr::V6(address) => address.scope_id(),
+        SocketAddr::V4(_) => 0,
+    };
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let is_same = ip == other_ip && scope(one) == scope(other);
+    let is_within =
+        ip.is_ipv4() == other_ip.is_ipv4() && (ip.is_unspecified() || other_ip.is_unspecified());
+    one.port() != 0 && one.port() == other.port() && (is_same || is_within)
 }
 
 fn tls_options(

@@ -125,9 +125,12 @@ pub struct PolicyAtStart {
 }
 
 impl PolicyAtStart {
-    fn read(file: PolicyFile) -> Result<Self, Vec<Problem>> {
+    /// Reads the file. Adds to `warnings` what of it has no effect.
+    fn read(file: PolicyFile, warnings: &mut Vec<Problem>) -> Result<Self, Vec<Problem>> {
         let text = file.read().map_err(|problem| vec![problem])?;
-        let guard = Guard::of(file.parse(&text)?);
+        let policy = file.parse(&text)?;
+        warnings.extend(file.warnings(&policy));
+        let guard = Guard::of(policy);
         Ok(Self { file, text, guard })
     }
 }
@@ -197,7 +200,7 @@ impl Settings {
             &read.link,
             &read.durability,
             at_fault::spelling(&self),
-            server.max_calls,
+            &server,
             &mut problems,
         );
         let audit = audit::options(&self, read.audit, server.max_calls, &mut problems);
@@ -219,7 +222,10 @@ impl Settings {
         let policy = read
             .access
             .policy
-            .map(|path| PolicyAtStart::read(PolicyFile::new(path, served.collect())))
+            .map(|path| {
+                let file = PolicyFile::new(path, served.collect(), listen.ways());
+                PolicyAtStart::read(file, &mut warnings)
+            })
             .transpose()
             .unwrap_or_else(|wrong| {
                 problems.extend(&wrong);

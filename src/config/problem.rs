@@ -62,6 +62,15 @@ impl Problems {
         self.0.extend_from_slice(problems);
     }
 
+    /// Adds problems, unless the same ones are there already.
+    pub fn extend_once(&mut self, problems: Vec<Problem>) {
+        for problem in problems {
+            if !self.0.contains(&problem) {
+                self.0.push(problem);
+            }
+        }
+    }
+
     /// Returns all problems, and leaves none.
     pub fn take(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.0)

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use super::{
     problem::Problems,
     redis_url::RedisUrl,
-    settings::{DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, WriteIsDone},
+    settings::{
+        DurabilitySettings, LinkSettings, RedisSettings, SentinelSettings, ServerOptions,
+        WriteIsDone,
+    },
 };
 use crate::{
     store::redis::{
-        Access, Deployment, Durability, Password, RedisOptions, Spelling, Tls, TlsPart,
+        Access, Deployment, Durability, Largest, Password, RedisOptions, Spelling, Tls, TlsPart,
     },
     types::{Secret, read_secret},
 };
@@ -34,7 +37,7 @@ pub(super) fn options(
     link: &LinkSettings,
     durability: &DurabilitySettings,
     spelling: Spelling,
-    max_calls: usize,
+    server: &ServerOptions,
     problems: &mut Problems,
 ) -> RedisOptions {
     let username = redis.redis_username.clone();
@@ -70,7 +73,8 @@ pub(super) fn options(
         connect_timeout: link.redis_connect_timeout,
         timeout: link.redis_timeout,
         failover_wait: link.redis_failover_wait,
-        durability: durability.resolve(max_calls),
+        largest: Largest::for_messages(server.max_message_bytes),
+        durability: durability.resolve(server.max_calls),
         spelling,
     }
 }

@@ -12,7 +12,7 @@ use super::{
     seal::KeyFiles,
     settings::{
         AccessSettings, Backend, LimitSettings, MigrationSettings, Reader, ServerOptions,
-        StorageSettings, TenantSubjects, of_a_tenant,
+        StorageSettings, TenantSubjects, named, of_a_tenant,
     },
     together,
     written::Settings,
@@ -83,9 +83,10 @@ pub(super) fn resolve(
         patience,
     } = *of_process;
     let mut key_files = KeyFiles::default();
+    server.check(problems);
     if settings.tenants().is_empty() {
         together::check_tenant(settings, &at_the_top.limits, problems);
-        server.check(&at_the_top.limits, problems);
+        server.check_limits(&at_the_top.limits, problems);
         warnings.extend(together::warnings(&at_the_top.limits));
         let providers = providers::resolve(settings, problems, warnings);
         let sealing = key_files.sealing(&at_the_top.seal, &at_the_top.vault, &name, problems);
@@ -139,15 +140,25 @@ pub(super) fn resolve(
         let subjects = TenantSubjects::read(&mut reader);
         found.extend(&reader.problems.take());
         together::check_tenant(&written, &subjects.limits, &mut found);
-        server.check(&subjects.limits, &mut found);
+        server.check_limits(&subjects.limits, &mut found);
         let mut known = together::warnings(&subjects.limits);
         let providers = providers::resolve(&written, &mut found, &mut known);
         let tenant = tenant.map(|tenant| {
             let sealing = key_files.sealing(&subjects.seal, &subjects.vault, &tenant, &mut found);
             (tenant, sealing)
         });
-        problems.extend(&placed(name, found));
-        warnings.extend(known.into_iter().map(|warning| within(name, warning)));
+        let place = Place {
+            tenant: name,
+            table,
+            top: settings,
+        };
+        let found = found.take().into_iter();
+        problems.extend_once(found.map(|problem| place.named(problem)).collect());
+        for warning in known.into_iter().map(|warning| place.named(warning)) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
         all.extend(tenant.map(|tenant| assembled(tenant, subjects, providers, patience)));
     }
     all
@@ -156,6 +167,49 @@ pub(super) fn resolve(
 fn placed(tenant: &str, mut problems: Problems) -> Vec<Problem> {
     let placed = problems.take().into_iter();
     placed.map(|problem| within(tenant, problem)).collect()
+}
+
+/// Where the settings of a tenant are written.
+struct Place<'a> {
+    tenant: &'a str,
+    /// Its table.
+    table: &'a Settings,
+    /// What counts where the table has nothing.
+    top: &'a Settings,
+}
+
+impl Place<'_> {
+    /// Returns a problem with the settings that count for the tenant under the name that the operator wrote: what the table
+    /// has from the top is told as a problem of the top.
+    fn named(&self, problem: Problem) -> Problem {
+        let name = &*problem.setting;
+        let own = of_a_tenant().iter().find(|setting| setting.name == name);
+        let is_of_subject = |is_set: &Settings| {
+            let heading = own.and_then(|setting| setting.style.heading);
+            let mut subject = of_a_tenant().iter();
+            subject.any(|setting| setting.style.heading == heading && is_set.is_set(setting.name))
+        };
+        let is_at_top = match own {
+            // A provider's, or the table itself.
+            None if named(name).is_none() => false,
+            // The process's.
+            None => true,
+            Some(_) if self.table.is_set(name) => false,
+            Some(_) if self.top.is_set(name) => true,
+            // It is lacking: beside what it belongs to.
+            Some(_) => !is_of_subject(self.table) && is_of_subject(self.top),
+        };
+        if !is_at_top {
+            return within(self.tenant, problem);
+        }
+        // The top may be in order by itself.
+        let is_joint = own.is_none() || is_of_subject(self.table);
+        let message = match is_joint {
+            true => format!("for {}: {}", tenant_table(self.tenant), problem.message),
+            false => problem.message,
+        };
+        Problem { message, ..problem }
+    }
 }
 
 /// Adds the name of the tenant's table to a problem that was found in it.

@@ -7,9 +7,17 @@ use crate::audit::AuditError;
 /// Why a broker ended before it was told to end.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The broker can't listen on the address.
-    #[error("listen: can't serve on {0}: {1}")]
-    Listen(String, #[source] io::Error),
+    /// The broker can't listen on the address that a setting names.
+    #[error("{setting}: can't serve on {address}: {error}")]
+    Listen {
+        /// The name of the setting.
+        setting: &'static str,
+        /// Its address, or its Unix socket.
+        address: String,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
     /// The broker can't wait for the signals that tell it to end.
     #[error("can't wait for signals: {0}")]
     Signals(#[source] io::Error),

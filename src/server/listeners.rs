@@ -47,25 +47,29 @@ impl Listeners {
             None => None,
         };
         let calls = match &options.calls {
-            Listen::Tcp(address) => Listener::Tcp(tcp(*address).await?),
+            Listen::Tcp(address) => Listener::Tcp(tcp("listen", *address).await?),
             Listen::Unix(path) => {
                 let bound = UnixSocket::bind(path, options.mode);
-                let failed = |error| ServeError::Listen(options.calls.to_string(), error);
+                let failed = |error| ServeError::Listen {
+                    setting: "listen",
+                    address: options.calls.to_string(),
+                    error,
+                };
                 Listener::Unix(bound.map_err(failed)?)
             }
         };
         if let Some(hazard) = options.hazard {
             tracing::warn!("insecure-allow-remote: {hazard}");
         }
-        let listen = async |address: Option<SocketAddr>| match address {
-            Some(address) => tcp(address).await.map(Some),
+        let listen = async |setting, address: Option<SocketAddr>| match address {
+            Some(address) => tcp(setting, address).await.map(Some),
             None => Ok(None),
         };
         Ok(Self {
             calls,
             tls,
-            health: listen(options.health).await?,
-            metrics: listen(options.metrics).await?,
+            health: listen("health-listen", options.health).await?,
+            metrics: listen("metrics-listen", options.metrics).await?,
             trust,
         })
     }
@@ -84,9 +88,13 @@ impl From<TcpListener> for Listeners {
     }
 }
 
-async fn tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
+async fn tcp(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
     let listener = TcpListener::bind(address).await;
-    listener.map_err(|error| ServeError::Listen(address.to_string(), error))
+    listener.map_err(|error| ServeError::Listen {
+        setting,
+        address: address.to_string(),
+        error,
+    })
 }
 
 impl Listener {
@@ -112,5 +120,65 @@ impl fmt::Display for Listener {
             },
             Self::Unix(socket) => write!(f, "unix:{}", socket.path().display()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three settings name ports: the message says whose is taken.
+    #[tokio::test]
+    async fn a_taken_port_is_told_by_its_setting() {
+        let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (taken, free) = (holder.local_addr().unwrap(), "127.0.0.1:0".parse().unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let options = ListenOptions {
+            calls: Listen::Tcp(free),
+            mode: 0o600,
+            tls: None,
+            health: Some(free),
+            metrics: Some(free),
+            hazard: None,
+        };
+        for (setting, options) in [
+            (
+                "listen",
+                ListenOptions {
+                    calls: Listen::Tcp(taken),
+                    ..options.clone()
+                },
+            ),
+            (
+                "listen",
+                ListenOptions {
+                    calls: Listen::Unix(file),
+                    ..options.clone()
+                },
+            ),
+            (
+                "health-listen",
+                ListenOptions {
+                    health: Some(taken),
+                    ..options.clone()
+                },
+            ),
+            (
+                "metrics-listen",
+                ListenOptions {
+                    metrics: Some(taken),
+                    ..options.clone()
+                },
+            ),
+        ] {
+            let told = Listeners::open(options).await.unwrap_err().to_string();
+            assert!(
+                told.starts_with(&format!("{setting}: can't serve on ")),
+                "{told}"
+            );
+        }
+        Listeners::open(options).await.unwrap();
     }
 }

@@ -28,14 +28,15 @@ enum Seen {
 /// Puts each new policy of `file` in force, for ever. The file's text was `text` when the policy in force was made. By
 /// content, and not by the time of a file, so that a symbolic link may be swapped.
 ///
-/// A file that is broken changes nothing: the log says so once, and a counter goes up.
+/// A file that is broken changes nothing: the log says so once, and a counter goes up. It does so each time if SIGHUP asks.
 pub(super) async fn follow(
     file: PolicyFile,
     text: PolicyText,
     guard: Guard,
     mut hangups: Hangups,
 ) -> Infallible {
-    let mut seen = Seen::Text(text.digest());
+    let mut in_force = text.digest();
+    let mut seen = Seen::Text(in_force);
     drop(text);
     let reading = Reading::default();
     loop {
@@ -49,15 +50,26 @@ pub(super) async fn follow(
             continue;
         }
         seen = now;
+        let counts = guard.counts();
+        if seen == Seen::Text(in_force) {
+            counts.is_stale.store(0, Ordering::Relaxed);
+            tracing::info!("the policy was read again, and is the one in force");
+            continue;
+        }
         let policy = match read {
             Ok(text) => file.parse(&text),
             Err(problem) => Err(vec![problem]),
         };
-        let counts = guard.counts();
         match policy {
             Ok(policy) => {
                 let callers = policy.callers().len();
+                for warning in file.warnings(&policy) {
+                    tracing::warn!("{warning}");
+                }
                 guard.replace(policy);
+                if let Seen::Text(digest) = seen {
+                    in_force = digest;
+                }
                 counts.reloads.fetch_add(1, Ordering::Relaxed);
                 counts.is_stale.store(0, Ordering::Relaxed);
                 tracing::info!(callers, "the policy was read again, and is in force");
@@ -115,6 +127,7 @@ mod tests {
     use tokio::{sync::watch, task::JoinHandle};
 
     use super::*;
+    use crate::access::Ways;
 
     const ONE: &str =
         "[callers.one]\nroles = [\"admin\"]\nproviders = \"*\"\ndns-names = [\"one.example\"]\n";
@@ -135,7 +148,7 @@ mod tests {
             fs::write(directory.path().join("first"), text).unwrap();
             let link = directory.path().join("policy.toml");
             symlink("first", &link).unwrap();
-            let file = PolicyFile::new(link, ["a:b".parse().unwrap()].into());
+            let file = PolicyFile::new(link, ["a:b".parse().unwrap()].into(), Ways::all());
             let read = file.read().unwrap();
             let guard = Guard::of(file.parse(&read).unwrap());
             let (hang_up, told) = watch::channel(());
@@ -210,10 +223,10 @@ mod tests {
         sleep(3 * LOOKED).await;
         assert!(followed.has("one"));
         assert_eq!(followed.counted(), [0, failed + 1, 1]);
-        // The one before comes back.
+        // The one before comes back: it was in force all the time.
         followed.point_to("second", ONE);
         sleep(LOOKED).await;
-        assert_eq!(followed.counted(), [1, failed + 1, 0]);
+        assert_eq!(followed.counted(), [0, failed + 1, 0]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -241,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hangup_is_answered_at_once_and_each_time() {
+    async fn a_hangup_is_answered_at_once_and_counts_if_something_came_of_it() {
         let followed = Followed::start(ONE);
         sleep(SETTLES).await;
         followed.point_to("second", TWO);
@@ -250,6 +263,18 @@ mod tests {
         assert!(followed.has("two"));
         followed.hang_up.send_replace(());
         sleep(3 * SETTLES).await;
-        assert_eq!(followed.counted(), [2, 0, 0]);
+        assert_eq!(followed.counted(), [1, 0, 0], "nothing has changed");
+        // Each attempt that fails counts.
+        followed.point_to("third", "[callers");
+        for failed in 1..3 {
+            followed.hang_up.send_replace(());
+            sleep(3 * SETTLES).await;
+            assert_eq!(followed.counted(), [1, failed, 1]);
+        }
+        followed.point_to("fourth", ONE);
+        followed.hang_up.send_replace(());
+        sleep(3 * SETTLES).await;
+        assert!(followed.has("one"));
+        assert_eq!(followed.counted(), [2, 2, 0]);
     }
 }

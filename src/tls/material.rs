@@ -1,11 +1,10 @@
 //! What a handshake needs: the broker's certificate and key, and the authorities for clients.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use tokio_rustls::rustls::{
     ServerConfig,
     crypto::CryptoProvider,
-    pki_types::CertificateDer,
     server::NoServerSessionStorage,
     sign::SingleCertAndKey,
     version::{TLS12, TLS13},
@@ -41,11 +40,12 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    /// Makes the first material, of parts that are all good.
+    /// Makes the first material. Files have to be all good. Of the bundles that an agent gives, one is enough: the others may be
+    /// of other organizations. Returns what is wrong with them, too.
     ///
     /// # Errors
     /// Returns a [`TlsProblem`] for each part that can't be used.
-    pub fn first(&self, parts: Parts) -> Result<Material, Vec<TlsProblem>> {
+    pub fn first(&self, parts: Parts) -> Result<(Material, Vec<TlsProblem>), Vec<TlsProblem>> {
         let parts = self.needed(parts);
         let mut problems = Vec::new();
         let mut trusted = Trusted::new();
@@ -55,8 +55,13 @@ impl Maker {
                 Err(problem) => problems.push(problem),
             }
         }
+        let is_bundle = |problem: &TlsProblem| matches!(problem.part, TlsPart::Bundle(_));
+        let has_bundle = trusted
+            .keys()
+            .any(|part| matches!(part, TlsPart::Bundle(_)));
+        let do_without = problems.iter().all(is_bundle) && (problems.is_empty() || has_bundle);
         match parts.own {
-            Ok(own) if problems.is_empty() => self.made(own, trusted),
+            Ok(own) if do_without => Ok((self.made(own, trusted)?, problems)),
             Ok(_) => Err(problems),
             Err(of_own) => {
                 problems.extend(of_own);
@@ -68,9 +73,8 @@ impl Maker {
     /// Makes material of the parts that are good, and of what was in force for the others. `None` if that is what is in
     /// force already. Returns what is wrong with the others, too.
     ///
-    /// So an authority that was taken away has no right any more, whatever else is broken. One that is new has the right that
-    /// its own part gives it, except where it may have been moved from a part that is broken: that one still trusts it, and
-    /// nobody wanted it in both places.
+    /// So an authority that was taken away has no right any more, whatever else is broken, and one that is new has the right that
+    /// its own part gives it. A part that is broken has no say in others: its owner may be another organization.
     ///
     /// # Errors
     /// Returns a [`TlsProblem`] for each part if nothing can be made of them.
@@ -85,24 +89,16 @@ impl Maker {
             problems.extend(of_own);
             Arc::clone(&before.own)
         });
-        let (mut trusted, mut kept) = (Trusted::new(), Trusted::new());
+        let mut trusted = Trusted::new();
         for (part, found) in parts.authorities {
             match (found, before.trusted.get(&part)) {
                 (Ok(found), _) => _ = trusted.insert(part, found),
                 (Err(problem), had) => {
                     problems.push(problem);
-                    kept.extend(had.map(|had| (part, had.clone())));
+                    trusted.extend(had.map(|had| (part, had.clone())));
                 }
             }
         }
-        let held: BTreeSet<&[u8]> = kept.values().flatten().map(AsRef::as_ref).collect();
-        for (part, found) in &mut trusted {
-            let had = before.trusted.get(part);
-            let was_there = |root: &CertificateDer<'_>| had.is_some_and(|had| had.contains(root));
-            found.retain(|root| !held.contains(root.as_ref()) || was_there(root));
-        }
-        trusted.retain(|_, found| !found.is_empty());
-        trusted.extend(kept);
         if own.key.cert == before.own.key.cert && trusted == before.trusted {
             return Ok((None, problems));
         }
@@ -181,6 +177,8 @@ mod tests {
     use testkit::authority::{Authority, Wanted};
     use tokio_rustls::rustls::crypto::aws_lc_rs;
 
+    use tokio_rustls::rustls::pki_types::CertificateDer;
+
     use super::*;
     use crate::tls::files;
 
@@ -214,7 +212,7 @@ mod tests {
 
     /// What becomes of the authorities when parts change or break: `a.test` has X and Y, `b.test` has Z.
     #[test]
-    fn rights_shrink_whatever_is_broken_and_grow_nowhere_else() {
+    fn each_part_counts_whatever_else_is_broken() {
         let [x, y, z, new] = ["x", "y", "z", "new"].map(Authority::new);
         let (a, b) = (domain("a.test"), domain("b.test"));
         let shown = own(&x);
@@ -227,7 +225,7 @@ mod tests {
                 })
                 .into(),
         };
-        let before = maker().first(parts(Some(&[&x, &y]), Some(&[&z]))).unwrap();
+        let (before, _) = maker().first(parts(Some(&[&x, &y]), Some(&[&z]))).unwrap();
         type Of<'a> = &'a [&'a Authority];
         type Case<'a> = (&'a str, [Option<Of<'a>>; 2], [Of<'a>; 2]);
         let cases: [Case<'_>; 7] = [
@@ -235,14 +233,10 @@ mod tests {
             ("one broken", [None, Some(&[&z])], [&[&x, &y], &[&z]]),
             ("one gone", [Some(&[&y]), None], [&[&y], &[&z]]),
             ("one replaced", [Some(&[&new]), None], [&[&new], &[&z]]),
-            // Z may have been moved: then nobody wants it in both.
-            ("moved", [Some(&[&x, &z]), None], [&[&x], &[&z]]),
-            ("moved alone", [Some(&[&z]), None], [&[], &[&z]]),
-            (
-                "moved in the open",
-                [Some(&[&z]), Some(&[&y])],
-                [&[&z], &[&y]],
-            ),
+            // What is broken keeps nobody else's authority out.
+            ("in both", [Some(&[&x, &z]), None], [&[&x, &z], &[&z]]),
+            ("all replaced", [Some(&[&z]), None], [&[&z], &[&z]]),
+            ("moved", [Some(&[&z]), Some(&[&y])], [&[&z], &[&y]]),
         ];
         for (what, [of_a, of_b], expected) in cases {
             let (next, problems) = maker().next(&before, parts(of_a, of_b)).unwrap();
@@ -254,10 +248,6 @@ mod tests {
                 assert_eq!(found, roots(expected), "{what}: {part}");
             }
         }
-        // One that both had before isn't moved.
-        let both = maker().first(parts(Some(&[&x, &z]), Some(&[&z]))).unwrap();
-        let (next, _) = maker().next(&both, parts(Some(&[&z]), None)).unwrap();
-        assert_eq!(next.unwrap().trusted[&a], roots(&[&z]));
     }
 
     #[test]
@@ -270,7 +260,7 @@ mod tests {
         };
         let shown = own(&x);
         let first = parts(Ok(Arc::clone(&shown)), &[&x, &y]);
-        let before = maker().first(first.clone()).unwrap();
+        let (before, _) = maker().first(first.clone()).unwrap();
         let (next, problems) = maker().next(&before, first).unwrap();
         assert!(next.is_none() && problems.is_empty(), "nothing is new");
 
@@ -289,5 +279,28 @@ mod tests {
         assert_eq!(problems, [broken(&a)]);
         assert!(!Arc::ptr_eq(&next.own, &shown));
         assert_eq!(next.authorities, before.authorities);
+    }
+
+    /// At the start files have to be good, and one bundle of an agent's is enough.
+    #[test]
+    fn a_broken_bundle_of_another_domain_keeps_no_broker_from_starting() {
+        let x = Authority::new("x");
+        let shown = own(&x);
+        let bundle = |name: &str| TlsPart::Bundle(name.to_owned());
+        let first = |good: &TlsPart, bad: &TlsPart| {
+            let good = (good.clone(), Ok(roots(&[&x])));
+            let bad = (bad.clone(), Err(broken(bad)));
+            maker().first(Parts {
+                own: Ok(Arc::clone(&shown)),
+                authorities: [good, bad].into(),
+            })
+        };
+        let (own, partner) = (bundle("own.test"), bundle("partner.test"));
+        let (material, problems) = first(&own, &partner).unwrap();
+        assert_eq!(problems, [broken(&partner)]);
+        assert!(material.trusted.keys().eq([&own]));
+        let a = domain("a.test");
+        assert_eq!(first(&own, &a).unwrap_err(), [broken(&a)]);
+        assert_eq!(first(&TlsPart::ClientCa, &own).unwrap_err(), [broken(&own)]);
     }
 }

@@ -22,10 +22,14 @@ use crate::{
     types::SpiffeId,
 };
 
+/// Stands for the name of something in an update that has none.
+const NAMELESS: &str = "a trust domain without a name";
+
 /// Returns what an update offers. The broker's certificate is that of `wanted`, or else the first.
 ///
 /// # Errors
-/// Returns a [`TlsProblem`] if it can't be told which trust domains the update is about. No part of it counts then.
+/// Returns a [`TlsProblem`] if the update has no certificate for the broker: then it can't be told whose it is, and no part of it
+/// counts.
 pub(super) fn parts(
     update: Update,
     wanted: Option<&SpiffeId>,
@@ -33,27 +37,36 @@ pub(super) fn parts(
 ) -> Result<Parts, TlsProblem> {
     let unfit = |what: &str| TlsProblem::new(&TlsPart::Svid, what);
     let mut bundles = BTreeMap::new();
-    let mut chosen = None;
+    let (mut chosen, mut is_odd) = (None, false);
     for svid in update.svids {
         let id: Option<SpiffeId> = svid.id.parse().ok();
-        let id = id.filter(|id| !id.path().is_empty());
-        let id = id.ok_or_else(|| unfit("the agent gives one whose id is no workload's"))?;
+        let Some(id) = id.filter(|id| !id.path().is_empty()) else {
+            is_odd = true;
+            continue;
+        };
         add(&mut bundles, id.trust_domain(), &svid.bundle);
         if chosen.is_none() && wanted.is_none_or(|wanted| *wanted == id) {
             chosen = Some((id, svid));
         }
     }
     if bundles.is_empty() {
-        return Err(unfit("the agent gives none"));
+        return Err(unfit(match is_odd {
+            true => "the agent gives none whose id is a workload's",
+            false => "the agent gives none",
+        }));
+    }
+    if is_odd {
+        let what = "the agent gives another one whose id is no workload's".to_owned();
+        bundles.insert(TlsPart::Bundle(NAMELESS.to_owned()), Err(what));
     }
     for (domain, bundle) in &update.federated {
         let name = domain.strip_prefix(SpiffeId::SCHEME).unwrap_or(domain);
-        if !SpiffeId::is_trust_domain(name) {
-            return Err(unfit(
-                "it comes with a bundle whose name is no trust domain's",
-            ));
+        if SpiffeId::is_trust_domain(name) {
+            add(&mut bundles, name, bundle);
+        } else {
+            let what = "its name is no trust domain's".to_owned();
+            bundles.insert(TlsPart::Bundle(NAMELESS.to_owned()), Err(what));
         }
-        add(&mut bundles, name, bundle);
     }
     let own = match chosen {
         Some((id, svid)) => own(&id, svid, provider),

@@ -11,6 +11,12 @@ use super::{
     own::Own,
 };
 
+/// So many authorities one part may have. Finding out how long a client's chain is good costs as many verifications, and there is a
+/// verifier for each end. SPIFFE's bundles have two or three.
+const MOST: usize = 32;
+/// How large the certificate of an authority may be, in bytes. Real ones have one or two thousand.
+const LARGEST: usize = 16 * 1024;
+
 /// Who may vouch for clients: the authorities of each part.
 pub(super) type Trusted = BTreeMap<TlsPart, Vec<CertificateDer<'static>>>;
 
@@ -29,11 +35,19 @@ pub(super) struct Parts {
 /// Returns the certificates, if they are authorities. `place` names where they are from.
 ///
 /// # Errors
-/// Returns what is wrong if one is none, or if all have expired.
+/// Returns what is wrong if one is none or too large, if all have expired, or if there are too many.
 pub(super) fn authorities(
     certificates: Vec<CertificateDer<'static>>,
     place: &str,
 ) -> Result<Vec<CertificateDer<'static>>, String> {
+    if certificates.len() > MOST {
+        return Err(format!("{place} holds more than {MOST} authorities"));
+    }
+    if certificates.iter().any(|one| one.len() > LARGEST) {
+        return Err(format!(
+            "{place} holds a certificate of more than {LARGEST} bytes"
+        ));
+    }
     Authorities::of(certificates.clone(), place)?;
     Ok(certificates)
 }

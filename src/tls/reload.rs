@@ -73,7 +73,7 @@ impl Tls {
         let files = Files::read(&options);
         let of_files = of_files(&files, &maker);
         let material = match options.source {
-            Source::Files { .. } => Some(Arc::new(maker.first(of_files.clone())?)),
+            Source::Files { .. } => Some(Arc::new(maker.first(of_files.clone())?.0)),
             Source::WorkloadApi { .. } => {
                 let found = of_files.authorities.values().cloned();
                 let problems: Vec<_> = found.filter_map(Result::err).collect();
@@ -125,6 +125,9 @@ impl Tls {
         let fingerprint = files.fingerprint();
         let mut seen = self.seen();
         if seen.files == fingerprint {
+            if was_told && seen.refused.is_any() && self.material.borrow().is_some() {
+                self.trust.reloads(Reload::Certificates).failed.up();
+            }
             if let Some(problems) = seen.refused.again(was_told) {
                 tracing::error!(
                     problems,
@@ -168,7 +171,7 @@ impl Tls {
             Some(before) => self.maker.next(before, parts),
             None => {
                 let first = self.maker.first(parts);
-                first.map(|first| (Some(first), Vec::new()))
+                first.map(|(first, problems)| (Some(first), problems))
             }
         };
         let (material, problems) = made.unwrap_or_else(|problems| (None, problems));

@@ -141,6 +141,24 @@ def test_check_lists_and_explains(policy):
     assert hashlib.sha256(TOKENS["proxy"].encode()).hexdigest() not in done.stdout
 
 
+def test_what_nobody_can_be_known_by_is_told(policy):
+    sealed_off = '[callers.mesh]\nroles = ["sidecar"]\nproviders = "*"\nspiffe-ids = ["spiffe://prod.test/mesh"]\n'
+    policy.point_to(AUTH + sealed_off)
+    at = ["--policy", str(policy.path)]
+    warned = "policy: callers.mesh.spiffe-ids: entry 1 can't be used here: the broker serves without TLS"
+    done = run("--check-config", *at)
+    assert done.returncode == 0 and f"warning: {warned}" in done.stderr, done.stderr
+    done = run("policy", "check", *at)
+    assert "mesh: sidecar; providers: all; no way to be known here\n" in done.stdout, done.stdout
+    done = run("policy", "check", "mesh", *at)
+    assert "no way to be known here" in done.stdout and "without TLS" in done.stdout, done.stdout
+    with running("--backend", "memory", *at) as broker:
+        assert any(warned in line for line in broker.log)
+        policy.point_to(AUTH + PROXY + sealed_off.replace("mesh", "other"))
+        told = lambda: any("callers.other.spiffe-ids" in line for line in broker.log)
+        eventually("a reload warns", told, within=10)
+
+
 def test_check_fails_for_what_is_not_there(policy):
     done = run("policy", "check", "prox", "--policy", str(policy.path))
     assert done.returncode == 2 and "did you mean proxy?" in done.stderr, done.stderr

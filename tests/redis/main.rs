@@ -22,6 +22,7 @@ mod derived_versions;
 mod durability;
 mod endpoints;
 mod foreign;
+mod huge;
 mod identities;
 mod indexes;
 mod interrupted;

@@ -3,6 +3,7 @@
 use std::fs;
 
 use testkit::{
+    authority::{Authority, Wanted},
     broker_process::{BrokerProcess, program},
     waiting::until,
 };
@@ -26,22 +27,58 @@ async fn over_tls_with_a_certificate_and_a_name() {
     fs::write(file("other.pem"), &broker.clients.pem).unwrap();
     let (addr, ca) = (broker.process.address().to_string(), file("ca.pem"));
     let (cert, key, other) = (file("client.pem"), file("client.key"), file("other.pem"));
+    let stranger = Authority::new("stranger").sign(&Wanted::nobody().dns_name("caller.test"));
+    stranger.write_to(dir.path(), "foreign");
+    let (foreign, foreign_key) = (file("foreign.pem"), file("foreign.key"));
     let good = ["--addr", &addr, "--ca", &ca, "--cert", &cert, "--key", &key];
     until("it serves", || async { health(&good).0 == 0 }).await;
     let named = [&good[..], &["--server-name", "broker.test"]].concat();
     assert_eq!(health(&named).0, 0);
     let plain = broker.process.logged_address("health_address").to_string();
     assert_eq!(health(&["--addr", &plain]).0, 0);
-    for wrong in [
-        vec!["--addr", &addr],
-        vec!["--addr", &addr, "--ca", &ca],
-        vec![
-            "--addr", &addr, "--ca", &other, "--cert", &cert, "--key", &key,
-        ],
-        [&good[..], &["--server-name", "other.test"]].concat(),
+    let no_socket = format!("unix:{}", file("no.sock"));
+    let deserted = format!("unix:{}", file("deserted.sock"));
+    drop(std::os::unix::net::UnixListener::bind(file("deserted.sock")).unwrap());
+    // What is said sends the reader to what is wrong.
+    for (wrong, sends_to) in [
+        (vec!["--addr", &addr], "it serves TLS, which --ca or --tls"),
+        (
+            vec!["--addr", &addr, "--ca", &ca],
+            "it wants a certificate: set --cert and --key",
+        ),
+        (
+            vec![
+                "--addr",
+                &addr,
+                "--ca",
+                &ca,
+                "--cert",
+                &foreign,
+                "--key",
+                &foreign_key,
+            ],
+            "it refuses the certificate of --cert",
+        ),
+        (
+            vec![
+                "--addr", &addr, "--ca", &other, "--cert", &cert, "--key", &key,
+            ],
+            "vouches for the broker's certificate: --ca names others",
+        ),
+        (
+            [&good[..], &["--server-name", "other.test"]].concat(),
+            "is not for other.test: set --server-name",
+        ),
+        (
+            vec!["--addr", &plain, "--ca", &ca],
+            "it doesn't speak TLS: if it is the broker's health-listen",
+        ),
+        (vec!["--addr", &no_socket], "there is no such socket"),
+        (vec!["--addr", &deserted], "nobody listens on it"),
     ] {
         let (code, said) = health(&wrong);
         assert_eq!(code, 1, "{wrong:?}: {said}");
+        assert!(said.contains(sends_to), "{wrong:?}: {said}");
     }
     for misused in [
         vec!["--addr", &addr, "--cert", &cert],

@@ -3,13 +3,16 @@
 
 use std::sync::LazyLock;
 
-use token_broker::config::{PolicyFile, PolicyText, Problem};
+use token_broker::{
+    access::Ways,
+    config::{PolicyFile, PolicyText, Problem},
+};
 use toml::{Table, Value};
 
 use crate::input::{CANARY, planted, quotes_nothing, tenant};
 
 static FILE: LazyLock<PolicyFile> =
-    LazyLock::new(|| PolicyFile::new("policy.toml".into(), [tenant()].into()));
+    LazyLock::new(|| PolicyFile::new("policy.toml".into(), [tenant()].into(), Ways::all()));
 
 pub fn run(bytes: &[u8]) -> Option<()> {
     let text = str::from_utf8(bytes).ok()?;

@@ -14,6 +14,16 @@ const BEARER_SHA256: &str = "bearer-sha256";
 /// The keys of a caller's table that say what it is known by.
 pub(super) const KEYS: [&str; 4] = [SPIFFE_IDS, URIS, DNS_NAMES, BEARER_SHA256];
 
+/// Returns the key under which a credential stands.
+pub(super) fn key_of(credential: &Credential) -> &'static str {
+    match credential {
+        Credential::Spiffe(_) => SPIFFE_IDS,
+        Credential::Uri(_) => URIS,
+        Credential::Dns(_) => DNS_NAMES,
+        Credential::Bearer(_) => BEARER_SHA256,
+    }
+}
+
 /// The longest URI, in bytes, and the longest DNS name.
 const LONGEST_URI: usize = 2048;
 const LONGEST_DNS_NAME: usize = 253;

@@ -2,10 +2,12 @@
 //! told together, each with its line and key.
 //!
 //! `document.rs` reads TOML, `caller.rs` the table of one caller, and `credentials.rs` what a caller is known by.
+//! `known.rs` warns of what has no effect at this broker.
 
 mod caller;
 mod credentials;
 mod document;
+mod known;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +16,10 @@ use std::{fs::File, io::Read, path::PathBuf, sync::Arc};
 use sha2::{Digest, Sha256};
 
 use super::{Problem, settings::AccessSettings};
-use crate::{access::Policy, types::Tenant};
+use crate::{
+    access::{Policy, Ways},
+    types::Tenant,
+};
 
 /// No policy is larger, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -24,6 +29,7 @@ const LARGEST: u64 = 16 << 20;
 pub struct PolicyFile {
     path: PathBuf,
     served: Arc<[Tenant]>,
+    ways: Ways,
 }
 
 /// The text of a policy.
@@ -52,10 +58,23 @@ impl std::fmt::Debug for PolicyText {
 }
 
 impl PolicyFile {
-    /// Names a file for a broker that serves these tenants.
+    /// Names a file for a broker that serves these tenants, and can know callers in these ways.
     #[must_use]
-    pub fn new(path: PathBuf, served: Arc<[Tenant]>) -> Self {
-        Self { path, served }
+    pub fn new(path: PathBuf, served: Arc<[Tenant]>, ways: Ways) -> Self {
+        Self { path, served, ways }
+    }
+
+    /// Returns how this broker can know callers.
+    #[must_use]
+    pub fn ways(&self) -> &Ways {
+        &self.ways
+    }
+
+    /// Returns what of a policy has no effect at this broker, which the operator should know: the policy may be one that
+    /// several brokers share. There are only so many warnings, whatever the size of the policy.
+    #[must_use]
+    pub fn warnings(&self, policy: &Policy) -> Vec<Problem> {
+        known::warnings(policy, &self.ways)
     }
 
     /// Reads the text of the file.

@@ -1,11 +1,15 @@
 use super::*;
 use crate::{
-    access::{Credential, Role, Rpc, TokenSha256},
+    access::{Certificates, Credential, Role, Rpc, TokenSha256},
     types::{ProviderName, ProviderSet},
 };
 
 fn parse(text: &str) -> Result<Policy, Vec<String>> {
-    let file = PolicyFile::new("policy.toml".into(), ["a:b".parse().unwrap()].into());
+    let file = PolicyFile::new(
+        "policy.toml".into(),
+        ["a:b".parse().unwrap()].into(),
+        Ways::all(),
+    );
     let parsed = file.parse(&PolicyText::new(text.to_owned()));
     parsed.map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
@@ -171,7 +175,7 @@ fn a_file_that_was_cut_off_within_a_line_gives_no_rights_that_it_does_not_give()
 fn a_file_that_cannot_be_read_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("policy.toml");
-    let file = PolicyFile::new(path.clone(), ["a:b".parse().unwrap()].into());
+    let file = PolicyFile::new(path.clone(), ["a:b".parse().unwrap()].into(), Ways::all());
     assert!(
         file.read()
             .unwrap_err()
@@ -189,7 +193,11 @@ fn a_file_that_cannot_be_read_is_told() {
     let text = file.read().unwrap();
     assert_eq!(text.digest(), file.read().unwrap().digest());
     assert_eq!(format!("{text:?}"), "PolicyText(***)");
-    let endless = PolicyFile::new("/dev/zero".into(), ["a:b".parse().unwrap()].into());
+    let endless = PolicyFile::new(
+        "/dev/zero".into(),
+        ["a:b".parse().unwrap()].into(),
+        Ways::all(),
+    );
     assert!(
         endless
             .read()
@@ -208,4 +216,69 @@ fn the_example_of_the_page_is_a_policy() {
     let policy = parse(example).unwrap();
     let names: Vec<_> = policy.callers().map(|caller| &*caller.name).collect();
     assert_eq!(names, ["auth", "web-proxy"]);
+}
+
+/// What of a policy has no effect here is told by caller and key, and no more of it than somebody would read.
+#[test]
+fn what_nobody_can_show_is_warned_of() {
+    let text = format!(
+        r#"
+        [callers.auth]
+        roles = ["auth-server"]
+        providers = "*"
+        spiffe-ids = ["spiffe://a.test/x", "spiffe://prod.test/x", "spiffe://b.test/x"]
+        bearer-sha256 = ["{HASH}"]
+
+        [callers.web]
+        roles = ["sidecar"]
+        providers = "*"
+        uris = ["urn:web"]
+        dns-names = ["web.test"]
+        "#
+    );
+    let warned = |ways: Ways, text: &str| -> Vec<String> {
+        let file = PolicyFile::new("policy.toml".into(), ["a:b".parse().unwrap()].into(), ways);
+        let policy = file.parse(&PolicyText::new(text.to_owned())).unwrap();
+        let warnings = file.warnings(&policy);
+        warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(warned(Ways::all(), &text), [""; 0]);
+    let ways = Ways {
+        certificates: Certificates::Vouched {
+            client_ca: false,
+            trust_domains: Some(["prod.test".to_owned()].into()),
+            are_required: true,
+        },
+        bearer: true,
+    };
+    let found = warned(ways, &text);
+    for (found, begins) in found.iter().zip([
+        "policy: callers.auth.spiffe-ids: entries 1, 3 can't be used here: nobody vouches",
+        "policy: callers.web.uris: entry 1 can't be used here: nobody vouches",
+        "policy: callers.web.dns-names: entry 1 can't be used here: nobody vouches",
+        "policy: callers.web: no call can be this caller's here",
+    ]) {
+        assert!(found.starts_with(begins), "{found}");
+    }
+    assert_eq!(found.len(), 4, "{found:?}");
+
+    let nothing = Ways {
+        certificates: Certificates::WithoutTls,
+        bearer: false,
+    };
+    let many: String = (0..40)
+        .map(|n| {
+            format!(
+                "[callers.c{n}]\nroles = [\"admin\"]\nproviders = \"*\"\nuris = [\"urn:{n}\"]\n"
+            )
+        })
+        .collect();
+    let found = warned(nothing, &many);
+    assert_eq!(found.len(), 22);
+    assert!(found[20].contains("60 further"), "{}", found[20]);
+    assert!(
+        found[21].contains("no caller can be known"),
+        "{}",
+        found[21]
+    );
 }

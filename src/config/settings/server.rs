@@ -52,8 +52,8 @@ settings! {
 }
 
 impl ServerOptions {
-    /// Adds a problem if live connections would be closed, or if a full row wouldn't fit into a request.
-    pub(in crate::config) fn check(&self, limits: &LimitSettings, problems: &mut Problems) {
+    /// Adds a problem if live connections would be closed.
+    pub(in crate::config) fn check(&self, problems: &mut Problems) {
         if self.idle_timeout <= self.keepalive_interval {
             let interval = Self::keepalive_interval;
             problems.add_together(
@@ -62,6 +62,10 @@ impl ServerOptions {
                 format!("must be longer than {interval}, or live connections would be closed"),
             );
         }
+    }
+
+    /// Adds a problem if a tenant's full row wouldn't fit into a request.
+    pub(in crate::config) fn check_limits(&self, limits: &LimitSettings, problems: &mut Problems) {
         if self.max_message_bytes < limits.max_row_bytes + FRAMING {
             let row = LimitSettings::max_row_bytes;
             problems.add_together(

@@ -271,3 +271,125 @@ fn an_agent_gives_what_files_would_have() {
         }
     }
 }
+
+/// A policy names callers that this broker can't know: that is allowed, and warned of.
+#[test]
+fn ways_to_know_callers_follow_from_the_settings() {
+    const HASH: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    let keys = ["spiffe-ids", "dns-names", "bearer-sha256"];
+    let values = ["spiffe://prod.test/a", "a.test", HASH];
+    for (at, key) in keys.iter().enumerate() {
+        let caller = format!(
+            "[callers.a]\nroles = [\"sidecar\"]\nproviders = \"*\"\n{key} = [{:?}]\n",
+            values[at]
+        );
+        fs::write(dir.path().join(format!("{key}.toml")), caller).unwrap();
+    }
+    let domain = |name: &str| format!("[trust-domains]\n{name:?} = \"DIR/ca.pem\"\n");
+    let insecure = "insecure-allow-remote = true\nlisten =".to_owned();
+    for (is_secure, settings, known) in [
+        (false, String::new(), [false, false, true]),
+        (
+            false,
+            "listen = \"unix:DIR/s\"\n".to_owned(),
+            [false, false, true],
+        ),
+        (
+            false,
+            format!("{insecure} \"0.0.0.0:1\"\n"),
+            [false, false, true],
+        ),
+        (false, format!("{insecure} \"192.0.2.1:1\"\n"), [false; 3]),
+        (true, String::new(), [false, false, true]),
+        (
+            true,
+            "client-ca = \"DIR/ca.pem\"\n".to_owned(),
+            [false, true, false],
+        ),
+        (
+            true,
+            "client-certificates = \"optional\"\nclient-ca = \"DIR/ca.pem\"\n".to_owned(),
+            [false, true, true],
+        ),
+        (true, domain("prod.test"), [true, false, false]),
+        (true, domain("test.test"), [false, false, false]),
+    ] {
+        for (key, is_known) in keys.iter().zip(known) {
+            let text = format!("policy = \"DIR/{key}.toml\"\n{settings}");
+            let text = match is_secure {
+                true => lines(dir.path(), &text),
+                false => alone(dir.path(), &text),
+            };
+            let warnings = from_toml(&text).resolve().unwrap().warnings;
+            let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+            let names_it = told
+                .iter()
+                .any(|told| told.starts_with(&format!("policy: callers.a.{key}: entry 1")));
+            assert_eq!(names_it, !is_known, "{key}: {text}: {told:?}");
+        }
+    }
+    let agent = "policy = \"DIR/spiffe-ids.toml\"\nspiffe-workload-api = \"unix:DIR/agent\"\n";
+    let resolved = from_toml(&alone(dir.path(), agent)).resolve();
+    assert_eq!(resolved.unwrap().warnings, []);
+}
+
+#[test]
+fn two_listeners_have_no_address_in_common() {
+    for (listen, health, metrics, told) in [
+        (
+            "127.0.0.1:1",
+            "127.0.0.1:1",
+            "127.0.0.1:2",
+            &["health-listen: has the address of listen: "][..],
+        ),
+        (
+            "127.0.0.1:1",
+            "127.0.0.1:2",
+            "127.0.0.1:1",
+            &["metrics-listen: has the address of listen: "],
+        ),
+        (
+            "unix:/x",
+            "0.0.0.0:2",
+            "127.0.0.1:2",
+            &["metrics-listen: has the address of health-listen: "],
+        ),
+        (
+            "[::1]:1",
+            "[::]:1",
+            "[::1]:2",
+            &["health-listen: has the address of listen: "],
+        ),
+        (
+            "127.0.0.1:1",
+            "[::ffff:127.0.0.1]:1",
+            "[::1]:1",
+            &["health-listen: has the address of listen: "],
+        ),
+        (
+            "127.0.0.1:1",
+            "127.0.0.1:1",
+            "127.0.0.1:1",
+            &[
+                "health-listen: has the address of listen: ",
+                "metrics-listen: has the address of listen: ",
+            ],
+        ),
+        // The system knows whether these go together.
+        ("127.0.0.1:1", "[::]:1", "127.0.0.2:1", &[]),
+        ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", &[]),
+        ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", &[]),
+    ] {
+        let text = format!(
+            "listen = {listen:?}\nhealth-listen = {health:?}\nmetrics-listen = {metrics:?}\n"
+        );
+        let found = from_toml(&text).resolve().err().unwrap_or_default();
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), told.len(), "{text}: {found:?}");
+        for (found, told) in found.iter().zip(told) {
+            assert!(found.starts_with(told), "{text}: {found}");
+        }
+    }
+}

@@ -184,3 +184,80 @@ fn what_came_out_is_listed_by_table() {
     );
     assert!(listed.contains("max-providers = \"4\"  # file"), "{listed}");
 }
+
+/// A problem has the name that the operator wrote, and is told once however many tenants have it from the top.
+#[test]
+fn what_stands_at_the_top_is_told_as_of_the_top() {
+    const TWO: &str = "[tenants.\"a:b\"]\n[tenants.\"c:d\"]\n";
+    let at_top = |text: &str| resolved(&format!("tenant = \"a:b\"\n{text}\n{TWO}")).unwrap_err();
+    for (text, told) in [
+        ("seal-keys = \"/no/such\"", "seal-keys: "),
+        ("require-sealed = true", "require-sealed: needs seal-keys"),
+        (
+            "max-token-bytes = 2000\nmax-row-bytes = 1000",
+            "max-token-bytes: must not be larger",
+        ),
+        (
+            "vault-key = \"k\"",
+            "vault-key: has no effect without vault-address",
+        ),
+        (
+            "refresh-lifetime = \"soon\"",
+            "refresh-lifetime: must be a span",
+        ),
+        (
+            "idle-timeout = \"1s\"",
+            "idle-timeout: must be longer than keepalive-interval",
+        ),
+    ] {
+        let found = at_top(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(told), "{found:?}");
+    }
+    let found = at_top("vault-address = \"https://vault.example\"");
+    assert!(
+        found
+            .iter()
+            .any(|told| told.starts_with("vault-key: must be set")),
+        "{found:?}"
+    );
+    assert!(
+        found.iter().all(|told| !told.contains("tenants.")),
+        "{found:?}"
+    );
+
+    // What is wrong only together with a tenant's own value names both.
+    let mixed = |top: &str, own: &str| {
+        let text =
+            format!("tenant = \"a:b\"\n{top}\n[tenants.\"a:b\"]\n{own}\n[tenants.\"c:d\"]\n");
+        resolved(&text).unwrap_err()
+    };
+    for (top, own, told) in [
+        (
+            "",
+            "seal-keys = \"/no/such\"",
+            "tenants.\"a:b\".seal-keys: ",
+        ),
+        (
+            "max-token-bytes = 2000",
+            "max-row-bytes = 1000",
+            "max-token-bytes: for tenants.\"a:b\": must not be",
+        ),
+        (
+            "",
+            "vault-address = \"https://v.example\"\nvault-token-file = \"/x\"",
+            "tenants.\"a:b\".vault-key: must be set",
+        ),
+        (
+            "max-message-bytes = 2048",
+            "max-row-bytes = 1000000",
+            "max-message-bytes: for tenants.\"a:b\": must be at least",
+        ),
+    ] {
+        let found = mixed(top, own);
+        assert!(
+            found.iter().any(|found| found.starts_with(told)),
+            "{told}: {found:?}"
+        );
+    }
+}

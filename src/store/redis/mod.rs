@@ -15,6 +15,7 @@ mod hazards;
 mod identities;
 pub mod index_position;
 pub mod keyspace;
+mod largest;
 mod link;
 pub mod maintenance;
 mod options;
@@ -33,6 +34,7 @@ mod user;
 mod user_rows;
 
 pub use self::{
+    largest::Largest,
     link::wire::{AtFault, ConnectError, Peer, TlsPart},
     options::{Access, Address, Deployment, Durability, Password, RedisOptions, Spelling, Tls},
     process::{Redis, RedisStore},

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use super::link::wire::AtFault;
+use super::{largest::Largest, link::wire::AtFault};
 use crate::types::Secret;
 
 /// Where Redis is, how the broker connects to it, and when a write counts as done.
@@ -20,6 +20,8 @@ pub struct RedisOptions {
     pub timeout: Duration,
     /// How long a call waits for a new primary, if another server can take over.
     pub failover_wait: Duration,
+    /// How large a value may be.
+    pub largest: Largest,
     /// When a write counts as done.
     pub durability: Durability,
     /// The names of the settings, for messages about a setting that is wrong.

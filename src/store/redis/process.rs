@@ -63,7 +63,7 @@ impl Redis {
     pub fn new(options: RedisOptions) -> Self {
         Self(Arc::new(Inner {
             link: Link::new(&options),
-            scripts: Scripts::new(),
+            scripts: Scripts::new(&options.largest),
             options,
             announcements: Announcements::default(),
             sweeps: Arc::new(Semaphore::new(1)),

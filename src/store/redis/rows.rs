@@ -78,17 +78,14 @@ impl Store for RedisStore {
     }
 
     async fn get(&self, key: &RowKey) -> Result<Option<Decoded>, Error> {
-        let mut get = redis::cmd("GET");
-        get.arg(self.keys.row(key));
-        let value = match self.link.read(&get).await {
+        let bytes = match self.link.string(&self.keys.row(key)).await {
             Err(Error::WrongType) => {
                 return Ok(Some(Err(Unreadable::damaged(
                     "the key holds another type of value",
                 ))));
             }
-            answer => answer?,
+            bytes => bytes?,
         };
-        let bytes = reply::bytes(value)?.map(SecretBytes::new);
         Ok(bytes.and_then(|bytes| row::decode(&bytes, &key.provider)))
     }
 

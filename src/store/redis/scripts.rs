@@ -8,6 +8,8 @@ use std::sync::Arc;
 use redis::Cmd;
 use sha1::{Digest, Sha1};
 
+use super::largest::Largest;
+
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident: $file:literal,)*) => {
         /// All scripts with their hashes.
@@ -17,11 +19,11 @@ macro_rules! scripts {
         }
 
         impl Scripts {
-            /// Returns all scripts, hashed.
+            /// Returns all scripts, hashed. They read no value that is larger than `largest`.
             #[must_use]
-            pub fn new() -> Self {
+            pub fn new(largest: &Largest) -> Self {
                 Self {
-                    $($name: Script::new(include_str!(concat!("scripts/", $file))),)*
+                    $($name: Script::bounded(include_str!(concat!("scripts/", $file)), largest),)*
                 }
             }
 
@@ -94,10 +96,19 @@ pub struct Script {
 }
 
 impl Script {
-    /// Returns the script of a file, with the parts that the file names.
+    /// Returns the script of a file, with the parts that the file names. It reads no value.
     #[must_use]
     pub fn new(file: &str) -> Self {
-        let source = parts::assemble(file);
+        Self::of(&parts::assemble(file))
+    }
+
+    /// The same for a script that reads values. `lib/whole.lua` says what it makes of one that is larger than `largest`.
+    fn bounded(file: &str, largest: &Largest) -> Self {
+        let limit = largest.bytes().to_string();
+        Self::of(&parts::assemble(file).replace("LARGEST_VALUE", &limit))
+    }
+
+    fn of(source: &str) -> Self {
         Self {
             sha: sha1_hex(source.as_bytes()).into(),
             source: source.into(),

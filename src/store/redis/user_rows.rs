@@ -110,8 +110,9 @@ impl RedisStore {
         let mut members = Vec::with_capacity(items.len());
         for member in items {
             match String::from_utf8(reply::parse(member)?) {
-                Ok(member) => members.push(member),
-                Err(_) => foreign += 1,
+                Ok(member) if member.starts_with(member_prefix) => members.push(member),
+                // A member that is too large came as something else.
+                _ => foreign += 1,
             }
         }
         Ok(IndexPage {

@@ -32,6 +32,7 @@ use self::{
 };
 use super::{
     Durability, RedisOptions, Spelling,
+    largest::Largest,
     scripts::{Call, Script},
 };
 use crate::store::{Error, LinkFigures};
@@ -55,6 +56,7 @@ struct Shared {
     topology: Topology,
     sizes: Sizes,
     replicas: Option<Replicas>,
+    largest: Largest,
     spelling: Spelling,
 }
 
@@ -73,6 +75,7 @@ impl Link {
             peer: Peer::Server,
             connect_timeout: options.connect_timeout,
             timeout: options.timeout,
+            largest: options.largest.clone(),
         };
         let (exclusive, waiting) = match options.durability {
             Durability::Primary => (0, Duration::ZERO),
@@ -93,6 +96,7 @@ impl Link {
             topology: Topology::new(options.deployment.clone(), connector),
             sizes,
             replicas: Replicas::of(options.durability),
+            largest: options.largest.clone(),
             spelling: options.spelling.clone(),
         };
         Self {

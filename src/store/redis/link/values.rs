@@ -1,8 +1,8 @@
 //! Reading many keys at once.
 
-use redis::Value;
+use redis::{RedisError, ServerError, Value};
 
-use super::{Effect, Link, Request, reply};
+use super::{Effect, Link, Request, failure, reply};
 use crate::{store::Error, types::SecretBytes};
 
 /// A set and strings, as of one instant.
@@ -23,24 +23,84 @@ impl Link {
         &self,
         keys: impl IntoIterator<Item = &str>,
     ) -> Result<Vec<Option<SecretBytes>>, Error> {
-        let mut mget = redis::cmd("MGET");
-        let mut any = false;
-        for key in keys {
-            mget.arg(key);
-            any = true;
-        }
-        if !any {
+        let keys: Vec<_> = keys.into_iter().collect();
+        if keys.is_empty() {
             return Ok(Vec::new());
         }
+        if self.shared.largest.was_exceeded_lately()
+            && let Some(strings) = self.beginnings(&keys).await?
+        {
+            let strings = strings.into_iter().map(Option::flatten);
+            return Ok(strings.collect());
+        }
+        let mget = redis::cmd("MGET").arg(keys).take();
         reply::secrets(self.read(&mget).await?)
     }
 
+    /// Reads the string that a key holds. `None` if there is no such key.
+    ///
+    /// # Errors
+    /// Returns [`Error::Unavailable`], or [`Error::WrongType`] if the key holds another type of value.
+    pub async fn string(&self, key: &str) -> Result<Option<SecretBytes>, Error> {
+        if self.shared.largest.was_exceeded_lately()
+            && let Some(strings) = self.beginnings(&[key]).await?
+        {
+            return strings.into_iter().next().flatten().ok_or(Error::WrongType);
+        }
+        let get = redis::cmd("GET").arg(key).take();
+        Ok(reply::bytes(self.read(&get).await?)?.map(SecretBytes::new))
+    }
+
+    /// Reads the strings that the keys hold, as of one instant, without having Redis send more of one than a value may have.
+    /// A key that holds another type of value gives `None`. Returns `None` if Redis doesn't answer that.
+    async fn beginnings(
+        &self,
+        keys: &[&str],
+    ) -> Result<Option<Vec<Option<Option<SecretBytes>>>>, Error> {
+        let largest = self.shared.largest.bytes();
+        // One byte more than a value may have tells that it is too large: the connection sees to the rest.
+        let beginning = |key: &&str| redis::cmd("GETRANGE").arg(*key).arg(0).arg(largest).take();
+        // GETRANGE answers the same for a key that isn't there and for an empty string.
+        let existing = |key: &&str| redis::cmd("EXISTS").arg(*key).take();
+        let cmds: Vec<_> = keys
+            .iter()
+            .map(beginning)
+            .chain(keys.iter().map(existing))
+            .collect();
+        let answers = self
+            .carry_out(Effect::Reads, Request::Transaction(&cmds))
+            .await?;
+        if answers.len() != cmds.len() {
+            return Ok(None);
+        }
+        let mut answers = answers.into_iter();
+        let beginnings: Vec<_> = answers.by_ref().take(keys.len()).collect();
+        let mut strings = Vec::with_capacity(keys.len());
+        for (beginning, exists) in beginnings.into_iter().zip(answers) {
+            strings.push(match beginning {
+                Value::ServerError(error) if is_other_type(&error) => None,
+                Value::ServerError(_) => return Ok(None),
+                string => {
+                    let bytes = reply::bytes(string)?.map(SecretBytes::new);
+                    let exists: bool = reply::parse(exists)?;
+                    Some(bytes.filter(|_| exists))
+                }
+            });
+        }
+        Ok(Some(strings))
+    }
+
     /// Reads the set at `set` and the strings at `strings`, as of one instant. Returns `None` if Redis doesn't answer
-    /// that, for example because one of the keys holds another type of value or is moving to another node.
+    /// that, for example because one of the keys holds another type of value or is moving to another node. It isn't asked either if a value
+    /// that is too large came lately.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`].
     pub async fn snapshot(&self, set: &str, strings: &[String]) -> Result<Option<Snapshot>, Error> {
+        if self.shared.largest.was_exceeded_lately() {
+            // A script reads no more of a string than a value may have.
+            return Ok(None);
+        }
         let of = |name, keys: &[String]| redis::cmd(name).arg(keys).take();
         // MGET gives nothing for a key that holds no string. EXISTS tells how many such keys there are.
         let cmds = [
@@ -80,4 +140,9 @@ impl Link {
         let answers = self.read_each(cmds).await?;
         answers.into_iter().map(reply::parse).collect()
     }
+}
+
+/// Whether a key holds another type of value.
+fn is_other_type(error: &ServerError) -> bool {
+    matches!(failure(&RedisError::from(error.clone())), Error::WrongType)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use super::{NULL, plain};
 use crate::{
     error::Unreadable,
-    store::Decoded,
+    store::{Decoded, redis::largest::TOO_LARGE},
     types::{
         ClientId, Envelope, Origin, ProviderName, ReauthReason, Row, Secret, StoredRow, Subject,
         UnixTime, UserId, Version,
@@ -99,6 +99,9 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
 
 /// Reads the fields of a row, however they are spelled.
 pub(super) fn by_serde(bytes: &[u8]) -> Result<Read, Unreadable> {
+    if bytes == TOO_LARGE {
+        return Err(Unreadable::damaged("it is too large"));
+    }
     // serde would also accept an array that holds the fields in their order.
     if bytes.trim_ascii_start().first() == Some(&b'[') {
         return Err(Unreadable::damaged("a JSON array"));

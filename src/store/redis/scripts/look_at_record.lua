@@ -8,8 +8,8 @@
 -- Instead of the fields, it returns 'other' if the record's key holds another type.
 -- The lineage costs two INFO. It is told only if the lease of a token that is open is over: then somebody may take the
 -- token over. It isn't told either if Redis refuses INFO: a result can still be written then.
--- uses: typed is_grace
-local bytes = typed(redis.pcall('GET', KEYS[1]))
+-- uses: typed is_grace whole
+local bytes = whole(KEYS[1])
 local kind = bytes and 'bytes' or bytes == false and 'nothing' or 'other'
 local time = redis.call('TIME')
 local grace = is_grace(KEYS[3], ARGV[1]) and 1 or 0

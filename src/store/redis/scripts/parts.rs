@@ -20,8 +20,8 @@ macro_rules! parts {
 
 parts! {
     "ask", "data_lineage", "each_batch", "encode", "ensure_local", "exists", "expire_with_members", "fence", "holds",
-    "index_add", "index_remove", "is_anyones", "is_grace", "is_row_of", "is_set", "keep_record", "latest", "linked", "listen", "look",
-    "outlive", "prune", "read", "record_of", "starts_with", "told", "typed", "user_index",
+    "index_add", "index_remove", "is_anyones", "is_grace", "is_row_of", "is_set", "keep_record", "latest", "linked", "listen",
+    "look", "outlive", "prune", "read", "record_of", "starts_with", "told", "typed", "user_index", "whole",
 }
 
 /// Returns the text of a script with its parts.
@@ -64,6 +64,7 @@ mod tests {
         super::{Script, Scripts},
         *,
     };
+    use crate::store::redis::largest::Largest;
 
     #[test]
     fn parts_stand_where_they_are_used_and_only_once() {
@@ -78,12 +79,12 @@ mod tests {
         assert_eq!(of("-- uses: user_index\n"), ["encode", "user_index"]);
         assert_eq!(
             of("-- uses: read exists\n"),
-            ["typed", "read", "exists"],
+            ["typed", "whole", "read", "exists"],
             "once"
         );
         assert_eq!(
             of("if x then\n  -- uses: read\nend\n-- uses: exists\n"),
-            ["typed", "read", "typed", "exists"],
+            ["typed", "whole", "read", "typed", "exists"],
             "what a branch defines isn't known outside of it"
         );
     }
@@ -91,7 +92,7 @@ mod tests {
     /// Every script defines what it calls, before it calls it, and calls what it defines.
     #[test]
     fn scripts_have_the_parts_that_they_use() {
-        let scripts = Scripts::new();
+        let scripts = Scripts::new(&Largest::for_messages(1));
         let mut used = BTreeSet::new();
         for script in scripts.all() {
             let text = script.source();
@@ -130,7 +131,7 @@ mod tests {
     /// The others take one argument more, and ignore it.
     #[test]
     fn scripts_that_are_called_to_write_are_never_late() {
-        let scripts = Scripts::new();
+        let scripts = Scripts::new(&Largest::for_messages(1));
         let late = |script: &Script| script.source().contains("error_reply('LATE ");
         let reads = [
             &scripts.get_session,

@@ -296,6 +296,7 @@ mod tests {
             peer: crate::store::redis::link::wire::Peer::Sentinel,
             connect_timeout: NOW,
             timeout: NOW,
+            largest: crate::store::redis::Largest::for_messages(1),
         };
         let addresses = vec![Address::Tcp("s".to_owned(), 1); 3];
         let sentinels = Sentinels::new(

@@ -309,6 +309,7 @@ mod tests {
             peer: Peer::Server,
             connect_timeout: TIMEOUT,
             timeout: TIMEOUT,
+            largest: crate::store::redis::Largest::for_messages(1),
         };
         let terms = Primaries::of_everything().terms();
         let servers = Servers::new(connector, Mode::Standalone, Doubt::default(), terms);

@@ -1,6 +1,7 @@
 //! Making one connection to one server: from an address to a [`Connection`] that is logged in.
 
 mod at_fault;
+mod bounded;
 mod clock;
 mod connect_error;
 mod connection;
@@ -33,6 +34,7 @@ use tokio::{
 };
 use tokio_util::io::InspectReader;
 
+use self::bounded::Bounded;
 pub use self::{
     at_fault::{AtFault, Peer, TlsPart},
     connect_error::ConnectError,
@@ -41,7 +43,7 @@ pub use self::{
     life::Life,
 };
 use crate::{
-    store::redis::{Access, Address, Password},
+    store::redis::{Access, Address, Password, largest::Largest},
     types::read_secret,
 };
 
@@ -56,6 +58,8 @@ pub struct Connector {
     pub connect_timeout: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// How large a value may be.
+    pub largest: Largest,
 }
 
 /// A connection that was just made, and the task that drives it.
@@ -199,6 +203,7 @@ impl Connector {
                 hears.hear();
             }
         });
+        let stream = Bounded::new(stream, self.largest.clone());
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
@@ -305,6 +310,7 @@ mod tests {
             peer: Peer::Server,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
+            largest: Largest::for_messages(1),
         };
         let address = Address::Tcp("redis".to_owned(), 1);
         let info = connector.login().await.unwrap();

@@ -1,7 +1,7 @@
--- uses: typed
+-- uses: whole
 local function ask(key)
   untold = untold or { 'tell' }
   untold[#untold + 1] = key
-  untold[#untold + 1] = typed(redis.pcall('GET', key)) or ''
+  untold[#untold + 1] = whole(key) or ''
 end
 

@@ -1,7 +1,4 @@
 -- uses: typed told
--- No script decodes JSON: its parser and the broker's would disagree about what can be read. A script reads the head of
--- a row, and is told the rest.
-
 -- Returns version and user of a row, both as `listen` has them, or nil if there is no row or the value is `null`.
 -- A row whose head isn't spelled as the broker spells it has to be told.
 local function look(key)
@@ -17,7 +14,8 @@ local function look(key)
   if version and #version <= 16 and tonumber(version) < 9007199254740992 then return version, user end
   if head == 'null' or head == '' and redis.call('EXISTS', key) == 0 then return nil end
   local row = told[key]
-  if row and row.sha == redis.sha1hex(redis.call('GET', key)) then return row.version, row.user end
+  -- uses: whole
+  if row and row.sha == redis.sha1hex(whole(key) or '') then return row.version, row.user end
   -- uses: ask
   ask(key)
   return '', ''

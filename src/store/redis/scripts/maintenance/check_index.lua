@@ -38,7 +38,7 @@ end
 
 -- Whether `member` holds what may be a row: a JSON object, or `null`.
 local function is_row(member)
-  local bytes = typed(redis.pcall('GET', member))
+  local bytes = typed(redis.pcall('GETRANGE', member, '0', '127'))
   return bytes and (bytes == 'null' or string.find(bytes, '^%s*{') ~= nil)
 end
 
