@@ -175,7 +175,7 @@ pub const DAMAGES: &[Damage] = &[
         key: "@provider:1:p:$",
         index: "@user:providers:$u",
         commands:
-            "SET @provider:1:p:$ {\"user_id\":\"$v\"}\nSADD @user:providers:$v @provider:1:p:$
+            "SET @user:$v {}\nSET @provider:1:p:$ {\"user_id\":\"$v\"}\nSADD @user:providers:$v @provider:1:p:$
                    SADD @user:providers:$u @provider:1:p:$",
     },
     Damage {
@@ -197,7 +197,7 @@ pub const DAMAGES: &[Damage] = &[
         kind: FindingKind::DanglingMember,
         key: "@provider:1:p:$gone",
         index: "@user:providers:$u",
-        commands: "SET @provider:1:p:$ {\"user_id\":\"$u\"}
+        commands: "SET @user:$u {}\nSET @provider:1:p:$ {\"user_id\":\"$u\"}
                    SADD @user:providers:$u @provider:1:p:$ @provider:1:p:$gone",
     },
     Damage {
@@ -241,6 +241,58 @@ pub const DAMAGES: &[Damage] = &[
         key: "@upstream:$x:p",
         index: "",
         commands: "HSET @upstream:$x:p a b",
+    },
+    Damage {
+        name: "identity-not-in-its-set",
+        kind: FindingKind::MissingInIdentitySet,
+        key: "@provider:1:p:$",
+        index: "@user:providers:$u",
+        commands: "SET @user:$u {}
+                   SET @provider:1:p:$ {\"user_id\":\"$u\"}
+                   SET @provider:1:q:$ {\"user_id\":\"$u\"}
+                   SADD @user:providers:$u @provider:1:q:$",
+    },
+    Damage {
+        name: "user-without-a-set",
+        kind: FindingKind::MissingInIdentitySet,
+        key: "@provider:1:p:$",
+        index: "@user:providers:$u",
+        commands: "SET @user:$u {}\nSET @provider:1:p:$ {\"user_id\":\"$u\"}",
+    },
+    Damage {
+        name: "identity-without-user",
+        kind: FindingKind::IdentityWithoutUser,
+        key: "@provider:1:p:$",
+        index: "",
+        commands: "SET @provider:1:p:$ {\"user_id\":\"$u\"}\nSADD @user:providers:$u @provider:1:p:$",
+    },
+    Damage {
+        name: "identity-cut-short",
+        kind: FindingKind::UnreadableIdentity,
+        key: "@provider:1:p:$",
+        index: "",
+        commands: "SET @provider:1:p:$ {\"user_id\":\"$u",
+    },
+    Damage {
+        name: "identity-of-another-type",
+        kind: FindingKind::UnreadableIdentity,
+        key: "@provider:1:p:$",
+        index: "",
+        commands: "HSET @provider:1:p:$ user_id $u",
+    },
+    Damage {
+        name: "user-cut-short",
+        kind: FindingKind::UnreadableUser,
+        key: "@user:$u",
+        index: "",
+        commands: "SET @user:$u {\"id\":",
+    },
+    Damage {
+        name: "user-of-another-type",
+        kind: FindingKind::UnreadableUser,
+        key: "@user:$u",
+        index: "",
+        commands: "HSET @user:$u id $u",
     },
     Damage {
         name: "record-of-nobody-knows-what",

@@ -65,7 +65,10 @@ async fn every_damage_is_named_and_every_line_says_what_to_do() {
     }
     assert!(text.contains("Left over: 6 (no damage"), "{text}");
     let text = repair(&tenant).await.to_string();
-    assert!(text.contains("Damage: 23, of which 7 not mended"), "{text}");
+    assert!(
+        text.contains("Damage: 30, of which 12 not mended"),
+        "{text}"
+    );
     assert!(text.contains("; mended\n"));
 }
 

@@ -182,26 +182,29 @@ async fn a_login(store: &RedisStore) -> Result<(), String> {
         expires_at: UnixTime::now(),
         payload: Payload::Plain(SecretBytes::new(Vec::new())),
     };
-    let state = &State::new("state").unwrap();
-    // One that expires at once is in the way of the next one, until that takes it out.
-    for (state, keep_for) in [
-        (&State::new("early").unwrap(), Duration::from_millis(1)),
-        (state, Duration::from_secs(60)),
-    ] {
+    let create = async |state: &State, ms| {
         let new = NewAuthorization {
             state,
             pending: &pending,
-            keep_for,
+            keep_for: Duration::from_millis(ms),
             limits: PendingLimits {
                 of_client: 10,
                 of_tenant: 10,
             },
         };
-        let created = store.create(new).await.map_err(text)?;
-        if created != CreateOutcome::Created {
-            return Err(text(created));
+        match store.create(new).await.map_err(text)? {
+            CreateOutcome::Created => Ok(()),
+            other => Err(text(other)),
         }
+    };
+    // One that has expired is in the sets, as long as another one waits, until the next one takes it out.
+    let [waits, early, state] = &["waits", "early", "state"].map(|name| State::new(name).unwrap());
+    create(waits, 60_000).await?;
+    create(early, 1).await?;
+    while store.pending(early).await.map_err(text)?.is_some() {
+        tokio::task::yield_now().await;
     }
+    create(state, 60_000).await?;
     let taken = store.take(state, &pending, Nonce::random()).await;
     match taken.map_err(text)? {
         true => Ok(()),

@@ -30,6 +30,7 @@ mod failures;
 mod foreign;
 mod grace;
 mod identities;
+mod logins;
 mod lost_record;
 mod moving;
 mod newer_rows;

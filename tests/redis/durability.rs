@@ -1,6 +1,9 @@
 //! Tests `durability = "replicated"` (guarantees, section 4.2).
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use testkit::{
     broker::{Broker, request},
@@ -14,10 +17,13 @@ use testkit::{
     waiting::until,
 };
 use token_broker::{
+    authorizations::{AuthorizationOptions, Authorizations, NewPending},
     error::Error,
+    identities::{UserOptions, Users},
     proto::v1 as pb,
-    store::{Identities, Store},
+    store::{Identities, PendingLimits, Store, redis::RedisStore},
     tokens::Binding,
+    types::{ClientId, IdentityKey, Reach, SecretBytes, State, Subject},
 };
 
 /// Starts a primary and a replica that follows it.
@@ -314,4 +320,132 @@ async fn a_large_delete_user_takes_one_place_among_the_writes_that_wait() {
     }
     let deleted = broker.delete_user(&user("u")).await.unwrap();
     assert_eq!(deleted.rows, 200);
+}
+
+/// Returns the same tenant, for brokers that wait for replicas for so long.
+fn waiting_for(plain: &RedisTenant, timeout: &str) -> RedisTenant {
+    let waiting = plain.clone().with("durability", "replicated");
+    waiting.with("durability-timeout", timeout)
+}
+
+fn users(tenant: &RedisTenant) -> Users<RedisStore> {
+    let options = UserOptions {
+        max_identities: 5,
+        patience: Duration::from_secs(1),
+    };
+    Users::new(Arc::new(tenant.store()), options)
+}
+
+fn identity(subject: &str) -> IdentityKey {
+    IdentityKey {
+        provider: provider("okta"),
+        subject: Subject::new(subject).unwrap(),
+    }
+}
+
+#[track_caller]
+fn is_not_durable<T: std::fmt::Debug>(what: &str, outcome: Result<T, Error>) {
+    assert!(
+        matches!(outcome, Err(Error::NotDurable(_))),
+        "{what}: {outcome:?}"
+    );
+}
+
+/// A user whose creation no replica confirmed is never named in an answer, also not by a call that finds it already there.
+#[tokio::test]
+async fn no_answer_names_a_user_that_no_replica_has() {
+    for program in [Program::Usual, Program::Oldest, Program::Valkey] {
+        let (primary, replica) = pair(program).await;
+        let plain = RedisTenant::on(&primary);
+        let (calm, tenant) = (waiting_for(&plain, "10s"), waiting_for(&plain, "300ms"));
+        let known = users(&calm).resolve(&identity("known")).await.unwrap().user;
+        replica.pause();
+        for call in ["the first login", "the next one", "another"] {
+            is_not_durable(call, users(&tenant).resolve(&identity("new")).await);
+        }
+        // The control: without `durability` there is a user by now, whom the replica doesn't know.
+        let made = users(&plain).resolve(&identity("new")).await.unwrap();
+        assert!(!made.created);
+        for call in ["link", "link again"] {
+            is_not_durable(call, users(&tenant).link(&identity("more"), &known).await);
+        }
+        for call in ["unlink", "unlink again"] {
+            is_not_durable(call, users(&tenant).unlink(&identity("more"), None).await);
+        }
+        replica.resume();
+        let again = users(&calm);
+        until("logins count again", async || {
+            again.resolve(&identity("new")).await.is_ok()
+        })
+        .await;
+        let now = again.resolve(&identity("new")).await.unwrap();
+        assert_eq!(now.user, made.user, "it is the same user");
+        let record = tenant.key(&format!("user:{}", now.user.as_str()));
+        assert!(
+            replica.ask::<bool>(&["EXISTS", &record]).unwrap(),
+            "the replica has it"
+        );
+    }
+}
+
+fn waiting(tenant: &RedisTenant) -> Authorizations<RedisStore> {
+    let limits = PendingLimits {
+        of_client: 10,
+        of_tenant: 10,
+    };
+    let options = AuthorizationOptions {
+        limits,
+        patience: Duration::from_secs(1),
+    };
+    Authorizations::new(Arc::new(tenant.store()), options)
+}
+
+fn pending(state: &str) -> NewPending {
+    NewPending {
+        state: State::new(state).unwrap(),
+        provider: provider("okta"),
+        session: session("s"),
+        client: ClientId::new("c").unwrap(),
+        user: None,
+        payload: SecretBytes::new(b"payload".to_vec()),
+        ttl: Duration::from_secs(600),
+    }
+}
+
+/// Whoever was given an authorization has it alone, also after a failover to a replica. The control doesn't wait for the
+/// replica, and it is given away twice.
+#[tokio::test]
+async fn a_failover_gives_no_authorization_away_twice() {
+    let (primary, replica) = pair(Program::Usual).await;
+    let plain = RedisTenant::on(&primary);
+    let (calm, tenant) = (waiting_for(&plain, "10s"), waiting_for(&plain, "300ms"));
+    let consume = async |tenant: &RedisTenant, state: &str| {
+        let state = State::new(state).unwrap();
+        let reach = Reach::default();
+        waiting(tenant)
+            .consume(&state, None, &reach)
+            .await
+            .map(|pending| pending.session)
+    };
+    for state in ["given", "refused", "control"] {
+        waiting(&calm).create(pending(state)).await.unwrap();
+    }
+    consume(&calm, "given").await.unwrap();
+    // From here on the replica gets nothing any more.
+    replica.ask::<()>(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    is_not_durable("create", waiting(&tenant).create(pending("new")).await);
+    is_not_durable("consume", consume(&tenant, "refused").await);
+    consume(&plain, "control").await.unwrap();
+
+    primary.kill();
+    let failed_over = plain.at_port(replica.port());
+    let again = consume(&failed_over, "given").await;
+    assert!(matches!(again, Err(Error::StateNotFound)), "{again:?}");
+    consume(&failed_over, "refused").await.unwrap();
+    let again = consume(&failed_over, "refused").await;
+    assert!(matches!(again, Err(Error::StateNotFound)), "{again:?}");
+    assert!(
+        consume(&failed_over, "control").await.is_ok(),
+        "the control"
+    );
 }

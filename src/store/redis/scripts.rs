@@ -82,6 +82,8 @@ scripts! {
     reseal_row: "maintenance/reseal_row.lua",
     /// Checks that a row is in its indexes.
     check_row: "maintenance/check_row.lua",
+    /// Checks that an identity is in its user's set.
+    check_identity: "maintenance/check_identity.lua",
     /// Checks the members of an index.
     check_index: "maintenance/check_index.lua",
 }

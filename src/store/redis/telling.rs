@@ -99,7 +99,7 @@ fn wipe(answer: Value) {
 }
 
 impl Told {
-    /// Returns what scripts take for each key, as `listen` in `lib/listen.lua` has it.
+    /// Returns what scripts take for each key, as `lib/listen.lua` has it.
     pub(super) fn args(&self) -> impl Iterator<Item = &[u8]> {
         let all = self.told.iter();
         all.flat_map(|(key, told)| std::iter::once(key).chain(told).map(Vec::as_slice))

@@ -71,6 +71,14 @@ impl Keyspace {
             .strip_prefix("user:providers:")
     }
 
+    /// Returns the user whose record is at `key`. Returns `None` for any other key, and for a spelling that
+    /// [`Keyspace::user`] doesn't produce.
+    #[must_use]
+    pub fn parse_user_record(&self, key: &str) -> Option<UserId> {
+        let rest = key.strip_prefix(&self.prefix)?.strip_prefix("user:")?;
+        Self::parse_user(rest)
+    }
+
     /// Returns the identity whose key is `key`. Returns `None` for any other key.
     #[must_use]
     pub fn parse_identity(&self, key: &str) -> Option<IdentityKey> {

@@ -17,7 +17,7 @@ if not is_user(prefix, user) then return 'no_user' end
 -- An older identity that isn't copied yet counts as the identity.
 local other = owner or older
 if other and other ~= user and is_user(prefix, other) then return 'other' end
-if not is_set(set) then return redis.error_reply('WRONGTYPE the set of identities has another type') end
+if not is_set(set) then return redis.error_reply('WRONGTYPE the set of identities is of another type') end
 if owner == user then
   if redis.call('SADD', set, identity) == 0 then fence(ARGV[2], prefix) end
   return 'before'

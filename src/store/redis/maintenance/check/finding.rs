@@ -68,6 +68,14 @@ pub enum FindingKind {
     IndexOfWrongType,
     /// No reader can decode the row, or open its envelope.
     UnreadableRow,
+    /// An identity isn't in its user's set.
+    MissingInIdentitySet,
+    /// An identity's user has no record.
+    IdentityWithoutUser,
+    /// An identity can't be read.
+    UnreadableIdentity,
+    /// The record of a user can't be read.
+    UnreadableUser,
     /// A record of refresh tokens can't be read.
     UnreadableRecord,
     /// A row's `provider_id` isn't the provider in its key.
@@ -89,7 +97,7 @@ pub enum Severity {
 
 impl FindingKind {
     /// All kinds, in the order of a report.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::MissingInSessionIndex,
         Self::MissingInUserIndex,
         Self::SessionIndexEndsEarly,
@@ -100,6 +108,10 @@ impl FindingKind {
         Self::ForeignMember,
         Self::IndexOfWrongType,
         Self::UnreadableRow,
+        Self::MissingInIdentitySet,
+        Self::IdentityWithoutUser,
+        Self::UnreadableIdentity,
+        Self::UnreadableUser,
         Self::UnreadableRecord,
         Self::RowOfAnotherProvider,
         Self::DanglingMember,
@@ -120,6 +132,10 @@ impl FindingKind {
             Self::ForeignMember => "foreign-member",
             Self::IndexOfWrongType => "index-of-wrong-type",
             Self::UnreadableRow => "unreadable-row",
+            Self::MissingInIdentitySet => "missing-in-identity-set",
+            Self::IdentityWithoutUser => "identity-without-user",
+            Self::UnreadableIdentity => "unreadable-identity",
+            Self::UnreadableUser => "unreadable-user",
             Self::UnreadableRecord => "unreadable-record",
             Self::RowOfAnotherProvider => "row-of-another-provider",
             Self::DanglingMember => "dangling-member",
@@ -158,6 +174,18 @@ impl FindingKind {
             Self::UnreadableRow => {
                 "rows that can't be decoded, or whose envelope doesn't open: Get answers DATA_LOSS"
             }
+            Self::MissingInIdentitySet => {
+                "identities that are not in their user's set: DeleteUser and ListIdentities miss them"
+            }
+            Self::IdentityWithoutUser => {
+                "identities that lead to a user without a record: other software refuses these logins"
+            }
+            Self::UnreadableIdentity => {
+                "identities that can't be decoded: ResolveUser answers DATA_LOSS, or ListIdentities misses them"
+            }
+            Self::UnreadableUser => {
+                "records of users that can't be decoded: GetUser answers DATA_LOSS"
+            }
             Self::UnreadableRecord => {
                 "records of refresh tokens that can't be read: their rows aren't refreshed"
             }
@@ -169,7 +197,7 @@ impl FindingKind {
         }
     }
 
-    /// Returns the invariant (guarantees, section 3.2, or 6 for a record) that a finding of this kind is about. Damage breaks it. Leftovers
+    /// Returns the invariant (guarantees, section 3.2, or 6 for a record), or the section that a finding of this kind is about. Damage breaks it. Leftovers
     /// don't, but would if they piled up.
     #[must_use]
     pub fn invariant(self) -> &'static str {
@@ -180,9 +208,13 @@ impl FindingKind {
             | Self::UserIndexEndsEarly
             | Self::RowOfAnotherSession
             | Self::RowOfAnotherUser
-            | Self::IdentityOfAnotherUser => "I1",
+            | Self::IdentityOfAnotherUser
+            | Self::MissingInIdentitySet => "I1",
             Self::ForeignMember | Self::IndexOfWrongType => "I10",
             Self::UnreadableRow | Self::RowOfAnotherProvider => "I8",
+            Self::IdentityWithoutUser | Self::UnreadableIdentity | Self::UnreadableUser => {
+                "section 2.3"
+            }
             Self::UnreadableRecord => "R2",
             Self::DanglingMember => "I5",
         }
@@ -203,6 +235,10 @@ impl FindingKind {
             | Self::ForeignMember
             | Self::IndexOfWrongType
             | Self::UnreadableRow
+            | Self::MissingInIdentitySet
+            | Self::IdentityWithoutUser
+            | Self::UnreadableIdentity
+            | Self::UnreadableUser
             | Self::UnreadableRecord
             | Self::RowOfAnotherProvider => Severity::Damage,
         }
@@ -217,6 +253,14 @@ impl FindingKind {
             Self::UnreadableRow | Self::RowOfAnotherProvider => {
                 Some("let the session log in again, which replaces it, or delete it with Delete")
             }
+            // Only the identity still tells who the user was, whose record may have been lost.
+            Self::IdentityWithoutUser => {
+                Some("restore the record, or repeat DeleteUser; a login makes a new user")
+            }
+            Self::UnreadableIdentity => {
+                Some("restore it, or delete it: the next login makes a new user")
+            }
+            Self::UnreadableUser => Some("restore it, or delete the user with DeleteUser"),
             // Only what it says of the row's present refresh token matters, and nobody can tell what that was.
             Self::UnreadableRecord => Some("let the session log in again, and then delete it"),
             Self::MissingInSessionIndex
@@ -226,6 +270,7 @@ impl FindingKind {
             | Self::RowOfAnotherSession
             | Self::RowOfAnotherUser
             | Self::IdentityOfAnotherUser
+            | Self::MissingInIdentitySet
             | Self::ForeignMember
             | Self::DanglingMember
             | Self::IndexWithoutRows => None,

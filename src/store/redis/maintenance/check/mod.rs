@@ -2,9 +2,10 @@
 //!
 //! `walk` goes through all keys of the tenant, and tells by its name what each key should hold. `rows` looks for each
 //! row in the indexes in which it belongs. `indexes` looks at each index for members that don't belong there.
-//! `records` looks whether each record of refresh tokens can be read.
+//! `records` looks whether each record of refresh tokens can be read, and `users` does so for users and identities, and looks
+//! whether an identity is in its user's set.
 //!
-//! The first two leave the verdict to a script, which sees row and index as of one instant. So each [`Finding`] was true at that
+//! All but the records leave the verdict to a script, which sees row and index as of one instant. So each [`Finding`] was true at that
 //! instant, even if others write meanwhile, and what is mended is mended in the same step. A [`Report`] sums up the findings, and
 //! `text` writes it for people.
 //!
@@ -17,6 +18,7 @@ mod records;
 mod report;
 mod rows;
 mod text;
+mod users;
 mod walk;
 
 pub use finding::{Finding, FindingKind, Severity};

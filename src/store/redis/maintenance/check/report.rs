@@ -75,6 +75,10 @@ pub struct Counts {
     pub session_indexes: u64,
     /// Indexes of a user's rows.
     pub user_indexes: u64,
+    /// Records of users.
+    pub users: u64,
+    /// Identities.
+    pub identities: u64,
     /// Sets of a user's identities.
     pub identity_sets: u64,
     /// Members of all of these.
@@ -84,7 +88,7 @@ pub struct Counts {
     pub others_rows: u64,
     /// The brokers' own records.
     pub records: u64,
-    /// Other keys, such as user records. They aren't looked at.
+    /// Other keys, such as pending authorizations. They aren't looked at.
     pub other_keys: u64,
     /// Rows of which nothing can be said, because they changed each time that they were looked at.
     pub unsettled: u64,
@@ -109,6 +113,8 @@ impl Counts {
             legacy_rows,
             session_indexes,
             user_indexes,
+            users,
+            identities,
             identity_sets,
             members,
             others_rows,
@@ -124,6 +130,8 @@ impl Counts {
         self.legacy_rows += legacy_rows;
         self.session_indexes += session_indexes;
         self.user_indexes += user_indexes;
+        self.users += users;
+        self.identities += identities;
         self.identity_sets += identity_sets;
         self.members += members;
         self.others_rows += others_rows;

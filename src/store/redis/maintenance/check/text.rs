@@ -82,6 +82,8 @@ fn looked_at(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (counts.rows, "rows"),
         (counts.session_indexes, "indexes of sessions"),
         (counts.user_indexes, "indexes of users"),
+        (counts.users, "records of users"),
+        (counts.identities, "identities"),
         (counts.identity_sets, "users' sets of identities"),
         (counts.members, "members of indexes and sets"),
         (
@@ -157,7 +159,9 @@ fn line(finding: &Finding, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         return writeln!(f, "    {key}");
     };
     let relation = match finding.kind {
-        FindingKind::MissingInSessionIndex | FindingKind::MissingInUserIndex => "not in",
+        FindingKind::MissingInSessionIndex
+        | FindingKind::MissingInUserIndex
+        | FindingKind::MissingInIdentitySet => "not in",
         FindingKind::SessionIndexEndsEarly | FindingKind::UserIndexEndsEarly => "outlives",
         _ => "in",
     };

@@ -11,6 +11,7 @@ use super::{
     indexes::{Index, IndexKind},
     report::BatchFindings,
     rows::ExpectedRow,
+    users::{ExpectedIdentity, ExpectedUser},
 };
 use crate::{
     store::{
@@ -40,6 +41,10 @@ enum Role {
     Legacy,
     /// A record of refresh tokens.
     RefreshRecord(String),
+    /// An identity.
+    Identity(ExpectedIdentity),
+    /// The record of a user.
+    User(ExpectedUser),
     /// Another record of the brokers' own.
     Record,
     /// Anything else, which isn't checked.
@@ -91,16 +96,22 @@ async fn once(
             return Ok(());
         };
         now.walked.scanned += page.len() as u64;
-        let (rows, indexes, records) = sorted(check, page, report);
+        let sorted = sorted(check, page, report);
         let mut works: Vec<BoxFuture<'_, _>> = Vec::new();
-        for records in batches(records) {
+        for records in batches(sorted.records) {
             works.push(Box::pin(check.records(records)));
         }
-        for rows in batches(rows) {
+        for rows in batches(sorted.rows) {
             works.push(Box::pin(check.rows(rows)));
         }
-        for indexes in batches(indexes) {
+        for indexes in batches(sorted.indexes) {
             works.push(Box::pin(check.indexes(indexes)));
+        }
+        for identities in batches(sorted.identities) {
+            works.push(Box::pin(check.identities(identities)));
+        }
+        for users in batches(sorted.users) {
+            works.push(Box::pin(check.users(users)));
         }
         let mut works = stream::iter(works).buffer_unordered(WINDOW);
         while let Some(batch) = works.try_next().await? {
@@ -116,30 +127,39 @@ async fn once(
     }
 }
 
-/// Returns the rows, the indexes and the records of refresh tokens among some keys, and counts the others.
-fn sorted(
-    check: &Check,
-    page: Vec<Vec<u8>>,
-    report: &mut Report,
-) -> (Vec<ExpectedRow>, Vec<Index>, Vec<String>) {
-    let (mut rows, mut indexes, mut records) = (Vec::new(), Vec::new(), Vec::new());
+/// The keys of a page that are looked at.
+#[derive(Default)]
+struct Sorted {
+    rows: Vec<ExpectedRow>,
+    indexes: Vec<Index>,
+    /// Records of refresh tokens.
+    records: Vec<String>,
+    identities: Vec<ExpectedIdentity>,
+    users: Vec<ExpectedUser>,
+}
+
+/// Returns what is looked at among some keys, and counts the others.
+fn sorted(check: &Check, page: Vec<Vec<u8>>, report: &mut Report) -> Sorted {
+    let mut sorted = Sorted::default();
     let mut batch = BatchFindings::default();
     for key in page {
         batch.counts.keys += 1;
         match role(&check.keys, key) {
-            Role::Row(row) => rows.push(row),
-            Role::Index(index) => indexes.push(index),
+            Role::Row(row) => sorted.rows.push(row),
+            Role::Index(index) => sorted.indexes.push(index),
             Role::Legacy => batch.counts.legacy_rows += 1,
             Role::RefreshRecord(record) => {
                 batch.counts.records += 1;
-                records.push(record);
+                sorted.records.push(record);
             }
+            Role::Identity(identity) => sorted.identities.push(identity),
+            Role::User(user) => sorted.users.push(user),
             Role::Record => batch.counts.records += 1,
             Role::Other => batch.counts.other_keys += 1,
         }
     }
     report.add(batch);
-    (rows, indexes, records)
+    sorted
 }
 
 /// Tells by its name what `key`, a key of the tenant, should hold.
@@ -169,7 +189,7 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
     } else if keys.parse_legacy_row(&key).is_some() {
         return Role::Legacy;
     } else {
-        return Role::Other;
+        return user_or_identity(keys, key);
     };
     let user = spelled.and_then(Keyspace::parse_user);
     let spelling = user.and_then(|user| serde_json::to_string(user.as_str()).ok());
@@ -178,6 +198,17 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
         spelling: spelling.map_or_else(String::new, |user| format!("\"user_id\":{user}")),
         key,
     })
+}
+
+/// Tells by its name what a key should hold that is neither a row nor an index.
+fn user_or_identity(keys: &Keyspace, key: String) -> Role {
+    if let Some(named) = keys.parse_identity(&key) {
+        return Role::Identity(ExpectedIdentity { key, named });
+    }
+    match keys.parse_user_record(&key) {
+        Some(user) => Role::User(ExpectedUser { key, user }),
+        None => Role::Other,
+    }
 }
 
 fn batches<T>(all: Vec<T>) -> impl Iterator<Item = Vec<T>> {

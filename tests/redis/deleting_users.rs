@@ -1,0 +1,158 @@
+//! `DeleteUser` is killed, or others come, between every two of its steps (guarantees, section 2.3): no identity refuses a
+//! login or leads to the deleted user, and a repeated `DeleteUser` finds everything.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use testkit::{
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    resp_proxy::{Fate, RespProxy},
+    rows::*,
+};
+use token_broker::{
+    identities::{UserOptions, Users},
+    store::redis::RedisStore,
+    types::{IdentityKey, Reach, Subject, UserId},
+};
+
+fn users(tenant: &RedisTenant) -> Users<RedisStore> {
+    let options = UserOptions {
+        max_identities: 5,
+        patience: Duration::from_secs(1),
+    };
+    Users::new(Arc::new(tenant.store()), options)
+}
+
+fn identity(at: &str) -> IdentityKey {
+    IdentityKey {
+        provider: provider(at),
+        subject: Subject::new("alice").unwrap(),
+    }
+}
+
+/// What others do meanwhile.
+async fn meanwhile(tenant: &RedisTenant, call: &str, alice: &UserId) {
+    let users = users(tenant);
+    match call {
+        "ResolveUser" => drop(users.resolve(&identity("okta")).await.unwrap()),
+        "LinkIdentity" => _ = users.link(&identity("more"), alice).await,
+        "Store" => {
+            _ = tenant
+                .broker()
+                .put(&key("new", "p"), &row(alice.as_str(), "at"))
+                .await
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn delete_user_is_killed_between_every_two_steps() {
+    every_step(&[Fate::CutBefore, Fate::CutAfter], &["nothing"]).await;
+}
+
+#[tokio::test]
+async fn others_come_between_every_two_steps_of_delete_user() {
+    let calls = ["ResolveUser", "LinkIdentity", "Store"];
+    every_step(&[Fate::Forward, Fate::CutBefore], &calls).await;
+}
+
+async fn every_step(fates: &[Fate], calls: &[&'static str]) {
+    let server = RedisServer::start();
+    for fate in fates {
+        for call in calls {
+            let mut at = 1;
+            while step(&server, at, fate, call).await {
+                at += 1;
+            }
+            assert!(at > 3, "`DeleteUser` has more steps than {at}");
+        }
+    }
+}
+
+/// Deletes a user who has a row and two identities. Before the command of this number others make a call, and then the command
+/// has this fate. Returns whether there was such a command.
+async fn step(server: &RedisServer, at: usize, fate: &Fate, call: &'static str) -> bool {
+    let tenant = RedisTenant::on(server);
+    let direct = users(&tenant);
+    let alice = direct.resolve(&identity("okta")).await.unwrap().user;
+    direct.link(&identity("github"), &alice).await.unwrap();
+    tenant
+        .broker()
+        .put(&key("s", "p"), &row(alice.as_str(), "at"))
+        .await;
+
+    let due = Arc::new(AtomicBool::new(false));
+    let proxy = {
+        let (tenant, alice, fate, due) = (
+            tenant.clone(),
+            alice.clone(),
+            fate.clone(),
+            Arc::clone(&due),
+        );
+        RespProxy::start(server.port(), move |command| {
+            let is_due = command.number == at;
+            let (tenant, alice, fate) = (tenant.clone(), alice.clone(), fate.clone());
+            due.fetch_or(is_due, Ordering::SeqCst);
+            async move {
+                if !is_due {
+                    return Fate::Forward;
+                }
+                meanwhile(&tenant, call, &alice).await;
+                fate
+            }
+        })
+        .await
+    };
+    let through = tenant
+        .at_port(proxy.port())
+        .with("redis-connections", "1")
+        .with("redis-connect-timeout", "100ms")
+        .with("redis-timeout", "2s");
+    let deleted = through.broker().delete_user(&alice).await;
+    let what = format!("{fate:?} at step {at}, and {call}");
+    assert!(deleted.is_ok() || proxy.was_cut(), "{what}: {deleted:?}");
+
+    // Nobody is refused, and nobody is the deleted user, once its first step is done.
+    let is_begun = direct.get(&alice).await.is_err();
+    for at in ["okta", "github", "more"] {
+        let resolved = direct.resolve(&identity(at)).await.unwrap();
+        assert!(
+            direct.get(&resolved.user).await.is_ok(),
+            "{what}: {at} leads to nobody"
+        );
+        assert!(
+            !is_begun || resolved.user != alice,
+            "{what}: {at} leads to the deleted user"
+        );
+        let listed = direct
+            .list(&resolved.user, &Reach::default())
+            .await
+            .unwrap();
+        assert!(
+            listed.iter().any(|listed| listed.key == identity(at)),
+            "{what}: {at}"
+        );
+    }
+    tenant.broker().delete_user(&alice).await.unwrap();
+    let left = tenant.snapshot();
+    for (key, value) in &left.0 {
+        let text = format!("{} {:?}", String::from_utf8_lossy(key), value.content);
+        let spelled = alice.as_str().as_bytes();
+        let names = |bytes: &[u8]| bytes.windows(spelled.len()).any(|part| part == spelled);
+        let is_left = names(key)
+            || match &value.content {
+                testkit::snapshot::Content::Text(bytes) => names(bytes),
+                testkit::snapshot::Content::Set(members) => members.iter().any(|one| names(one)),
+                testkit::snapshot::Content::Other(_) => false,
+            };
+        assert!(!is_left, "{what}: {text} is left");
+    }
+    for key in left.names() {
+        assert!(!key.contains("upstream:"), "{what}: {key} is left");
+    }
+    due.load(Ordering::SeqCst)
+}

@@ -1,0 +1,227 @@
+//! Pending authorizations in Redis: what other software keeps under such keys is left alone, everything ends by itself, and a
+//! sealed payload opens nowhere else (guarantees, section 2.4).
+
+use std::{sync::Arc, time::Duration};
+
+use testkit::{redis_tenant::RedisTenant, rows::*, waiting::until};
+use token_broker::{
+    authorizations::{AuthorizationOptions, Authorizations, NewPending},
+    error::Error,
+    store::{self, PendingLimits, redis::RedisStore},
+    types::{ClientId, Payload, PendingAuthorization, Reach, SecretBytes, State},
+};
+
+use crate::tenant;
+
+const OPTIONS: AuthorizationOptions = AuthorizationOptions {
+    limits: PendingLimits {
+        of_client: 10,
+        of_tenant: 20,
+    },
+    patience: Duration::from_secs(1),
+};
+
+fn pending(tenant: &RedisTenant) -> Authorizations<RedisStore> {
+    Authorizations::new(Arc::new(tenant.store()), OPTIONS)
+}
+
+fn new(state: &str, seconds: u64) -> NewPending {
+    NewPending {
+        state: State::new(state).unwrap(),
+        provider: provider("okta"),
+        session: session("s"),
+        client: ClientId::new("c").unwrap(),
+        user: Some(user("u")),
+        payload: SecretBytes::new(b"verifier-of-the-login".to_vec()),
+        ttl: Duration::from_secs(seconds),
+    }
+}
+
+async fn consume<S: store::Authorizations>(
+    pending: &Authorizations<S>,
+    state: &str,
+) -> Result<PendingAuthorization, Error> {
+    let state = State::new(state).unwrap();
+    pending.consume(&state, None, &Reach::default()).await
+}
+
+/// What isn't the broker's is nothing that could be consumed, but its state is taken. The bytes and the ends stay.
+#[tokio::test]
+async fn what_other_software_keeps_is_left_alone() {
+    for text in [
+        r#"{"client_id":"c","state":"x","pkce_verifier":"v"}"#,
+        r#"{"client_id":"c","broker":"00000000000000000000000000000000","provider":"okta"}"#,
+        r#"{"broker":7}"#,
+        "null",
+        "[]",
+        "",
+        "\u{0}\u{1}",
+    ] {
+        let tenant = tenant();
+        tenant.run::<()>(&["SET", &tenant.key("pending:x"), text, "EX", "600"]);
+        stays(&tenant, text).await;
+    }
+    for command in ["HSET", "RPUSH"] {
+        let tenant = tenant();
+        tenant.run::<()>(&[command, &tenant.key("pending:x"), "broker", "x"]);
+        stays(&tenant, command).await;
+    }
+}
+
+async fn stays(tenant: &RedisTenant, what: &str) {
+    let (pending, before) = (pending(tenant), tenant.snapshot());
+    let none = consume(&pending, "x").await;
+    assert!(
+        matches!(none, Err(Error::StateNotFound)),
+        "{what}: {none:?}"
+    );
+    let taken = pending.create(new("x", 600)).await;
+    assert!(
+        matches!(taken, Err(Error::StateExists)),
+        "{what}: {taken:?}"
+    );
+    assert!(tenant.snapshot() == before, "{what}: something was written");
+}
+
+/// Its own, which somebody has damaged, is told of and stays.
+#[tokio::test]
+async fn what_cannot_be_read_is_told_of_and_stays() {
+    let tenant = tenant();
+    let pending = pending(&tenant);
+    pending.create(new("x", 600)).await.unwrap();
+    let text: String = tenant.run(&["GET", &tenant.key("pending:x")]);
+    for damaged in [
+        &text[..text.len() - 1],
+        &text[..45],
+        &text.replace("\"session\"", "\"no\""),
+    ] {
+        tenant.write_row("pending:x", damaged);
+        let before = tenant.snapshot();
+        let told = consume(&pending, "x").await;
+        assert!(matches!(told, Err(Error::RecordUnreadable(_))), "{told:?}");
+        assert!(tenant.snapshot() == before);
+    }
+    tenant.write_row("pending:x", &text);
+    assert!(consume(&pending, "x").await.is_ok());
+}
+
+fn left(tenant: &RedisTenant, key: &str) -> i64 {
+    tenant.run(&["PTTL", &tenant.key(key)])
+}
+
+fn has_about(left: i64, seconds: i64) {
+    let of = seconds * 1000;
+    assert!(
+        (of - 5_000..=of).contains(&left),
+        "{left} ms of {seconds} s"
+    );
+}
+
+/// An authorization ends when its time is over. The sets that count it end with the last one in them, and are no larger than
+/// what waits.
+#[tokio::test]
+async fn everything_ends() {
+    let tenant = tenant();
+    let pending = pending(&tenant);
+    let sets = ["broker:pending", "broker:pending:c"];
+    pending.create(new("x", 600)).await.unwrap();
+    pending.create(new("y", 60)).await.unwrap();
+    has_about(left(&tenant, "pending:x"), 600);
+    has_about(left(&tenant, "pending:y"), 60);
+    for set in sets {
+        has_about(left(&tenant, set), 600);
+        assert_eq!(tenant.run::<u64>(&["ZCARD", &tenant.key(set)]), 2);
+    }
+    pending.create(new("z", 3600)).await.unwrap();
+    sets.iter()
+        .for_each(|set| has_about(left(&tenant, set), 3600));
+
+    // Who took it is known for a minute at most, and as long as it would have waited.
+    consume(&pending, "x").await.unwrap();
+    has_about(left(&tenant, "pending:x"), 60);
+    let taken: String = tenant.run(&["GET", &tenant.key("pending:x")]);
+    assert!(!taken.contains("payload") && taken.len() < 64, "{taken}");
+    for set in sets {
+        assert_eq!(tenant.run::<u64>(&["ZCARD", &tenant.key(set)]), 2);
+    }
+
+    // What has expired leaves the sets with the next one.
+    pending.create(new("v", 1)).await.unwrap();
+    until("it has expired", async || left(&tenant, "pending:v") == -2).await;
+    pending.create(new("w", 60)).await.unwrap();
+    for set in sets {
+        let members: Vec<String> = tenant.run(&["ZRANGE", &tenant.key(set), "0", "-1"]);
+        assert!(!members.contains(&tenant.key("pending:v")), "{members:?}");
+    }
+    for key in tenant.snapshot().names() {
+        assert!(
+            left(&tenant, &key[tenant.prefix().len()..]) > 0,
+            "{key} stays for ever"
+        );
+    }
+}
+
+/// A payload that was sealed is good for its state, session, client, user, provider and time. What is moved doesn't open, and
+/// stays, so that the right callback still finds it when it is moved back.
+#[tokio::test]
+async fn a_sealed_payload_opens_nowhere_else() {
+    let tenant = tenant();
+    let pending = Authorizations::new(Arc::new(tenant.sealed_store(&["k"])), OPTIONS);
+    for state in ["x", "y"] {
+        pending.create(new(state, 600)).await.unwrap();
+    }
+    let texts = ["x", "y"]
+        .map(|state| -> String { tenant.run(&["GET", &tenant.key(&format!("pending:{state}"))]) });
+    assert!(
+        texts
+            .iter()
+            .all(|text| !text.contains("verifier") && !text.contains("payload"))
+    );
+    let refused = async |text: &str, what: &str| {
+        tenant.write_row("pending:x", text);
+        let before = tenant.snapshot();
+        let told = consume(&pending, "x").await;
+        assert!(
+            matches!(told, Err(Error::RecordUnreadable(_))),
+            "{what}: {told:?}"
+        );
+        assert!(tenant.snapshot() == before, "{what}: it is gone");
+    };
+    refused(&texts[1], "another state's").await;
+    for (from, to) in [
+        ("\"session\":\"s\"", "\"session\":\"t\""),
+        ("\"client\":\"c\"", "\"client\":\"d\""),
+        ("\"user\":\"u\"", "\"user\":\"v\""),
+        ("\"user\":\"u\",", ""),
+        ("\"provider\":\"okta\"", "\"provider\":\"evil\""),
+        ("\"expires_at\":", "\"expires_at\":9"),
+    ] {
+        let edited = texts[0].replace(from, to);
+        assert_ne!(edited, texts[0], "{from}");
+        refused(&edited, from).await;
+    }
+    // The id, by which a repeated `Consume` knows it.
+    let id = &texts[1][..45];
+    refused(&[id, &texts[0][45..]].concat(), "another's id").await;
+
+    tenant.write_row("pending:x", &texts[0]);
+    let taken = consume(&pending, "x").await.unwrap();
+    let Payload::Plain(payload) = &taken.payload else {
+        panic!("it isn't opened")
+    };
+    assert_eq!(&**payload, b"verifier-of-the-login");
+}
+
+/// The control: without a key such edits go unnoticed.
+#[tokio::test]
+async fn a_payload_that_is_not_sealed_is_good_anywhere() {
+    let tenant = tenant();
+    let pending = pending(&tenant);
+    pending.create(new("x", 600)).await.unwrap();
+    let text: String = tenant.run(&["GET", &tenant.key("pending:x")]);
+    tenant.write_row(
+        "pending:x",
+        &text.replace("\"session\":\"s\"", "\"session\":\"t\""),
+    );
+    assert_eq!(consume(&pending, "x").await.unwrap().session, session("t"));
+}
