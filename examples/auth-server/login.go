@@ -83,10 +83,10 @@ func (s *Server) callback(writer http.ResponseWriter, request *http.Request) {
 		refuse(writer, http.StatusBadRequest, "This browser didn't begin this login.")
 		return
 	}
-	http.SetCookie(writer, s.cookie(stateCookie, "", 0))
 	pending, err := s.broker.pending.Consume(request.Context(), &pb.ConsumeRequest{State: state, Provider: &provider.Name})
 	if err != nil {
 		logBroker("a callback is refused", err)
+		http.SetCookie(writer, s.cookie(stateCookie, "", 0))
 		switch reason(err) {
 		case "STATE_NOT_FOUND", "PROVIDER_MISMATCH":
 			refuse(writer, http.StatusBadRequest, "This login is over ("+reason(err)+"). Please begin again.")
@@ -110,6 +110,7 @@ func (s *Server) callback(writer http.ResponseWriter, request *http.Request) {
 		s.abandon(writer, request, session, provider, err)
 		return
 	}
+	http.SetCookie(writer, s.cookie(stateCookie, "", 0))
 	http.SetCookie(writer, s.cookie(sessionCookie, token, sessionLength))
 	http.Redirect(writer, request, "/", http.StatusSeeOther)
 }

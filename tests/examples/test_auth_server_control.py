@@ -36,6 +36,12 @@ FLAWS = {
         "issuer != \"\"",
         lambda *given: tests.test_a_callback_of_another_issuer_is_refused(*given, None),
     ),
+    "all logins have one verifier": (
+        "login.go",
+        "Verifier: random()",
+        "Verifier: strings.Repeat(\"v\", 43)",
+        tests.test_a_code_of_another_login_is_refused,
+    ),
     "an abandoned login leaves tokens": (
         "login.go",
         "s.broker.tokens.Delete(ctx, everything(session))",

@@ -1,0 +1,60 @@
+"""Replaces the processes of the example auth server in the middle of a login, and starts them by one command."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from browser import Browser
+from login import LOGIN, claims, site
+from support.processes import clean_environment
+from support.redis import Redis
+from test_auth_server import build, check_logs  # noqa: F401
+
+
+def test_the_broker_and_the_auth_server_are_replaced_in_the_middle_of_a_login(build, tmp_path):  # noqa: F811
+    redis, browser = Redis(), Browser()
+    try:
+        with site(tmp_path, ("--backend", "redis", "--redis-url", redis.url)) as started:
+            page = started.first_leg(browser)
+            started.restart()
+            page = browser.follow(page)
+            started.restart()
+            page = browser.follow(started.consent(browser, started.log_in(browser, page, "alice-2"), "two"))
+            started.restart()
+            page = browser.request(started.url + "/")
+            assert "one: has a token" in page.text and "two: has a token" in page.text
+            assert browser.submit(page, "/backend/two").message == "The backend of two knows you as alice-2."
+            check_logs(started, browser)
+            session = claims(browser.cookie("session"))
+            assert "Log in" in browser.submit(page, "/logout").text
+            assert started.rows(session["sub"]) == {}
+    finally:
+        redis.close()
+
+
+def test_a_broker_that_forgets_in_the_middle_ends_the_login(build, tmp_path):  # noqa: F811
+    """The control of the test above: in memory nothing outlives the broker."""
+    browser = Browser()
+    with site(tmp_path) as started:
+        page = started.first_leg(browser)
+        started.restart()
+        refused = browser.follow(page)
+        assert refused.status == 400 and "STATE_NOT_FOUND" in refused.message
+
+
+def test_one_command_runs_it_and_cleans_up(build):  # noqa: F811
+    with subprocess.Popen(
+        [LOGIN / "run"], env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            line = running.stdout.readline()
+            url, folder = line.removeprefix("open ").split(" in a browser; the logs are in ")
+            page = Browser().request(url + "/")
+            assert "Log in" in page.text
+        finally:
+            running.terminate()
+        assert (running.wait(timeout=20), running.stderr.read()) == (0, "")
+    with pytest.raises(OSError):
+        Browser().request(url + "/")
+    assert not Path(folder.strip()).exists()
