@@ -127,7 +127,10 @@ func TestNoKeyIsTakenForAnotherAlgorithm(t *testing.T) {
 	none := signer{header: `{"alg":"none","kid":"r"}`, sign: func([]byte) []byte { return nil }}
 	critical := rsa
 	critical.header = `{"alg":"RS256","kid":"r","crit":["b64"]}`
+	another := rsa
+	another.header = `{"alg":"RS512","kid":"r"}`
 	for name, token := range map[string]string{
+		"another name":          another.token(good),
 		"none":                  none.token(good),
 		"HS256 by a public key": forged(`{"alg":"HS256","kid":"r"}`, n),
 		"RS256 by a public key": forged(`{"alg":"RS256","kid":"r"}`, n),

@@ -53,7 +53,8 @@ class Server:
             protocol_version = "HTTP/1.1"
 
             def handle_any(self):
-                headers = {name.lower(): value for name, value in self.headers.items()}
+                # All values of a header, because it matters which of them a service would take.
+                headers = {name.lower(): ", ".join(self.headers.get_all(name)) for name in self.headers}
                 request = Request(self.command, self.path, headers, self._body(headers))
                 received.append(request)
                 answered = answer(request)

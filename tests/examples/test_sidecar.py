@@ -208,8 +208,8 @@ def test_a_provider_that_asks_to_wait_is_a_503_that_says_how_long(world, path):
     assert world.redeemed.count(refresh) == 1 and world.arrived(path) == []
 
 
-def test_a_short_pause_is_waited_for(world):
-    """Naive: it gives up at once."""
+def test_a_provider_that_asks_for_a_short_pause_costs_no_request(world):
+    """Naive: its deadline is shorter than any pause, and it gives up at once."""
     jwt, _, refresh = world.login("brief", lives=-5)
     with world.sidecar("-provider", "brief") as brief:
         assert brief.request(jwt).status == 200
