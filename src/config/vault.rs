@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     problem::{Problem, Problems},
     settings::{
-        Reader, SealSettings, StorageSettings, Subject, VaultAuth, VaultSettings, of_a_tenant,
+        JWT_FILE, Reader, SealSettings, StorageSettings, Subject, VaultAuth, VaultSettings,
+        of_a_tenant,
     },
     written::Settings,
 };
@@ -75,9 +76,37 @@ pub(super) fn options(settings: &VaultSettings, problems: &mut Problems) -> Opti
     } = settings;
     let address_name = VaultSettings::vault_address;
     let Some(address) = address else {
-        if key.is_some() {
-            let message = format!("has no effect without {address_name}");
-            problems.add_together(VaultSettings::vault_key, &[address_name], message);
+        let jwt_file = Some(&settings.vault_jwt_file).filter(|file| file.as_os_str() != JWT_FILE);
+        for (setting, is_set) in [
+            (VaultSettings::vault_key, key.is_some()),
+            (
+                VaultSettings::vault_namespace,
+                settings.vault_namespace.is_some(),
+            ),
+            (VaultSettings::vault_ca, settings.vault_ca.is_some()),
+            (
+                VaultSettings::vault_token_file,
+                settings.vault_token_file.is_some(),
+            ),
+            (
+                VaultSettings::vault_auth_mount,
+                settings.vault_auth_mount.is_some(),
+            ),
+            (VaultSettings::vault_role, settings.vault_role.is_some()),
+            (VaultSettings::vault_jwt_file, jwt_file.is_some()),
+            (
+                VaultSettings::vault_role_id_file,
+                settings.vault_role_id_file.is_some(),
+            ),
+            (
+                VaultSettings::vault_secret_id_file,
+                settings.vault_secret_id_file.is_some(),
+            ),
+        ] {
+            if is_set {
+                let message = format!("has no effect without {address_name}");
+                problems.add_together(setting, &[address_name], message);
+            }
         }
         return None;
     };

@@ -68,7 +68,7 @@ async fn reflection(
 }
 
 /// Opens a watch and reads its states until the broker serves.
-async fn watch(channel: Channel) -> Streaming<HealthCheckResponse> {
+pub async fn watch(channel: Channel) -> Streaming<HealthCheckResponse> {
     let opened = HealthClient::new(channel)
         .watch(HealthCheckRequest::default())
         .await;

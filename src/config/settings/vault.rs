@@ -21,6 +21,9 @@ const AUTH: [(&str, VaultAuth); 3] = [
     ("approle", VaultAuth::AppRole),
 ];
 
+/// Where Kubernetes puts the token of a pod's service account.
+pub(in crate::config) const JWT_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
 settings! {
     /// The settings of the Vault that unwraps sealing keys.
     #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ settings! {
         /// The role to log in with, for `kubernetes`
         vault_role: Option<String> = name().optional();
         /// The file with the service account's token, for `kubernetes`
-        vault_jwt_file: PathBuf = file().default("/var/run/secrets/kubernetes.io/serviceaccount/token");
+        vault_jwt_file: PathBuf = file().default(JWT_FILE);
         /// The file with the role id, for `approle`
         vault_role_id_file: Option<PathBuf> = file().optional();
         /// The file with the secret id, for `approle`

@@ -37,6 +37,7 @@ use crate::{
     access_tokens::{after, one},
     every_rpc::every_call,
     serving::{SECRET, Serving, get, options as server_options, session, store},
+    streams::watch,
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -59,13 +60,11 @@ fn with_parent<M>(message: M, parent: &str) -> Request<M> {
 
 async fn traced<S: FullStore>(store: S, rules: Rules, traces: &Traces) -> Serving {
     let guard = Guard::open(rules.tenant.clone());
-    Serving::traced(
-        guard,
-        (store, rules, Box::new(Ready)),
-        traces.clone(),
-        server_options(),
-    )
-    .await
+    let tenant = (store, rules, Box::new(Ready) as _);
+    let serving = Serving::traced(guard, tenant, traces.clone(), server_options()).await;
+    // A call that comes before that isn't admitted, and so isn't traced.
+    watch(serving.channel().await).await;
+    serving
 }
 
 async fn in_memory(traces: &Traces) -> Serving {
@@ -282,13 +281,13 @@ async fn who_is_traced_is_the_brokers_decision() {
             None => Request::new(get("s", "p")),
         };
         client.get(request).await.unwrap_err();
-        closed(&traces, END).await;
+        let became = closed(&traces, END).await;
         let spans = collecting.spans().split_off(before);
         let calls: Vec<_> = spans
             .iter()
             .filter(|span| span.name.ends_with("/Get"))
             .collect();
-        let what = format!("{part} {asked} {parent:?}: {spans:#?}");
+        let what = format!("{part} {asked} {parent:?}: {became:?} {spans:#?}");
         assert_eq!(calls.len(), usize::from(is_traced), "{what}");
         for call in calls {
             let is_callers = hex(&call.trace_id) == TRACE;
