@@ -56,6 +56,8 @@ class World:
         self.usual = stack.enter_context(self.sidecar())
 
     def _serve(self, request: Request) -> Answer:
+        if request.path.endswith("late"):
+            self.end.wait(20)
         token = request.headers.get("authorization", "")
         if token in self.refused or "refused" in token:
             return Answer(401, {"WWW-Authenticate": 'Bearer realm="service"'}, b"refused")
@@ -237,6 +239,19 @@ def test_a_broker_that_is_away_is_a_503_and_readiness_says_so(world, path):
             assert sidecar.ask(lonely.health, "GET", "/livez").status == 200
     assert sidecar.ask(world.usual.health, "GET", "/readyz").status == 200
     assert world.arrived(path) == []
+
+
+def test_a_service_that_is_away_or_late_is_a_gateways_error(world, path):
+    """Naive: it waits as long as the service does, or shows the client an error that names the service."""
+    jwt, _, _ = world.login()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with world.sidecar("-service", f"http://127.0.0.1:{taken.getsockname()[1]}") as lonely:
+            answer = lonely.request(jwt, path=path)
+            assert (answer.status, answer.body) == (502, b"Bad Gateway\n")
+    with world.sidecar("-service-timeout", "200ms") as impatient:
+        answer = impatient.request(jwt, path=f"{path}late")
+        assert (answer.status, answer.body) == (504, b"Gateway Timeout\n")
 
 
 def test_a_token_that_the_service_refuses_is_refreshed_and_the_request_sent_again(world, path):
