@@ -30,7 +30,7 @@ pub trait Authorizations: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Result<PendingAuthorization, Unopened>>, Error>> + Send;
 
     /// Takes the authorization `id` out, for `taker`: of all takers one gets it. A taker that got it gets it again, so that
-    /// one whose answer was lost can call again, for as long as [`TAKEN_FOR`].
+    /// one whose answer was lost can call again, for a minute.
     ///
     /// Returns whether `taker` has it.
     fn take(
