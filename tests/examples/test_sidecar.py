@@ -1,0 +1,336 @@
+"""Runs the sidecar between a real broker and a service. Each test says what a sidecar would do that nobody thought about."""
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import pytest
+
+import sidecar
+from sidecar import Answer, Issuer, Request, Server
+
+# Each secret begins so: no log may show it.
+SECRET = "S3cr3t"
+LOGIN = 'Bearer error="invalid_token", error_description="the user has to log in at the provider again"'
+BAD_JWT = 'Bearer error="invalid_token", error_description="the token is not valid here"'
+PROVIDERS = ["idp", "busy", "brief", "slow"]
+
+
+def secret(what: str) -> str:
+    return f"{SECRET}-{what}-{uuid4().hex}"
+
+
+@dataclass
+class World:
+    """A broker with providers, a service, an auth server, and sidecars."""
+
+    folder: Path
+    command: str
+    redeemed: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    end: threading.Event = field(default_factory=threading.Event)  # Ends answers that are late.
+
+    def start(self, stack: ExitStack) -> None:
+        from support.broker import running
+
+        self.service, provider = Server(self._serve), Server(self._redeem)
+        stack.callback(self.service.close)
+        stack.callback(provider.close)
+        stack.callback(self.end.set)
+        config = "".join(
+            f'[providers.{name}]\ntoken-endpoint = "{provider.url}/{name}"\nclient-id = "c"\n'
+            'client-authentication = "none"\n'
+            for name in PROVIDERS
+        )
+        (self.folder / "broker.toml").write_text(config)
+        self.broker = stack.enter_context(
+            running("--backend", "memory", "--config", str(self.folder / "broker.toml"))
+        )
+        self.issuer = Issuer(self.folder)
+        self.usual = stack.enter_context(self.sidecar())
+
+    def _serve(self, request: Request) -> Answer:
+        if request.path.endswith("late"):
+            self.end.wait(20)
+        token = request.headers.get("authorization", "")
+        if token in self.refused or "refused" in token:
+            return Answer(401, {"WWW-Authenticate": 'Bearer realm="service"'}, b"refused")
+        return Answer(200, body=token.encode())
+
+    def _redeem(self, request: Request) -> Answer:
+        token = parse_qs(request.body.decode())["refresh_token"][0]
+        self.redeemed.append(token)
+        tries = self.redeemed.count(token)
+        if request.path == "/busy":
+            return Answer(429, {"Retry-After": "40"})
+        if request.path == "/brief" and tries == 1:
+            return Answer(429, {"Retry-After": "1"})
+        if request.path == "/slow":
+            self.end.wait(20)
+        if "dead" in token:
+            return Answer(400, {}, b'{"error":"invalid_grant"}')
+        fresh = token.replace("refresh", "fresh")
+        return Answer(200, {}, f'{{"access_token":"{fresh}","token_type":"Bearer","expires_in":3600}}'.encode())
+
+    @contextmanager
+    def sidecar(self, *options: str, broker: str | None = None):
+        """A sidecar with further flags. When it ends, its log is searched for secrets."""
+        place = broker or self.broker.address
+        with sidecar.running(self.command, place, self.service.url, self.issuer.jwks, *options) as started:
+            yield started
+            log = started.stop()
+            assert SECRET not in log and "eyJ" not in log, log
+
+    def login(self, provider="idp", access="access", refresh="refresh", lives=3600, **fields) -> tuple[str, str, str]:
+        """Stores tokens as after a login. Returns the JWT, the access token and the refresh token."""
+        from google.protobuf.timestamp_pb2 import Timestamp
+        from tokenbroker.v1.token_broker_pb2 import UpstreamTokens
+
+        session, access = secret("session"), secret(access)
+        refresh = secret(refresh) if refresh else ""
+        fields = {"user_id": "alice", "client_id": "web"} | fields
+        tokens = UpstreamTokens(
+            access_token=access,
+            refresh_token=refresh,
+            expires_at=Timestamp(seconds=int(time.time()) + lives),
+            **fields,
+        )
+        self.broker.client.Store(session_id=session, provider=provider, tokens=tokens)
+        return self.issuer.jwt(session), access, refresh
+
+    def arrived(self, path: str) -> list[Request]:
+        """What arrived at the service under a path."""
+        return [request for request in self.service.received if request.path == path]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    built = World(tmp_path_factory.mktemp("sidecar"), sidecar.built())
+    with ExitStack() as stack:
+        built.start(stack)
+        yield built
+
+
+@pytest.fixture
+def path() -> str:
+    """A path of the test's own, with what no log may show."""
+    return f"/{uuid4().hex}?code={SECRET}"
+
+
+def test_the_service_gets_the_access_token_and_never_the_jwt(world, path):
+    """Naive: it adds a header, and passes the JWT on, with which the service could ask for other tokens."""
+    jwt, access, _ = world.login()
+    answer = world.usual.request(jwt, "POST", path, b"body")
+    assert (answer.status, answer.body.decode()) == (200, f"Bearer {access}")
+    (request,) = world.arrived(path)
+    assert (request.method, request.body) == ("POST", b"body")
+    assert jwt not in str(request.headers)
+
+
+def test_the_token_stands_where_it_is_configured_and_no_client_chooses_it(world, path):
+    """Naive: it adds its header to the client's, or loses its own when `Connection` names it."""
+    jwt, access, _ = world.login()
+    with world.sidecar("-header", "X-Upstream-Token", "-scheme", "") as other:
+        for headers in ({}, {"X-Upstream-Token": "mine"}, {"Connection": "X-Upstream-Token"}):
+            assert other.request(jwt, path=path, headers=headers).status == 200
+    assert [request.headers["x-upstream-token"] for request in world.arrived(path)] == [access] * 3
+    assert all("authorization" not in request.headers for request in world.arrived(path))
+
+
+def test_without_a_valid_jwt_nothing_is_asked_and_nothing_arrives(world, path):
+    """Naive: it reads `tsid` without looking at the signature, the audience or the time."""
+    jwt, _, _ = world.login()
+    assert world.usual.request(jwt).status == 200
+    session = secret("session")
+    stranger = Issuer(world.folder)
+    bad = {
+        "signature": stranger.jwt(session),
+        "audience": world.issuer.jwt(session, aud="https://other.example.com"),
+        "expired": world.issuer.jwt(session, exp=time.time() - 60),
+        "no session": world.issuer.jwt(session, tsid=None),
+        "changed": jwt[:-20] + ("A" if jwt[-20] != "A" else "B") + jwt[-19:],
+        "opaque": secret("opaque"),
+    }
+    calls = sum("GetAccessToken" in line for line in world.broker.log)
+    for name, token in bad.items():
+        answer = world.usual.request(token, path=path)
+        assert (answer.status, answer.headers.get("www-authenticate")) == (401, BAD_JWT), name
+    # RFC 6750, section 3.1: who sent nothing isn't told that something is wrong with it.
+    answer = world.usual.request(None, path=path)
+    assert (answer.status, answer.headers.get("www-authenticate")) == (401, "Bearer")
+    assert world.arrived(path) == []
+    assert 0 < calls == sum("GetAccessToken" in line for line in world.broker.log)
+
+
+@pytest.mark.parametrize("case", ["ROW_NOT_FOUND", "NO_REFRESH_TOKEN", "REAUTH_REQUIRED", "NOT_REFRESHABLE"])
+def test_the_user_is_told_to_log_in_again(world, path, case):
+    """Naive: it answers 500 or 502, and the user sees an outage that no login ends."""
+    jwt = {
+        "ROW_NOT_FOUND": lambda: (world.issuer.jwt(secret("session")),),
+        "NO_REFRESH_TOKEN": lambda: world.login(refresh="", lives=-5),
+        "REAUTH_REQUIRED": lambda: world.login(refresh="dead", lives=-5),
+        "NOT_REFRESHABLE": lambda: world.login(lives=-5, token_type="DPoP"),
+    }[case]()[0]
+    with world.sidecar() as told:
+        answer = told.request(jwt, path=path)
+        assert (answer.status, answer.headers.get("www-authenticate")) == (401, LOGIN)
+        assert f"{case}\n" in told.stop()
+    assert world.arrived(path) == []
+
+
+def test_an_expired_token_is_refreshed_before_the_service_sees_it(world):
+    """Naive: it asks the store for the row, and sends what it finds."""
+    jwt, _, refresh = world.login(lives=-5)
+    assert world.usual.request(jwt).body.decode() == "Bearer " + refresh.replace("refresh", "fresh")
+
+
+def test_a_token_that_is_no_bearer_token_is_not_sent_as_one(world, path):
+    """Naive: `Authorization: Bearer` with a DPoP token."""
+    jwt, _, _ = world.login(token_type="DPoP")
+    assert world.usual.request(jwt, path=path).status == 502
+    assert world.arrived(path) == []
+
+
+def test_a_provider_that_asks_to_wait_is_a_503_that_says_how_long(world, path):
+    """Naive: it answers 401, and an outage logs all users out. Or it waits until its deadline, and says nothing of when."""
+    jwt, _, refresh = world.login("busy", lives=-5)
+    with world.sidecar("-provider", "busy") as busy:
+        start = time.monotonic()
+        answer = busy.request(jwt, path=path)
+        assert time.monotonic() - start < 8
+    assert answer.status == 503 and "www-authenticate" not in answer.headers
+    # The broker adds up to a half to what the provider asked for, so that callers don't come back together.
+    assert 30 <= int(answer.headers["retry-after"]) <= 60
+    assert world.redeemed.count(refresh) == 1 and world.arrived(path) == []
+
+
+def test_a_provider_that_asks_for_a_short_pause_costs_no_request(world):
+    """Naive: its deadline is shorter than any pause, and it gives up at once."""
+    jwt, _, refresh = world.login("brief", lives=-5)
+    with world.sidecar("-provider", "brief") as brief:
+        assert brief.request(jwt).status == 200
+    assert world.redeemed.count(refresh) == 2
+
+
+def test_a_slow_provider_costs_no_more_than_the_deadline(world):
+    """Naive: no deadline, and every request of the service hangs with the provider."""
+    jwt, _, _ = world.login("slow", lives=-5)
+    with world.sidecar("-provider", "slow", "-broker-timeout", "500ms") as slow:
+        start = time.monotonic()
+        answer = slow.request(jwt)
+        assert time.monotonic() - start < 8
+    assert answer.status == 503 and int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_broker_that_is_away_is_a_503_and_readiness_says_so(world, path):
+    """Naive: it lets requests through without a token, or says 401. Or it says that it's dead, and is restarted for nothing."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # It doesn't listen: connections are refused.
+        with world.sidecar(broker=f"127.0.0.1:{taken.getsockname()[1]}") as lonely:
+            answer = lonely.request(world.issuer.jwt(secret("session")), path=path)
+            assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
+            assert sidecar.ask(lonely.health, "GET", "/readyz").status == 503
+            assert sidecar.ask(lonely.health, "GET", "/livez").status == 200
+    assert sidecar.ask(world.usual.health, "GET", "/readyz").status == 200
+    assert world.arrived(path) == []
+
+
+def test_a_service_that_is_away_or_late_is_a_gateways_error(world, path):
+    """Naive: it waits as long as the service does, or shows the client an error that names the service."""
+    jwt, _, _ = world.login()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with world.sidecar("-service", f"http://127.0.0.1:{taken.getsockname()[1]}") as lonely:
+            answer = lonely.request(jwt, path=path)
+            assert (answer.status, answer.body) == (502, b"Bad Gateway\n")
+    with world.sidecar("-service-timeout", "200ms") as impatient:
+        answer = impatient.request(jwt, path=f"{path}late")
+        assert (answer.status, answer.body) == (504, b"Gateway Timeout\n")
+
+
+def test_a_token_that_the_service_refuses_is_refreshed_and_the_request_sent_again(world, path):
+    """Naive: it passes the 401 on for an hour. Or it asks again without `rejected_version`, and gets the same token."""
+    jwt, access, refresh = world.login(access="refused")
+    answer = world.usual.request(jwt, "POST", path, b"the body")
+    fresh = refresh.replace("refresh", "fresh")
+    assert (answer.status, answer.body.decode()) == (200, f"Bearer {fresh}")
+    sent = [(request.headers["authorization"], request.body) for request in world.arrived(path)]
+    assert sent == [(f"Bearer {access}", b"the body"), (f"Bearer {fresh}", b"the body")]
+    assert world.redeemed.count(refresh) == 1
+
+
+def test_a_hundred_requests_that_are_refused_at_once_cause_one_refresh(world):
+    """Naive: each refreshes by itself, and the provider takes the second redemption for theft."""
+    jwt, _, refresh = world.login(access="refused")
+    with ThreadPoolExecutor(25) as pool:
+        statuses = list(pool.map(lambda _: world.usual.request(jwt).status, range(100)))
+    assert statuses == [200] * 100
+    assert world.redeemed.count(refresh) == 1
+
+
+def test_a_service_that_refuses_every_token_gets_two_requests_and_then_one(world, path):
+    """Naive: it refreshes and repeats without end."""
+    jwt, _, refresh = world.login(access="refused", refresh="refused-refresh")
+    for so_far in (2, 3):
+        answer = world.usual.request(jwt, path=path)
+        # The service's own answer.
+        assert (answer.status, answer.headers.get("www-authenticate")) == (401, 'Bearer realm="service"')
+        assert answer.body == b"refused" and len(world.arrived(path)) == so_far
+    assert world.redeemed.count(refresh) == 1
+
+
+def test_a_refused_token_whose_refresh_fails_for_good_is_a_login(world, path):
+    """Naive: it passes the service's 401 on, which says nothing of a login."""
+    jwt, _, _ = world.login(access="refused", refresh="dead")
+    answer = world.usual.request(jwt, path=path)
+    assert (answer.status, answer.headers.get("www-authenticate")) == (401, LOGIN)
+    assert len(world.arrived(path)) == 1
+
+
+@pytest.mark.parametrize("body", [b"x" * 70_000, [b"in ", b"chunks"]], ids=["long", "chunks"])
+def test_a_body_that_was_not_kept_is_not_sent_again(world, path, body):
+    """Naive: it keeps all bodies in memory. Or it sends the rest of a body, or none, with the new token."""
+    jwt, _, refresh = world.login(access="refused")
+    answer = world.usual.request(jwt, "POST", path, body)
+    assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
+    again = world.usual.request(jwt, "POST", path, body)
+    assert again.body.decode() == "Bearer " + refresh.replace("refresh", "fresh")
+    assert [request.body for request in world.arrived(path)] == [b"".join([body] if type(body) is bytes else body)] * 2
+    assert world.redeemed.count(refresh) == 1
+
+
+def test_a_session_of_another_user_or_client_is_forbidden(world, path):
+    """Naive: no binding, and a session that was mixed up hands out another user's token."""
+    good, _, _ = world.login()
+    with world.sidecar("-bind-client", "web", "-bind-user") as bound:
+        assert bound.request(good).status == 200
+        for fields in ({"user_id": "bob"}, {"client_id": "cli"}):
+            jwt, _, _ = world.login(**fields)
+            answer = bound.request(jwt, path=path)
+            assert answer.status == 403 and "www-authenticate" not in answer.headers
+        assert bound.stop().count("answered 403: PermissionDenied BINDING_MISMATCH") == 2
+    assert world.arrived(path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-broker", "broker.example.com:50051"], "-broker-ca"),
+        (["-service", "http://service.example.com"], "-service"),
+        (["-broker-cert", "x"], "-broker-key"),
+        (["-audience", ""], "-audience"),
+        (["-provider", ""], "-provider"),
+        (["-jwks", "/dev/null"], "-jwks"),
+        (["-header", "a b"], "-header"),
+    ],
+)
+def test_what_would_send_tokens_in_plain_text_or_accept_any_jwt_is_refused_at_the_start(world, options, told):
+    """Naive: it starts."""
+    with pytest.raises(AssertionError, match=f"the sidecar ended: .*{told}"), world.sidecar(*options):
+        pass
