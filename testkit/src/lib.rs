@@ -20,6 +20,7 @@ pub mod oidc_provider;
 pub mod old_rows;
 pub mod partition;
 pub mod provider;
+pub mod raw_codec;
 pub mod redis_server;
 pub mod redis_tenant;
 pub mod replica;

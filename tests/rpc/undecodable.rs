@@ -1,56 +1,13 @@
 //! Tests bytes that aren't a message: `INVALID_ARGUMENT`, because the caller is at fault.
 
-use prost::bytes::{Buf, BufMut};
-use tonic::{
-    Code, Request, Response, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
-};
+use testkit::raw_codec::Raw;
+use tonic::{Code, Request, Response, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 
 use crate::{
     every_rpc::{RPCS, Rpc},
     refusal::{Refusal, refusal},
     serving::{SECRET, Serving, store},
 };
-
-/// A codec that sends and receives bytes unchanged.
-#[derive(Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buf.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        Ok(Some(buf.copy_to_bytes(buf.remaining()).to_vec()))
-    }
-}
 
 async fn send(serving: &Serving, rpc: &Rpc, bytes: &[u8]) -> Result<Response<Vec<u8>>, Status> {
     let mut grpc = Grpc::new(serving.channel().await);
