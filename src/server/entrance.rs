@@ -24,8 +24,8 @@ use crate::{
         PendingAuthorizationsService, RefusalLayer, ShortMessagesLayer, SideDoor, StreamsLayer,
         TenantDoors, TokenBrokerService,
     },
-    store::{self, FullStore, Identities},
-    tokens::{Rules, Tenants},
+    store::{FullStore, Observed},
+    tokens::{Tenants, Tokens},
 };
 
 /// The descriptors of all services except reflection, and of the messages that tools need.
@@ -73,23 +73,9 @@ impl<S: FullStore> Server<S> {
                 options.max_message_bytes,
             )
         };
-        let tokens = self.tenants.iter().map(|tenancy| {
-            let tokens = Arc::clone(&tenancy.tokens);
-            (tokens.tenant().clone(), tokens)
-        });
-        let tokens: Arc<Tenants<_>> = Arc::new(tokens.collect());
-        let users = self.tenants.iter().map(|tenancy| {
-            let tokens = &tenancy.tokens;
-            let users = users_of(Arc::clone(tokens.store_of_tenant()), tokens.rules());
-            (tokens.tenant().clone(), Arc::new(users))
-        });
-        let users: Arc<Tenants<_>> = Arc::new(users.collect());
-        let pending = self.tenants.iter().map(|tenancy| {
-            let tokens = &tenancy.tokens;
-            let pending = pending_of(Arc::clone(tokens.store_of_tenant()), tokens.rules());
-            (tokens.tenant().clone(), Arc::new(pending))
-        });
-        let pending: Arc<Tenants<_>> = Arc::new(pending.collect());
+        let tokens = self.of_each_tenant(Arc::clone);
+        let users = self.of_each_tenant(|tokens| Arc::new(users_of(tokens)));
+        let pending = self.of_each_tenant(|tokens| Arc::new(pending_of(tokens)));
         let broker_door = door(v1::token_broker_server::SERVICE_NAME);
         let access_door = door(v1::access_tokens_server::SERVICE_NAME);
         let broker = TokenBrokerService::new(Arc::clone(&tokens));
@@ -156,6 +142,16 @@ impl<S: FullStore> Server<S> {
         })
     }
 
+    /// Returns what is made of the tokens of each tenant, by tenant.
+    fn of_each_tenant<T>(
+        &self,
+        make: impl Fn(&Arc<Tokens<Observed<S>>>) -> Arc<T>,
+    ) -> Arc<Tenants<T>> {
+        let each = self.tenants.iter().map(|tenancy| &tenancy.tokens);
+        let made = each.map(|tokens| (tokens.tenant().clone(), make(tokens)));
+        Arc::new(made.collect())
+    }
+
     /// Returns the way to health alone, in plain text. However busy the broker is, it has places of its own.
     pub(super) fn health_entrance(
         &self,
@@ -194,21 +190,23 @@ impl<S: FullStore> Server<S> {
 }
 
 /// Returns the users of a tenant.
-fn users_of<S: Identities>(store: Arc<S>, rules: &Rules) -> Users<S> {
+fn users_of<S: FullStore>(tokens: &Tokens<S>) -> Users<S> {
+    let rules = tokens.rules();
     let options = UserOptions {
         max_identities: rules.limits.identities,
         patience: rules.patience,
     };
-    Users::new(store, options)
+    Users::new(Arc::clone(tokens.store_of_tenant()), options)
 }
 
 /// Returns the pending authorizations of a tenant.
-fn pending_of<S: store::Authorizations>(store: Arc<S>, rules: &Rules) -> Authorizations<S> {
+fn pending_of<S: FullStore>(tokens: &Tokens<S>) -> Authorizations<S> {
+    let rules = tokens.rules();
     let options = AuthorizationOptions {
         limits: rules.limits.pending,
         patience: rules.patience,
     };
-    Authorizations::new(store, options)
+    Authorizations::new(Arc::clone(tokens.store_of_tenant()), options)
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {
