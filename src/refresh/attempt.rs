@@ -28,7 +28,7 @@ use crate::{
 const RENEW_AFTER: Duration = Duration::from_millis(900);
 /// How often a write that somebody else's came before is tried again at once. Then there are pauses, and callers are told what isn't
 /// stored yet: whatever keeps it from being written, nobody is to be kept busy by it.
-const HASTE: u32 = 8;
+const HASTE: usize = 8;
 /// How long to wait before something is written again.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(10),
@@ -178,7 +178,7 @@ impl<S: Records> Attempt<'_, S> {
         unsaved: impl Fn(Option<StoredRow>),
     ) -> Settled {
         let version = Version::random();
-        let (mut pauses, mut beaten) = (Pauses::default(), 0);
+        let mut pauses = Pauses::default();
         let would_be = |stored: &StoredRow, sent_at| StoredRow {
             row: tokens.merged_into(&stored.row, sent_at),
             version,
@@ -215,10 +215,7 @@ impl<S: Records> Attempt<'_, S> {
                         }
                         return settled;
                     }
-                    Ok(false) if beaten < HASTE => {
-                        beaten += 1;
-                        continue;
-                    }
+                    Ok(false) if pauses.not_yet() => continue,
                     // What somebody else wrote since is never mixed with the answer.
                     Ok(false) | Err(_) => {
                         latest = match settled {
@@ -344,7 +341,7 @@ impl<S: Records> Attempt<'_, S> {
     /// Writes what `rule` makes of the record and the row, until it is written and on enough replicas. The rule does
     /// nothing if it was applied before.
     async fn note(&self, mut rule: impl FnMut(&mut Record, &Seen) -> Option<StoredRow>) -> Noted {
-        let (mut pauses, mut beaten) = (Pauses::default(), 0);
+        let mut pauses = Pauses::default();
         loop {
             if let Ok(seen) = self.store.look(self.key).await {
                 let mut record = seen.record.clone();
@@ -359,10 +356,7 @@ impl<S: Records> Attempt<'_, S> {
                             row: row.map(Ok).or(seen.row),
                         };
                     }
-                    Ok(false) if beaten < HASTE => {
-                        beaten += 1;
-                        continue;
-                    }
+                    Ok(false) if pauses.not_yet() => continue,
                     Ok(false) | Err(_) => {}
                 }
             }
@@ -383,7 +377,7 @@ impl<S: Records> Attempt<'_, S> {
     }
 
     async fn pause(&self, pauses: &mut Pauses) {
-        if pauses.0 == 1 {
+        if pauses.made == 1 {
             let provider = &self.key.provider;
             tracing::warn!(%provider, "what became of a refresh can't be stored yet");
         }
@@ -393,12 +387,24 @@ impl<S: Records> Attempt<'_, S> {
 
 /// The pauses between attempts to write something, each longer than the one before.
 #[derive(Debug, Default)]
-struct Pauses(usize);
+struct Pauses {
+    /// How many there were.
+    made: usize,
+    /// How often none was needed, because another write had come first.
+    left_out: usize,
+}
 
 impl Pauses {
+    /// Whether the next attempt may follow at once, after a write that another one came before.
+    fn not_yet(&mut self) -> bool {
+        let not_yet = self.left_out < HASTE;
+        self.left_out += usize::from(not_yet);
+        not_yet
+    }
+
     async fn next(&mut self) {
-        let pause = PAUSES[self.0.min(PAUSES.len() - 1)];
-        self.0 += 1;
+        let pause = PAUSES[self.made.min(PAUSES.len() - 1)];
+        self.made += 1;
         sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
     }
 }
