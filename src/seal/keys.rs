@@ -101,6 +101,13 @@ pub enum KeysFileProblem {
     Hangs,
 }
 
+impl KeysFileProblem {
+    /// Whether the service that unwraps keys failed, or answered something that is no key: its next answer may be another one.
+    fn is_of_the_service(&self) -> bool {
+        matches!(self, Self::Kms(_) | Self::Text(KeysProblem::Unwrapped(_)))
+    }
+}
+
 impl Keys {
     /// Returns keys that never change.
     #[must_use]
@@ -269,21 +276,18 @@ impl Keys {
         let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
         let problem = {
             let mut looked = looked();
-            let is_kms = matches!(
-                &read,
-                Err(KeysFileProblem::Kms(_) | KeysFileProblem::Text(KeysProblem::Unwrapped(_)))
-            );
-            looked.pause = match is_kms {
-                true => (2 * looked.pause).min(LONGEST_PAUSE),
-                false => LOOK_EVERY,
+            looked.pause = match &read {
+                Err(problem) if problem.is_of_the_service() => {
+                    (2 * looked.pause).min(LONGEST_PAUSE)
+                }
+                _ => LOOK_EVERY,
             };
             match &read {
                 // These may pass, without another change of the file.
-                Err(
-                    problem @ (KeysFileProblem::File(SecretProblem::Unreadable(_))
-                    | KeysFileProblem::Kms(_)
-                    | KeysFileProblem::Text(KeysProblem::Unwrapped(_))),
-                ) => Some(problem.to_string()),
+                Err(problem @ KeysFileProblem::File(SecretProblem::Unreadable(_))) => {
+                    Some(problem.to_string())
+                }
+                Err(problem) if problem.is_of_the_service() => Some(problem.to_string()),
                 _ => {
                     looked.stamp = stamp;
                     None
@@ -293,7 +297,9 @@ impl Keys {
         let is_told = std::mem::replace(&mut looked().problem, problem.clone()) == problem;
         if problem.is_some() && is_told {
             // Told once, and counted each time.
-            if let (Err(KeysFileProblem::Kms(_)), Some(reloads)) = (&read, reloads) {
+            if let (Err(problem), Some(reloads)) = (&read, reloads)
+                && problem.is_of_the_service()
+            {
                 reloads.failed.up();
             }
             return;
