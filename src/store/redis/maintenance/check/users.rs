@@ -147,7 +147,7 @@ impl Check {
     }
 
     /// Returns what some keys hold.
-    async fn values(&self, keys: &[&str]) -> Result<Vec<Value>, Error> {
+    pub(super) async fn values(&self, keys: &[&str]) -> Result<Vec<Value>, Error> {
         let texts = self.link.strings(keys.iter().copied()).await?;
         let no_text = keys.iter().zip(&texts).filter(|(_, text)| text.is_none());
         let kinds = self.link.kinds(no_text.map(|(key, _)| *key)).await?;
@@ -165,7 +165,7 @@ impl Check {
 }
 
 /// What a key holds.
-enum Value {
+pub(super) enum Value {
     Text(SecretBytes),
     OtherType,
     Gone,
