@@ -5,7 +5,7 @@
 -- ARGV  1 prefix of the tenant, 2 '1' to repair, '' to only look, 3 SHA-1 of the identity that the caller saw, 4 its user
 -- Returns { fault, ... }: 'missing' (not in the set) and 'userless' (no record). If the set isn't a set, that is a fault of
 -- the set, and this script doesn't report it. Returns { 'changed' } if the identity is gone or another one.
--- uses: latest holds is_set is_user
+-- uses: latest holds is_set plain is_user
 local identity, set = KEYS[1], KEYS[2]
 if not holds(identity, ARGV[3]) then return { 'changed' } end
 local faults = {}
