@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -33,6 +34,10 @@ func newProxy(target *url.URL, jwts *verifier, transport *tokenTransport) http.H
 			request.Out.Header.Del("Authorization")
 			// A client doesn't choose the token that the service sees.
 			request.Out.Header.Del(transport.to.header)
+			// Services that make variables of headers (RFC 3875, section 4.1.18) take `_` for `-`.
+			maps.DeleteFunc(request.Out.Header, func(name string, _ []string) bool { return strings.Contains(name, "_") })
+			// Nor does a name that is announced as a trailer arrive.
+			request.Out.Trailer = nil
 		},
 		Transport:    transport,
 		ErrorHandler: refuse,

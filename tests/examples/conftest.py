@@ -3,7 +3,9 @@
 import sys
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -46,6 +48,26 @@ def broker():
 
 
 @pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A sidecar, with all that is around it."""
+    import sidecar
+    from sidecar_world import World
+
+    built = World(tmp_path_factory.mktemp("sidecar"), sidecar.built())
+    with ExitStack() as stack:
+        built.start(stack)
+        yield built
+
+
+@pytest.fixture
+def path() -> str:
+    """A path of the test's own at the service, with what no log may show."""
+    from sidecar_world import SECRET
+
+    return f"/{uuid4().hex}?code={SECRET}"
+
+
+@pytest.fixture(scope="session")
 def build():
     """Builds and checks examples/auth-server, as its page says."""
     import blocks
@@ -79,6 +101,8 @@ def chromium():
 @pytest.fixture(scope="session")
 def flawed(build, tmp_path_factory):
     """The auth server with flaws to choose from."""
+    from auth_server_flaws import FLAWS, IMPORTS
     from flaws import Flawed
+    from login import LOGIN
 
-    return Flawed(tmp_path_factory.mktemp("flaws"))
+    return Flawed(LOGIN, FLAWS, IMPORTS, tmp_path_factory.mktemp("flaws"))

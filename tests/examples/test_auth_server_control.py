@@ -8,8 +8,8 @@ import people
 import test_auth_server as tests
 import test_auth_server_chromium as real
 import test_auth_server_chromium_failures as failures
+from auth_server_flaws import FLAWS
 from browser import Browser
-from flaws import FLAWS
 from login import check_logs, site
 
 # Who notices a flaw, with an HTTP client for a browser.

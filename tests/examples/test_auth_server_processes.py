@@ -1,5 +1,6 @@
 """Replaces the processes of the example auth server in the middle of a login, and starts them by one command."""
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_one_command_runs_it_and_cleans_up(build):
     ) as running:
         try:
             line = running.stdout.readline()
-            url, folder = line.removeprefix("open ").split(" in a browser; the logs are in ")
+            url, folder = line.removeprefix("open ").split(" in a browser, and log in with any names and passwords; the logs are in ")
             page = Browser().request(url + "/")
             assert "Log in" in page.text
         finally:
@@ -57,3 +58,20 @@ def test_one_command_runs_it_and_cleans_up(build):
     with pytest.raises(OSError):
         Browser().request(url + "/")
     assert not Path(folder.strip()).exists()
+
+
+def test_it_says_what_is_missing_and_what_is_wrong(build, tmp_path):
+    """No trace of Python. What was started has ended when it says so."""
+
+    def told(*arguments: str, **environment: str) -> str:
+        command = [LOGIN / "run", *arguments]
+        done = subprocess.run(command, env=clean_environment(environment), capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0 and "Traceback" not in done.stderr
+        return done.stderr
+
+    lacking = tmp_path / "broker"
+    assert told(BROKER_BINARY=str(lacking)) == f"{lacking} is missing; build the broker: cargo build\n"
+    assert "invalid int value" in told("x") and "PORT is from 1 to 65535" in told("70000")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = told(str(taken.getsockname()[1]))
+        assert said.startswith("the auth server doesn't start: ") and "address already in use" in said
