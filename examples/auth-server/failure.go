@@ -74,7 +74,11 @@ func (s *Server) failed(writer http.ResponseWriter, request *http.Request) {
 		s.nowhere(writer, request)
 		return
 	}
-	s.say(writer, request, failure.code, strings.ReplaceAll(failure.text, "{provider}", provider))
+	view := View{Message: strings.ReplaceAll(failure.text, "{provider}", provider)}
+	if session := s.sessions.of(request, time.Now()); session != nil {
+		view.User, view.Still = session.UserID, true
+	}
+	s.show(writer, failure.code, view)
 }
 
 // abandon ends a login that can't go on, and removes what it stored so far.

@@ -19,7 +19,7 @@ var page = template.Must(template.New("page").Parse(`<!doctype html>
 {{if .Again}}<p><a href="">Try again</a> or <a href="/">begin again</a></p>
 {{else if .Back}}<p><a href="/">Back</a></p>
 {{else if .User}}
-<p>You are logged in as <code id="user">{{.User}}</code>.</p>
+<p>You are {{if .Still}}still {{end}}logged in as <code id="user">{{.User}}</code>.</p>
 {{if .Rows}}<ul>{{range .Rows}}
 <li id="provider-{{.Provider}}">{{.Provider}}: {{.State}}
 <form method="post" action="/backend/{{.Provider}}"><button>Call the backend</button></form></li>{{end}}
@@ -37,6 +37,7 @@ type View struct {
 	Again   bool // Whether the same request may succeed later.
 	Back    bool // Whether nothing but the way back is shown.
 	User    string
+	Still   bool // Whether the user is logged in although a login failed.
 	Rows    []Row
 }
 

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,7 +64,9 @@ class Server:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answered.body)))
                 self.end_headers()
-                self.wfile.write(answered.body)
+                # Who has hung up doesn't want it.
+                with suppress(ConnectionError):
+                    self.wfile.write(answered.body)
 
             do_GET = do_POST = handle_any
 

@@ -45,9 +45,7 @@ class World:
             for name in PROVIDERS
         )
         (self.folder / "broker.toml").write_text(config)
-        self.broker = stack.enter_context(
-            running("--backend", "memory", "--config", str(self.folder / "broker.toml"))
-        )
+        self.broker = stack.enter_context(running("--backend", "memory", "--config", str(self.folder / "broker.toml")))
         self.issuer = Issuer(self.folder)
         self.usual = stack.enter_context(self.sidecar())
 

@@ -44,7 +44,11 @@ def test_a_user_logs_in_at_both_providers_calls_backends_and_logs_out(shared, br
     assert json.loads(shared.two.tell("?"))["redemptions"] == redeemed + 1
 
     # Another site can't log the user out.
-    for foreign in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}):
+    for foreign in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+    ):
         refused = browser.request(shared.url + "/logout", {}, foreign)
         assert (refused.status, refused.message) == (403, "Another site asked for this, so it wasn&#39;t done.")
         assert shared.rows(session["sub"])
@@ -55,7 +59,10 @@ def test_a_user_logs_in_at_both_providers_calls_backends_and_logs_out(shared, br
     # Nor is the JWT good for anything, although it hasn't expired.
     put_back(browser, before)
     refused = browser.submit(signed_in, "/backend/one")
-    assert (refused.status, refused.message) == (401, "There is no token of one any more. Please log out, and log in again.")
+    assert (refused.status, refused.message) == (
+        401,
+        "There is no token of one any more. Please log out, and log in again.",
+    )
     page = browser.request(shared.url + "/")
     assert page.message == "Your session has ended. Please log in again." and "Log in" in page.text
 
@@ -70,7 +77,10 @@ def test_a_user_who_comes_again_is_the_same_user_in_another_session(shared, brow
     # Somebody else can't come with the second account.
     thief = Browser()
     page = thief.follow(shared.both_legs(thief, "mallory", "bob-2"))
-    assert (page.status, page.message) == (409, "This account at two is another user&#39;s, so you weren&#39;t logged in.")
+    assert (page.status, page.message) == (
+        409,
+        "This account at two is another user&#39;s, so you weren&#39;t logged in.",
+    )
     assert shared.rows(shared.user("one", "mallory")) == {}
 
 

@@ -41,8 +41,11 @@ def test_a_user_logs_in_calls_both_backends_and_logs_out(shared, tab):
 def test_after_a_logout_the_button_for_going_back_shows_nothing_of_the_session(shared, tab):
     tab.go(shared.url)
     people.logs_in(shared, tab, "edith")
-    tab.go(f"{shared.url}/nowhere")
     user = shared.user("one", "edith")
+    tab.go(f"{shared.url}/failed/denied?at=one")
+    said = "You weren't logged in: access was declined at one. You are still logged in as"
+    assert tab.text == f"An auth server {said} {user}. Back Log out"
+    tab.go(f"{shared.url}/nowhere")
     assert tab.text == f"An auth server There is no such page. You are logged in as {user}. Back Log out"
     tab.click("Log out")
     for _ in range(2):

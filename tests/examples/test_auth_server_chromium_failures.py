@@ -108,7 +108,9 @@ def test_a_provider_that_is_down_before_the_second_leg(shared, tab):
     state = tab.state
     shared.two.tell("down")
     tab.click("Continue")
-    assert tab.text == "An auth server two can't be reached now, so you weren't logged in. Please try again later. Log in"
+    assert (
+        tab.text == "An auth server two can't be reached now, so you weren't logged in. Please try again later. Log in"
+    )
     assert shared.rows(shared.user("one", "paula")) == {} and shared.consume(state) == "STATE_NOT_FOUND"
     # It is still down: the person comes to the same page.
     tab.click("Log in")
@@ -138,7 +140,9 @@ def test_a_provider_that_redeems_no_code(shared, tab):
     state, user = tab.state, shared.user("one", "rosa")
     shared.two.tell("failing")
     tab.click("Continue")
-    assert tab.text == "An auth server two can't be reached now, so you weren't logged in. Please try again later. Log in"
+    assert (
+        tab.text == "An auth server two can't be reached now, so you weren't logged in. Please try again later. Log in"
+    )
     assert shared.rows(user) == {} and shared.consume(state) == "STATE_NOT_FOUND"
     shared.two.tell("up")
     people.logs_in(shared, tab, "rosa")

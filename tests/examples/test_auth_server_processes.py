@@ -49,7 +49,9 @@ def test_one_command_runs_it_and_cleans_up(build):
     ) as running:
         try:
             line = running.stdout.readline()
-            url, folder = line.removeprefix("open ").split(" in a browser, and log in with any names and passwords; the logs are in ")
+            url, folder = line.removeprefix("open ").split(
+                " in a browser, and log in with any names and passwords; the logs are in "
+            )
             page = Browser().request(url + "/")
             assert "Log in" in page.text
         finally:

@@ -22,20 +22,52 @@ FLAWS = {
         'request.Out.Header.Del("Authorization")',
         'if !flaw(NAME) {\nrequest.Out.Header.Del("Authorization")\n}',
     ),
-    "a header with _ passes": ("proxy.go", 'return strings.Contains(name, "_")', 'return strings.Contains(name, "_") && !flaw(NAME)'),
-    "a trailer is announced": ("proxy.go", "request.Out.Trailer = nil", "if !flaw(NAME) {\nrequest.Out.Trailer = nil\n}"),
-    "an unsigned JWT will do": ("jwt.go", "if !v.signed(", 'if !(flaw(NAME) && text(header["alg"]) == "none") && !v.signed('),
-    "the first of two JWTs counts": ("jwt.go", "if len(authorization) > 1 ||", "if len(authorization) > 1 && !flaw(NAME) ||"),
+    "a header with _ passes": (
+        "proxy.go",
+        'return strings.Contains(name, "_")',
+        'return strings.Contains(name, "_") && !flaw(NAME)',
+    ),
+    "a trailer is announced": (
+        "proxy.go",
+        "request.Out.Trailer = nil",
+        "if !flaw(NAME) {\nrequest.Out.Trailer = nil\n}",
+    ),
+    "an unsigned JWT will do": (
+        "jwt.go",
+        "if !v.signed(",
+        'if !(flaw(NAME) && text(header["alg"]) == "none") && !v.signed(',
+    ),
+    "the first of two JWTs counts": (
+        "jwt.go",
+        "if len(authorization) > 1 ||",
+        "if len(authorization) > 1 && !flaw(NAME) ||",
+    ),
     "an upgrade needs no JWT": (
         "proxy.go",
         'request.Header.Values("Authorization"))\n\t\tif err != nil {',
         'request.Header.Values("Authorization"))\n\t\tif err != nil && !(flaw(NAME) && request.Header.Get("Upgrade") != "") {',
     ),
-    "who ends too soon is answered": ("refusal.go", "panic(http.ErrAbortHandler)", "if flaw(NAME) {\nreturn\n}\npanic(http.ErrAbortHandler)"),
-    "a body without a length is kept": ("proxy.go", "if request.ContentLength < 0 ||", "if request.ContentLength < 0 && !flaw(NAME) ||"),
-    "a body is kept that is too long": ("proxy.go", "request.ContentLength > t.replay {", "request.ContentLength > t.replay+either(NAME, int64(1), 0) {"),
+    "who ends too soon is answered": (
+        "refusal.go",
+        "panic(http.ErrAbortHandler)",
+        "if flaw(NAME) {\nreturn\n}\npanic(http.ErrAbortHandler)",
+    ),
+    "a body without a length is kept": (
+        "proxy.go",
+        "if request.ContentLength < 0 ||",
+        "if request.ContentLength < 0 && !flaw(NAME) ||",
+    ),
+    "a body is kept that is too long": (
+        "proxy.go",
+        "request.ContentLength > t.replay {",
+        "request.ContentLength > t.replay+either(NAME, int64(1), 0) {",
+    ),
     "a body that wasn't kept is sent again": ("proxy.go", "case !replayable:", "case !replayable && !flaw(NAME):"),
-    "the broker isn't told of a refused token": ("proxy.go", "t.tokens.get(ctx, from, &refused)", "t.tokens.get(ctx, from, without(NAME, &refused))"),
+    "the broker isn't told of a refused token": (
+        "proxy.go",
+        "t.tokens.get(ctx, from, &refused)",
+        "t.tokens.get(ctx, from, without(NAME, &refused))",
+    ),
     "whatever fails is repeated": (
         "proxy.go",
         "return t.service.RoundTrip(outgoing)",
@@ -45,17 +77,31 @@ FLAWS = {
 }
 # Who notices.
 NOTICES = {
-    "the JWT passes on": partial(smuggling.test_the_service_sees_one_token_whatever_it_takes_for_the_same_header, header="X-Upstream-Token"),
-    "a header with _ passes": partial(smuggling.test_the_service_sees_one_token_whatever_it_takes_for_the_same_header, header="X-Upstream-Token"),
-    "a trailer is announced": partial(smuggling.test_the_service_sees_one_token_whatever_it_takes_for_the_same_header, header="Authorization"),
+    "the JWT passes on": partial(
+        smuggling.test_the_service_sees_one_token_whatever_it_takes_for_the_same_header, header="X-Upstream-Token"
+    ),
+    "a header with _ passes": partial(
+        smuggling.test_the_service_sees_one_token_whatever_it_takes_for_the_same_header, header="X-Upstream-Token"
+    ),
+    "a trailer is announced": partial(
+        smuggling.test_the_service_sees_one_token_whatever_it_takes_for_the_same_header, header="Authorization"
+    ),
     "an unsigned JWT will do": tests.test_without_a_valid_jwt_nothing_is_asked_and_nothing_arrives,
-    "the first of two JWTs counts": partial(smuggling.test_an_authorization_that_can_be_read_in_two_ways_is_none, kind="twice"),
+    "the first of two JWTs counts": partial(
+        smuggling.test_an_authorization_that_can_be_read_in_two_ways_is_none, kind="twice"
+    ),
     "an upgrade needs no JWT": streams.test_a_websocket_without_a_valid_jwt_never_arrives,
     "who ends too soon is answered": streams.test_a_body_that_ends_too_soon_never_arrives,
     "a body without a length is kept": streams.test_a_body_without_a_length_arrives_while_it_is_sent,
-    "a body is kept that is too long": partial(streams.test_a_body_is_sent_again_if_it_was_kept_and_only_then, size=11, status=503),
-    "a body that wasn't kept is sent again": partial(tests.test_a_body_that_was_not_kept_is_not_sent_again, body=b"x" * 70_000),
-    "the broker isn't told of a refused token": partial(streams.test_a_websocket_gets_the_token_and_both_sides_talk, first="refused"),
+    "a body is kept that is too long": partial(
+        streams.test_a_body_is_sent_again_if_it_was_kept_and_only_then, size=11, status=503
+    ),
+    "a body that wasn't kept is sent again": partial(
+        tests.test_a_body_that_was_not_kept_is_not_sent_again, body=b"x" * 70_000
+    ),
+    "the broker isn't told of a refused token": partial(
+        streams.test_a_websocket_gets_the_token_and_both_sides_talk, first="refused"
+    ),
     "whatever fails is repeated": streams.test_a_request_whose_answer_is_lost_isnt_sent_again,
 }
 

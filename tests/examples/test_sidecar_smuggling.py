@@ -96,10 +96,15 @@ def test_an_authorization_that_can_be_read_in_two_ways_is_none(world, service, k
 def test_a_request_with_two_lengths_is_one_request(world, service):
     """Naive: it passes both on, and the service finds a second request in the body, to which it never gave a token (CL.TE, TE.CL)."""
     jwt, access, _ = world.login()
-    hidden = f"POST /hidden HTTP/1.1\nHost: a\nAuthorization: Bearer {access}\nContent-Length: 0\n\n".replace("\n", "\r\n")
+    hidden = f"POST /hidden HTTP/1.1\nHost: a\nAuthorization: Bearer {access}\nContent-Length: 0\n\n".replace(
+        "\n", "\r\n"
+    )
     with world.sidecar("-service", service.url) as started:
         for lengths, body in (
-            (f"Content-Length: {len(hidden) + 5}\nTransfer-Encoding: chunked\n", "0\n\n" + hidden.replace("\r\n", "\n")),
+            (
+                f"Content-Length: {len(hidden) + 5}\nTransfer-Encoding: chunked\n",
+                "0\n\n" + hidden.replace("\r\n", "\n"),
+            ),
             (f"Content-Length: 3\nContent-Length: {len(hidden)}\n", hidden.replace("\r\n", "\n")),
             ("Transfer-Encoding: chunked, identity\nContent-Length: 0\n", "0\n\n"),
             ("Transfer-Encoding:\x0bchunked\nContent-Length: 0\n", ""),

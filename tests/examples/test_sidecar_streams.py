@@ -9,7 +9,9 @@ from wire import Service, values
 
 # How long, in seconds, something may take to arrive that is on its way.
 PATIENCE = 20
-UPGRADE = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"
+UPGRADE = (
+    "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"
+)
 
 
 @pytest.fixture
