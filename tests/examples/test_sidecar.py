@@ -216,6 +216,7 @@ def test_a_session_of_another_user_or_client_is_forbidden(world, path):
     [
         (["-broker", "broker.example.com:50051"], "-broker-ca"),
         (["-service", "http://service.example.com"], "-service"),
+        (["-service", "https://service.example.com/base"], "-service"),
         (["-broker-cert", "x"], "-broker-key"),
         (["-audience", ""], "-audience"),
         (["-provider", ""], "-provider"),

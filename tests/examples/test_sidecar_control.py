@@ -47,6 +47,12 @@ FLAWS = {
         'request.Header.Values("Authorization"))\n\t\tif err != nil {',
         'request.Header.Values("Authorization"))\n\t\tif err != nil && !(flaw(NAME) && request.Header.Get("Upgrade") != "") {',
     ),
+    "any upgrade passes": (
+        "proxy.go",
+        'if !strings.EqualFold(request.Header.Get("Upgrade"), "websocket")',
+        'if !flaw(NAME) && !strings.EqualFold(request.Header.Get("Upgrade"), "websocket")',
+    ),
+    "TRACE passes": ("proxy.go", "case http.MethodTrace,", "case either(NAME, \"none\", http.MethodTrace),"),
     "who ends too soon is answered": (
         "refusal.go",
         "panic(http.ErrAbortHandler)",
@@ -91,6 +97,8 @@ NOTICES = {
         smuggling.test_an_authorization_that_can_be_read_in_two_ways_is_none, kind="twice"
     ),
     "an upgrade needs no JWT": streams.test_a_websocket_without_a_valid_jwt_never_arrives,
+    "any upgrade passes": partial(smuggling.test_no_client_gets_past_the_sidecar_by_an_upgrade, upgrade="h2c"),
+    "TRACE passes": partial(smuggling.test_no_client_has_the_service_show_the_token, method="TRACE"),
     "who ends too soon is answered": streams.test_a_body_that_ends_too_soon_never_arrives,
     "a body without a length is kept": streams.test_a_body_without_a_length_arrives_while_it_is_sent,
     "a body is kept that is too long": partial(

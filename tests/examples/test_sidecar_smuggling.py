@@ -115,3 +115,25 @@ def test_a_request_with_two_lengths_is_one_request(world, service):
     assert [head[0] for head in service.heads if "hidden" in head[0]] == []
     for head in service.heads:
         assert len(values(head, "Content-Length")) + len(values(head, "Transfer-Encoding")) == 1
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0", "websocket, h2c", "websocket\nUpgrade: h2c"])
+def test_no_client_gets_past_the_sidecar_by_an_upgrade(world, service, upgrade):
+    """Naive: it passes any upgrade on. A service that takes HTTP/2 then gets requests without a JWT, and with a client's own headers."""
+    jwt, access, _ = world.login()
+    head = f"Connection: Upgrade, HTTP2-Settings\nUpgrade: {upgrade}\nHTTP2-Settings: AAMAAABkAAQAAP__\n"
+    with world.sidecar("-service", service.url) as started:
+        assert status(started.address, f"GET / HTTP/1.1\nHost: a\nAuthorization: Bearer {jwt}\n{head}\n") == 200
+    (arrived,) = service.heads
+    assert values(arrived, "Authorization") == [f"Bearer {access}"]
+    assert not values(arrived, "Upgrade") and not values(arrived, "HTTP2-Settings") and not values(arrived, "Connection")
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
+def test_no_client_has_the_service_show_the_token(world, service, method):
+    """Naive: it passes TRACE on, and the answer is the request, with the token in it."""
+    jwt, _, _ = world.login()
+    with world.sidecar("-service", service.url) as started:
+        where = "a:80" if method == "CONNECT" else "/"
+        assert status(started.address, f"{method} {where} HTTP/1.1\nHost: a\nAuthorization: Bearer {jwt}\n\n") == 405
+    assert service.heads == []
