@@ -131,6 +131,10 @@ class Site:
             entries = client.GetAll(session_id=session).entries
             return {provider: entry.tokens.upstream_subject for provider, entry in entries.items()}
 
+    def stores(self) -> int:
+        """Returns how often anything was stored, under whatever session."""
+        return (self.folder / "broker.log").read_text().count('"rpc":"Store"')
+
     def ends(self, session: str, provider: str) -> float:
         """Returns when a row ends, in seconds since 1970."""
         with self.client() as client:

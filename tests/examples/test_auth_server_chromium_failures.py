@@ -29,12 +29,12 @@ def tab(shared, chromium):
 
 def test_a_code_that_comes_to_another_providers_callback_is_refused(shared, tab):
     people.first_leg(shared, tab, "karl")
-    state = tab.state
+    state, stores = tab.state, shared.stores()
     shared.one.tell(f"rewrite {shared.callback('one')} {shared.callback('two')}")
     tab.click("Continue")
     assert (tab.url, tab.text) == (f"{shared.url}/failed/misrouted?at=two", MISROUTED)
-    # Nothing is stored, under whichever provider, and the authorization is burnt.
-    assert shared.rows(shared.user("one", "karl")) == {}
+    # Nothing is stored, under whichever session, and the authorization is burnt.
+    assert shared.stores() == stores and shared.rows(shared.user("one", "karl")) == {}
     assert shared.consume(state) == "STATE_NOT_FOUND" and "session" not in tab.cookies
     shared.one.tell("up")
     people.logs_in(shared, tab, "karl")
@@ -42,11 +42,12 @@ def test_a_code_that_comes_to_another_providers_callback_is_refused(shared, tab)
 
 def test_a_code_of_the_second_leg_that_comes_to_the_firsts_callback_is_refused(shared, tab):
     people.second_leg(shared, tab, "lotte")
-    state = tab.state
+    state, stores = tab.state, shared.stores()
     shared.two.tell(f"rewrite {shared.callback('two')} {shared.callback('one')}")
     tab.click("Continue")
     assert (tab.url, tab.text) == (f"{shared.url}/failed/misrouted?at=one", MISROUTED)
     # The broker doesn't tell whose session it was. What the first leg stored is nobody's, and ends soon.
+    assert shared.stores() == stores
     ((session, providers),) = shared.rows(shared.user("one", "lotte")).items()
     assert providers == {"one"} and shared.subjects(session) == {"one": "lotte"}
     assert shared.ends(session, "one") - time.time() < 1300
@@ -61,7 +62,7 @@ def test_a_provider_that_sends_the_user_on_to_another_one_gets_no_code(shared, t
     """A mix-up (RFC 9700, section 4.4): the first provider is dishonest, and lets the second one answer its own request."""
     tab.go(shared.url)
     tab.click("Log in")
-    state = tab.state
+    state, stores = tab.state, shared.stores()
     asked = next(url for url in tab.requests if url.startswith(f"{shared.one.issuer}/auth?"))
     query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(asked).query)) | {"redirect_uri": shared.callback("two")}
     assert query["state"] == state
@@ -69,20 +70,22 @@ def test_a_provider_that_sends_the_user_on_to_another_one_gets_no_code(shared, t
     tab.sign_in("mona-2")
     tab.click("Continue")
     assert (tab.url, tab.text) == (f"{shared.url}/failed/misrouted?at=two", MISROUTED)
-    assert shared.rows(shared.user("one", "mona")) == {} and shared.consume(state) == "STATE_NOT_FOUND"
+    assert shared.stores() == stores and shared.rows(shared.user("one", "mona")) == {}
+    assert shared.consume(state) == "STATE_NOT_FOUND"
     people.logs_in(shared, tab, "mona")
 
 
 def test_an_answer_that_names_another_issuer_is_refused(shared, tab):
     """RFC 9207: callback and state are right, and `iss` isn't."""
     people.first_leg(shared, tab, "nora")
-    state = tab.state
+    state, stores = tab.state, shared.stores()
     names = [urllib.parse.quote(provider.issuer, safe="") for provider in (shared.one, shared.two)]
     shared.one.tell(f"rewrite iss={names[0]} iss={names[1]}")
     tab.click("Continue")
     assert tab.text == "An auth server The login at one failed. Please begin again. Log in"
     assert any(f"iss={names[1]}" in url for url in tab.requests)
-    assert shared.rows(shared.user("one", "nora")) == {} and shared.consume(state) == "STATE_NOT_FOUND"
+    assert shared.stores() == stores and shared.rows(shared.user("one", "nora")) == {}
+    assert shared.consume(state) == "STATE_NOT_FOUND"
     shared.one.tell("up")
     people.logs_in(shared, tab, "nora")
 

@@ -20,7 +20,7 @@ def redis():
     started.close()
 
 
-def in_redis(folder, redis, program=LOGIN / "build/auth-server", patience="5s"):
+def in_redis(folder, redis, program=LOGIN / "build/auth-server", patience="15s"):
     """A site whose broker keeps everything in Redis. The auth server waits so long for the broker."""
     config = json.loads((EXAMPLES / "service_config.json").read_text())
     for method in config["methodConfig"]:
@@ -93,7 +93,7 @@ def goes_on_when_it_is_back(started, chromium):
 
 
 def test_a_broker_that_is_away_at_the_callback_ends_no_login(build, chromium, redis, tmp_path):
-    with in_redis(tmp_path, redis, patience="0.3s") as started:
+    with in_redis(tmp_path, redis, patience="0.5s") as started:
         goes_on_when_it_is_back(started, chromium)
 
 
@@ -122,5 +122,5 @@ def test_a_broker_that_forgot_what_was_pending_ends_the_login_and_the_next_one_w
 def test_a_login_that_is_dropped_while_the_broker_is_away_is_noticed(flawed, chromium, redis, tmp_path):
     """The control of the tests above."""
     flawed.choose("a login ends when the broker is away")
-    with in_redis(tmp_path, redis, flawed.program, "0.3s") as started, pytest.raises(AssertionError):
+    with in_redis(tmp_path, redis, flawed.program, "0.5s") as started, pytest.raises(AssertionError):
         goes_on_when_it_is_back(started, chromium)
