@@ -47,7 +47,7 @@ def test_a_code_of_the_second_leg_that_comes_to_the_firsts_callback_is_refused(s
     tab.click("Continue")
     assert (tab.url, tab.text) == (f"{shared.url}/failed/misrouted?at=one", MISROUTED)
     # The broker doesn't tell whose session it was. What the first leg stored is nobody's, and ends soon.
-    assert shared.stores() == stores
+    assert shared.stores() == stores > 0
     ((session, providers),) = shared.rows(shared.user("one", "lotte")).items()
     assert providers == {"one"} and shared.subjects(session) == {"one": "lotte"}
     assert shared.ends(session, "one") - time.time() < 1300
