@@ -43,17 +43,36 @@ def test_a_broker_that_forgets_in_the_middle_ends_the_login(build, tmp_path):
         assert_over(browser.follow(page))
 
 
-def test_one_command_runs_it_and_cleans_up(build):
-    with subprocess.Popen(
-        [LOGIN / "run"], env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
+def test_one_command_runs_it_has_it_fail_and_cleans_up(build):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([LOGIN / "run"], env=clean_environment(), text=True, **pipes) as running:
+
+        def told(line: str) -> str:
+            print(line, file=running.stdin, flush=True)
+            return running.stdout.readline().strip()
+
+        def read_help() -> None:
+            while not running.stdout.readline().startswith("  restart "):
+                pass
+
         try:
             line = running.stdout.readline()
-            url, folder = line.removeprefix("open ").split(
-                " in a browser, and log in with any names and passwords; the logs are in "
-            )
-            page = Browser().request(url + "/")
+            told_where = " in a browser, and log in with any names and passwords; the logs are in "
+            url, folder = line.removeprefix("open ").split(told_where)
+            read_help()
+            browser = Browser()
+            page = browser.request(url + "/")
             assert "Log in" in page.text
+            assert told("three down").startswith("what can be typed")
+            read_help()
+            assert told("one down") == "done"
+            assert browser.submit(page, "/login").message.startswith("one can&#39;t be reached now")
+            assert told("one up") == "done"
+            form = browser.submit(page, "/login")
+            assert "Sign-in" in form.text
+            page = browser.submit(form, login="zoe", password="x", before=url)
+            assert told("restart") == "done"
+            assert_over(browser.submit(page))
         finally:
             running.terminate()
         assert (running.wait(timeout=20), running.stderr.read()) == (0, "")
