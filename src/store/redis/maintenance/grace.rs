@@ -3,7 +3,12 @@
 use crate::{
     store::{
         Error,
-        redis::{RedisStore, keyspace::Keyspace, link::{Link, reply}, maintenance::repeated},
+        redis::{
+            RedisStore,
+            keyspace::Keyspace,
+            link::{Link, reply},
+            maintenance::repeated,
+        },
     },
     types::{SecretBytes, UnixTime},
 };
