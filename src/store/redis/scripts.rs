@@ -88,6 +88,10 @@ scripts! {
     check_identity: "maintenance/check_identity.lua",
     /// Checks the members of an index.
     check_index: "maintenance/check_index.lua",
+    /// Checks that a pending authorization is counted, and has an end.
+    check_pending: "maintenance/check_pending.lua",
+    /// Checks the members of a sorted set of pending authorizations.
+    check_places: "maintenance/check_places.lua",
 }
 
 /// A script and its hash.
