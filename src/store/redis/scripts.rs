@@ -72,6 +72,8 @@ scripts! {
     migrate_row: "maintenance/migrate_row.lua",
     /// Copies an identity to its provider's logical name.
     migrate_identity: "maintenance/migrate_identity.lua",
+    /// Takes a lease whose key holds what can't be a broker's.
+    replace_lease: "maintenance/replace_lease.lua",
     /// Renews, marks or releases a lease.
     keep_lease: "maintenance/keep_lease.lua",
     /// Notes that the migration is complete.
