@@ -118,7 +118,7 @@ async fn cut_off_at_every_command() {
     for at in (1..).step_by(4) {
         redis::cmd("FLUSHALL").exec(&mut server.raw()).unwrap();
         let tenant = RedisTenant::on(&server);
-        for damage in DAMAGES.iter().step_by(4) {
+        for damage in DAMAGES.iter().step_by(6) {
             damage.plant(&tenant).await;
         }
         let before = rows(&tenant.snapshot(), &tenant.prefix());

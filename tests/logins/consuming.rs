@@ -1,10 +1,11 @@
 //! `Consume` by a thousand callers at once.
 
 use testkit::{redis_server::RedisServer, waiting::until};
+use token_broker::types::UnixTime;
 use tonic::Status;
 
 use crate::{
-    CROWD, PREFIX,
+    CROWD,
     brokers::{Brokers, PATIENT, consume, counts, pending, tally},
     flaws::{Flaw, planted},
 };
@@ -92,22 +93,38 @@ async fn a_misrouted_callback_that_burns_nothing_would_have_been_noticed() {
     assert_eq!(tally(&late), counts([("OK", CROWD)]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_expired_nobody_gets() {
-    let server = RedisServer::start();
-    let brokers = Brokers::on(&server, &PATIENT).await;
-    let mut short = pending("x", "c");
+/// A login waits for a second. A thousand callbacks come when that is over. Returns what they were answered.
+async fn late_callbacks(brokers: &Brokers) -> Vec<Result<String, Status>> {
+    let mut short = pending("late", "c");
     short.ttl = Some(prost_types::Duration {
         seconds: 1,
         nanos: 0,
     });
-    brokers.one(0).pending().create(short).await.unwrap();
-    let key = format!("{PREFIX}pending:x");
-    until("it has expired", async || {
-        !server.ask::<bool>(&["EXISTS", &key]).unwrap()
+    let created = brokers.one(0).pending().create(short).await.unwrap();
+    let end = created.into_inner().expires_at.unwrap().seconds;
+    // It is told to the second, rounded down.
+    until("its time is over", async || {
+        UnixTime::now().seconds() > end + 1
     })
     .await;
-    let callback = |_, channel| async { consume(channel, "x", None).await };
-    let late = brokers.rush(CROWD, callback).await;
+    let callback = |_, channel| async { consume(channel, "late", None).await };
+    brokers.rush(CROWD, callback).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_nobody_gets() {
+    let server = RedisServer::start();
+    let brokers = Brokers::on(&server, &PATIENT).await;
+    let late = late_callbacks(&brokers).await;
     assert_eq!(tally(&late), counts([("STATE_NOT_FOUND", CROWD)]));
+}
+
+/// The control: where it is kept for longer than it was to be, a late callback gets it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_for_too_long_would_have_been_noticed() {
+    let server = RedisServer::start();
+    let proxy = planted(&server, Flaw::CreateKeepsTooLong).await;
+    let brokers = Brokers::behind(proxy.port(), &PATIENT).await;
+    let late = tally(&late_callbacks(&brokers).await);
+    assert_eq!(late.get("OK"), Some(&1), "{late:?}");
 }

@@ -23,6 +23,8 @@ pub enum Flaw {
     ConsumeLeavesIt,
     /// `Create` counts nobody's but the tenant's.
     CreateForgetsClients,
+    /// `Create` keeps an authorization for an hour, whatever its ttl.
+    CreateKeepsTooLong,
     /// A script that comes late writes all the same.
     LateCounts,
     /// `ResolveUser` doesn't look whether the user of an identity has a record.
@@ -81,6 +83,9 @@ pub async fn planted(server: &RedisServer, flaw: Flaw) -> RespProxy {
                 (Flaw::ConsumeLeavesIt, Call::Take) => return with_script(command, "return 1"),
                 (Flaw::CreateForgetsClients, Call::Create) => {
                     return with_argument(command, 6, b"1000000");
+                }
+                (Flaw::CreateKeepsTooLong, Call::Create) => {
+                    return with_argument(command, 5, b"3600000");
                 }
                 (Flaw::ResolveForgetsRecords, Call::Resolve) => {
                     return with_script(command, &[FIND, MAKE].concat());

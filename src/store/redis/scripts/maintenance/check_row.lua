@@ -22,10 +22,20 @@ end
 -- The row's expiry is read last, because on Redis 6.2 the clock goes on during a script.
 local left = redis.call('PTTL', key)
 
+-- Whether the row is in the index that other software has for a user whom it spells in another way, until the row ends.
+local function is_elsewhere()
+  -- uses: plain
+  local spelled = plain(user)
+  local index = spelled and prefix .. 'user:upstream:' .. spelled
+  if not index or redis.pcall('SISMEMBER', index, key) ~= 1 then return false end
+  local ends = redis.call('PTTL', index)
+  return ends == -1 or left ~= -1 and ends >= left
+end
+
 local faulty = {}
 for _, entry in ipairs(checked) do
   if not entry.holds then
-    entry.fault = 'missing'
+    if entry.name ~= 'user' or not is_elsewhere() then entry.fault = 'missing' end
   elseif entry.left ~= -1 and (left == -1 or entry.left < left) then
     entry.fault = 'early'
   end
