@@ -106,7 +106,7 @@ async fn a_write_needs_few_commands() {
         // Redis knows the scripts now.
         put().await;
         store.delete(&key, None).await.unwrap();
-        for (what, most) in [("new", 11), ("replaced", 8), ("deleted", 7)] {
+        for (what, most) in [("new", 12), ("replaced", 9), ("deleted", 8)] {
             let monitor = Monitor::start(&server);
             match what {
                 "deleted" => _ = store.delete(&key, None).await.unwrap(),

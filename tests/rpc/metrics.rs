@@ -384,7 +384,11 @@ async fn what_the_guards_count_is_seen() {
     for (name, labels, expected) in [
         ("token_broker_sealing_keys", &[][..], 3.0),
         ("token_broker_sealing_key_changes_total", &["unknown"], 1.0),
-        ("token_broker_sealing_key_changes_total", &["known"], 0.0),
+        (
+            "token_broker_sealing_key_changes_total",
+            &["\"known\""],
+            0.0,
+        ),
         ("token_broker_audit_events_total", &[], 0.0),
         ("token_broker_audit_failures_total", &[], 0.0),
         ("token_broker_handshakes_failed_total", &["too_slow"], 2.0),
