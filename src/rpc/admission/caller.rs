@@ -8,6 +8,7 @@ use std::{
 use super::{
     bound::{Bound, Taken},
     large_reads::LargeReads,
+    turns::Turns,
     waiting::{TenantsProvider, Waiting, WaitsFor},
 };
 use crate::{access::Caller, error::Error};
@@ -24,6 +25,8 @@ pub(super) struct CallerShare {
     pub calls: Arc<Bound>,
     pub bytes: Arc<Bound>,
     pub waiting: Arc<Waiting>,
+    /// When a thread works for them.
+    pub turns: Arc<Turns>,
     /// As many places as its tenant has. Who wants more queues here, and so before the tenant's places only behind reads that
     /// go on already.
     pub large_reads: LargeReads,
@@ -41,6 +44,7 @@ impl CallerShare {
             calls: Bound::new(usize::MAX),
             bytes: Bound::new(usize::MAX),
             waiting: Waiting::new(waiting),
+            turns: Turns::new(1),
             large_reads,
         })
     }

@@ -6,6 +6,7 @@
 
 mod aside;
 mod bound;
+mod busy;
 mod caller;
 mod expected;
 mod large_reads;
@@ -15,6 +16,7 @@ mod permit;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod waiting;
 
 use std::{sync::Arc, time::Duration};

@@ -13,9 +13,13 @@ use super::{
     bound::Bound,
     caller::{CallerShare, CallerShares},
     large_reads::LargeReads,
+    turns::Turns,
     waiting::Waiting,
 };
 use crate::{access::Caller, error::Error};
+
+/// For so many times as many calls of one of several tenants as of one caller a thread works at once.
+const TURNS: usize = 2;
 
 /// A tenant's share of what calls may use. Its data is migrated, or it isn't: until then its calls are refused.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct TenantShare {
     pub(super) bytes: Arc<Bound>,
     pub(super) large_reads: LargeReads,
     pub(super) waiting: Arc<Waiting>,
+    /// When a thread works for its calls, if there are other tenants.
+    pub(super) turns: Arc<Turns>,
     /// Whether there are others, to whom this one has to leave something.
     pub(super) has_others: bool,
     callers: CallerShares,
@@ -51,6 +57,7 @@ impl TenantShare {
             bytes: Bound::new(bytes),
             large_reads: large_reads(has_others),
             waiting: Waiting::new(calls / PART_THAT_WAITS),
+            turns: Turns::new(TURNS),
             has_others,
             callers: CallerShares::default(),
             migrating: AtomicBool::new(true),
