@@ -106,6 +106,16 @@ pub(super) async fn look(now: Instant, running: usize, has_others: bool) {
     }
 }
 
+/// Has this thread find itself late, `now` and with others.
+#[cfg(test)]
+pub(super) fn be_late(now: Instant) {
+    THREAD.with(|thread| {
+        thread.looked.set(Some(now));
+        thread.had_others.set(Some(now));
+        thread.note(LATE * 2, LEAST);
+    });
+}
+
 /// Returns how much processor time this thread has had.
 fn worked() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);

@@ -16,7 +16,7 @@ use super::{
     turns::Turns,
     waiting::Waiting,
 };
-use crate::{access::Caller, error::Error};
+use crate::{access::Caller, audit::TrailShare, error::Error};
 
 /// For so many times as many calls of one of several tenants as of one caller a thread works at once.
 const TURNS: usize = 2;
@@ -34,6 +34,8 @@ pub struct TenantShare {
     /// Whether there are others, to whom this one has to leave something.
     pub(super) has_others: bool,
     callers: CallerShares,
+    /// What its calls have of the audit trail, if there are other tenants.
+    trail: Option<Arc<TrailShare>>,
     migrating: AtomicBool,
 }
 
@@ -60,6 +62,7 @@ impl TenantShare {
             turns: Turns::new(TURNS),
             has_others,
             callers: CallerShares::default(),
+            trail: has_others.then(Arc::default),
             migrating: AtomicBool::new(true),
         })
     }
@@ -87,8 +90,16 @@ impl TenantShare {
     }
 
     /// Returns the share of one of the tenant's callers, or `None` without a policy.
-    pub(super) fn of_caller(&self, caller: &Caller) -> Option<Arc<CallerShare>> {
-        let new = || CallerShare::new(self.waiting.calls.most(), large_reads(self.has_others));
+    #[must_use]
+    pub fn of_caller(&self, caller: &Caller) -> Option<Arc<CallerShare>> {
+        let new = || {
+            let trail = TrailShare::of_caller(self.trail.clone());
+            CallerShare::new(
+                self.waiting.calls.most(),
+                large_reads(self.has_others),
+                trail,
+            )
+        };
         self.callers.of(caller, new)
     }
 

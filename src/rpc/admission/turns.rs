@@ -93,8 +93,8 @@ impl Turns {
     fn queue(&self, turn: Turn) -> oneshot::Receiver<Turn> {
         let (sender, received) = oneshot::channel();
         let lane = &self.lanes[turn.lane];
-        lane.waiting().push_back(sender);
         lane.queued.fetch_add(1, Ordering::SeqCst);
+        lane.waiting().push_back(sender);
         // Whichever of the two ends last sees the other, so that the queue goes on.
         drop(turn);
         received

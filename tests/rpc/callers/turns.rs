@@ -1,0 +1,117 @@
+//! A caller that makes as many calls as it can leaves the processor to the others: what they wait for is counted in calls, so that
+//! the machine's other work doesn't matter.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use token_broker::{
+    access::{Guard, Rights, Role, Rpc},
+    config::ServerOptions,
+    types::Reach,
+};
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use super::world::{Asks, OWN, World, policy, providers};
+use crate::serving::{Serving, options};
+
+fn rights(role: Role) -> Rights {
+    Rights {
+        roles: vec![role],
+        reach: Reach {
+            providers: providers(&[OWN]),
+            client: None,
+        },
+        ..Rights::default()
+    }
+}
+
+async fn world() -> World {
+    let guard = Guard::of(policy([
+        ("greedy", rights(Role::AuthServer)),
+        ("modest", rights(Role::AuthServer)),
+        ("denied", rights(Role::Sidecar)),
+    ]));
+    let options = ServerOptions {
+        workers: Some(1),
+        ..options()
+    };
+    let serving = Serving::guarded(guard.clone(), options).await;
+    let world = World { serving, guard };
+    world.fill("greedy").await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
+    const AT_ONCE: usize = 128;
+    let world = world().await;
+    let served = Arc::<AtomicUsize>::default();
+    let mut flood = JoinSet::new();
+    for _ in 0..4 {
+        let greedy = world.caller("greedy").await;
+        for _ in 0..AT_ONCE / 4 {
+            let (mut greedy, served) = (greedy.clone(), Arc::clone(&served));
+            flood.spawn(async move {
+                loop {
+                    greedy.call(Rpc::Get, Asks::at(OWN)).await.unwrap();
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+    let mut modest = world.caller("modest").await;
+    let mut meanwhile = Vec::new();
+    for _ in 0..150 {
+        let before = served.load(Ordering::Relaxed);
+        modest.call(Rpc::Get, Asks::at(OWN)).await.unwrap();
+        meanwhile.push(served.load(Ordering::Relaxed) - before);
+    }
+    meanwhile.sort_unstable();
+    let median = meanwhile[meanwhile.len() / 2];
+    println!("served meanwhile: {median}, of {meanwhile:?}");
+    // Without turns it is about as many as the greedy one has at once.
+    assert!(median < AT_ONCE / 2, "{median}");
+}
+
+/// Who calls again as soon as it is refused isn't refused as fast as it likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_is_refused_a_thousand_times_a_second_at_most() {
+    const SPAN: Duration = Duration::from_secs(1);
+    let world = world().await;
+    let begun = Instant::now();
+    let mut flood = JoinSet::new();
+    for _ in 0..4 {
+        let denied = world.caller("denied").await;
+        for _ in 0..20 {
+            let mut denied = denied.clone();
+            flood.spawn(async move {
+                let mut refusals = 0;
+                while begun.elapsed() < SPAN {
+                    let refused = denied.call(Rpc::Get, Asks::at(OWN)).await.unwrap_err();
+                    assert_eq!(refused.code(), Code::PermissionDenied);
+                    refusals += 1;
+                }
+                refusals
+            });
+        }
+    }
+    // Others notice nothing of that.
+    let mut modest = world.caller("modest").await;
+    let mut longest = Duration::ZERO;
+    while begun.elapsed() < SPAN {
+        let call = Instant::now();
+        modest.call(Rpc::Get, Asks::at(OWN)).await.unwrap();
+        longest = longest.max(call.elapsed());
+    }
+    let refusals: usize = flood.join_all().await.into_iter().sum();
+    // What is read in one go is refused in one go.
+    let most = 1_000 * begun.elapsed().as_secs() + 1_000 + 100 + 80;
+    assert!(refusals as u64 <= most, "{refusals} of {most}");
+    assert!(refusals > 100, "{refusals}");
+}
