@@ -2,12 +2,15 @@
 
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::{task::yield_now, time::Instant};
+use tokio::{runtime::Handle, task::yield_now, time::Instant};
 
 /// How many calls of one caller a thread works for in any case.
 pub(super) const LEAST: usize = 4;
@@ -32,6 +35,26 @@ struct Thread {
     looked: Cell<Option<Instant>>,
     /// When others than the caller of the call that looked had calls.
     had_others: Cell<Option<Instant>>,
+    after_all: Later,
+}
+
+/// What is to be done when the thread has come round.
+#[derive(Clone, Default)]
+struct Later(Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>);
+
+impl Later {
+    /// Adds something, and returns whether it is the first.
+    fn add(&self, then: impl FnOnce() + Send + 'static) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Box::new(then));
+        all.len() == 1
+    }
+
+    fn run(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = std::mem::take(&mut *all);
+        all.into_iter().for_each(|then| then());
+    }
 }
 
 impl Thread {
@@ -42,6 +65,7 @@ impl Thread {
             limit: Cell::new(MOST),
             looked: Cell::new(None),
             had_others: Cell::new(None),
+            after_all: Later::default(),
         }
     }
 
@@ -76,6 +100,29 @@ pub(super) fn thread() -> usize {
 /// one.
 pub(super) fn limit(now: Instant) -> usize {
     THREAD.with(|thread| thread.limit(now))
+}
+
+/// Whether there is such a limit.
+pub(super) fn is_limited(now: Instant) -> bool {
+    limit(now) < MOST
+}
+
+/// Does something when this thread has come round to all that it can work for now.
+pub(super) fn after_all(then: impl FnOnce() + Send + 'static) {
+    let later = THREAD.with(|thread| thread.after_all.clone());
+    if !later.add(then) {
+        return;
+    }
+    match Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(async move {
+                yield_now().await;
+                later.run();
+            });
+        }
+        // The process is about to end.
+        Err(_) => later.run(),
+    }
 }
 
 /// Looks how late this thread is, now and then. The caller of the call that looks has `running` calls that the thread works

@@ -8,8 +8,11 @@ use tokio::{
 };
 
 use super::{
-    LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS, bound::Taken, caller::CallerShare,
-    is_fair, turns::Turn,
+    LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS,
+    bound::Taken,
+    caller::CallerShare,
+    is_fair,
+    turns::{Turn, Turns},
 };
 use crate::{
     error::Error,
@@ -50,7 +53,7 @@ struct Held {
     /// Places among the calls of the connection, of the tenant, of the process and of the caller that wait for providers.
     waiting: Option<([Taken; 3], Option<Taken>)>,
     /// The turns of the caller and of one of several tenants, while the call is worked for.
-    turns: Option<(Turn, Option<Turn>)>,
+    turns: (Option<Turn>, Option<Turn>),
     /// When the answer began to leave.
     leaving_since: Option<usize>,
 }
@@ -74,7 +77,7 @@ impl Permit {
                 reading: None,
                 reads_much: false,
                 waiting: None,
-                turns: None,
+                turns: (None, None),
                 leaving_since: None,
             }),
         }
@@ -95,27 +98,19 @@ impl Permit {
         let Some(caller) = &self.caller else {
             return;
         };
-        let all = &self.connection.all.calls;
-        let of_caller = caller
-            .turns
-            .next(started, || all.used() > caller.calls.used())
-            .await;
+        let all = self.connection.all.calls.used();
+        let next = async |turns: &Arc<Turns>, calls: usize| match turns.are_few(calls) {
+            true => None,
+            false => Some(turns.next(started, calls < all).await),
+        };
+        let of_caller = next(&caller.turns, caller.calls.used()).await;
         let tenant = &self.tenant;
         let of_tenant = match tenant.has_others {
-            true => {
-                let has_others = || all.used() > tenant.calls.used();
-                Some(tenant.turns.next(started, has_others).await)
-            }
+            true => next(&tenant.turns, tenant.calls.used()).await,
             false => None,
         };
-        self.held().turns = Some((of_caller, of_tenant));
-    }
-
-    /// Has its turn again, after a wait in which others had theirs.
-    fn turn_again(&self) {
-        if let Some(caller) = &self.caller {
-            let of_tenant = self.tenant.has_others.then(|| self.tenant.turns.at_once());
-            self.held().turns = Some((caller.turns.at_once(), of_tenant));
+        if of_caller.is_some() || of_tenant.is_some() {
+            self.held().turns = (of_caller, of_tenant);
         }
     }
 
@@ -127,8 +122,8 @@ impl Permit {
     pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
         let connection = &self.connection;
         let size = connection.expected.size();
-        // Who waits keeps no turn from others.
-        self.held().turns = None;
+        // Who waits keeps no turn from others. There are few places for large reads: who has one needs no turn.
+        self.held().turns = (None, None);
         let places = async {
             let own = connection.large_reads.place(of, size).await?;
             let caller = match &self.caller {
@@ -141,7 +136,6 @@ impl Permit {
         };
         match timeout(WAIT_FOR_LARGE_READS, places).await {
             Ok(Some(places)) => {
-                self.turn_again();
                 let mut held = self.held();
                 held.reading = Some(places);
                 held.reads_much = true;
@@ -159,7 +153,7 @@ impl Permit {
     /// [`Error::TooLarge`] if they never may: to repeat the call would not help.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
-        (held.reading, held.waiting, held.turns) = (None, None, None);
+        (held.reading, held.waiting, held.turns) = (None, None, (None, None));
         if held.reads_much {
             self.connection.expected.note(answer);
         }
@@ -238,7 +232,7 @@ impl Waits for Permit {
                 .map(|caller| caller.waiting.calls.take(1));
             held.waiting = Some((places, place.flatten()));
         }
-        (held.reading, held.turns) = (None, None);
+        (held.reading, held.turns) = (None, (None, None));
         Some(Box::new((waits, of_caller)))
     }
 }

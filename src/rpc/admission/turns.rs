@@ -3,6 +3,9 @@
 //! The bounds on calls in flight keep memory and queues short, but whoever may have a hundred calls in flight can have a
 //! hundred that are ready to go on, and everybody else comes after them. So a call of a caller that has several is begun when
 //! it is its turn. Who has few calls never waits, nor does anybody while no thread is late, or nobody else calls.
+//!
+//! A turn lasts while the call is worked for, and until the thread has come round to all that it can work for. Otherwise calls
+//! that wait for nothing would follow each other without end.
 
 use std::{
     collections::VecDeque,
@@ -60,15 +63,18 @@ impl Turns {
         })
     }
 
-    /// Waits for the turn of a call that has arrived `now`. `has_others` says whether anybody else has calls.
-    pub async fn next(self: &Arc<Self>, now: Instant, has_others: impl Fn() -> bool) -> Turn {
+    /// Whether nobody who has so many calls in flight waits for turns.
+    pub fn are_few(&self, calls: usize) -> bool {
+        calls <= LEAST * self.times
+    }
+
+    /// Waits for the turn of a call that has arrived `now`. `has_others`: somebody else has calls.
+    pub async fn next(self: &Arc<Self>, now: Instant, has_others: bool) -> Turn {
+        let running = |lane: usize| self.lanes[lane].running.load(Ordering::Relaxed);
+        let before = running(busy::thread() % LANES);
+        busy::look(now, before / self.times, has_others).await;
         let turn = self.at_once();
-        let running = self.lanes[turn.lane].running.load(Ordering::Relaxed);
-        if running <= LEAST * self.times {
-            return turn;
-        }
-        busy::look(now, running / self.times, has_others()).await;
-        if running <= self.most(now) {
+        if running(turn.lane) <= self.most(now) {
             return turn;
         }
         let received = self.queue(turn);
@@ -147,8 +153,13 @@ impl Lane {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(turns) = self.of.take() {
-            turns.ended(self.lane);
+        let Some(turns) = self.of.take() else {
+            return;
+        };
+        let number = self.lane;
+        match busy::is_limited(Instant::now()) {
+            true => busy::after_all(move || turns.ended(number)),
+            false => turns.ended(number),
         }
     }
 }

@@ -12,19 +12,23 @@ use std::{
 use token_broker::{
     access::{Guard, Rights, Role, Rpc},
     config::ServerOptions,
-    types::Reach,
+    proto::v1::token_broker_client::TokenBrokerClient,
+    types::{ProviderSet, Reach},
 };
-use tokio::task::JoinSet;
-use tonic::Code;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+};
+use tonic::{Code, transport::Endpoint};
 
-use super::world::{Asks, OWN, World, policy, providers};
-use crate::serving::{Serving, options};
+use super::world::{Asks, OWN, Shows, World, policy};
+use crate::serving::{Serving, get, options};
 
 fn rights(role: Role) -> Rights {
     Rights {
         roles: vec![role],
         reach: Reach {
-            providers: providers(&[OWN]),
+            providers: ProviderSet::All,
             client: None,
         },
         ..Rights::default()
@@ -47,24 +51,39 @@ async fn world() -> World {
     world
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
-    const AT_ONCE: usize = 128;
-    let world = world().await;
-    let served = Arc::<AtomicUsize>::default();
-    let mut flood = JoinSet::new();
+/// Makes as many calls as it can, in threads of its own, until the runtime that it returns is dropped.
+async fn flood(world: &World, at_once: usize, served: &Arc<AtomicUsize>) -> Runtime {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     for _ in 0..4 {
-        let greedy = world.caller("greedy").await;
-        for _ in 0..AT_ONCE / 4 {
-            let (mut greedy, served) = (greedy.clone(), Arc::clone(&served));
-            flood.spawn(async move {
+        let endpoint = format!("http://{}", world.serving.address());
+        let endpoint = Endpoint::from_shared(endpoint).unwrap();
+        let connecting = runtime.spawn(async move { endpoint.connect().await });
+        let channel = connecting.await.unwrap().unwrap();
+        for _ in 0..at_once / 4 {
+            let shows = Shows::caller("greedy");
+            let mut greedy = TokenBrokerClient::with_interceptor(channel.clone(), shows);
+            let served = Arc::clone(served);
+            runtime.spawn(async move {
                 loop {
-                    greedy.call(Rpc::Get, Asks::at(OWN)).await.unwrap();
+                    greedy.get(get("s", OWN)).await.unwrap();
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
     }
+    runtime
+}
+
+#[tokio::test]
+async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
+    const AT_ONCE: usize = 128;
+    let world = world().await;
+    let served = Arc::<AtomicUsize>::default();
+    let flood = flood(&world, AT_ONCE, &served).await;
     let mut modest = world.caller("modest").await;
     let mut meanwhile = Vec::new();
     for _ in 0..150 {
@@ -72,6 +91,7 @@ async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
         modest.call(Rpc::Get, Asks::at(OWN)).await.unwrap();
         meanwhile.push(served.load(Ordering::Relaxed) - before);
     }
+    flood.shutdown_background();
     meanwhile.sort_unstable();
     let median = meanwhile[meanwhile.len() / 2];
     println!("served meanwhile: {median}, of {meanwhile:?}");

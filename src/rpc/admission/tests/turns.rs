@@ -96,7 +96,7 @@ async fn no_turn_is_lost() {
     for _ in 0..50 {
         super::super::busy::be_late(now);
     }
-    let next = || Box::pin(turns.next(now, || true));
+    let next = || Box::pin(turns.next(now, true));
     let mut first = Vec::new();
     for _ in 0..4 {
         first.push(next().now_or_never().unwrap());
