@@ -190,7 +190,7 @@ fn who_has_most<'a>(all: &[&'a Arc<Activity>], most: usize) -> Option<Vec<&'a Ar
 
 /// Returns the connection of a caller that has been idle for longest. If each has calls, it is the one that is there for
 /// longest. There is none while as many as may be leaving are.
-fn idlest<'a>(theirs: Vec<&'a Arc<Activity>>, room: Room) -> Option<&'a Arc<Activity>> {
+fn idlest(theirs: Vec<&Arc<Activity>>, room: Room) -> Option<&Arc<Activity>> {
     let (leaving, left): (Vec<_>, Vec<_>) = theirs
         .into_iter()
         .partition(|activity| activity.is_asked_to_leave());

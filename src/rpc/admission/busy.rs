@@ -38,9 +38,11 @@ struct Thread {
     after_all: Later,
 }
 
+type Deed = Box<dyn FnOnce() + Send>;
+
 /// What is to be done when the thread has come round.
 #[derive(Clone, Default)]
-struct Later(Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>);
+struct Later(Arc<Mutex<Vec<Deed>>>);
 
 impl Later {
     /// Adds something, and returns whether it is the first.
