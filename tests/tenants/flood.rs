@@ -2,7 +2,7 @@
 //! that are measured.
 
 use std::{
-    env,
+    env, fmt,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, Command, Stdio},
@@ -47,10 +47,16 @@ pub struct Flood {
 }
 
 /// How the calls of a flood went, a second.
-#[derive(Debug)]
 pub struct Flooded {
-    pub served: f64,
-    pub refused: f64,
+    served: f64,
+    refused: f64,
+}
+
+impl fmt::Display for Flooded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { served, refused } = self;
+        write!(f, "{served:.0} calls/s served, {refused:.0} refused")
+    }
 }
 
 impl Flood {

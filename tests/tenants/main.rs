@@ -101,7 +101,7 @@ async fn the_others_are_served() {
             };
             let flood = Flood::of(broker.address(), kind);
             let served = quiet.served_for(span).await;
-            println!("{part}: {:.0?}", flood.end());
+            println!("{part}: {}", flood.end());
             assert!(served.p99 < LATE, "{served}");
             compared.note(part, served);
         }

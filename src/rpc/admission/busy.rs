@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::{runtime::Handle, task::yield_now, time::Instant};
 
 /// How many calls of one caller a thread works for in any case.
-pub(super) const LEAST: usize = 4;
+pub(super) const LEAST: usize = 8;
 /// So many are as good as any number.
 const MOST: usize = 1024;
 /// How much processor time whoever comes next may have to wait for. It is about as much as ten calls of one row take.

@@ -98,7 +98,7 @@ async fn no_turn_is_lost() {
     }
     let next = || Box::pin(turns.next(now, true));
     let mut first = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..super::super::busy::LEAST {
         first.push(next().now_or_never().unwrap());
     }
     let (mut given_up, mut waits, mut late) = (next(), next(), next());
