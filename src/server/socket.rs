@@ -28,6 +28,10 @@ const BEGINNING: usize = 24 + 9;
 const COLLECTED: usize = 16 * 1024;
 /// For how many bytes there is room at first.
 const LEAST: usize = 256;
+/// How many bytes are read at once after a pause: about a dozen calls.
+const PART: usize = 1024;
+/// How long to wait until more is read after that.
+const BETWEEN: Duration = Duration::from_millis(1);
 /// In how many looks a connection is found to be silent.
 const LOOKS: u32 = 8;
 
@@ -216,18 +220,31 @@ impl Beginning {
 impl Socket {
     /// Waits while the connection isn't to be read.
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Some(until) = self.share.paused_until() {
-            let pause = self
-                .pause
-                .get_or_insert_with(|| Box::pin(sleep_until(until)));
-            if pause.deadline() != until {
-                pause.as_mut().reset(until);
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
             }
-            ready!(pause.as_mut().poll(cx));
+            let Some(until) = self.share.paused_until() else {
+                return Poll::Ready(());
+            };
+            self.pause = Some(Box::pin(sleep_until(until)));
         }
-        self.pause = None;
-        Poll::Ready(())
     }
+}
+
+/// Reads a small part of what has come, so that not all of it becomes calls at once.
+fn poll_part(
+    stream: &mut Transport,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let most = buf.remaining().min(PART);
+    let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+    ready!(Pin::new(stream).poll_read(cx, &mut part))?;
+    let read = part.filled().len();
+    buf.advance(read);
+    Poll::Ready(Ok(()))
 }
 
 impl AsyncRead for Socket {
@@ -238,13 +255,20 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_pause(cx));
         let before = buf.filled().len();
+        let is_slow = self.share.is_slow();
         let mut shared = lock(&self.shared);
-        let polled = Pin::new(&mut shared.stream).poll_read(cx, buf);
+        let polled = match is_slow {
+            true => poll_part(&mut shared.stream, cx, buf),
+            false => Pin::new(&mut shared.stream).poll_read(cx, buf),
+        };
         let read = buf.filled().len() - before;
         if read > 0 {
             shared.reading.end();
         }
         drop(shared);
+        if is_slow && read > 0 {
+            self.pause = Some(Box::pin(sleep_until(Instant::now() + BETWEEN)));
+        }
         let Some(beginning) = &mut self.beginning else {
             return polled;
         };

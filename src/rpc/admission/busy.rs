@@ -17,7 +17,7 @@ pub(super) const LEAST: usize = 8;
 /// So many are as good as any number.
 const MOST: usize = 1024;
 /// How much processor time whoever comes next may have to wait for. It is about as much as ten calls of one row take.
-const LATE: Duration = Duration::from_micros(200);
+const LATE: Duration = Duration::from_micros(300);
 /// How often a thread looks how late it is.
 const LOOK: Duration = Duration::from_millis(1);
 /// For how long what a look has found counts, and for how long somebody else is taken to be there who was.

@@ -298,6 +298,12 @@ impl Share {
         self.pause.until()
     }
 
+    /// Whether the connection is to be read in small parts, because there was a pause not long ago.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.pause.is_recent()
+    }
+
     /// Returns when a call that was let in was last under way, or `None` if there never was one.
     #[must_use]
     pub fn last_let_in(&self) -> Option<Instant> {

@@ -7,12 +7,15 @@ use std::{
 
 use tokio::time::Instant;
 
+/// For how long after a pause a connection is read in small parts.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// Until when a connection isn't read, because too many of its calls were refused.
 #[derive(Debug)]
 pub(super) struct Pause {
     /// The connection's begin.
     since: Instant,
-    /// How long after that it is, in milliseconds. 0: it is read.
+    /// How long after that it is, in milliseconds. 0: there was none.
     until: AtomicU64,
 }
 
@@ -35,18 +38,19 @@ impl Pause {
 
     /// Returns until when the connection isn't read, if that is still to come.
     pub fn until(&self) -> Option<Instant> {
+        self.end().filter(|until| *until > Instant::now())
+    }
+
+    /// Whether there was a pause not long ago.
+    pub fn is_recent(&self) -> bool {
+        let is_recent = |until: Instant| until + RECENT > Instant::now();
+        self.end().is_some_and(is_recent)
+    }
+
+    /// Returns when the last pause ends or ended.
+    fn end(&self) -> Option<Instant> {
         let after = self.until.load(Ordering::Relaxed);
-        if after == 0 {
-            return None;
-        }
-        let until = self.since + Duration::from_millis(after);
-        if until > Instant::now() {
-            return Some(until);
-        }
-        // Unless it was extended meanwhile.
-        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.until.compare_exchange(after, 0, set, fetch).ok();
-        None
+        (after > 0).then(|| self.since + Duration::from_millis(after))
     }
 }
 
@@ -65,8 +69,10 @@ mod tests {
         pause.extend(short);
         assert_eq!(pause.until(), Some(long));
         advance(Duration::from_millis(20)).await;
-        assert_eq!(pause.until(), None);
+        assert_eq!((pause.until(), pause.is_recent()), (None, true));
         pause.extend(long + Duration::from_millis(5));
         assert!(pause.until().is_some());
+        advance(RECENT + Duration::from_millis(5)).await;
+        assert!(!pause.is_recent());
     }
 }

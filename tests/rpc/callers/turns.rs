@@ -101,7 +101,7 @@ async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
 
 /// Who calls again as soon as it is refused isn't refused as fast as it likes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_is_refused_a_thousand_times_a_second_at_most() {
+async fn who_is_refused_again_and_again_is_read_more_slowly() {
     const SPAN: Duration = Duration::from_secs(1);
     let world = world().await;
     let begun = Instant::now();
@@ -131,7 +131,8 @@ async fn a_caller_is_refused_a_thousand_times_a_second_at_most() {
     }
     let refusals: usize = flood.join_all().await.into_iter().sum();
     // What is read in one go is refused in one go.
-    let most = 1_000 * begun.elapsed().as_secs() + 1_000 + 100 + 80;
-    assert!(refusals as u64 <= most, "{refusals} of {most}");
+    let most = begun.elapsed().as_millis() as usize * 5 + 500 + 80;
+    println!("{refusals} refusals, of {most} at most");
+    assert!(refusals <= most, "{refusals} of {most}");
     assert!(refusals > 100, "{refusals}");
 }
