@@ -1,12 +1,9 @@
 //! A caller that makes as many calls as it can leaves the processor to the others: what they wait for is counted in calls, so that
 //! the machine's other work doesn't matter.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use token_broker::{
@@ -15,18 +12,15 @@ use token_broker::{
     proto::v1::token_broker_client::TokenBrokerClient,
     types::{ProviderSet, Reach},
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    task::JoinSet,
-};
-use tonic::{Code, transport::Endpoint};
+use tokio::runtime::{Builder, Runtime};
+use tonic::transport::Endpoint;
 
 use super::world::{Asks, OWN, Shows, World, policy};
 use crate::serving::{Serving, get, options};
 
-fn rights(role: Role) -> Rights {
+fn rights() -> Rights {
     Rights {
-        roles: vec![role],
+        roles: vec![Role::AuthServer],
         reach: Reach {
             providers: ProviderSet::All,
             client: None,
@@ -36,11 +30,7 @@ fn rights(role: Role) -> Rights {
 }
 
 async fn world() -> World {
-    let guard = Guard::of(policy([
-        ("greedy", rights(Role::AuthServer)),
-        ("modest", rights(Role::AuthServer)),
-        ("denied", rights(Role::Sidecar)),
-    ]));
+    let guard = Guard::of(policy([("greedy", rights()), ("modest", rights())]));
     let options = ServerOptions {
         workers: Some(1),
         ..options()
@@ -96,43 +86,5 @@ async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
     let median = meanwhile[meanwhile.len() / 2];
     println!("served meanwhile: {median}, of {meanwhile:?}");
     // Without turns it is about as many as the greedy one has at once.
-    assert!(median < AT_ONCE / 2, "{median}");
-}
-
-/// Who calls again as soon as it is refused isn't refused as fast as it likes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_refused_again_and_again_is_read_more_slowly() {
-    const SPAN: Duration = Duration::from_secs(1);
-    let world = world().await;
-    let begun = Instant::now();
-    let mut flood = JoinSet::new();
-    for _ in 0..4 {
-        let denied = world.caller("denied").await;
-        for _ in 0..20 {
-            let mut denied = denied.clone();
-            flood.spawn(async move {
-                let mut refusals = 0;
-                while begun.elapsed() < SPAN {
-                    let refused = denied.call(Rpc::Get, Asks::at(OWN)).await.unwrap_err();
-                    assert_eq!(refused.code(), Code::PermissionDenied);
-                    refusals += 1;
-                }
-                refusals
-            });
-        }
-    }
-    // Others notice nothing of that.
-    let mut modest = world.caller("modest").await;
-    let mut longest = Duration::ZERO;
-    while begun.elapsed() < SPAN {
-        let call = Instant::now();
-        modest.call(Rpc::Get, Asks::at(OWN)).await.unwrap();
-        longest = longest.max(call.elapsed());
-    }
-    let refusals: usize = flood.join_all().await.into_iter().sum();
-    // What is read in one go is refused in one go.
-    let most = begun.elapsed().as_millis() as usize * 5 + 500 + 80;
-    println!("{refusals} refusals, of {most} at most");
-    assert!(refusals <= most, "{refusals} of {most}");
-    assert!(refusals > 100, "{refusals}");
+    assert!(median < AT_ONCE / 4, "{median}");
 }
