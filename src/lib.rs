@@ -16,10 +16,10 @@
 //! | [`identities`] | the domain of users: which identity is whose | `store`, `error`, `types` |
 //! | [`authorizations`] | the domain of logins: authorization requests that wait for a callback | `store`, `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
-//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `outbound`, `traces`, `error`, `meter`, `types` |
-//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `traces`, `error`, `meter`, `stderr`, `types` |
+//! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `outbound`, `traces`, `error`, `meter`, `reading`, `types` |
+//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `traces`, `error`, `meter`, `reading`, `stderr`, `types` |
 //! | [`vault`] | a key management service that unwraps sealing keys: the Transit engine of HashiCorp Vault | `seal`, `outbound`, `reading`, `types` |
-//! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `types` |
+//! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `reading`, `types` |
 //! | [`tls`] | TLS on the broker's own port: certificates and where they come from, who vouches for clients, what ends when | `spiffe`, `meter`, `reading`, `types` |
 //! | [`spiffe`] | SPIFFE's Workload API: asking an agent on this machine for certificates and bundles | `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
@@ -99,6 +99,7 @@
 //! | a reason for which a connection ends | an event in `server/events.rs`. Who makes room: `server/activity.rs` and `server/source.rs`. If the right of its client ends, `types/right.rs` has to know before |
 //! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
 //! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
+//! | a file that is read again while the broker runs | opened by `types/open_file.rs`, which waits for no pipe, and read through [`reading`], which bounds what hangs on a disk |
 //! | a metric | a number in the struct of whoever does the work, of a type in `meter/`: `CallFigures` in `rpc/figures.rs` counts what every call's caller is told, `Figures` in `store/observed.rs` the store, `refresh/counts.rs` a provider, `ConnectionFigures` in `server/connections.rs`, `LinkFigures` in `store/mod.rs` the way to Redis, `Trust` in `meter/trust.rs` what guards the broker. Its name and labels in the file of its subject in `server/metrics/`, a new file with a `Collector` that `Server::metrics` adds; its line in `docs/monitoring.md`, which `tests/monitoring.rs` asks for; an event that moves it in `tests/rpc/metrics.rs` |
 //! | a span, or something that it says | `traces::child` where the work is done, and `traces::during` while it runs; what it says is a variant in `traces/attribute.rs`, which holds no text that a caller or a row has; the table in `docs/tracing.md` |
 //! | something else that is sealed | its own kind of `AssociatedData`, with everything that it belongs to and that stays readable beside it; the envelope is a text; a decorator beside `store/sealed/`, for the trait of its store |

@@ -81,15 +81,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "refresh",
         &[
-            "store", "audit", "outbound", "traces", "error", "meter", "types",
+            "store", "audit", "outbound", "traces", "error", "meter", "reading", "types",
         ],
     ),
     (
         "store",
-        &["seal", "traces", "error", "meter", "stderr", "types"],
+        &[
+            "seal", "traces", "error", "meter", "reading", "stderr", "types",
+        ],
     ),
     ("vault", &["seal", "outbound", "reading", "types"]),
-    ("seal", &["meter", "types"]),
+    ("seal", &["meter", "reading", "types"]),
     ("tls", &["spiffe", "meter", "reading", "types"]),
     ("spiffe", &["types"]),
     ("audit", &["error", "types"]),

@@ -73,16 +73,9 @@ func run() error {
 func serve(listener net.Listener, server *Server) error {
 	stop, done := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer done()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", server.home)
-	mux.HandleFunc("POST /login", server.login)
-	mux.HandleFunc("GET /callback/{provider}", server.callback)
-	mux.HandleFunc("POST /backend/{provider}", server.backend)
-	mux.HandleFunc("POST /logout", server.logout)
-	mux.HandleFunc("GET /jwks", server.sessions.jwks)
-	// Another site's page can't send the forms of this one.
-	handler := http.NewCrossOriginProtection().Handler(mux)
-	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	web := &http.Server{
+		Handler: server.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
 	go func() {
 		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			log.Fatal(err)
@@ -94,6 +87,35 @@ func serve(listener net.Listener, server *Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return web.Shutdown(ctx)
+}
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.home)
+	mux.HandleFunc("POST /login", s.login)
+	mux.HandleFunc("GET /callback/{provider}", s.callback)
+	mux.HandleFunc("GET /failed/{failure}", s.failed)
+	mux.HandleFunc("POST /backend/{provider}", s.backend)
+	mux.HandleFunc("POST /logout", s.logout)
+	mux.HandleFunc("GET /jwks", s.sessions.jwks)
+	for _, form := range []string{"GET /login", "GET /backend/{provider}", "GET /logout"} {
+		mux.HandleFunc(form, toHome)
+	}
+	mux.HandleFunc("/", s.nowhere)
+	// Another site's page can't send the forms of this one.
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(s.foreign))
+	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+		header := writer.Header()
+		// After a logout, the button for going back shows nothing of the session.
+		header.Set("Cache-Control", "no-store")
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
+		// The URL of a callback holds a code and a state: no other site sees it. (With no-referrer this site's own forms would
+		// come without their origin.)
+		header.Set("Referrer-Policy", "same-origin")
+		header.Set("X-Content-Type-Options", "nosniff")
+		protection.Handler(mux).ServeHTTP(writer, request)
+	})
 }
 
 // readProviders reads the chain of providers.

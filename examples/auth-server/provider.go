@@ -44,9 +44,6 @@ type Answer struct {
 	ExpiresIn    int64  `json:"expires_in"`
 }
 
-// errDown says that a provider can't be reached, or fails.
-var errDown = errors.New("the provider can't be reached")
-
 // A request is sent once: no redirect is followed, which could send a secret somewhere else.
 var client = &http.Client{
 	Timeout:       10 * time.Second,

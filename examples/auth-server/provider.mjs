@@ -2,9 +2,10 @@
 //
 // usage: node provider.mjs LIBRARY NAME SECRET
 //
-// It writes its issuer to stdout, and reads lines from stdin. The first is the redirect URI of its client. After the line
-// `forget` it knows no access token any more; after `down` it can't be reached, until `up`. Each line is answered by one.
-// It ends with stdin.
+// It writes its issuer to stdout, and reads lines from stdin, each of which is answered by one. The first is the redirect URI of its
+// client. After the line `forget` it knows no access token any more. After `down` it can't be reached, and after `failing` it redeems
+// no code. After `rewrite THIS THAT` it sends users elsewhere than it should: THIS is replaced in the URL. `up` ends all of this, except
+// that tokens are forgotten. It ends with stdin.
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
@@ -24,6 +25,8 @@ const issuer = `http://127.0.0.1:${port}`;
 
 const accessTokens = new Set();
 const happened = { redemptions: 0 };
+let failing = false;
+let rewritten = ['', ''];
 
 function start(redirectURI) {
   const provider = new Provider(issuer, {
@@ -49,11 +52,19 @@ function start(redirectURI) {
   provider.on('grant.success', ({ oidc }) => {
     if (oidc.params.grant_type === 'refresh_token') happened.redemptions += 1;
   });
-  handle = provider.callback();
+  const serve = provider.callback();
+  handle = (request, response) => {
+    if (failing && request.url === '/token') return response.writeHead(503).end();
+    const setHeader = response.setHeader.bind(response);
+    response.setHeader = (header, value) =>
+      setHeader(header, header === 'Location' ? value.replace(...rewritten) : value);
+    return serve(request, response);
+  };
 }
 
 async function answer(line) {
-  switch (line) {
+  const [word, ...words] = line.split(' ');
+  switch (word) {
     case '?': return JSON.stringify(happened);
     case 'forget':
       for (const token of accessTokens) await token.destroy();
@@ -65,8 +76,16 @@ async function answer(line) {
         server.closeAllConnections();
       });
       return line;
+    case 'failing':
+      failing = true;
+      return line;
+    case 'rewrite':
+      rewritten = words;
+      return line;
     case 'up':
-      await listen(port);
+      failing = false;
+      rewritten = ['', ''];
+      if (!server.listening) await listen(port);
       return line;
     default:
       start(line);

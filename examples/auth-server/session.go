@@ -122,6 +122,7 @@ func (s *Sessions) jwks(writer http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	writer.Header().Set("Content-Type", "application/jwk-set+json")
+	writer.Header().Set("Cache-Control", "public, max-age=300")
 	fmt.Fprintf(writer, `{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"1","x":"%s","y":"%s"}]}`,
 		encode(point[1:33]), encode(point[33:]))
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -85,11 +86,12 @@ func run() error {
 	return server.Shutdown(within)
 }
 
-// serviceURL refuses a service that access tokens would reach in plain text over a network.
+// serviceURL refuses a service that access tokens would reach in plain text over a network. A path would keep nobody in it: `..` leads
+// out.
 func serviceURL(text string) (*url.URL, error) {
 	target, err := url.Parse(text)
-	if err != nil || target.Host == "" || target.User != nil {
-		return nil, errors.New("-service: it has to be a URL with a host, and without a user")
+	if err != nil || target.Host == "" || target.User != nil || strings.Trim(target.Path, "/")+target.RawQuery+target.Fragment != "" {
+		return nil, errors.New("-service: it has to be a URL with a host, and without a user, a path or a query")
 	}
 	if target.Scheme != "https" && !(target.Scheme == "http" && isLoopback(target.Hostname())) {
 		return nil, errors.New("-service: it has to be https://, or http:// on this machine")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -33,11 +34,19 @@ func newProxy(target *url.URL, jwts *verifier, transport *tokenTransport) http.H
 			request.Out.Header.Del("Authorization")
 			// A client doesn't choose the token that the service sees.
 			request.Out.Header.Del(transport.to.header)
+			// Services that make variables of headers (RFC 3875, section 4.1.18) take `_` for `-`.
+			maps.DeleteFunc(request.Out.Header, func(name string, _ []string) bool { return strings.Contains(name, "_") })
+			// Nor does a name that is announced as a trailer arrive.
+			request.Out.Trailer = nil
 		},
 		Transport:    transport,
 		ErrorHandler: refuse,
 	}
 	return http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+		if err := acceptable(request); err != nil {
+			refuse(writer, request, err)
+			return
+		}
 		from, err := jwts.caller(request.Header.Values("Authorization"))
 		if err != nil {
 			refuse(writer, request, err)
@@ -45,6 +54,21 @@ func newProxy(target *url.URL, jwts *verifier, transport *tokenTransport) http.H
 		}
 		proxy.ServeHTTP(writer, request.WithContext(context.WithValue(request.Context(), callerKey{}, from)))
 	})
+}
+
+// acceptable refuses methods that aren't for services, and leaves out of a request what would take it away from the sidecar.
+func acceptable(request *http.Request) error {
+	switch request.Method {
+	// A service that answers TRACE shows the client the access token (RFC 9110, section 9.3.8).
+	case http.MethodTrace, http.MethodConnect:
+		return &refusal{status: http.StatusMethodNotAllowed, reason: "no request with this method is passed on"}
+	}
+	// After another upgrade, to HTTP/2 for instance, the client would send the service requests that nobody looks at.
+	if !strings.EqualFold(request.Header.Get("Upgrade"), "websocket") || len(request.Header.Values("Upgrade")) > 1 {
+		request.Header.Del("Upgrade")
+		request.Header.Del("Http2-Settings")
+	}
+	return nil
 }
 
 // serviceTransport is how the service is reached: directly, whatever proxy the environment names.

@@ -82,7 +82,8 @@ func usable(token *pb.AccessToken) (*pb.AccessToken, error) {
 // refuse answers a request that failed with this error.
 func refuse(writer http.ResponseWriter, request *http.Request, err error) {
 	if request.Context().Err() != nil {
-		return // Nobody waits for the answer.
+		// The client has hung up, or sends no more in the middle of its body. Without this it would be answered by an empty 200.
+		panic(http.ErrAbortHandler)
 	}
 	var refused *refusal
 	var network net.Error

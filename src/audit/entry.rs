@@ -11,10 +11,10 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use tokio::time::{Sleep, sleep};
 
 use super::{
     Duty, Event, Known, TrailShare,
+    desk::Desk,
     figures::{Figures, count},
     trail::Shared,
 };
@@ -30,15 +30,25 @@ pub(super) struct Entry {
     is_failed: AtomicBool,
     is_withheld: AtomicBool,
     waker: AtomicWaker,
+    /// Where who waits for it learns that it is written. `None`: at once.
+    pub desk: Option<Arc<Desk>>,
     _reserved: Option<Reserved>,
 }
 
 impl Entry {
-    /// Takes note that a destination has written it.
-    pub fn written(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.waker.wake();
-        }
+    /// Takes note that a destination has written it. Returns whether it was the last one, so that who waits is to be told.
+    pub fn written(&self) -> bool {
+        self.left.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Whether each destination has written it.
+    pub fn is_written(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// Wakes who waits for it.
+    pub fn wake(&self) {
+        self.waker.wake();
     }
 
     /// Takes note that a destination can't write it now. Whoever waits for it gives up.
@@ -107,11 +117,11 @@ impl Place {
     pub fn take(self, event: Event) -> Written {
         let (entry, shared) = self.push(event);
         let is_waited_for = shared.duty == Duty::Required;
-        Written(entry.filter(|_| is_waited_for).map(|entry| Waiting {
-            entry,
-            shared,
-            late: None,
-        }))
+        Written(
+            entry
+                .filter(|_| is_waited_for)
+                .map(|entry| Waiting { entry, shared }),
+        )
     }
 
     /// Hands over the event of a call that has no answer.
@@ -155,8 +165,6 @@ pub struct Written(Option<Waiting>);
 struct Waiting {
     entry: Arc<Entry>,
     shared: Arc<Shared>,
-    /// When to give up. `None` until there is something to wait for.
-    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl Future for Written {
@@ -167,16 +175,11 @@ impl Future for Written {
             return Poll::Ready(Ok(()));
         };
         waiting.entry.waker.register(cx.waker());
-        if waiting.entry.left.load(Ordering::Acquire) == 0 {
+        if waiting.entry.is_written() {
             self.0 = None;
             return Poll::Ready(Ok(()));
         }
-        let patience = waiting.shared.patience;
-        let late = waiting
-            .late
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
-        let is_failed = waiting.entry.is_failed.load(Ordering::Acquire);
-        if is_failed || late.as_mut().poll(cx).is_ready() {
+        if waiting.entry.is_failed.load(Ordering::Acquire) {
             // The event says that the answer is withheld.
             self.give_up();
             return Poll::Ready(Err(Error::AuditUnavailable));
@@ -188,7 +191,7 @@ impl Future for Written {
 impl Written {
     fn give_up(&mut self) {
         if let Some(waiting) = self.0.take()
-            && waiting.entry.left.load(Ordering::Acquire) > 0
+            && !waiting.entry.is_written()
         {
             waiting.entry.is_withheld.store(true, Ordering::Release);
             count(&waiting.shared.figures.withheld);
@@ -202,14 +205,20 @@ impl Drop for Written {
     }
 }
 
-/// Makes the entry of an event for so many destinations.
-pub(super) fn entry(event: Event, destinations: usize, reserved: Option<Reserved>) -> Arc<Entry> {
+/// Makes the entry of an event for so many destinations, which lies at `desk` first.
+pub(super) fn entry(
+    event: Event,
+    destinations: usize,
+    desk: Option<Arc<Desk>>,
+    reserved: Option<Reserved>,
+) -> Arc<Entry> {
     Arc::new(Entry {
         event,
         left: AtomicUsize::new(destinations),
         is_failed: AtomicBool::new(false),
         is_withheld: AtomicBool::new(false),
         waker: AtomicWaker::new(),
+        desk,
         _reserved: reserved,
     })
 }

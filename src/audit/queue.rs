@@ -65,16 +65,22 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds an event. Fails it at once if nobody writes any more.
-    pub fn push(&self, entry: &Arc<Entry>) {
+    /// Adds events. Fails them at once if nobody writes any more.
+    pub fn push(&self, entries: &[Arc<Entry>]) {
         let mut state = self.state();
         if state.has_ended {
             drop(state);
-            entry.failed();
+            entries.iter().for_each(|entry| entry.failed());
             return;
         }
-        state.waiting.push(Arc::clone(entry));
+        state.waiting.extend_from_slice(entries);
         self.wake(state);
+    }
+
+    /// Returns how many events the writer has yet to take.
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.state().waiting.len()
     }
 
     /// Tells the writer to reopen its file.

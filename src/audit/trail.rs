@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +12,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     AuditError, AuditOptions, Destination, Duty, Event, Figures, Known, Names, Place, TrailShare,
     crowd::Turnstile,
+    desk::Desk,
     entry::{Entry, Reserved, entry},
     figures::count,
     file::FileSink,
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     names: Arc<Names>,
     queues: Vec<Arc<Queue>>,
     turnstile: Turnstile,
+    /// Where events lie before the queues have them.
+    desks: Mutex<Vec<Weak<Desk>>>,
     /// Each ends when a writer has ended.
     writers: Mutex<Vec<oneshot::Receiver<()>>>,
 }
@@ -129,6 +132,7 @@ impl Audit {
             return;
         };
         let end = Instant::now() + patience;
+        shared.close_desks();
         for queue in self.queues() {
             queue.close(end);
         }
@@ -166,10 +170,41 @@ impl Shared {
         })
     }
 
-    pub(super) fn push(&self, event: Event, reserved: Option<Reserved>) -> Arc<Entry> {
-        let entry = entry(event, self.queues.len(), reserved);
-        self.queues.iter().for_each(|queue| queue.push(&entry));
+    pub(super) fn push(self: &Arc<Self>, event: Event, reserved: Option<Reserved>) -> Arc<Entry> {
+        let desk = Desk::here(self);
+        let entry = entry(event, self.queues.len(), desk, reserved);
+        let left = match &entry.desk {
+            Some(desk) => desk.leave(Arc::clone(&entry)),
+            None => Err(Arc::clone(&entry)),
+        };
+        if let Err(entry) = left {
+            self.hand_over(&[entry]);
+        }
         entry
+    }
+
+    /// Hands events to the writers.
+    pub(super) fn hand_over(&self, entries: &[Arc<Entry>]) {
+        self.queues.iter().for_each(|queue| queue.push(entries));
+    }
+
+    /// Takes note of a desk, so that what lies there is written before the end.
+    pub(super) fn note_desk(&self, desk: &Arc<Desk>) {
+        let mut desks = self.desks();
+        desks.retain(|desk| desk.strong_count() > 0);
+        desks.push(Arc::downgrade(desk));
+    }
+
+    fn desks(&self) -> MutexGuard<'_, Vec<Weak<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over what lies at the desks, and closes them.
+    fn close_desks(&self) {
+        let desks = std::mem::take(&mut *self.desks());
+        for desk in desks.iter().filter_map(Weak::upgrade) {
+            desk.close();
+        }
     }
 
     /// Takes note of a denial. Returns whether it is to have an event of its own. Otherwise it is counted.
@@ -263,6 +298,7 @@ impl Beginning {
             names: self.options.names,
             queues: self.queues,
             turnstile: Turnstile::default(),
+            desks: Mutex::default(),
             writers: Mutex::new(self.writers),
         })))
     }

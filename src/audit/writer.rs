@@ -11,6 +11,7 @@ use super::{
     Hash,
     chain::Chain,
     crowd::Refusals,
+    desk::Desk,
     entry::Entry,
     figures::{Figures, count},
     line::{Note, Spelling},
@@ -139,7 +140,10 @@ impl<S: Sink> Writer<S> {
         self.tell(refusals);
         while !self.backlog.is_empty() || self.has_gap() {
             self.write_some()?;
-            if let Some(tail) = self.sink.ready(false)? {
+            // To look costs as much as to write, and the next step looks as well.
+            if !self.backlog.is_empty()
+                && let Some(tail) = self.sink.ready(false)?
+            {
                 self.moved(tail);
             }
         }
@@ -239,6 +243,7 @@ impl<S: Sink> Writer<S> {
             from = 1;
             self.torn.push(Hash::of(&mem::take(&mut self.partial)));
         }
+        let mut confirmed = Vec::new();
         let ends = mem::take(&mut self.ends);
         let whole = ends.iter().take_while(|(end, _)| *end <= written);
         for (at, (end, chain)) in whole.enumerate() {
@@ -251,13 +256,14 @@ impl<S: Sink> Writer<S> {
             if let Some(Item::Event(entry)) = self.backlog.pop_front() {
                 if is_confirmed {
                     count(&self.figures.written);
-                    entry.written();
+                    confirmed.push(entry);
                 } else {
                     entry.failed();
                 }
             }
         }
         self.ends = ends;
+        Desk::written(confirmed.into_iter().filter(|entry| entry.written()));
         self.partial
             .extend(self.buffer.get(from..written).unwrap_or_default());
     }

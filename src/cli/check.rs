@@ -24,7 +24,8 @@ use crate::{
 /// The options of `check`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CheckArgs {
-    /// Mend what can be mended. Only indexes are written; no row is changed or deleted
+    /// Mend what can be mended. Only indexes are written, and the ends of what would stay for ever; no row is changed
+    /// or deleted
     #[arg(long)]
     repair: bool,
     /// How many findings of each kind the report lists; it counts all of them

@@ -1,9 +1,7 @@
 //! `token-broker keys`: makes sealing keys, has them wrapped, counts what rows are sealed with, and seals all rows with the first key.
 
 use std::{
-    fs::OpenOptions,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -11,14 +9,16 @@ use std::{
 use clap::{Args, Subcommand};
 
 use super::{
-    Configured, DONE, FAILED, REFUSED, USAGE, complain, path,
+    Configured, DONE, FAILED, REFUSED, USAGE, complain,
+    new_file::write_new,
+    path,
     redis::{Words, report_of},
     report::ReportArgs,
     with_keys, wrap,
 };
 use crate::{
     config::{Config, TenantConfig},
-    seal::MasterKey,
+    seal::{MasterKey, Proof},
     store::redis::maintenance::{
         progress,
         reseal::{Report, Reseal, SHARE},
@@ -70,8 +70,21 @@ struct RewrapArgs {
     /// changed
     #[arg(long, value_name = "FILE", value_parser = path())]
     out: Option<PathBuf>,
+    /// Believe the service that the keys stay the same. Otherwise it has to unwrap each key, as it was and as it is, and both are
+    /// compared
+    #[arg(long)]
+    unproven: bool,
     #[command(flatten)]
     configured: Configured,
+}
+
+impl RewrapArgs {
+    fn proof(&self) -> Proof {
+        match self.unproven {
+            true => Proof::None,
+            false => Proof::Unwraps,
+        }
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -97,7 +110,7 @@ struct RotateArgs {
 pub(super) fn run(args: &KeysArgs) -> u8 {
     match &args.action {
         Action::Generate(args) => generate(args),
-        Action::Rewrap(args) => match wrap::rewrap(&args.configured) {
+        Action::Rewrap(args) => match wrap::rewrap(&args.configured, args.proof()) {
             Ok(text) => write(args.out.as_deref(), &text),
             Err(code) => code,
         },
@@ -120,7 +133,10 @@ fn generate(args: &GenerateArgs) -> u8 {
         wrap::generate(&args.configured, &name)
     } else {
         MasterKey::generate(&name)
-            .map(|key| key.line())
+            .map(|key| {
+                complain(&format!("the key is {}", key.id()));
+                key.line()
+            })
             .ok_or_else(|| {
                 complain("the system has no randomness for a key");
                 FAILED
@@ -154,18 +170,6 @@ fn write(out: Option<&Path>, keys: &[u8]) -> u8 {
             FAILED
         }
     }
-}
-
-/// Writes a new file that only its owner may read, and has it on disk when this returns.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Returns a name for a key that is made now. Names of later keys sort behind it. Two keys of one name would be taken for each

@@ -9,6 +9,7 @@ mod health;
 mod keys;
 mod log;
 mod migrate;
+mod new_file;
 mod no_answer;
 mod policy;
 mod providers;

@@ -3,9 +3,13 @@
 use super::{Configured, FAILED, USAGE, complain, refuse, runtime, unknown_variables};
 use crate::{
     config::Wrapping,
-    seal::{KeyFile, KmsError},
+    seal::{KeyFile, KeysFileProblem, KmsError, Proof, Rewrapped},
     types::{KeyName, SecretBytes, read_private},
 };
+
+/// What to do without the right to unwrap.
+const UNPROVEN: &str = "; nothing was written. To prove that the keys stay the same, the command has them unwrapped: it needs \
+                        `update` on transit/decrypt, or --unproven";
 
 /// Returns the line of a key file with a new key that the service wrapped. The key itself never comes here.
 ///
@@ -18,11 +22,11 @@ pub(super) fn generate(configured: &Configured, name: &KeyName) -> Result<Secret
     Ok(SecretBytes::new((key.line(name) + "\n").into_bytes()))
 }
 
-/// Returns the text of the key file with every key wrapped again.
+/// Returns the text of the key file with every key wrapped again. Says on stderr what of the file was left out.
 ///
 /// # Errors
 /// Returns the exit code, after printing what went wrong on stderr.
-pub(super) fn rewrap(configured: &Configured) -> Result<SecretBytes, u8> {
+pub(super) fn rewrap(configured: &Configured, proof: Proof) -> Result<SecretBytes, u8> {
     let Wrapping { kms, seal_keys } = wrapping(configured)?;
     let Some(path) = seal_keys else {
         complain("seal-keys: must name the file whose keys are to be wrapped");
@@ -30,8 +34,25 @@ pub(super) fn rewrap(configured: &Configured) -> Result<SecretBytes, u8> {
     };
     let wrong = |problem: String| failed(&format!("seal-keys: {problem}"));
     let text = read_private(&path).map_err(|problem| wrong(problem.to_string()))?;
-    let wrapped = wait(KeyFile::wrapped_again(&text, &*kms))?;
-    wrapped.map_err(|problem| wrong(problem.to_string()))
+    let wrapped = wait(KeyFile::wrapped_again(&text, &*kms, proof))?;
+    let Rewrapped { text, left_out } = wrapped.map_err(|problem| {
+        let advice = match (&problem, proof) {
+            (KeysFileProblem::Kms(_), Proof::Unwraps) => UNPROVEN,
+            _ => "",
+        };
+        wrong(format!("{problem}{advice}"))
+    })?;
+    for line in left_out {
+        complain(&format!(
+            "seal-keys: line {line}: the comment may hold a plain key, and was left out; whoever has the old file has it"
+        ));
+    }
+    if proof == Proof::None {
+        complain(
+            "nobody proved that the keys are still the same: start a broker with the new file before the old one goes",
+        );
+    }
+    Ok(text)
 }
 
 fn wrapping(configured: &Configured) -> Result<Wrapping, u8> {

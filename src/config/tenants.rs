@@ -89,7 +89,13 @@ pub(super) fn resolve(
         server.check_limits(&at_the_top.limits, problems);
         warnings.extend(together::warnings(&at_the_top.limits));
         let providers = providers::resolve(settings, problems, warnings);
-        let sealing = key_files.sealing(&at_the_top.seal, &at_the_top.vault, &name, problems);
+        let sealing = key_files.sealing(
+            &at_the_top.seal,
+            &at_the_top.vault,
+            settings,
+            &name,
+            problems,
+        );
         return vec![assembled((name, sealing), at_the_top, providers, patience)];
     }
     if !settings.tables().is_empty() {
@@ -144,7 +150,13 @@ pub(super) fn resolve(
         let mut known = together::warnings(&subjects.limits);
         let providers = providers::resolve(&written, &mut found, &mut known);
         let tenant = tenant.map(|tenant| {
-            let sealing = key_files.sealing(&subjects.seal, &subjects.vault, &tenant, &mut found);
+            let sealing = key_files.sealing(
+                &subjects.seal,
+                &subjects.vault,
+                &written,
+                &tenant,
+                &mut found,
+            );
             (tenant, sealing)
         });
         let place = Place {

@@ -5,8 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     problem::{Problem, Problems},
     settings::{
-        JWT_FILE, Reader, SealSettings, StorageSettings, Subject, VaultAuth, VaultSettings,
-        of_a_tenant,
+        Reader, SealSettings, StorageSettings, Subject, VaultAuth, VaultSettings, of_a_tenant,
     },
     written::Settings,
 };
@@ -49,7 +48,7 @@ impl Settings {
         let vault = VaultSettings::read(&mut reader);
         let seal = SealSettings::read(&mut reader);
         problems.extend(&reader.problems.take());
-        let options = options(&vault, &mut problems);
+        let options = options(&vault, &written, &mut problems);
         if vault.vault_address.is_none() {
             let message = "must be set: nobody else wraps keys";
             problems.add_together(VaultSettings::vault_address, &[], message);
@@ -67,8 +66,12 @@ impl Settings {
     }
 }
 
-/// Returns how Vault is reached, if an address is set. Adds to `problems` what is wrong.
-pub(super) fn options(settings: &VaultSettings, problems: &mut Problems) -> Option<VaultOptions> {
+/// Returns how Vault is reached, if an address is set in what is `written`. Adds to `problems` what is wrong.
+pub(super) fn options(
+    settings: &VaultSettings,
+    written: &Settings,
+    problems: &mut Problems,
+) -> Option<VaultOptions> {
     let VaultSettings {
         vault_address: address,
         vault_key: key,
@@ -76,37 +79,17 @@ pub(super) fn options(settings: &VaultSettings, problems: &mut Problems) -> Opti
     } = settings;
     let address_name = VaultSettings::vault_address;
     let Some(address) = address else {
-        let jwt_file = Some(&settings.vault_jwt_file).filter(|file| file.as_os_str() != JWT_FILE);
-        for (setting, is_set) in [
-            (VaultSettings::vault_key, key.is_some()),
-            (
-                VaultSettings::vault_namespace,
-                settings.vault_namespace.is_some(),
-            ),
-            (VaultSettings::vault_ca, settings.vault_ca.is_some()),
-            (
-                VaultSettings::vault_token_file,
-                settings.vault_token_file.is_some(),
-            ),
-            (
-                VaultSettings::vault_auth_mount,
-                settings.vault_auth_mount.is_some(),
-            ),
-            (VaultSettings::vault_role, settings.vault_role.is_some()),
-            (VaultSettings::vault_jwt_file, jwt_file.is_some()),
-            (
-                VaultSettings::vault_role_id_file,
-                settings.vault_role_id_file.is_some(),
-            ),
-            (
-                VaultSettings::vault_secret_id_file,
-                settings.vault_secret_id_file.is_some(),
-            ),
-        ] {
-            if is_set {
-                let message = format!("has no effect without {address_name}");
-                problems.add_together(setting, &[address_name], message);
+        let of_vault = of_a_tenant()
+            .iter()
+            .filter(|setting| setting.style.heading == Some(VaultSettings::HEADING));
+        for setting in of_vault {
+            let texts = written.get(setting.name).iter().map(String::as_str);
+            // Who writes a default changes nothing by it.
+            if !written.is_set(setting.name) || texts.eq(setting.style.default) {
+                continue;
             }
+            let message = format!("has no effect without {address_name}");
+            problems.add_together(setting.name, &[address_name], message);
         }
         return None;
     };

@@ -10,5 +10,5 @@ mod trust;
 pub use self::{
     count::{Count, Gauge, Up},
     times::{BOUNDS, Distribution, Times},
-    trust::{HandshakeFailure, Reload, Reloads, Trust},
+    trust::{HandshakeFailure, KeyChange, Reload, Reloads, Trust},
 };

@@ -11,6 +11,15 @@ pub enum Reload {
     SealingKeys,
 }
 
+/// Which key seals after the key file changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// One that was in the file before.
+    Known,
+    /// One that wasn't.
+    Unknown,
+}
+
 /// Why a TLS handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeFailure {
@@ -41,6 +50,7 @@ pub struct Trust {
     reloads: [Reloads; Reload::ALL.len()],
     /// The sealing keys that are in use, to seal or to open.
     pub sealing_keys: Gauge,
+    sealing_key_changes: [Count; KeyChange::ALL.len()],
     handshakes_failed: [Count; HandshakeFailure::ALL.len()],
     /// When the broker's own certificate expires, in seconds since 1970. 0 if it has none.
     pub certificate_expires: Gauge,
@@ -60,6 +70,20 @@ impl Reload {
         match self {
             Self::Certificates => "certificates",
             Self::SealingKeys => "sealing_keys",
+        }
+    }
+}
+
+impl KeyChange {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Known, Self::Unknown];
+
+    /// Returns its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -92,6 +116,12 @@ impl Trust {
     #[must_use]
     pub fn handshakes_failed(&self, why: HandshakeFailure) -> &Count {
         &self.handshakes_failed[why as usize]
+    }
+
+    /// Returns how often another key began to seal.
+    #[must_use]
+    pub fn sealing_key_changes(&self, to: KeyChange) -> &Count {
+        &self.sealing_key_changes[to as usize]
     }
 
     /// Returns how often this was read again.

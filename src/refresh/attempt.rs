@@ -415,3 +415,121 @@ pub(super) fn contended() -> Error {
 }
 
 const _: () = assert!(RENEW_AFTER.as_millis() * 3 < LEASE.as_millis());
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{
+        store::Stamp,
+        types::{ProviderName, Secret, SessionId, StoreTime},
+    };
+
+    /// A store in which nothing is ever written.
+    struct Stuck {
+        /// How often it was asked.
+        asked: AtomicUsize,
+        /// Whether it can be looked at.
+        is_readable: bool,
+        /// What it says of a write: another one came first, or why it failed.
+        says: Result<bool, Error>,
+    }
+
+    impl Records for Stuck {
+        async fn look(&self, _: &RowKey) -> Result<Seen, Error> {
+            let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+            // A loop without pauses would never let the test's clock go on.
+            assert!(asked < 10_000, "the loop spins");
+            match self.is_readable {
+                true => Ok(Seen {
+                    row: None,
+                    record: Record::default(),
+                    in_grace: false,
+                    at: StoreTime::from_millis(1),
+                    lineage: None,
+                    stamp: Stamp::default(),
+                }),
+                false => Err(Error::unavailable("away")),
+            }
+        }
+
+        async fn change(&self, _: &RowKey, _: &Seen, _: Change<'_>) -> Result<bool, Error> {
+            self.says.clone()
+        }
+
+        fn ended(&self, _: AttemptId) -> impl Future<Output = ()> + Send + 'static {
+            pending()
+        }
+    }
+
+    const SPAN: Duration = Duration::from_secs(20);
+
+    /// Returns how often the store was asked in `SPAN`, by a loop that can't end.
+    async fn asked(stuck: &Stuck, settles: bool, reads: bool) -> usize {
+        let key = RowKey {
+            session: SessionId::new("s").unwrap(),
+            provider: ProviderName::new("p").unwrap(),
+        };
+        let secret = |text: &str| Secret::new(text.to_owned()).unwrap();
+        let attempt = Attempt {
+            store: stuck,
+            key: &key,
+            token: TokenHash::of(&secret("refresh")),
+            id: AttemptId::random(),
+        };
+        let tokens = Tokens {
+            answer: TokenAnswer {
+                access_token: secret("access"),
+                refresh_token: None,
+                id_token: None,
+                token_type: None,
+                scopes: None,
+                expires_in: None,
+                refresh_expires_in: None,
+            },
+            options: None,
+            taken_at: Version::random(),
+            sent_at: None,
+            origin: None,
+            refresh_lifetime: SPAN,
+            witness: &Witness::default(),
+        };
+        let ended = match (settles, reads) {
+            (true, _) => timeout(SPAN, attempt.settle(&tokens, None, |_| ()))
+                .await
+                .is_ok(),
+            (_, true) => timeout(SPAN, attempt.seen()).await.is_ok(),
+            _ => timeout(SPAN, attempt.withdraw()).await.is_ok(),
+        };
+        assert!(!ended);
+        stuck.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whatever keeps a result from being written, each loop pauses, and longer each time.
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_write_pauses() {
+        let longest = PAUSES[PAUSES.len() - 1];
+        let each = SPAN.as_millis() / longest.as_millis();
+        let each = usize::try_from(each).unwrap();
+        for says in [Ok(false), Err(Error::unavailable("away"))] {
+            for (settles, reads) in [(true, false), (false, false), (false, true)] {
+                let stuck = Stuck {
+                    asked: AtomicUsize::new(0),
+                    is_readable: !reads,
+                    says: says.clone(),
+                };
+                let asked = asked(&stuck, settles, reads).await;
+                // A pause is between half of its length and all of it.
+                let most = 2 * each + PAUSES.len() + HASTE;
+                let what = format!("{says:?}, settles {settles}, reads {reads}: {asked}");
+                assert!((each..=most).contains(&asked), "{what}");
+            }
+        }
+    }
+}

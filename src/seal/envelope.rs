@@ -53,9 +53,8 @@ pub(super) const CHANGED: &str =
 pub(super) struct Parts {
     /// Which key sealed it.
     pub key: KeyId,
-    salt: [u8; SALT],
-    /// Ciphertext and tag.
-    sealed: SecretBytes,
+    /// Salt, ciphertext and tag.
+    bytes: SecretBytes,
 }
 
 /// Seals `payload`. `None` only if the library fails.
@@ -91,13 +90,8 @@ impl Parts {
         let parts = envelope.as_str().strip_prefix(FORM)?.strip_prefix('.')?;
         let (key, text) = parts.rsplit_once('.')?;
         let key = KeyId::parse(key)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (salt, sealed) = bytes.split_first_chunk::<SALT>()?;
-        (sealed.len() >= TAG).then(|| Self {
-            key,
-            salt: *salt,
-            sealed: SecretBytes::new(sealed.to_vec()),
-        })
+        let bytes = SecretBytes::new(URL_SAFE_NO_PAD.decode(text).ok()?);
+        (bytes.len() >= SALT + TAG).then_some(Self { key, bytes })
     }
 
     /// Opens the envelope. `None` if it was sealed with another key or for other associated data, or was changed.
@@ -107,8 +101,12 @@ impl Parts {
         associated: &AssociatedData,
     ) -> Option<SecretBytes> {
         let bound = bound(associated, &self.key);
-        key.decrypt(&self.salt, &bound, &mut self.sealed)?;
-        Some(self.sealed)
+        let (salt, sealed) = self.bytes.split_first_chunk_mut::<SALT>()?;
+        let length = key.decrypt(salt, &bound, sealed)?;
+        // In place: a copy would have to be wiped as well.
+        self.bytes.truncate(SALT + length);
+        self.bytes.drain(..SALT);
+        Some(self.bytes)
     }
 }
 

@@ -79,6 +79,12 @@ impl KeyFile {
         &self.0
     }
 
+    /// Whether this very wrapped key is in the file.
+    pub(super) fn has(&self, wrapped: &WrappedKey) -> bool {
+        let mut keys = self.0.iter().map(|entry| &entry.key);
+        keys.any(|key| matches!(key, Key::Wrapped(key) if key == wrapped))
+    }
+
     /// Whether a key is wrapped.
     pub(super) fn is_wrapped(&self) -> bool {
         let mut keys = self.0.iter().map(|entry| &entry.key);

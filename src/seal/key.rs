@@ -94,20 +94,17 @@ impl MasterKey {
             .ok()
     }
 
-    /// Decrypts in place, and cuts the tag off. `None` if the bytes or the associated data aren't those that were sealed.
+    /// Decrypts in place. Returns how many of the bytes are the payload, which comes first. `None` if the bytes or the associated
+    /// data aren't those that were sealed.
     pub(super) fn decrypt(
         &self,
         salt: &[u8; SALT],
         associated: &AssociatedData,
-        sealed: &mut SecretBytes,
-    ) -> Option<()> {
+        sealed: &mut [u8],
+    ) -> Option<usize> {
         let aad = Aad::from(associated.as_bytes());
-        let length = {
-            let opened = self.derived(salt)?.open_in_place(nonce(), aad, sealed);
-            opened.ok()?.len()
-        };
-        sealed.truncate(length);
-        Some(())
+        let opened = self.derived(salt)?.open_in_place(nonce(), aad, sealed);
+        Some(opened.ok()?.len())
     }
 
     fn derived(&self, salt: &[u8; SALT]) -> Option<LessSafeKey> {

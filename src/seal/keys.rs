@@ -2,22 +2,22 @@
 
 use std::{
     fmt,
-    fs::{self, Metadata},
-    io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock, TryLockError,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use super::{KeyFile, KeyRing, KeysProblem, Kms, KmsError, NotUnwrapped, unlock::Unwrapped};
+use super::{
+    Demands, KeyFile, KeyRing, KeysProblem, Kms, KmsError, NotUnwrapped,
+    stamp::{Stamp, stamped},
+    unlock::Unwrapped,
+};
 use crate::{
-    meter::{Reload, Trust},
+    meter::{KeyChange, Reload, Trust},
+    reading::{Hangs, Reading},
     types::{SecretProblem, read_private},
 };
 
@@ -26,11 +26,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a service that couldn't unwrap a key is left alone, at most. It begins with a second, and is twice as long each
 /// time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long a start waits for the file.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How many threads may look at once. One that hangs is left alone, because another file may be in the place of that one
-/// meanwhile.
-const LOOKING_AT_MOST: usize = 4;
 
 /// The keys of a tenant. Clones share them.
 ///
@@ -51,12 +46,13 @@ struct Inner {
 struct Watched {
     path: PathBuf,
     looked: Mutex<Looked>,
-    /// Each thread that looks has a share in it.
-    looking: Arc<()>,
-    /// Whether too many of them hang.
+    reading: Reading,
+    /// Whether the file couldn't be looked at last, because earlier looks hang.
     hangs: AtomicBool,
     /// Who unwraps keys.
     kms: Option<Arc<dyn Kms>>,
+    /// What the keys have to be.
+    demands: Demands,
     /// What the file held at the start, while its keys are still wrapped.
     locked: Mutex<Option<KeyFile>>,
     /// Whoever has keys unwrapped holds it.
@@ -74,16 +70,6 @@ struct Looked {
     problem: Option<String>,
 }
 
-/// What tells whether a file has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// What is wrong with a key file. It quotes neither the path nor what the file holds.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysFileProblem {
@@ -97,8 +83,8 @@ pub enum KeysFileProblem {
     #[error(transparent)]
     Kms(#[from] NotUnwrapped),
     /// Reading it takes too long.
-    #[error("reading takes longer than 5 s: the disk doesn't answer, or the file is a pipe")]
-    Hangs,
+    #[error(transparent)]
+    Hangs(#[from] Hangs),
 }
 
 impl KeysFileProblem {
@@ -124,7 +110,7 @@ impl Keys {
     /// # Errors
     /// Returns what is wrong with it.
     pub fn from_file(path: &Path) -> Result<Self, KeysFileProblem> {
-        Self::read(path, None)
+        Self::read(path, None, Demands::default())
     }
 
     /// Reads a key file whose keys may be wrapped by `kms`, which isn't asked yet. If some are, nothing can be sealed or opened
@@ -133,26 +119,28 @@ impl Keys {
     /// # Errors
     /// Returns what is wrong with the file.
     pub fn wrapped_by(kms: Arc<dyn Kms>, path: &Path) -> Result<Self, KeysFileProblem> {
-        Self::read(path, Some(kms))
+        Self::read(path, Some(kms), Demands::default())
     }
 
-    fn read(path: &Path, kms: Option<Arc<dyn Kms>>) -> Result<Self, KeysFileProblem> {
+    /// Reads a key file whose keys have to be what `demands` say, now and whenever the file changes. The other methods demand
+    /// nothing.
+    ///
+    /// # Errors
+    /// Returns what is wrong with the file.
+    pub fn read(
+        path: &Path,
+        kms: Option<Arc<dyn Kms>>,
+        demands: Demands,
+    ) -> Result<Self, KeysFileProblem> {
+        let reading = Reading::default();
         let (stamp, file) = {
-            let (path, kms) = (path.to_owned(), kms.clone());
-            let (told, read) = mpsc::sync_channel(1);
-            let reading = move || {
-                // In this order: a file that changes in between is then read again.
-                let stamp = Stamp::at(&path);
-                drop(told.send((stamp, self::read(&path, kms.as_deref()))));
-            };
-            reader(reading).map_err(SecretProblem::Unreadable)?;
-            read.recv_timeout(PATIENCE)
-                .map_err(|_| KeysFileProblem::Hangs)?
+            let (path, kms, demands) = (path.to_owned(), kms.clone(), demands.clone());
+            reading.wait(move || stamped(&path, || read(&path, kms.as_deref(), &demands)))?
         };
         let file = file?;
         let (ring, locked) = match file.is_wrapped() {
             true => (file.locked(), Some(file)),
-            false => (file.ring(|_| None)?, None),
+            false => (demands.ring(&file, |_| None)?, None),
         };
         Ok(Self(Arc::new(Inner {
             ring: RwLock::new(Arc::new(ring)),
@@ -165,9 +153,10 @@ impl Keys {
                     stamp,
                     problem: None,
                 }),
-                looking: Arc::default(),
+                reading,
                 hangs: AtomicBool::new(false),
                 kms,
+                demands,
                 locked: Mutex::new(locked),
                 unwrapped: Mutex::default(),
             }),
@@ -188,6 +177,7 @@ impl Keys {
         };
         let mut unwrapped = Unwrapped::default();
         let ring = unwrapped.open_at_last(&text, &**kms).await?;
+        file.demands.check_ring(&ring)?;
         tracing::info!(keys = %ring, "the sealing keys were unwrapped; the first one seals");
         *file
             .unwrapped
@@ -234,42 +224,38 @@ impl Keys {
         }
         looked.at = Instant::now();
         drop(looked);
-        if Arc::strong_count(&file.looking) > LOOKING_AT_MOST {
-            if !file.hangs.swap(true, Ordering::Relaxed) {
-                tracing::error!(
-                    "seal-keys: the file can't be read, the disk doesn't answer; the keys stay as they were"
-                );
+        let keys = self.clone();
+        match file.reading.begin(move || keys.read_again()) {
+            Ok(()) => file.hangs.store(false, Ordering::Relaxed),
+            Err(hangs) => {
+                if !file.hangs.swap(true, Ordering::Relaxed) {
+                    tracing::error!("seal-keys: {hangs}; the keys stay as they were");
+                }
             }
-            return;
-        }
-        file.hangs.store(false, Ordering::Relaxed);
-        let (keys, looking) = (self.clone(), Arc::clone(&file.looking));
-        let reading = reader(move || {
-            keys.read_again();
-            drop(looking);
-        });
-        if let Err(error) = reading {
-            tracing::error!(%error, "seal-keys: there is no thread to read the file; the keys stay as they were");
         }
     }
 
     /// Reads the file again if it has changed.
     fn read_again(&self) {
         let Some(file) = &self.0.file else { return };
-        let stamp = Stamp::at(&file.path);
         let looked = || file.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        if stamp == looked().stamp {
+        let (path, demands) = (&file.path, &file.demands);
+        if Stamp::at(path) == looked().stamp {
             // What was wrong has passed, and is told again if it comes back.
             looked().problem = None;
             return;
         }
-        let read = match read(&file.path, file.kms.as_deref()) {
+        let (stamp, text) = stamped(path, || read(path, file.kms.as_deref(), demands));
+        let read = match text {
             Ok(text) if text.is_wrapped() => match file.unwrap(&text) {
-                Some(opened) => opened,
+                Some(opened) => opened.and_then(|ring| {
+                    demands.check_ring(&ring)?;
+                    Ok(ring)
+                }),
                 // Another thread is at it.
                 None => return,
             },
-            Ok(text) => text.ring(|_| None).map_err(KeysFileProblem::from),
+            Ok(text) => demands.ring(&text, |_| None).map_err(KeysFileProblem::from),
             Err(problem) => Err(problem),
         };
         let told = self.0.told.get();
@@ -306,12 +292,14 @@ impl Keys {
         }
         match read {
             Ok(ring) => {
+                let before = self.ring_in_force();
                 if let (Some(trust), Some(reloads)) = (told, reloads) {
-                    let before = self.ring_in_force().ids().count() as u64;
-                    trust.sealing_keys.change(before, ring.ids().count() as u64);
+                    let count = |ring: &KeyRing| ring.ids().count() as u64;
+                    trust.sealing_keys.change(count(&before), count(&ring));
                     reloads.done.up();
                 }
                 tracing::info!(keys = %ring, "the sealing keys were read again; the first one seals");
+                self.tell_of_change(&before, &ring);
                 self.put_in_force(ring);
             }
             Err(problem) => {
@@ -320,6 +308,36 @@ impl Keys {
                 }
                 tracing::error!("seal-keys: {problem}; the keys stay as they were");
             }
+        }
+    }
+}
+
+impl Keys {
+    /// Says that another key seals from now on. Who changes keys as the documentation says appends a new one first.
+    fn tell_of_change(&self, before: &KeyRing, now: &KeyRing) {
+        let (Some(old), Some(new)) = (before.sealing(), now.sealing()) else {
+            return;
+        };
+        if new.is_same_key(old) {
+            return;
+        }
+        let change = match before.ids().any(|id| id.is_same_key(new)) {
+            true => KeyChange::Known,
+            false => KeyChange::Unknown,
+        };
+        if let Some(trust) = self.0.told.get() {
+            trust.sealing_key_changes(change).up();
+        }
+        match change {
+            KeyChange::Known => {
+                tracing::warn!(%old, %new, "another sealing key seals from now on, as the key file says");
+            }
+            KeyChange::Unknown => tracing::error!(
+                %old,
+                %new,
+                "a sealing key that wasn't in the key file before seals from now on: if nobody made it, somebody else writes \
+                 the key file, and reads what is stored from now on; if somebody did, other brokers may lack it"
+            ),
         }
     }
 }
@@ -358,33 +376,11 @@ impl Watched {
     }
 }
 
-/// Begins a thread that reads the file. A disk that doesn't answer keeps it for as long as it likes.
-fn reader(read: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let named = thread::Builder::new().name("seal-keys".to_owned());
-    named.spawn(read).map(drop)
-}
-
-fn read(path: &Path, kms: Option<&dyn Kms>) -> Result<KeyFile, KeysFileProblem> {
+fn read(path: &Path, kms: Option<&dyn Kms>, demands: &Demands) -> Result<KeyFile, KeysFileProblem> {
     let file = KeyFile::parse(&read_private(path)?)?;
     file.check(kms)?;
+    demands.check_file(&file)?;
     Ok(file)
-}
-
-impl Stamp {
-    /// Returns the stamp of the file at `path`, if there is one.
-    fn at(path: &Path) -> Option<Self> {
-        fs::metadata(path).ok().map(|file| Self::of(&file))
-    }
-
-    fn of(file: &Metadata) -> Self {
-        Self {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }
-    }
 }
 
 impl fmt::Display for Keys {

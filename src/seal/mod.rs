@@ -2,11 +2,12 @@
 //!
 //! `key` is a master key, `ring` the keys that a process has, `file` the text that they come from, `keys` the same while the
 //! file changes. In a file keys may be wrapped: `kms` is who unwraps them, `unlock` asks for that,
-//! and `rewrap` has a file wrapped. `envelope` has
+//! and `rewrap` has a file wrapped. `demands` is what the keys of a file have to be, and `stamp` tells whether a file changed. `envelope` has
 //! what was sealed, and the argument why its use of AES-GCM is sound. [`AssociatedData`] is what an envelope is bound to:
 //! who seals another kind of payload begins with another kind of these.
 
 mod associated;
+mod demands;
 mod envelope;
 mod file;
 mod key;
@@ -14,14 +15,17 @@ mod keys;
 mod kms;
 mod rewrap;
 mod ring;
+mod stamp;
 mod unlock;
 
 pub use self::{
     associated::AssociatedData,
+    demands::Demands,
     file::KeyFile,
     key::MasterKey,
     keys::{Keys, KeysFileProblem},
     kms::{Kms, KmsError, WrappedKey},
+    rewrap::{Proof, Rewrapped},
     ring::{KeyRing, KeysProblem, NotOpened},
     unlock::NotUnwrapped,
 };

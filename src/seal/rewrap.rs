@@ -1,33 +1,135 @@
 //! Wraps the keys of a file again.
 
 use super::{
-    KeyFile, KeysFileProblem, Kms, NotUnwrapped,
+    KeyFile, KeysFileProblem, KeysProblem, Kms, KmsError, MasterKey, NotUnwrapped, WrappedKey,
     file::{Entry, Key},
 };
 use crate::types::SecretBytes;
 
+/// What stands in the place of a comment that was left out.
+const LEFT_OUT: &str = "# (A comment that may hold a key was left out here.)";
+
+/// Whether it is proved that what was wrapped again is the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The service unwraps each key as it was and as it is, and both have to be the same.
+    Unwraps,
+    /// It doesn't unwrap, because who asks may not have that done. What it answers is believed.
+    None,
+}
+
+/// The text of a key file whose keys were wrapped again.
+#[derive(Debug)]
+pub struct Rewrapped {
+    /// The text.
+    pub text: SecretBytes,
+    /// The numbers of the lines whose comments may hold a plain key, and were left out.
+    pub left_out: Vec<usize>,
+}
+
 impl KeyFile {
     /// Returns the text of a key file in which `kms` has wrapped every key with the latest version of its own, also those that
-    /// were plain. The keys stay the same ones, and so do names, order and comments.
+    /// were plain. The keys stay the same ones, and so do names, order and comments, but for comments that may hold a plain
+    /// key: who has the new file must not have such a one.
     ///
     /// # Errors
-    /// Returns what is wrong with the text, or why a key can't be wrapped.
-    pub async fn wrapped_again(text: &[u8], kms: &dyn Kms) -> Result<SecretBytes, KeysFileProblem> {
+    /// Returns what is wrong with the text, why a key can't be wrapped, or that what it was wrapped to isn't the same key.
+    pub async fn wrapped_again(
+        text: &[u8],
+        kms: &dyn Kms,
+        proof: Proof,
+    ) -> Result<Rewrapped, KeysFileProblem> {
         let file = Self::parse(text)?;
         file.check(Some(kms))?;
-        let lines = String::from_utf8_lossy(text);
-        let mut lines: Vec<_> = lines.lines().map(str::to_owned).collect();
+        let (mut lines, mut left_out) = (Vec::new(), Vec::new());
+        // It was read as UTF-8 before.
+        let text = str::from_utf8(text).map_err(|_| KeysProblem::NoText)?;
+        for (number, line) in (1..).zip(text.lines()) {
+            let is_left_out = line.trim().starts_with('#') && may_hold_a_key(line);
+            lines.push(match is_left_out {
+                true => LEFT_OUT.to_owned(),
+                false => line.to_owned(),
+            });
+            left_out.extend(is_left_out.then_some(number));
+        }
         for Entry { line, name, key } in file.entries() {
-            let wrapped = match key {
-                Key::Plain(key) => kms.encrypt(key.bytes()).await,
-                Key::Wrapped(key) => kms.encrypt_again(key).await,
-            };
-            let wrapped = wrapped.map_err(|error| NotUnwrapped {
+            let failed = |error| NotUnwrapped {
                 name: name.clone(),
                 error,
-            })?;
+            };
+            let wrapped = wrap(key, kms, proof).await.map_err(failed)?;
             lines[line - 1] = wrapped.line(name);
         }
-        Ok(SecretBytes::new((lines.join("\n") + "\n").into_bytes()))
+        Ok(Rewrapped {
+            text: SecretBytes::new((lines.join("\n") + "\n").into_bytes()),
+            left_out,
+        })
+    }
+}
+
+/// Has a key wrapped again, and proves that it is the same one.
+async fn wrap(key: &Key, kms: &dyn Kms, proof: Proof) -> Result<WrappedKey, KmsError> {
+    let wrapped = match key {
+        Key::Plain(key) => kms.encrypt(key.bytes()).await?,
+        Key::Wrapped(key) => kms.encrypt_again(key).await?,
+    };
+    if proof == Proof::None {
+        return Ok(wrapped);
+    }
+    let before = match key {
+        Key::Plain(key) => key.bytes().clone(),
+        Key::Wrapped(key) => kms.decrypt(key).await?,
+    };
+    let now = kms.decrypt(&wrapped).await?;
+    let is_same = aws_lc_rs::constant_time::verify_slices_are_equal(&before, &now).is_ok();
+    match is_same && now.len() == MasterKey::BYTES {
+        true => Ok(wrapped),
+        false => Err(KmsError::lasting(
+            "what it was wrapped to opens to something else than this key: is vault-address right?",
+        )),
+    }
+}
+
+/// Whether some text may hold a plain key: a word that could be 32 bytes in base64 or in hexadecimal. One that is wrapped may
+/// stay.
+fn may_hold_a_key(text: &str) -> bool {
+    // What 32 bytes have without padding.
+    const SHORTEST: usize = (MasterKey::BYTES * 8).div_ceil(6);
+    let is_of_base64 = |c: char| c.is_ascii_alphanumeric() || "+/-_=".contains(c);
+    let words = text.split_whitespace();
+    let words = words.filter(|word| WrappedKey::new(word.trim_start_matches('#')).is_none());
+    words
+        .flat_map(|word| word.split(|c| !is_of_base64(c)))
+        .any(|run| run.len() >= SHORTEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::*;
+
+    #[test]
+    fn a_comment_that_may_hold_a_key_is_told_from_others() {
+        let key = STANDARD.encode([7; MasterKey::BYTES]);
+        let bare = key.trim_end_matches('=');
+        for text in [
+            format!("# k1 {key}"),
+            format!("#k1 {key}"),
+            format!("#{key}"),
+            format!("#\told: \"{bare}\", of May"),
+            format!("# {}", bare.replace('B', "_")),
+            format!("# {}", "0f".repeat(32)),
+        ] {
+            assert!(may_hold_a_key(&text), "{text}");
+        }
+        for text in [
+            "# The first key seals, all keys open.".to_owned(),
+            format!("# k1 vault:v1:{key}{key}"),
+            format!("#vault:v1:{key}{key}"),
+            "# k1795564800.0f3a5c7e9b1d2f46".to_owned(),
+        ] {
+            assert!(!may_hold_a_key(&text), "{text}");
+        }
     }
 }

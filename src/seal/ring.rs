@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{AssociatedData, KeyFile, MasterKey, envelope};
-use crate::types::{Envelope, KeyId, KeyName, SecretBytes};
+use crate::types::{Envelope, Fingerprint, KeyId, KeyName, SecretBytes};
 
 /// Keys in their order: the first one seals, and all open.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,16 @@ pub enum KeysProblem {
     /// What was unwrapped isn't a key.
     #[error("line {0}: what Vault unwrapped isn't a key of 32 bytes")]
     Unwrapped(usize),
+    /// A key isn't wrapped, where each has to be.
+    #[error(
+        "line {0}: the key is not wrapped, and require-wrapped is set: `token-broker keys rewrap` wraps it"
+    )]
+    Plain(usize),
+    /// A key has a fingerprint that isn't among those that keys may have.
+    #[error(
+        "a key has the fingerprint {0}, which seal-key-fingerprints doesn't list: if you made this key, add it there"
+    )]
+    Unlisted(Fingerprint),
     /// Two lines have the same name.
     #[error("line {0}: a line above has a key of this name; give the new key another one")]
     SameName(usize),

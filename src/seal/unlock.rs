@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     KeyFile, KeyRing, KeysFileProblem, Kms, KmsError, MasterKey, WrappedKey,
@@ -46,32 +46,32 @@ impl Unwrapped {
         file: &KeyFile,
         kms: &dyn Kms,
     ) -> Result<KeyRing, KeysFileProblem> {
-        let mut opened = Self::default();
+        let opened = self.open_all(file, kms).await;
+        match &opened {
+            Ok(_) => self.0.retain(|(known, _)| file.has(known)),
+            // The service may answer something else next time.
+            Err(_) => self.0.retain(|(_, key)| key.len() == MasterKey::BYTES),
+        }
+        opened
+    }
+
+    async fn open_all(
+        &mut self,
+        file: &KeyFile,
+        kms: &dyn Kms,
+    ) -> Result<KeyRing, KeysFileProblem> {
         for Entry { name, key, .. } in file.entries() {
             let Key::Wrapped(wrapped) = key else { continue };
-            let key = match self.get(wrapped) {
-                Some(key) => key,
-                None => {
-                    let failed = |error| NotUnwrapped {
-                        name: name.clone(),
-                        error,
-                    };
-                    match kms.decrypt(wrapped).await.map_err(failed) {
-                        Ok(key) => key,
-                        Err(problem) => {
-                            let fit = opened.0.into_iter();
-                            let fit = fit.filter(|(_, key)| key.len() == MasterKey::BYTES);
-                            self.0.extend(fit);
-                            return Err(problem.into());
-                        }
-                    }
-                }
-            };
-            opened.0.push((wrapped.clone(), key));
+            if self.get(wrapped).is_none() {
+                let failed = |error| NotUnwrapped {
+                    name: name.clone(),
+                    error,
+                };
+                let key = kms.decrypt(wrapped).await.map_err(failed)?;
+                self.0.push((wrapped.clone(), key));
+            }
         }
-        let ring = file.ring(|wrapped| opened.get(wrapped))?;
-        *self = opened;
-        Ok(ring)
+        Ok(file.ring(|wrapped| self.get(wrapped))?)
     }
 
     /// Like [`open`](Self::open), for a process that starts: asks again while that may help, until the service's patience is
@@ -87,9 +87,11 @@ impl Unwrapped {
         let until = Instant::now() + kms.patience();
         let (mut pause, mut told) = (PAUSE, String::new());
         loop {
-            let problem = match self.open(file, kms).await {
-                Ok(ring) => return Ok(ring),
-                Err(problem) => problem,
+            // Each request has its time. All of them together have this one.
+            let problem = match timeout_at(until, self.open(file, kms)).await {
+                Ok(Ok(ring)) => return Ok(ring),
+                Ok(Err(problem)) => problem,
+                Err(_) => return Err(self.too_slow(file)),
             };
             let may_pass = matches!(&problem, KeysFileProblem::Kms(found) if found.error.may_pass);
             if !may_pass || Instant::now() + pause >= until {
@@ -104,6 +106,32 @@ impl Unwrapped {
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
+
+    /// Returns the problem that the service took so long that the start can wait no longer.
+    fn too_slow(&self, file: &KeyFile) -> KeysFileProblem {
+        let wrapped = |entry: &&Entry| matches!(entry.key, Key::Wrapped(_));
+        let is_open = |entry: &&Entry| match &entry.key {
+            Key::Wrapped(key) => self.get(key).is_some(),
+            Key::Plain(_) => true,
+        };
+        let all = file.entries().iter().filter(wrapped).count();
+        let open = file
+            .entries()
+            .iter()
+            .filter(wrapped)
+            .filter(is_open)
+            .count();
+        let what = format!("the time was over when {open} of {all} wrapped keys were unwrapped");
+        let next = file.entries().iter().find(|entry| !is_open(entry));
+        match next.or(file.entries().first()) {
+            Some(Entry { name, .. }) => NotUnwrapped {
+                name: name.clone(),
+                error: KmsError::passing(what),
+            }
+            .into(),
+            None => super::KeysProblem::Empty.into(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -116,17 +144,25 @@ mod tests {
 
     /// Answers with these, one after the other, and counts how often it was asked.
     #[derive(Debug, Default)]
-    struct Scripted(Mutex<Vec<Result<SecretBytes, KmsError>>>, Mutex<usize>);
+    struct Scripted {
+        answers: Mutex<Vec<Result<SecretBytes, KmsError>>>,
+        asked: Mutex<usize>,
+        /// How long each answer takes.
+        takes: Duration,
+    }
 
     impl Scripted {
         fn of(answers: impl IntoIterator<Item = Result<SecretBytes, KmsError>>) -> Self {
             let mut answers: Vec<_> = answers.into_iter().collect();
             answers.reverse();
-            Self(Mutex::new(answers), Mutex::default())
+            Self {
+                answers: Mutex::new(answers),
+                ..Self::default()
+            }
         }
 
         fn asked(&self) -> usize {
-            *self.1.lock().unwrap()
+            *self.asked.lock().unwrap()
         }
     }
 
@@ -143,9 +179,12 @@ mod tests {
             &'a self,
             _key: &'a WrappedKey,
         ) -> BoxFuture<'a, Result<SecretBytes, KmsError>> {
-            *self.1.lock().unwrap() += 1;
-            let answer = self.0.lock().unwrap().pop();
-            Box::pin(async { answer.unwrap_or_else(|| Err(KmsError::passing("away"))) })
+            *self.asked.lock().unwrap() += 1;
+            let answer = self.answers.lock().unwrap().pop();
+            Box::pin(async {
+                sleep(self.takes).await;
+                answer.unwrap_or_else(|| Err(KmsError::passing("away")))
+            })
         }
 
         fn generate(&self) -> BoxFuture<'_, Result<WrappedKey, KmsError>> {
@@ -196,6 +235,23 @@ mod tests {
             .await
             .unwrap_err();
         assert!(begun.elapsed() <= kms.patience() && kms.asked() > 5);
+    }
+
+    /// Each answer comes in time, and all of them don't.
+    #[tokio::test(start_paused = true)]
+    async fn the_patience_is_for_all_keys_together() {
+        let lines: String = (1..=100).map(|n| format!("k{n} test:{n}\n")).collect();
+        let file = KeyFile::parse(lines.as_bytes()).unwrap();
+        let kms = Scripted {
+            takes: Duration::from_secs(1),
+            ..Scripted::of((1..=100).map(bytes))
+        };
+        let begun = Instant::now();
+        let slow = Unwrapped::default().open_at_last(&file, &kms).await;
+        assert!(begun.elapsed() <= kms.patience(), "{:?}", begun.elapsed());
+        let told = slow.unwrap_err().to_string();
+        assert!(told.starts_with("the wrapped key k3"), "{told}");
+        assert!(told.contains("of 100 wrapped keys"), "{told}");
     }
 
     #[tokio::test]

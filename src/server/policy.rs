@@ -253,6 +253,28 @@ mod tests {
         assert!(followed.has("one") && followed.has("two"));
     }
 
+    /// More pipes than readings may hang. Whoever opens one as usual waits for ever.
+    #[tokio::test]
+    async fn pipes_in_the_place_of_the_file_do_not_end_its_reading() {
+        let followed = Followed::start(ONE);
+        for n in 0..6 {
+            let pipe = followed.path(&format!("pipe-{n}"));
+            let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+            assert!(made.unwrap().success());
+            let new = followed.path("new-link");
+            symlink(&pipe, &new).unwrap();
+            fs::rename(new, followed.path("policy.toml")).unwrap();
+            followed.hang_up.send_replace(());
+            let failed = async || followed.counted()[1] > n;
+            testkit::waiting::until("it is refused", failed).await;
+            assert!(followed.has("one"));
+        }
+        followed.point_to("second", TWO);
+        followed.hang_up.send_replace(());
+        let is_taken = async || followed.has("two");
+        testkit::waiting::until("the next file is taken", is_taken).await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_hangup_is_answered_at_once_and_counts_if_something_came_of_it() {
         let followed = Followed::start(ONE);

@@ -104,7 +104,7 @@ impl<S: FullStore> Tenancy<S> {
     /// Returns the error for which calls can't be served, if this is the only tenant.
     pub(super) async fn keep(&self, beginning: &Beginning) -> Result<Infallible, ServeError> {
         let tenant = self.tokens.tenant();
-        let mut is_tried = false;
+        let (mut is_tried, mut has_served) = (false, false);
         let mut last = None;
         loop {
             let prepared = {
@@ -123,11 +123,19 @@ impl<S: FullStore> Tenancy<S> {
             }
             match prepared {
                 Ok(()) => {
-                    last = None;
+                    (last, has_served) = (None, true);
                     self.upkeep.stay().await;
                     self.door.share.close();
                 }
-                Err(error) if beginning.is_alone => return Err(error),
+                Err(error) if beginning.is_alone => {
+                    if has_served {
+                        tracing::error!(
+                            "the broker has served, and ends: Redis lost the record of the migration, or somebody who writes to it \
+                             deleted that, and the data that is there can't be made ready again"
+                        );
+                    }
+                    return Err(error);
+                }
                 Err(error) => {
                     let reason = error.to_string();
                     if last.as_ref() != Some(&reason) {

@@ -63,6 +63,9 @@ pub enum Failure {
         /// What it says about that.
         text: String,
     },
+    /// It sends what can't be read: more than 4 MiB, or no such message.
+    #[error("the agent sends what can't be read: {0}")]
+    Unreadable(String),
     /// It ended the call without an error.
     #[error("the agent ended the call")]
     Ended,
@@ -80,13 +83,35 @@ impl Failure {
             }
         )
     }
+
+    /// Whether the agent is there, and this is what it has to say: that the broker has no identity (Workload API, section 5.2.1), or
+    /// something that can't be read. That counts as an update of which no part can be used.
+    #[must_use]
+    pub fn is_an_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreadable(_)
+                | Self::Refused {
+                    code: Code::PermissionDenied,
+                    ..
+                }
+        )
+    }
 }
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        Self::Refused {
-            code: status.code(),
-            text: status.message().chars().take(LONGEST_TEXT).collect(),
+        let (code, text) = (status.code(), status.message());
+        let text: String = text.chars().take(LONGEST_TEXT).collect();
+        // tonic's own words about a message that is too large, and prost's about one that isn't one.
+        let is_unreadable = match code {
+            Code::OutOfRange => text.contains("message length too large"),
+            Code::Internal => text.contains("failed to decode Protobuf message"),
+            _ => false,
+        };
+        match is_unreadable {
+            true => Self::Unreadable(text),
+            false => Self::Refused { code, text },
         }
     }
 }

@@ -132,7 +132,15 @@ impl Tls {
             }
             return;
         }
-        if is_away && away.is_news(&problem) {
+        if failure.is_an_answer() {
+            if failing.is_news(&problem) {
+                self.trust.reloads(Reload::Certificates).failed.up();
+                tracing::error!(
+                    problem,
+                    "spiffe-workload-api: what the agent answers can't be used: what it gave before stays in force, until the certificate expires"
+                );
+            }
+        } else if is_away && away.is_news(&problem) {
             self.trust.reloads(Reload::Certificates).failed.up();
             tracing::error!(
                 problem,

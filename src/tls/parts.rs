@@ -72,3 +72,39 @@ pub(super) fn fingerprint_of(trusted: &Trusted) -> Fingerprint {
         [name.as_bytes()].into_iter().chain(roots)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::authority::Authority;
+
+    use super::*;
+    use crate::tls::files;
+
+    fn certificate(name: &str) -> CertificateDer<'static> {
+        let authority = Authority::new(name);
+        let found = files::certificates(authority.pem.as_bytes()).unwrap();
+        found.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_part_has_so_many_authorities_and_none_of_them_is_larger() {
+        let one = certificate("one");
+        let many = |count| authorities(vec![one.clone(); count], "it");
+        assert_eq!(many(MOST).unwrap().len(), 32);
+        let told = many(MOST + 1).unwrap_err();
+        assert_eq!(told, "it holds more than 32 authorities");
+
+        // The name stands in it twice, as its own and as its issuer's.
+        let rest = one.len() - 2 * "one".len();
+        let name = |bytes: usize| "n".repeat((bytes - rest) / 2);
+        let [fits, is_larger] = [LARGEST - 64, LARGEST + 64].map(|size| certificate(&name(size)));
+        assert!(
+            fits.len() <= LARGEST && is_larger.len() > LARGEST,
+            "{}",
+            fits.len()
+        );
+        authorities(vec![one.clone(), fits], "it").unwrap();
+        let told = authorities(vec![one, is_larger], "it").unwrap_err();
+        assert_eq!(told, "it holds a certificate of more than 16384 bytes");
+    }
+}

@@ -11,6 +11,31 @@ pub struct KeyName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
 
+/// The fingerprint of a sealing key. It is derived from the key, and is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Reads a fingerprint: 16 hexadecimal digits, behind the key's name and a dot or alone. `None` if it isn't one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = match text.split_once('.') {
+            Some((name, digits)) => KeyName::new(name).map(|_| digits)?,
+            None => text,
+        };
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_one = digits.len() == 2 * KeyId::FINGERPRINT && digits.bytes().all(is_digit);
+        let number = is_one.then(|| u64::from_str_radix(digits, 16).ok());
+        number.flatten().map(Self)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 impl KeyName {
     /// The longest name, in bytes.
     pub const LONGEST: usize = 64;
@@ -69,6 +94,13 @@ impl KeyId {
         self.parts().1
     }
 
+    /// Returns the fingerprint of the key.
+    #[must_use]
+    pub fn print(&self) -> Fingerprint {
+        // An id is made with one.
+        Fingerprint::parse(&self.0).unwrap_or(Fingerprint(0))
+    }
+
     /// Whether both are the same key, whatever it is called.
     #[must_use]
     pub fn is_same_key(&self, other: &Self) -> bool {
@@ -114,7 +146,12 @@ mod tests {
             ".00010203040506ff",
         ] {
             assert_eq!(KeyId::parse(other), None, "{other}");
+            assert_eq!(Fingerprint::parse(other), None, "{other}");
         }
+        for text in [id.as_str(), id.fingerprint()] {
+            assert_eq!(Fingerprint::parse(text), Some(id.print()));
+        }
+        assert_eq!(id.print().to_string(), id.fingerprint());
         let renamed = KeyId::parse("other.00010203040506ff").unwrap();
         assert!(renamed != id && renamed.is_same_key(&id));
     }

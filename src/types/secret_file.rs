@@ -2,7 +2,7 @@
 
 use std::{fmt, fs::File, io, io::Read, os::unix::fs::PermissionsExt, path::Path};
 
-use super::{Secret, SecretBytes};
+use super::{Secret, SecretBytes, open_file};
 
 /// No secret, key or certificate chain is larger, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -82,15 +82,14 @@ pub fn read_private(path: &Path) -> Result<SecretBytes, SecretProblem> {
     let file = open(path)?;
     let rights = file.metadata().map_err(SecretProblem::Unreadable)?;
     let mode = rights.permissions().mode() & 0o7777;
-    // A pipe has no rights that matter.
-    if rights.is_file() && mode & OPEN_TO_OTHERS != 0 {
+    if mode & OPEN_TO_OTHERS != 0 {
         return Err(SecretProblem::OpenToOthers(mode));
     }
     whole(file)
 }
 
 fn open(path: &Path) -> Result<File, SecretProblem> {
-    File::open(path).map_err(|error| match error.kind() {
+    open_file(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if path.is_relative() => SecretProblem::NotHere,
         _ => SecretProblem::Unreadable(error),
     })
@@ -101,7 +100,7 @@ fn whole(file: File) -> Result<SecretBytes, SecretProblem> {
     // With room for everything from the start: a buffer that grows would leave a copy behind.
     let room = usize::try_from(size.min(LARGEST)).unwrap_or_default() + 1;
     let mut bytes = SecretBytes::new(Vec::with_capacity(room));
-    // A device has no size, and no end.
+    // It may have grown meanwhile.
     let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
     read.map_err(SecretProblem::Unreadable)?;
     if bytes.len() as u64 > LARGEST {
@@ -210,7 +209,24 @@ mod tests {
             let found = read_secret(Path::new(path)).unwrap_err().to_string();
             assert!(!found.contains("hunter2"), "{found}");
         }
-        let endless = read_secret(Path::new("/dev/zero")).unwrap_err();
-        assert!(matches!(endless, SecretProblem::TooLarge), "{endless}");
+        let device = read_secret(Path::new("/dev/zero")).unwrap_err();
+        assert!(device.to_string().contains("must be a file"), "{device}");
+    }
+
+    #[test]
+    fn what_is_larger_than_any_secret_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large");
+        std::fs::File::create(&path)
+            .unwrap()
+            .set_len(LARGEST + 1)
+            .unwrap();
+        let large = read_whole(&path).unwrap_err();
+        assert!(matches!(large, SecretProblem::TooLarge), "{large}");
+        std::fs::File::create(&path)
+            .unwrap()
+            .set_len(LARGEST)
+            .unwrap();
+        assert_eq!(read_whole(&path).unwrap().len() as u64, LARGEST);
     }
 }

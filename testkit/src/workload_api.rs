@@ -43,6 +43,8 @@ pub enum Answer {
 pub struct Gift {
     svids: Vec<X509svid>,
     federated: Vec<(String, Vec<u8>)>,
+    /// What nobody reads, to make the message larger.
+    crl: Vec<u8>,
 }
 
 /// An agent at a Unix socket. It ends with the value.
@@ -72,6 +74,13 @@ impl Gift {
     pub fn federated(mut self, domain: &str, authorities: &[&Authority]) -> Self {
         let id = format!("spiffe://{domain}");
         self.federated.push((id, bundle(authorities)));
+        self
+    }
+
+    /// Makes the message larger by so many bytes, which nobody reads.
+    #[must_use]
+    pub fn padded(mut self, bytes: usize) -> Self {
+        self.crl = vec![0; bytes];
         self
     }
 
@@ -183,7 +192,7 @@ impl SpiffeWorkloadApi for Service {
                 let now = match now {
                     Answer::Gives(gift) => Ok(X509svidResponse {
                         svids: gift.svids,
-                        crl: vec![b"not read".to_vec()],
+                        crl: vec![b"not read".to_vec(), gift.crl],
                         federated_bundles: gift.federated.into_iter().collect(),
                     }),
                     Answer::Refuses(code) => Err(Status::new(code, "played")),

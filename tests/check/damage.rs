@@ -1,6 +1,7 @@
 //! The kinds of damage that the tests plant. Each has sessions and users of its own, so that one tenant can have
 //! all of them.
 
+use super::pending::{authorizations, pending};
 use testkit::{broker::Broker, redis_tenant::RedisTenant, rows::*};
 use token_broker::store::redis::maintenance::check::FindingKind;
 
@@ -21,9 +22,14 @@ impl Damage {
     /// Stores sound rows and breaks them.
     ///
     /// The user `$u` has the sessions `$a` and `$b`, and the user `$v` has the session `$c`. Each session has two
-    /// rows.
+    /// rows. The client `$c` has the pending authorization `$x`.
     pub async fn plant(&self, tenant: &RedisTenant) {
         self.store_sound(&tenant.broker()).await;
+        let (state, client) = (format!("{}x", self.name), format!("{}c", self.name));
+        authorizations(tenant)
+            .create(pending(&state, &client))
+            .await
+            .unwrap();
         for command in self.commands.lines().map(str::trim) {
             let words: Vec<String> = command
                 .split_whitespace()
@@ -314,5 +320,97 @@ pub const DAMAGES: &[Damage] = &[
         key: "@upstream:$a:p",
         index: "",
         commands: "SET @upstream:$a:p {\"provider_id\":\"q\",\"user_id\":\"$u\"} KEEPTTL",
+    },
+    Damage {
+        name: "authorization-not-counted",
+        kind: FindingKind::MissingInPendingSet,
+        key: "@pending:$x",
+        index: "@broker:pending",
+        commands: "ZREM @broker:pending @pending:$x",
+    },
+    Damage {
+        name: "authorization-counted-for-too-short-a-time",
+        kind: FindingKind::MissingInPendingSet,
+        key: "@pending:$x",
+        index: "@broker:pending:$c",
+        commands: "ZADD @broker:pending:$c 5 @pending:$x",
+    },
+    Damage {
+        name: "set-of-a-client-gone",
+        kind: FindingKind::MissingInPendingSet,
+        key: "@pending:$x",
+        index: "@broker:pending:$c",
+        commands: "DEL @broker:pending:$c",
+    },
+    Damage {
+        name: "set-of-a-client-ends-early",
+        kind: FindingKind::PendingSetEndsEarly,
+        key: "@pending:$x",
+        index: "@broker:pending:$c",
+        commands: "PEXPIRE @broker:pending:$c 60000",
+    },
+    Damage {
+        name: "place-of-nobody",
+        kind: FindingKind::PlaceOfNobody,
+        key: "@pending:$gone",
+        index: "@broker:pending",
+        commands: "ZADD @broker:pending 99999999999999 @pending:$gone",
+    },
+    Damage {
+        name: "place-of-who-was-taken",
+        kind: FindingKind::PlaceOfNobody,
+        key: "@pending:$y",
+        index: "@broker:pending:$c",
+        commands: "SET @pending:$y {\"taken\":\"00\"} EX 600
+                   ZADD @broker:pending:$c 99999999999999 @pending:$y",
+    },
+    Damage {
+        name: "place-at-another-client",
+        kind: FindingKind::PlaceOfNobody,
+        key: "@pending:$x",
+        index: "@broker:pending:$d",
+        commands: "ZADD @broker:pending:$d 99999999999999 @pending:$x",
+    },
+    Damage {
+        name: "place-that-is-over",
+        kind: FindingKind::DanglingMember,
+        key: "@pending:$gone",
+        index: "@broker:pending:$c",
+        commands: "ZADD @broker:pending:$c 5 @pending:$gone",
+    },
+    Damage {
+        name: "place-of-garbage",
+        kind: FindingKind::ForeignMember,
+        key: "garbage",
+        index: "@broker:pending:$c",
+        commands: "ZADD @broker:pending:$c 99999999999999 garbage",
+    },
+    Damage {
+        name: "places-of-another-type",
+        kind: FindingKind::IndexOfWrongType,
+        key: "@broker:pending:$z",
+        index: "",
+        commands: "SADD @broker:pending:$z @pending:$x",
+    },
+    Damage {
+        name: "authorization-without-end",
+        kind: FindingKind::AuthorizationWithoutEnd,
+        key: "@pending:$x",
+        index: "",
+        commands: "PERSIST @pending:$x",
+    },
+    Damage {
+        name: "taken-without-end",
+        kind: FindingKind::AuthorizationWithoutEnd,
+        key: "@pending:$y",
+        index: "",
+        commands: "SET @pending:$y {\"taken\":\"00\"}",
+    },
+    Damage {
+        name: "authorization-cut-short",
+        kind: FindingKind::UnreadableAuthorization,
+        key: "@pending:$x",
+        index: "",
+        commands: "SET @pending:$x {\"broker\":\"00\" KEEPTTL",
     },
 ];

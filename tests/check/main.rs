@@ -7,6 +7,7 @@
 //! | all of them are mended under load, and no healthy row is touched | `repair` |
 //! | a healthy tenant under load is healthy: `CHECK_ROWS` says how large | `healthy` |
 //! | what other software leaves behind isn't damage | `others` |
+//! | pending authorizations: what a repair brings about, sealed ones, foreign ones, a load | `pending` |
 //! | a tenant without data: its name may be wrong | `misnamed` |
 //! | writes and crashes between the steps of a check | `races` |
 //! | a slot of a cluster moves during a check | `moving` |
@@ -24,6 +25,7 @@ mod load;
 mod misnamed;
 mod moving;
 mod others;
+mod pending;
 mod planted;
 mod races;
 mod repair;

@@ -63,10 +63,10 @@ async fn every_damage_is_named_and_every_line_says_what_to_do() {
         let meaning = text.lines().nth(at + 1).unwrap();
         assert!(meaning.ends_with(remedy), "{meaning}");
     }
-    assert!(text.contains("Left over: 6 (no damage"), "{text}");
+    assert!(text.contains("Left over: 7 (no damage"), "{text}");
     let text = repair(&tenant).await.to_string();
     assert!(
-        text.contains("Damage: 30, of which 12 not mended"),
+        text.contains("Damage: 42, of which 14 not mended"),
         "{text}"
     );
     assert!(text.contains("; mended\n"));

@@ -88,6 +88,10 @@ class Browser:
             self.seen |= {query[name][0] for name in ("code", "state") if name in query}
         return page
 
+    def visit(self, url: str) -> Page:
+        """Gets a page, wherever it is redirected to."""
+        return self.follow(self.request(url))
+
     def submit(self, page: Page, action: str = "", before: str | None = None, **fields) -> Page:
         """Fills and sends the first form whose action ends so."""
         parsed = _Forms()

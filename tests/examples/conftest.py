@@ -3,7 +3,9 @@
 import sys
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -12,6 +14,9 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path += [str(TESTS / "e2e"), str(TESTS / "docs")]
 
 from support import stubs  # noqa: E402
+
+# Their assertions say what they compared.
+pytest.register_assert_rewrite("login", "people")
 
 _GENERATED = tempfile.TemporaryDirectory(prefix="stubs-")
 
@@ -40,3 +45,64 @@ def broker():
 
     with running("--backend", "memory") as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A sidecar, with all that is around it."""
+    import sidecar
+    from sidecar_world import World
+
+    built = World(tmp_path_factory.mktemp("sidecar"), sidecar.built())
+    with ExitStack() as stack:
+        built.start(stack)
+        yield built
+
+
+@pytest.fixture
+def path() -> str:
+    """A path of the test's own at the service, with what no log may show."""
+    from sidecar_world import SECRET
+
+    return f"/{uuid4().hex}?code={SECRET}"
+
+
+@pytest.fixture(scope="session")
+def build():
+    """Builds and checks examples/auth-server, as its page says."""
+    import blocks
+    from client import run
+    from login import LOGIN
+
+    (build,) = [block for block in blocks.read(LOGIN / "README.md") if block.tag in blocks.RUN]
+    run(build.text + "go vet .\ngo test .\n", LOGIN, 280)
+    assert not run("gofmt -l *.go", LOGIN, 20)
+
+
+@pytest.fixture(scope="session")
+def shared(build, tmp_path_factory):
+    """A site for tests that don't restart anything. Each test has users of its own."""
+    from login import site
+
+    with site(tmp_path_factory.mktemp("site")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser, in which each test has people of its own."""
+    from chromium_browser import Chromium
+
+    started = Chromium()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def flawed(build, tmp_path_factory):
+    """The auth server with flaws to choose from."""
+    from auth_server_flaws import FLAWS, IMPORTS
+    from flaws import Flawed
+    from login import LOGIN
+
+    return Flawed(LOGIN, FLAWS, IMPORTS, tmp_path_factory.mktemp("flaws"))

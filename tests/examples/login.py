@@ -4,14 +4,18 @@ import base64
 import json
 from contextlib import ExitStack, contextmanager
 from copy import copy
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
+import grpc
+
 from browser import Browser, Page
 from client import EXAMPLES
-from support.client import Client
+from support.client import Client, refusal
 from tokenbroker.v1 import identities_pb2, identities_pb2_grpc
+from tokenbroker.v1 import pending_authorizations_pb2, pending_authorizations_pb2_grpc
 
 LOGIN = EXAMPLES / "auth-server"
 
@@ -30,10 +34,10 @@ MEMORY = ("--backend", "memory")
 class Site:
     """Everything that runs. The broker and the auth server can be replaced in the middle of a login."""
 
-    def __init__(self, folder: Path, options: tuple, program: Path):
+    def __init__(self, folder: Path, options: tuple, program: Path, config: Path):
         self.folder = folder
         self._options = ("--log-level", "debug", *options)
-        self._program = program
+        self._program, self._config = program, config
         self._providers = ExitStack()
         self._broker = ExitStack()
         self._server = ExitStack()
@@ -48,15 +52,23 @@ class Site:
 
     def _start_server(self, port: int) -> None:
         told = [] if self.url else [self.one, self.two]
-        started = run.auth_server(self.folder, self.address, told, port, self._program)
+        started = run.auth_server(self.folder, self.address, told, port, self._program, self._config)
         self.url = self._server.enter_context(started)
 
     def restart(self) -> None:
         """Kills the broker and the auth server, and starts new ones at the same addresses."""
         self._server.close()
-        self._broker.close()
-        self._broker.enter_context(run.broker(self.folder, self.address, self._options))
+        self.stop_broker()
+        self.start_broker()
         self._start_server(int(self.url.rsplit(":", 1)[1]))
+
+    def stop_broker(self) -> None:
+        """Kills the broker."""
+        self._broker.close()
+
+    def start_broker(self) -> None:
+        """Starts a broker at the address of the former one."""
+        self._broker.enter_context(run.broker(self.folder, self.address, self._options))
 
     def close(self) -> None:
         for stack in (self._server, self._broker, self._providers):
@@ -113,6 +125,32 @@ class Site:
                 found.setdefault(row.session_id, set()).add(row.provider)
         return found
 
+    def subjects(self, session: str) -> dict[str, str]:
+        """Returns whose account each row of a session is of, by provider."""
+        with self.client() as client:
+            entries = client.GetAll(session_id=session).entries
+            return {provider: entry.tokens.upstream_subject for provider, entry in entries.items()}
+
+    def stores(self) -> int:
+        """Returns how often anything was stored, under whatever session."""
+        return (self.folder / "broker.log").read_text().count('"rpc":"Store"')
+
+    def ends(self, session: str, provider: str) -> float:
+        """Returns when a row ends, in seconds since 1970."""
+        with self.client() as client:
+            return client.Get(session_id=session, provider=provider).entry.tokens.session_expires_at.ToSeconds()
+
+    def consume(self, state: str) -> str:
+        """Takes an authorization that waits. Returns why there is none, or nothing."""
+        with self.client() as client:
+            stub = pending_authorizations_pb2_grpc.PendingAuthorizationsStub(client.channel)
+            call = partial(stub.Consume, pending_authorizations_pb2.ConsumeRequest(state=state), timeout=10)
+            try:
+                call()
+            except grpc.RpcError:
+                return refusal(call).reason
+            return ""
+
     def logs(self) -> str:
         """Returns what the broker and the auth server logged."""
         return "".join((self.folder / f"{name}.log").read_text() for name in ("broker", "auth-server"))
@@ -122,6 +160,27 @@ def claims(token: str) -> dict:
     """Returns what a JWT says."""
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def check_logs(site: Site, *browsers) -> None:
+    """Fails if a log holds a secret: cookie, code, state, client secret, token or session."""
+    logs = site.logs()
+    secrets = {(site.folder / f"{name}.secret").read_text() for name in ("one", "two")}
+    for one in browsers:
+        secrets |= one.seen
+    for secret in list(secrets):
+        if secret.count(".") == 2 and "tsid" in claims(secret):
+            session = claims(secret)["tsid"]
+            secrets.add(session)
+            with site.client() as client:
+                for entry in client.GetAll(session_id=session).entries.values():
+                    tokens = entry.tokens
+                    secrets |= {tokens.access_token, tokens.refresh_token, tokens.id_token} - {""}
+    assert secrets and logs
+    for secret in secrets:
+        # Not by `assert`, whose message would have the secret.
+        if secret in logs:
+            raise AssertionError(f"a secret of {len(secret)} characters is in a log")
 
 
 def cookies_of(browser: Browser) -> list:
@@ -135,9 +194,14 @@ def put_back(browser: Browser, cookies: list) -> None:
 
 
 @contextmanager
-def site(folder: Path, options: tuple = MEMORY, program: Path = LOGIN / "build/auth-server"):
+def site(
+    folder: Path,
+    options: tuple = MEMORY,
+    program: Path = LOGIN / "build/auth-server",
+    config: Path = EXAMPLES / "service_config.json",
+):
     """A site that runs during a `with` block."""
-    started = Site(folder, options, program)
+    started = Site(folder, options, program, config)
     try:
         yield started
     finally:

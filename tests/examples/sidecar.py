@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import hmac
 import http.client
 import json
 import re
@@ -9,7 +10,7 @@ import shlex
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,7 +64,9 @@ class Server:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answered.body)))
                 self.end_headers()
-                self.wfile.write(answered.body)
+                # Who has hung up doesn't want it.
+                with suppress(ConnectionError):
+                    self.wfile.write(answered.body)
 
             do_GET = do_POST = handle_any
 
@@ -100,19 +103,31 @@ class Issuer:
     def __init__(self, folder: Path):
         self._folder, self._key, self.jwks = folder, folder / f"{uuid4()}.pem", folder / f"{uuid4()}.json"
         _openssl("genpkey", "-algorithm", "ed25519", "-out", self._key)
-        public = _openssl("pkey", "-in", self._key, "-pubout", "-outform", "DER")[-32:]
-        jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": _encoded(public)}
+        self._public = _openssl("pkey", "-in", self._key, "-pubout", "-outform", "DER")[-32:]
+        jwk = {"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": _encoded(self._public)}
         self.jwks.write_text(json.dumps({"keys": [jwk]}))
 
     def jwt(self, session: str, **claims) -> str:
         """Returns a JWT of alice's login. Claims replace its own."""
-        whole = {"iss": ISSUER, "aud": AUDIENCE, "exp": time.time() + 300, "sub": "alice", "tsid": session} | claims
-        parts = [{"alg": "EdDSA", "kid": "k"}, whole]
-        signed = ".".join(_encoded(json.dumps(part).encode()) for part in parts)
+        signed = _to_be_signed("EdDSA", session, **claims)
         text = self._folder / str(uuid4())
         text.write_text(signed)
         signature = _openssl("pkeyutl", "-sign", "-inkey", self._key, "-rawin", "-in", text)
         return f"{signed}.{_encoded(signature)}"
+
+    def unsigned(self, session: str) -> str:
+        """A JWT that says that it needs no signature (RFC 8725, section 2.1)."""
+        return _to_be_signed("none", session) + "."
+
+    def signed_by_the_public_key(self, session: str) -> str:
+        """A JWT that anybody can make, for whom takes the public key for a shared secret."""
+        signed = _to_be_signed("HS256", session)
+        return f"{signed}.{_encoded(hmac.digest(self._public, signed.encode(), 'sha256'))}"
+
+
+def _to_be_signed(algorithm: str, session: str, **claims) -> str:
+    whole = {"iss": ISSUER, "aud": AUDIENCE, "exp": time.time() + 300, "sub": "alice", "tsid": session} | claims
+    return ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": algorithm, "kid": "k"}, whole))
 
 
 def _openssl(*arguments) -> bytes:

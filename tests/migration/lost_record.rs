@@ -295,6 +295,11 @@ async fn m6_a_running_broker_ends_if_what_came_back_cannot_be_migrated() {
     tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
     tenant.set(&format!("{P}upstream:bad"), "{").await;
     assert_eq!(found("an end", || refuses.exit_code()).await, 3);
+    let log = refuses.log();
+    assert!(
+        log.contains("Redis lost the record of the migration"),
+        "{log}"
+    );
 
     tenant.cmd::<()>("DEL", &[format!("{P}upstream:bad")]).await;
     let allows = ["--legacy-provider", "oidc=okta", "--allow-unmigrated"];

@@ -11,6 +11,7 @@
 //! | M6 what can't be migrated | `failures` |
 //! | M7 the record, the grace period, stragglers | `start`, `grace`, `stragglers` |
 //! | M7 Redis loses what was noted | `lost_record` |
+//! | M5 and M7, what others plant in the place of the broker's own keys | `planted` |
 //! | M7 every server, although servers change | `moving`, `there_and_back` |
 //! | M8 dry run and progress | `dry_run` |
 //!
@@ -35,6 +36,7 @@ mod lost_record;
 mod moving;
 mod newer_rows;
 mod old_tenant;
+mod planted;
 mod process;
 mod races;
 mod replicas;

@@ -46,7 +46,7 @@ fn tls_is_set_up_wrongly() {
         &settings,
         &[("redis-tls-ca", Some("/nonexistent"))],
         "redis-tls-ca",
-        "can't be read",
+        "no such file",
     );
     ends(
         &settings,

@@ -92,7 +92,7 @@ async fn what_toolhive_wrote_is_read_and_kept_as_it_is() {
         assert!(after == before, "{spelling}: another key changed");
 
         // It is noted once a minute at most.
-        for (ago, is_kept) in [(50, true), (61, false)] {
+        for (ago, is_kept) in [(50, true), (60, false), (61, false)] {
             let text = with(now(&tenant) - ago);
             set(&tenant, "provider:4:okta:sub", &text);
             users.resolve(&identity("okta", "sub")).await.unwrap();

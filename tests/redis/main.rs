@@ -37,6 +37,7 @@ mod null_rows;
 mod outages;
 mod paused;
 mod pending;
+mod plain_users;
 mod readable;
 mod readiness;
 mod reconnecting;

@@ -8,7 +8,7 @@ use token_broker::{
     authorizations::{AuthorizationOptions, Authorizations, NewPending},
     error::Error,
     store::{self, PendingLimits, redis::RedisStore},
-    types::{ClientId, Payload, PendingAuthorization, Reach, SecretBytes, State},
+    types::{ClientId, Payload, PendingAuthorization, Reach, SecretBytes, State, UnixTime},
 };
 
 use crate::tenant;
@@ -158,6 +158,47 @@ async fn everything_ends() {
             left(&tenant, &key[tenant.prefix().len()..]) > 0,
             "{key} stays for ever"
         );
+    }
+}
+
+/// Somebody has prolonged the life of a value in Redis. It is good until its own end and the minute by which clocks may differ,
+/// to the second.
+#[tokio::test]
+async fn whoever_prolongs_a_value_gains_a_minute() {
+    let tenant = tenant();
+    let pending = pending(&tenant);
+    let second = || UnixTime::now().seconds();
+    for (ago, is_good) in [
+        (0, true),
+        (59, true),
+        (60, false),
+        (61, false),
+        (3_600, false),
+    ] {
+        // Again, if a second began meanwhile.
+        for number in 0.. {
+            let state = format!("x{ago}-{number}");
+            pending.create(new(&state, 600)).await.unwrap();
+            let key = tenant.key(&format!("pending:{state}"));
+            let text: String = tenant.run(&["GET", &key]);
+            let at = text.split("\"expires_at\":").nth(1).unwrap();
+            let at = &at[..at.find(',').unwrap()];
+            let begun = second();
+            let prolonged = text.replace(at, &(begun - ago).to_string());
+            tenant.run::<()>(&["SET", &key, &prolonged]);
+            let told = consume(&pending, &state).await;
+            if second() == begun {
+                assert_eq!(told.is_ok(), is_good, "{ago} s ago: {told:?}");
+                break;
+            }
+            assert!(number < 100);
+            tenant.run::<()>(&[
+                "DEL",
+                &key,
+                &tenant.key("broker:pending:c"),
+                &tenant.key("broker:pending"),
+            ]);
+        }
     }
 }
 

@@ -65,9 +65,9 @@ async fn attempts_to_connect_are_paced_however_many_callers_wait() {
     }
 }
 
-/// The file system with the password hangs. Only connecting waits for it, and no thread that serves.
+/// A pipe is in the place of the password. Connecting fails, and waits for nobody, and neither does a thread that serves.
 #[test]
-fn a_password_file_that_hangs_blocks_no_thread_that_serves() {
+fn a_pipe_in_the_place_of_the_password_blocks_no_thread() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("password");
     // The settings are checked before anything connects.

@@ -125,10 +125,11 @@ pub fn pending(state: &str, provider: &str) -> v1::CreateRequest {
     }
 }
 
-/// Drops the content of an answer.
+/// An answer without its content.
 pub type Answer = Result<Response<()>, Status>;
 
-fn any<T>(answer: Result<Response<T>, Status>) -> Answer {
+/// Drops the content of an answer.
+pub fn any<T>(answer: Result<Response<T>, Status>) -> Answer {
     answer.map(|answer| answer.map(|_| ()))
 }
 

@@ -12,7 +12,7 @@ use testkit::{
     waiting::until,
 };
 use token_broker::{
-    meter::{HandshakeFailure, Reload},
+    meter::{HandshakeFailure, KeyChange, Reload},
     proto::v1,
     refresh::provider::ProviderOptions,
 };
@@ -379,9 +379,12 @@ async fn what_the_guards_count_is_seen() {
     trust.clients_unverified.up();
     trust.certificate_expires.set(7);
     trust.reloads(Reload::Certificates).failed.up();
+    trust.sealing_key_changes(KeyChange::Unknown).up();
     let now = values(&serving);
     for (name, labels, expected) in [
         ("token_broker_sealing_keys", &[][..], 3.0),
+        ("token_broker_sealing_key_changes_total", &["unknown"], 1.0),
+        ("token_broker_sealing_key_changes_total", &["known"], 0.0),
         ("token_broker_audit_events_total", &[], 0.0),
         ("token_broker_audit_failures_total", &[], 0.0),
         ("token_broker_handshakes_failed_total", &["too_slow"], 2.0),

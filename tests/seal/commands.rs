@@ -62,6 +62,40 @@ async fn a_key_is_printed_or_written_to_a_new_file() {
     assert_eq!(odd.status.code(), Some(2));
 }
 
+/// A disk that is full, played by a limit on how large a file may get.
+#[tokio::test]
+async fn a_key_that_cannot_be_written_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("keys");
+    let path = program().get_program().to_owned();
+    let generate = |limit: &str| {
+        let mut shell = std::process::Command::new("sh");
+        let limited = format!("{limit} exec \"$0\" keys generate --out \"$1\"");
+        shell.arg("-c").arg(limited).arg(&path).arg(&out);
+        shell.output().unwrap()
+    };
+    // With a signal, which ends the process, and with an error alone.
+    for limit in ["ulimit -f 0;", "trap '' XFSZ; ulimit -f 0;"] {
+        let full = generate(limit);
+        assert!(!full.status.success(), "{limit}");
+        assert!(!out.exists(), "{limit}");
+    }
+    let full = generate("trap '' XFSZ; ulimit -f 0;");
+    assert_eq!(full.status.code(), Some(1));
+    assert!(
+        told(&full).contains("the keys can't be written"),
+        "{}",
+        told(&full)
+    );
+    let written = generate("");
+    assert_eq!(written.status.code(), Some(0), "{}", told(&written));
+    let text = fs::read(&out).unwrap();
+    let ring = KeyRing::parse(&text).unwrap();
+    // What to put into seal-key-fingerprints.
+    let id = ring.ids().next().unwrap().to_string();
+    assert!(told(&written).contains(&id), "{}", told(&written));
+}
+
 #[tokio::test]
 async fn a_key_file_that_others_may_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();

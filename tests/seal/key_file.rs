@@ -1,11 +1,11 @@
-//! Tests a key file that can't be read for a while: on a disk that doesn't answer (a pipe without a writer hangs as well), missing,
-//! or with other rights. And that the program counts what it reads again.
+//! Tests a key file that can't be read for a while: a pipe in its place (whoever opens one as usual waits for ever), missing, or with
+//! other rights. What the keys of the file have to be. And that the program counts what it reads again.
 
 use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,9 +20,9 @@ use testkit::{
     waiting::until,
 };
 use token_broker::{
-    meter::{Reload, Trust},
+    meter::{KeyChange, Reload, Trust},
     proto::v1::GetRequest,
-    seal::Keys,
+    seal::{Demands, Keys},
 };
 
 use crate::rotation::write_private;
@@ -50,8 +50,8 @@ impl KeyFile {
         fs::rename(next, &self.path).unwrap();
     }
 
-    /// Puts a pipe in its place. Whoever opens it waits for somebody who writes to it.
-    fn hang(&self) {
+    /// Puts a pipe in its place. Whoever opens it as usual waits for somebody who writes to it.
+    fn put_a_pipe(&self) {
         let next = self.dir.path().join("pipe");
         let made = Command::new("mkfifo").arg(&next).status().unwrap();
         assert!(made.success());
@@ -59,56 +59,176 @@ impl KeyFile {
     }
 }
 
-/// Ends the waiting of those who opened the pipe: to open both ends waits for nobody.
-fn release(pipe: &Path) {
-    drop(fs::File::options().read(true).write(true).open(pipe));
-}
-
 fn first(keys: &Keys) -> String {
     keys.ring().sealing().unwrap().name().to_owned()
 }
 
 #[tokio::test]
-async fn a_start_does_not_wait_for_a_disk_that_hangs() {
+async fn a_start_does_not_wait_for_a_pipe() {
     let file = KeyFile::new();
-    file.hang();
-    let mut checked = program();
-    checked
-        .arg("--check-config")
-        .arg("--seal-keys")
-        .arg(&file.path);
-    let output = tokio::task::spawn_blocking(move || checked.output());
-    let output = tokio::time::timeout(Duration::from_secs(60), output).await;
-    let output = output.expect("an end").unwrap().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{told}");
+    file.put_a_pipe();
+    let (code, told) = checked(&file, &[]).await;
+    assert_eq!(code, Some(2), "{told}");
     assert!(
-        told.contains("seal-keys: reading takes longer than 5 s"),
+        told.contains("seal-keys: the file can't be read: it is a pipe"),
         "{told}"
     );
 }
 
+/// Returns the exit code of `--check-config` with this key file, and what it says.
+async fn checked(file: &KeyFile, more: &[&str]) -> (Option<i32>, String) {
+    let mut checked = program();
+    checked.arg("--check-config").args(more);
+    checked.arg("--seal-keys").arg(&file.path);
+    let output = tokio::task::spawn_blocking(move || checked.output());
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await;
+    let output = output.expect("an end").unwrap().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), told)
+}
+
+/// More pipes than readings may hang: none of them is waited for, and what comes after them counts.
 #[tokio::test]
-async fn a_reading_that_hangs_holds_up_nobody_and_no_later_file() {
+async fn pipes_in_the_place_of_the_file_hold_up_nobody_and_no_later_file() {
     let file = KeyFile::new();
     let keys = Keys::from_file(&file.path).unwrap();
-    file.hang();
-    let pipe = file.dir.path().join("aside");
-    let begun = Instant::now();
-    // Each look that is due begins a reading.
-    until("a reading hangs", async || {
-        let asked = Instant::now();
-        assert_eq!(first(&keys), "old");
-        assert!(asked.elapsed() < Duration::from_millis(500));
-        begun.elapsed() > Duration::from_millis(1_500)
-    })
-    .await;
-    fs::hard_link(&file.path, &pipe).unwrap();
+    let trust = Arc::new(Trust::default());
+    keys.tell(&trust);
+    let failed = &trust.reloads(Reload::SealingKeys).failed;
+    for pipes in 1..=6 {
+        file.put_a_pipe();
+        let begun = Instant::now();
+        // Each look that is due begins a reading.
+        until("it is looked at", async || {
+            let asked = Instant::now();
+            assert_eq!(first(&keys), "old");
+            assert!(asked.elapsed() < Duration::from_millis(500));
+            begun.elapsed() > Duration::from_millis(1_100)
+        })
+        .await;
+        assert!(failed.get() <= 1, "told again after {pipes}");
+    }
+    assert_eq!(failed.get(), 1);
     file.replace(&sealing::file(&["new", "old"]));
     until("the next file is read", async || first(&keys) == "new").await;
-    // What the reading that hung finds at last changes nothing for long.
-    release(&pipe);
-    until("the file is in force", async || first(&keys) == "new").await;
+}
+
+/// Who writes the key file doesn't choose the key that seals, where the settings say what keys there may be.
+#[tokio::test]
+async fn a_key_that_nobody_listed_is_refused_at_the_start_and_later() {
+    let file = KeyFile::new();
+    let prints = |names: &[&str]| {
+        let ids = names.iter().map(|name| sealing::key(name).id().clone());
+        ids.map(|id| id.print()).collect::<Vec<_>>()
+    };
+    let [old, other] = [
+        prints(&["old"])[0].to_string(),
+        prints(&["other"])[0].to_string(),
+    ];
+    let option = "--seal-key-fingerprints";
+    let listed = checked(&file, &[option, &format!("old.{old}")]).await;
+    assert_eq!(listed.0, Some(0), "{}", listed.1);
+    let (code, told) = checked(&file, &[option, &other]).await;
+    assert_eq!(code, Some(2), "{told}");
+    let expected = format!(
+        "seal-keys: a key has the fingerprint {old}, which seal-key-fingerprints doesn't list"
+    );
+    assert!(told.contains(&expected), "{told}");
+    let (code, told) = checked(&file, &[option, "old"]).await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("must be the fingerprint of a key"), "{told}");
+
+    let demands = Demands {
+        fingerprints: prints(&["old", "new"]),
+        ..Demands::default()
+    };
+    let keys = Keys::read(&file.path, None, demands).unwrap();
+    let trust = Arc::new(Trust::default());
+    keys.tell(&trust);
+    let reloads = trust.reloads(Reload::SealingKeys);
+    // Neither in front nor behind, from where the next change could take it.
+    for names in [&["other", "old"], &["old", "other"]] {
+        let before = reloads.failed.get();
+        file.replace(&sealing::file(names));
+        until("it is refused", async || {
+            assert_eq!(keys.ring().ids().count(), 1);
+            reloads.failed.get() > before
+        })
+        .await;
+    }
+    file.replace(&sealing::file(&["new", "old"]));
+    until("a listed one is taken", async || first(&keys) == "new").await;
+}
+
+#[tokio::test]
+async fn a_plain_key_is_refused_where_all_have_to_be_wrapped() {
+    let file = KeyFile::new();
+    let vault = [
+        "--vault-address",
+        "https://vault.example:8200",
+        "--vault-key",
+        "broker",
+        "--vault-token-file",
+        "/nonexistent",
+    ];
+    let (code, told) = checked(&file, &vault).await;
+    assert_eq!(code, Some(0), "{told}");
+    let demanded = [&vault[..], &["--require-wrapped"]].concat();
+    let (code, told) = checked(&file, &demanded).await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.contains("seal-keys: line 1: the key is not wrapped"),
+        "{told}"
+    );
+    let (code, told) = checked(&file, &["--require-wrapped"]).await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.contains("require-wrapped: needs vault-address"),
+        "{told}"
+    );
+    let mixed = format!("w vault:v1:AAAA\n{}", sealing::file(&["old"]));
+    file.replace(&mixed);
+    let (code, told) = checked(&file, &demanded).await;
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.contains("seal-keys: line 2: the key is not wrapped"),
+        "{told}"
+    );
+    file.replace("w vault:v1:AAAA\n");
+    let (code, told) = checked(&file, &demanded).await;
+    assert_eq!(code, Some(0), "{told}");
+}
+
+/// Who changes keys as the documentation says appends a new one first.
+#[tokio::test]
+async fn another_key_that_seals_is_counted_by_whether_it_was_there_before() {
+    let file = KeyFile::new();
+    let keys = Keys::from_file(&file.path).unwrap();
+    let trust = Arc::new(Trust::default());
+    keys.tell(&trust);
+    let changes = || {
+        let of = |to| trust.sealing_key_changes(to).get();
+        (of(KeyChange::Known), of(KeyChange::Unknown))
+    };
+    let reloads = trust.reloads(Reload::SealingKeys);
+    // The name of a key tells nothing: the last one is another key under the name of the one before.
+    let renamed = sealing::file(&["other"]).replace("other", "third");
+    for (text, expected) in [
+        (sealing::file(&["old", "new"]), (0, 0)),
+        (sealing::file(&["new", "old"]), (1, 0)),
+        (sealing::file(&["new"]), (1, 0)),
+        (sealing::file(&["third", "new"]), (1, 1)),
+        (renamed, (1, 2)),
+    ] {
+        let before = reloads.done.get();
+        file.replace(&text);
+        until("it is read", async || {
+            drop(keys.ring());
+            reloads.done.get() > before
+        })
+        .await;
+        assert_eq!(changes(), expected);
+    }
 }
 
 #[tokio::test]

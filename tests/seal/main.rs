@@ -11,7 +11,7 @@
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
 //! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
 //! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
-//! | a key file that hangs, is missing for a while, or is read again; counted by the program | `key_file` |
+//! | a key file that is a pipe, is missing for a while, holds a key that may not be there, or is read again; counted by the program | `key_file` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
 #![allow(
     clippy::unwrap_used,

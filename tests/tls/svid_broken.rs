@@ -1,12 +1,13 @@
 //! Updates of the Workload API that are broken, wholly or in part.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use testkit::{
     authority::{Authority, Identity, Wanted},
     waiting::until,
     workload_api::Gift,
 };
+use tonic::Code;
 
 use crate::{
     listeners::get,
@@ -122,4 +123,48 @@ async fn what_is_good_in_a_broken_update_counts() {
     let by_next = next.sign(&Wanted::nobody().uri("spiffe://partner.test/proxy"));
     let by_next = spiffe.config_with(&by_next);
     spiffe.serves_with(by_next).await.unwrap();
+}
+
+/// What the agent answers instead of an update counts as one that failed: it is said once, as an error, and counted. That it is
+/// asked again changes neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_update_counts_as_one_that_failed() {
+    let spiffe = Spiffe::start(&["--metrics-listen", "127.0.0.1:0"]).await;
+    let metrics = spiffe.process.logged_address("metrics_address");
+    let before = spiffe.shown().await;
+    let failed = async || {
+        let text = get(metrics, "/metrics").await;
+        let name = r#"token_broker_reloads_total{what="certificates",outcome="failed"} "#;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let errors = || {
+        let log = spiffe.process.log();
+        let told = log
+            .lines()
+            .filter(|line| line.contains("what the agent answers can't be used"));
+        assert!(told.clone().all(|line| line.contains("ERROR")), "{log}");
+        told.count()
+    };
+    spiffe.agent.gives(spiffe.gift().padded(5 << 20));
+    spiffe.logs("the agent sends what can't be read").await;
+    until("it is counted", async || failed().await == 1).await;
+    spiffe.agent.gives(spiffe.gift());
+    until("the agent answers again", async || {
+        spiffe.shown().await != before
+    })
+    .await;
+    let before = spiffe.shown().await;
+    spiffe.agent.refuses(Code::PermissionDenied);
+    spiffe.logs("PermissionDenied").await;
+    until("it is counted", async || failed().await == 2).await;
+    // It is asked again and again, after 0.2 s and more.
+    let begun = Instant::now();
+    until("it was asked again", async || {
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+    assert_eq!((failed().await, errors()), (2, 2));
+    assert_eq!(spiffe.shown().await, before);
+    spiffe.serves("spiffe://prod.test/proxy").await.unwrap();
 }

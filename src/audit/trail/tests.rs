@@ -312,7 +312,8 @@ async fn a_slow_disk_withholds_answers_and_then_refuses_calls() {
     let begun = Instant::now();
     while (&mut written).now_or_never().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(20));
-        thread::yield_now();
+        // The agent hands it over.
+        tokio::task::yield_now().await;
     }
     let lines = disk.lines();
     assert_eq!(rpcs(&lines), ["A", "B"]);
@@ -346,7 +347,8 @@ async fn places_are_bounded_and_come_back() {
         let begun = Instant::now();
         while audit.figures().unwrap().totals().waiting > 0 {
             assert!(begun.elapsed() < Duration::from_secs(20));
-            thread::yield_now();
+            // The agent frees them.
+            tokio::task::yield_now().await;
         }
         write(&audit, "B").await.unwrap();
         audit.close(Duration::from_secs(20)).await;
@@ -399,4 +401,56 @@ async fn a_crowd_shares_writes() {
         disk.disk.lock().unwrap().writes < 6400,
         "no two events shared a write"
     );
+}
+
+/// Callers of one thread: the writer, which is busy, gets nothing before each of them had its turn, and then everything.
+#[tokio::test]
+async fn events_of_one_turn_are_handed_over_together() {
+    let disk = Faulty::default();
+    let (open, gate) = mpsc::channel();
+    *disk.gate.lock().unwrap() = Some(gate);
+    let audit = trail(options(Duty::Required), &[&disk]);
+    while disk.disk.lock().unwrap().writes == 0 {
+        thread::yield_now();
+    }
+    let handed_over = || audit.0.as_ref().unwrap().queues[0].waiting();
+    for turn in 0..2 {
+        let crowd = (0..4).map(|_| {
+            let written = write(&audit, "A");
+            assert_eq!(handed_over(), 4 * turn);
+            tokio::spawn(written)
+        });
+        let crowd: Vec<_> = crowd.collect();
+        tokio::task::yield_now().await;
+        assert_eq!(handed_over(), 4 * (turn + 1));
+        assert!(crowd.iter().all(|caller| !caller.is_finished()));
+    }
+    drop(open);
+    while audit.figures().unwrap().totals().waiting > 0 {
+        tokio::task::yield_now().await;
+    }
+    // That of the start, and one for both turns.
+    assert_eq!(disk.disk.lock().unwrap().writes, 2);
+}
+
+/// The runtime of a worker may end before the trail does.
+#[test]
+fn what_a_runtime_leaves_behind_is_written() {
+    let disk = Faulty::default();
+    let audit = trail(options(Duty::Required), &[&disk]);
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let first = runtime();
+    // Nothing runs after it, and so the agent never does.
+    let unread = first.block_on(async { write(&audit, "A") });
+    drop(first);
+    // The thread has a desk, and it is that of another runtime.
+    let second = runtime();
+    second.block_on(async { write(&audit, "B").await }).unwrap();
+    second.block_on(audit.close(Duration::from_secs(20)));
+    assert_eq!(rpcs(&disk.lines()), ["A", "B"]);
+    drop(unread);
+    assert_eq!(audit.figures().unwrap().totals().waiting, 0);
 }

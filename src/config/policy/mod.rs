@@ -11,14 +11,14 @@ mod known;
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, io::Read, path::PathBuf, sync::Arc};
+use std::{io::Read, path::PathBuf, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
 use super::{Problem, settings::AccessSettings};
 use crate::{
     access::{Policy, Ways},
-    types::Tenant,
+    types::{Tenant, open_file},
 };
 
 /// No policy is larger, in bytes.
@@ -85,9 +85,8 @@ impl PolicyFile {
         // No message quotes the path, which may be what the file should hold.
         let problem = |what: String| Problem::new(AccessSettings::policy, what);
         let unreadable = |error| problem(format!("the file can't be read: {error}"));
-        let file = File::open(&self.path).map_err(unreadable)?;
+        let file = open_file(&self.path).map_err(unreadable)?;
         let mut bytes = Vec::new();
-        // A device has no size, and no end.
         file.take(LARGEST + 1)
             .read_to_end(&mut bytes)
             .map_err(unreadable)?;

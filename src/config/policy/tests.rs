@@ -193,18 +193,13 @@ fn a_file_that_cannot_be_read_is_told() {
     let text = file.read().unwrap();
     assert_eq!(text.digest(), file.read().unwrap().digest());
     assert_eq!(format!("{text:?}"), "PolicyText(***)");
-    let endless = PolicyFile::new(
-        "/dev/zero".into(),
-        ["a:b".parse().unwrap()].into(),
-        Ways::all(),
-    );
-    assert!(
-        endless
-            .read()
-            .unwrap_err()
-            .to_string()
-            .contains("larger than")
-    );
+    let at = |path| PolicyFile::new(path, ["a:b".parse().unwrap()].into(), Ways::all());
+    let device = at("/dev/zero".into()).read().unwrap_err().to_string();
+    assert!(device.contains("must be a file"), "{device}");
+    let large = std::fs::File::create(&path).unwrap();
+    large.set_len((16 << 20) + 1).unwrap();
+    let large = at(path).read().unwrap_err().to_string();
+    assert!(large.contains("larger than"), "{large}");
 }
 
 /// The example of the page is a policy, and says what the page says.

@@ -40,7 +40,7 @@ pub(super) use self::{
     tls::TlsSettings,
     tokens::{LimitSettings, TokenSettings},
     traces::TracesSettings,
-    vault::{JWT_FILE, VaultAuth, VaultSettings},
+    vault::{VaultAuth, VaultSettings},
 };
 pub use self::{
     migration::MigrationSettings,

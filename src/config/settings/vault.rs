@@ -22,7 +22,7 @@ const AUTH: [(&str, VaultAuth); 3] = [
 ];
 
 /// Where Kubernetes puts the token of a pod's service account.
-pub(in crate::config) const JWT_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+const JWT_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 settings! {
     /// The settings of the Vault that unwraps sealing keys.

@@ -8,12 +8,12 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
 
 use super::{Authentication, ProviderOptions, signing_key::SigningKey};
 use crate::{
     outbound::{TlsPart, TlsProblem, Way, tls_config},
+    reading::Reading,
     types::{Secret, SecretBytes, one_line, read_whole},
 };
 
@@ -289,7 +289,10 @@ fn stays_in_use(options: &ProviderOptions, wrong: &str) {
 
 /// The credentials that were last read and found good.
 #[derive(Default)]
-pub(super) struct Credentials(Mutex<Option<Arc<Material>>>);
+pub(super) struct Credentials {
+    last: Mutex<Option<Arc<Material>>>,
+    reading: Reading,
+}
 
 impl Credentials {
     /// Reads the credentials, for as long as `connect-timeout` at most. If they can't be used, returns those that were last
@@ -302,19 +305,21 @@ impl Credentials {
         options: &Arc<ProviderOptions>,
     ) -> Result<Arc<Material>, String> {
         let (this, shared) = (Arc::clone(self), Arc::clone(options));
-        // A file may be on a disk that doesn't answer.
-        let read = tokio::task::spawn_blocking(move || this.read_here(&shared));
-        let wrong = match timeout(options.connect_timeout, read).await {
-            Ok(Ok(read)) => return read,
-            Ok(Err(_)) => "no thread to read files",
-            Err(_) => "reading the files takes too long",
+        let read = move || this.read_here(&shared);
+        let wrong = match self
+            .reading
+            .read_within(options.connect_timeout, read)
+            .await
+        {
+            Ok(read) => return read,
+            Err(hangs) => hangs.to_string(),
         };
         match self.last() {
             Some(last) => {
-                stays_in_use(options, wrong);
+                stays_in_use(options, &wrong);
                 Ok(last)
             }
-            None => Err(wrong.to_owned()),
+            None => Err(wrong),
         }
     }
 
@@ -331,7 +336,7 @@ impl Credentials {
         let made = made.map_err(|problems| told(&problems));
         match (made, last) {
             (Ok(made), _) => {
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
                 Ok(made)
             }
             (Err(wrong), Some(last)) => {
@@ -353,7 +358,7 @@ impl Credentials {
     }
 
     fn last(&self) -> Option<Arc<Material>> {
-        self.0
+        self.last
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

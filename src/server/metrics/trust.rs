@@ -8,7 +8,7 @@ use std::{
 use super::{Collector, Families};
 use crate::{
     access::Guard,
-    meter::{HandshakeFailure, Reload, Trust},
+    meter::{HandshakeFailure, KeyChange, Reload, Trust},
 };
 
 /// What those who guard the broker have counted.
@@ -61,6 +61,12 @@ impl Collector for Guards {
         families.gauges("certificate_expires_seconds", help, expires)?;
         let keys = [([], trust.sealing_keys.get())];
         let help = "Sealing keys that are in use, to seal or to open";
-        families.gauges("sealing_keys", help, keys)
+        families.gauges("sealing_keys", help, keys)?;
+        let changes = KeyChange::ALL.map(|to| {
+            let count = trust.sealing_key_changes(to).get();
+            ([("to", to.name().to_owned())], count)
+        });
+        let help = "Times that another sealing key began to seal, by whether it was in the key file before";
+        families.counters("sealing_key_changes", help, changes)
     }
 }

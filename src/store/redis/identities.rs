@@ -1,6 +1,8 @@
 //! A tenant's users and identities, in toolhive's layout (guarantees, section 3). Each method is one atomic step, except
 //! [`Identities::identities`] and [`Identities::delete_user`].
 
+use std::collections::HashSet;
+
 use redis::Value;
 
 use super::{
@@ -85,18 +87,23 @@ impl Identities for RedisStore {
     }
 
     async fn user(&self, user: &UserId) -> Result<Option<Result<UserRecord, Damage>>, Error> {
-        let mut get = redis::cmd("GET");
-        get.arg(self.keys.user(user));
-        let value = match self.link.read(&get).await {
-            Err(Error::WrongType) => {
-                return Ok(Some(Err(Damage(
-                    "the user's key holds another type of value".to_owned(),
-                ))));
+        for (number, key) in self.keys.user_records(user).iter().enumerate() {
+            let mut get = redis::cmd("GET");
+            get.arg(key);
+            let value = match self.link.read(&get).await {
+                // What has another type under the second spelling is another user's.
+                Err(Error::WrongType) if number > 0 => continue,
+                Err(Error::WrongType) => {
+                    let what = "the user's key holds another type of value";
+                    return Ok(Some(Err(Damage(what.to_owned()))));
+                }
+                answer => answer?,
+            };
+            if let Some(bytes) = reply::bytes(value)? {
+                return Ok(Some(StoredUser::decode(&bytes, user)));
             }
-            answer => answer?,
-        };
-        let bytes = reply::bytes(value)?;
-        Ok(bytes.map(|bytes| StoredUser::decode(&bytes, user)))
+        }
+        Ok(None)
     }
 
     async fn link(&self, new: NewIdentity<'_>) -> Result<LinkOutcome, Error> {
@@ -160,8 +167,10 @@ impl Identities for RedisStore {
 
     /// Reads the user's set, and then the identities in it. One that is linked or removed meanwhile is there or not.
     async fn identities(&self, user: &UserId) -> Result<Vec<Identity>, Error> {
-        let set = self.keys.user_identities(user);
-        let members = self.members(&set, &self.keys.identities()).await?;
+        let mut members = HashSet::new();
+        for set in self.keys.user_identity_sets(user) {
+            members.extend(self.members(&set, &self.keys.identities()).await?);
+        }
         let older = self.older_layout();
         let is_older = |provider: &ProviderName| {
             let mut types = older.pairs();
@@ -192,23 +201,28 @@ impl Identities for RedisStore {
     /// If another server takes over, this begins anew.
     async fn delete_user(&self, user: &UserId) -> Result<DeletedIdentities, Error> {
         let scripts = self.redis.scripts();
-        let set = self.keys.user_identities(user);
+        let sets = self.keys.user_identity_sets(user);
         let (own, id) = (self.keys.identities(), user.as_str().as_bytes());
-        let record = self.keys.user(user);
+        let records = self.keys.user_records(user);
+        let records: Vec<_> = records.iter().map(String::as_str).collect();
         let args = [self.keys.prefix().as_bytes(), self.durable_flag()];
         let mut all = DeletedIdentities::default();
         for _ in 0..SERVERS {
             let answer = self
                 .link
-                .call(&scripts.delete_user, &[&record], &args, Effect::Writes)
+                .call(&scripts.delete_user, &records, &args, Effect::Writes)
                 .await?;
-            let (records, lineage) = deleted(answer)?;
-            all.record |= records > 0;
-            let (count, deleted_in) = self
-                .delete_members(&own, |_| true, &scripts.delete_identities, &[&set], &[id])
-                .await?;
-            all.count += count;
-            if deleted_in == lineage {
+            let (count, lineage) = deleted(answer)?;
+            all.record |= count > 0;
+            let mut is_same = true;
+            for set in &sets {
+                let (count, deleted_in) = self
+                    .delete_members(&own, |_| true, &scripts.delete_identities, &[set], &[id])
+                    .await?;
+                all.count += count;
+                is_same &= deleted_in == lineage;
+            }
+            if is_same {
                 all.lineage = lineage;
                 return Ok(all);
             }

@@ -31,6 +31,7 @@ mod scripts;
 mod session;
 mod telling;
 mod user;
+mod user_position;
 mod user_rows;
 
 pub use self::{

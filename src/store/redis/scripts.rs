@@ -72,6 +72,8 @@ scripts! {
     migrate_row: "maintenance/migrate_row.lua",
     /// Copies an identity to its provider's logical name.
     migrate_identity: "maintenance/migrate_identity.lua",
+    /// Takes a lease whose key holds what can't be a broker's.
+    replace_lease: "maintenance/replace_lease.lua",
     /// Renews, marks or releases a lease.
     keep_lease: "maintenance/keep_lease.lua",
     /// Notes that the migration is complete.
@@ -86,6 +88,10 @@ scripts! {
     check_identity: "maintenance/check_identity.lua",
     /// Checks the members of an index.
     check_index: "maintenance/check_index.lua",
+    /// Checks that a pending authorization is counted, and has an end.
+    check_pending: "maintenance/check_pending.lua",
+    /// Checks the members of a sorted set of pending authorizations.
+    check_places: "maintenance/check_places.lua",
 }
 
 /// A script and its hash.

@@ -11,6 +11,7 @@ use super::{
     index_position::IndexPosition,
     link::{Effect, reply},
     scripts::{Script, sha1_hex},
+    user_position,
 };
 use crate::{
     store::{DeletedRows, Error, Position, UserRowKeys},
@@ -130,10 +131,15 @@ impl RedisStore {
         position: Option<&Position>,
         at_most: usize,
     ) -> Result<UserRowKeys, Error> {
-        let index = self.keys.user_index(user);
-        let position = position.and_then(IndexPosition::decode);
+        let indexes = self.keys.user_indexes(user);
+        let (number, position) = user_position::read(position, indexes.len());
         let page = self
-            .index_page(&index, &self.keys.rows(), position.as_ref(), at_most)
+            .index_page(
+                &indexes[number],
+                &self.keys.rows(),
+                position.as_ref(),
+                at_most,
+            )
             .await?;
         let mut foreign = page.foreign;
         let mut keys = Vec::with_capacity(page.members.len());
@@ -148,7 +154,7 @@ impl RedisStore {
         self.note_foreign(foreign);
         Ok(UserRowKeys {
             keys,
-            next: page.next.as_ref().map(IndexPosition::encode),
+            next: user_position::next(number, page.next.as_ref(), indexes.len()),
         })
     }
 
@@ -193,18 +199,31 @@ impl RedisStore {
         user: &UserId,
     ) -> Result<DeletedRows, Error> {
         let (prefix, grace) = (self.keys.prefix().as_bytes(), self.keys.grace());
-        let index = self.keys.user_index(user);
-        let first_keys = [index.as_str(), &grace];
         let args = [prefix, user.as_str().as_bytes()];
         let script = &self.redis.scripts().delete_rows;
         let is_row = |key: &str| {
             self.keys.parse_row(key).is_some() || self.keys.parse_legacy_row(key).is_some()
         };
-        let rows = self.keys.rows();
-        let (count, lineage) = self
-            .delete_members(&rows, is_row, script, &first_keys, &args)
-            .await?;
-        Ok(DeletedRows { count, lineage })
+        let (rows, indexes) = (self.keys.rows(), self.keys.user_indexes(user));
+        let mut all = 0;
+        for _ in 0..SERVERS {
+            let mut lineages = Vec::with_capacity(indexes.len());
+            for index in &indexes {
+                let (count, lineage) = self
+                    .delete_members(&rows, is_row, script, &[index, &grace], &args)
+                    .await?;
+                all += count;
+                lineages.push(lineage);
+            }
+            if lineages.windows(2).all(|pair| pair[0] == pair[1]) {
+                let lineage = lineages[0];
+                return Ok(DeletedRows {
+                    count: all,
+                    lineage,
+                });
+            }
+        }
+        Err(unsettled())
     }
 
     /// Calls `script` in batches on all members of the index `first_keys[0]` that begin with `member_prefix` and

@@ -24,7 +24,7 @@ impl<S: Authorizations> Authorizations for Sealed<S> {
         state: &State,
     ) -> Result<Option<Result<PendingAuthorization, Unopened>>, Error> {
         let found = self.inner.pending(state).await?;
-        Ok(found.map(|found| open(&self.sealing, state, found?)))
+        Ok(found.map(|found| self.sealing.open_pending(state, found?)))
     }
 
     async fn take(
@@ -64,28 +64,33 @@ fn seal(
     }))
 }
 
-/// Returns the authorization as it was before it was sealed.
-fn open(
-    sealing: &Sealing,
-    state: &State,
-    mut pending: PendingAuthorization,
-) -> Result<PendingAuthorization, Unopened> {
-    let Payload::Sealed(envelope) = &pending.payload else {
-        return match sealing.require_sealed {
-            true => Err(Unopened::damaged(
-                "it isn't sealed, and require-sealed is on",
-            )),
-            false => Ok(pending),
+impl Sealing {
+    /// Returns the authorization of a state as it was before it was sealed.
+    ///
+    /// # Errors
+    /// Returns why it can't be read.
+    pub fn open_pending(
+        &self,
+        state: &State,
+        mut pending: PendingAuthorization,
+    ) -> Result<PendingAuthorization, Unopened> {
+        let Payload::Sealed(envelope) = &pending.payload else {
+            return match self.require_sealed {
+                true => Err(Unopened::damaged(
+                    "it isn't sealed, and require-sealed is on",
+                )),
+                false => Ok(pending),
+            };
         };
-    };
-    let associated = associated(sealing, state, &pending);
-    match sealing.keys.ring().open(envelope, &associated) {
-        Ok(payload) => {
-            pending.payload = Payload::Plain(payload);
-            Ok(pending)
+        let associated = associated(self, state, &pending);
+        match self.keys.ring().open(envelope, &associated) {
+            Ok(payload) => {
+                pending.payload = Payload::Plain(payload);
+                Ok(pending)
+            }
+            Err(NotOpened::Damaged(what)) => Err(Unopened::damaged(what)),
+            Err(NotOpened::KeyMissing(key)) => Err(Unopened::KeyMissing(key)),
         }
-        Err(NotOpened::Damaged(what)) => Err(Unopened::damaged(what)),
-        Err(NotOpened::KeyMissing(key)) => Err(Unopened::KeyMissing(key)),
     }
 }
 

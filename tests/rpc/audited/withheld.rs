@@ -8,15 +8,15 @@ use token_broker::{
     audit::Duty,
     proto::v1,
 };
-use tonic::{Code, Response};
+use tonic::{Code, Response, Status};
 
 use super::trail::*;
 use crate::{
     callers::world::policy,
-    every_rpc::{RPCS, every_call, identity, pending},
+    every_rpc::{RPCS, any, every_call, identity, pending},
     metrics::{CALLS, value, values},
     refusal::refused,
-    serving::{get, session, store},
+    serving::{get, get_all, session, store},
 };
 
 #[tokio::test]
@@ -72,63 +72,148 @@ async fn without_a_disk_nothing_is_done_and_no_answer_leaves() {
     );
 }
 
-/// Of a write that was done and may not be repeated blindly, the caller is told that its outcome isn't known.
+/// The RPCs that write, and may not be repeated blindly: their callers are told that the outcome isn't known.
+const NOT_TO_REPEAT: [Rpc; 6] = [
+    Rpc::Store,
+    Rpc::Delete,
+    Rpc::LinkIdentity,
+    Rpc::UnlinkIdentity,
+    Rpc::Create,
+    Rpc::Consume,
+];
+
+/// A caller whose answer is withheld is told whether the call may be repeated, whatever it called.
 #[tokio::test]
-async fn a_withheld_answer_of_a_flow_says_whether_to_repeat_it() {
-    for (rpc, reason) in FLOWS {
+async fn a_withheld_answer_says_whether_to_repeat_the_call() {
+    for rpc in Rpc::ALL {
         let audited = Audited::open(Duty::Required).await;
-        let (mut users, mut flows) = (
-            audited.serving.users().await,
-            audited.serving.pending().await,
-        );
+        let mut users = audited.serving.users().await;
         let found = users.resolve_user(identity("p")).await.unwrap();
         let user_id = found.into_inner().user_id;
+        let mut flows = audited.serving.pending().await;
         flows.create(pending("there", "p")).await.unwrap();
         audited.point_to("/dev/full");
-        let link = |subject: &str| v1::LinkIdentityRequest {
-            user_id: user_id.clone(),
-            provider: "p".to_owned(),
-            provider_subject: subject.to_owned(),
+        let told = call(&audited, *rpc, user_id).await;
+        let reason = match NOT_TO_REPEAT.contains(rpc) {
+            true => "OUTCOME_UNKNOWN",
+            false => "AUDIT_UNAVAILABLE",
         };
-        let consume = v1::ConsumeRequest {
-            state: session("there"),
-            provider: None,
-        };
-        let unlink = v1::UnlinkIdentityRequest {
-            provider: "p".to_owned(),
-            provider_subject: "subject".to_owned(),
-            user_id: None,
-        };
-        let list = v1::ListIdentitiesRequest {
-            user_id: user_id.clone(),
-        };
-        let get = v1::GetUserRequest {
-            user_id: user_id.clone(),
-        };
-        let told = match rpc {
-            Rpc::LinkIdentity => users.link_identity(link("2")).await.map(drop),
-            Rpc::UnlinkIdentity => users.unlink_identity(unlink).await.map(drop),
-            Rpc::Create => flows.create(pending("new", "p")).await.map(drop),
-            Rpc::Consume => flows.consume(consume).await.map(drop),
-            Rpc::ResolveUser => users.resolve_user(identity("p")).await.map(drop),
-            Rpc::GetUser => users.get_user(get).await.map(drop),
-            Rpc::ListIdentities => users.list_identities(list).await.map(drop),
-            _ => unreachable!("the list has flows"),
-        };
-        refused(told.map(Response::new), Code::Unavailable, reason);
+        refused(told, Code::Unavailable, reason);
+        let totals = audited.audit.figures().unwrap().totals();
+        assert_eq!(totals.withheld, 1, "{rpc:?}");
     }
 }
 
-/// The RPCs of logins, and what a caller is told of one whose answer is withheld.
-const FLOWS: [(Rpc, &str); 7] = [
-    (Rpc::LinkIdentity, "OUTCOME_UNKNOWN"),
-    (Rpc::UnlinkIdentity, "OUTCOME_UNKNOWN"),
-    (Rpc::Create, "OUTCOME_UNKNOWN"),
-    (Rpc::Consume, "OUTCOME_UNKNOWN"),
-    (Rpc::ResolveUser, "AUDIT_UNAVAILABLE"),
-    (Rpc::GetUser, "AUDIT_UNAVAILABLE"),
-    (Rpc::ListIdentities, "AUDIT_UNAVAILABLE"),
-];
+/// Makes one call, and no other: only the first answer is withheld, and later calls are refused.
+async fn call(audited: &Audited, rpc: Rpc, user_id: String) -> Result<Response<()>, Status> {
+    let channel = audited.serving.channel().await;
+    let mut rows = v1::token_broker_client::TokenBrokerClient::new(channel.clone());
+    let mut access = v1::access_tokens_client::AccessTokensClient::new(channel.clone());
+    let mut users = v1::identities_client::IdentitiesClient::new(channel.clone());
+    let mut flows = v1::pending_authorizations_client::PendingAuthorizationsClient::new(channel);
+    let (session_id, provider) = (session("s"), "p".to_owned());
+    let (attempt_id, refresh_token_sha256) = (vec![1; 16], vec![1; 32]);
+    let provider_subject = "another".to_owned();
+    match rpc {
+        Rpc::Store => any(rows.store(store("s", "p")).await),
+        Rpc::Get => any(rows.get(get("s", "p")).await),
+        Rpc::GetAll => any(rows.get_all(get_all("s")).await),
+        Rpc::Delete => {
+            let request = v1::DeleteRequest {
+                session_id,
+                target: Some(v1::delete_request::Target::AllProviders(true)),
+                version: None,
+            };
+            any(rows.delete(request).await)
+        }
+        Rpc::DeleteUser => any(rows.delete_user(v1::DeleteUserRequest { user_id }).await),
+        Rpc::GetLatestForUser => {
+            let request = v1::GetLatestForUserRequest { user_id, provider };
+            any(rows.get_latest_for_user(request).await)
+        }
+        Rpc::ListUserSessions => {
+            let request = v1::ListUserSessionsRequest {
+                user_id,
+                ..Default::default()
+            };
+            any(rows.list_user_sessions(request).await)
+        }
+        Rpc::BeginRefresh => {
+            let request = v1::BeginRefreshRequest {
+                session_id,
+                provider,
+                version: 1,
+                attempt_id,
+            };
+            any(rows.begin_refresh(request).await)
+        }
+        Rpc::RenewRefresh => {
+            let request = v1::RenewRefreshRequest {
+                session_id,
+                provider,
+                attempt_id,
+                refresh_token_sha256,
+            };
+            any(rows.renew_refresh(request).await)
+        }
+        Rpc::CompleteRefresh => {
+            let request = v1::CompleteRefreshRequest {
+                session_id,
+                provider,
+                attempt_id,
+                refresh_token_sha256,
+                version: 1,
+                outcome: Some(v1::complete_refresh_request::Outcome::Unknown(true)),
+            };
+            any(rows.complete_refresh(request).await)
+        }
+        Rpc::GetAccessToken => {
+            let request = v1::GetAccessTokenRequest {
+                session_id,
+                provider,
+                ..Default::default()
+            };
+            any(access.get_access_token(request).await)
+        }
+        Rpc::GetAllAccessTokens => {
+            let request = v1::GetAllAccessTokensRequest {
+                session_id,
+                ..Default::default()
+            };
+            any(access.get_all_access_tokens(request).await)
+        }
+        Rpc::ResolveUser => any(users.resolve_user(identity("p")).await),
+        Rpc::GetUser => any(users.get_user(v1::GetUserRequest { user_id }).await),
+        Rpc::LinkIdentity => {
+            let request = v1::LinkIdentityRequest {
+                user_id,
+                provider,
+                provider_subject,
+            };
+            any(users.link_identity(request).await)
+        }
+        Rpc::UnlinkIdentity => {
+            let request = v1::UnlinkIdentityRequest {
+                provider,
+                provider_subject: "subject".to_owned(),
+                user_id: None,
+            };
+            any(users.unlink_identity(request).await)
+        }
+        Rpc::ListIdentities => {
+            let request = v1::ListIdentitiesRequest { user_id };
+            any(users.list_identities(request).await)
+        }
+        Rpc::Create => any(flows.create(pending("new", "p")).await),
+        Rpc::Consume => {
+            let request = v1::ConsumeRequest {
+                state: session("there"),
+                provider: None,
+            };
+            any(flows.consume(request).await)
+        }
+    }
+}
 
 #[tokio::test]
 async fn an_answer_to_a_read_is_withheld() {

@@ -88,6 +88,79 @@ async fn a_key_is_made_by_vault_and_wrapped_again_after_a_rotation() {
     }
 }
 
+/// The new file must have the same keys as the old one, and none of them plain.
+#[tokio::test]
+async fn a_file_is_wrapped_again_with_proof_and_without_plain_keys_in_comments() {
+    let (vault, files) = (VaultServer::start().await, Files::new());
+    let args = files.args(&vault);
+    let (wrapped, _) = vault.wrap("transit/broker");
+    let old = sealing::file(&["old"]);
+    let text = format!(
+        "# kept\n#{old}# old: {old}w {wrapped}\n{}",
+        sealing::file(&["k"])
+    );
+    files.write("keys", &text);
+    let out = files.text("new");
+    let rewrap = async |more: &[&str]| {
+        let args = [
+            &args[..],
+            &more.iter().map(|&more| more.to_owned()).collect::<Vec<_>>(),
+        ]
+        .concat();
+        run(&["keys", "rewrap", "--out", &out], &args).await
+    };
+    vault.behave(Mode::WrapsAnother);
+    let another = rewrap(&[]).await;
+    assert_eq!(another.status.code(), Some(1), "{}", told(&another));
+    assert!(
+        told(&another).contains("w: what it was wrapped to opens to something else"),
+        "{}",
+        told(&another)
+    );
+    // Of a plain key, too.
+    files.write("keys", &sealing::file(&["k"]));
+    let another = rewrap(&[]).await;
+    assert!(
+        told(&another).contains("k: what it was wrapped to opens to something else"),
+        "{}",
+        told(&another)
+    );
+    files.write("keys", &text);
+    vault.behave(Mode::NoDecrypt);
+    let denied = rewrap(&[]).await;
+    assert_eq!(denied.status.code(), Some(1), "{}", told(&denied));
+    assert!(told(&denied).contains("--unproven"), "{}", told(&denied));
+    assert!(!files.path("new").exists());
+
+    let unproven = rewrap(&["--unproven"]).await;
+    assert_eq!(unproven.status.code(), Some(0), "{}", told(&unproven));
+    assert!(
+        told(&unproven).contains("nobody proved"),
+        "{}",
+        told(&unproven)
+    );
+    fs::remove_file(files.path("new")).unwrap();
+    vault.behave(Mode::Works);
+    let proven = rewrap(&[]).await;
+    assert_eq!(proven.status.code(), Some(0), "{}", told(&proven));
+    for line in ["line 2:", "line 3:"] {
+        assert!(told(&proven).contains(line), "{}", told(&proven));
+    }
+    let text = fs::read_to_string(files.path("new")).unwrap();
+    let (_, secret) = old.trim().split_once(' ').unwrap();
+    assert!(!text.contains(secret), "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (5, "# kept"));
+    assert!(
+        lines[3].starts_with("w vault:") && lines[4].starts_with("k vault:"),
+        "{text}"
+    );
+    assert!(
+        lines[1].starts_with("# (") && lines[2] == lines[1],
+        "{text}"
+    );
+}
+
 #[tokio::test]
 async fn status_needs_vault_and_says_when_it_is_away() {
     let (vault, files, redis) = (

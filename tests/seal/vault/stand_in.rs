@@ -45,6 +45,10 @@ pub enum Mode {
     Garbage,
     /// Decrypts to one byte less than a key has.
     Short,
+    /// Wraps something else than what it was given.
+    WrapsAnother,
+    /// Does everything, but decrypts for nobody.
+    NoDecrypt,
 }
 
 #[derive(Default)]
@@ -245,10 +249,12 @@ async fn talk(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &Mutex<Sta
         Mode::Garbage => (200, "<html>hunter2</html>".to_owned()),
         Mode::Redirects => (307, String::new()),
         Mode::Fails(status, text) => (status, json!({ "errors": [text] }).to_string()),
-        Mode::Works | Mode::Short => match state.lock().unwrap().answer(&request) {
-            Ok(body) => (200, body.to_string()),
-            Err((status, text)) => (status, json!({ "errors": [text] }).to_string()),
-        },
+        Mode::Works | Mode::Short | Mode::WrapsAnother | Mode::NoDecrypt => {
+            match state.lock().unwrap().answer(&request) {
+                Ok(body) => (200, body.to_string()),
+                Err((status, text)) => (status, json!({ "errors": [text] }).to_string()),
+            }
+        }
     };
     let length = body.len();
     let answer = format!(
@@ -296,13 +302,20 @@ impl State {
                 };
                 let refused = |text| (400, text);
                 let is_short = self.mode == Mode::Short;
+                let another = STANDARD.encode([7; 32]);
+                let another = (self.mode == Mode::WrapsAnother).then_some(another);
+                if action == "decrypt" && self.mode == Mode::NoDecrypt {
+                    return Err((403, "permission denied"));
+                }
                 let transit = self.key(request, mount, key)?;
                 match action {
-                    "encrypt" => Ok(
-                        json!({ "data": { "ciphertext": transit.encrypt(&text("plaintext")?) } }),
-                    ),
+                    "encrypt" => {
+                        let plain = another.unwrap_or(text("plaintext")?);
+                        Ok(json!({ "data": { "ciphertext": transit.encrypt(&plain) } }))
+                    }
                     "rewrap" => {
                         let plain = transit.decrypt(&text("ciphertext")?).map_err(refused)?;
+                        let plain = another.unwrap_or(plain);
                         Ok(json!({ "data": { "ciphertext": transit.encrypt(&plain) } }))
                     }
                     "decrypt" => {

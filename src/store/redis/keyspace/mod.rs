@@ -6,7 +6,7 @@
 mod parse;
 mod spelling;
 
-use self::spelling::{encode, encode_session};
+use self::spelling::{encode, encode_session, is_plain};
 use crate::types::{ClientId, RowKey, SessionId, State, Subject, Tenant, UserId};
 
 /// What all keys of all tenants begin with, before the tenant's name.
@@ -215,6 +215,38 @@ impl Keyspace {
         format!("{}user:upstream:*", self.prefix)
     }
 
+    /// Returns how other software, which encodes nothing, spells a user in its keys. Returns `None` if that is how a broker
+    /// spells this user or another one.
+    #[must_use]
+    pub fn plain_user<'u>(&self, user: &'u UserId) -> Option<&'u str> {
+        let id = user.as_str();
+        (!is_plain(id) && Self::parse_user(id).is_none()).then_some(id)
+    }
+
+    /// Returns the keys of a user's record: the broker's, and that of other software if it differs.
+    #[must_use]
+    pub fn user_records(&self, user: &UserId) -> Vec<String> {
+        self.spellings(self.user(user), "user:", user)
+    }
+
+    /// Returns the keys of the sets of a user's identities, in the same order.
+    #[must_use]
+    pub fn user_identity_sets(&self, user: &UserId) -> Vec<String> {
+        self.spellings(self.user_identities(user), "user:providers:", user)
+    }
+
+    /// Returns the keys of a user's indexes, in the same order.
+    #[must_use]
+    pub fn user_indexes(&self, user: &UserId) -> Vec<String> {
+        self.spellings(self.user_index(user), "user:upstream:", user)
+    }
+
+    fn spellings(&self, own: String, family: &str, user: &UserId) -> Vec<String> {
+        let plain = self.plain_user(user);
+        let plain = plain.map(|user| [&self.prefix, family, user].concat());
+        [own].into_iter().chain(plain).collect()
+    }
+
     /// Returns the key of a user's index as toolhive spells it. Toolhive doesn't encode ids.
     #[must_use]
     pub fn plain_user_index(&self, user: &UserId) -> String {
@@ -263,6 +295,19 @@ mod tests {
             keys.provider_identities("oidc"),
             "thv:auth:{ns:name}:provider:4:oidc:"
         );
+    }
+
+    /// What other software spells as a broker spells somebody else is never taken for its own.
+    #[test]
+    fn a_user_has_a_second_spelling_if_it_is_nobody_elses() {
+        let spellings = |id: &str| keyspace().user_records(&UserId::new(id).unwrap());
+        for plain in ["u-1", "a%3Ab", "%25", "%20%7B", "idx", "日本"] {
+            assert_eq!(spellings(plain).len(), 1, "{plain}");
+        }
+        for odd in ["a:b", "50%", "%3a", "%41", "a%3Ab:c", "a b", "upstream:u"] {
+            let second = format!("thv:auth:{{ns:name}}:user:{odd}");
+            assert_eq!(spellings(odd)[1..], [second], "{odd}");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use super::{
     ALL, Keyspace, RECORDS, TAG_END,
     spelling::{decode, encode, is_plain},
 };
-use crate::types::{IdentityKey, ProviderName, RowKey, SessionId, Subject, Tenant, UserId};
+use crate::types::{
+    ClientId, IdentityKey, ProviderName, RowKey, SessionId, State, Subject, Tenant, UserId,
+};
 
 impl Keyspace {
     /// Returns the row whose key is `key`. Returns `None` for any other key, and for a spelling that
@@ -90,6 +92,27 @@ impl Keyspace {
             subject: Subject::from_stored(subject.strip_prefix(':')?.to_owned())?,
         };
         (self.identity(provider, &parsed.subject) == key).then_some(parsed)
+    }
+
+    /// Returns the state whose pending authorization is at `key`. Returns `None` for any other key, and for a spelling that
+    /// [`Keyspace::pending`] doesn't produce.
+    #[must_use]
+    pub fn parse_pending(&self, key: &str) -> Option<State> {
+        let rest = key.strip_prefix(&self.prefix)?.strip_prefix("pending:")?;
+        let state = State::from_stored(decode(rest)?)?;
+        (self.pending(&state) == key).then_some(state)
+    }
+
+    /// Returns the client whose pending authorizations are counted at `key`, or `None` within if those of all clients are.
+    /// Returns `None` for any other key.
+    #[must_use]
+    pub fn parse_pending_set(&self, key: &str) -> Option<Option<ClientId>> {
+        let rest = key.strip_prefix(&self.all_pending())?;
+        if rest.is_empty() {
+            return Some(None);
+        }
+        let client = ClientId::from_stored(decode(rest.strip_prefix(':')?)?)?;
+        (self.pending_of_client(&client) == key).then_some(Some(client))
     }
 
     /// Returns the user that this broker spells as `spelled` in a key. Returns `None` if there is no such

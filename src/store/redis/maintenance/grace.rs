@@ -3,7 +3,12 @@
 use crate::{
     store::{
         Error,
-        redis::{RedisStore, keyspace::Keyspace, link::Link, maintenance::repeated},
+        redis::{
+            RedisStore,
+            keyspace::Keyspace,
+            link::{Link, reply},
+            maintenance::repeated,
+        },
     },
     types::{SecretBytes, UnixTime},
 };
@@ -11,9 +16,10 @@ use crate::{
 /// What Redis holds about the grace period, as of one instant.
 #[derive(Clone, Debug)]
 pub struct Notes {
-    /// Whether the mark of the grace period is there.
+    /// Whether the mark of the grace period is there, whatever its type.
     pub is_marked: bool,
-    /// The record of the last completed migration, as JSON. If it is missing, nobody knows who else writes.
+    /// The record of the last completed migration, as JSON. If it is missing, empty or no string, nobody knows who else
+    /// writes.
     pub record: Option<SecretBytes>,
 }
 
@@ -25,9 +31,16 @@ impl Notes {
     pub async fn read(link: &Link, keys: &Keyspace) -> Result<Self, Error> {
         let (mark, record) = (keys.grace(), keys.migration());
         let mut values = link.strings([&*mark, &*record]).await?.into_iter();
+        let mut is_marked = values.next().flatten().is_some();
+        let record = values.next().flatten();
+        if !is_marked && record.is_some() {
+            // A mark of another type gives no string. It counts for the scripts, and so it does here.
+            let exists = redis::cmd("EXISTS").arg(&mark).take();
+            is_marked = reply::parse(link.read(&exists).await?)?;
+        }
         Ok(Self {
-            is_marked: values.next().flatten().is_some(),
-            record: values.next().flatten(),
+            is_marked,
+            record: record.filter(|record| !record.is_empty()),
         })
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 use crate::store::{
     Error,
     redis::{
-        link::{Link, reply},
+        link::{Effect, Link, reply},
         maintenance::repeated,
         scripts::Scripts,
     },
@@ -25,6 +25,14 @@ use crate::store::{
 
 /// How long giving up a lease may take. If it takes longer, the lease runs out.
 const GIVING_UP: Duration = Duration::from_secs(1);
+
+/// What the script that replaces a foreign lease answers if it isn't foreign.
+const HELD: &str = "held";
+
+/// How many times as long as its own a broker takes the leases of others to be. Another version may have longer ones.
+const LONGER: u32 = 10;
+/// What a lease may always last, before it counts as one that no broker took.
+const ALLOWED: Duration = Duration::from_secs(60);
 
 /// A lease that this process holds, unless the process stalled until the lease ran out.
 ///
@@ -48,7 +56,11 @@ pub struct Lease {
 pub struct GivenUp(Arc<Mutex<JoinSet<()>>>);
 
 impl Lease {
-    /// Takes the lease `key` for `ttl`. Returns `None` while another broker holds it.
+    /// Takes the lease `key` for `ttl`. Returns `None` while another broker holds it. A broker that leaves its lease does so
+    /// for `rest` at most.
+    ///
+    /// What can't be a broker's lease keeps nobody away, because it may stay for ever: a value of another type, one without an end,
+    /// and one that ends too late. It is replaced, and the log says so.
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`], as for the other methods.
@@ -57,6 +69,7 @@ impl Lease {
         scripts: &Scripts,
         key: String,
         ttl: Duration,
+        rest: Duration,
         given_up: &GivenUp,
     ) -> Result<Option<Self>, Error> {
         // From here on the lease may be held, even if the answer never arrives.
@@ -76,7 +89,37 @@ impl Lease {
             .arg("PX")
             .arg(millis(ttl));
         lease.is_held = link.write(&set).await? == redis::Value::Okay;
+        if !lease.is_held {
+            let longest = (ttl * LONGER).max(ALLOWED).max(rest);
+            lease.is_held = lease.replace_foreign(longest).await?;
+        }
         Ok(lease.is_held.then_some(lease))
+    }
+
+    /// Takes the lease although its key holds something, if no broker's lease can last so long, or none looks so. Returns whether
+    /// it is taken.
+    async fn replace_foreign(&mut self, longest: Duration) -> Result<bool, Error> {
+        let (ttl, longest) = (millis(self.ttl).to_string(), millis(longest).to_string());
+        let args = [self.holder.as_bytes(), ttl.as_bytes(), longest.as_bytes()];
+        self.is_held = true;
+        let script = &self.scripts.replace_lease;
+        let answer = self
+            .link
+            .call(script, &[&self.key], &args, Effect::Writes)
+            .await?;
+        let found: String = reply::parse(answer)?;
+        if found == HELD {
+            return Ok(false);
+        }
+        if !found.is_empty() {
+            tracing::warn!(
+                key = self.key,
+                found,
+                "the key of a lease held what no broker writes there, and would have kept all brokers from working: it was \
+                 replaced; see who writes to this Redis"
+            );
+        }
+        Ok(true)
     }
 
     /// Does `work` and keeps the lease meanwhile, however long a single step takes. Returns `None`, in the middle of

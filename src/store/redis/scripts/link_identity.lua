@@ -6,7 +6,7 @@
 -- ARGV  1 prefix of the tenant, 2 '1' if the caller waits for replicas, 3 user, 4 the identity as JSON up to the value of
 --       `linked_at`, 5 how many identities a user may have, 6... what the caller was asked to tell
 -- Returns 'linked', 'before', 'other', 'no_user', 'full' or 'unreadable', or asks.
--- uses: latest typed listen linked is_set fence starts_with
+-- uses: latest typed listen linked is_user is_set fence starts_with
 listen(6)
 local identity, set, prefix, user = KEYS[1], KEYS[3], ARGV[1], ARGV[3]
 local owner = linked(identity)
@@ -32,5 +32,8 @@ end
 local now = redis.call('TIME')[1]
 redis.call('SET', identity, ARGV[4] .. now .. ',"last_used_at":0}')
 redis.call('SADD', set, identity)
-if owner then redis.pcall('SREM', prefix .. 'user:providers:' .. encode(owner), identity) end
+if owner then
+  -- uses: leave_set
+  leave_set(prefix, owner, identity)
+end
 return 'linked'

@@ -8,7 +8,7 @@
 --       6... what the caller was asked to tell
 -- Returns { 'found', user }, 'created', 'unreadable', or 'older' if there is an older identity that has to be copied first,
 -- or asks.
--- uses: latest typed listen linked fence
+-- uses: latest typed listen linked is_user fence
 listen(6)
 local identity, prefix, durable = KEYS[1], ARGV[1], ARGV[2]
 local user, bytes = linked(identity)
@@ -41,5 +41,8 @@ end
 redis.call('SET', KEYS[2], ARGV[3] .. now .. ',"updated_at":' .. now .. '}')
 redis.call('SET', identity, ARGV[4] .. now .. ',"last_used_at":' .. now .. '}')
 redis.call('SADD', KEYS[3], identity)
-if user then redis.pcall('SREM', prefix .. 'user:providers:' .. encode(user), identity) end
+if user then
+  -- uses: leave_set
+  leave_set(prefix, user, identity)
+end
 return 'created'

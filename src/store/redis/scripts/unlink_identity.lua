@@ -4,7 +4,7 @@
 -- ARGV  1 prefix of the tenant, 2 '1' if the caller waits for replicas, 3 the user that it has to lead to, or '',
 --       4 '1' to only look, 5... what the caller was asked to tell
 -- Returns { 'unlinked' or 'found', user }, 'absent' or 'unreadable', or asks.
--- uses: latest typed listen linked fence
+-- uses: latest typed listen linked leave_set fence
 listen(5)
 local prefix = ARGV[1]
 local owner = linked(KEYS[1])
@@ -25,5 +25,5 @@ for _, key in ipairs({ owner and KEYS[1] or '', older == leads_to and KEYS[2] or
   if key ~= '' then gone[#gone + 1] = key end
 end
 redis.call('DEL', unpack(gone))
-redis.pcall('SREM', prefix .. 'user:providers:' .. encode(leads_to), unpack(gone))
+leave_set(prefix, leads_to, unpack(gone))
 return { 'unlinked', leads_to }

@@ -61,7 +61,7 @@ impl Connector {
         host: &str,
         port: u16,
     ) -> Option<ConnectError> {
-        let (config, name) = (tls.read().await.ok()?, tls.name_for(host).ok()?);
+        let (config, name) = (tls.read().await.ok()?.ok()?, tls.name_for(host).ok()?);
         let stream = dial::tcp(host, port).await.ok()?;
         let mut stream = TlsConnector::from(config)
             .connect(name, stream)
@@ -82,7 +82,7 @@ async fn speaks_plainly(mut stream: tokio::net::TcpStream) -> io::Result<bool> {
 /// Whether a TLS handshake gets as far as the server's certificate. The certificate need not be trusted.
 async fn speaks_tls(stream: tokio::net::TcpStream, host: &str) -> io::Result<bool> {
     let tls = Tls::default();
-    let (Ok(config), Ok(name)) = (tls.read().await, tls.name_for(host)) else {
+    let (Ok(Ok(config)), Ok(name)) = (tls.read().await, tls.name_for(host)) else {
         return Ok(false);
     };
     let outcome = TlsConnector::from(Arc::clone(&config))

@@ -38,8 +38,9 @@ impl Connector {
         };
         let wrong =
             |TlsProblem { part, found }| ConnectError::of(AtFault::Tls(self.peer, part), found);
+        let hangs = |hangs| ConnectError::passing(format!("{address}: files of TLS: {hangs}"));
         let (config, name) = (
-            tls.read().await.map_err(wrong)?,
+            tls.read().await.map_err(hangs)?.map_err(wrong)?,
             tls.name_for(host).map_err(wrong)?,
         );
         let stream = TlsConnector::from(config).connect(name, stream).await;

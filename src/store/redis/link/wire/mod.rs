@@ -8,7 +8,6 @@ mod connection;
 mod diagnose;
 mod dial;
 mod error_class;
-mod files;
 mod finished;
 mod life;
 mod tls;
@@ -17,7 +16,7 @@ mod tls_error;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -43,9 +42,13 @@ pub use self::{
     life::Life,
 };
 use crate::{
+    reading::Reading,
     store::redis::{Access, Address, Password, largest::Largest},
     types::read_secret,
 };
+
+/// Reads passwords and files of TLS, for all connections of the process.
+static READING: LazyLock<Reading> = LazyLock::new(Reading::default);
 
 /// Connects to servers of one kind and logs in to them.
 #[derive(Clone, Debug)]
@@ -245,8 +248,10 @@ impl Connector {
                 let wrong =
                     |found: String| ConnectError::of(AtFault::PasswordFile(self.peer), found);
                 let file = path.clone();
-                let read = files::aside(move || read_secret(&file)).await;
-                let read = read.ok_or_else(|| wrong("no thread to read the file".to_owned()))?;
+                let read = READING.read(move || read_secret(&file)).await;
+                let read = read.map_err(|hangs| {
+                    ConnectError::passing(format!("the password file: {hangs}"))
+                })?;
                 let password = read.map_err(|problem| wrong(problem.to_string()))?;
                 info = info.set_password(password.expose());
             }

@@ -1,7 +1,6 @@
 //! TLS to Redis, with rustls on aws-lc-rs and the files that the operator names.
 
 use std::{
-    fs, io,
     path::Path,
     sync::{Arc, OnceLock},
 };
@@ -12,8 +11,12 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use super::{TlsPart, files};
-use crate::store::redis::Tls;
+use super::{READING, TlsPart};
+use crate::{
+    reading::Hangs,
+    store::redis::Tls,
+    types::{SecretBytes, read_whole},
+};
 
 /// A file or a name that can't be used.
 #[derive(Debug)]
@@ -35,18 +38,10 @@ impl Tls {
     /// Reads the files, on another thread.
     ///
     /// # Errors
-    /// Returns the first [`TlsProblem`].
-    pub(super) async fn read(&self) -> Result<Arc<ClientConfig>, TlsProblem> {
+    /// Returns [`Hangs`], or the first [`TlsProblem`].
+    pub(super) async fn read(&self) -> Result<Result<Arc<ClientConfig>, TlsProblem>, Hangs> {
         let tls = self.clone();
-        let unread = || {
-            Err(TlsProblem::new(
-                TlsPart::Authorities,
-                "no thread to read files",
-            ))
-        };
-        files::aside(move || tls.load())
-            .await
-            .unwrap_or_else(unread)
+        READING.read(move || tls.load()).await
     }
 
     /// Reads the files.
@@ -187,7 +182,7 @@ fn unfit(error: &rustls::Error) -> TlsProblem {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
-    let pem = zeroize::Zeroizing::new(read(TlsPart::Key, path)?);
+    let pem = read(TlsPart::Key, path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let found = format!("the file holds no private key in PEM{}", instead(&pem));
         TlsProblem::new(TlsPart::Key, found)
@@ -195,11 +190,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
 }
 
 /// Reads a file, without the byte order mark that some editors begin it with.
-fn read(part: TlsPart, path: &Path) -> Result<Vec<u8>, TlsProblem> {
-    let read = fs::read(path).map_err(|error: io::Error| {
-        // The path isn't quoted: it may be what the file should hold.
-        TlsProblem::new(part, format!("the file can't be read: {error}"))
-    });
+fn read(part: TlsPart, path: &Path) -> Result<SecretBytes, TlsProblem> {
+    let read = read_whole(path).map_err(|problem| TlsProblem::new(part, problem.to_string()));
     read.map(|mut bytes| {
         if bytes.starts_with("\u{feff}".as_bytes()) {
             bytes.drain(..'\u{feff}'.len_utf8());
@@ -217,7 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
         let read = |text: &str| {
-            fs::write(&path, text).unwrap();
+            std::fs::write(&path, text).unwrap();
             certificates(TlsPart::Authorities, &path).map_err(|problem| problem.found)
         };
         let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

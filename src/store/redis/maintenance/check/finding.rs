@@ -80,6 +80,16 @@ pub enum FindingKind {
     UnreadableRecord,
     /// A row's `provider_id` isn't the provider in its key.
     RowOfAnotherProvider,
+    /// A pending authorization isn't counted among those of its client or tenant.
+    MissingInPendingSet,
+    /// The set that counts a pending authorization ends before it.
+    PendingSetEndsEarly,
+    /// A place among the pending authorizations is taken, and nobody waits there.
+    PlaceOfNobody,
+    /// A pending authorization has no end.
+    AuthorizationWithoutEnd,
+    /// A pending authorization can't be read, or its payload doesn't open.
+    UnreadableAuthorization,
     /// An index holds a member whose key is gone.
     DanglingMember,
     /// An index holds only members whose keys are gone.
@@ -97,7 +107,7 @@ pub enum Severity {
 
 impl FindingKind {
     /// All kinds, in the order of a report.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::MissingInSessionIndex,
         Self::MissingInUserIndex,
         Self::SessionIndexEndsEarly,
@@ -114,6 +124,11 @@ impl FindingKind {
         Self::UnreadableUser,
         Self::UnreadableRecord,
         Self::RowOfAnotherProvider,
+        Self::MissingInPendingSet,
+        Self::PendingSetEndsEarly,
+        Self::PlaceOfNobody,
+        Self::AuthorizationWithoutEnd,
+        Self::UnreadableAuthorization,
         Self::DanglingMember,
         Self::IndexWithoutRows,
     ];
@@ -138,6 +153,11 @@ impl FindingKind {
             Self::UnreadableUser => "unreadable-user",
             Self::UnreadableRecord => "unreadable-record",
             Self::RowOfAnotherProvider => "row-of-another-provider",
+            Self::MissingInPendingSet => "missing-in-pending-set",
+            Self::PendingSetEndsEarly => "pending-set-ends-early",
+            Self::PlaceOfNobody => "place-of-nobody",
+            Self::AuthorizationWithoutEnd => "authorization-without-end",
+            Self::UnreadableAuthorization => "unreadable-authorization",
             Self::DanglingMember => "dangling-member",
             Self::IndexWithoutRows => "index-without-rows",
         }
@@ -192,6 +212,21 @@ impl FindingKind {
             Self::RowOfAnotherProvider => {
                 "rows whose provider_id is not the provider in their key: Get answers DATA_LOSS"
             }
+            Self::MissingInPendingSet => {
+                "pending authorizations that aren't counted: their client or tenant may have more than the limit"
+            }
+            Self::PendingSetEndsEarly => {
+                "pending authorizations that outlive the set in which they are counted"
+            }
+            Self::PlaceOfNobody => {
+                "places of pending authorizations that nobody has: new logins may be refused for lack of room"
+            }
+            Self::AuthorizationWithoutEnd => {
+                "pending authorizations, or states that were taken, without an expiry: they stay for ever"
+            }
+            Self::UnreadableAuthorization => {
+                "pending authorizations that can't be decoded, or whose envelope doesn't open: Consume answers DATA_LOSS"
+            }
             Self::DanglingMember => "members of an index whose key is gone",
             Self::IndexWithoutRows => "indexes of which every member is gone",
         }
@@ -215,6 +250,11 @@ impl FindingKind {
             Self::IdentityWithoutUser | Self::UnreadableIdentity | Self::UnreadableUser => {
                 "section 2.3"
             }
+            Self::MissingInPendingSet
+            | Self::PendingSetEndsEarly
+            | Self::PlaceOfNobody
+            | Self::AuthorizationWithoutEnd
+            | Self::UnreadableAuthorization => "section 2.4",
             Self::UnreadableRecord => "R2",
             Self::DanglingMember => "I5",
         }
@@ -240,7 +280,12 @@ impl FindingKind {
             | Self::UnreadableIdentity
             | Self::UnreadableUser
             | Self::UnreadableRecord
-            | Self::RowOfAnotherProvider => Severity::Damage,
+            | Self::RowOfAnotherProvider
+            | Self::MissingInPendingSet
+            | Self::PendingSetEndsEarly
+            | Self::PlaceOfNobody
+            | Self::AuthorizationWithoutEnd
+            | Self::UnreadableAuthorization => Severity::Damage,
         }
     }
 
@@ -263,6 +308,10 @@ impl FindingKind {
             Self::UnreadableUser => Some("restore it, or delete the user with DeleteUser"),
             // Only what it says of the row's present refresh token matters, and nobody can tell what that was.
             Self::UnreadableRecord => Some("let the session log in again, and then delete it"),
+            // It ends by itself.
+            Self::UnreadableAuthorization => {
+                Some("let the user log in again; it stays until it expires")
+            }
             Self::MissingInSessionIndex
             | Self::MissingInUserIndex
             | Self::SessionIndexEndsEarly
@@ -271,6 +320,10 @@ impl FindingKind {
             | Self::RowOfAnotherUser
             | Self::IdentityOfAnotherUser
             | Self::MissingInIdentitySet
+            | Self::MissingInPendingSet
+            | Self::PendingSetEndsEarly
+            | Self::PlaceOfNobody
+            | Self::AuthorizationWithoutEnd
             | Self::ForeignMember
             | Self::DanglingMember
             | Self::IndexWithoutRows => None,

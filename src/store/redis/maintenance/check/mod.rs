@@ -3,7 +3,8 @@
 //! `walk` goes through all keys of the tenant, and tells by its name what each key should hold. `rows` looks for each
 //! row in the indexes in which it belongs. `indexes` looks at each index for members that don't belong there.
 //! `records` looks whether each record of refresh tokens can be read, and `users` does so for users and identities, and looks
-//! whether an identity is in its user's set.
+//! whether an identity is in its user's set. `pending` looks whether each pending authorization can be read, ends and is
+//! counted, and `places` whether the sets that count them have members that don't belong there.
 //!
 //! All but the records leave the verdict to a script, which sees row and index as of one instant. So each [`Finding`] was true at that
 //! instant, even if others write meanwhile, and what is mended is mended in the same step. A [`Report`] sums up the findings, and
@@ -13,6 +14,8 @@
 
 mod finding;
 mod indexes;
+mod pending;
+mod places;
 mod progress;
 mod records;
 mod report;
@@ -71,7 +74,7 @@ impl Check {
 
     /// Sets whether the check also mends what it can. It adds members that are missing in an index, takes out members
     /// that don't belong there, and gives an index that ends too early a later end. It changes and deletes no row, and
-    /// makes no end earlier.
+    /// makes no end earlier. A pending authorization without an end gets one.
     #[must_use]
     pub fn repairing(mut self, repair: bool) -> Self {
         self.repair = repair;

@@ -88,7 +88,11 @@ pub struct Counts {
     pub others_rows: u64,
     /// The brokers' own records.
     pub records: u64,
-    /// Other keys, such as pending authorizations. They aren't looked at.
+    /// Pending authorizations.
+    pub pending: u64,
+    /// Those of them that are sealed under a key that isn't in `seal-keys`. 0 if no key is.
+    pub pending_key_missing: u64,
+    /// Other keys. They aren't looked at.
     pub other_keys: u64,
     /// Rows of which nothing can be said, because they changed each time that they were looked at.
     pub unsettled: u64,
@@ -119,6 +123,8 @@ impl Counts {
             members,
             others_rows,
             records,
+            pending,
+            pending_key_missing,
             other_keys,
             unsettled,
         } = other;
@@ -136,6 +142,8 @@ impl Counts {
         self.members += members;
         self.others_rows += others_rows;
         self.records += records;
+        self.pending += pending;
+        self.pending_key_missing += pending_key_missing;
         self.other_keys += other_keys;
         self.unsettled += unsettled;
     }

@@ -85,6 +85,11 @@ fn looked_at(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (counts.users, "records of users"),
         (counts.identities, "identities"),
         (counts.identity_sets, "users' sets of identities"),
+        (counts.pending, "pending authorizations"),
+        (
+            counts.pending_key_missing,
+            "of these sealed under a key that isn't in seal-keys",
+        ),
         (counts.members, "members of indexes and sets"),
         (
             counts.others_rows,
@@ -161,8 +166,11 @@ fn line(finding: &Finding, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let relation = match finding.kind {
         FindingKind::MissingInSessionIndex
         | FindingKind::MissingInUserIndex
-        | FindingKind::MissingInIdentitySet => "not in",
-        FindingKind::SessionIndexEndsEarly | FindingKind::UserIndexEndsEarly => "outlives",
+        | FindingKind::MissingInIdentitySet
+        | FindingKind::MissingInPendingSet => "not in",
+        FindingKind::SessionIndexEndsEarly
+        | FindingKind::UserIndexEndsEarly
+        | FindingKind::PendingSetEndsEarly => "outlives",
         _ => "in",
     };
     writeln!(f, "    {key} {relation} {}", index.escape_debug())

@@ -36,7 +36,7 @@ pub struct ExpectedUser {
 /// An identity that was read, and where it belongs.
 struct ReadIdentity {
     expected: ExpectedIdentity,
-    record: String,
+    user: UserId,
     set: String,
     sha: String,
 }
@@ -91,8 +91,13 @@ impl Check {
             .iter()
             .map(|read| Call {
                 script: &self.scripts.check_identity,
-                keys: vec![&read.expected.key, &read.record, &read.set],
-                args: vec![self.keys.prefix().as_bytes(), mend, read.sha.as_bytes()],
+                keys: vec![&read.expected.key, &read.set],
+                args: vec![
+                    self.keys.prefix().as_bytes(),
+                    mend,
+                    read.sha.as_bytes(),
+                    read.user.as_str().as_bytes(),
+                ],
             })
             .collect();
         let answers = repeated::call_each(&self.link, &calls, self.effect()).await?;
@@ -137,8 +142,8 @@ impl Check {
                 continue;
             };
             all.push(ReadIdentity {
-                record: self.keys.user(&user),
                 set: self.keys.user_identities(&user),
+                user,
                 sha,
                 expected,
             });
@@ -147,7 +152,7 @@ impl Check {
     }
 
     /// Returns what some keys hold.
-    async fn values(&self, keys: &[&str]) -> Result<Vec<Value>, Error> {
+    pub(super) async fn values(&self, keys: &[&str]) -> Result<Vec<Value>, Error> {
         let texts = self.link.strings(keys.iter().copied()).await?;
         let no_text = keys.iter().zip(&texts).filter(|(_, text)| text.is_none());
         let kinds = self.link.kinds(no_text.map(|(key, _)| *key)).await?;
@@ -165,7 +170,7 @@ impl Check {
 }
 
 /// What a key holds.
-enum Value {
+pub(super) enum Value {
     Text(SecretBytes),
     OtherType,
     Gone,

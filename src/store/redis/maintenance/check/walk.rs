@@ -9,6 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::{
     Check, CheckProgress, Report,
     indexes::{Index, IndexKind},
+    pending::ExpectedPending,
+    places::Places,
     report::BatchFindings,
     rows::ExpectedRow,
     users::{ExpectedIdentity, ExpectedUser},
@@ -45,6 +47,10 @@ enum Role {
     Identity(ExpectedIdentity),
     /// The record of a user.
     User(ExpectedUser),
+    /// A pending authorization.
+    Pending(ExpectedPending),
+    /// A set that counts pending authorizations.
+    Places(Places),
     /// Another record of the brokers' own.
     Record,
     /// Anything else, which isn't checked.
@@ -113,6 +119,12 @@ async fn once(
         for users in batches(sorted.users) {
             works.push(Box::pin(check.users(users)));
         }
+        for pending in batches(sorted.pending) {
+            works.push(Box::pin(check.pending(pending)));
+        }
+        for places in batches(sorted.places) {
+            works.push(Box::pin(check.places(places)));
+        }
         let mut works = stream::iter(works).buffer_unordered(WINDOW);
         while let Some(batch) = works.try_next().await? {
             report.add(batch);
@@ -136,6 +148,8 @@ struct Sorted {
     records: Vec<String>,
     identities: Vec<ExpectedIdentity>,
     users: Vec<ExpectedUser>,
+    pending: Vec<ExpectedPending>,
+    places: Vec<Places>,
 }
 
 /// Returns what is looked at among some keys, and counts the others.
@@ -154,6 +168,11 @@ fn sorted(check: &Check, page: Vec<Vec<u8>>, report: &mut Report) -> Sorted {
             }
             Role::Identity(identity) => sorted.identities.push(identity),
             Role::User(user) => sorted.users.push(user),
+            Role::Pending(pending) => sorted.pending.push(pending),
+            Role::Places(places) => {
+                batch.counts.records += 1;
+                sorted.places.push(places);
+            }
             Role::Record => batch.counts.records += 1,
             Role::Other => batch.counts.other_keys += 1,
         }
@@ -168,9 +187,10 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
         return Role::Other;
     };
     if key.starts_with(&keys.records()) {
-        return match keys.parse_record(&key) {
-            Some(_) => Role::RefreshRecord(key),
-            None => Role::Record,
+        return match (keys.parse_record(&key), keys.parse_pending_set(&key)) {
+            (Some(_), _) => Role::RefreshRecord(key),
+            (None, Some(client)) => Role::Places(Places::new(key, client)),
+            (None, None) => Role::Record,
         };
     }
     if let Some(RowKey { session, provider }) = keys.parse_row(&key) {
@@ -204,6 +224,9 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
 fn user_or_identity(keys: &Keyspace, key: String) -> Role {
     if let Some(named) = keys.parse_identity(&key) {
         return Role::Identity(ExpectedIdentity { key, named });
+    }
+    if let Some(state) = keys.parse_pending(&key) {
+        return Role::Pending(ExpectedPending { key, state });
     }
     match keys.parse_user_record(&key) {
         Some(user) => Role::User(ExpectedUser { key, user }),

@@ -177,11 +177,18 @@ impl Migration {
     }
 
     async fn try_lease(&self) -> Result<Option<Lease>, Error> {
-        self.take_lease(self.keys.migration_lease()).await
+        let key = self.keys.migration_lease();
+        self.take_lease(key, Duration::ZERO).await
     }
 
-    pub(super) async fn take_lease(&self, key: String) -> Result<Option<Lease>, Error> {
-        Lease::take(&self.link, &self.scripts, key, self.lease, &self.given_up).await
+    /// Takes a lease that brokers leave for `rest` at most.
+    pub(super) async fn take_lease(
+        &self,
+        key: String,
+        rest: Duration,
+    ) -> Result<Option<Lease>, Error> {
+        let (link, scripts) = (&self.link, &self.scripts);
+        Lease::take(link, scripts, key, self.lease, rest, &self.given_up).await
     }
 }
 

@@ -17,6 +17,11 @@ use crate::store::{Error, redis::maintenance::grace};
 /// A sweep takes one part in this many of Redis' time.
 pub const SHARE: u32 = 20;
 
+/// How many times as long as this broker another one may be configured to wait between two sweeps.
+const LONGER: u32 = 10;
+/// How long any broker may be configured to wait.
+const LONG: Duration = Duration::from_secs(3600);
+
 impl Migration {
     /// Looks for stragglers each time that `every` is over, while the tenant is in its grace period. One broker at a
     /// time does so. Never returns; it is safe to drop the future at any point.
@@ -76,7 +81,9 @@ impl Migration {
         }
         // The semaphore is never closed. A tenant that comes late has its lease for the shorter rest of the span.
         let _turn = self.turns.acquire().await;
-        let Some(lease) = self.take_lease(self.keys.sweep_lease()).await? else {
+        let key = self.keys.sweep_lease();
+        let rest = (LONGER * every).max(LONG);
+        let Some(lease) = self.take_lease(key, rest).await? else {
             return Ok(None);
         };
         match lease.during(self.look()).await {

@@ -16,9 +16,3 @@ local function linked(key)
   ask(key)
   return '', bytes
 end
-
--- Whether a user has a record.
--- uses: encode
-local function is_user(prefix, user)
-  return redis.call('EXISTS', prefix .. 'user:' .. encode(user)) == 1
-end

@@ -6,8 +6,8 @@
 -- ARGV  1 value of the lease, with its mark, 2 note as JSON, 3 what becomes of the grace period: 'over', '' to leave it
 --       as it is, or since when it is open, if it has no mark yet
 -- Returns 1, or 0 if the lease has another value.
--- uses: latest
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+-- uses: latest typed
+if typed(redis.pcall('GET', KEYS[1])) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2])
 if ARGV[3] == 'over' then
   redis.call('DEL', KEYS[3])

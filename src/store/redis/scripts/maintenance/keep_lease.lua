@@ -4,10 +4,10 @@
 -- KEYS  1 lease
 -- ARGV  1 holder, 2 ms that the lease lives from now on, 0 to release it, 3 the holder and a mark, or '' to keep the
 --       mark
--- Returns 1, or 0 if another holder has the lease.
--- uses: latest starts_with
-local value, holder, ttl, mark = redis.call('GET', KEYS[1]), ARGV[1], tonumber(ARGV[2]), ARGV[3]
-if value and not starts_with(value, holder) then return 0 end
+-- Returns 1, or 0 if another holder has the lease, or its key holds something else than a string.
+-- uses: latest starts_with typed
+local value, holder, ttl, mark = typed(redis.pcall('GET', KEYS[1])), ARGV[1], tonumber(ARGV[2]), ARGV[3]
+if value == nil or value and not starts_with(value, holder) then return 0 end
 if ttl <= 0 then
   if value then redis.call('DEL', KEYS[1]) end
 elseif mark ~= '' then

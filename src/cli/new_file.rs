@@ -1,0 +1,112 @@
+//! New files with secrets.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+
+/// Writes a new file that only its owner may read, and has it on disk when this returns. A file that exists isn't changed.
+///
+/// The file appears when it is whole: if the disk is full, or the process is killed, there is none. What was written until then is
+/// removed, or stays under another name if the process is killed.
+///
+/// # Errors
+/// Returns the system's error. [`io::ErrorKind::AlreadyExists`] means that there is such a file.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let unfinished = Unfinished::beside(path)?;
+    unfinished.write(bytes)?;
+    unfinished.appear_as(path)
+}
+
+/// A file that has no name of its own yet. It is removed when this is dropped.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn beside(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut unfinished = std::ffi::OsString::from(".");
+        unfinished.push(name);
+        unfinished.push(format!(".{:016x}", rand::random::<u64>()));
+        Ok(Self(path.with_file_name(unfinished)))
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&self.0)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    /// Gives the file its name, unless another one has it by now.
+    fn appear_as(self, path: &Path) -> io::Result<()> {
+        match renameat_with(CWD, &self.0, CWD, path, RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            // Not every file system can do this. There was no such file a moment ago.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::rename(&self.0, path)?,
+            Err(error) => return Err(error.into()),
+        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // If it has its own name, there is nothing under this one.
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let all = fs::read_dir(dir).unwrap();
+        all.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_new_file_is_whole_and_no_other_is_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        write_new(&path, b"text").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"text");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let again = write_new(&path, b"other").unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        // Where a link leads isn't written either.
+        let link = dir.path().join("link");
+        symlink(dir.path().join("nowhere"), &link).unwrap();
+        let linked = write_new(&link, b"other").unwrap_err();
+        assert_eq!(linked.kind(), io::ErrorKind::AlreadyExists);
+        // A file that came meanwhile stays, too.
+        let unfinished = Unfinished::beside(&path).unwrap();
+        unfinished.write(b"other").unwrap();
+        let late = unfinished.appear_as(&path).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"text");
+        let mut left = names(dir.path());
+        left.sort();
+        assert_eq!(left, ["keys", "link"]);
+    }
+}
