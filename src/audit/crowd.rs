@@ -1,11 +1,14 @@
-//! The refusals of callers whom nobody knows. Who can reach the port can cause any number of them, and must not push the events
-//! of callers out of the files: a few have events of their own, and the others are counted in one.
+//! The denials that have no events of their own. Who can reach the port, or has a caller's credentials, can cause any number of
+//! them, and must not push the events of others out of the files: a few have events of their own, and the others are counted in
+//! one.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
+
+use crate::types::Tenant;
 
 /// For so long refusals are counted together.
 pub(super) const WINDOW: Duration = Duration::from_secs(5);
@@ -22,23 +25,38 @@ struct Passed {
     count: u32,
 }
 
-/// The refusals that have no events of their own, for one destination.
+/// The denials that have no events of their own, for one destination: those of each caller, and those of callers whom nobody
+/// knows. Callers are those of the policy, so that there are no more than it names.
 #[derive(Debug, Default)]
-pub(super) struct Crowd(Mutex<Option<Counted>>);
+pub(super) struct Crowd(Mutex<BTreeMap<Option<Known>, Counted>>);
 
 #[derive(Debug)]
 struct Counted {
     began: Instant,
-    crowd: Refusals,
+    since: SystemTime,
+    counts: Counts,
 }
 
-/// Refusals of callers whom nobody knows.
+/// How many there were, by RPC and reason.
+pub(super) type Counts = BTreeMap<(&'static str, &'static str), u64>;
+
+/// A caller of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Known {
+    /// Its tenant.
+    pub tenant: Arc<Tenant>,
+    /// Its name.
+    pub caller: String,
+}
+
+/// Denials of one caller, or of those whom nobody knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusals {
+    /// The caller, if it is known.
+    pub of: Option<Known>,
     /// When the first of them was.
     pub since: SystemTime,
-    /// How many there were, by RPC and reason.
-    pub counts: BTreeMap<(&'static str, &'static str), u64>,
+    pub counts: Counts,
 }
 
 impl Turnstile {
@@ -58,33 +76,39 @@ impl Turnstile {
 }
 
 impl Crowd {
-    /// Counts a refusal that happens now.
-    pub fn count(&self, rpc: &'static str, reason: &'static str, now: Instant) {
+    /// Counts a denial that happens now.
+    pub fn count(&self, of: Option<&Known>, what: (&'static str, &'static str), now: Instant) {
         let mut counted = self.counted();
-        let counted = counted.get_or_insert_with(|| Counted {
+        let counted = counted.entry(of.cloned()).or_insert_with(|| Counted {
             began: now,
-            crowd: Refusals {
-                since: SystemTime::now(),
-                counts: BTreeMap::new(),
-            },
+            since: SystemTime::now(),
+            counts: Counts::new(),
         });
-        *counted.crowd.counts.entry((rpc, reason)).or_default() += 1;
+        *counted.counts.entry(what).or_default() += 1;
     }
 
-    /// Returns what was counted, if the first of it was long ago.
-    pub fn take_due(&self, now: Instant) -> Option<Refusals> {
-        let counted = self
-            .counted()
-            .take_if(|counted| now.duration_since(counted.began) >= WINDOW);
-        counted.map(|counted| counted.crowd)
+    /// Returns what was counted of those whose first denial was long ago.
+    pub fn take_due(&self, now: Instant) -> Vec<Refusals> {
+        self.take_if(|counted| now.duration_since(counted.began) >= WINDOW)
     }
 
     /// Returns what was counted.
-    pub fn take(&self) -> Option<Refusals> {
-        self.counted().take().map(|counted| counted.crowd)
+    pub fn take(&self) -> Vec<Refusals> {
+        self.take_if(|_| true)
     }
 
-    fn counted(&self) -> MutexGuard<'_, Option<Counted>> {
+    fn take_if(&self, is_taken: impl Fn(&Counted) -> bool) -> Vec<Refusals> {
+        let mut counted = self.counted();
+        let all = std::mem::take(&mut *counted).into_iter();
+        let (taken, left): (Vec<_>, Vec<_>) = all.partition(|(_, counted)| is_taken(counted));
+        counted.extend(left);
+        let refusals = taken.into_iter();
+        let refusals =
+            refusals.map(|(of, Counted { since, counts, .. })| Refusals { of, since, counts });
+        refusals.collect()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, BTreeMap<Option<Known>, Counted>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -114,14 +138,40 @@ mod tests {
     #[test]
     fn the_others_are_counted_until_they_are_due() {
         let (crowd, began) = (Crowd::default(), Instant::now());
-        for (rpc, reason) in [("a", "x"), ("a", "y"), ("a", "x"), ("b", "x")] {
-            crowd.count(rpc, reason, began);
+        for what in [("a", "x"), ("a", "y"), ("a", "x"), ("b", "x")] {
+            crowd.count(None, what, began);
         }
-        assert_eq!(crowd.take_due(began), None);
-        let refusals = crowd.take_due(began + WINDOW).unwrap();
+        assert_eq!(crowd.take_due(began), []);
+        let [refusals] = &crowd.take_due(began + WINDOW)[..] else {
+            panic!("nobody is known");
+        };
         let counts = [(("a", "x"), 2), (("a", "y"), 1), (("b", "x"), 1)];
         assert_eq!(refusals.counts, counts.into());
-        assert_eq!(refusals.total(), 4);
-        assert_eq!(crowd.take(), None);
+        assert_eq!((refusals.of.as_ref(), refusals.total()), (None, 4));
+        assert_eq!(crowd.take(), []);
+    }
+
+    #[test]
+    fn each_caller_is_counted_by_itself() {
+        let (crowd, began) = (Crowd::default(), Instant::now());
+        let known = |caller: &str| Known {
+            tenant: Arc::new("a:b".parse().unwrap()),
+            caller: caller.to_owned(),
+        };
+        let later = began + WINDOW / 2;
+        for (of, now) in [
+            (known("one"), began),
+            (known("two"), later),
+            (known("one"), later),
+        ] {
+            crowd.count(Some(&of), ("a", "x"), now);
+        }
+        let due = crowd.take_due(began + WINDOW);
+        let told: Vec<_> = due
+            .iter()
+            .map(|one| (one.of.clone(), one.total()))
+            .collect();
+        assert_eq!(told, [(Some(known("one")), 2)]);
+        assert_eq!(crowd.take().len(), 1);
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use super::{
-    Duty, Event,
+    Duty, Event, Known, TrailShare,
     desk::Desk,
     figures::{Figures, count},
     trail::Shared,
@@ -65,23 +65,41 @@ impl Entry {
 
 /// One of the places for events. It is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Reserved(Arc<Figures>);
+pub(super) struct Reserved {
+    figures: Arc<Figures>,
+    /// Whose it is. `None`: nobody's in particular, and not yet counted as anybody's.
+    of: Option<Arc<TrailShare>>,
+}
 
 impl Reserved {
-    /// Returns a place, if fewer than `most` are taken.
-    pub fn one_of(most: usize, figures: &Arc<Figures>) -> Option<Self> {
+    /// Returns a place for somebody, if fewer than `most` are taken and they leave enough to others.
+    pub fn one_of(
+        most: usize,
+        figures: &Arc<Figures>,
+        of: Option<&Arc<TrailShare>>,
+    ) -> Option<Self> {
         let taken = figures.waiting.fetch_add(1, Ordering::AcqRel);
         // It gives the place back if it is one too many.
-        let reserved = Self(Arc::clone(figures));
-        usize::try_from(taken)
-            .is_ok_and(|taken| taken < most)
-            .then_some(reserved)
+        let mut reserved = Self {
+            figures: Arc::clone(figures),
+            of: None,
+        };
+        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+        let left = most.checked_sub(taken)?.checked_sub(1)?;
+        if let Some(of) = of {
+            reserved.of = of.take(left).then(|| Arc::clone(of));
+            reserved.of.as_ref()?;
+        }
+        Some(reserved)
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.figures.waiting.fetch_sub(1, Ordering::AcqRel);
+        if let Some(of) = &self.of {
+            of.give_back();
+        }
     }
 }
 
@@ -111,11 +129,18 @@ impl Place {
         self.push(event);
     }
 
-    /// Takes note that the call is refused because nobody knows its caller. Returns the place if the refusal is to have an
-    /// event of its own. There may be any number of them, so most are counted in one event.
+    /// Takes note that the call is denied. Returns the place if the denial is to have an event of its own. There may be any
+    /// number of them, so most are counted in one event: those of a `known` caller by themselves, and those of callers whom
+    /// nobody knows together. `share` is that of the caller.
     #[must_use]
-    pub fn of_unknown(self, rpc: &'static str, reason: &'static str) -> Option<Self> {
-        self.shared.refused_unknown(rpc, reason).then_some(self)
+    pub fn of_denied(
+        self,
+        known: Option<Known>,
+        share: Option<&TrailShare>,
+        (rpc, reason): (&'static str, &'static str),
+    ) -> Option<Self> {
+        let denied = self.shared.denied(known, share, (rpc, reason));
+        denied.then_some(self)
     }
 
     fn push(self, event: Event) -> (Option<Arc<Entry>>, Arc<Shared>) {

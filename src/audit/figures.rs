@@ -29,7 +29,7 @@ pub struct Totals {
     pub refused: u64,
     /// Answers that were withheld because their events couldn't be written in time.
     pub withheld: u64,
-    /// Refusals of callers whom nobody knows that have no events of their own, and are counted in one.
+    /// Denials that have no events of their own, and are counted in one.
     pub counted: u64,
     /// Calls in flight whose events have their places, and events that wait to be written.
     pub waiting: u64,

@@ -29,8 +29,8 @@ pub(super) enum Note {
         /// How many calls were refused because their events couldn't be written.
         refused: u64,
     },
-    /// Callers whom nobody knows were refused, and these refusals have no lines of their own.
-    UnknownCallers(Refusals),
+    /// Calls were denied, and these denials have no lines of their own.
+    Denied(Refusals),
     /// The process ended in order.
     Stop,
 }
@@ -68,8 +68,15 @@ impl Spelling {
                 key(out, "torn");
                 list(out, torn, |out, torn| quoted(out, &torn.hex()));
             }
-            Note::UnknownCallers(refusals) => {
-                field(out, "event", "unknown-callers");
+            Note::Denied(refusals) => {
+                match &refusals.of {
+                    None => field(out, "event", "unknown-callers"),
+                    Some(known) => {
+                        field(out, "event", "denied-calls");
+                        field(out, "tenant", known.tenant.as_str());
+                        field(out, "caller", &known.caller);
+                    }
+                }
                 let since = humantime::format_rfc3339_micros(refusals.since);
                 key(out, "since");
                 // Writing to a vector doesn't fail.

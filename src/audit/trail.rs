@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    AuditError, AuditOptions, Destination, Duty, Event, Figures, Names, Place,
+    AuditError, AuditOptions, Destination, Duty, Event, Figures, Known, Names, Place, TrailShare,
     crowd::Turnstile,
     desk::Desk,
     entry::{Entry, Reserved, entry},
@@ -100,7 +100,16 @@ impl Audit {
     /// # Errors
     /// Returns [`Error::AuditUnavailable`] if events are required and can't be written now.
     pub fn place(&self) -> Result<Option<Place>, Error> {
-        self.0.as_ref().map(Shared::place).transpose()
+        self.place_of(None)
+    }
+
+    /// Like [`place`](Self::place), for a call of whoever has this `share` of the places. Who has more than a share finds none.
+    ///
+    /// # Errors
+    /// Returns [`Error::AuditUnavailable`], as `place` does.
+    pub fn place_of(&self, share: Option<&Arc<TrailShare>>) -> Result<Option<Place>, Error> {
+        let place = self.0.as_ref().map(|shared| shared.place(share));
+        place.transpose()
     }
 
     /// Writes an event that no answer waits for.
@@ -143,12 +152,12 @@ impl Audit {
 }
 
 impl Shared {
-    fn place(self: &Arc<Self>) -> Result<Place, Error> {
+    fn place(self: &Arc<Self>, share: Option<&Arc<TrailShare>>) -> Result<Place, Error> {
         let is_well = |queue: &Arc<Queue>| queue.is_well(self.patience);
         let is_required = self.duty == Duty::Required;
         let reserved = match is_required && !self.queues.iter().all(is_well) {
             true => None,
-            false => Reserved::one_of(self.places, &self.figures),
+            false => Reserved::one_of(self.places, &self.figures, share),
         };
         if is_required && reserved.is_none() {
             count(&self.figures.refused);
@@ -198,15 +207,20 @@ impl Shared {
         }
     }
 
-    /// Takes note of a refusal of a caller whom nobody knows. Returns whether it is to have an event of its own. Otherwise it
-    /// is counted.
-    pub(super) fn refused_unknown(&self, rpc: &'static str, reason: &'static str) -> bool {
+    /// Takes note of a denial. Returns whether it is to have an event of its own. Otherwise it is counted.
+    pub(super) fn denied(
+        &self,
+        known: Option<Known>,
+        share: Option<&TrailShare>,
+        what: (&'static str, &'static str),
+    ) -> bool {
         let now = Instant::now();
-        let passes = self.turnstile.passes(now);
+        let turnstile = share.map_or(&self.turnstile, |share| &share.denials);
+        let passes = turnstile.passes(now);
         if !passes {
             count(&self.figures.counted);
             let queues = self.queues.iter();
-            queues.for_each(|queue| queue.crowd.count(rpc, reason, now));
+            queues.for_each(|queue| queue.crowd.count(known.as_ref(), what, now));
         }
         passes
     }

@@ -150,9 +150,9 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
-    fn tell(&mut self, refusals: Option<Refusals>) {
-        let note = refusals.map(Note::UnknownCallers);
-        self.backlog.extend(note.map(Item::Note));
+    fn tell(&mut self, refusals: Vec<Refusals>) {
+        let notes = refusals.into_iter().map(Note::Denied);
+        self.backlog.extend(notes.map(Item::Note));
     }
 
     /// The next lines go to another place, which ends with `tail`.
@@ -325,7 +325,7 @@ impl<S: Sink> Writer<S> {
         self.tell(refusals);
         let events = self.backlog.iter().map(|item| match item {
             Item::Event(_) => 1,
-            Item::Note(Note::UnknownCallers(refusals)) => refusals.total(),
+            Item::Note(Note::Denied(refusals)) => refusals.total(),
             Item::Note(_) => 0,
         });
         let lost = events.sum();

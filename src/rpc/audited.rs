@@ -15,7 +15,7 @@ use tonic::body::Body;
 use super::{figures::Measured, notes::Notes, status, traced::CallSpan};
 use crate::{
     access::{Caller, Denied, Rpc, Shown},
-    audit::{Decision, Event, Kind, Place, Written},
+    audit::{Decision, Event, Kind, Known, Place, TrailShare, Written},
     error::{Error, StoreFailure},
     types::{Address, PeerCertificate},
 };
@@ -46,23 +46,31 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Returns the event of a call that the policy denies. It is `None` if the caller isn't known and the refusal is counted
-    /// with others.
-    pub fn denied(place: Place, rpc: Rpc, denied: &Denied, shown: Shown<'_>) -> Option<Self> {
+    /// Returns the event of a call that the policy denies. It is `None` if the denial is counted with others. `trail` is the
+    /// share of the caller, if it is known and its tenant is served.
+    pub fn denied(
+        place: Place,
+        trail: Option<&Arc<TrailShare>>,
+        (rpc, denied): (Rpc, Denied),
+        shown: Shown<'_>,
+    ) -> Option<Self> {
         let why = match denied.error {
             Error::NotAllowed(why) | Error::UnknownCaller(why) => Some(why),
             _ => None,
         };
-        let is_known = denied.caller.is_some();
-        let place = match is_known {
-            true => place,
-            false => place.of_unknown(rpc.full_name(), status::reason(&denied.error))?,
-        };
+        let caller = denied.caller;
+        let known = caller.as_ref().map(|caller| Known {
+            tenant: Arc::clone(&caller.tenant),
+            caller: caller.name.clone(),
+        });
+        let is_known = known.is_some();
+        let what = (rpc.full_name(), status::reason(&denied.error));
+        let place = place.of_denied(known, trail.map(|trail| &**trail), what)?;
         let certificate = shown.peer.and_then(|peer| peer.certificate.as_ref());
         Some(Self {
             place,
             rpc,
-            caller: denied.caller.clone(),
+            caller,
             known_by: is_known.then(|| known_by(shown)),
             shown: certificate.filter(|_| !is_known).and_then(name_in),
             peer: shown.peer.and_then(|peer| peer.address),

@@ -16,7 +16,9 @@ use tonic::{body::Body, codegen::Service};
 use tower::Layer;
 
 use super::{
-    Admission, Call, CallFigures, TenantShare, answer,
+    Admission, Call, CallFigures, TenantShare,
+    admission::{CallerShare, Share},
+    answer,
     audited::{Audited, Pending, known_by},
     deadline::Deadline,
     figures::Measured,
@@ -118,67 +120,45 @@ fn rpc_at(service: &str, path: &str) -> Option<Rpc> {
 }
 
 impl Door {
-    /// Makes a call of a request, if the policy allows it and it is admitted. A place for its event is reserved before. The
-    /// event of a call that is denied is there, too.
+    /// Makes a call of a request, if the policy allows it, it is admitted, and there is a place for its event.
     fn call(&self, rpc: Rpc, request: &Request<Body>) -> Judged {
-        match self.audit.place() {
-            Ok(place) => self.judged(rpc, request, place),
+        let started = Instant::now();
+        let shown = shown(request);
+        let share = self.admission.share_of(request.extensions());
+        // Before a place is taken: who isn't a caller takes none from those who are.
+        let (caller, tenant) = match self.judge(rpc, shown) {
+            Ok(judged) => judged,
+            Err(denied) => return self.denied(rpc, denied, shown, &share),
+        };
+        share.note_let_in();
+        let own = tenant.share.of_caller(&caller);
+        let trail = own.as_deref().map(CallerShare::trail);
+        if let Some(own) = &own {
+            share.note_caller(own);
+        }
+        let admitted = share.admit(&tenant.share, own.clone());
+        // After a place in flight is taken: who has no more of those takes none here either.
+        let admitted = admitted.and_then(|permit| {
+            let place = self.audit.place_of(trail)?;
+            Ok((permit, place))
+        });
+        observe::arrived(rpc.name(), admitted.as_ref().map(drop));
+        let (permit, place) = match admitted {
+            Ok(admitted) => admitted,
             Err(error) => {
-                observe::arrived(rpc.name(), Err(&error));
-                self.of_nobody.refused(rpc, Class::None, &error);
-                Judged {
+                // It did nothing, and was near no token. It has to cost as little as possible.
+                share.note_refused(own.as_deref());
+                tenant.figures.refused(rpc, caller.class, &error);
+                return Judged {
                     call: Err(error),
                     pending: None,
                     measured: None,
-                }
-            }
-        }
-    }
-
-    fn judged(&self, rpc: Rpc, request: &Request<Body>, place: Option<Place>) -> Judged {
-        let started = Instant::now();
-        let shown = shown(request);
-        // Before a place is taken: who isn't a caller takes none from those who are.
-        let judged = self.judge(rpc, shown);
-        let pending = place.and_then(|place| match &judged {
-            Ok(caller) => Some(self.pending(place, rpc, caller, shown)),
-            Err(denied) => Pending::denied(place, rpc, denied, shown),
-        });
-        let is_denied = judged.is_err();
-        let (known, judged) = match judged {
-            Ok(caller) => (Some(Arc::clone(&caller)), Ok(caller)),
-            Err(denied) => (denied.caller, Err(denied.error)),
-        };
-        let tenant = known
-            .as_ref()
-            .and_then(|caller| self.tenants.get(&*caller.tenant));
-        let admitted = judged.and_then(|caller| {
-            let share = self.admission.share_of(request.extensions());
-            share.note_let_in();
-            let tenant = tenant.ok_or(Error::NotAllowed(NOT_SERVED))?;
-            let admitted = share.admit(&tenant.share, &caller);
-            admitted.map(|permit| (caller, permit))
-        });
-        observe::arrived(rpc.name(), admitted.as_ref().map(drop));
-        let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
-        let class = known.map_or(Class::None, |caller| caller.class);
-        let (caller, permit) = match admitted {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                // A call that isn't admitted did nothing, and was near no token. It has to cost as little as possible.
-                let pending = pending.filter(|_| is_denied);
-                let measured = pending.as_ref().map(|_| figures.refusing(rpc, class));
-                if measured.is_none() {
-                    figures.refused(rpc, class, &error);
-                }
-                return Judged {
-                    call: Err(error),
-                    pending,
-                    measured,
                 };
             }
         };
+        let pending = place.map(|place| self.pending(place, rpc, &caller, shown));
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
+        let measured = tenant.figures.begun(rpc, caller.class, started);
         let call = Call {
             rpc: rpc.name(),
             caller,
@@ -191,16 +171,53 @@ impl Door {
         Judged {
             call: Ok(call),
             pending,
-            measured: Some(figures.begun(rpc, class, started)),
+            measured: Some(measured),
         }
     }
 
-    /// Returns who calls, if the policy allows it this RPC and its tenant is served.
-    fn judge(&self, rpc: Rpc, shown: Shown<'_>) -> Result<Arc<Caller>, Denied> {
+    /// Returns what becomes of a call that the policy denies. Its event is there, unless it is counted with others.
+    fn denied(&self, rpc: Rpc, denied: Denied, shown: Shown<'_>, share: &Share) -> Judged {
+        let Denied { error, caller } = denied;
+        let known = caller.as_deref();
+        let tenant = known.and_then(|caller| self.tenants.get(&*caller.tenant));
+        let own = known.and_then(|caller| tenant?.share.of_caller(caller));
+        if let Some(own) = &own {
+            share.note_caller(own);
+        }
+        share.note_refused(own.as_deref());
+        let figures = tenant.map_or(&self.of_nobody, |tenant| &tenant.figures);
+        let class = known.map_or(Class::None, |caller| caller.class);
+        let trail = own.as_deref().map(CallerShare::trail);
+        // What is only counted needs no place for longer than this. While no events can be written, it is refused all the same.
+        let (error, place) = match self.audit.place_of(trail) {
+            Ok(place) => (error, place),
+            Err(error) => (error, None),
+        };
+        observe::arrived(rpc.name(), Err(&error));
+        let pending = place.and_then(|place| {
+            let denied = Denied {
+                error: error.clone(),
+                caller,
+            };
+            Pending::denied(place, trail, (rpc, denied), shown)
+        });
+        let measured = pending.as_ref().map(|_| figures.refusing(rpc, class));
+        if measured.is_none() {
+            figures.refused(rpc, class, &error);
+        }
+        Judged {
+            call: Err(error),
+            pending,
+            measured,
+        }
+    }
+
+    /// Returns who calls and its tenant's door, if the policy allows it this RPC and its tenant is served.
+    fn judge(&self, rpc: Rpc, shown: Shown<'_>) -> Result<(Arc<Caller>, &TenantDoor), Denied> {
         let caller = self.guard.judge(rpc, shown)?;
-        match self.tenants.contains_key(&*caller.tenant) {
-            true => Ok(caller),
-            false => Err(Denied {
+        match self.tenants.get(&*caller.tenant) {
+            Some(tenant) => Ok((caller, tenant)),
+            None => Err(Denied {
                 error: Error::NotAllowed(NOT_SERVED),
                 caller: Some(caller),
             }),

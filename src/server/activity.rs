@@ -1,6 +1,7 @@
 //! What a connection is doing: whether it has calls, for how long it has had none, and whether it ever had one.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -94,6 +95,11 @@ impl Activity {
         self.share.last_let_in().is_none()
     }
 
+    /// Returns the number of the caller whose connection it is, if there is a policy.
+    fn caller(&self) -> Option<u64> {
+        self.share.caller()
+    }
+
     /// Returns where the connection comes from, and since when it is there.
     pub fn origin(&self) -> (Source, Instant) {
         (self.source, self.since)
@@ -120,17 +126,29 @@ impl Activity {
     }
 }
 
-/// Returns which of some connections should make room, of those that have been idle for `least` or more.
+/// Who makes room, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// How many connections there may be.
+    pub most: usize,
+    /// How long a connection is there, or has been idle, before it is asked to leave.
+    pub least: Duration,
+    /// How many may be leaving at once: those of strangers, who come again, and those of one caller that has more than its part.
+    pub leaving: usize,
+}
+
+/// Returns which of some connections should make room.
 ///
 /// Those of strangers come first, [by their sources](who_yield), so that nobody loses a place to those who only open
-/// connections. So many of them as `strangers` may be leaving at once, since they come again. If there are none, it is the
-/// connection that has been idle for longest: one at a time, and not before those that were asked have left.
+/// connections. If there are none, it is one of the caller that has [more than its part](who_has_most), however busy it keeps
+/// them, or else the connection that has been idle for longest: one at a time, and not before those that were asked have left.
 pub(super) fn who_make_room<'a>(
     connections: impl Iterator<Item = &'a Arc<Activity>>,
-    least: Duration,
-    strangers: usize,
+    room: Room,
 ) -> Vec<&'a Arc<Activity>> {
-    let idle = connections.filter_map(|activity| Some((activity.idle_for()?, activity)));
+    let all: Vec<_> = connections.collect();
+    let idle = all.iter().copied();
+    let idle = idle.filter_map(|activity| Some((activity.idle_for()?, activity)));
     let (leaving, idle): (Vec<_>, Vec<_>) =
         idle.partition(|(_, activity)| activity.is_asked_to_leave());
     let (of_strangers, of_callers): (Vec<_>, Vec<_>) = idle
@@ -138,17 +156,51 @@ pub(super) fn who_make_room<'a>(
         .partition(|(_, activity)| activity.is_a_strangers());
     if !of_strangers.is_empty() {
         let leaving = leaving.iter().filter(|(_, one)| one.is_a_strangers());
-        let many = strangers.saturating_sub(leaving.count());
-        let idle = of_strangers.into_iter().filter(|(idle, _)| *idle >= least);
+        let many = room.leaving.saturating_sub(leaving.count());
+        let idle = of_strangers
+            .into_iter()
+            .filter(|(idle, _)| *idle >= room.least);
         let idle = idle.map(|(_, activity)| (activity.source, activity.since, activity));
         return who_yield(idle, many);
+    }
+    if let Some(theirs) = who_has_most(&all, room.most) {
+        return idlest(theirs, room).into_iter().collect();
     }
     if !leaving.is_empty() {
         return Vec::new();
     }
     let longest = of_callers.into_iter().max_by_key(|(idle, _)| *idle);
-    let longest = longest.filter(|(idle, _)| *idle >= least);
+    let longest = longest.filter(|(idle, _)| *idle >= room.least);
     longest.into_iter().map(|(_, activity)| activity).collect()
+}
+
+/// Returns the connections of the caller that has the most of them, if these are more than its part of the `most` that there may
+/// be: as many as each would have if all callers and the one who waits had as many.
+fn who_has_most<'a>(all: &[&'a Arc<Activity>], most: usize) -> Option<Vec<&'a Arc<Activity>>> {
+    let mut callers: HashMap<u64, Vec<_>> = HashMap::new();
+    for activity in all {
+        if let Some(caller) = activity.caller() {
+            callers.entry(caller).or_default().push(*activity);
+        }
+    }
+    let part = most / (callers.len() + 1);
+    let theirs = callers.into_values().max_by_key(Vec::len)?;
+    (theirs.len() > part).then_some(theirs)
+}
+
+/// Returns the connection of a caller that has been idle for longest. If each has calls, it is the one that is there for
+/// longest. There is none while as many as may be leaving are.
+fn idlest(theirs: Vec<&Arc<Activity>>, room: Room) -> Option<&Arc<Activity>> {
+    let (leaving, left): (Vec<_>, Vec<_>) = theirs
+        .into_iter()
+        .partition(|activity| activity.is_asked_to_leave());
+    if leaving.len() >= room.leaving {
+        return None;
+    }
+    let old = left
+        .into_iter()
+        .filter(|activity| activity.since.elapsed() >= room.least);
+    old.max_by_key(|activity| (activity.idle_for(), activity.since.elapsed()))
 }
 
 #[cfg(test)]
@@ -157,11 +209,18 @@ mod tests {
 
     use super::*;
     use crate::{
-        access::Caller,
+        access::{Caller, Rights},
         rpc::{Admission, CallLimits, TenantShare},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    /// Two strangers may be leaving at once.
+    const ROOM: Room = Room {
+        most: 12,
+        least: SECOND,
+        leaving: 2,
+    };
 
     /// Connections, and the tenant of their calls.
     struct World {
@@ -201,20 +260,29 @@ mod tests {
             activity
         }
 
+        /// Adds a connection of the caller of this name.
+        fn named(&mut self, name: &str) -> Arc<Activity> {
+            let activity = self.caller();
+            let tenant = Arc::new("a:b".parse().unwrap());
+            let caller = Caller::new(name.to_owned(), tenant, Rights::default());
+            let share = self.tenant.of_caller(&caller).unwrap();
+            activity.share.note_caller(&share);
+            activity
+        }
+
         fn call(&self, activity: &Activity) -> Arc<crate::rpc::admission::Permit> {
             activity.share.note_let_in();
-            let anybody = Caller::anybody("a:b".parse().unwrap());
-            activity.share.admit(&self.tenant, &anybody).unwrap()
+            activity.share.admit(&self.tenant, None).unwrap()
         }
 
         /// Whether this one makes room, where two strangers may be leaving.
         fn finds(&self, which: &Arc<Activity>) -> bool {
-            let found = who_make_room(self.all.iter(), SECOND, 2);
+            let found = who_make_room(self.all.iter(), ROOM);
             found.first().is_some_and(|found| Arc::ptr_eq(found, which))
         }
 
         fn finds_nobody(&self) -> bool {
-            who_make_room(self.all.iter(), SECOND, 2).is_empty()
+            who_make_room(self.all.iter(), ROOM).is_empty()
         }
 
         fn closed(&mut self, which: &Arc<Activity>) {
@@ -269,6 +337,37 @@ mod tests {
             world.closed(stranger);
         }
         assert!(world.finds(&caller));
+    }
+
+    /// However busy a caller keeps its connections, it loses those that are more than its part.
+    #[tokio::test(start_paused = true)]
+    async fn who_has_more_than_its_part_makes_room_before_others_do() {
+        let mut world = World::new();
+        let [one, other] = std::array::from_fn(|_| world.named("modest"));
+        advance(SECOND).await;
+        let many: [_; 10] = std::array::from_fn(|_| world.named("greedy"));
+        assert!(world.finds_nobody(), "those of the greedy one are new");
+        advance(SECOND).await;
+        let calls: Vec<_> = many[1..].iter().map(|one| world.call(one)).collect();
+        drop(world.call(&many[0]));
+        // Its only idle one has been idle for no time, and the others' for seconds.
+        assert!(world.finds(&many[0]));
+        many[0].ask_to_leave();
+        // Of those with calls, whichever.
+        let next = Arc::clone(who_make_room(world.all.iter(), ROOM)[0]);
+        assert!(many[1..].iter().any(|one| Arc::ptr_eq(one, &next)));
+        next.ask_to_leave();
+        assert!(world.finds_nobody(), "two are leaving");
+        drop(calls);
+        // It keeps its part: four of twelve, for it, the modest one, and who waits.
+        for left in [&many[0], &next] {
+            world.closed(left);
+        }
+        let rest = many[1..].iter().filter(|one| !Arc::ptr_eq(one, &next));
+        for left in rest.take(4) {
+            world.closed(left);
+        }
+        assert!(world.finds(&one) || world.finds(&other));
     }
 
     #[tokio::test(start_paused = true)]

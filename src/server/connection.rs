@@ -111,13 +111,14 @@ impl<S: Shared> Entrance<S> {
                 let ready = handshakes.done(wire, begin, &known, &stopping).boxed();
                 let Some(ready) = ready.await else { return };
                 let events = Events::new(options, &stopping, &known, ready.standing);
+                let paused = Arc::clone(&share);
                 let service = Connection {
                     services,
                     share,
                     info,
                     peer: ready.peer,
                 };
-                let (socket, outbox) = socket::wrap(ready.transport, begin);
+                let (socket, outbox) = socket::wrap(ready.transport, begin, paused);
                 let connection =
                     http2(&options, streams).serve_connection(TokioIo::new(socket), service);
                 serve(connection, outbox, known, events).await;

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    activity::{Activity, who_make_room},
+    activity::{Activity, Room, who_make_room},
     connection::Entrance,
     listeners::Listener,
     services::Shared,
@@ -35,7 +35,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(1);
 /// How long to wait for room before another connection is asked to make some.
 const LOOK: Duration = Duration::from_millis(100);
-/// One connection in so many may be leaving at once, if it is a stranger's...
+/// One connection in so many may be leaving at once, if it is a stranger's or of a caller that has more than its part...
 const PART_THAT_LEAVES: usize = 16;
 /// ...but this many in any case.
 const LEAVING: usize = 2;
@@ -166,9 +166,13 @@ impl Connections {
             return;
         }
         self.looked = Some(Instant::now());
-        let strangers = (most / PART_THAT_LEAVES).max(LEAVING);
+        let room = Room {
+            most,
+            least: IDLE,
+            leaving: (most / PART_THAT_LEAVES).max(LEAVING),
+        };
         let activities = self.open.values().map(|open| &open.activity);
-        for idle in who_make_room(activities, IDLE, strangers) {
+        for idle in who_make_room(activities, room) {
             idle.ask_to_leave();
             self.figures.asked_to_leave.up();
         }

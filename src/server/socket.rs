@@ -19,7 +19,7 @@ use tokio::{
 use zeroize::Zeroize;
 
 use super::wire::Transport;
-use crate::types::SecretBytes;
+use crate::{rpc::admission::Share, types::SecretBytes};
 
 /// How many bytes the beginning of a connection has at least: the preface of HTTP/2, and an empty frame of
 /// settings.
@@ -28,12 +28,20 @@ const BEGINNING: usize = 24 + 9;
 const COLLECTED: usize = 16 * 1024;
 /// For how many bytes there is room at first.
 const LEAST: usize = 256;
+/// How many bytes are read at once after a pause: about a dozen calls.
+const PART: usize = 1024;
+/// How long to wait until more is read after that.
+const BETWEEN: Duration = Duration::from_millis(1);
 /// In how many looks a connection is found to be silent.
 const LOOKS: u32 = 8;
 
 /// The socket of a connection, as HTTP/2 sees it.
 pub(super) struct Socket {
     shared: Arc<Mutex<Shared>>,
+    /// Says when it isn't read.
+    share: Arc<Share>,
+    /// The end of a pause in which it isn't read.
+    pause: Option<Pin<Box<Sleep>>>,
     /// `None` when HTTP/2 has begun. From then on its pings find out whether the client is there.
     beginning: Option<Beginning>,
 }
@@ -63,8 +71,9 @@ struct Beginning {
     end: Pin<Box<Sleep>>,
 }
 
-/// Wraps the socket of a connection, which has to begin with HTTP/2 before `begin`.
-pub(super) fn wrap(mut stream: Transport, begin: Instant) -> (Socket, Outbox) {
+/// Wraps the socket of a connection, which has to begin with HTTP/2 before `begin`. While the connection's `share` says so, it
+/// isn't read.
+pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> (Socket, Outbox) {
     if let Transport::Tls(stream) = &mut stream {
         // Otherwise TLS would take more ahead of the client's reading than is collected here.
         stream.get_mut().1.set_buffer_limit(Some(COLLECTED));
@@ -79,6 +88,8 @@ pub(super) fn wrap(mut stream: Transport, begin: Instant) -> (Socket, Outbox) {
     }));
     let socket = Socket {
         shared: Arc::clone(&shared),
+        share,
+        pause: None,
         beginning: Some(Beginning {
             missing: BEGINNING,
             end: Box::pin(sleep_until(begin)),
@@ -206,20 +217,58 @@ impl Beginning {
     }
 }
 
+impl Socket {
+    /// Waits while the connection isn't to be read.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            let Some(until) = self.share.paused_until() else {
+                return Poll::Ready(());
+            };
+            self.pause = Some(Box::pin(sleep_until(until)));
+        }
+    }
+}
+
+/// Reads a small part of what has come, so that not all of it becomes calls at once.
+fn poll_part(
+    stream: &mut Transport,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let most = buf.remaining().min(PART);
+    let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+    ready!(Pin::new(stream).poll_read(cx, &mut part))?;
+    let read = part.filled().len();
+    buf.advance(read);
+    Poll::Ready(Ok(()))
+}
+
 impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_pause(cx));
         let before = buf.filled().len();
+        let is_slow = self.share.is_slow();
         let mut shared = lock(&self.shared);
-        let polled = Pin::new(&mut shared.stream).poll_read(cx, buf);
+        let polled = match is_slow {
+            true => poll_part(&mut shared.stream, cx, buf),
+            false => Pin::new(&mut shared.stream).poll_read(cx, buf),
+        };
         let read = buf.filled().len() - before;
         if read > 0 {
             shared.reading.end();
         }
         drop(shared);
+        if is_slow && read > 0 {
+            self.pause = Some(Box::pin(sleep_until(Instant::now() + BETWEEN)));
+        }
         let Some(beginning) = &mut self.beginning else {
             return polled;
         };
@@ -277,16 +326,56 @@ mod tests {
     };
 
     use super::{super::wire::Wire, *};
+    use crate::rpc::{Admission, CallLimits};
 
     const SOON: Duration = Duration::from_millis(50);
+
+    fn share() -> Arc<Share> {
+        let limits = CallLimits {
+            calls: 10,
+            bytes: 10,
+            largest: 10,
+            of_a_tenant: None,
+        };
+        Admission::new(limits).share()
+    }
 
     async fn pair() -> (Socket, Outbox, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let stream = Transport::Plain(Wire::Tcp(accepted.unwrap().0));
-        let (socket, outbox) = wrap(stream, Instant::now() + Duration::from_secs(10));
+        let (socket, outbox) = wrap(stream, Instant::now() + Duration::from_secs(10), share());
         (socket, outbox, client.unwrap())
+    }
+
+    /// Who has many calls refused is read on later, and its answers leave meanwhile.
+    #[tokio::test]
+    async fn a_pause_holds_up_reading_alone() {
+        let (mut socket, outbox, mut client) = pair().await;
+        client.write_all(b"x").await.unwrap();
+        let begun = Instant::now();
+        let paused = loop {
+            socket.share.note_refused(None);
+            match socket.share.paused_until() {
+                Some(until) if until > begun + SOON => break until,
+                _ => {}
+            }
+        };
+        socket.write_all(b"answer").await.unwrap();
+        let mut read = Box::pin(async {
+            socket.read_u8().await.unwrap();
+            Instant::now()
+        });
+        tokio::select! {
+            biased;
+            at = &mut read => assert!(at >= paused),
+            () = send(&outbox) => {}
+        }
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+        assert!(read.await >= paused);
     }
 
     async fn send(outbox: &Outbox) {

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use testkit::{broker_process::BrokerProcess, waiting::until};
-use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
+use token_broker::proto::v1::{GetRequest, token_broker_client::TokenBrokerClient};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -35,6 +35,8 @@ use crate::{
 };
 
 const TOKEN: &str = "the-token-of-a-caller";
+/// The token of another caller, which somebody has stolen.
+const STOLEN: &str = "the-token-of-another-caller";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
@@ -135,7 +137,7 @@ async fn held(address: SocketAddr, hold: Hold, came: &AtomicUsize) -> std::io::R
     Ok(())
 }
 
-/// A broker that knows one caller.
+/// A broker that knows two callers.
 struct Known {
     broker: BrokerProcess,
     _dir: TempDir,
@@ -145,13 +147,16 @@ impl Known {
     async fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.toml");
-        let hash: String = Sha256::digest(TOKEN)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let policy = format!(
-            "[callers.one]\nbearer-sha256 = [\"{hash}\"]\nroles = [\"auth-server\"]\nproviders = \"*\"\n"
-        );
+        let caller = |(name, token): (&str, &str)| {
+            let hash: String = Sha256::digest(token)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            format!(
+                "[callers.{name}]\nbearer-sha256 = [\"{hash}\"]\nroles = [\"auth-server\"]\nproviders = \"*\"\n"
+            )
+        };
+        let policy: String = [("one", TOKEN), ("other", STOLEN)].map(caller).concat();
         fs::write(&path, policy).unwrap();
         let all = ["--backend", "memory", "--policy", path.to_str().unwrap()];
         let broker = BrokerProcess::start(&[&all[..], args].concat());
@@ -174,12 +179,17 @@ fn counting(address: SocketAddr) -> (Channel, Arc<AtomicUsize>) {
 
 /// Calls as a caller that the broker knows. The row isn't there.
 async fn call(client: &mut TokenBrokerClient<Channel>) {
-    let mut request = Request::new(get(SMALL, "p"));
-    let bearer = format!("Bearer {TOKEN}").parse().unwrap();
-    request.metadata_mut().insert("authorization", bearer);
-    let answer = timeout(PATIENCE, client.get(request)).await;
+    let answer = timeout(PATIENCE, client.get(request(TOKEN))).await;
     let answer = answer.expect("the caller gets in");
     assert_eq!(answer.unwrap_err().code(), Code::NotFound);
+}
+
+/// Returns a call of the caller that has this token.
+fn request(token: &str) -> Request<GetRequest> {
+    let mut request = Request::new(get(SMALL, "p"));
+    let bearer = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    request
 }
 
 /// Asks for the health over a new connection, as the kubelet does.
@@ -227,6 +237,48 @@ async fn strangers_make_room_for_a_caller() {
     call(&mut client).await;
     // The next of them need its place.
     strangers.have_come(strangers.came() + 6).await;
+    call(&mut client).await;
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// A caller holds all places, and calls so often over each connection that none is idle. Another caller gets in, and keeps its
+/// connection, which is idle for longer than all others, while more of the first one's come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_holds_all_connections_makes_room_for_another() {
+    const PLACES: usize = 6;
+    let known = Known::start(&["--max-connections", "6"]).await;
+    let address = known.broker.address();
+    let (came, mut greedy) = (Arc::<AtomicUsize>::default(), JoinSet::new());
+    let mut flood = |many: usize| {
+        for _ in 0..many {
+            let (channel, connections) = counting(address);
+            let (mut client, came) = (TokenBrokerClient::new(channel), Arc::clone(&came));
+            greedy.spawn(async move {
+                loop {
+                    // A call that waits for a connection may take as long as it likes.
+                    let refused = client.get(request(STOLEN)).await.unwrap_err();
+                    assert_ne!(refused.code(), Code::Unauthenticated);
+                    came.fetch_add(connections.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+                    sleep(LOOK * 10).await;
+                }
+            });
+        }
+    };
+    flood(PLACES);
+    until("all places are taken", || async {
+        came.load(Ordering::Relaxed) >= PLACES
+    })
+    .await;
+    let (channel, connections) = counting(address);
+    let mut client = TokenBrokerClient::new(channel);
+    call(&mut client).await;
+    // More of them than there are places take turns.
+    flood(PLACES);
+    let before = came.load(Ordering::Relaxed);
+    until("they come again", || async {
+        came.load(Ordering::Relaxed) >= before + PLACES
+    })
+    .await;
     call(&mut client).await;
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }

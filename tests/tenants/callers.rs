@@ -18,10 +18,6 @@ use crate::process::{Process, others, token};
 const CALLING: usize = 20;
 /// How long each of them waits between two calls.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How many calls of the tenant that floods are on their way at once.
-const FLOOD: usize = 400;
-/// How long a call that was refused waits until it is repeated.
-const REFUSED: Duration = Duration::from_millis(100);
 /// How many calls wait for the provider that hangs.
 const WAIT: usize = 100;
 
@@ -59,7 +55,7 @@ impl Client {
     }
 
     /// Stores a row, whose access token has expired if `expires_at` says so.
-    async fn store(&self, session: &str, expires_at: Option<i64>) {
+    pub async fn store(&self, session: &str, expires_at: Option<i64>) {
         let request = StoreRequest {
             session_id: session.to_owned(),
             provider: "idp".to_owned(),
@@ -164,31 +160,13 @@ impl Quiet {
     }
 }
 
-/// Makes as many calls as it can, for ever. Those that are refused are repeated a moment later.
-pub async fn flood(client: Client, channels: Vec<Channel>) {
-    client.store("s", None).await;
-    let calls = (0..FLOOD).map(|number| {
-        let client = Client::new(&client.tenant, channels[number % channels.len()].clone());
-        async move {
-            loop {
-                if client.get("s", "idp").await.is_err() {
-                    tokio::time::sleep(REFUSED).await;
-                }
-            }
-        }
-    });
-    join_all(calls).await;
-}
-
 /// Asks for tokens that have expired, for ever.
 pub async fn wait_for_the_provider(client: Client) {
     let sessions: Vec<_> = (0..WAIT).map(|number| format!("s{number}")).collect();
-    join_all(
-        sessions
-            .iter()
-            .map(|session| client.store(session, Some(1))),
-    )
-    .await;
+    // One after the other: all at once are more than one caller may have in flight.
+    for session in &sessions {
+        client.store(session, Some(1)).await;
+    }
     let calls = sessions.iter().map(|session| async {
         loop {
             assert!(client.access_token(session).await.is_err());

@@ -1,5 +1,5 @@
 //! One process that serves 200 tenants (guarantees, section 8): one floods it, the provider of one hangs, and one can't be
-//! migrated. The others are served meanwhile. The program runs in a process of its own.
+//! migrated. The others are served meanwhile. The program runs in a process of its own, and so does the flood.
 //!
 //! The long form, whose figures count, needs a quiet machine: `TENANTS=full cargo test --release --test tenants -- --nocapture`.
 #![allow(
@@ -9,6 +9,8 @@
 )]
 
 mod callers;
+mod compared;
+mod flood;
 mod process;
 
 use std::time::Duration;
@@ -18,21 +20,47 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
-    callers::{Quiet, flood, wait_for_the_provider},
+    callers::{Quiet, wait_for_the_provider},
+    compared::Compared,
+    flood::{Flood, Kind},
     process::{FLOODS, HANGS, Process, UNMIGRATED},
 };
 
-/// How often the test is quiet and disturbed by turns, and how long each part of a round takes. What else disturbs the machine
-/// disturbs both parts of a round, so that their ratio says something on any machine.
+/// How many rounds there are, and how long each part of one takes. What else disturbs the machine disturbs all parts of a round,
+/// so that their ratios say something on any machine.
 fn rounds() -> (usize, Duration) {
-    let is_full = std::env::var("TENANTS").is_ok_and(|value| value == "full");
-    let (rounds, seconds) = if is_full { (7, 5) } else { (1, 3) };
-    (rounds, Duration::from_secs(seconds))
+    match is_full() {
+        true => (7, Duration::from_secs(5)),
+        false => (1, Duration::from_secs(2)),
+    }
+}
+
+fn is_full() -> bool {
+    std::env::var("TENANTS").is_ok_and(|value| value == "full")
 }
 
 /// How late others are served at most. The callers share the machine with the broker, which may be a slow build on a busy machine:
 /// the figures of the long form say more.
 const LATE: Duration = Duration::from_secs(2);
+
+/// The disturbed parts of a round, each beside the provider that hangs and the tenant that isn't migrated.
+const PARTS: [(&str, Kind, Where); 4] = [
+    // The control: what a flood costs that shares the machine, and no broker.
+    ("flood of another broker", Kind::Patient, Where::Elsewhere),
+    ("flood", Kind::Patient, Where::Here),
+    // What is left when the flood's own clients don't compete for the processor.
+    ("flood of lowest priority", Kind::Lowest, Where::Here),
+    ("flood that never waits", Kind::Impatient, Where::Here),
+];
+
+/// Which broker is flooded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Where {
+    /// The one that serves the others.
+    Here,
+    /// Another one on this machine, with a Redis of its own.
+    Elsewhere,
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_others_are_served() {
@@ -51,26 +79,33 @@ async fn the_others_are_served() {
     })
     .await;
 
-    let (rounds, span) = rounds();
-    let mut ratios = Vec::new();
-    for _ in 0..rounds {
-        let alone = quiet.served_for(span).await;
-        let flooding = tokio::spawn(flood(
-            process.client(FLOODS).await,
-            process.channels(8).await,
-        ));
-        let hanging = tokio::spawn(wait_for_the_provider(process.client(HANGS).await));
-        let beside = quiet.served_for(span).await;
-        println!("others, alone: {alone}");
-        println!("others, beside the three: {beside}");
-        flooding.abort();
-        hanging.abort();
-        assert!(beside.p99 < LATE, "{beside}");
-        ratios.push(beside.p99.as_secs_f64() / alone.p99.as_secs_f64());
+    let elsewhere = match is_full() {
+        true => Some(Process::start().await),
+        false => None,
+    };
+    for broker in [Some(&process), elsewhere.as_ref()].into_iter().flatten() {
+        broker.client(FLOODS).await.store("s", None).await;
     }
-    ratios.sort_by(f64::total_cmp);
-    let (lowest, median, highest) = (ratios[0], ratios[rounds / 2], ratios[rounds - 1]);
-    println!(
-        "p99 beside the three, by p99 alone in the same round: {median:.2} ({lowest:.2} to {highest:.2}, {rounds} rounds)"
-    );
+    let (rounds, span) = rounds();
+    let mut compared = Compared::default();
+    for _ in 0..rounds {
+        compared.note("alone", quiet.served_for(span).await);
+        let hanging = tokio::spawn(wait_for_the_provider(process.client(HANGS).await));
+        for (part, kind, place) in PARTS {
+            let broker = match place {
+                Where::Here => &process,
+                Where::Elsewhere => match &elsewhere {
+                    Some(elsewhere) => elsewhere,
+                    None => continue,
+                },
+            };
+            let flood = Flood::of(broker.address(), kind);
+            let served = quiet.served_for(span).await;
+            println!("{part}: {}", flood.end());
+            assert!(served.p99 < LATE, "{served}");
+            compared.note(part, served);
+        }
+        hanging.abort();
+    }
+    compared.tell();
 }

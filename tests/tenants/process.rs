@@ -1,11 +1,14 @@
 //! The process and its tenants.
 
-use std::{fmt::Write, fs, net::TcpListener};
+use std::{
+    fmt::Write,
+    fs,
+    net::{SocketAddr, TcpListener},
+};
 
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use testkit::{broker_process::BrokerProcess, redis_server::RedisServer};
-use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::callers::Client;
@@ -85,12 +88,9 @@ impl Process {
         Client::new(tenant, self.broker.connect().await)
     }
 
-    pub async fn channels(&self, count: usize) -> Vec<Channel> {
-        let mut channels = Vec::new();
-        for _ in 0..count {
-            channels.push(self.broker.connect().await);
-        }
-        channels
+    /// Returns where the broker listens.
+    pub fn address(&self) -> SocketAddr {
+        self.broker.address()
     }
 
     /// Whether a service of the health is SERVING.

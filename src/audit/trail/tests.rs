@@ -170,6 +170,24 @@ async fn what_was_handed_over_is_written_before_the_answer_and_before_the_end() 
     assert!(audit.place().is_err());
 }
 
+/// Where events are required, who has taken its part of the places is refused, and nobody else is.
+#[tokio::test]
+async fn a_caller_that_has_its_part_of_the_places_finds_none() {
+    let audit = trail(options(Duty::Required), &[&Faulty::default()]);
+    let [greedy, other] = [(); 2].map(|()| TrailShare::of_caller(None));
+    let place = |share| audit.place_of(Some(share)).map(Option::unwrap);
+    let held: Vec<_> = std::iter::from_fn(|| place(&greedy).ok()).collect();
+    assert_eq!(held.len(), 6);
+    let others = place(&other).unwrap();
+    drop(held);
+    // Their places are free again, and count as nobody's.
+    place(&greedy).unwrap();
+    place(&other).unwrap().leave(event("A"));
+    drop(others);
+    audit.close(Duration::from_secs(20)).await;
+    assert_eq!(audit.figures().unwrap().totals().waiting, 0);
+}
+
 #[tokio::test]
 async fn wherever_the_disk_is_full_nothing_is_answered_and_nothing_is_torn_unseen() {
     let text = {

@@ -2,15 +2,20 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
     bound::{Bound, Taken},
     large_reads::LargeReads,
+    pace::Pace,
+    turns::Turns,
     waiting::{TenantsProvider, Waiting, WaitsFor},
 };
-use crate::{access::Caller, error::Error};
+use crate::{access::Caller, audit::TrailShare, error::Error};
 
 /// So many times as much a caller may have as is left for all others of its tenant.
 const FOR_ONE: usize = 3;
@@ -20,13 +25,20 @@ const WAITING_FOR_ONE: usize = 2;
 
 /// What the calls of one caller use, over all its connections. It has no bound of its own.
 #[derive(Debug)]
-pub(super) struct CallerShare {
-    pub calls: Arc<Bound>,
-    pub bytes: Arc<Bound>,
-    pub waiting: Arc<Waiting>,
+pub struct CallerShare {
+    /// Tells callers apart.
+    pub(super) number: u64,
+    pub(super) calls: Arc<Bound>,
+    pub(super) bytes: Arc<Bound>,
+    pub(super) waiting: Arc<Waiting>,
+    /// When a thread works for them.
+    pub(super) turns: Arc<Turns>,
+    /// How fast they are refused.
+    pub(super) pace: Pace,
+    pub(super) trail: Arc<TrailShare>,
     /// As many places as its tenant has. Who wants more queues here, and so before the tenant's places only behind reads that
     /// go on already.
-    pub large_reads: LargeReads,
+    pub(super) large_reads: LargeReads,
 }
 
 /// The shares of a tenant's callers, by the names that policies gave them. A share is never given up, so that a caller has
@@ -36,17 +48,32 @@ pub(super) struct CallerShares(RwLock<HashMap<String, Arc<CallerShare>>>);
 
 impl CallerShare {
     /// Returns the share of one more caller of a tenant that has so many places.
-    pub fn new(waiting: usize, large_reads: LargeReads) -> Arc<Self> {
+    pub(super) fn new(
+        waiting: usize,
+        large_reads: LargeReads,
+        trail: Arc<TrailShare>,
+    ) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             calls: Bound::new(usize::MAX),
             bytes: Bound::new(usize::MAX),
             waiting: Waiting::new(waiting),
+            turns: Turns::new(1),
+            pace: Pace::default(),
+            trail,
             large_reads,
         })
     }
 
+    /// Returns its share of the audit trail.
+    #[must_use]
+    pub fn trail(&self) -> &Arc<TrailShare> {
+        &self.trail
+    }
+
     /// Takes a place among the calls in flight, of which `free` are left for the caller's tenant.
-    pub fn place(&self, free: usize) -> Result<Taken, Error> {
+    pub(super) fn place(&self, free: usize) -> Result<Taken, Error> {
         let is_fair = leaves_enough(self.calls.used(), 1, free, FOR_ONE);
         let place = is_fair.then(|| self.calls.take(1)).flatten();
         place.ok_or(Error::Overloaded)
@@ -54,14 +81,14 @@ impl CallerShare {
 
     /// Whether a call of the caller that holds `held` bytes may have `more`, of which `free` are left for the caller's
     /// tenant.
-    pub fn may_hold(&self, held: usize, more: usize, free: usize) -> bool {
+    pub(super) fn may_hold(&self, held: usize, more: usize, free: usize) -> bool {
         let others = self.bytes.used().saturating_sub(held);
         others == 0 || leaves_enough(self.bytes.used(), more, free, FOR_ONE)
     }
 
     /// Lets a call of the caller wait for a provider, for which `free` more may wait, and `tenant` has the places of the
     /// caller's tenant. `has_place`: the call waits for another one, too.
-    pub fn wait_for(
+    pub(super) fn wait_for(
         &self,
         provider: &TenantsProvider,
         (free, tenant): (usize, &Waiting),

@@ -6,24 +6,35 @@
 
 mod aside;
 mod bound;
+mod busy;
 mod caller;
 mod expected;
 mod large_reads;
 mod leaving;
 mod let_in;
+mod pace;
+mod pause;
 mod permit;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod waiting;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Extensions;
 use tokio::time::Instant;
 
 pub use self::{
     aside::{Aside, SidePlaces},
+    caller::CallerShare,
     large_reads::LargeRead,
     permit::Permit,
     tenant::TenantShare,
@@ -34,9 +45,11 @@ use self::{
     large_reads::LargeReads,
     leaving::Leaving,
     let_in::LetIn,
+    pace::Pace,
+    pause::Pause,
     waiting::Waiting,
 };
-use crate::{access::Caller, error::Error};
+use crate::error::Error;
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
@@ -89,6 +102,8 @@ struct All {
     bytes: Arc<Bound>,
     large_reads: LargeReads,
     waiting: Arc<Waiting>,
+    /// How fast calls of nobody known are refused.
+    pace: Pace,
 }
 
 /// One connection's share of what calls may use.
@@ -103,6 +118,11 @@ pub struct Share {
     aside: Arc<Bound>,
     leaving: Leaving,
     let_in: LetIn,
+    pause: Pause,
+    /// The number of the first caller that a call of the connection was of.
+    caller: OnceLock<u64>,
+    /// Whether there were calls of others, too, as behind a proxy.
+    is_shared: AtomicBool,
 }
 
 impl CallLimits {
@@ -127,6 +147,7 @@ impl Admission {
             bytes: Bound::new(limits.bytes.max(limits.largest)),
             large_reads: LargeReads::of_process(),
             waiting: Waiting::new(limits.calls / PART_THAT_WAITS),
+            pace: Pace::default(),
         }))
     }
 
@@ -158,6 +179,9 @@ impl Admission {
             aside: Bound::new(ASIDE),
             leaving: Leaving::default(),
             let_in: LetIn::default(),
+            pause: Pause::default(),
+            caller: OnceLock::new(),
+            is_shared: AtomicBool::new(false),
         })
     }
 
@@ -194,7 +218,8 @@ impl Admission {
 }
 
 impl Share {
-    /// Admits a call of this connection, made by `caller` about the data of `tenant`, or refuses it at once.
+    /// Admits a call of this connection, made by whoever has the share `caller` about the data of `tenant`, or refuses it at
+    /// once.
     ///
     /// # Errors
     /// Returns [`Error::Migrating`] before [`TenantShare::open`], and [`Error::Overloaded`] while the
@@ -202,7 +227,7 @@ impl Share {
     pub fn admit(
         self: &Arc<Self>,
         tenant: &Arc<TenantShare>,
-        caller: &Caller,
+        caller: Option<Arc<CallerShare>>,
     ) -> Result<Arc<Permit>, Error> {
         tenant.is_migrated()?;
         let (calls, bytes) = (&self.all.calls, &self.all.bytes);
@@ -211,7 +236,6 @@ impl Share {
         {
             return Err(Error::Overloaded);
         }
-        let caller = tenant.of_caller(caller);
         let free = || tenant.free_of(&tenant.calls, calls);
         let place = caller.as_deref().map(|caller| caller.place(free()));
         let place = place.transpose()?;
@@ -240,6 +264,44 @@ impl Share {
     /// Takes note that the policy let a call in, whether it is admitted or not. Only who has a caller's credentials comes that far.
     pub fn note_let_in(&self) {
         self.let_in.note();
+    }
+
+    /// Takes note that a call of this caller came over the connection.
+    pub fn note_caller(&self, caller: &CallerShare) {
+        let first = self.caller.get_or_init(|| caller.number);
+        if *first != caller.number {
+            self.is_shared.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the number of the first caller that a call of the connection was of. Without a policy there is none.
+    #[must_use]
+    pub fn caller(&self) -> Option<u64> {
+        self.caller.get().copied()
+    }
+
+    /// Takes note that a call was refused, of a `caller` if it is known. Whoever has many calls refused is read more slowly.
+    /// A connection of several callers isn't, because it wouldn't be known whose calls come next.
+    pub fn note_refused(&self, caller: Option<&CallerShare>) {
+        let pace = caller.map_or(&self.all.pace, |caller| &caller.pace);
+        let until = pace.refused(Instant::now());
+        if let Some(until) = until
+            && !self.is_shared.load(Ordering::Relaxed)
+        {
+            self.pause.extend(until);
+        }
+    }
+
+    /// Returns until when the connection isn't to be read, if that is still to come.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.pause.until()
+    }
+
+    /// Whether the connection is to be read in small parts, because there was a pause not long ago.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.pause.is_recent()
     }
 
     /// Returns when a call that was let in was last under way, or `None` if there never was one.

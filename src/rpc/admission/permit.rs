@@ -2,10 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 
 use super::{
-    LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS, bound::Taken, caller::CallerShare, is_fair,
+    LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS,
+    bound::Taken,
+    caller::CallerShare,
+    is_fair,
+    turns::{Turn, Turns},
 };
 use crate::{
     error::Error,
@@ -45,6 +52,8 @@ struct Held {
     reads_much: bool,
     /// Places among the calls of the connection, of the tenant, of the process and of the caller that wait for providers.
     waiting: Option<([Taken; 3], Option<Taken>)>,
+    /// The turns of the caller and of one of several tenants, while the call is worked for.
+    turns: (Option<Turn>, Option<Turn>),
     /// When the answer began to leave.
     leaving_since: Option<usize>,
 }
@@ -68,6 +77,7 @@ impl Permit {
                 reading: None,
                 reads_much: false,
                 waiting: None,
+                turns: (None, None),
                 leaving_since: None,
             }),
         }
@@ -82,6 +92,28 @@ impl Permit {
         self.grow(&mut self.held(), "the request", more)
     }
 
+    /// Waits until it is the turn of the call, which began at `started`. It has its turn until it is answered, or waits for
+    /// a provider.
+    pub async fn turn(&self, started: Instant) {
+        let Some(caller) = &self.caller else {
+            return;
+        };
+        let all = self.connection.all.calls.used();
+        let next = async |turns: &Arc<Turns>, calls: usize| match turns.are_few(calls) {
+            true => None,
+            false => Some(turns.next(started, calls < all).await),
+        };
+        let of_caller = next(&caller.turns, caller.calls.used()).await;
+        let tenant = &self.tenant;
+        let of_tenant = match tenant.has_others {
+            true => next(&tenant.turns, tenant.calls.used()).await,
+            false => None,
+        };
+        if of_caller.is_some() || of_tenant.is_some() {
+            self.held().turns = (of_caller, of_tenant);
+        }
+    }
+
     /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
     /// its answer is known, or until it waits for a provider.
     ///
@@ -90,6 +122,8 @@ impl Permit {
     pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
         let connection = &self.connection;
         let size = connection.expected.size();
+        // Who waits keeps no turn from others. There are few places for large reads: who has one needs no turn.
+        self.held().turns = (None, None);
         let places = async {
             let own = connection.large_reads.place(of, size).await?;
             let caller = match &self.caller {
@@ -119,7 +153,7 @@ impl Permit {
     /// [`Error::TooLarge`] if they never may: to repeat the call would not help.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
-        (held.reading, held.waiting) = (None, None);
+        (held.reading, held.waiting, held.turns) = (None, None, (None, None));
         if held.reads_much {
             self.connection.expected.note(answer);
         }
@@ -198,7 +232,7 @@ impl Waits for Permit {
                 .map(|caller| caller.waiting.calls.take(1));
             held.waiting = Some((places, place.flatten()));
         }
-        held.reading = None;
+        (held.reading, held.turns) = (None, (None, None));
         Some(Box::new((waits, of_caller)))
     }
 }

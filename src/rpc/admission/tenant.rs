@@ -13,9 +13,13 @@ use super::{
     bound::Bound,
     caller::{CallerShare, CallerShares},
     large_reads::LargeReads,
+    turns::Turns,
     waiting::Waiting,
 };
-use crate::{access::Caller, error::Error};
+use crate::{access::Caller, audit::TrailShare, error::Error};
+
+/// For so many times as many calls of one of several tenants as of one caller a thread works at once.
+const TURNS: usize = 2;
 
 /// A tenant's share of what calls may use. Its data is migrated, or it isn't: until then its calls are refused.
 #[derive(Debug)]
@@ -25,9 +29,13 @@ pub struct TenantShare {
     pub(super) bytes: Arc<Bound>,
     pub(super) large_reads: LargeReads,
     pub(super) waiting: Arc<Waiting>,
+    /// When a thread works for its calls, if there are other tenants.
+    pub(super) turns: Arc<Turns>,
     /// Whether there are others, to whom this one has to leave something.
     pub(super) has_others: bool,
     callers: CallerShares,
+    /// What its calls have of the audit trail, if there are other tenants.
+    trail: Option<Arc<TrailShare>>,
     migrating: AtomicBool,
 }
 
@@ -51,8 +59,10 @@ impl TenantShare {
             bytes: Bound::new(bytes),
             large_reads: large_reads(has_others),
             waiting: Waiting::new(calls / PART_THAT_WAITS),
+            turns: Turns::new(TURNS),
             has_others,
             callers: CallerShares::default(),
+            trail: has_others.then(Arc::default),
             migrating: AtomicBool::new(true),
         })
     }
@@ -80,8 +90,16 @@ impl TenantShare {
     }
 
     /// Returns the share of one of the tenant's callers, or `None` without a policy.
-    pub(super) fn of_caller(&self, caller: &Caller) -> Option<Arc<CallerShare>> {
-        let new = || CallerShare::new(self.waiting.calls.most(), large_reads(self.has_others));
+    #[must_use]
+    pub fn of_caller(&self, caller: &Caller) -> Option<Arc<CallerShare>> {
+        let new = || {
+            let trail = TrailShare::of_caller(self.trail.clone());
+            CallerShare::new(
+                self.waiting.calls.most(),
+                large_reads(self.has_others),
+                trail,
+            )
+        };
         self.callers.of(caller, new)
     }
 

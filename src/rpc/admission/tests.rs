@@ -1,11 +1,13 @@
 //! What is admitted, and what isn't.
 
 mod callers;
+mod turns;
 
 use futures_util::FutureExt;
 
 use super::*;
 use crate::{
+    access::Caller,
     refresh::waits::{self, Waits as _},
     types::ProviderName,
 };
@@ -40,7 +42,7 @@ impl Open {
 
 impl Connection {
     fn admit(&self) -> Result<Arc<Permit>, Error> {
-        self.0.admit(&self.1, &anybody())
+        self.0.admit(&self.1, self.1.of_caller(&anybody()))
     }
 }
 
@@ -103,15 +105,12 @@ fn nothing_is_admitted_while_migrating() {
     let migrating = admission.tenant();
     let share = admission.share();
     assert!(matches!(
-        share.admit(&migrating, &anybody()),
+        share.admit(&migrating, None),
         Err(Error::Migrating)
     ));
-    assert!(share.admit(&tenant, &anybody()).is_ok(), "another tenant");
+    assert!(share.admit(&tenant, None).is_ok(), "another tenant");
     tenant.close();
-    assert!(matches!(
-        share.admit(&tenant, &anybody()),
-        Err(Error::Migrating)
-    ));
+    assert!(matches!(share.admit(&tenant, None), Err(Error::Migrating)));
 }
 
 #[test]
@@ -167,7 +166,7 @@ fn tenants_leave_bytes_and_calls_for_the_next() {
         let greedy = admission.tenant();
         greedy.open();
         // Each call comes over a connection of its own, so that the tenant's share is what bounds it.
-        while let Ok(call) = admission.share().admit(&greedy, &anybody()) {
+        while let Ok(call) = admission.share().admit(&greedy, None) {
             held.push(call);
             if held.last().is_some_and(|call| call.hold(KIB).is_err()) {
                 break;
@@ -181,7 +180,7 @@ fn tenants_leave_bytes_and_calls_for_the_next() {
     let tenant = admission.tenant();
     tenant.open();
     let calls: Vec<_> = (0..8)
-        .map(|_| admission.share().admit(&tenant, &anybody()).unwrap())
+        .map(|_| admission.share().admit(&tenant, None).unwrap())
         .collect();
     for call in &calls {
         call.hold(4 * KIB).unwrap();

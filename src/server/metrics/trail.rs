@@ -41,7 +41,7 @@ impl Collector for Trail {
             ),
             (
                 "audit_counted",
-                "Refusals of callers that aren't known which have no events of their own, and are counted in one",
+                "Denials that have no events of their own, and are counted in one for each caller, and for all that aren't known",
                 totals.counted,
             ),
             (

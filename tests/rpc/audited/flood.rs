@@ -1,4 +1,4 @@
-//! A flood of callers whom nobody knows.
+//! A flood of calls that are denied.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -114,4 +114,81 @@ async fn a_flood_of_unknown_callers_costs_a_few_lines() {
     });
     assert_eq!(told, expected.into());
     assert_no_canary(&text);
+}
+
+/// A caller that the policy knows can be denied any number of times, too: its denials are counted by themselves, and it takes no
+/// place of the events of others.
+#[tokio::test]
+async fn a_flood_of_denied_calls_costs_a_few_lines() {
+    const CALLS: u64 = 300;
+    let rights = |role| Rights {
+        roles: vec![role],
+        reach: token_broker::types::Reach {
+            providers: providers(&[OWN]),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let callers = [
+        ("server", rights(Role::AuthServer)),
+        ("denied", rights(Role::Sidecar)),
+        ("once", rights(Role::Sidecar)),
+    ];
+    let audited = Audited::start(Guard::of(policy(callers)), Duty::Required).await;
+    let connect = async |name| {
+        let channel = audited.serving.channel().await;
+        v1::token_broker_client::TokenBrokerClient::with_interceptor(channel, Shows::caller(name))
+    };
+    let server = connect("server").await;
+    until("calls are admitted", || {
+        let mut server = server.clone();
+        async move { server.store(store("s", OWN)).await.is_ok() }
+    })
+    .await;
+    let before = audited.lines();
+    let begun = std::time::Instant::now();
+    let mut denied = connect("denied").await;
+    for _ in 0..CALLS {
+        refused(
+            denied.get(get("s", OWN)).await,
+            Code::PermissionDenied,
+            "NOT_ALLOWED",
+        );
+    }
+    // Another caller's denial has an event of its own nevertheless.
+    refused(
+        connect("once").await.get(get("s", OWN)).await,
+        Code::PermissionDenied,
+        "NOT_ALLOWED",
+    );
+    let windows = begun.elapsed().as_secs() / 5 + 1;
+    audited.audit.close(Duration::from_secs(10)).await;
+
+    assert!(audited.report().is_whole());
+    let calls = audited.calls(before);
+    let of = |caller: &str| calls.iter().filter(|call| call["caller"] == caller).count() as u64;
+    assert_eq!(of("once"), 1);
+    assert!(of("denied") <= windows * 10, "{}", of("denied"));
+    let text = fs::read_to_string(audited.path("first")).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let counted: Vec<_> = lines
+        .filter(|line| line["event"] == "denied-calls")
+        .collect();
+    let mut told = of("denied");
+    for line in &counted {
+        assert_eq!(
+            (&line["caller"], &line["tenant"]),
+            (&"denied".into(), &"default:default".into())
+        );
+        let calls = &line["calls"][0];
+        assert_eq!(
+            (&calls["rpc"], &calls["reason"]),
+            (&"TokenBroker/Get".into(), &"NOT_ALLOWED".into())
+        );
+        assert_eq!(line["count"], calls["count"]);
+        told += line["count"].as_u64().unwrap();
+    }
+    assert_eq!(told, CALLS, "{counted:?}");
 }

@@ -2,6 +2,7 @@
 //! leaves without it.
 
 mod flood;
+mod places;
 mod trail;
 mod withheld;
 

@@ -38,6 +38,19 @@ impl Audited {
     }
 
     pub async fn start_with(guard: Guard, duty: Duty, options: ServerOptions) -> Self {
+        Self::start_all(guard, duty, (options, 1_000)).await
+    }
+
+    /// Starts a broker whose trail has so many places.
+    pub async fn start_at(guard: Guard, duty: Duty, places: usize) -> Self {
+        Self::start_all(guard, duty, (options(), places)).await
+    }
+
+    async fn start_all(
+        guard: Guard,
+        duty: Duty,
+        (options, places): (ServerOptions, usize),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         symlink("first", &path).unwrap();
@@ -50,7 +63,7 @@ impl Audited {
             names: Arc::new(Names::new(&KEY)),
             sync: false,
             patience: Duration::from_secs(10),
-            places: 1_000,
+            places,
         });
         let audit = audit.unwrap();
         let serving = Serving::audited(guard, audit.clone(), options).await;

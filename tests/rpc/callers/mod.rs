@@ -7,4 +7,5 @@ mod reload;
 mod shares;
 mod table;
 mod tenants;
+mod turns;
 pub mod world;

@@ -6,7 +6,7 @@ use super::*;
 use crate::access::Rights;
 
 /// A caller of the policy.
-fn named(name: &str) -> Caller {
+pub fn named(name: &str) -> Caller {
     let tenant = Arc::new("a:b".parse().unwrap());
     Caller::new(name.to_owned(), tenant, Rights::default())
 }
@@ -14,7 +14,12 @@ fn named(name: &str) -> Caller {
 /// Makes calls of `caller` over as many connections as it likes, until one is refused.
 fn flood(admission: &Open, caller: &Caller) -> Vec<Arc<Permit>> {
     let Open(admission, tenant) = admission;
-    let calls = std::iter::from_fn(|| admission.share().admit(tenant, caller).ok());
+    let calls = std::iter::from_fn(|| {
+        admission
+            .share()
+            .admit(tenant, tenant.of_caller(caller))
+            .ok()
+    });
     calls.collect()
 }
 
@@ -42,7 +47,10 @@ fn a_caller_of_the_next_policy_has_the_same_share() {
     // Of another tenant's caller of this name it isn't the share.
     let other = admission.0.tenant();
     other.open();
-    let call = admission.0.share().admit(&other, &named("first"));
+    let call = admission
+        .0
+        .share()
+        .admit(&other, other.of_caller(&named("first")));
     assert!(call.is_ok());
 }
 
@@ -69,9 +77,13 @@ fn a_caller_leaves_bytes_for_the_others_of_its_tenant() {
     // Who holds nothing else may hold whatever there is.
     let [one, two] = [0, 1].map(|_| admission.share().0);
     let third = named("third");
-    let one = one.admit(&admission.1, &third).unwrap();
+    let one = one
+        .admit(&admission.1, admission.1.of_caller(&third))
+        .unwrap();
     one.hold(15 * KIB).unwrap();
-    let two = two.admit(&admission.1, &third).unwrap();
+    let two = two
+        .admit(&admission.1, admission.1.of_caller(&third))
+        .unwrap();
     assert!(is_overloaded(&two.hold(KIB)));
     drop(one);
     two.hold(KIB).unwrap();
@@ -145,7 +157,10 @@ fn a_caller_leaves_places_for_others_who_wait_for_the_same_provider() {
 async fn the_large_reads_of_a_caller_queue_behind_its_own() {
     let admission = roomy();
     let (greedy, modest) = (named("greedy"), named("modest"));
-    let call = |caller| admission.0.share().admit(&admission.1, caller).unwrap();
+    let call = |caller| {
+        let of = admission.1.of_caller(caller);
+        admission.0.share().admit(&admission.1, of).unwrap()
+    };
     let calls: Vec<_> = (0..64).map(|_| call(&greedy)).collect();
     let mut reads: Vec<_> = calls.iter().map(read_of).collect();
     let count = reads.len();

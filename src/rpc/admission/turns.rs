@@ -1,0 +1,173 @@
+//! Turns: a thread that is busy works for a few calls of one caller at a time, so that those of others wait for few.
+//!
+//! The bounds on calls in flight keep memory and queues short, but whoever may have a hundred calls in flight can have a
+//! hundred that are ready to go on, and everybody else comes after them. So a call of a caller that has several is begun when
+//! it is its turn. Who has few calls never waits, nor does anybody while no thread is late, or nobody else calls.
+//!
+//! A turn lasts while the call is worked for, and until the thread has come round to all that it can work for. Otherwise calls
+//! that wait for nothing would follow each other without end.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+use super::busy::{self, LEAST};
+
+/// Threads that work for calls are told apart, up to so many.
+const LANES: usize = 16;
+/// How long a call waits for its turn at most. Whatever its caller's other calls are held up by, it is begun then.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The turns of the calls of one caller, or of one tenant.
+pub(super) struct Turns {
+    /// By threads.
+    lanes: [Lane; LANES],
+    /// So many times as many calls as those of one caller.
+    times: usize,
+}
+
+/// The calls that one thread works for.
+#[derive(Default)]
+struct Lane {
+    running: AtomicUsize,
+    /// How many wait, which is told before they do.
+    queued: AtomicUsize,
+    waiting: Mutex<VecDeque<oneshot::Sender<Turn>>>,
+}
+
+/// A call that has its turn, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// `None` if another call has taken it over.
+    of: Option<Arc<Turns>>,
+    lane: usize,
+}
+
+impl Turns {
+    /// Returns the turns of a caller, or of what may have so many `times` as much.
+    pub fn new(times: usize) -> Arc<Self> {
+        Arc::new(Self {
+            lanes: std::array::from_fn(|_| Lane::default()),
+            times,
+        })
+    }
+
+    /// Whether nobody who has so many calls in flight waits for turns.
+    pub fn are_few(&self, calls: usize) -> bool {
+        calls <= LEAST * self.times
+    }
+
+    /// Waits for the turn of a call that has arrived `now`. `has_others`: somebody else has calls.
+    pub async fn next(self: &Arc<Self>, now: Instant, has_others: bool) -> Turn {
+        let running = |lane: usize| self.lanes[lane].running.load(Ordering::Relaxed);
+        let before = running(busy::thread() % LANES);
+        busy::look(now, before / self.times, has_others).await;
+        let turn = self.at_once();
+        if running(turn.lane) <= self.most(now) {
+            return turn;
+        }
+        let received = self.queue(turn);
+        match timeout(PATIENCE, received).await {
+            Ok(Ok(turn)) => turn,
+            // The other end is never dropped as long as there are calls to wait for.
+            Ok(Err(_)) | Err(_) => self.at_once(),
+        }
+    }
+
+    /// Gives a call its turn, whatever others do.
+    pub fn at_once(self: &Arc<Self>) -> Turn {
+        let lane = busy::thread() % LANES;
+        self.lanes[lane].running.fetch_add(1, Ordering::SeqCst);
+        Turn {
+            of: Some(Arc::clone(self)),
+            lane,
+        }
+    }
+
+    /// Gives a turn up for a later one.
+    fn queue(&self, turn: Turn) -> oneshot::Receiver<Turn> {
+        let (sender, received) = oneshot::channel();
+        let lane = &self.lanes[turn.lane];
+        lane.queued.fetch_add(1, Ordering::SeqCst);
+        lane.waiting().push_back(sender);
+        // Whichever of the two ends last sees the other, so that the queue goes on.
+        drop(turn);
+        received
+    }
+
+    /// For how many calls this thread works at once.
+    fn most(&self, now: Instant) -> usize {
+        busy::limit(now).saturating_mul(self.times)
+    }
+
+    /// Takes note that a call has had its turn, and gives those that wait theirs.
+    fn ended(self: &Arc<Self>, number: usize) {
+        let lane = &self.lanes[number];
+        lane.running.fetch_sub(1, Ordering::SeqCst);
+        if lane.queued.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let most = self.most(Instant::now());
+        while let Some(next) = lane.next(most) {
+            let turn = Turn {
+                of: Some(Arc::clone(self)),
+                lane: number,
+            };
+            if let Err(mut turn) = next.send(turn) {
+                // The call was given up meanwhile.
+                turn.of = None;
+                lane.running.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<Turn>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns who is to have a turn next, and counts it.
+    fn next(&self, most: usize) -> Option<oneshot::Sender<Turn>> {
+        let mut waiting = self.waiting();
+        if self.running.load(Ordering::SeqCst) >= most {
+            return None;
+        }
+        let next = waiting.pop_front()?;
+        self.queued.fetch_sub(1, Ordering::SeqCst);
+        self.running.fetch_add(1, Ordering::SeqCst);
+        Some(next)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(turns) = self.of.take() else {
+            return;
+        };
+        let number = self.lane;
+        match busy::is_limited(Instant::now()) {
+            true => busy::after_all(move || turns.ended(number)),
+            false => turns.ended(number),
+        }
+    }
+}
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turns")
+            .field("times", &self.times)
+            .finish_non_exhaustive()
+    }
+}
