@@ -39,6 +39,7 @@ use tokio::runtime::Runtime;
 use crate::{
     config::{self, Config, Problem, Settings, TenantConfig},
     stderr,
+    store::{Decorate, Undecorated},
 };
 
 /// The command succeeded.
@@ -110,6 +111,15 @@ struct Configured {
 
 /// Runs the program with `args`. The first argument is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run_decorated(args, &Undecorated)
+}
+
+/// Like [`run`], with a decorator around the stores of a broker that serves: for tests of the whole program that need a
+/// store which fails in a way that none does by itself.
+pub fn run_decorated(
+    args: impl IntoIterator<Item = OsString>,
+    decorate: &impl Decorate,
+) -> ExitCode {
     dumps::off();
     // The default hook would wait for the reader of stderr, and tell the message.
     panic::set_hook(Box::new(|panic| stderr::print(&dumps::told(panic))));
@@ -119,8 +129,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(answer) => return ExitCode::from(print(&answer)),
     };
     let code = match cli.command {
-        None => serve::run(&cli.serve),
-        Some(Command::Serve(args)) => serve::run(&args),
+        None => serve::run(&cli.serve, decorate),
+        Some(Command::Serve(args)) => serve::run(&args, decorate),
         Some(Command::Migrate(args)) => of_a_tenant(&args.configured, |config, tenant| {
             migrate::run(&args, config, tenant)
         }),

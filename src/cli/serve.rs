@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::Config,
     server::{self, ServeError},
+    store::Decorate,
 };
 
 /// The options of `serve`.
@@ -23,11 +24,11 @@ pub(super) struct ServeArgs {
 }
 
 /// Serves until SIGTERM or SIGINT, or checks the configuration. Returns the exit code.
-pub(super) fn run(args: &ServeArgs) -> u8 {
+pub(super) fn run(args: &ServeArgs, decorate: &impl Decorate) -> u8 {
     if args.check_config {
         check_config(&args.configured)
     } else {
-        configured(&args.configured, serve)
+        configured(&args.configured, |config| serve(config, decorate))
     }
 }
 
@@ -47,7 +48,7 @@ fn check_config(args: &Configured) -> u8 {
     }
 }
 
-fn serve(config: Config) -> u8 {
+fn serve(config: Config, decorate: &impl Decorate) -> u8 {
     let runtime = match single_threaded_runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -55,7 +56,7 @@ fn serve(config: Config) -> u8 {
             return FAILED;
         }
     };
-    let ended = runtime.block_on(server::serve(config));
+    let ended = runtime.block_on(server::serve(config, decorate));
     // A thread that reads a file on a disk that doesn't answer must not keep the process.
     runtime.shutdown_background();
     match ended {

@@ -4,6 +4,7 @@
 //! stays valid at the provider for as long as it lives. That is counted, and said in the log.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,12 +13,16 @@ use std::{
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 
 use super::provider::{Provider, Revocation, TokenHint, Why};
-use crate::{meter::Count, types::Secret};
+use crate::{
+    meter::Count,
+    traces::{self, Attribute, Kind, Span},
+    types::Secret,
+};
 
 /// How many tokens may wait in one process.
 pub const WAITING: usize = 1024;
@@ -68,6 +73,17 @@ enum Outcome {
     Dropped,
 }
 
+impl Outcome {
+    /// Returns its name in traces, which is that in metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Failed(_) => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 impl Default for Revocations {
     fn default() -> Self {
         Self::new(PAUSES)
@@ -87,16 +103,25 @@ impl Revocations {
         }
     }
 
-    /// Revokes a token in the background. Returns at once. Must be called on a runtime.
+    /// Revokes a token in the background. Returns at once. Must be called on a runtime. If the call is traced for which this is
+    /// done, the revocation is a part of that, and lasts longer.
     pub fn revoke(&self, provider: &Provider, token: Secret, hint: TokenHint) {
         let room = Arc::clone(&self.waiting).try_acquire_owned();
         let (this, provider) = (self.clone(), provider.clone());
+        let span = traces::child("revocation", Kind::Internal);
         match room {
             Ok(room) if !self.is_ending() => {
                 self.counted.is_full.store(false, Ordering::Relaxed);
-                tokio::spawn(async move { this.work(&provider, &token, hint, room).await });
+                tokio::spawn(async move {
+                    let attempts = pin!(this.attempts(&provider, &token, hint));
+                    let outcome = traces::during(span.as_ref(), attempts).await;
+                    this.note(&provider, &outcome, span.as_ref());
+                    // Who waits for the end finds the span ended.
+                    drop(span);
+                    drop(room);
+                });
             }
-            _ => self.note(&provider, &Outcome::Dropped),
+            _ => self.note(&provider, &Outcome::Dropped, span.as_ref()),
         }
     }
 
@@ -116,18 +141,6 @@ impl Revocations {
             failed: self.counted.failed.get(),
             dropped: self.counted.dropped.get(),
         }
-    }
-
-    async fn work(
-        &self,
-        provider: &Provider,
-        token: &Secret,
-        hint: TokenHint,
-        room: OwnedSemaphorePermit,
-    ) {
-        let outcome = self.attempts(provider, token, hint).await;
-        self.note(provider, &outcome);
-        drop(room);
     }
 
     async fn attempts(&self, provider: &Provider, token: &Secret, hint: TokenHint) -> Outcome {
@@ -167,8 +180,15 @@ impl Revocations {
         _ = self.end.subscribe().wait_for(|ends| *ends).await;
     }
 
-    fn note(&self, provider: &Provider, outcome: &Outcome) {
+    fn note(&self, provider: &Provider, outcome: &Outcome, span: Option<&Span>) {
         let name = provider.options().name.as_str();
+        if let Some(span) = span {
+            span.note(Attribute::Provider(provider.options().name.clone()));
+            span.note(Attribute::Outcome(outcome.name()));
+            if !matches!(outcome, Outcome::Revoked) {
+                span.fail();
+            }
+        }
         let (counter, why) = match outcome {
             Outcome::Revoked => (&self.counted.revoked, None),
             Outcome::Failed(why) => (&self.counted.failed, Some(why.to_string())),

@@ -24,6 +24,11 @@ pub(super) fn ended(call: &Call, outcome: Result<(), &Error>) {
     }
 }
 
+/// Writes the line of a call whose work panicked. What the panic says isn't known here, and must not be told.
+pub(super) fn panicked(rpc: &'static str) {
+    tracing::error!(rpc, "the work for a call panicked: it is INTERNAL");
+}
+
 fn failed(rpc: &'static str, error: &Error, micros: u64) {
     tracing::debug!(
         rpc,

@@ -46,6 +46,12 @@ pub(super) fn from_error(error: &Error) -> Status {
     Status::with_error_details_and_metadata(code, error.to_string(), details, pushback(delay))
 }
 
+/// Returns the status of a call whose work panicked. It has no details, because nothing is known of what was done, and the
+/// call isn't to be repeated unseen.
+pub(super) fn panicked() -> Status {
+    Status::with_metadata(Code::Internal, "the broker failed", pushback(None))
+}
+
 /// Returns the failure of one part of an answer, which says what the status of the error would.
 pub(super) fn failure(error: &Error) -> v1::AccessTokenFailure {
     let why = match error {

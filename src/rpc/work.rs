@@ -4,11 +4,13 @@ use std::{
     convert::Infallible,
     fmt,
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::Response;
 use tokio::{runtime::Handle, time::Sleep};
 use tonic::body::Body;
@@ -33,12 +35,22 @@ pub struct Work {
 
 impl Work {
     /// Makes the future of the answer to `call`, which `answering` works out. Then the caller has `call_timeout` to read the
-    /// answer.
+    /// answer. If `answering` panics, the answer says that the broker failed, and no more: the message of a panic may quote
+    /// anything.
     pub(super) fn new(
         call: Call,
         answering: impl Future<Output = Response<Body>> + Send + 'static,
         call_timeout: Duration,
     ) -> Self {
+        let rpc = call.rpc;
+        // What the work shares with others keeps its invariants when it is dropped half-way: callers that leave drop it, too.
+        let answering = AssertUnwindSafe(answering).catch_unwind();
+        let answering = answering.map(move |answered| {
+            answered.unwrap_or_else(|_| {
+                observe::panicked(rpc);
+                status::panicked().into_http()
+            })
+        });
         Self {
             answering: Some(Box::pin(call.outstanding.of(answering))),
             deadline: None,

@@ -16,6 +16,7 @@ use super::{
     probes,
     signals::{self, Hangups},
     tenancy::{Ready, Tenancy},
+    upheld::upheld,
     workers,
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions, TenantConfig},
     meter::Trust,
     rpc::{Admission, CallFigures, CallLimits, Stopping, TenantDoor, TenantLimits},
-    store::{Figures, FullStore, MemoryStore, Observed, Sealed, redis::Redis},
+    store::{Decorate, Figures, FullStore, MemoryStore, Observed, Sealed, redis::Redis},
     tokens::{Limits, Rules, Tokens},
     traces::Traces,
     types::Tenant,
@@ -42,11 +43,11 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last spans to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
-/// Runs the broker that `config` describes, until SIGTERM or SIGINT.
+/// Runs the broker that `config` describes, until SIGTERM or SIGINT. Its stores are decorated by `decorate`.
 ///
 /// # Errors
 /// Returns a [`ServeError`] if the broker ended for another reason.
-pub async fn serve(mut config: Config) -> Result<(), ServeError> {
+pub async fn serve(mut config: Config, decorate: &impl Decorate) -> Result<(), ServeError> {
     pages::keep_small();
     memory::lock(config.memory_lock)?;
     let others = probes_of(&config.listen);
@@ -60,7 +61,10 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let listeners = Listeners::open(config.listen.clone()).await?;
     let mut following = JoinSet::new();
     if let Some(tls) = listeners.tls.clone() {
-        following.spawn(tls.follow(hangups.clone().stream()));
+        let hangups = hangups.clone();
+        following.spawn(upheld("following the parts of TLS", move || {
+            Arc::clone(&tls).follow(hangups.clone().stream())
+        }));
     }
     let workers = workers::count(config.server.workers);
     let connections = &mut config.server.max_connections;
@@ -75,7 +79,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeError> {
     let traces = config.traces.take().map(Traces::start).unwrap_or_default();
     let told = (audit.clone(), traces.clone());
     let ended = tokio::select! {
-        ended = serve_audited(listeners, config, told, stop, hangups.clone()) => ended,
+        ended = serve_audited(listeners, (config, decorate), told, stop, hangups.clone()) => ended,
         never = reopen(&audit, hangups) => match never {},
     };
     tokio::join!(audit.close(LAST_EVENTS), traces.close(LAST_SPANS));
@@ -102,7 +106,7 @@ async fn reopen(audit: &Audit, mut hangups: Hangups) -> Infallible {
 /// Serves whom the policy lets in, until `stop` completes.
 async fn serve_audited(
     listeners: Listeners,
-    mut config: Config,
+    (mut config, decorate): (Config, &impl Decorate),
     told: (Audit, Traces),
     stop: impl Future<Output = ()>,
     hangups: Hangups,
@@ -115,11 +119,17 @@ async fn serve_audited(
             .tenant()
             .map_err(|problem| ServeError::Misconfigured(problem.to_string()));
         let guard = Guard::open(tenant?.rules.tenant.clone());
-        return serve_on(listeners, config, guard, told, stop).await;
+        return serve_on(listeners, (config, decorate), guard, told, stop).await;
     };
-    let following = policy::follow(file, text, guard.clone(), hangups);
+    let mut in_force = Some(text.digest());
+    drop(text);
+    let following = upheld("following the policy", || {
+        // After a panic it isn't known which one is in force.
+        let in_force = in_force.take().unwrap_or_default();
+        policy::follow(file.clone(), in_force, guard.clone(), hangups.clone())
+    });
     tokio::select! {
-        ended = serve_on(listeners, config, guard, told, stop) => ended,
+        ended = serve_on(listeners, (config, decorate), guard.clone(), told, stop) => ended,
         never = following => match never {},
     }
 }
@@ -127,7 +137,7 @@ async fn serve_audited(
 /// Serves whom `guard` lets in, until `stop` completes.
 async fn serve_on(
     listeners: Listeners,
-    config: Config,
+    (config, decorate): (Config, &impl Decorate),
     guard: Guard,
     told: (Audit, Traces),
     stop: impl Future<Output = ()>,
@@ -149,7 +159,8 @@ async fn serve_on(
             let tenants = config.tenants.into_iter();
             let tenants = tenants.map(|TenantConfig { rules, sealing, .. }| {
                 let upkeep: Box<dyn Upkeep> = Box::new(Ready);
-                (Sealed::new(MemoryStore::new(), sealing), rules, upkeep)
+                let store = decorate.around(Sealed::new(MemoryStore::new(), sealing));
+                (store, rules, upkeep)
             });
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)
@@ -174,7 +185,8 @@ async fn serve_on(
                 let store = redis.tenant(&tenant.rules.tenant);
                 let upkeep = Migrated::new(&store, tenant.migration, tenant.sealing.clone());
                 let upkeep: Box<dyn Upkeep> = Box::new(upkeep);
-                (Sealed::new(store, tenant.sealing), tenant.rules, upkeep)
+                let store = decorate.around(Sealed::new(store, tenant.sealing));
+                (store, tenant.rules, upkeep)
             });
             let server = Server::new(guard, tenants, config.server)
                 .with_trust(trust)

@@ -49,6 +49,9 @@ pub enum ServeError {
     /// The sealing keys are wrapped, and stay so. No call was served.
     #[error("seal-keys: {0}; nothing is served without the keys")]
     Wrapped(String),
+    /// What makes the data of a tenant ready has panicked. The line of the panic says where.
+    #[error("the data of a tenant can't be made ready: that panicked")]
+    Panicked,
     /// Reflection can't be assembled.
     #[error("can't serve reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use tonic_health::{
     ServingStatus,
@@ -105,12 +107,15 @@ impl Health {
         let mut each: Vec<_> = self.tenants.iter().map(|_| Looks::default()).collect();
         let mut logged = Logged::first("");
         loop {
-            let found = tokio::time::timeout(PATIENCE, tenants.look()).await;
-            let works = match found.as_deref() {
-                Ok(found) => whether_any(found).map_err(|error| error.detail().to_owned()),
+            // A panic would end the process, and with it the calls in flight.
+            let look = AssertUnwindSafe(tenants.look()).catch_unwind();
+            let found = tokio::time::timeout(PATIENCE, look).await;
+            let works = match found.as_ref().map(Result::as_deref) {
+                Ok(Ok(found)) => whether_any(found).map_err(|error| error.detail().to_owned()),
+                Ok(Err(_)) => Err("the look at it panicked".to_owned()),
                 Err(_) => Err(format!("no answer within {PATIENCE:?}")),
             };
-            let found = found.unwrap_or_default();
+            let found = found.ok().and_then(Result::ok).unwrap_or_default();
             for (number, looks) in each.iter_mut().enumerate() {
                 let serves = looks.note(matches!(found.get(number), Some(Ok(()))));
                 if let (Some(serves), Some(service)) = (serves, self.tenants.get(number)) {
@@ -250,6 +255,7 @@ mod tests {
         Works,
         Fails,
         Hangs,
+        Panics,
     }
 
     impl Tenants for Told {
@@ -264,6 +270,7 @@ mod tests {
                     vec![Ok(())]
                 }
                 Some(Answer::Fails) => vec![Err(Error::unavailable("told so"))],
+                Some(Answer::Panics) => panic!("told so"),
                 Some(Answer::Hangs) | None => pending().await,
             }
         }
@@ -302,12 +309,12 @@ mod tests {
         seen.iter().map(|(status, _)| *status).collect()
     }
 
-    use Answer::{Fails, Hangs, Works};
+    use Answer::{Fails, Hangs, Panics, Works};
     use ServingStatus::{NotServing, Serving};
 
     #[tokio::test(start_paused = true)]
-    async fn one_look_that_fails_or_hangs_changes_nothing() {
-        let looks = [Works, Fails, Works, Hangs, Works, Fails, Works, Works];
+    async fn one_look_that_fails_hangs_or_panics_changes_nothing() {
+        let looks = [Works, Fails, Works, Hangs, Works, Panics, Works, Works];
         let seen = seen(&[&looks[..], &[Works; 9]].concat()).await;
         assert_eq!(statuses(&seen[..2]), [NotServing, Serving]);
         let down = seen.get(2).map_or(Duration::MAX, |(_, after)| *after);

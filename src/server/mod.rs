@@ -35,6 +35,7 @@ mod source;
 mod tenancy;
 mod trouble;
 mod unix_socket;
+mod upheld;
 mod wire;
 mod workers;
 

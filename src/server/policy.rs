@@ -25,19 +25,17 @@ enum Seen {
     Unreadable(String),
 }
 
-/// Puts each new policy of `file` in force, for ever. The file's text was `text` when the policy in force was made. By
+/// Puts each new policy of `file` in force, for ever. `in_force` is the digest of the text that the policy in force was made of. By
 /// content, and not by the time of a file, so that a symbolic link may be swapped.
 ///
 /// A file that is broken changes nothing: the log says so once, and a counter goes up. It does so each time if SIGHUP asks.
 pub(super) async fn follow(
     file: PolicyFile,
-    text: PolicyText,
+    mut in_force: [u8; 32],
     guard: Guard,
     mut hangups: Hangups,
 ) -> Infallible {
-    let mut in_force = text.digest();
     let mut seen = Seen::Text(in_force);
-    drop(text);
     let reading = Reading::default();
     loop {
         let is_asked = timeout(INTERVAL, hangups.next()).await.is_ok();
@@ -152,7 +150,7 @@ mod tests {
             let read = file.read().unwrap();
             let guard = Guard::of(file.parse(&read).unwrap());
             let (hang_up, told) = watch::channel(());
-            let following = follow(file, read, guard.clone(), Hangups::of(told));
+            let following = follow(file, read.digest(), guard.clone(), Hangups::of(told));
             Self {
                 following: tokio::spawn(following),
                 directory,

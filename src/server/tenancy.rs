@@ -1,8 +1,10 @@
 //! The tenants of a broker: what each is served by, and how its data is made ready and stays so.
 
-use std::{convert::Infallible, fmt, future::pending, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, fmt, future::pending, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -22,6 +24,8 @@ const AT_ONCE: usize = 4;
 const TURN: Duration = Duration::from_secs(10);
 /// How long a tenant that can't be served waits until its data is looked at again.
 const AGAIN: Duration = Duration::from_secs(30);
+/// How long to wait after the upkeep has panicked.
+const RECOVERED: Duration = Duration::from_secs(1);
 
 /// Makes the data of a tenant ready, and keeps it so.
 pub trait Upkeep: Send + Sync + 'static {
@@ -109,7 +113,9 @@ impl<S: FullStore> Tenancy<S> {
         loop {
             let prepared = {
                 let _turn = timeout(TURN, beginning.turns.acquire()).await;
-                self.upkeep.prepare().await
+                // A panic would end the process, and with it the calls of all tenants.
+                let prepared = AssertUnwindSafe(self.upkeep.prepare()).catch_unwind();
+                prepared.await.unwrap_or(Err(ServeError::Panicked))
             };
             if prepared.is_ok() {
                 self.door.share.open();
@@ -124,8 +130,12 @@ impl<S: FullStore> Tenancy<S> {
             match prepared {
                 Ok(()) => {
                     (last, has_served) = (None, true);
-                    self.upkeep.stay().await;
+                    let stayed = AssertUnwindSafe(self.upkeep.stay()).catch_unwind().await;
                     self.door.share.close();
+                    if stayed.is_err() {
+                        tracing::error!(%tenant, "the upkeep of this tenant panicked: it begins again");
+                        sleep(RECOVERED).await;
+                    }
                 }
                 Err(error) if beginning.is_alone => {
                     if has_served {

@@ -13,6 +13,7 @@
 //! those that only Redis can break.
 
 mod authorizations;
+mod decorate;
 mod ends;
 mod error;
 mod identities;
@@ -32,6 +33,7 @@ use futures_util::future::join_all;
 use self::{authorizations::TAKEN_FOR, identities::USED_WITHIN};
 pub use self::{
     authorizations::{Authorizations, CreateOutcome, NewAuthorization, PendingLimits},
+    decorate::{Decorate, Undecorated},
     error::Error,
     identities::{
         DeletedIdentities, Identities, LinkOutcome, NewIdentity, Resolved, UnlinkOutcome,

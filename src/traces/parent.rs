@@ -31,6 +31,12 @@ impl Parent {
         Self::parse(only.as_bytes())
     }
 
+    /// Returns the ids of trace and span, and whether the caller says that it traces.
+    #[must_use]
+    pub fn parts(&self) -> (u128, u64, bool) {
+        (self.trace.0, self.span.0, self.is_sampled)
+    }
+
     fn parse(text: &[u8]) -> Option<Self> {
         let (known, more) = text.split_at_checked(LENGTH)?;
         let version = hex(&known[0..2])?;

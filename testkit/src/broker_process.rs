@@ -66,6 +66,11 @@ impl BrokerProcess {
         Self::run(shell, &[], args)
     }
 
+    /// Starts a broker that another program is.
+    pub fn of(program: Command, args: &[&str]) -> Self {
+        Self::run(program, &[], args)
+    }
+
     fn run(mut program: Command, place: &[&str], args: &[&str]) -> Self {
         let place = place.first().unwrap_or(&"127.0.0.1:0");
         let mut child = program

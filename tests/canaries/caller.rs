@@ -29,6 +29,8 @@ struct State {
     errors: Vec<u8>,
     /// How each RPC ended, by the names of its codes and reasons.
     ends: BTreeMap<String, BTreeSet<String>>,
+    /// How the last call failed.
+    last: Option<Status>,
 }
 
 impl Told {
@@ -40,6 +42,11 @@ impl Told {
     /// Returns how each RPC ended.
     pub fn ends(&self) -> BTreeMap<String, BTreeSet<String>> {
         self.0.lock().unwrap().ends.clone()
+    }
+
+    /// Returns how the call failed that failed last.
+    pub fn last(&self) -> Option<Status> {
+        self.0.lock().unwrap().last.clone()
     }
 
     fn note(&self, rpc: &str, end: String, bytes: Vec<u8>) {
@@ -76,6 +83,7 @@ impl Caller {
             let config = Arc::clone(&config);
             async move {
                 let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
                 let name = ServerName::try_from("localhost").unwrap();
                 let stream = TlsConnector::from(config).connect(name, stream).await?;
                 Ok::<_, std::io::Error>(TokioIo::new(stream))
@@ -138,6 +146,7 @@ impl Caller {
                 bytes.extend_from_slice(status.details());
                 bytes.extend(bytes_of(status.metadata()));
                 self.told.note(rpc, format!("{:?}", status.code()), bytes);
+                self.told.0.lock().unwrap().last = Some(status);
                 None
             }
         }

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod caller;
+mod collector;
 mod commands;
 mod debugged;
+mod panicking;
+mod panics;
 mod provider;
 mod redis;
 mod round;
@@ -19,12 +22,12 @@ use testkit::canary::{Search, Sink};
 use self::{
     round::{at_an_outage, at_the_end, of_all_calls, of_reloads},
     rpcs::Round,
-    world::World,
+    world::{Plan, World},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_shows_a_secret() {
-    let mut world = World::start(true).await;
+    let mut world = World::start(Plan::shipped(true)).await;
     let search = Search::new(&world.secrets.canaries());
     of_all_calls(&world).await;
     world.scrape();
@@ -47,7 +50,7 @@ async fn nothing_shows_a_secret() {
 /// The control: without sealing, and with log lines that have secrets in them, because they stand where names should.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_leaks_is_caught() {
-    let world = World::start(false).await;
+    let mut world = World::start(Plan::shipped(false)).await;
     let search = Search::new(&world.secrets.canaries());
     let auth = world.auth().await;
     let misnamed = Round {
@@ -61,6 +64,15 @@ async fn a_broker_that_leaks_is_caught() {
     for (rpc, request) in requests[..4].iter().chain([created]) {
         auth.call(rpc, request.clone(), world::PATIENCE).await;
     }
+    // Traces and metrics name those that are.
+    let configured = Round {
+        provider: provider::misnamed(&world.secrets).to_owned(),
+        ..misnamed
+    };
+    for (rpc, request) in &configured.requests()[..4] {
+        auth.call(rpc, request.clone(), world::PATIENCE).await;
+    }
+    world.scrape();
     let mut sinks = redis::sinks(&world.redis, &world.monitor).await;
     sinks.extend(world.sinks().await);
     let found = |name: &str| {
@@ -80,8 +92,13 @@ async fn a_broker_that_leaks_is_caught() {
     }
     // It cuts off what is long.
     assert!(found("slow log").contains("access token"));
-    for name in ["log", "audit"] {
-        assert_eq!(found(name), BTreeSet::from(["access token"]), "{name}");
+    for (name, told) in [
+        ("log", &["access token", "ID token"][..]),
+        ("audit", &["access token", "ID token"]),
+        ("metrics", &["ID token"]),
+        ("traces", &["ID token"]),
+    ] {
+        let told = told.iter().copied().collect();
+        assert_eq!(found(name), told, "{name}");
     }
-    assert_eq!(found("metrics"), BTreeSet::new());
 }

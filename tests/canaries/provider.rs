@@ -74,6 +74,24 @@ fn answers(secrets: &Secrets) -> Vec<Behaviour> {
     ]
 }
 
+/// Returns the name of a provider of the control: a part of a secret. What is configured isn't one.
+pub fn misnamed(secrets: &Secrets) -> &str {
+    &secrets.id[..30]
+}
+
+/// Returns the table of that provider.
+pub fn of_the_control(
+    secrets: &Secrets,
+    endpoint: &TokenEndpoint,
+    files: &std::path::Path,
+) -> String {
+    let good = table(GOOD, 0, endpoint, files);
+    good.replace(
+        &format!("[providers.{GOOD}]"),
+        &format!("[providers.{}]", json(misnamed(secrets))),
+    )
+}
+
 /// Starts the provider. Returns it, and the tables of all its parts in the configuration.
 pub async fn start(
     secrets: &Secrets,
@@ -102,9 +120,11 @@ pub async fn start(
     };
     endpoint.behave("/token/hangs", [hangs]);
     endpoint.behave("/revoke", [Behaviour::answer(503, &[], &secrets.refresh)]);
-    for name in [GOOD, HANGS] {
+    for name in [HANGS, GOOD] {
         tables += &table(name, 0, &endpoint, files);
     }
+    // Who keeps the only place keeps it from all.
+    tables += "max-concurrent = 1\n";
     (endpoint, tables, odd)
 }
 

@@ -35,6 +35,8 @@ pub struct Secrets {
     pub wrong_bearer: String,
     pub client_secret: String,
     pub redis_password: String,
+    /// What the collector of traces is shown.
+    pub collector_token: String,
     pub audit_key: Vec<u8>,
     sealing_key: Vec<u8>,
     /// The broker's own certificate and key, and those that it shows a provider.
@@ -57,6 +59,7 @@ impl Secrets {
             wrong_bearer: letters(43),
             client_secret: odd(),
             redis_password: letters(32),
+            collector_token: letters(43),
             audit_key: rand::random::<[u8; 32]>().to_vec(),
             sealing_key: rand::random::<[u8; 32]>().to_vec(),
             server: authority.sign(&Wanted::server()),
@@ -79,6 +82,7 @@ impl Secrets {
             Canary::new("bearer token", &*self.wrong_bearer),
             Canary::new("client secret", &*self.client_secret),
             Canary::new("Redis password", &*self.redis_password),
+            Canary::new("collector token", &*self.collector_token),
             Canary::new("audit key", &*self.audit_key),
             Canary::new("sealing key", &*self.sealing_key),
             Canary::new("private key", private(&self.server)),

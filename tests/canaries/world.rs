@@ -6,13 +6,14 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
 use tempfile::TempDir;
 use testkit::{
     authority::{Authority, Identity, Wanted},
-    broker_process::BrokerProcess,
+    broker_process::{BrokerProcess, program},
     canary::Sink,
     redis_server::RedisServer,
     token_endpoint::TokenEndpoint,
@@ -23,6 +24,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
     caller::{Caller, Told},
+    collector::{Collector, HEADER},
     provider,
     redis::{self, Monitor},
     secrets::Secrets,
@@ -30,6 +32,23 @@ use crate::{
 
 /// How long a call may take that has to succeed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a broker is run.
+pub struct Plan {
+    pub is_sealed: bool,
+    /// The program that is run.
+    pub program: Command,
+}
+
+impl Plan {
+    /// Returns that of a broker as it is shipped.
+    pub fn shipped(is_sealed: bool) -> Self {
+        Self {
+            is_sealed,
+            program: program(),
+        }
+    }
+}
 
 /// The broker and all around it.
 pub struct World {
@@ -40,6 +59,7 @@ pub struct World {
     /// The names of the providers whose answers are odd.
     pub odd: Vec<String>,
     pub process: BrokerProcess,
+    pub collector: Collector,
     pub told: Told,
     clients: Authority,
     dir: TempDir,
@@ -48,12 +68,13 @@ pub struct World {
 
 impl World {
     /// Starts everything.
-    pub async fn start(is_sealed: bool) -> Self {
+    pub async fn start(plan: Plan) -> Self {
         let (authority, clients) = (Authority::new("server ca"), Authority::new("client ca"));
         let secrets = Secrets::new(&authority);
         let dir = tempfile::tempdir().unwrap();
         let redis = redis::start(&secrets.redis_password);
         let (endpoint, providers, odd) = provider::start(&secrets, dir.path()).await;
+        let collector = Collector::start().await;
         let policy = format!(
             "[callers.auth]\ndns-names = [\"auth.test\"]\nbearer-sha256 = [\"{}\"]\n\
              roles = [\"auth-server\", \"sidecar\", \"admin\"]\nproviders = \"*\"\n\
@@ -71,10 +92,13 @@ impl World {
         write("audit-key", &STANDARD.encode(&secrets.audit_key));
         write("redis-password", &secrets.redis_password);
         write("client-secret", &secrets.client_secret);
+        let header = format!("{HEADER}: Bearer {}", secrets.collector_token);
+        write("collector-header", &header);
         let path = |name: &str| dir.path().join(name).display().to_string();
         let mut config = format!(
             "backend = \"redis\"\nredis-url = \"{}\"\nredis-password-file = \"{}\"\ntls-cert = \"{}\"\ntls-key = \"{}\"\n\
-             client-ca = \"{}\"\npolicy = \"{}\"\naudit = \"required\"\naudit-file = [\"{}\"]\naudit-key-file = \"{}\"\n",
+             client-ca = \"{}\"\npolicy = \"{}\"\naudit = \"required\"\naudit-file = [\"{}\"]\naudit-key-file = \"{}\"\n\
+             traces-endpoint = \"{}\"\ntraces-header-file = \"{}\"\ntraces-one-in = 1\n",
             redis.url(),
             path("redis-password"),
             path("tls.pem"),
@@ -83,14 +107,19 @@ impl World {
             path("policy.toml"),
             path("audit.jsonl"),
             path("audit-key"),
+            collector.url,
+            path("collector-header"),
         );
-        if is_sealed {
+        if plan.is_sealed {
             config += &format!("seal-keys = \"{}\"\n", path("seal-keys"));
         }
         config += &providers;
+        if !plan.is_sealed {
+            config += &provider::of_the_control(&secrets, &endpoint, dir.path());
+        }
         write("broker.toml", &config);
         let monitor = Monitor::follow(&redis, &secrets.redis_password).await;
-        let process = BrokerProcess::start(&[
+        let args = [
             "--config",
             &path("broker.toml"),
             "--log-level",
@@ -99,7 +128,8 @@ impl World {
             "127.0.0.1:0",
             "--health-listen",
             "127.0.0.1:0",
-        ]);
+        ];
+        let process = BrokerProcess::of(plan.program, &args);
         let world = Self {
             secrets,
             redis,
@@ -107,6 +137,7 @@ impl World {
             endpoint,
             odd,
             process,
+            collector,
             told: Told::default(),
             clients,
             dir,
@@ -162,13 +193,16 @@ impl World {
         Caller::connect(self.process.address(), (ca, &identity), told).await
     }
 
-    /// Reads the metrics, in addition to what was read before.
-    pub fn scrape(&mut self) {
+    /// Reads the metrics, in addition to what was read before. Returns them.
+    pub fn scrape(&mut self) -> String {
         let address = self.process.logged_address("metrics_address");
         let mut stream = TcpStream::connect(address).unwrap();
         let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).unwrap();
-        stream.read_to_end(&mut self.metrics).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        self.metrics.extend_from_slice(text.as_bytes());
+        text
     }
 
     /// Returns what the process shows of its own.
@@ -202,12 +236,18 @@ impl World {
             async move { is_same }
         })
         .await;
+        assert_eq!(self.process.exit_code(), Some(0));
+        let shown = self.collector.shown();
+        let bearer = format!("Bearer {}", self.secrets.collector_token);
+        assert!(!shown.is_empty(), "no span was sent");
+        assert!(shown.iter().all(|shown| shown == bearer.as_bytes()));
         let log = self.process.log();
         let audit = fs::read(self.file("audit.jsonl")).unwrap();
         vec![
             Sink::new("log", log),
             Sink::new("audit", audit),
             Sink::new("metrics", self.metrics),
+            Sink::new("traces", self.collector.bytes()),
             Sink::new("errors", self.told.errors()),
         ]
     }

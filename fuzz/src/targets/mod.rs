@@ -15,6 +15,7 @@ mod row;
 mod sealed_row;
 mod settings;
 mod spiffe_id;
+mod traceparent;
 
 /// Tries some bytes. Panics if something doesn't hold that has to. `None`: the bytes aren't worth keeping.
 pub type Target = fn(&[u8]) -> Option<()>;
@@ -36,6 +37,7 @@ const ALL: &[(&str, Target)] = &[
     ("sealed_row", sealed_row::run),
     ("settings", settings::run),
     ("spiffe_id", spiffe_id::run),
+    ("traceparent", traceparent::run),
 ];
 
 /// Returns the target of this name.

@@ -4,6 +4,9 @@ use token_broker::config::{Problem, Settings};
 
 use crate::input::{CANARY, planted, prints_nothing, quotes_nothing};
 
+/// The settings that give names to something.
+const PAIRS: [&str; 2] = ["legacy-provider", "trust-domains"];
+
 pub fn run(bytes: &[u8]) -> Option<()> {
     let text = str::from_utf8(bytes).ok()?;
     let pairs: Vec<_> = text
@@ -35,12 +38,21 @@ pub fn run(bytes: &[u8]) -> Option<()> {
             let _ = settings.listed(&config);
         }
         Err(problems) => {
+            let names_it = pairs.iter().any(is_named);
             for problem in flawed(problems, &pairs) {
-                quotes_nothing("a problem", &problem.to_string());
+                if !names_it {
+                    quotes_nothing("a problem", &problem.to_string());
+                }
             }
         }
     }
     Some(())
+}
+
+/// Whether a value has the canary in a name, which is told: that of a trust domain, or of an older type of providers.
+fn is_named((name, value): &(&str, &str)) -> bool {
+    let names = value.rsplit_once('=').map(|(names, _)| names);
+    PAIRS.contains(name) && names.is_some_and(|names| names.contains(CANARY))
 }
 
 /// Whether the values of a setting are secret.

@@ -190,18 +190,39 @@ async fn no_call_of_one_tenant_reaches_another() {
     );
 }
 
-/// Data that can't be made ready.
-struct Damaged;
+/// Data that can't be made ready, or can't be kept so.
+#[derive(Clone, Copy)]
+enum Damaged {
+    IsRefused,
+    Panics,
+    PanicsLater,
+}
 
 impl Upkeep for Damaged {
     fn prepare(&self) -> BoxFuture<'_, Result<(), ServeError>> {
-        Box::pin(async { Err(ServeError::Unmigrated(3)) })
+        Box::pin(async {
+            match self {
+                Self::IsRefused => Err(ServeError::Unmigrated(3)),
+                Self::Panics => panic!("as the test wants"),
+                Self::PanicsLater => Ok(()),
+            }
+        })
+    }
+
+    fn stay(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async { panic!("as the test wants") })
     }
 }
 
 #[tokio::test]
 async fn a_tenant_that_is_not_migrated_refuses_only_its_own_calls() {
-    let world = world(policy(TWO), Damaged).await;
+    for damaged in [Damaged::IsRefused, Damaged::Panics, Damaged::PanicsLater] {
+        refuses_only_its_own_calls(damaged).await;
+    }
+}
+
+async fn refuses_only_its_own_calls(damaged: Damaged) {
+    let world = world(policy(TWO), damaged).await;
     world.fill("one").await;
     let mut two = world.caller("two").await;
     for rpc in Rpc::ALL {

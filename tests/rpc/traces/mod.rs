@@ -2,6 +2,7 @@
 //! collector.
 
 mod collector;
+mod revocations;
 
 use std::{
     collections::BTreeMap,
