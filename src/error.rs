@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::types::{KeyId, ReauthReason, StoredRow};
+use crate::types::{KeyId, ProviderName, ReauthReason, StoredRow, TypeNames};
 
 /// A field of a request that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,9 +101,16 @@ pub enum Error {
     /// The authorization was pending for another provider. It is gone.
     #[error("the authorization was pending for another provider, and is gone")]
     ProviderMismatch,
-    /// As many authorizations are pending as the client or the tenant may have.
-    #[error("too many authorizations are pending")]
-    TooManyPending,
+    /// As many authorizations are pending as the client or the tenant may have, or they are as large.
+    #[error("{of} has as many pending authorizations as it may have: {limit} {unit}")]
+    TooManyPending {
+        /// Whose: "the client" or "the tenant".
+        of: &'static str,
+        /// The limit.
+        limit: u64,
+        /// What the limit counts: "authorizations" or "bytes".
+        unit: &'static str,
+    },
     /// A user's record, an identity or a pending authorization exists, but can't be decoded or decrypted.
     #[error("what is stored exists but can't be read")]
     RecordUnreadable(#[source] Damage),
@@ -147,13 +154,13 @@ pub enum Error {
     /// The row exists, but can't be decoded.
     #[error("the row exists but can't be read")]
     RowUnreadable(#[source] Damage),
-    /// The row is sealed under a key that this broker lacks. A broker that has the key can read it. The call is safe to
-    /// retry.
-    #[error("the row is sealed under a key that this broker doesn't have")]
+    /// The row, or the pending authorization, is sealed under a key that this broker lacks. A broker that has the key can read
+    /// it. The call is safe to retry.
+    #[error("what is stored is sealed under a key that this broker doesn't have")]
     KeyMissing(KeyId),
-    /// The key of an index of the session or user holds another type of value. An operator has to repair it.
-    /// `token-broker check` names the key.
-    #[error("an index of the session or user can't be read")]
+    /// The key of an index of the session or user, or of the pending authorizations, holds another type of value. An operator
+    /// has to repair it. `token-broker check` names the key.
+    #[error("an index can't be read")]
     IndexUnreadable,
     /// The store can't be reached, refuses to work, or didn't answer a read. The call is safe to retry.
     #[error("the store is unavailable")]
@@ -165,6 +172,10 @@ pub enum Error {
     /// A write isn't on as many replicas as required. It may be lost. The call is safe to retry.
     #[error("the write is not on as many replicas as it has to be")]
     NotDurable(StoreFailure),
+    /// The same for a write that answers otherwise when it is repeated, because it has been done: it created what must not be
+    /// there yet, or took what can be taken once.
+    #[error("the write is not on as many replicas as it has to be, and can't be repeated")]
+    DoneNotDurable(StoreFailure),
     /// The startup migration is still running. The call is safe to retry.
     #[error("the broker is starting and migrates older data")]
     Migrating,
@@ -300,6 +311,20 @@ impl Error {
         Self::Invalid(violations)
     }
 
+    /// Checks that something may be kept under `provider`: it isn't a protocol type that is no provider's name.
+    ///
+    /// # Errors
+    /// Returns [`Error::Invalid`], which names the field.
+    pub fn check_name(provider: &ProviderName, names: TypeNames) -> Result<(), Self> {
+        match names.allow(provider) {
+            true => Ok(()),
+            false => Err(Self::invalid(
+                "provider",
+                "must be the provider's own name, and not that of its protocol (oidc, oauth2)",
+            )),
+        }
+    }
+
     /// Returns an [`Error::ProviderUnavailable`] without a time at which to try again. `why` is for the log.
     pub fn provider_unavailable(why: impl Into<String>) -> Self {
         Self::ProviderUnavailable {
@@ -314,7 +339,8 @@ impl Error {
         match self {
             Self::StoreUnavailable(failure)
             | Self::OutcomeUnknown(failure)
-            | Self::NotDurable(failure) => Some(&failure.0),
+            | Self::NotDurable(failure)
+            | Self::DoneNotDurable(failure) => Some(&failure.0),
             Self::RowUnreadable(damage) | Self::RecordUnreadable(damage) => Some(&damage.0),
             Self::KeyMissing(key) => Some(key.as_str()),
             Self::ProviderMisconfigured(failure) | Self::ProviderUnavailable { failure, .. } => {
@@ -330,7 +356,7 @@ impl Error {
             | Self::StateNotFound
             | Self::StateExists
             | Self::ProviderMismatch
-            | Self::TooManyPending
+            | Self::TooManyPending { .. }
             | Self::RowExists
             | Self::VersionMismatch
             | Self::BindingMismatch
@@ -348,6 +374,15 @@ impl Error {
             | Self::ReauthRequired(_)
             | Self::ProviderNotConfigured
             | Self::ProviderChanged => None,
+        }
+    }
+
+    /// Returns this error for a write that can't be repeated once it is done.
+    #[must_use]
+    pub fn of_a_single_write(self) -> Self {
+        match self {
+            Self::NotDurable(failure) => Self::DoneNotDurable(failure),
+            other => other,
         }
     }
 
@@ -373,7 +408,7 @@ impl Error {
             | Self::StateNotFound
             | Self::StateExists
             | Self::ProviderMismatch
-            | Self::TooManyPending
+            | Self::TooManyPending { .. }
             | Self::RowExists
             | Self::VersionMismatch
             | Self::BindingMismatch
@@ -386,6 +421,7 @@ impl Error {
             | Self::RecordUnreadable(_)
             | Self::IndexUnreadable
             | Self::OutcomeUnknown(_)
+            | Self::DoneNotDurable(_)
             | Self::DeadlineExceeded
             | Self::NoRefreshToken
             | Self::NotRefreshable(_)

@@ -5,11 +5,11 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    error::Error,
-    store::{self, CreateOutcome, NewAuthorization, PendingLimits, until_known},
+    error::{Damage, Error},
+    store::{self, CreateOutcome, NewAuthorization, PendingLimit, PendingLimits, until_known},
     types::{
         ClientId, Nonce, Payload, PendingAuthorization, ProviderName, Reach, SecretBytes,
-        SessionId, State, UnixTime, UserId,
+        SessionId, State, TypeNames, UnixTime, UserId,
     },
 };
 
@@ -19,8 +19,8 @@ pub const USUAL_TTL: Duration = Duration::from_secs(600);
 pub const LONGEST_TTL: Duration = Duration::from_secs(3600);
 /// How large a payload may be, in bytes.
 pub const LARGEST_PAYLOAD: usize = 16 * 1024;
-/// How long after its own time an authorization may still be taken. The store's clock counts, and this broker's only against
-/// whoever prolongs the life of a value in the store.
+/// How long after its own time an authorization may still be taken, against whoever prolongs the life of a value in the store.
+/// The store's clock counts, and another server's after a failover.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// The pending authorizations of one tenant, with the operations of the `PendingAuthorizations` service.
@@ -28,6 +28,32 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60);
 pub struct Authorizations<S> {
     store: Arc<S>,
     options: AuthorizationOptions,
+    type_names: TypeNames,
+}
+
+/// What became of an authorization that a caller asked for.
+#[derive(Debug)]
+pub enum Consumed {
+    /// The caller has it, alone.
+    Taken(PendingAuthorization),
+    /// It was for another provider, and is gone.
+    Misrouted(PendingAuthorization),
+    /// It is out of the caller's reach, and stays. The caller must not learn that it is there.
+    OutOfReach(PendingAuthorization),
+}
+
+impl Consumed {
+    /// Returns what the caller gets.
+    ///
+    /// # Errors
+    /// Returns [`Error::ProviderMismatch`] or [`Error::StateNotFound`].
+    pub fn given(self) -> Result<PendingAuthorization, Error> {
+        match self {
+            Self::Taken(pending) => Ok(pending),
+            Self::Misrouted(_) => Err(Error::ProviderMismatch),
+            Self::OutOfReach(_) => Err(Error::StateNotFound),
+        }
+    }
 }
 
 /// The settings of [`Authorizations`].
@@ -61,15 +87,26 @@ pub struct NewPending {
 impl<S: store::Authorizations> Authorizations<S> {
     /// Returns the pending authorizations that `store` keeps.
     pub fn new(store: Arc<S>, options: AuthorizationOptions) -> Self {
-        Self { store, options }
+        Self {
+            store,
+            options,
+            type_names: TypeNames::default(),
+        }
     }
 
-    /// Keeps a pending authorization. Returns when it expires.
+    /// Sets which protocol types providers may have for a name.
+    #[must_use]
+    pub fn naming(self, type_names: TypeNames) -> Self {
+        Self { type_names, ..self }
+    }
+
+    /// Keeps a pending authorization. Returns when it expires, by the store's clock.
     ///
     /// # Errors
-    /// Returns [`Error::StateExists`], [`Error::TooManyPending`], [`Error::TooLarge`], and [`Error::OutcomeUnknown`] if the
-    /// answer was lost, and the authorization isn't there.
+    /// Returns [`Error::StateExists`], [`Error::TooManyPending`], [`Error::TooLarge`], [`Error::Invalid`] if the provider has the
+    /// name of a protocol type, and [`Error::OutcomeUnknown`] if the answer was lost, and the authorization isn't there.
     pub async fn create(&self, new: NewPending) -> Result<UnixTime, Error> {
+        Error::check_name(&new.provider, self.type_names)?;
         if new.payload.len() > LARGEST_PAYLOAD {
             return Err(Error::TooLarge {
                 what: "payload",
@@ -77,7 +114,7 @@ impl<S: store::Authorizations> Authorizations<S> {
                 limit: LARGEST_PAYLOAD,
             });
         }
-        let expires_at = UnixTime::now().plus(new.ttl);
+        let expires_at = self.store.now().await?.plus(new.ttl);
         let pending = PendingAuthorization {
             id: Nonce::random(),
             provider: new.provider,
@@ -97,11 +134,23 @@ impl<S: store::Authorizations> Authorizations<S> {
         };
         // Somebody may have consumed it since: then its state is taken, which doesn't tell by whom.
         let tells = |outcome: &CreateOutcome| *outcome == CreateOutcome::Created;
-        match until_known(self.options.patience, create(), create, tells).await? {
+        let outcome = until_known(self.options.patience, create(), create, tells).await;
+        match outcome.map_err(once)? {
             CreateOutcome::Created => Ok(expires_at),
             CreateOutcome::Exists => Err(Error::StateExists),
-            CreateOutcome::TooMany => Err(Error::TooManyPending),
+            CreateOutcome::TooMany(limit) => Err(self.too_many(limit)),
         }
+    }
+
+    fn too_many(&self, limit: PendingLimit) -> Error {
+        let (of, unit) = match limit {
+            PendingLimit::OfClient => ("the client", "authorizations"),
+            PendingLimit::OfTenant => ("the tenant", "authorizations"),
+            PendingLimit::BytesOfClient => ("the client", "bytes"),
+            PendingLimit::BytesOfTenant => ("the tenant", "bytes"),
+        };
+        let limit = self.options.limits.of(limit);
+        Error::TooManyPending { of, limit, unit }
     }
 
     /// Takes a pending authorization, once. One that is out of `reach` stays, and counts as none.
@@ -115,27 +164,128 @@ impl<S: store::Authorizations> Authorizations<S> {
         provider: Option<&ProviderName>,
         reach: &Reach,
     ) -> Result<PendingAuthorization, Error> {
+        self.ask_for(state, provider, reach).await?.given()
+    }
+
+    /// The same as [`Authorizations::consume`], but also tells of an authorization that the caller doesn't get.
+    ///
+    /// # Errors
+    /// Returns the other errors of [`Authorizations::consume`].
+    pub async fn ask_for(
+        &self,
+        state: &State,
+        provider: Option<&ProviderName>,
+        reach: &Reach,
+    ) -> Result<Consumed, Error> {
         let pending = self.store.pending(state).await?;
         let pending = pending.ok_or(Error::StateNotFound)??;
+        if let Payload::Plain(payload) = &pending.payload
+            && payload.len() > LARGEST_PAYLOAD
+        {
+            let what = "its payload is larger than any that a broker keeps";
+            return Err(Error::RecordUnreadable(Damage(what.to_owned())));
+        }
         let is_own = reach
             .client
             .as_ref()
             .is_none_or(|own| *own == pending.client);
         // Who names a provider may use it. A misrouted callback burns the authorization whatever it was for.
         let is_in_reach = provider.is_some() || reach.providers.has(&pending.provider);
-        let has_expired = UnixTime::now() >= pending.expires_at.plus(CLOCK_SKEW);
-        if !is_own || !is_in_reach || has_expired {
+        if self.store.now().await? >= pending.expires_at.plus(CLOCK_SKEW) {
             return Err(Error::StateNotFound);
+        }
+        if !is_own || !is_in_reach {
+            return Ok(Consumed::OutOfReach(pending));
         }
         let taker = Nonce::random();
         let take = || self.store.take(state, &pending, taker);
         let taken = until_known(self.options.patience, take(), take, |taken| *taken).await;
-        if !taken? {
+        if !taken.map_err(once)? {
             return Err(Error::StateNotFound);
         }
-        if provider.is_some_and(|provider| *provider != pending.provider) {
-            return Err(Error::ProviderMismatch);
+        match provider.is_some_and(|provider| *provider != pending.provider) {
+            true => Ok(Consumed::Misrouted(pending)),
+            false => Ok(Consumed::Taken(pending)),
         }
-        Ok(pending)
+    }
+}
+
+/// Returns the error of a write that answers otherwise when it is repeated.
+fn once(error: store::Error) -> Error {
+    Error::from(error).of_a_single_write()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::{error::Unopened, store::MemoryStore};
+
+    /// A store whose clock says something else than this machine's.
+    #[derive(Default)]
+    struct Elsewhere {
+        store: MemoryStore,
+        seconds: AtomicI64,
+    }
+
+    impl store::Authorizations for Elsewhere {
+        async fn create(&self, new: NewAuthorization<'_>) -> Result<CreateOutcome, store::Error> {
+            self.store.create(new).await
+        }
+
+        async fn pending(
+            &self,
+            state: &State,
+        ) -> Result<Option<Result<PendingAuthorization, Unopened>>, store::Error> {
+            self.store.pending(state).await
+        }
+
+        async fn take(
+            &self,
+            state: &State,
+            pending: &PendingAuthorization,
+            taker: Nonce,
+        ) -> Result<bool, store::Error> {
+            self.store.take(state, pending, taker).await
+        }
+
+        async fn now(&self) -> Result<UnixTime, store::Error> {
+            let seconds = self.seconds.load(Ordering::Relaxed);
+            UnixTime::from_seconds(seconds).ok_or_else(|| store::Error::unavailable("no time"))
+        }
+    }
+
+    /// This machine's clock says nothing about an authorization, however far it is off: the store's does, which all brokers see.
+    #[tokio::test]
+    async fn authorizations_expire_by_the_clock_of_the_store() {
+        let store = Arc::new(Elsewhere::default());
+        let limits = PendingLimits {
+            of_client: 9,
+            of_tenant: 9,
+        };
+        let options = AuthorizationOptions {
+            limits,
+            patience: Duration::from_secs(1),
+        };
+        let pending = Authorizations::new(Arc::clone(&store), options);
+        for (after, is_good) in [(0, true), (659, true), (660, false)] {
+            let state = State::new(format!("x{after}")).unwrap();
+            store.seconds.store(5_000, Ordering::Relaxed);
+            let new = NewPending {
+                state: state.clone(),
+                provider: ProviderName::new("p").unwrap(),
+                session: SessionId::new("s").unwrap(),
+                client: ClientId::new("c").unwrap(),
+                user: None,
+                payload: SecretBytes::new(Vec::new()),
+                ttl: USUAL_TTL,
+            };
+            let expires_at = pending.create(new).await.unwrap();
+            assert_eq!(expires_at.seconds(), 5_600);
+            store.seconds.store(5_000 + after, Ordering::Relaxed);
+            let taken = pending.consume(&state, None, &Reach::default()).await;
+            assert_eq!(taken.is_ok(), is_good, "after {after} s: {taken:?}");
+        }
     }
 }

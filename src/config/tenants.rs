@@ -89,6 +89,7 @@ pub(super) fn resolve(
         server.check_limits(&at_the_top.limits, problems);
         warnings.extend(together::warnings(&at_the_top.limits));
         let providers = providers::resolve(settings, problems, warnings);
+        together::named_like_a_type(&providers, &at_the_top.migration, problems);
         let sealing = key_files.sealing(
             &at_the_top.seal,
             &at_the_top.vault,
@@ -149,6 +150,7 @@ pub(super) fn resolve(
         server.check_limits(&subjects.limits, &mut found);
         let mut known = together::warnings(&subjects.limits);
         let providers = providers::resolve(&written, &mut found, &mut known);
+        together::named_like_a_type(&providers, &subjects.migration, &mut found);
         let tenant = tenant.map(|tenant| {
             let sealing = key_files.sealing(
                 &subjects.seal,
@@ -265,6 +267,7 @@ fn assembled(
                 of_client: max_pending_of_client,
                 of_tenant: max_pending,
             },
+            type_names: migration.legacy_provider.type_names(),
         },
         refresh_lifetime: tokens.refresh_lifetime,
         refresh_in_grace: tokens.refresh_in_grace,

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::{
     problem::{Problem, Problems},
+    providers::table_of,
     settings::{
         Backend, DurabilitySettings, LimitSettings, LinkSettings, MigrationSettings, RedisSettings,
         ServerOptions, StorageSettings, Subjects, WriteIsDone, all,
     },
     written::Settings,
 };
-use crate::store::redis::Deployment;
+use crate::{refresh::provider::ProviderOptions, store::redis::Deployment};
 
 /// The headings of the settings that have no effect in memory.
 const OF_REDIS: [&str; 2] = [RedisSettings::HEADING, MigrationSettings::HEADING];
@@ -50,8 +51,37 @@ pub(super) fn check_tenant(written: &Settings, limits: &LimitSettings, problems:
     larger_than_a_row(written, limits, problems);
 }
 
+/// Adds a problem for each provider that is called like a protocol type. The tenant stores nothing for it, because what older
+/// software kept of other providers lies under that name.
+pub(super) fn named_like_a_type(
+    providers: &[ProviderOptions],
+    migration: &MigrationSettings,
+    problems: &mut Problems,
+) {
+    let mapping = MigrationSettings::legacy_provider;
+    let names = migration.legacy_provider.type_names();
+    for provider in providers.iter().filter(|one| !names.allow(&one.name)) {
+        let name = &provider.name;
+        let message = format!(
+            "is called like a protocol: give it a name of its own, or say with {mapping} that the older data of {name} is this \
+             provider's ({name}={name})"
+        );
+        problems.add(&table_of(name.as_str()), message);
+    }
+}
+
 /// Returns what the operator should know although it is allowed.
 pub(super) fn warnings(limits: &LimitSettings) -> Vec<Problem> {
+    [
+        larger_than_clients_accept(limits),
+        room_for_one_client(limits),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn larger_than_clients_accept(limits: &LimitSettings) -> Option<Problem> {
     let LimitSettings {
         max_row_bytes,
         max_providers,
@@ -59,14 +89,27 @@ pub(super) fn warnings(limits: &LimitSettings) -> Vec<Problem> {
     } = *limits;
     let full = max_providers.saturating_mul(max_row_bytes.saturating_add(ROW_FRAMING));
     if full <= CLIENTS_ACCEPT {
-        return Vec::new();
+        return None;
     }
     let message = format!(
         "with {} = {max_providers}, a GetAll may answer {full} bytes, and gRPC clients accept \
          {CLIENTS_ACCEPT} by default: raise the limit in all clients that call GetAll",
         LimitSettings::max_providers
     );
-    vec![Problem::new(LimitSettings::max_row_bytes, message)]
+    Some(Problem::new(LimitSettings::max_row_bytes, message))
+}
+
+fn room_for_one_client(limits: &LimitSettings) -> Option<Problem> {
+    let LimitSettings {
+        max_pending_of_client: of_client,
+        max_pending: of_all,
+        ..
+    } = *limits;
+    let message = format!(
+        "leaves room for one client: with {} = {of_client}, its logins can lock out those of all others",
+        LimitSettings::max_pending_of_client
+    );
+    (of_all <= of_client).then(|| Problem::new(LimitSettings::max_pending, message))
 }
 
 pub(super) fn in_memory(written: &Settings, backend: Backend, problems: &mut Problems) {

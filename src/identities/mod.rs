@@ -10,7 +10,7 @@ use std::{
 use crate::{
     error::Error,
     store::{Identities, LinkOutcome, NewIdentity, Resolved, UnlinkOutcome, until_known},
-    types::{Identity, IdentityKey, Reach, UserId, UserRecord},
+    types::{Identity, IdentityKey, Reach, TypeNames, UserId, UserRecord},
 };
 
 /// The users of one tenant, with the operations of the `Identities` service.
@@ -18,6 +18,16 @@ use crate::{
 pub struct Users<S> {
     store: Arc<S>,
     options: UserOptions,
+    type_names: TypeNames,
+}
+
+/// What became of an identity that was to be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Whether it is gone by this call, as far as that is known.
+    pub unlinked: bool,
+    /// The user that it led to, if that is known.
+    pub user: Option<UserId>,
 }
 
 /// The settings of [`Users`].
@@ -32,7 +42,17 @@ pub struct UserOptions {
 impl<S: Identities> Users<S> {
     /// Returns the users that `store` keeps.
     pub fn new(store: Arc<S>, options: UserOptions) -> Self {
-        Self { store, options }
+        Self {
+            store,
+            options,
+            type_names: TypeNames::default(),
+        }
+    }
+
+    /// Sets which protocol types providers may have for a name.
+    #[must_use]
+    pub fn naming(self, type_names: TypeNames) -> Self {
+        Self { type_names, ..self }
     }
 
     /// Returns the user that an identity leads to. Makes one if there is none.
@@ -41,6 +61,7 @@ impl<S: Identities> Users<S> {
     /// Returns [`Error::RecordUnreadable`] if the identity can't be decoded, and an error if the store fails. A store that
     /// fails never causes a second user.
     pub async fn resolve(&self, identity: &IdentityKey) -> Result<Resolved, Error> {
+        Error::check_name(&identity.provider, self.type_names)?;
         // Each attempt draws another id. If one was applied, a later one finds its user, unless that was deleted meanwhile:
         // then the id must not come back.
         let drawn = Mutex::new(Vec::new());
@@ -76,6 +97,7 @@ impl<S: Identities> Users<S> {
     /// [`Error::RecordUnreadable`], and [`Error::OutcomeUnknown`] if the answer was lost, and the identity doesn't lead to
     /// the user.
     pub async fn link(&self, identity: &IdentityKey, user: &UserId) -> Result<bool, Error> {
+        Error::check_name(&identity.provider, self.type_names)?;
         let max = self.options.max_identities;
         let link = self.store.link(NewIdentity {
             key: identity,
@@ -109,19 +131,47 @@ impl<S: Identities> Users<S> {
         identity: &IdentityKey,
         user: Option<&UserId>,
     ) -> Result<bool, Error> {
+        Ok(self.remove(identity, user).await?.unlinked)
+    }
+
+    /// The same as [`Users::unlink`], but also returns whose the identity was.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Users::unlink`].
+    pub async fn remove(
+        &self,
+        identity: &IdentityKey,
+        user: Option<&UserId>,
+    ) -> Result<Removed, Error> {
+        Error::check_name(&identity.provider, self.type_names)?;
         let unlink = async {
             let outcome = self.store.unlink(identity, user).await;
             outcome.map(Seen::Outcome)
         };
         // Removing it again could undo that somebody linked it since.
         let look = || async {
-            let found = self.store.leads_to(identity).await?;
-            Ok(Seen::IsSo(found.is_none()))
+            // One that leads to somebody else than the call names isn't what it was to remove.
+            let is_so = match (self.store.leads_to(identity).await?, user) {
+                (None, _) => true,
+                (Some(Ok(found)), Some(named)) => found != *named,
+                (Some(_), _) => false,
+            };
+            Ok(Seen::IsSo(is_so))
         };
         let is_so = |seen: &Seen<UnlinkOutcome>| matches!(seen, Seen::IsSo(true));
         match until_known(self.options.patience, unlink, look, is_so).await? {
-            Seen::Outcome(UnlinkOutcome::Unlinked) | Seen::IsSo(_) => Ok(true),
-            Seen::Outcome(UnlinkOutcome::Absent) => Ok(false),
+            Seen::Outcome(UnlinkOutcome::Unlinked(user)) => Ok(Removed {
+                unlinked: true,
+                user: Some(user),
+            }),
+            Seen::IsSo(_) => Ok(Removed {
+                unlinked: true,
+                user: user.cloned(),
+            }),
+            Seen::Outcome(UnlinkOutcome::Absent) => Ok(Removed {
+                unlinked: false,
+                user: None,
+            }),
             Seen::Outcome(UnlinkOutcome::Unreadable(damage)) => {
                 Err(Error::RecordUnreadable(damage))
             }

@@ -92,9 +92,11 @@ impl Pending {
             .as_ref()
             .map(|caller| Arc::clone(&caller.tenant));
         let (code, reason) = outcome.unwrap_or(("OK", None));
-        let is_denied = reason
-            .as_deref()
-            .is_some_and(|reason| DENIALS.contains(&reason));
+        // Who must not learn that something is there is told that it isn't.
+        let is_denied = noted.why.is_some()
+            || reason
+                .as_deref()
+                .is_some_and(|reason| DENIALS.contains(&reason));
         let name = self.caller.as_ref().map(|caller| caller.name.clone());
         let event = Event {
             caller: name.filter(|name| !name.is_empty()),

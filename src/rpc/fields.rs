@@ -100,7 +100,10 @@ impl Fields {
             .filter(|nanos| *nanos < 1_000_000_000);
         let span = seconds.zip(nanos);
         if span.is_none() {
-            self.reject(field, "must be a duration that is not negative");
+            self.reject(
+                field,
+                "must be a duration that is not negative, with fewer than 1,000,000,000 nanos",
+            );
         }
         span.map(|(seconds, nanos)| Duration::new(seconds, nanos))
     }

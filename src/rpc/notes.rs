@@ -133,7 +133,7 @@ impl Notes {
         self.note(|book, noted| noted.user = Some(book.names.user(&book.tenant, user)));
     }
 
-    /// Notes how many rows were listed or deleted.
+    /// Notes how many rows or identities were listed or deleted, or how many users or links were made.
     pub(super) fn count(&self, count: u64) {
         self.note(|_, noted| noted.count = Some(count));
     }
@@ -143,6 +143,11 @@ impl Notes {
         if let Error::NotAllowed(why) | Error::UnknownCaller(why) = error {
             self.note(|_, noted| noted.why = Some(why));
         }
+    }
+
+    /// Notes why the caller doesn't get what is there, though its answer doesn't say that it is there.
+    pub(super) fn denied(&self, why: &'static str) {
+        self.note(|_, noted| noted.why = Some(why));
     }
 
     /// Returns what was noted, and forgets it.

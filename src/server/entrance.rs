@@ -196,7 +196,8 @@ fn users_of<S: FullStore>(tokens: &Tokens<S>) -> Users<S> {
         max_identities: rules.limits.identities,
         patience: rules.patience,
     };
-    Users::new(Arc::clone(tokens.store_of_tenant()), options)
+    let users = Users::new(Arc::clone(tokens.store_of_tenant()), options);
+    users.naming(rules.limits.type_names)
 }
 
 /// Returns the pending authorizations of a tenant.
@@ -206,7 +207,8 @@ fn pending_of<S: FullStore>(tokens: &Tokens<S>) -> Authorizations<S> {
         limits: rules.limits.pending,
         patience: rules.patience,
     };
-    Authorizations::new(Arc::clone(tokens.store_of_tenant()), options)
+    let pending = Authorizations::new(Arc::clone(tokens.store_of_tenant()), options);
+    pending.naming(rules.limits.type_names)
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -110,8 +110,8 @@ pub enum LinkOutcome {
 /// The outcome of [`Identities::unlink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnlinkOutcome {
-    /// It was removed.
-    Unlinked,
+    /// It was removed, and led to this user.
+    Unlinked(UserId),
     /// There was none, or it leads to another user.
     Absent,
     /// Nothing was written: it can't be decoded.

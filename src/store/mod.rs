@@ -32,7 +32,9 @@ use futures_util::future::join_all;
 
 use self::{authorizations::TAKEN_FOR, identities::USED_WITHIN};
 pub use self::{
-    authorizations::{Authorizations, CreateOutcome, NewAuthorization, PendingLimits},
+    authorizations::{
+        Authorizations, CreateOutcome, NewAuthorization, PendingLimit, PendingLimits,
+    },
     decorate::{Decorate, Undecorated},
     error::Error,
     identities::{

@@ -11,7 +11,7 @@ use crate::{
     error::{Damage, Unopened},
     types::{
         AttemptId, Identity, IdentityKey, Nonce, PendingAuthorization, ProviderName, RowKey,
-        SessionId, State, UserId, UserRecord, Version,
+        SessionId, State, UnixTime, UserId, UserRecord, Version,
     },
 };
 
@@ -133,6 +133,10 @@ impl<S: Authorizations> Authorizations for Arc<S> {
         taker: Nonce,
     ) -> Result<bool, Error> {
         S::take(self, state, pending, taker).await
+    }
+
+    async fn now(&self) -> Result<UnixTime, Error> {
+        S::now(self).await
     }
 }
 

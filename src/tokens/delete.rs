@@ -148,17 +148,23 @@ impl<S: Store + Identities> Tokens<S> {
     ///
     /// # Errors
     /// Returns an error if the store fails. What was deleted before stays deleted. A second call deletes the
-    /// rest.
+    /// rest. If the set of identities is damaged, the record and the rows are gone, and the error is
+    /// [`Error::IndexUnreadable`].
     pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
         let mut all = DeletedUser::default();
         for _ in 0..LINEAGES {
-            let identities = self.store.delete_user(user).await;
-            let identities = identities.map_err(interrupted)?;
+            let identities = match self.store.delete_user(user).await {
+                Ok(identities) => Ok(identities),
+                // The user's rows can be found all the same, and nobody is to stay logged in by them.
+                Err(damaged @ StoreError::WrongType) => Err(damaged),
+                Err(error) => return Err(interrupted(error)),
+            };
             let tokens = self.tokens_of_user(user).await;
             let rows = self.store.delete_user_rows(user).await;
             let rows = rows.map_err(interrupted)?;
             let revoke = |token| self.rules.providers.revoke(token);
             tokens.into_iter().for_each(revoke);
+            let identities = identities?;
             all.rows += rows.count;
             all.identities += identities.count;
             all.existed |= rows.count > 0 || identities.count > 0 || identities.record;

@@ -1,6 +1,10 @@
 //! Limits on tokens, rows, sessions and users (guarantees, section 2.5).
 
-use crate::{error::Error, store::PendingLimits, types::Row};
+use crate::{
+    error::Error,
+    store::PendingLimits,
+    types::{Row, TypeNames},
+};
 
 /// Limits on what the broker stores. It reads rows that other software stored whatever their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub struct Limits {
     pub identities: usize,
     /// How many authorizations may be pending.
     pub pending: PendingLimits,
+    /// Which protocol types providers may have for a name.
+    pub type_names: TypeNames,
 }
 
 impl Default for Limits {
@@ -29,6 +35,7 @@ impl Default for Limits {
                 of_client: 10_000,
                 of_tenant: 100_000,
             },
+            type_names: TypeNames::default(),
         }
     }
 }

@@ -50,6 +50,17 @@ impl<S: Store> Tokens<S> {
         request: StoreTokens,
         reach: &Reach,
     ) -> Result<Version, Error> {
+        Error::check_name(&request.key.provider, self.rules.limits.type_names)?;
+        let is_conditional = request.precondition.is_some();
+        let stored = self.store_row(request, reach).await;
+        stored.map_err(|error| match is_conditional {
+            // Repeated, it would find its own row.
+            true => error.of_a_single_write(),
+            false => error,
+        })
+    }
+
+    async fn store_row(&self, request: StoreTokens, reach: &Reach) -> Result<Version, Error> {
         let StoreTokens {
             key,
             mut row,

@@ -13,6 +13,7 @@ mod lineage;
 mod open_file;
 mod origin;
 mod peer;
+mod protocol;
 mod reach;
 mod record;
 mod right;
@@ -34,6 +35,7 @@ pub use lineage::Lineage;
 pub use open_file::open_file;
 pub use origin::Origin;
 pub use peer::{Address, Channel, Peer, PeerCertificate};
+pub use protocol::{PROTOCOL_TYPES, TypeNames};
 pub use reach::{ProviderSet, Reach};
 pub use record::{
     Attempt, AttemptId, AttemptState, Entry, EntryState, Record, StoreTime, Successor, TokenHash,

@@ -24,7 +24,7 @@ use token_broker::{
     },
     types::{
         AttemptId, Identity, IdentityKey, Nonce, PendingAuthorization, ProviderName, Row, RowKey,
-        Secret, SessionId, State, UserId, UserRecord, Version,
+        Secret, SessionId, State, UnixTime, UserId, UserRecord, Version,
     },
 };
 
@@ -303,5 +303,9 @@ impl<S: Authorizations> Authorizations for Panicking<S> {
         taker: Nonce,
     ) -> Result<bool, Error> {
         self.inner.take(state, pending, taker).await
+    }
+
+    async fn now(&self) -> Result<UnixTime, Error> {
+        self.inner.now().await
     }
 }

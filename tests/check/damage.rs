@@ -387,10 +387,17 @@ pub const DAMAGES: &[Damage] = &[
     },
     Damage {
         name: "places-of-another-type",
-        kind: FindingKind::IndexOfWrongType,
+        kind: FindingKind::PendingSetOfWrongType,
         key: "@broker:pending:$z",
         index: "",
         commands: "SADD @broker:pending:$z @pending:$x",
+    },
+    Damage {
+        name: "sizes-of-another-type",
+        kind: FindingKind::PendingSetOfWrongType,
+        key: "@broker:pending-bytes:$z",
+        index: "",
+        commands: "SADD @broker:pending-bytes:$z 1",
     },
     Damage {
         name: "authorization-without-end",

@@ -66,7 +66,7 @@ async fn every_damage_is_named_and_every_line_says_what_to_do() {
     assert!(text.contains("Left over: 7 (no damage"), "{text}");
     let text = repair(&tenant).await.to_string();
     assert!(
-        text.contains("Damage: 42, of which 14 not mended"),
+        text.contains("Damage: 43, of which 13 not mended"),
         "{text}"
     );
     assert!(text.contains("; mended\n"));

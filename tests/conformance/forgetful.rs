@@ -18,7 +18,7 @@ use token_broker::{
     },
     types::{
         Identity, IdentityKey, Nonce, PendingAuthorization, ProviderName, RowKey, SessionId, State,
-        UserId, UserRecord, Version,
+        UnixTime, UserId, UserRecord, Version,
     },
 };
 use tokio::time::sleep;
@@ -269,5 +269,9 @@ impl<S: Authorizations> Authorizations for Forgetful<S> {
         let (state, pending) = (state.clone(), pending.clone());
         self.write(|inner| async move { inner.take(&state, &pending, taker).await })
             .await
+    }
+
+    async fn now(&self) -> Result<UnixTime, Error> {
+        self.inner.now().await
     }
 }

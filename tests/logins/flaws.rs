@@ -139,8 +139,8 @@ impl Call {
             // The third argument is the new user's record, or the user's id.
             ("provider", 3, _) if command.args[8].starts_with(b"{") => Some(Self::Resolve),
             ("provider", 3, _) => Some(Self::Link),
-            ("pending", 3, 8) => Some(Self::Create),
-            ("pending", 3, 6) => Some(Self::Take),
+            ("pending", 5, 10) => Some(Self::Create),
+            ("pending", 5, 6) => Some(Self::Take),
             _ => None,
         }
     }

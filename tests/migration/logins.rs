@@ -202,3 +202,112 @@ async fn m4_an_older_identity_without_a_user_leads_to_nobody() {
     );
     assert_eq!(users.resolve(&okta()).await.unwrap().user, made.user);
 }
+
+/// The older copy leads to somebody else than the identity does. Whoever unlinks the identity doesn't make it that user's.
+#[tokio::test]
+async fn m4_what_is_unlinked_leads_to_nobody() {
+    let tenant = OldTenant::new().await;
+    let users = served(&tenant, MAPPING).await;
+    old_login(&tenant, "bob").await;
+    tenant
+        .set(&format!("{P}user:alice"), r#"{"id":"alice"}"#)
+        .await;
+    tenant
+        .set(&format!("{P}{NEW}"), &link("okta", "alice"))
+        .await;
+    tenant
+        .add(&format!("{P}user:providers:alice"), &format!("{P}{NEW}"))
+        .await;
+    assert_eq!(users.resolve(&okta()).await.unwrap().user, user("alice"));
+    assert!(users.unlink(&okta(), Some(&user("alice"))).await.unwrap());
+    for key in [OLD, NEW, "user:providers:alice", "user:providers:bob"] {
+        assert!(!tenant.exists(&format!("{P}{key}")).await, "{key}");
+    }
+    assert!(users.link(&okta(), &user("alice")).await.unwrap());
+}
+
+/// The user of the identity is gone, and the older software's login leads to one who isn't: to that user, and to no third.
+#[tokio::test]
+async fn m4_a_link_without_a_user_gives_way_to_the_older_one() {
+    let prepared = async || {
+        let tenant = OldTenant::new().await;
+        let users = served(&tenant, MAPPING).await;
+        old_login(&tenant, "bob").await;
+        tenant
+            .set(&format!("{P}{NEW}"), &link("okta", "gone"))
+            .await;
+        (tenant, users)
+    };
+    let (tenant, users) = prepared().await;
+    let resolved = users.resolve(&okta()).await.unwrap();
+    assert!(
+        !resolved.created && resolved.user == user("bob"),
+        "{resolved:?}"
+    );
+    let set = tenant.members(&format!("{P}user:providers:bob")).await;
+    assert_eq!(set, [format!("{P}{OLD}"), format!("{P}{NEW}")]);
+
+    let (tenant, users) = prepared().await;
+    tenant.set(&format!("{P}user:v"), r#"{"id":"v"}"#).await;
+    let taken = users.link(&okta(), &user("v")).await;
+    assert!(matches!(taken, Err(Error::IdentityLinked)), "{taken:?}");
+    let (_tenant, users) = prepared().await;
+    assert!(users.unlink(&okta(), Some(&user("bob"))).await.unwrap());
+    assert!(users.resolve(&okta()).await.unwrap().created);
+}
+
+/// Copies that stay for a way back take no room of the user.
+#[tokio::test]
+async fn m4_the_older_copy_counts_for_nothing() {
+    let tenant = OldTenant::new().await;
+    let users = served(&tenant, MAPPING).await;
+    old_login(&tenant, "u").await;
+    tenant.migrate(MAPPING).await;
+    for number in 0..4 {
+        let more = IdentityKey {
+            subject: Subject::new(format!("{number}")).unwrap(),
+            ..okta()
+        };
+        assert!(users.link(&more, &user("u")).await.unwrap(), "{number}");
+    }
+    assert_eq!(
+        users
+            .list(&user("u"), &Reach::default())
+            .await
+            .unwrap()
+            .len(),
+        5
+    );
+}
+
+/// A provider that is called like the older software's protocol type would reach the users of the provider to which that type
+/// is mapped, or whom it will be mapped to. The control is a tenant that says that the name is the provider's own.
+#[tokio::test]
+async fn m4_a_protocol_type_reaches_no_user() {
+    let oidc = IdentityKey {
+        provider: ProviderName::new("oidc").unwrap(),
+        subject: Subject::new("sub").unwrap(),
+    };
+    for mapping in [MAPPING, &[]] {
+        let tenant = OldTenant::new().await;
+        let users = served(&tenant, mapping).await;
+        old_login(&tenant, "u").await;
+        let before = tenant.snapshot_of_all();
+        for refused in [
+            users.resolve(&oidc).await.map(drop),
+            users.link(&oidc, &user("u")).await.map(drop),
+            users.unlink(&oidc, None).await.map(drop),
+        ] {
+            let Err(Error::Invalid(violations)) = refused else {
+                panic!("{refused:?}")
+            };
+            assert_eq!(violations.first()[0].field, "provider");
+        }
+        assert!(tenant.snapshot_of_all() == before);
+    }
+    let tenant = OldTenant::new().await;
+    let own = mapping_of(&["oidc=oidc"]).type_names();
+    let users = served(&tenant, &["oidc=oidc"]).await.naming(own);
+    old_login(&tenant, "u").await;
+    assert_eq!(users.resolve(&oidc).await.unwrap().user, user("u"));
+}

@@ -156,3 +156,47 @@ async fn step(server: &RedisServer, at: usize, fate: &Fate, call: &'static str) 
     }
     due.load(Ordering::SeqCst)
 }
+
+/// A set that is damaged keeps nobody logged in: what can be found without it is deleted, and then the damage is told of.
+#[tokio::test]
+async fn a_damaged_set_keeps_nobody_logged_in() {
+    for id in ["alice", "a:b"] {
+        for damaged in ["user:providers", "user:upstream"] {
+            let tenant = RedisTenant::on(RedisServer::shared());
+            tenant.run::<()>(&["SET", &tenant.key(&format!("user:{id}")), "{}"]);
+            let alice = UserId::new(id).unwrap();
+            let broker = tenant.broker();
+            broker.put(&key("s", "p"), &row(id, "at")).await;
+            tenant.run::<()>(&[
+                "SET",
+                &tenant.key("provider:4:okta:x"),
+                &format!(r#"{{"user_id":"{id}"}}"#),
+            ]);
+            let spelled = id.replace(':', "%3A");
+            let set = tenant.key(&format!("user:providers:{spelled}"));
+            tenant.run::<()>(&["SADD", &set, &tenant.key("provider:4:okta:x")]);
+            let other = tenant.key(&format!("{damaged}:{spelled}"));
+            tenant.run::<()>(&["DEL", &other]);
+            tenant.run::<()>(&["SET", &other, "no set"]);
+            for call in ["first", "repeated"] {
+                let deleted = broker.delete_user(&alice).await;
+                let is_told = matches!(deleted, Err(token_broker::error::Error::IndexUnreadable));
+                assert!(is_told, "{call}, {damaged}: {deleted:?}");
+            }
+            let exists = |key: String| tenant.run::<bool>(&["EXISTS", &key]);
+            assert!(
+                !exists(tenant.key(&format!("user:{id}"))),
+                "{damaged}: the record"
+            );
+            let (is_row, is_identity) = (
+                exists(tenant.key("upstream:s:p")),
+                exists(tenant.key("provider:4:okta:x")),
+            );
+            let expected = (damaged == "user:upstream", damaged == "user:providers");
+            assert_eq!((is_row, is_identity), expected, "{damaged}");
+            // The operator deletes the key, and a repeated call finds the rest by `check --repair`.
+            tenant.run::<()>(&["DEL", &other]);
+            broker.delete_user(&alice).await.unwrap();
+        }
+    }
+}

@@ -3,7 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use testkit::{redis_tenant::RedisTenant, rows::*, snapshot::Content};
+use testkit::{
+    launch::{Launch, Program},
+    redis_tenant::RedisTenant,
+    rows::*,
+    snapshot::Content,
+};
 use token_broker::{
     error::Error,
     identities::{UserOptions, Users},
@@ -348,4 +353,93 @@ async fn a_set_of_another_type_hides_no_user() {
     let linked = users.link(&identity("okta", "more"), &user("alice")).await;
     assert!(linked.is_err(), "{linked:?}");
     assert!(tenant.snapshot() == before);
+}
+
+/// A login of a known user doesn't fail because the time of use can't be noted. A new user can't be made, and isn't.
+#[tokio::test]
+async fn a_known_user_logs_in_though_redis_is_full() {
+    for program in [Program::Usual, Program::Oldest, Program::Valkey] {
+        let server = Launch::new(program).start();
+        let tenant = RedisTenant::on(&server);
+        let link = SPELLINGS[0].replace("|@|", "1700000001");
+        toolhives(&tenant, "alice", "sub", &link);
+        let users = users(&tenant);
+        tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+        let resolved = users.resolve(&identity("okta", "sub")).await.unwrap();
+        assert_eq!(resolved.user, user("alice"));
+        assert_eq!(get(&tenant, "provider:4:okta:sub"), link);
+        let new = users.resolve(&identity("okta", "new")).await;
+        assert!(matches!(new, Err(Error::StoreUnavailable(_))), "{new:?}");
+        tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+        users.resolve(&identity("okta", "sub")).await.unwrap();
+        assert_ne!(
+            get(&tenant, "provider:4:okta:sub"),
+            link,
+            "it is noted again"
+        );
+    }
+}
+
+/// A time of use that is wrong doesn't stay for ever: one that is still to come, and what is no time.
+#[tokio::test]
+async fn a_wrong_time_of_use_is_noted_again() {
+    for wrong in ["9999999999", "-5", "1.5", "null", "1e3"] {
+        let tenant = tenant();
+        let link = SPELLINGS[0].replace("|@|", wrong);
+        toolhives(&tenant, "alice", "sub", &link);
+        let begun = now(&tenant);
+        users(&tenant)
+            .resolve(&identity("okta", "sub"))
+            .await
+            .unwrap();
+        let text = get(&tenant, "provider:4:okta:sub");
+        let is_noted = (begun..=now(&tenant))
+            .any(|time| text == SPELLINGS[0].replace("|@|", &time.to_string()));
+        assert!(is_noted, "{wrong} became {text}");
+    }
+}
+
+/// A user whom no call can name is named by none: the auth server would be refused with each later call.
+#[tokio::test]
+async fn a_user_whom_no_call_takes_is_not_named() {
+    let tenant = tenant();
+    let long = "u".repeat(600);
+    toolhives(
+        &tenant,
+        &long,
+        "sub",
+        &SPELLINGS[0].replace("alice", &long).replace("|@|", "5"),
+    );
+    let before = tenant.snapshot();
+    let told = users(&tenant).unlink(&identity("okta", "none"), None).await;
+    assert!(!told.unwrap(), "the control");
+    assert!(tenant.snapshot() == before);
+    let told = users(&tenant).resolve(&identity("okta", "sub")).await;
+    assert!(matches!(told, Err(Error::RecordUnreadable(_))), "{told:?}");
+}
+
+/// Identities of others in a user's set take no room of that user: what counts is what is listed.
+#[tokio::test]
+async fn the_limit_counts_what_is_listed() {
+    let tenant = tenant();
+    toolhives(&tenant, "alice", "sub", &SPELLINGS[0].replace("|@|", "5"));
+    let bobs = r#"{"user_id":"bob","provider_id":"okta","provider_subject":"x","linked_at":5,"last_used_at":5}"#;
+    let set_of_alice = tenant.key("user:providers:alice");
+    for number in 0..5 {
+        let key = format!("provider:4:okta:bob{number}");
+        set(&tenant, &key, bobs);
+        tenant.run::<()>(&["SADD", &set_of_alice, &tenant.key(&key)]);
+    }
+    let users = users(&tenant);
+    for number in 0..4 {
+        let more = identity("more", &format!("{number}"));
+        assert!(users.link(&more, &user("alice")).await.unwrap());
+    }
+    let full = users.link(&identity("more", "5"), &user("alice")).await;
+    assert!(
+        matches!(full, Err(Error::TooManyIdentities { limit: 5 })),
+        "{full:?}"
+    );
+    let listed = users.list(&user("alice"), &Reach::default()).await.unwrap();
+    assert_eq!(listed.len(), 5);
 }

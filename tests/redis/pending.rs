@@ -3,7 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use testkit::{redis_tenant::RedisTenant, rows::*, waiting::until};
+use testkit::{
+    launch::{Launch, Program},
+    redis_tenant::RedisTenant,
+    rows::*,
+    waiting::until,
+};
 use token_broker::{
     authorizations::{AuthorizationOptions, Authorizations, NewPending},
     error::Error,
@@ -265,4 +270,146 @@ async fn a_payload_that_is_not_sealed_is_good_anywhere() {
         &text.replace("\"session\":\"s\"", "\"session\":\"t\""),
     );
     assert_eq!(consume(&pending, "x").await.unwrap().session, session("t"));
+}
+
+/// One client's payloads fill its own room, and not the store: bytes are bounded as numbers are. What is consumed or has expired
+/// makes room again.
+#[tokio::test]
+async fn bytes_are_bounded_too() {
+    let tenant = tenant();
+    let limits = PendingLimits {
+        of_client: 200,
+        of_tenant: 400,
+    };
+    let pending = Authorizations::new(
+        Arc::new(tenant.store()),
+        AuthorizationOptions { limits, ..OPTIONS },
+    );
+    let of = |client: &str, number: usize| NewPending {
+        client: ClientId::new(client).unwrap(),
+        payload: SecretBytes::new(vec![7; 16 * 1024]),
+        ..new(&format!("{client}{number}"), 600)
+    };
+    let mut kept = 0;
+    let full = loop {
+        match pending.create(of("flood", kept)).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    // 1 MiB of what is 22 KiB each, in base64.
+    let whose = matches!(
+        full,
+        Error::TooManyPending {
+            of: "the client",
+            limit: 1_048_576,
+            unit: "bytes"
+        }
+    );
+    assert!(whose && (40..48).contains(&kept), "{kept}: {full:?}");
+    // The tenant's bound is 1 MiB too here.
+    let full = pending.create(of("other", 0)).await;
+    assert!(
+        matches!(
+            full,
+            Err(Error::TooManyPending {
+                of: "the tenant",
+                unit: "bytes",
+                ..
+            })
+        ),
+        "{full:?}"
+    );
+    let sizes = ["broker:pending-bytes", "broker:pending-bytes:flood"];
+    for key in sizes {
+        assert!(left(&tenant, key) > 0, "{key} stays for ever");
+    }
+    consume(&pending, "flood0").await.unwrap();
+    pending.create(of("other", 0)).await.unwrap();
+    for number in 1..kept {
+        consume(&pending, &format!("flood{number}")).await.unwrap();
+    }
+    consume(&pending, "other0").await.unwrap();
+    for key in sizes {
+        assert_eq!(left(&tenant, key), -2, "{key}: nothing waits");
+    }
+}
+
+/// What is noted of sizes for minutes that are over, or can't come, doesn't count, whoever wrote it.
+#[tokio::test]
+async fn sizes_of_other_minutes_are_forgotten() {
+    let tenant = tenant();
+    let pending = pending(&tenant);
+    let minute = UnixTime::now().seconds() / 60;
+    let text = |at: i64| {
+        format!(
+            "{at}=99999999999 x {}=99999999999 {}=5",
+            minute - 2,
+            minute + 3
+        )
+    };
+    for key in ["broker:pending-bytes", "broker:pending-bytes:c"] {
+        tenant.run::<()>(&["SET", &tenant.key(key), &text(minute + 1_000)]);
+    }
+    pending.create(new("x", 600)).await.unwrap();
+    let kept: String = tenant.run(&["GET", &tenant.key("broker:pending-bytes:c")]);
+    assert!(!kept.contains("99999") && kept.contains("=5 "), "{kept}");
+    // The control: a minute that is to come counts.
+    tenant.run::<()>(&[
+        "SET",
+        &tenant.key("broker:pending-bytes:c"),
+        &text(minute + 30),
+    ]);
+    let full = pending.create(new("y", 600)).await;
+    assert!(
+        matches!(full, Err(Error::TooManyPending { .. })),
+        "{full:?}"
+    );
+}
+
+/// Redis has no memory left. What would free some is done: a callback gets its authorization.
+#[tokio::test]
+async fn a_callback_needs_no_memory() {
+    for program in [Program::Usual, Program::Oldest, Program::Valkey] {
+        let server = Launch::new(program).start();
+        let tenant = RedisTenant::on(&server);
+        let pending = pending(&tenant);
+        pending.create(new("x", 600)).await.unwrap();
+        tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+        // The control.
+        let refused = pending.create(new("y", 600)).await;
+        assert!(
+            matches!(refused, Err(Error::StoreUnavailable(_))),
+            "{refused:?}"
+        );
+        consume(&pending, "x").await.unwrap();
+        assert!(matches!(
+            consume(&pending, "x").await,
+            Err(Error::StateNotFound)
+        ));
+    }
+}
+
+/// What other software wrote with ids or a payload that no call takes isn't given out.
+#[tokio::test]
+async fn what_no_call_takes_is_not_given_out() {
+    let tenant = tenant();
+    let pending = pending(&tenant);
+    pending.create(new("x", 600)).await.unwrap();
+    let text: String = tenant.run(&["GET", &tenant.key("pending:x")]);
+    let at = text.find("\"payload\":\"").unwrap() + "\"payload\":\"".len();
+    let large = [&text[..at], &"AAAA".repeat(6_000), &text[at..]].concat();
+    for bad in [
+        text.replace("\"session\":\"s\"", "\"session\":\"s\\n\""),
+        text.replace(
+            "\"client\":\"c\"",
+            &format!("\"client\":\"{}\"", "c".repeat(513)),
+        ),
+        large,
+    ] {
+        assert_ne!(bad, text);
+        tenant.write_row("pending:x", &bad);
+        let told = consume(&pending, "x").await;
+        assert!(matches!(told, Err(Error::RecordUnreadable(_))), "{told:?}");
+    }
 }

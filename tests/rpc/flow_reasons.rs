@@ -23,8 +23,8 @@ use tonic::Code;
 
 use crate::{
     every_rpc::{identity, pending},
-    refusal::refused,
-    serving::{OfTenant, SECRET, Serving, options, session},
+    refusal::{refusal, refused},
+    serving::{OfTenant, SECRET, Serving, get, options, session, store},
 };
 
 fn link(user_id: &str, subject: &str) -> v1::LinkIdentityRequest {
@@ -314,4 +314,55 @@ async fn a_lost_answer_doesnt_cost_a_login() {
     let unlinked = users.unlink_identity(unlink("y")).await.unwrap();
     was_lost();
     assert!(unlinked.into_inner().unlinked);
+}
+
+/// Nothing begins under the name of a protocol, for whichever RPC it would (guarantees, section 1). What is there already can be
+/// read and removed.
+#[tokio::test]
+async fn the_name_of_a_protocol_is_no_provider() {
+    let serving = Serving::memory().await;
+    let (mut users, mut client) = (serving.users().await, serving.pending().await);
+    let mut tokens = serving.client().await;
+    let user_id = users
+        .resolve_user(identity("p"))
+        .await
+        .unwrap()
+        .into_inner()
+        .user_id;
+    for name in ["oidc", "oauth2"] {
+        let link = v1::LinkIdentityRequest {
+            provider: name.to_owned(),
+            ..link(&user_id, "x")
+        };
+        let unlink = v1::UnlinkIdentityRequest {
+            provider: name.to_owned(),
+            provider_subject: "x".to_owned(),
+            user_id: None,
+        };
+        for (rpc, found) in [
+            (
+                "ResolveUser",
+                refusal(users.resolve_user(identity(name)).await),
+            ),
+            ("LinkIdentity", refusal(users.link_identity(link).await)),
+            (
+                "UnlinkIdentity",
+                refusal(users.unlink_identity(unlink).await),
+            ),
+            (
+                "Create",
+                refusal(client.create(pending("state", name)).await),
+            ),
+            ("Store", refusal(tokens.store(store("s", name)).await)),
+        ] {
+            assert_eq!(found.code, Code::InvalidArgument, "{rpc}");
+            assert_eq!(found.fields, ["provider"], "{rpc}");
+        }
+        let absent = tokens.get(get("s", name)).await;
+        refused(absent, Code::NotFound, "ROW_NOT_FOUND");
+        let stray = client.consume(consume("state", Some(name))).await;
+        refused(stray, Code::NotFound, "STATE_NOT_FOUND");
+    }
+    // The control.
+    tokens.store(store("s", "OIDC")).await.unwrap();
 }

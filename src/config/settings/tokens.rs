@@ -30,9 +30,11 @@ settings! {
         max_providers: usize = number(1..=1024).default("64");
         /// Maximum number of identities of one user
         max_identities: usize = number(1..=1024).default("64");
-        /// Maximum number of pending authorizations of one OAuth client
+        /// Maximum number of pending authorizations of one OAuth client;
+        /// together they may take 2 KiB for each, and 1 MiB at least
         max_pending_of_client: usize = number(1..=10_000_000).default("10000");
-        /// Maximum number of pending authorizations of the tenant
+        /// Maximum number of pending authorizations of the tenant;
+        /// together they may take 2 KiB for each, and 1 MiB at least
         max_pending: usize = number(1..=10_000_000).default("100000");
     }
 }

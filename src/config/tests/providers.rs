@@ -495,3 +495,24 @@ fn what_came_out_says_where_it_comes_from() {
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].setting, "providers.hub.revoke-on-delete");
 }
+
+/// Nothing would be stored for such a provider, unless the tenant says that the older data of that name is the provider's own.
+#[test]
+fn no_provider_is_called_like_a_protocol() {
+    for name in ["oidc", "oauth2"] {
+        let table = format!("[providers.{name}]\n{LEAST}");
+        for other in [
+            "",
+            "backend = \"redis\"\nlegacy-provider = [\"oidc=okta\"]\n",
+        ] {
+            let told = resolved(&format!("{other}{table}")).unwrap_err();
+            let [told] = &told[..] else {
+                panic!("{told:?}")
+            };
+            let expected = format!("providers.{name}: is called like a protocol");
+            assert!(told.starts_with(&expected), "{told}");
+        }
+        let own = format!("backend = \"redis\"\nlegacy-provider = [\"{name}={name}\"]\n");
+        resolved(&format!("{own}{table}")).unwrap();
+    }
+}

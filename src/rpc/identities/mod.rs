@@ -41,6 +41,7 @@ impl<S: store::Identities> Identities for IdentitiesService<S> {
             let users = self.tenants.of(&call.caller.tenant)?;
             let resolved = users.resolve(&identity).await?;
             call.notes.user(&resolved.user);
+            call.notes.count(resolved.created.into());
             Ok(response::resolve_user(resolved))
         };
         unary(request, handle).await
@@ -70,6 +71,7 @@ impl<S: store::Identities> Identities for IdentitiesService<S> {
             call.caller.may_use_all_providers()?;
             let users = self.tenants.of(&call.caller.tenant)?;
             let linked = users.link(&identity, &user).await?;
+            call.notes.count(linked.into());
             Ok(v1::LinkIdentityResponse { linked })
         };
         unary(request, handle).await
@@ -87,8 +89,14 @@ impl<S: store::Identities> Identities for IdentitiesService<S> {
             call.notes.provider(&identity.provider);
             call.caller.may_use_all_providers()?;
             let users = self.tenants.of(&call.caller.tenant)?;
-            let unlinked = users.unlink(&identity, user.as_ref()).await?;
-            Ok(v1::UnlinkIdentityResponse { unlinked })
+            let removed = users.remove(&identity, user.as_ref()).await?;
+            if let Some(user) = &removed.user {
+                call.notes.user(user);
+            }
+            call.notes.count(removed.unlinked.into());
+            Ok(v1::UnlinkIdentityResponse {
+                unlinked: removed.unlinked,
+            })
         };
         unary(request, handle).await
     }

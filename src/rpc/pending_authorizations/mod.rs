@@ -7,12 +7,16 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::call::{Call, unary};
+use super::{
+    call::{Call, unary},
+    notes::Notes,
+};
 use crate::{
-    authorizations::Authorizations,
+    authorizations::{Authorizations, Consumed},
     proto::v1::{self, pending_authorizations_server::PendingAuthorizations},
     store,
     tokens::Tenants,
+    types::ProviderName,
 };
 
 /// Serves the pending authorizations of all tenants. It has to stand behind a [`FrontDoor`](super::FrontDoor).
@@ -25,6 +29,22 @@ impl<S: store::Authorizations> PendingAuthorizationsService<S> {
     /// Makes a service of the pending authorizations of these tenants.
     pub fn new(tenants: Arc<Tenants<Authorizations<S>>>) -> Self {
         Self { tenants }
+    }
+}
+
+/// Notes whose login it is, also if the caller doesn't get it.
+fn note(notes: &Notes, consumed: &Consumed, named: Option<&ProviderName>) {
+    let (Consumed::Taken(pending) | Consumed::Misrouted(pending) | Consumed::OutOfReach(pending)) =
+        consumed;
+    if named != Some(&pending.provider) {
+        notes.provider(&pending.provider);
+    }
+    notes.session(&pending.session);
+    if let Some(user) = &pending.user {
+        notes.user(user);
+    }
+    if let Consumed::OutOfReach(_) = consumed {
+        notes.denied("the authorization is out of the caller's reach");
     }
 }
 
@@ -61,12 +81,9 @@ impl<S: store::Authorizations> PendingAuthorizations for PendingAuthorizationsSe
             }
             let pending = self.tenants.of(&call.caller.tenant)?;
             let reach = &call.caller.reach;
-            let taken = pending.consume(&state, provider.as_ref(), reach).await?;
-            if provider.is_none() {
-                call.notes.provider(&taken.provider);
-            }
-            call.notes.session(&taken.session);
-            response::consume(taken)
+            let consumed = pending.ask_for(&state, provider.as_ref(), reach).await?;
+            note(&call.notes, &consumed, provider.as_ref());
+            response::consume(consumed.given()?)
         };
         unary(request, handle).await
     }

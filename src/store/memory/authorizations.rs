@@ -1,14 +1,14 @@
 //! Pending authorizations in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
 use super::MemoryStore;
 use crate::{
     error::Unopened,
-    store::{Authorizations, CreateOutcome, Error, NewAuthorization, TAKEN_FOR},
-    types::{ClientId, Nonce, PendingAuthorization, State},
+    store::{Authorizations, CreateOutcome, Error, NewAuthorization, PendingLimit, TAKEN_FOR},
+    types::{ClientId, Nonce, Payload, PendingAuthorization, State, UnixTime},
 };
 
 /// How many expired ones a call takes out before its own work.
@@ -20,9 +20,17 @@ pub(super) struct Pending {
     kept: HashMap<State, Kept>,
     /// When each expires, with a number that tells those apart that expire together.
     expirations: BTreeMap<(Instant, u64), State>,
-    of_clients: HashMap<ClientId, usize>,
+    of_clients: HashMap<ClientId, OfClient>,
     pending: usize,
+    bytes: u64,
     last_number: u64,
+}
+
+/// What is pending of a client, with what has expired and is still kept.
+#[derive(Debug, Default)]
+struct OfClient {
+    expirations: BTreeSet<(Instant, u64)>,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -59,8 +67,12 @@ impl Pending {
         self.last_number += 1;
         let expires = (expires, self.last_number);
         if let What::Pending(pending) = &what {
+            let size = size(state, pending);
             self.pending += 1;
-            *self.of_clients.entry(pending.client.clone()).or_default() += 1;
+            self.bytes += size;
+            let of_client = self.of_clients.entry(pending.client.clone()).or_default();
+            of_client.expirations.insert(expires);
+            of_client.bytes += size;
         }
         self.expirations.insert(expires, state.clone());
         self.kept.insert(state.clone(), Kept { expires, what });
@@ -72,10 +84,13 @@ impl Pending {
         };
         self.expirations.remove(&kept.expires);
         if let What::Pending(pending) = kept.what {
+            let size = size(state, &pending);
             self.pending -= 1;
-            if let Some(count) = self.of_clients.get_mut(&pending.client) {
-                *count -= 1;
-                if *count == 0 {
+            self.bytes -= size;
+            if let Some(of_client) = self.of_clients.get_mut(&pending.client) {
+                of_client.expirations.remove(&kept.expires);
+                of_client.bytes -= size;
+                if of_client.expirations.is_empty() {
                     self.of_clients.remove(&pending.client);
                 }
             }
@@ -90,15 +105,43 @@ impl Pending {
             Some(_) => return CreateOutcome::Exists,
             None => {}
         }
-        let of_client = self.of_clients.get(&new.pending.client);
-        if of_client.is_some_and(|count| *count >= new.limits.of_client)
-            || self.pending >= new.limits.of_tenant
-        {
-            return CreateOutcome::TooMany;
+        // What has expired doesn't count, though it may still be kept. Whatever makes room here was to go anyway.
+        while let Some(limit) = self.reached(&new) {
+            let expired = match limit {
+                PendingLimit::OfClient | PendingLimit::BytesOfClient => {
+                    let of_client = self.of_clients.get(&new.pending.client);
+                    of_client.and_then(|of_client| of_client.expirations.first())
+                }
+                PendingLimit::OfTenant | PendingLimit::BytesOfTenant => {
+                    self.expirations.first_key_value().map(|(at, _)| at)
+                }
+            };
+            let expired = expired.filter(|(at, _)| *at <= now);
+            let Some(state) = expired.and_then(|at| self.expirations.get(at)).cloned() else {
+                return CreateOutcome::TooMany(limit);
+            };
+            self.remove(&state);
         }
         let what = What::Pending(new.pending.clone());
         self.insert(new.state, now + new.keep_for, what);
         CreateOutcome::Created
+    }
+
+    /// Returns a bound that leaves no room for another one.
+    fn reached(&self, new: &NewAuthorization<'_>) -> Option<PendingLimit> {
+        let of_client = self.of_clients.get(&new.pending.client);
+        let count = of_client.map_or(0, |of_client| of_client.expirations.len());
+        let bytes = of_client.map_or(0, |of_client| of_client.bytes);
+        let size = size(new.state, new.pending);
+        PendingLimit::ALL.into_iter().find(|limit| {
+            let then = match limit {
+                PendingLimit::OfClient => count as u64 + 1,
+                PendingLimit::OfTenant => self.pending as u64 + 1,
+                PendingLimit::BytesOfClient => bytes + size,
+                PendingLimit::BytesOfTenant => self.bytes + size,
+            };
+            then > new.limits.of(*limit)
+        })
     }
 
     fn take(&mut self, state: &State, id: Nonce, taker: Nonce, now: Instant) -> bool {
@@ -115,6 +158,19 @@ impl Pending {
         self.insert(state, until, What::TakenBy(taker));
         true
     }
+}
+
+/// Returns what an authorization counts for, in bytes: what its creator chose, and about as much as the rest takes.
+fn size(state: &State, pending: &PendingAuthorization) -> u64 {
+    const REST: usize = 512;
+    let payload = match &pending.payload {
+        Payload::Plain(payload) => payload.len(),
+        Payload::Sealed(envelope) => envelope.as_str().len(),
+    };
+    let user = pending.user.as_ref().map_or(0, |user| user.as_str().len());
+    let ids = pending.session.as_str().len() + pending.client.as_str().len() + user;
+    let names = 2 * state.as_str().len() + pending.provider.as_str().len();
+    (payload + ids + names + REST) as u64
 }
 
 impl Authorizations for MemoryStore {
@@ -143,5 +199,86 @@ impl Authorizations for MemoryStore {
     ) -> Result<bool, Error> {
         let now = Instant::now();
         Ok(self.0.pending().take(state, pending.id, taker, now))
+    }
+
+    async fn now(&self) -> Result<UnixTime, Error> {
+        Ok(UnixTime::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        store::PendingLimits,
+        types::{ProviderName, SecretBytes, SessionId},
+    };
+
+    const LIMITS: PendingLimits = PendingLimits {
+        of_client: 100,
+        of_tenant: 150,
+    };
+
+    fn create(all: &mut Pending, client: &str, number: usize, payload: usize) -> CreateOutcome {
+        let keep_for = Duration::from_secs(60);
+        let pending = PendingAuthorization {
+            id: Nonce::random(),
+            provider: ProviderName::new("p").unwrap(),
+            session: SessionId::new("s").unwrap(),
+            client: ClientId::new(client).unwrap(),
+            user: None,
+            expires_at: UnixTime::now(),
+            payload: Payload::Plain(SecretBytes::new(vec![1; payload])),
+        };
+        let new = NewAuthorization {
+            state: &State::new(format!("{client} {number}")).unwrap(),
+            pending: &pending,
+            keep_for,
+            limits: LIMITS,
+        };
+        all.create(new, Instant::now())
+    }
+
+    /// However many have expired, of whomever, they keep nobody out.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_expired_counts_for_nothing() {
+        let (mut all, second) = (Pending::default(), Duration::from_secs(1));
+        (0..50).for_each(|at| assert_eq!(create(&mut all, "flood", at, 1), CreateOutcome::Created));
+        tokio::time::advance(second).await;
+        (0..100).for_each(|at| assert_eq!(create(&mut all, "c", at, 1), CreateOutcome::Created));
+        let full = create(&mut all, "c", 100, 1);
+        assert_eq!(full, CreateOutcome::TooMany(PendingLimit::OfClient));
+        let full = create(&mut all, "other", 0, 1);
+        assert_eq!(full, CreateOutcome::TooMany(PendingLimit::OfTenant));
+        tokio::time::advance(60 * second).await;
+        for at in 100..200 {
+            assert_eq!(create(&mut all, "c", at, 1), CreateOutcome::Created, "{at}");
+        }
+        (0..50).for_each(|at| assert_eq!(create(&mut all, "other", at, 1), CreateOutcome::Created));
+    }
+
+    /// Large payloads are bounded as well, and what they took is free again at their end.
+    #[tokio::test(start_paused = true)]
+    async fn bytes_are_bounded() {
+        let mut all = Pending::default();
+        for _ in 0..2 {
+            let fits = (0..).take_while(|at| {
+                create(&mut all, "flood", *at, 16 * 1024) == CreateOutcome::Created
+            });
+            let fits = fits.count();
+            assert!((60..64).contains(&fits), "{fits} in 1 MiB");
+            let full = create(&mut all, "flood", fits, 16 * 1024);
+            assert_eq!(full, CreateOutcome::TooMany(PendingLimit::BytesOfClient));
+            let full = create(&mut all, "other", 0, 16 * 1024);
+            assert_eq!(full, CreateOutcome::TooMany(PendingLimit::BytesOfTenant));
+            tokio::time::advance(Duration::from_secs(61)).await;
+        }
+        all.at(&State::new("x").unwrap(), Instant::now());
+        while !all.kept.is_empty() {
+            all.at(&State::new("x").unwrap(), Instant::now());
+        }
+        assert_eq!((all.pending, all.bytes, all.of_clients.len()), (0, 0, 0));
     }
 }

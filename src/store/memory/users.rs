@@ -29,7 +29,9 @@ impl Users {
     fn resolve(&mut self, key: &IdentityKey, new: &UserId, now: UnixTime) -> Resolved {
         if let Some(identity) = self.identities.get_mut(key) {
             let again = identity.last_used_at.map(|used| used.plus(USED_WITHIN));
-            if again.is_none_or(|again| now >= again) {
+            // The clock may have been set back since.
+            let is_to_come = identity.last_used_at.is_some_and(|used| used > now);
+            if is_to_come || again.is_none_or(|again| now >= again) {
                 identity.last_used_at = Some(now);
             }
             return Resolved {
@@ -86,12 +88,13 @@ impl Users {
         if !self.identities.get(key).is_some_and(is_its) {
             return UnlinkOutcome::Absent;
         }
-        if let Some(identity) = self.identities.remove(key)
-            && let Some(user) = self.users.get_mut(&identity.user)
-        {
+        let Some(identity) = self.identities.remove(key) else {
+            return UnlinkOutcome::Absent;
+        };
+        if let Some(user) = self.users.get_mut(&identity.user) {
             user.identities.remove(key);
         }
-        UnlinkOutcome::Unlinked
+        UnlinkOutcome::Unlinked(identity.user)
     }
 
     fn delete(&mut self, user: &UserId) -> DeletedIdentities {

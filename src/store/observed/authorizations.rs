@@ -6,7 +6,7 @@ use super::{Observed, Observer, Operation};
 use crate::{
     error::Unopened,
     store::{Authorizations, CreateOutcome, Error, NewAuthorization},
-    types::{Nonce, PendingAuthorization, State},
+    types::{Nonce, PendingAuthorization, State, UnixTime},
 };
 
 impl<S: Authorizations, O: Observer> Authorizations for Observed<S, O> {
@@ -31,5 +31,10 @@ impl<S: Authorizations, O: Observer> Authorizations for Observed<S, O> {
     ) -> Result<bool, Error> {
         let call = pin!(self.inner.take(state, pending, taker));
         self.observe(Operation::Take, call).await
+    }
+
+    /// What this is for is counted itself.
+    async fn now(&self) -> Result<UnixTime, Error> {
+        self.inner.now().await
     }
 }

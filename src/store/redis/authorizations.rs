@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     error::Unopened,
-    store::{Authorizations, CreateOutcome, Error, NewAuthorization, TAKEN_FOR},
-    types::{Nonce, PendingAuthorization, SecretBytes, State},
+    store::{Authorizations, CreateOutcome, Error, NewAuthorization, PendingLimit, TAKEN_FOR},
+    types::{Nonce, PendingAuthorization, SecretBytes, State, UnixTime},
 };
 
 impl Authorizations for RedisStore {
@@ -20,7 +20,7 @@ impl Authorizations for RedisStore {
         let of_tenant = self.keys.all_pending();
         let id = new.pending.id.to_string();
         let keep_for = new.keep_for.as_millis().max(1).to_string();
-        let limits = [new.limits.of_client, new.limits.of_tenant].map(|limit| limit.to_string());
+        let limits = PendingLimit::ALL.map(|limit| new.limits.of(limit).to_string());
         let args = [
             self.keys.prefix().as_bytes(),
             self.durable_flag(),
@@ -29,14 +29,24 @@ impl Authorizations for RedisStore {
             keep_for.as_bytes(),
             limits[0].as_bytes(),
             limits[1].as_bytes(),
+            limits[2].as_bytes(),
+            limits[3].as_bytes(),
         ];
         let script = &self.redis.scripts().create_pending;
-        let keys = [key.as_str(), &of_client, &of_tenant];
+        let client = &new.pending.client;
+        let bytes = (
+            self.keys.pending_bytes_of_client(client),
+            self.keys.all_pending_bytes(),
+        );
+        let keys = [key.as_str(), &of_client, &of_tenant, &bytes.0, &bytes.1];
         let answer = self.link.call(script, &keys, &args, Effect::Writes).await?;
         match reply::of_write::<String>(answer)?.as_str() {
             "created" => Ok(CreateOutcome::Created),
             "exists" => Ok(CreateOutcome::Exists),
-            "full" => Ok(CreateOutcome::TooMany),
+            "client" => Ok(CreateOutcome::TooMany(PendingLimit::OfClient)),
+            "tenant" => Ok(CreateOutcome::TooMany(PendingLimit::OfTenant)),
+            "client_bytes" => Ok(CreateOutcome::TooMany(PendingLimit::BytesOfClient)),
+            "tenant_bytes" => Ok(CreateOutcome::TooMany(PendingLimit::BytesOfTenant)),
             _ => Err(reply::odd_outcome()),
         }
     }
@@ -75,8 +85,19 @@ impl Authorizations for RedisStore {
             taken_for.as_bytes(),
         ];
         let script = &self.redis.scripts().take_pending;
-        let keys = [key.as_str(), &of_client, &of_tenant];
+        let client = &pending.client;
+        let bytes = (
+            self.keys.pending_bytes_of_client(client),
+            self.keys.all_pending_bytes(),
+        );
+        let keys = [key.as_str(), &of_client, &of_tenant, &bytes.0, &bytes.1];
         let answer = self.link.call(script, &keys, &args, Effect::Writes).await?;
         Ok(reply::of_write::<u64>(answer)? == 1)
+    }
+
+    async fn now(&self) -> Result<UnixTime, Error> {
+        let answer = self.link.read(&redis::cmd("TIME")).await?;
+        let (seconds, _): (i64, i64) = reply::parse(answer)?;
+        UnixTime::from_seconds(seconds).ok_or_else(|| Error::unavailable("Redis has no time"))
     }
 }

@@ -113,12 +113,16 @@ impl Identities for RedisStore {
         let keys = [key.as_str(), &record, &set];
         let link = user::link_until_time(new.key, new.user);
         let max = new.max.to_string();
+        let layout = self.older_layout();
+        let names = layout.pairs().filter(|(from, to)| *from != to.as_str());
+        let names: String = names.map(|(from, _)| format!("{from} ")).collect();
         let args = [
             self.keys.prefix().as_bytes(),
             self.durable_flag(),
             new.user.as_str().as_bytes(),
             link.as_bytes(),
             max.as_bytes(),
+            names.as_bytes(),
         ];
         let script = &self.redis.scripts().link_identity;
         let answer = self.ask_identity(script, &keys, older.as_deref(), &args);
@@ -156,7 +160,7 @@ impl Identities for RedisStore {
         user: Option<&UserId>,
     ) -> Result<UnlinkOutcome, Error> {
         match self.call_unlink(identity, user, false).await? {
-            Answer::Named(..) => Ok(UnlinkOutcome::Unlinked),
+            Answer::Named(user) => Ok(UnlinkOutcome::Unlinked(user)),
             Answer::Word(word) => match word.as_str() {
                 "absent" => Ok(UnlinkOutcome::Absent),
                 "unreadable" => Ok(UnlinkOutcome::Unreadable(unreadable())),
@@ -214,13 +218,24 @@ impl Identities for RedisStore {
                 .await?;
             let (count, lineage) = deleted(answer)?;
             all.record |= count > 0;
-            let mut is_same = true;
+            let (mut is_same, mut damaged) = (true, None);
             for set in &sets {
-                let (count, deleted_in) = self
+                let identities = self
                     .delete_members(&own, |_| true, &scripts.delete_identities, &[set], &[id])
-                    .await?;
+                    .await;
+                // What the other set has can be found all the same.
+                let (count, deleted_in) = match identities {
+                    Err(error @ Error::WrongType) => {
+                        damaged = Some(error);
+                        continue;
+                    }
+                    other => other?,
+                };
                 all.count += count;
                 is_same &= deleted_in == lineage;
+            }
+            if let Some(error) = damaged {
+                return Err(error);
             }
             if is_same {
                 all.lineage = lineage;
@@ -275,9 +290,9 @@ impl RedisStore {
         match self.call_telling(script, &keys, args).await? {
             Value::Array(items) => {
                 let [_, user]: [Value; 2] = items.try_into().map_err(|_| reply::odd_outcome())?;
-                let user = UserId::from_stored(reply::of_write(user)?);
-                let user = user.ok_or_else(reply::odd_outcome)?;
-                Ok(Answer::Named(user))
+                // A user whom no call can name would be refused by every other one.
+                let user = UserId::new(reply::of_write::<String>(user)?);
+                Ok(user.map_or_else(|_| Answer::Word("unreadable".to_owned()), Answer::Named))
             }
             word => reply::of_write(word).map(Answer::Word),
         }

@@ -89,11 +89,11 @@ fn read(json: &[u8]) -> Option<PendingAuthorization> {
     };
     Some(PendingAuthorization {
         id: Nonce::from_hex(&stored.broker)?,
-        provider: ProviderName::from_stored(stored.provider.into_owned())?,
-        session: SessionId::from_stored(stored.session.into_owned())?,
-        client: ClientId::from_stored(stored.client.into_owned())?,
+        provider: ProviderName::new(stored.provider).ok()?,
+        session: SessionId::new(stored.session).ok()?,
+        client: ClientId::new(stored.client).ok()?,
         user: match stored.user {
-            Some(user) => Some(UserId::from_stored(user.into_owned())?),
+            Some(user) => Some(UserId::new(user).ok()?),
             None => None,
         },
         expires_at: UnixTime::from_stored(stored.expires_at)?,

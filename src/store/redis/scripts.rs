@@ -92,6 +92,8 @@ scripts! {
     check_pending: "maintenance/check_pending.lua",
     /// Checks the members of a sorted set of pending authorizations.
     check_places: "maintenance/check_places.lua",
+    /// Checks a key that says how large pending authorizations are.
+    check_sizes: "maintenance/check_sizes.lua",
 }
 
 /// A script and its hash.

@@ -208,12 +208,24 @@ impl RedisStore {
         let mut all = 0;
         for _ in 0..SERVERS {
             let mut lineages = Vec::with_capacity(indexes.len());
+            let mut damaged = None;
             for index in &indexes {
-                let (count, lineage) = self
+                let deleted = self
                     .delete_members(&rows, is_row, script, &[index, &grace], &args)
-                    .await?;
+                    .await;
+                // What the other index has can be found all the same.
+                let (count, lineage) = match deleted {
+                    Err(error @ Error::WrongType) => {
+                        damaged = Some(error);
+                        continue;
+                    }
+                    other => other?,
+                };
                 all += count;
                 lineages.push(lineage);
+            }
+            if let Some(error) = damaged {
+                return Err(error);
             }
             if lineages.windows(2).all(|pair| pair[0] == pair[1]) {
                 let lineage = lineages[0];

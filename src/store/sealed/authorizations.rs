@@ -5,7 +5,7 @@ use crate::{
     error::Unopened,
     seal::{AssociatedData, NotOpened},
     store::{Authorizations, CreateOutcome, Error, NewAuthorization},
-    types::{Nonce, Payload, PendingAuthorization, State, UserId},
+    types::{Nonce, Payload, PendingAuthorization, State, UnixTime, UserId},
 };
 
 impl<S: Authorizations> Authorizations for Sealed<S> {
@@ -34,6 +34,10 @@ impl<S: Authorizations> Authorizations for Sealed<S> {
         taker: Nonce,
     ) -> Result<bool, Error> {
         self.inner.take(state, pending, taker).await
+    }
+
+    async fn now(&self) -> Result<UnixTime, Error> {
+        self.inner.now().await
     }
 }
 

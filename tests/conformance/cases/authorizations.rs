@@ -159,11 +159,17 @@ pub async fn an_authorization_expires<B: Backend>(backend: B) {
         pending.create(short).await.unwrap();
     }
     let full = pending.create(new("v")).await;
-    assert!(matches!(full, Err(Error::TooManyPending)), "{full:?}");
+    assert!(
+        matches!(full, Err(Error::TooManyPending { .. })),
+        "{full:?}"
+    );
     let started = Instant::now();
     // There is room for as many as have expired.
     for text in ["u", "v", "w"] {
-        while matches!(pending.create(new(text)).await, Err(Error::TooManyPending)) {
+        while matches!(
+            pending.create(new(text)).await,
+            Err(Error::TooManyPending { .. })
+        ) {
             assert!(started.elapsed() < Duration::from_secs(10));
             sleep(Duration::from_millis(20)).await;
         }
@@ -188,12 +194,15 @@ pub async fn a_flood_locks_nobody_else_out<B: Backend>(backend: B) {
             .unwrap();
     }
     let full = pending.create(of("flood", "more")).await;
-    assert!(matches!(full, Err(Error::TooManyPending)), "{full:?}");
+    assert!(
+        matches!(full, Err(Error::TooManyPending { .. })),
+        "{full:?}"
+    );
     pending.create(of("other", "o1")).await.unwrap();
     pending.create(of("other", "o2")).await.unwrap();
     let full = pending.create(of("third", "t1")).await;
     assert!(
-        matches!(full, Err(Error::TooManyPending)),
+        matches!(full, Err(Error::TooManyPending { .. })),
         "of the tenant: {full:?}"
     );
     consume(&pending, "f0").await.unwrap();

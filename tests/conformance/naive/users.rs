@@ -7,7 +7,8 @@ use token_broker::{
         NewAuthorization, NewIdentity, Resolved, UnlinkOutcome,
     },
     types::{
-        Identity, IdentityKey, Nonce, PendingAuthorization, ProviderName, State, UserId, UserRecord,
+        Identity, IdentityKey, Nonce, PendingAuthorization, ProviderName, State, UnixTime, UserId,
+        UserRecord,
     },
 };
 use tokio::task::yield_now;
@@ -118,5 +119,9 @@ impl Authorizations for NaiveStore {
             Flaw::TakesNothing => Ok(true),
             _ => self.data.others.take(state, pending, taker).await,
         }
+    }
+
+    async fn now(&self) -> Result<UnixTime, Error> {
+        self.data.others.now().await
     }
 }

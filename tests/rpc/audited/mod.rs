@@ -17,7 +17,7 @@ use token_broker::{
     audit::{Duty, Names},
     config::ServerOptions,
     proto::v1,
-    types::UserId,
+    types::{Reach, SessionId, UserId},
 };
 use tonic::{
     Code, Status,
@@ -28,7 +28,7 @@ use tonic::{
 
 use self::trail::*;
 use crate::{
-    callers::world::{FOREIGN, OWN, Shows, policy, providers},
+    callers::world::{FOREIGN, OWN, Shows, client_id, policy, providers},
     every_rpc::{RPCS, every_call},
     refusal::refused,
     serving::{SECRET, get, get_all, options, session, store},
@@ -400,4 +400,138 @@ async fn an_answer_about_another_user_is_an_event() {
     assert_eq!(told[0]["tenant"], "default:default");
     assert_eq!(told[0]["rows"][0]["row"], row("s", "rotating"));
     assert_no_canary(&text);
+}
+
+/// The trail says whose login or identity it was, also where the request doesn't name anybody, and where the caller didn't get
+/// it.
+#[tokio::test]
+async fn the_trail_says_whose_it_was() {
+    let rights = |client: Option<&str>| Rights {
+        roles: vec![Role::AuthServer],
+        reach: Reach {
+            client: client.and_then(client_id),
+            ..Reach::default()
+        },
+        ..Rights::default()
+    };
+    let guard = Guard::of(policy([
+        ("kept", rights(Some("web"))),
+        ("free", rights(None)),
+    ]));
+    let audited = Audited::start(guard, Duty::Required).await;
+    let connect = async |name| {
+        let channel = audited.serving.channel().await;
+        v1::token_broker_client::TokenBrokerClient::with_interceptor(channel, Shows::caller(name))
+    };
+    let free = connect("free").await;
+    until("calls are admitted", || {
+        let mut free = free.clone();
+        async move { free.get(get("s", "p")).await.unwrap_err().code() == Code::NotFound }
+    })
+    .await;
+    let pending = async |name: &'static str| {
+        let channel = audited.serving.channel().await;
+        v1::pending_authorizations_client::PendingAuthorizationsClient::with_interceptor(
+            channel,
+            Shows::caller(name),
+        )
+    };
+    let users = audited.serving.channel().await;
+    let mut users =
+        v1::identities_client::IdentitiesClient::with_interceptor(users, Shows::caller("free"));
+    let (mut free, mut kept) = (pending("free").await, pending("kept").await);
+    let names = Names::new(&KEY);
+    let user = |id: &str| Value::from(names.user(&tenant(), &UserId::new(id).unwrap()).to_string());
+    let whose = Value::from(
+        names
+            .session(&tenant(), &SessionId::new(session("s")).unwrap())
+            .to_string(),
+    );
+    let consume = |provider: Option<&str>| v1::ConsumeRequest {
+        state: session("x"),
+        provider: provider.map(str::to_owned),
+    };
+    let create = v1::CreateRequest {
+        state: session("x"),
+        user_id: Some("u".to_owned()),
+        client_id: "client".to_owned(),
+        ..crate::every_rpc::pending("x", "p")
+    };
+    let last = || audited.calls(0).pop().unwrap();
+
+    free.create(create.clone()).await.unwrap();
+    let none = kept.consume(consume(None)).await;
+    refused(none, Code::NotFound, "STATE_NOT_FOUND");
+    let event = last();
+    assert_eq!(
+        (&event["decision"], &event["code"]),
+        (&"denied".into(), &"NOT_FOUND".into()),
+        "{event}"
+    );
+    assert_eq!(
+        (&event["session"], &event["user"]),
+        (&whose, &user("u")),
+        "{event}"
+    );
+    assert!(event["why"].is_string(), "{event}");
+
+    let burnt = free.consume(consume(Some("q"))).await;
+    refused(burnt, Code::FailedPrecondition, "PROVIDER_MISMATCH");
+    let event = last();
+    assert_eq!(
+        (&event["session"], &event["user"]),
+        (&whose, &user("u")),
+        "{event}"
+    );
+    let at: Vec<_> = event["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["provider"])
+        .collect();
+    assert_eq!(at, ["q", "p"], "{event}");
+
+    let again = v1::CreateRequest {
+        state: session("y"),
+        ..create
+    };
+    free.create(again).await.unwrap();
+    let taken = v1::ConsumeRequest {
+        state: session("y"),
+        provider: None,
+    };
+    free.consume(taken).await.unwrap();
+    let event = last();
+    assert_eq!(
+        (&event["decision"], &event["user"]),
+        (&"allowed".into(), &user("u")),
+        "{event}"
+    );
+
+    let identity = crate::every_rpc::identity("p");
+    for (count, created) in [(1, true), (0, false)] {
+        let made = users
+            .resolve_user(identity.clone())
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(made.created, created);
+        assert_eq!(last()["count"], count);
+    }
+    let made = users
+        .resolve_user(identity.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    let unlink = v1::UnlinkIdentityRequest {
+        provider: identity.provider,
+        provider_subject: identity.provider_subject,
+        user_id: None,
+    };
+    for (count, is_known) in [(1, true), (0, false)] {
+        users.unlink_identity(unlink.clone()).await.unwrap();
+        let event = last();
+        assert_eq!(event["count"], count, "{event}");
+        assert_eq!(event["user"] == user(&made.user_id), is_known, "{event}");
+    }
 }

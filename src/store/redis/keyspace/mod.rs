@@ -159,6 +159,18 @@ impl Keyspace {
         format!("{}{RECORDS}pending", self.prefix)
     }
 
+    /// Returns the key of how large a client's pending authorizations are.
+    #[must_use]
+    pub fn pending_bytes_of_client(&self, client: &ClientId) -> String {
+        format!("{}:{}", self.all_pending_bytes(), encode(client.as_str()))
+    }
+
+    /// Returns the key of how large all pending authorizations are.
+    #[must_use]
+    pub fn all_pending_bytes(&self) -> String {
+        format!("{}{RECORDS}pending-bytes", self.prefix)
+    }
+
     /// Returns what the keys of the broker's own records begin with. No key of toolhive begins so.
     #[must_use]
     pub fn records(&self) -> String {

@@ -115,6 +115,13 @@ impl Keyspace {
         (self.pending_of_client(&client) == key).then_some(Some(client))
     }
 
+    /// Whether `key` says how large pending authorizations are.
+    #[must_use]
+    pub fn is_pending_bytes(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(&self.all_pending_bytes());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    }
+
     /// Returns the user that this broker spells as `spelled` in a key. Returns `None` if there is no such
     /// user.
     #[must_use]

@@ -21,7 +21,8 @@ macro_rules! parts {
 parts! {
     "ask", "data_lineage", "each_batch", "encode", "ensure_local", "exists", "expire_with_members", "fence", "holds",
     "index_add", "index_remove", "is_anyones", "is_grace", "is_row_of", "is_set", "is_user", "keep_record", "latest",
-    "leave_set", "linked", "listen", "look", "outlive", "plain", "prune", "read", "record_of", "starts_with", "told", "typed", "user_index", "whole",
+    "leave_set", "linked", "listen", "look", "outlive", "plain", "prune", "read", "record_of", "sizes_in", "starts_with", "told",
+    "typed", "user_index", "whole",
 }
 
 /// Returns the text of a script with its parts.

@@ -12,28 +12,46 @@
 listen(6)
 local identity, prefix, durable = KEYS[1], ARGV[1], ARGV[2]
 local user, bytes = linked(identity)
-local is_older = not user and KEYS[4] and linked(KEYS[4])
+local is_good = user and user ~= '' and is_user(prefix, user)
+local is_older = KEYS[4] and not is_good and linked(KEYS[4])
 if untold then return untold end
 if user == '' then return 'unreadable' end
 -- A login at an auth server of before, which the broker hasn't copied yet. What can't be read is the copier's to report.
 if is_older then
   if is_older == '' then return 'unreadable' end
-  if is_user(prefix, is_older) then return 'older' end
+  if is_user(prefix, is_older) then
+    -- A link whose user is gone counts as none. It would stand in the copy's way.
+    if user then
+      redis.call('DEL', identity)
+      -- uses: leave_set
+      leave_set(prefix, user, identity)
+    end
+    return 'older'
+  end
 end
 local now = redis.call('TIME')[1]
 
-if user and is_user(prefix, user) then
-  -- Nothing but the digits changes. At the end stands the identity's own time, as it does everywhere if there is no other
+if is_good then
+  -- Nothing but the number changes. At the end stands the identity's own time, as it does everywhere if there is no other
   -- object that may have such a field. The quotation mark after `{` or `,` begins a name: within a text it had a backslash.
   local before, used, after = string.match(bytes, '^(.*,"last_used_at":)(%d+)(})$')
   if not used and not string.find(bytes, '{.*{') then
-    before, used, after = string.match(bytes, '^(.*[{,]%s*"last_used_at"%s*:%s*)(%d+)(%s*[,}].*)$')
+    before, used, after = string.match(bytes, '^(.*[{,]%s*"last_used_at"%s*:%s*)([-+.%w]+)(%s*[,}].*)$')
   end
-  if used and tonumber(now) - tonumber(used) >= tonumber(ARGV[5]) then
-    redis.call('SET', identity, before .. now .. after, 'KEEPTTL')
-  else
-    fence(durable, prefix)
+  local ago = used and tonumber(now) - (tonumber(used) or 0)
+  -- A time that is still to come is wrong, and would never be noted again.
+  local is_due = used and (ago >= tonumber(ARGV[5]) or ago < 0)
+  local noted = is_due and redis.pcall('SET', identity, before .. now .. after, 'KEEPTTL')
+  if noted and noted.err then
+    -- A login doesn't fail because Redis takes no such writes now. A server that isn't the primary takes none at all.
+    local is_full = false
+    for _, why in ipairs({ 'OOM', 'MISCONF', 'NOREPLICAS' }) do
+      is_full = is_full or string.find(noted.err, why, 1, true)
+    end
+    if not is_full then error(noted.err) end
+    noted = nil
   end
+  if not noted then fence(durable, prefix) end
   return { 'found', user }
 end
 

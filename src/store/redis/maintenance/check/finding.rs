@@ -86,6 +86,8 @@ pub enum FindingKind {
     PendingSetEndsEarly,
     /// A place among the pending authorizations is taken, and nobody waits there.
     PlaceOfNobody,
+    /// A key that counts pending authorizations, or says how large they are, holds another type of value.
+    PendingSetOfWrongType,
     /// A pending authorization has no end.
     AuthorizationWithoutEnd,
     /// A pending authorization can't be read, or its payload doesn't open.
@@ -107,7 +109,7 @@ pub enum Severity {
 
 impl FindingKind {
     /// All kinds, in the order of a report.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::MissingInSessionIndex,
         Self::MissingInUserIndex,
         Self::SessionIndexEndsEarly,
@@ -127,6 +129,7 @@ impl FindingKind {
         Self::MissingInPendingSet,
         Self::PendingSetEndsEarly,
         Self::PlaceOfNobody,
+        Self::PendingSetOfWrongType,
         Self::AuthorizationWithoutEnd,
         Self::UnreadableAuthorization,
         Self::DanglingMember,
@@ -156,6 +159,7 @@ impl FindingKind {
             Self::MissingInPendingSet => "missing-in-pending-set",
             Self::PendingSetEndsEarly => "pending-set-ends-early",
             Self::PlaceOfNobody => "place-of-nobody",
+            Self::PendingSetOfWrongType => "pending-set-of-wrong-type",
             Self::AuthorizationWithoutEnd => "authorization-without-end",
             Self::UnreadableAuthorization => "unreadable-authorization",
             Self::DanglingMember => "dangling-member",
@@ -221,6 +225,9 @@ impl FindingKind {
             Self::PlaceOfNobody => {
                 "places of pending authorizations that nobody has: new logins may be refused for lack of room"
             }
+            Self::PendingSetOfWrongType => {
+                "keys in the place of what counts pending authorizations: Create answers DATA_LOSS"
+            }
             Self::AuthorizationWithoutEnd => {
                 "pending authorizations, or states that were taken, without an expiry: they stay for ever"
             }
@@ -253,6 +260,7 @@ impl FindingKind {
             Self::MissingInPendingSet
             | Self::PendingSetEndsEarly
             | Self::PlaceOfNobody
+            | Self::PendingSetOfWrongType
             | Self::AuthorizationWithoutEnd
             | Self::UnreadableAuthorization => "section 2.4",
             Self::UnreadableRecord => "R2",
@@ -284,6 +292,7 @@ impl FindingKind {
             | Self::MissingInPendingSet
             | Self::PendingSetEndsEarly
             | Self::PlaceOfNobody
+            | Self::PendingSetOfWrongType
             | Self::AuthorizationWithoutEnd
             | Self::UnreadableAuthorization => Severity::Damage,
         }
@@ -323,6 +332,7 @@ impl FindingKind {
             | Self::MissingInPendingSet
             | Self::PendingSetEndsEarly
             | Self::PlaceOfNobody
+            | Self::PendingSetOfWrongType
             | Self::AuthorizationWithoutEnd
             | Self::ForeignMember
             | Self::DanglingMember

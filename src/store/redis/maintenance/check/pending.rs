@@ -173,6 +173,7 @@ impl ReadPending {
                     repair,
                 ));
             }
+            "type" => return Ok(Finding::of(FindingKind::PendingSetOfWrongType, set, repair)),
             "missing" => FindingKind::MissingInPendingSet,
             "early" => FindingKind::PendingSetEndsEarly,
             _ => return Err(unknown()),

@@ -73,6 +73,30 @@ impl Check {
         Ok(batch)
     }
 
+    /// Checks some keys that say how large pending authorizations are.
+    pub(super) async fn sizes(&self, keys: Vec<String>) -> Result<BatchFindings, Error> {
+        let mut batch = BatchFindings::default();
+        batch.counts.records += keys.len() as u64;
+        let mend: &[u8] = if self.repair { b"1" } else { b"" };
+        let calls: Vec<_> = keys
+            .iter()
+            .map(|key| Call {
+                script: &self.scripts.check_sizes,
+                keys: vec![key.as_str()],
+                args: vec![mend],
+            })
+            .collect();
+        let answers = repeated::call_each(&self.link, &calls, self.effect()).await?;
+        drop(calls);
+        for (key, answer) in keys.iter().zip(answers) {
+            if reply::parse::<u64>(answer)? == 1 {
+                let finding = Finding::of(FindingKind::PendingSetOfWrongType, key, self.repair);
+                batch.findings.push(finding);
+            }
+        }
+        Ok(batch)
+    }
+
     /// Notes what the script found. Returns what is left to be looked at of the set.
     fn note_places(
         &self,
@@ -83,7 +107,7 @@ impl Check {
         let mut told = reply::list(answer)?.into_iter();
         let from: Vec<u8> = reply::parse(told.next().unwrap_or(Value::Nil))?;
         if from == b"type" {
-            let finding = Finding::of(FindingKind::IndexOfWrongType, &places.key, false);
+            let finding = Finding::of(FindingKind::PendingSetOfWrongType, &places.key, self.repair);
             batch.findings.push(finding);
             return Ok(None);
         }

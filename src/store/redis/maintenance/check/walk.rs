@@ -51,6 +51,8 @@ enum Role {
     Pending(ExpectedPending),
     /// A set that counts pending authorizations.
     Places(Places),
+    /// How large pending authorizations are.
+    Sizes(String),
     /// Another record of the brokers' own.
     Record,
     /// Anything else, which isn't checked.
@@ -125,6 +127,9 @@ async fn once(
         for places in batches(sorted.places) {
             works.push(Box::pin(check.places(places)));
         }
+        for sizes in batches(sorted.sizes) {
+            works.push(Box::pin(check.sizes(sizes)));
+        }
         let mut works = stream::iter(works).buffer_unordered(WINDOW);
         while let Some(batch) = works.try_next().await? {
             report.add(batch);
@@ -150,6 +155,7 @@ struct Sorted {
     users: Vec<ExpectedUser>,
     pending: Vec<ExpectedPending>,
     places: Vec<Places>,
+    sizes: Vec<String>,
 }
 
 /// Returns what is looked at among some keys, and counts the others.
@@ -173,6 +179,7 @@ fn sorted(check: &Check, page: Vec<Vec<u8>>, report: &mut Report) -> Sorted {
                 batch.counts.records += 1;
                 sorted.places.push(places);
             }
+            Role::Sizes(key) => sorted.sizes.push(key),
             Role::Record => batch.counts.records += 1,
             Role::Other => batch.counts.other_keys += 1,
         }
@@ -190,6 +197,7 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
         return match (keys.parse_record(&key), keys.parse_pending_set(&key)) {
             (Some(_), _) => Role::RefreshRecord(key),
             (None, Some(client)) => Role::Places(Places::new(key, client)),
+            (None, None) if keys.is_pending_bytes(&key) => Role::Sizes(key),
             (None, None) => Role::Record,
         };
     }

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{IdError, ProviderName};
-
-/// The protocol types that old auth servers wrote in place of a provider's name.
-const PROTOCOL_TYPES: [&str; 2] = ["oidc", "oauth2"];
+use crate::types::{IdError, PROTOCOL_TYPES, ProviderName, TypeNames};
 
 type Pairs = BTreeMap<String, String>;
 
@@ -84,6 +81,13 @@ impl LegacyMapping {
     /// Returns the mapped types, each with its provider.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &ProviderName)> {
         self.0.iter().map(|(from, to)| (from.as_str(), to))
+    }
+
+    /// Returns the types that are names of providers, too: those that are mapped to themselves.
+    #[must_use]
+    pub fn type_names(&self) -> TypeNames {
+        let own = self.pairs().filter(|(from, to)| *from == to.as_str());
+        own.fold(TypeNames::default(), |names, (from, _)| names.and(from))
     }
 
     /// Returns what `provider_id` means in a row of the older layout. An empty one is mapped only if there is exactly
@@ -164,5 +168,7 @@ mod tests {
         let oidc = ProviderName::new("oidc").unwrap();
         let same = mapping(&["oidc=oidc"]);
         assert_eq!(same.meaning("oidc"), Meaning::Mapped(&oidc));
+        assert!(same.type_names().allow(&oidc));
+        assert!(!mapping(&["oidc=okta"]).type_names().allow(&oidc));
     }
 }

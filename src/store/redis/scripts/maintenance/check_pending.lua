@@ -5,8 +5,8 @@
 -- ARGV  1 the first 45 bytes of what the caller saw, 2 in ms since 1970, when it ends if it has no end, 3 '1' to repair, ''
 --       to only look
 -- Returns { fault, set, ... }: 'endless' (no end; the set is ''), 'missing' (not in the set, or not at its end) and 'early'
--- (the set ends before it). A set that is of another type is a fault of that set, and this script doesn't report it. Returns
--- { 'changed' } if the authorization is gone or another one.
+-- (the set ends before it). A set that is of another type is a fault of that set, and this script doesn't report it, unless it
+-- puts a new one in its place: 'type'. Returns { 'changed' } if the authorization is gone or another one.
 -- uses: latest typed
 local key, repair = KEYS[1], ARGV[3] == '1'
 if ARGV[1] == '' or typed(redis.pcall('GETRANGE', key, '0', '44')) ~= ARGV[1] then return { 'changed' } end
@@ -41,7 +41,13 @@ if is_endless then
 end
 for i = 2, #KEYS do
   local set, fault = KEYS[i], nil
-  if typed(redis.pcall('ZCOUNT', set, '-inf', '+inf')) then
+  local is_other = not typed(redis.pcall('ZCOUNT', set, '-inf', '+inf'))
+  if is_other and repair then
+    redis.call('DEL', set)
+    place(set, left)
+    faults[#faults + 1] = 'type'
+    faults[#faults + 1] = set
+  elseif not is_other then
     local ends = redis.call('PTTL', set)
     if is_endless or not has(set, now + left) then
       fault = 'missing'

@@ -7,11 +7,15 @@
 -- Returns { the score to go on at or '' at the end, how many members with it were looked at, how many were in all, fault,
 -- member, ... }. The faults are 'foreign' (no key of a pending authorization of the tenant), 'vacant' (nobody waits there, but
 -- it counts as one who does) and 'dangling' (the same, but its time is over, so that it counts no more). Returns { 'type' } if
--- the set isn't a sorted set.
+-- the set isn't a sorted set: to repair that, it is deleted.
 -- uses: latest typed starts_with
 local set, prefix, client, from = KEYS[1], ARGV[1] .. 'pending:', ARGV[2], ARGV[3]
 local page = typed(redis.pcall('ZRANGEBYSCORE', set, from, '+inf', 'WITHSCORES', 'LIMIT', ARGV[4], ARGV[5]))
-if not page then return { 'type' } end
+if not page then
+  -- What is missing in a set that begins anew is added by the check of the authorizations.
+  if ARGV[6] == '1' then redis.call('DEL', set) end
+  return { 'type' }
+end
 local time = redis.call('TIME')
 -- A place may outlast its authorization by the ms to which Redis rounds.
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + 1000
