@@ -16,6 +16,7 @@ use super::{
     sink::{Partial, Sink, write_all},
     tail::Tail,
 };
+use crate::types::open_file;
 
 /// How long a rotation that failed isn't tried again.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -31,6 +32,8 @@ pub(super) struct FileSink {
     file: File,
     /// Which file it is.
     id: (u64, u64),
+    /// Whether it is one, and not a device that the operator chose.
+    is_file: bool,
     /// When a rotation may be tried again.
     not_before: Option<Instant>,
 }
@@ -49,12 +52,14 @@ impl FileSink {
     ) -> io::Result<(Self, Tail)> {
         let (file, id, mut tail) = open(&path)?;
         if tail == Tail::default()
-            && let Ok(mut full) = File::open(numbered(&path, 1))
+            && let Ok(mut full) = open_file(&numbered(&path, 1))
             && let Ok(Tail { chain, .. }) = Tail::of(&mut full)
         {
             tail.chain = chain;
         }
+        let is_file = file.metadata()?.is_file();
         let sink = Self {
+            is_file,
             path,
             rotation,
             sync,
@@ -69,6 +74,11 @@ impl FileSink {
 
     fn reopen(&mut self) -> io::Result<Tail> {
         let (file, id, tail) = open(&self.path)?;
+        // Whoever puts a pipe or a device in its place would have the events, and no file would.
+        if self.is_file && !file.metadata()?.is_file() {
+            let why = "it was a file, and is none any more";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         (self.file, self.id) = (file, id);
         self.sync_names()?;
         count(&self.figures.rotations);

@@ -17,6 +17,10 @@ pub(super) struct Queue {
     changed: Condvar,
     /// Whether the last attempt to write failed, or nobody writes any more.
     is_failing: AtomicBool,
+    /// Where the events go.
+    name: String,
+    /// Whether the present attempt has taken too long, as somebody found.
+    is_stuck: AtomicBool,
     /// Since when the writer is at work without a pause, in milliseconds after `began`, and 0 while it waits.
     busy_since: AtomicU64,
     began: Instant,
@@ -48,8 +52,11 @@ pub(super) struct Taken {
 }
 
 impl Queue {
-    pub fn new() -> Self {
+    /// Returns the queue of a destination, which the log calls `name`.
+    pub fn new(name: String) -> Self {
         Self {
+            name,
+            is_stuck: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
             is_failing: AtomicBool::new(false),
@@ -156,6 +163,24 @@ impl Queue {
             0 => true,
             since => u128::from(self.now().saturating_sub(since)) <= patience.as_millis(),
         }
+    }
+
+    /// Takes note that the present attempt takes too long. Returns whether nobody knew.
+    pub fn note_stuck(&self) -> bool {
+        // One that failed or ended was told of already.
+        let is_busy = self.busy_since.load(Ordering::Acquire) != 0;
+        let is_failing = self.is_failing.load(Ordering::Acquire);
+        is_busy && !is_failing && !self.is_stuck.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether an attempt that took too long has ended, and that wasn't asked before.
+    pub fn is_stuck_no_more(&self) -> bool {
+        self.is_stuck.swap(false, Ordering::AcqRel)
+    }
+
+    /// Returns where the events go.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     fn now(&self) -> u64 {

@@ -153,7 +153,19 @@ impl Audit {
 
 impl Shared {
     fn place(self: &Arc<Self>, share: Option<&Arc<TrailShare>>) -> Result<Place, Error> {
-        let is_well = |queue: &Arc<Queue>| queue.is_well(self.patience);
+        let is_well = |queue: &Arc<Queue>| {
+            let is_well = queue.is_well(self.patience);
+            // The writer, which hangs, can't tell.
+            if !is_well && queue.note_stuck() {
+                count(&self.figures.failures);
+                count(&self.figures.failing);
+                tracing::error!(
+                    to = queue.name(),
+                    "audit: a write doesn't end, and calls are refused"
+                );
+            }
+            is_well
+        };
         let is_required = self.duty == Duty::Required;
         let reserved = match is_required && !self.queues.iter().all(is_well) {
             true => None,
@@ -268,7 +280,7 @@ impl Beginning {
 
     /// Begins to write to `sink`.
     fn add(&mut self, sink: impl Sink, tail: Tail) -> Result<(), AuditError> {
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new(sink.name()));
         let writer = Writer::new(
             sink,
             tail,

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
@@ -10,6 +9,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{Hash, chain::Chain};
+use crate::types::open_file;
+
+/// How each line begins.
+const BEGIN: &[u8] = b"{\"seq\":";
 
 /// What was found in files.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -70,6 +73,11 @@ pub enum Damage {
     /// It can't be read, and no line tells that its writer failed.
     #[error("it was changed or cut: it is no line of an audit trail")]
     Unreadable,
+    /// The broker had written lines elsewhere, and none of the files has them.
+    #[error(
+        "before it the broker wrote lines that are missing here: another file was put in the place of its own"
+    )]
+    Replaced,
     /// The chain begins anew.
     #[error("a new chain begins: nothing vouches for what stood between it and the lines before")]
     Anew,
@@ -102,6 +110,8 @@ struct Line {
     seq: u64,
     prev: String,
     event: String,
+    /// The last line that was written elsewhere, in a line that tells of another file.
+    after: Option<String>,
     #[serde(default)]
     torn: Vec<String>,
     #[serde(default)]
@@ -117,39 +127,20 @@ struct Line {
 /// # Errors
 /// Returns the system's error, and which file it is about.
 pub fn verify(files: &[PathBuf], anchors: &[Anchor]) -> Result<Report, (PathBuf, io::Error)> {
-    let mut torn = HashSet::new();
+    let mut check = Check {
+        anchors: anchors.to_vec(),
+        ..Check::default()
+    };
     let mut ordered = Vec::new();
     for path in files {
-        let first = survey(path, &mut torn).map_err(|error| (path.clone(), error))?;
+        let first = check.survey(path).map_err(|error| (path.clone(), error))?;
         ordered.push((first, path));
     }
     ordered.sort();
-    let mut check = Check {
-        anchors: anchors.to_vec(),
-        told_torn: torn,
-        ..Check::default()
-    };
     for (_, path) in ordered {
         check.file(path).map_err(|error| (path.clone(), error))?;
     }
     Ok(check.done())
-}
-
-/// Returns the number of the first line of a file that can be read, and collects the lines that others tell to be torn. A
-/// file without a line comes last.
-fn survey(path: &Path, torn: &mut HashSet<Hash>) -> io::Result<u64> {
-    let mut first = u64::MAX;
-    for bytes in BufReader::new(File::open(path)?).split(b'\n') {
-        let bytes = bytes?;
-        let is_gap = memchr::memmem::find(&bytes, b"\"torn\":[\"").is_some();
-        if (first == u64::MAX || is_gap)
-            && let Ok(line) = serde_json::from_slice::<Line>(&bytes)
-        {
-            first = first.min(line.seq);
-            torn.extend(line.torn.iter().filter_map(|torn| Hash::parse(torn)));
-        }
-    }
-    Ok(first)
 }
 
 #[derive(Default)]
@@ -160,20 +151,47 @@ struct Check {
     chain: Option<(Chain, PathBuf, u64)>,
     /// The lines that others tell to be torn. One that lacks nothing but its line break can be read, and doesn't count.
     told_torn: HashSet<Hash>,
+    /// Lines that others tell to be somewhere.
+    told_elsewhere: HashSet<Hash>,
+    /// Those of them that are somewhere in these files.
+    seen_elsewhere: HashSet<Hash>,
+    /// Where they are told of.
+    replaced: Vec<(Hash, Break)>,
     /// Lines that can't be read, and of which no other tells.
     torn: Vec<(PathBuf, u64)>,
-    /// Whether the last line that was read has no line break.
+    /// Whether the last line that was read has no line break, and may be the beginning of one.
     is_open: bool,
 }
 
 impl Check {
+    /// Returns the number of the first line of a file that can be read, and collects the lines that others tell to be torn or
+    /// elsewhere. A file without a line comes last.
+    fn survey(&mut self, path: &Path) -> io::Result<u64> {
+        let mut first = u64::MAX;
+        for bytes in BufReader::new(open_file(path)?).split(b'\n') {
+            let bytes = bytes?;
+            let has = |key: &str| memchr::memmem::find(&bytes, key.as_bytes()).is_some();
+            if (first == u64::MAX || has("\"torn\":[\"") || has("\"after\":\""))
+                && let Ok(line) = serde_json::from_slice::<Line>(&bytes)
+            {
+                first = first.min(line.seq);
+                let torn = line.torn.iter().filter_map(|torn| Hash::parse(torn));
+                self.told_torn.extend(torn);
+                let after = line.after.as_deref().and_then(Hash::parse);
+                self.told_elsewhere.extend(after);
+            }
+        }
+        Ok(first)
+    }
+
     fn file(&mut self, path: &Path) -> io::Result<()> {
-        let mut reader = BufReader::new(File::open(path)?);
+        let mut reader = BufReader::new(open_file(path)?);
         let (mut bytes, mut number) = (Vec::new(), 0);
         while reader.read_until(b'\n', &mut bytes)? > 0 {
             number += 1;
             let line = bytes.strip_suffix(b"\n");
-            self.is_open = line.is_none();
+            let may_become_one = bytes.starts_with(BEGIN) || BEGIN.starts_with(&bytes);
+            self.is_open = line.is_none() && may_become_one;
             let hash = Hash::of(line.unwrap_or(&bytes));
             match line.map(serde_json::from_slice::<Line>) {
                 _ if self.told_torn.contains(&hash) => {}
@@ -187,6 +205,15 @@ impl Check {
 
     fn line(&mut self, line: Line, hash: Hash, path: &Path, number: u64) {
         self.link(&line, path, number);
+        if self.told_elsewhere.contains(&hash) {
+            self.seen_elsewhere.insert(hash);
+        }
+        if let Some(after) = line.after.as_deref().and_then(Hash::parse) {
+            let damage = Damage::Replaced;
+            let file = path.to_owned();
+            let line = number;
+            self.replaced.push((after, Break { file, line, damage }));
+        }
         let found = Anchor {
             seq: line.seq,
             hash,
@@ -252,6 +279,9 @@ impl Check {
         // What can't be read explains what seems to be missing after it.
         let torn: Vec<_> = torn.collect();
         self.report.breaks.splice(0..0, torn);
+        let replaced = self.replaced.into_iter();
+        let replaced = replaced.filter(|(after, _)| !self.seen_elsewhere.contains(after));
+        self.report.breaks.extend(replaced.map(|(_, found)| found));
         self.report.anchors_missed = self.anchors.iter().map(|anchor| anchor.seq).collect();
         self.report
     }

@@ -96,7 +96,10 @@ impl<S: Sink> Writer<S> {
     /// Writes until the queue is closed.
     pub fn run(mut self) {
         // Whatever ends this thread, nobody waits for it.
-        let _ended = Ended(Arc::clone(&self.queue));
+        let _ended = Ended {
+            queue: Arc::clone(&self.queue),
+            figures: Arc::clone(&self.figures),
+        };
         let mut patience = Duration::ZERO;
         loop {
             let Taken {
@@ -123,6 +126,10 @@ impl<S: Sink> Writer<S> {
                 }
                 // The queue is closed, so it has nothing to wait for.
                 std::thread::sleep(RETRY / 10);
+            }
+            if self.queue.is_stuck_no_more() {
+                self.figures.failing.fetch_sub(1, Ordering::Relaxed);
+                tracing::info!(to = self.sink.name(), "audit: a write has ended at last");
             }
             patience = if self.is_failing { RETRY } else { TICK };
             self.tell_anchor(ANCHORS);
@@ -163,7 +170,17 @@ impl<S: Sink> Writer<S> {
         self.partial = tail.torn;
         let mut after = None;
         if let Some(chain) = tail.chain {
-            after = (chain != self.chain).then_some(self.chain.last);
+            if chain != self.chain {
+                // The line about it names the last one that was written, so that `verify` misses that.
+                count(&self.figures.failures);
+                tracing::error!(
+                    to = self.sink.name(),
+                    found = chain.seq,
+                    written = self.chain.seq,
+                    "audit: another file is in the place of the one that was written: lines may be missing"
+                );
+                after = Some(self.chain.last);
+            }
             self.chain = chain;
         }
         self.backlog.push_front(Item::Note(Note::File { after }));
@@ -339,11 +356,35 @@ impl<S: Sink> Writer<S> {
     }
 }
 
+impl<S> Drop for Writer<S> {
+    /// Nobody waits for what won't be written.
+    fn drop(&mut self) {
+        for item in &self.backlog {
+            if let Item::Event(entry) = item {
+                entry.failed();
+            }
+        }
+    }
+}
+
 /// Tells the queue that its writer has ended.
-struct Ended(Arc<Queue>);
+struct Ended {
+    queue: Arc<Queue>,
+    figures: Arc<Figures>,
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.ended();
+        let waiting = self.queue.ended();
+        if std::thread::panicking() {
+            count(&self.figures.failures);
+            count(&self.figures.failing);
+            let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+            self.figures.lost.fetch_add(waiting, Ordering::Relaxed);
+            tracing::error!(
+                to = self.queue.name(),
+                "audit: the writer has ended by a fault of the broker, which has to be restarted"
+            );
+        }
     }
 }

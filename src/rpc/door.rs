@@ -286,6 +286,8 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(rpc) = rpc_at(self.door.service, request.uri().path()) else {
             self.door.of_nobody.unknown();
+            let share = self.door.admission.share_of(request.extensions());
+            share.note_refused(None);
             // The service says that there is no such method.
             return Either::Left(self.inner.call(request));
         };

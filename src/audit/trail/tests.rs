@@ -15,6 +15,8 @@ enum Fault {
     Room(usize),
     /// The disk doesn't confirm.
     Sync,
+    /// The writer has a fault.
+    Panic,
 }
 
 #[derive(Default)]
@@ -75,6 +77,10 @@ impl Sink for Faulty {
             gate.recv().ok();
         }
         let mut disk = self.disk.lock().unwrap();
+        if disk.fault == Some(Fault::Panic) {
+            drop(disk);
+            panic!("a fault of the writer");
+        }
         let Some(Fault::Room(room)) = disk.fault else {
             disk.bytes.extend_from_slice(bytes);
             return Ok(());
@@ -265,6 +271,22 @@ async fn a_disk_that_does_not_confirm_has_no_event() {
 }
 
 #[tokio::test]
+async fn a_writer_that_panics_is_told_of() {
+    let disk = Faulty::default();
+    let audit = trail(options(Duty::Required), &[&disk]);
+    write(&audit, "A").await.unwrap();
+    disk.set(Some(Fault::Panic));
+    assert!(write(&audit, "B").await.is_err());
+    assert!(audit.place().is_err());
+    let begun = Instant::now();
+    while audit.figures().unwrap().totals().failing == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(audit.figures().unwrap().totals().failures, 1);
+}
+
+#[tokio::test]
 async fn one_of_two_destinations_is_not_enough() {
     let (good, bad) = (Faulty::default(), Faulty::default());
     let audit = trail(options(Duty::Required), &[&good, &bad]);
@@ -300,11 +322,14 @@ async fn a_slow_disk_withholds_answers_and_then_refuses_calls() {
         assert!(begun.elapsed() < Duration::from_secs(20));
         thread::yield_now();
     }
+    // The writer hangs and can't tell, so whoever is refused does, once.
+    assert!(audit.place().is_err());
     let figures = audit.figures().unwrap().totals();
-    assert_eq!((figures.withheld, figures.failing), (1, 0));
+    let told = (figures.withheld, figures.failing, figures.failures);
+    assert_eq!(told, (1, 1, 1));
     drop(open);
     let begun = Instant::now();
-    while audit.place().is_err() {
+    while audit.place().is_err() || audit.figures().unwrap().totals().failing > 0 {
         assert!(begun.elapsed() < Duration::from_secs(20));
         thread::yield_now();
     }

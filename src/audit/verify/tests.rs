@@ -242,3 +242,111 @@ async fn a_file_has_one_writer() {
     one.close(Duration::from_secs(20)).await;
     Audit::start(options(&path, 1 << 20)).unwrap();
 }
+
+/// Hands over so many events.
+async fn events(audit: &Audit, count: usize) {
+    for _ in 0..count {
+        let place = audit.place().unwrap().unwrap();
+        let event = Event::new(Kind::Call, None, "OK");
+        place.take(event).await.unwrap();
+    }
+}
+
+fn is_replaced(report: &Report) -> bool {
+    let damages: Vec<_> = report.breaks.iter().map(|found| found.damage).collect();
+    damages == [Damage::Replaced]
+}
+
+/// The chain of what is left is whole, and yet the broker had written more.
+#[tokio::test]
+async fn an_older_file_that_is_put_in_the_place_of_the_broker_s_own_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let audit = Audit::start(options(&path, u64::MAX)).unwrap();
+    events(&audit, 20).await;
+    let all = fs::read_to_string(&path).unwrap();
+    let cut: String = all.split_inclusive('\n').take(3).collect();
+    let (aside, older) = (folder.path().join("aside"), folder.path().join("older"));
+    fs::rename(&path, &aside).unwrap();
+    fs::write(&older, cut).unwrap();
+    fs::rename(&older, &path).unwrap();
+    events(&audit, 5).await;
+    assert_eq!(audit.figures().unwrap().totals().failures, 1);
+    audit.close(Duration::from_secs(20)).await;
+    let report = verify(&[path], &[]).unwrap();
+    assert!(is_replaced(&report), "{report:?}");
+}
+
+/// The way back is found, too: what was written meanwhile is in none of the files.
+#[tokio::test]
+async fn a_file_that_was_away_for_a_while_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, aside, other] =
+        ["audit.jsonl", "aside", "other"].map(|name| folder.path().join(name));
+    let audit = Audit::start(options(&path, u64::MAX)).unwrap();
+    events(&audit, 3).await;
+    fs::rename(&path, &aside).unwrap();
+    events(&audit, 3).await;
+    // The control: nothing is missing as long as both are there.
+    let report = verify(&[path.clone(), aside.clone()], &[]).unwrap();
+    assert!(report.is_whole(), "{report:?}");
+    fs::rename(&path, &other).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    events(&audit, 3).await;
+    audit.close(Duration::from_secs(20)).await;
+    let report = verify(&[path], &[]).unwrap();
+    assert!(is_replaced(&report), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_file_has_no_events_and_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, aside] = ["audit.jsonl", "aside"].map(|name| folder.path().join(name));
+    let pipe = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    // In the place of the last full file, which the start looks at.
+    pipe(&numbered(&path, 1));
+    let audit = Audit::start(options(&path, u64::MAX)).unwrap();
+    events(&audit, 3).await;
+    for place in ["pipe", "/dev/null"] {
+        fs::rename(&path, &aside).unwrap();
+        match place {
+            "pipe" => pipe(&path),
+            device => std::os::unix::fs::symlink(device, &path).unwrap(),
+        }
+        let place = audit.place().unwrap().unwrap();
+        let event = Event::new(Kind::Call, None, "OK");
+        assert!(place.take(event).await.is_err());
+        fs::rename(&aside, &path).unwrap();
+        while audit.place().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    events(&audit, 3).await;
+    audit.close(Duration::from_secs(20)).await;
+    let report = verify(&[path], &[]).unwrap();
+    assert!(report.is_whole() && report.is_ended, "{report:?}");
+}
+
+#[tokio::test]
+async fn rubbish_is_no_line_that_is_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    fs::write(&path, [0; 1_000]).unwrap();
+    let report = verify(std::slice::from_ref(&path), &[]).unwrap();
+    assert!(!report.is_whole() && !report.is_cut, "{report:?}");
+    fs::remove_file(&path).unwrap();
+    run(&path, u64::MAX, 2).await;
+    let whole = fs::read(&path).unwrap();
+    for (rest, is_whole) in [("{", true), ("{\"seq\":7,\"ti", true), ("\0\0", false)] {
+        fs::write(&path, [&whole[..], rest.as_bytes()].concat()).unwrap();
+        let report = verify(std::slice::from_ref(&path), &[]).unwrap();
+        assert_eq!(
+            (report.is_whole(), report.is_cut),
+            (is_whole, is_whole),
+            "{rest}"
+        );
+    }
+}

@@ -53,8 +53,10 @@ impl Later {
     }
 
     fn run(&self) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = std::mem::take(&mut *all);
+        let all = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *all)
+        };
         all.into_iter().for_each(|then| then());
     }
 }
