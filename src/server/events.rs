@@ -45,6 +45,8 @@ enum Event {
     AskedToLeave,
     /// A client that was asked to make room has had time to go.
     TimeToLeave,
+    /// Its calls have had time to end.
+    TimeToHaveLeft,
     /// The calls of a client that was told to go away have had time to end.
     TimeToEnd,
     LookForUnreadAnswers,
@@ -109,10 +111,11 @@ impl Events {
                 Some(Order::GoAway)
             }
             Event::AskedToLeave => {
-                if !self.going {
-                    self.going = true;
-                    self.after(self.options.max_connection_age_grace, Event::TimeToEnd);
-                }
+                self.going = true;
+                // Calls that have begun may end. Those that a client begins later, because it doesn't take note, keep nothing.
+                let limits = &self.options;
+                let calls = limits.call_timeout.min(limits.max_connection_age_grace);
+                self.after(calls, Event::TimeToHaveLeft);
                 self.after(LEAVE, Event::TimeToLeave);
                 self.await_request_to_leave();
                 Some(Order::GoAway)
@@ -125,6 +128,9 @@ impl Events {
                     None
                 }
             },
+            Event::TimeToHaveLeft => Some(Order::Close(
+                "it was asked to make room, and its calls and streams go on",
+            )),
             Event::OfCertificate(End::Expired, _) => {
                 Some(Order::Close("its client's certificate has expired"))
             }
