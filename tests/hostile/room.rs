@@ -180,3 +180,24 @@ async fn more_clients_than_places_take_turns() {
         stay.push(caller.await.unwrap());
     }
 }
+
+/// Who is asked to go, doesn't answer that, and begins one call after the other has the time of one call, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_on_calling_keeps_no_place() {
+    let args = ["--backend", "memory", "--max-connections", "1"];
+    let broker = BrokerProcess::start(&[&args[..], &["--call-timeout", "2s"]].concat());
+    broker.serving().await;
+    let mut raw = Raw::connect(broker.address(), &[]).await.unwrap().reading();
+    // It waits for less time than a connection that was told to go away may take otherwise.
+    let waiting = probe(&broker);
+    until("it is asked to go", || async { raw.count(GOAWAY) > 0 }).await;
+    while !raw.is_closed() {
+        // It fails once the connection is closed.
+        let called = raw.call("Get", &get(SMALL, "p")).await;
+        if called.is_err() {
+            break;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(waiting.await.unwrap(), "{}", broker.log());
+}
