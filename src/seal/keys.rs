@@ -258,6 +258,11 @@ impl Keys {
             Ok(text) => demands.ring(&text, |_| None).map_err(KeysFileProblem::from),
             Err(problem) => Err(problem),
         };
+        if read.is_ok() && Stamp::at(path) != stamp {
+            // To read it, or to have its keys unwrapped, took so long that another one is there: its keys may be withdrawn. The
+            // next look reads that one.
+            return;
+        }
         let told = self.0.told.get();
         let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
         let problem = {
@@ -388,3 +393,6 @@ impl fmt::Display for Keys {
         self.ring().fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests;
