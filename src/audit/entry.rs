@@ -181,7 +181,9 @@ impl Future for Written {
         }
         if waiting.entry.is_failed.load(Ordering::Acquire) {
             // The event says that the answer is withheld.
+            let figures = Arc::clone(&waiting.shared.figures);
             self.give_up();
+            count(&figures.withheld);
             return Poll::Ready(Err(Error::AuditUnavailable));
         }
         Poll::Pending
@@ -194,12 +196,12 @@ impl Written {
             && !waiting.entry.is_written()
         {
             waiting.entry.is_withheld.store(true, Ordering::Release);
-            count(&waiting.shared.figures.withheld);
         }
     }
 }
 
 impl Drop for Written {
+    /// The client has left, which is no fault of the trail.
     fn drop(&mut self) {
         self.give_up();
     }

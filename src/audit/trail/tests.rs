@@ -481,3 +481,18 @@ fn what_a_runtime_leaves_behind_is_written() {
     drop(unread);
     assert_eq!(audit.figures().unwrap().totals().waiting, 0);
 }
+
+/// Nothing is withheld from a client that has left.
+#[tokio::test]
+async fn a_client_that_leaves_is_not_counted_as_a_failure() {
+    let disk = Faulty::default();
+    let (open, gate) = mpsc::channel();
+    *disk.gate.lock().unwrap() = Some(gate);
+    let audit = trail(options(Duty::Required), &[&disk]);
+    drop(write(&audit, "A"));
+    drop(open);
+    audit.close(Duration::from_secs(20)).await;
+    assert_eq!(audit.figures().unwrap().totals().withheld, 0);
+    assert_eq!(rpcs(&disk.lines()), ["A"]);
+    assert_eq!(disk.lines()[1]["answer"], "withheld");
+}
