@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use hyper_util::rt::TokioIo;
@@ -18,7 +19,7 @@ use token_broker::{
     proto::v1::{self, token_broker_client::TokenBrokerClient},
     tls::{ClientFiles, client},
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -36,6 +37,9 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tower::service_fn;
+
+/// For how long a client waits at most. Much more than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The files of a broker, in a directory that is swapped as Kubernetes does it: `now` leads to the directory in force.
 pub struct Files {
@@ -206,10 +210,17 @@ impl Broker {
     }
 
     /// Makes one call as this client. Returns why it isn't served.
+    ///
+    /// # Panics
+    /// Panics if it is neither served nor refused.
     pub async fn serves(&self, identity: Option<&Identity>) -> Result<(), String> {
-        let client = self.client(self.config(identity)).await;
-        let mut client = client.map_err(|error| format!("{error:?}"))?;
-        served(client.get(request()).await.map(drop))
+        let called = async {
+            let client = self.client(self.config(identity)).await;
+            let mut client = client.map_err(|error| format!("{error:?}"))?;
+            served(client.get(request()).await.map(drop))
+        };
+        let called = timeout(PATIENCE, called).await;
+        called.expect("a call is served or refused")
     }
 }
 
