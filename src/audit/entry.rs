@@ -181,9 +181,8 @@ impl Future for Written {
         }
         if waiting.entry.is_failed.load(Ordering::Acquire) {
             // The event says that the answer is withheld.
-            let figures = Arc::clone(&waiting.shared.figures);
+            count(&waiting.shared.figures.withheld);
             self.give_up();
-            count(&figures.withheld);
             return Poll::Ready(Err(Error::AuditUnavailable));
         }
         Poll::Pending

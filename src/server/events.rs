@@ -113,9 +113,7 @@ impl Events {
             Event::AskedToLeave => {
                 self.going = true;
                 // Calls that have begun may end. Those that a client begins later, because it doesn't take note, keep nothing.
-                let limits = &self.options;
-                let calls = limits.call_timeout.min(limits.max_connection_age_grace);
-                self.after(calls, Event::TimeToHaveLeft);
+                self.after(self.time_of_calls(), Event::TimeToHaveLeft);
                 self.after(LEAVE, Event::TimeToLeave);
                 self.await_request_to_leave();
                 Some(Order::GoAway)
@@ -136,9 +134,7 @@ impl Events {
             }
             Event::OfCertificate(end, standing) => {
                 if end == End::Unverified {
-                    let limits = &self.options;
-                    let calls = limits.call_timeout.min(limits.max_connection_age_grace);
-                    self.after(calls, Event::TimeToEndWithoutCertificate);
+                    self.after(self.time_of_calls(), Event::TimeToEndWithoutCertificate);
                 }
                 self.await_end_of_certificate(standing);
                 self.going = true;
@@ -159,6 +155,12 @@ impl Events {
                 is_silent.then_some(Order::Close("its client is silent"))
             }
         }
+    }
+
+    /// How long calls that have begun may go on at most, on a connection that has to end.
+    fn time_of_calls(&self) -> Duration {
+        let limits = &self.options;
+        limits.call_timeout.min(limits.max_connection_age_grace)
     }
 
     fn after(&self, span: Duration, event: Event) {

@@ -18,7 +18,8 @@ use token_broker::{
     types::{IdentityKey, Reach, Subject, UserId},
 };
 
-fn users(tenant: &RedisTenant) -> Users<RedisStore> {
+/// Returns the users of a tenant, each with five identities at most.
+pub fn users(tenant: &RedisTenant) -> Users<RedisStore> {
     let options = UserOptions {
         max_identities: 5,
         patience: Duration::from_secs(1),

@@ -1,24 +1,17 @@
 //! Users whose ids other software spells in keys as they are, where the broker encodes them (guarantees, section 3). toolhive's
 //! own ids are UUIDs, which are spelled alike. The keys are spelled out here, and never taken from the broker's code.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use testkit::{redis_tenant::RedisTenant, rows::*};
 use token_broker::{
     error::Error,
-    identities::{UserOptions, Users},
     store::{
         Store,
-        redis::{
-            RedisStore,
-            maintenance::{check::Check, progress::Silent},
-        },
+        redis::maintenance::{check::Check, progress::Silent},
     },
     types::{IdentityKey, Reach, Subject},
 };
 
-use crate::tenant;
+use crate::{deleting_users::users, tenant};
 
 /// Ids that the broker encodes.
 const ODD: [&str; 7] = [
@@ -30,14 +23,6 @@ const ODD: [&str; 7] = [
     "providers:a:b",
     "upstream:x",
 ];
-
-fn users(tenant: &RedisTenant) -> Users<RedisStore> {
-    let options = UserOptions {
-        max_identities: 5,
-        patience: Duration::from_secs(1),
-    };
-    Users::new(Arc::new(tenant.store()), options)
-}
 
 fn identity(at: &str) -> IdentityKey {
     IdentityKey {
