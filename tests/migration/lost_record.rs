@@ -33,7 +33,7 @@ fn broker(tenant: &OldTenant, more: &[&str]) -> BrokerProcess {
 }
 
 /// Stores a row of `user` that is kept for a minute, by a store that starts nothing.
-async fn put(tenant: &OldTenant, session: &str, user: &str) {
+pub async fn put(tenant: &OldTenant, session: &str, user: &str) {
     let key = row_key(session, "okta");
     let row = Row {
         user_id: UserId::new(user).ok(),

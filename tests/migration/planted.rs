@@ -9,14 +9,12 @@ use std::{
 };
 
 use testkit::resp_proxy::{Fate, RespProxy};
-use token_broker::{
-    store::{Condition, Put, Store, redis::maintenance::migration::progress::Silent},
-    types::{Row, UserId, Version},
-};
+use token_broker::store::redis::maintenance::migration::progress::Silent;
 use tokio::time::timeout;
 
 use crate::{
-    old_tenant::{OldTenant, P, old_json, row_key, told},
+    lost_record::put,
+    old_tenant::{OldTenant, P, old_json, told},
     seed::MAPPING,
 };
 
@@ -140,21 +138,7 @@ async fn m7_scripts_and_rust_judge_the_grace_period_in_one_way() {
             let is_open = is_marked > 0 || is_noted != 1;
             let what = format!("mark {of_mark:?}, note {of_note:?}");
             assert_eq!(store.is_in_grace().await.unwrap(), is_open, "Rust: {what}");
-            let (key, user) = (row_key("s", "okta"), UserId::new("u").ok());
-            let row = Row {
-                user_id: user,
-                ..Row::default()
-            };
-            let put = Put {
-                key: &key,
-                row: &row,
-                version: Version::random(),
-                keep_for: Some(Duration::from_secs(60)),
-                condition: Condition::Always,
-                source: None,
-                max_providers: 64,
-            };
-            store.put(put).await.unwrap();
+            put(&tenant, "s", "u").await;
             // A script gives an index no end in the grace period.
             assert_eq!(tenant.pttl(&index).await == -1, is_open, "scripts: {what}");
         }
