@@ -17,19 +17,20 @@
 //! | [`authorizations`] | the domain of logins: authorization requests that wait for a callback | `store`, `error`, `types` |
 //! | [`tokens`] | the domain: what each operation means, carry-forward, lifetimes, limits, paging | `refresh`, `store`, `audit`, `error`, `types` |
 //! | [`refresh`] | redeeming refresh tokens once, whatever happens: the rules of the record that all brokers share, the driver, who waits; one provider: its settings, requests, answers; breaker and limits | `store`, `audit`, `outbound`, `traces`, `error`, `meter`, `reading`, `types` |
-//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `traces`, `error`, `meter`, `reading`, `stderr`, `types` |
+//! | [`store`] | one trait a noun, decorators, and the backends `memory` and [`redis`](store::redis) | `seal`, `traces`, `error`, `meter`, `reading`, `stderr`, `upheld`, `types` |
 //! | [`vault`] | a key management service that unwraps sealing keys: the Transit engine of HashiCorp Vault | `seal`, `outbound`, `reading`, `types` |
 //! | [`seal`] | sealing keys and envelopes: bytes in, bytes out | `meter`, `reading`, `types` |
 //! | [`tls`] | TLS on the broker's own port: certificates and where they come from, who vouches for clients, what ends when | `spiffe`, `meter`, `reading`, `types` |
 //! | [`spiffe`] | SPIFFE's Workload API: asking an agent on this machine for certificates and bundles | `types` |
 //! | [`audit`] | the audit trail: events, their chain, who writes them and where to, and how files are verified | `error`, `types` |
 //! | [`outbound`] | requests over HTTP to other services: one connection, one request, one bounded answer | `traces`, `types` |
-//! | [`traces`] | traces of calls: spans, which of them there are, and who sends them to a collector | `meter`, `types` |
+//! | [`traces`] | traces of calls: spans, which of them there are, and who sends them to a collector | `meter`, `upheld`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
 //! | [`reading`] | reading files that may be on a disk that doesn't answer | nothing |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
 //! | [`stderr`] | the process's stderr, whose reader holds up nobody | nothing |
+//! | [`upheld`] | work in the background that goes on after a panic | nothing |
 //! | [`types`] | the words: ids, `Secret`, `Row`, `Version`, `Tenant` | nothing |
 //!
 //! Arrows point down this table only. `rpc` and `tokens` know the traits of `store`, and no backend: the
@@ -123,6 +124,7 @@
 //! | a change to the proto | it may break no client of what was released: `tests/proto/breaking` compares it with `tests/proto/released`, and with `--release` makes the copy for the next release |
 //! | an example client | a folder in `examples/` with a README whose two blocks build and run it; its name in `tests/examples/client.py` |
 //! | something that reads bytes that others wrote | a target in `fuzz/src/targets/`, with its name in the `mod.rs` there, seeds in `fuzz/seeds/` and a flaw to plant; its line in `tests/README.md` |
+//! | a task or thread of its own | what the broker can't do without runs `upheld.rs`; why any other may end is a line in `tests/layering/spawned.rs` |
 //! | a helper for tests | `testkit/`, which has tests of its own |
 //!
 //! # Where what comes next has its place
@@ -154,4 +156,5 @@ pub mod tls;
 pub mod tokens;
 pub mod traces;
 pub mod types;
+pub mod upheld;
 pub mod vault;

@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
@@ -111,10 +112,12 @@ impl Queue {
     fn write_all(&self, out: &mut impl Write, tell: impl Fn(u64)) {
         loop {
             let text = self.next();
-            let is_written = out.write_all(&text).and_then(|()| out.flush()).is_ok();
-            let lost = self.lost(is_written);
+            let write = || out.write_all(&text).and_then(|()| out.flush());
+            // Without this thread the log would end, and nobody could be told.
+            let written = catch_unwind(AssertUnwindSafe(write));
+            let lost = self.lost(matches!(written, Ok(Ok(()))));
             if lost > 0 {
-                tell(lost);
+                _ = catch_unwind(AssertUnwindSafe(|| tell(lost)));
             }
             self.state().is_writing = false;
             self.changed.notify_all();
@@ -165,11 +168,15 @@ mod tests {
 
     use super::*;
 
+    /// The text that a writer panics about.
+    const PANICS: &[u8] = b"panics";
+
     /// A writer whose reader takes one text at a time, or fails.
     struct Pipe(SyncSender<Vec<u8>>);
 
     impl Write for Pipe {
         fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            assert_ne!(text, PANICS, "as the test wants");
             let sent = self.0.send(text.to_vec());
             sent.map(|()| text.len())
                 .map_err(|_| io::ErrorKind::BrokenPipe.into())
@@ -221,5 +228,19 @@ mod tests {
         assert!(queue.written(LONG));
         assert_eq!(queue.state().lost, 1000);
         assert!(told.try_recv().is_err(), "nobody would read it");
+    }
+
+    /// A text that can't be written because of a fault of the broker is lost, and the next ones aren't.
+    #[test]
+    fn a_panic_does_not_end_the_log() {
+        let (queue, read, told) = piped();
+        for text in [&b"first"[..], PANICS, b"last"] {
+            queue.push(text);
+        }
+        for text in [b"first".to_vec(), b"last".to_vec()] {
+            assert_eq!(read.recv_timeout(LONG), Ok(text));
+        }
+        assert_eq!(told.recv_timeout(LONG), Ok(1));
+        assert!(queue.written(LONG));
     }
 }

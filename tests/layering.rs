@@ -10,6 +10,8 @@
 
 #[path = "layering/names.rs"]
 mod names;
+#[path = "layering/spawned.rs"]
+mod spawned;
 #[path = "layering/tree.rs"]
 mod tree;
 
@@ -47,6 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "meter",
             "proto",
             "reading",
+            "upheld",
             "types",
         ],
     ),
@@ -87,7 +90,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "store",
         &[
-            "seal", "traces", "error", "meter", "reading", "stderr", "types",
+            "seal", "traces", "error", "meter", "reading", "stderr", "upheld", "types",
         ],
     ),
     ("vault", &["seal", "outbound", "reading", "types"]),
@@ -96,12 +99,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("spiffe", &["types"]),
     ("audit", &["error", "types"]),
     ("outbound", &["traces", "types"]),
-    ("traces", &["meter", "types"]),
+    ("traces", &["meter", "upheld", "types"]),
     ("error", &["types"]),
     ("meter", &[]),
     ("reading", &[]),
     ("proto", &[]),
     ("stderr", &[]),
+    ("upheld", &[]),
     ("types", &[]),
 ];
 
@@ -497,4 +501,30 @@ fn too_large(sizes: &[usize]) -> Result<(), String> {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Nobody is told when a task or a thread ends by a panic. So each is begun again, or somebody has thought of its end.
+#[test]
+fn every_task_is_upheld_or_may_end() {
+    let tree = Tree::read();
+    let wrong = spawned::violations(&tree.sources);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    for (text, expected) in [
+        ("tokio::spawn(work());", 1),
+        ("tasks.spawn(work());", 1),
+        ("tasks\n    .spawn_on(work(), &runtime);", 1),
+        ("use tokio::task::spawn_blocking; spawn_blocking(work);", 1),
+        ("tasks.spawn(upheld(\"work\", work));", 0),
+        ("// tokio::spawn(work())", 0),
+        ("fn spawn(&self) {}", 0),
+        (
+            "#[cfg(test)]\nmod tests { fn f() { tokio::spawn(work()); } }",
+            0,
+        ),
+    ] {
+        assert_eq!(spawned::begun(text), expected, "{text}");
+    }
+    let planted = tree.with("tokens", "fn f() { tokio::spawn(async {}); }");
+    let wrong = spawned::violations(&planted.sources);
+    assert!(wrong[0].contains("tokens/planted.rs begins 1"), "{wrong:?}");
 }

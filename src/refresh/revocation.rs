@@ -4,6 +4,7 @@
 //! stays valid at the provider for as long as it lives. That is counted, and said in the log.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::{
         Arc,
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -70,6 +72,8 @@ pub struct RevocationFigures {
 enum Outcome {
     Revoked,
     Failed(Why),
+    /// A fault of the broker ended the work.
+    Panicked,
     Dropped,
 }
 
@@ -78,7 +82,7 @@ impl Outcome {
     fn name(&self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
-            Self::Failed(_) => "failed",
+            Self::Failed(_) | Self::Panicked => "failed",
             Self::Dropped => "dropped",
         }
     }
@@ -114,7 +118,10 @@ impl Revocations {
                 self.counted.is_full.store(false, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let attempts = pin!(this.attempts(&provider, &token, hint));
-                    let outcome = traces::during(span.as_ref(), attempts).await;
+                    let attempts = traces::during(span.as_ref(), attempts);
+                    // Otherwise it would be counted nowhere.
+                    let outcome = AssertUnwindSafe(attempts).catch_unwind().await;
+                    let outcome = outcome.unwrap_or(Outcome::Panicked);
                     this.note(&provider, &outcome, span.as_ref());
                     // Who waits for the end finds the span ended.
                     drop(span);
@@ -192,6 +199,7 @@ impl Revocations {
         let (counter, why) = match outcome {
             Outcome::Revoked => (&self.counted.revoked, None),
             Outcome::Failed(why) => (&self.counted.failed, Some(why.to_string())),
+            Outcome::Panicked => (&self.counted.failed, Some("the broker failed".to_owned())),
             Outcome::Dropped if self.is_ending() => (
                 &self.counted.dropped,
                 Some("the broker is stopping".to_owned()),

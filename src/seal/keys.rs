@@ -216,8 +216,10 @@ impl Keys {
     fn look(&self) {
         let Some(file) = &self.0.file else { return };
         // Whoever comes while another one is here takes the keys as they are.
-        let Ok(mut looked) = file.looked.try_lock() else {
-            return;
+        let mut looked = match file.looked.try_lock() {
+            Ok(looked) => looked,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
         };
         if looked.at.elapsed() < looked.pause || file.is_locked() {
             return;

@@ -16,7 +16,6 @@ use super::{
     probes,
     signals::{self, Hangups},
     tenancy::{Ready, Tenancy},
-    upheld::upheld,
     workers,
 };
 use crate::{
@@ -29,6 +28,7 @@ use crate::{
     tokens::{Limits, Rules, Tokens},
     traces::Traces,
     types::Tenant,
+    upheld::upheld,
 };
 
 /// One of several tenants may have one part in so many of the calls in flight...

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     meter::{Count, Gauge},
     rpc::Stopping,
+    upheld::unless_it_panics,
 };
 
 /// How long to wait after accepting a connection failed, for example because no file descriptor was
@@ -106,7 +107,7 @@ impl Connections {
         let most = entrance.options.max_connections;
         let (mut refused, mut full) = (Trouble::default(), Trouble::default());
         let figures = Arc::clone(&self.figures);
-        let accepting = async {
+        let mut accept = async || {
             loop {
                 let wire = accepted(&listener, &figures, &mut refused).await;
                 figures.accepted.up();
@@ -117,6 +118,13 @@ impl Connections {
                     self.open.insert(task.id(), Open { activity, task });
                 }
             }
+        };
+        // It has no end of its own.
+        let accepting = async {
+            while unless_it_panics("accepting connections", accept())
+                .await
+                .is_none()
+            {}
         };
         tokio::select! {
             () = accepting => {}

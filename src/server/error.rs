@@ -24,6 +24,10 @@ pub enum ServeError {
     /// The system has no threads for the connections.
     #[error("can't start a thread for connections: {0}")]
     Workers(#[source] io::Error),
+    /// A thread for the connections has ended by a fault of the broker. The line of the panic says where. What could be finished
+    /// was.
+    #[error("a thread for connections has ended by a fault of the broker")]
+    WorkerEnded,
     /// The audit trail can't be begun. No call was served.
     #[error("{0}")]
     Audit(#[from] AuditError),

@@ -35,7 +35,6 @@ mod source;
 mod tenancy;
 mod trouble;
 mod unix_socket;
-mod upheld;
 mod wire;
 mod workers;
 

@@ -81,14 +81,17 @@ impl Crowd {
 }
 
 /// Answers on `listener` for ever.
-pub(super) async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> Infallible {
-    let metrics = Arc::new(metrics);
+pub(super) async fn serve(
+    listener: &TcpListener,
+    health: &Health,
+    metrics: &Arc<Metrics>,
+) -> Infallible {
     let (mut crowd, mut failures) = (Crowd::default(), Trouble::default());
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 crowd.make_room().await;
-                let connection = connection(stream, health.clone(), Arc::clone(&metrics));
+                let connection = connection(stream, health.clone(), Arc::clone(metrics));
                 crowd.serve(Source::of(Some(address)), connection);
             }
             Err(error) => {

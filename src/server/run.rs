@@ -24,6 +24,7 @@ use super::{
 use crate::{
     store::{FullStore, Observed, READY_WITHIN},
     tokens::Tokens,
+    upheld::upheld,
 };
 
 /// How long the broker waits at most until each tenant was tried. Those that wait for a part of Redis that is away hold up no
@@ -68,9 +69,12 @@ impl<S: FullStore> Server<S> {
         // They end when the broker has stopped.
         let mut background = JoinSet::new();
         if let Some(listener) = listeners.metrics {
-            let (health, metrics) = (self.health.clone(), self.metrics());
-            background
-                .spawn(async move { match probes::serve(listener, health, metrics).await {} });
+            let (health, metrics) = (self.health.clone(), Arc::new(self.metrics()));
+            let all = Arc::new((listener, health, metrics));
+            background.spawn(upheld("listening on metrics-listen", move || {
+                let all = Arc::clone(&all);
+                async move { probes::serve(&all.0, &all.1, &all.2).await }
+            }));
         }
         let entrance = self.entrance(Handshakes::new(listeners.tls))?;
         let mut connections = Connections::new(Guests::Callers, Arc::clone(&self.connections));
@@ -103,7 +107,8 @@ impl<S: FullStore> Server<S> {
             let keeping = try_join_all(keeping);
             let following = async {
                 _ = timeout(TRIED, beginning.tried()).await;
-                Ok(self.health.follow(&self.tenants[..]).await)
+                let follow = || self.health.follow(&self.tenants[..]);
+                Ok(upheld("following the health", follow).await)
             };
             let (never, _) = tokio::try_join!(following, keeping)?;
             match never {}
@@ -123,8 +128,13 @@ impl<S: FullStore> Server<S> {
         let ended = tokio::select! {
             told = told_to_stop => told,
             () = serving => Ok(()),
+            () = workers.ended() => {
+                tracing::error!("a thread for connections has ended: the broker finishes its calls, and ends");
+                self.health.stop().await;
+                Err(ServeError::WorkerEnded)
+            }
         };
-        if ended.is_ok() {
+        if matches!(ended, Ok(()) | Err(ServeError::WorkerEnded)) {
             self.finish(connections, probes).await;
         }
         join_all(self.tenants.iter().map(|tenancy| tenancy.upkeep.end())).await;
@@ -174,5 +184,77 @@ impl<S: FullStore> Server<S> {
 async fn reached<S: FullStore>(tokens: Option<Arc<Tokens<S>>>) {
     if let Some(tokens) = tokens {
         _ = timeout(READY_WITHIN, tokens.backend().ready()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use testkit::panicking_log::PanickingLog;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::{
+        access::Guard,
+        config::Settings,
+        server::{Ready, Upkeep},
+        store::MemoryStore,
+    };
+
+    /// The beginning of HTTP/2, to which a server says something, and a request to a listener for HTTP/1.
+    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const HTTP1: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// Waits until somebody answers at `address`.
+    async fn answers(address: SocketAddr, says: &[u8]) {
+        let asked = async || {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.write_all(says).await?;
+            stream.read_u8().await
+        };
+        while !matches!(timeout(Duration::from_secs(1), asked()).await, Ok(Ok(_))) {}
+    }
+
+    /// Whoever accepts connections panics, and then accepts the next ones.
+    #[tokio::test]
+    async fn no_listener_ends_by_a_panic() {
+        let settings = "backend = \"memory\"\nmax-connections = 4";
+        let config = Settings::from_toml(settings, "file").resolve().unwrap();
+        let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let all = [listen().await, listen().await, listen().await];
+        let addresses = all.each_ref().map(|one| one.local_addr().unwrap());
+        let [calls, health, metrics] = all;
+        let listeners = Listeners {
+            health: Some(health),
+            metrics: Some(metrics),
+            ..calls.into()
+        };
+        let guard = Guard::open(config.tenants[0].rules.tenant.clone());
+        let tenants = config.tenants.into_iter().map(|tenant| {
+            let upkeep: Box<dyn Upkeep> = Box::new(Ready);
+            (MemoryStore::new(), tenant.rules, upkeep)
+        });
+        let server = Server::new(guard, tenants, config.server);
+        let _serving = tokio::spawn(server.run(listeners, async { Ok(()) }, pending()));
+        let full = [
+            "max-connections is reached",
+            "health-listen: all connections are taken",
+            "metrics-listen: all connections are taken",
+        ];
+        for ((address, says), text) in addresses.into_iter().zip([HTTP2, HTTP2, HTTP1]).zip(full) {
+            let log = PanickingLog::at(text, 1);
+            let mut open = Vec::new();
+            while log.panics() == 0 {
+                open.push(TcpStream::connect(address).await.unwrap());
+                tokio::task::yield_now().await;
+            }
+            drop(open);
+            let answered = timeout(Duration::from_secs(20), answers(address, says)).await;
+            assert!(answered.is_ok(), "{text}");
+        }
     }
 }

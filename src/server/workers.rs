@@ -7,7 +7,7 @@ use std::{io, sync::Arc, thread};
 
 use tokio::{
     runtime::{Builder, Handle},
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::{AbortHandle, JoinSet},
 };
 
@@ -25,7 +25,21 @@ pub(super) fn count(wanted: Option<usize>) -> usize {
 
 /// The threads that serve connections. They end when this is dropped, and so do their connections.
 #[derive(Debug)]
-pub(super) struct Workers(Vec<Worker>);
+pub(super) struct Workers {
+    all: Vec<Worker>,
+    /// Told when one has ended.
+    over: Arc<Notify>,
+}
+
+/// The last thing that a thread does, whatever ends it.
+#[derive(Debug)]
+struct Last(Arc<Notify>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
 
 #[derive(Debug)]
 struct Worker {
@@ -41,10 +55,18 @@ impl Workers {
     /// # Errors
     /// Returns the error of the system that has no thread to give.
     pub fn start(count: usize) -> io::Result<Self> {
-        (0..count)
-            .map(Worker::start)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let over = Arc::default();
+        let all = (0..count).map(|number| Worker::start(number, &over));
+        Ok(Self {
+            all: all.collect::<Result<_, _>>()?,
+            over,
+        })
+    }
+
+    /// Waits until one of the threads has ended, which none does by itself. Its connections have ended with it, and new ones
+    /// would. Only one task may wait.
+    pub async fn ended(&self) {
+        self.over.notified().await;
     }
 
     /// Runs what `work` makes on each of the threads, and waits until all of it is done.
@@ -53,7 +75,7 @@ impl Workers {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut tasks = JoinSet::new();
-        for worker in &self.0 {
+        for worker in &self.all {
             tasks.spawn_on(work(), &worker.runtime);
         }
         while tasks.join_next().await.is_some() {}
@@ -71,7 +93,7 @@ impl Workers {
         F: Future<Output = ()> + Send,
     {
         let worker = self
-            .0
+            .all
             .iter()
             .min_by_key(|worker| Arc::strong_count(&worker.connections))?;
         // The thread's own runtime has to watch the socket.
@@ -88,17 +110,63 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(number: usize) -> io::Result<Self> {
+    fn start(number: usize, over: &Arc<Notify>) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
-        thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || runtime.block_on(ended))?;
+        let last = Last(Arc::clone(over));
+        let run = move || {
+            let _last = last;
+            runtime.block_on(ended).ok();
+        };
+        let named = thread::Builder::new().name(format!("worker-{number}"));
+        named.spawn(run)?;
         Ok(Self {
             runtime: handle,
             connections: Arc::new(()),
             _end: end,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        task::{Context, Wake},
+        time::Duration,
+    };
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("as the test wants");
+        }
+    }
+
+    /// A task that panics is the runtime's matter. A waker that panics ends the thread.
+    #[tokio::test]
+    async fn a_thread_that_ends_is_told_of() {
+        let workers = Workers::start(1).unwrap();
+        let soon = Duration::from_millis(50);
+        let panics = || async { panic!("as the test wants") };
+        workers.each(panics).await;
+        timeout(soon, workers.ended()).await.unwrap_err();
+        let waits = || async {
+            let mut sleep = Box::pin(sleep(Duration::from_millis(1)));
+            let waker = Arc::new(Panics).into();
+            _ = sleep.as_mut().poll(&mut Context::from_waker(&waker));
+            pending::<()>().await;
+        };
+        let ended = async {
+            workers.each(waits).await;
+            workers.ended().await;
+        };
+        timeout(Duration::from_secs(10), ended).await.unwrap();
     }
 }

@@ -28,11 +28,33 @@ pub(super) struct Exporter {
     resource: Resource,
     figures: Arc<TraceFigures>,
     is_failing: bool,
+    records: mpsc::Receiver<Record>,
+    /// What tells it to end.
+    closing: oneshot::Receiver<()>,
+    is_closing: bool,
+}
+
+/// Spans that are being sent. Those that the collector hasn't taken when this is dropped have failed.
+struct Unsent {
+    spans: u64,
+    figures: Arc<TraceFigures>,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.figures.failed.add(self.spans);
+    }
 }
 
 impl Exporter {
-    /// Returns one that sends to `collector` what `resource` says its spans are of. Runs in a runtime alone.
-    pub fn new(collector: Collector, resource: Resource, figures: Arc<TraceFigures>) -> Self {
+    /// Returns one that sends to `collector` what `resource` says its spans are of: all of `records`, until `closing` is told or
+    /// dropped. Runs in a runtime alone.
+    pub fn new(
+        collector: Collector,
+        resource: Resource,
+        figures: Arc<TraceFigures>,
+        (records, closing): (mpsc::Receiver<Record>, oneshot::Receiver<()>),
+    ) -> Self {
         let client = TraceServiceClient::new(collector.channel());
         Self {
             collector,
@@ -40,39 +62,38 @@ impl Exporter {
             resource,
             figures,
             is_failing: false,
+            records,
+            closing,
+            is_closing: false,
         }
     }
 
-    /// Sends all spans, until `closing` is told or dropped. Then sends what is there, without waiting for more.
-    pub async fn run(
-        mut self,
-        mut records: mpsc::Receiver<Record>,
-        mut closing: oneshot::Receiver<()>,
-    ) {
+    /// Sends all spans, until it is to end. Then sends what is there, without waiting for more. May be called again after it
+    /// was dropped.
+    pub async fn run(&mut self) {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut is_closing = false;
         loop {
             tokio::select! {
                 biased;
-                _ = &mut closing, if !is_closing => {
-                    is_closing = true;
-                    records.close();
+                _ = &mut self.closing, if !self.is_closing => {
+                    self.is_closing = true;
+                    self.records.close();
                     continue;
                 }
-                read = records.recv_many(&mut batch, BATCH) => if read == 0 { return },
+                read = self.records.recv_many(&mut batch, BATCH) => if read == 0 { return },
             }
             let gathered = sleep(GATHER);
             tokio::pin!(gathered);
-            while !is_closing && batch.len() < BATCH {
+            while !self.is_closing && batch.len() < BATCH {
                 let room = BATCH - batch.len();
                 tokio::select! {
                     biased;
-                    _ = &mut closing => {
-                        is_closing = true;
-                        records.close();
+                    _ = &mut self.closing => {
+                        self.is_closing = true;
+                        self.records.close();
                     }
                     () = &mut gathered => break,
-                    read = records.recv_many(&mut batch, room) => if read == 0 { break },
+                    read = self.records.recv_many(&mut batch, room) => if read == 0 { break },
                 }
             }
             self.send(mem::replace(&mut batch, Vec::with_capacity(BATCH)))
@@ -82,18 +103,19 @@ impl Exporter {
 
     async fn send(&mut self, batch: Vec<Record>) {
         let spans = batch.len() as u64;
+        let figures = Arc::clone(&self.figures);
+        let mut unsent = Unsent { spans, figures };
         let request = encode::request(&self.resource, batch);
         let sent = timeout(EXPORT, self.sent(request)).await;
         match sent.unwrap_or(Err(Code::DeadlineExceeded)) {
             Ok(refused) => {
-                self.figures.failed.add(refused.min(spans));
-                self.figures.exported.add(spans.saturating_sub(refused));
+                unsent.spans = refused.min(spans);
+                self.figures.exported.add(spans - unsent.spans);
                 if mem::take(&mut self.is_failing) {
                     tracing::info!("spans reach the collector again");
                 }
             }
             Err(code) => {
-                self.figures.failed.add(spans);
                 if !mem::replace(&mut self.is_failing, true) {
                     tracing::warn!(?code, "spans can't be sent to the collector, and are lost");
                 }

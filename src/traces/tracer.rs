@@ -12,6 +12,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::upheld::unless_it_panics;
+
 use super::{
     Name, Parent, Span, TracesOptions, encode, export::Exporter, figures::TraceFigures,
     sampler::Sampler, span::Queue,
@@ -50,9 +52,15 @@ impl Traces {
         let (records, receiver) = mpsc::channel(options.room);
         let figures = Arc::<TraceFigures>::default();
         let resource = encode::resource(&options);
-        let exporter = Exporter::new(options.collector, resource, Arc::clone(&figures));
         let (close, closing) = oneshot::channel();
-        let task = tokio::spawn(exporter.run(receiver, closing));
+        let ways = (receiver, closing);
+        let mut exporter = Exporter::new(options.collector, resource, Arc::clone(&figures), ways);
+        let task = tokio::spawn(async move {
+            while unless_it_panics("sending spans", exporter.run())
+                .await
+                .is_none()
+            {}
+        });
         Self(Some(Arc::new(Tracer {
             sampler: Sampler::new(options.part, options.asked),
             queue: Queue { records, figures },

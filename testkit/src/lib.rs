@@ -18,6 +18,7 @@ pub mod linearizability;
 pub mod link;
 pub mod oidc_provider;
 pub mod old_rows;
+pub mod panicking_log;
 pub mod partition;
 pub mod provider;
 pub mod raw_codec;

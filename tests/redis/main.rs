@@ -35,6 +35,7 @@ mod monitor;
 mod moving_name;
 mod null_rows;
 mod outages;
+mod panics;
 mod paused;
 mod pending;
 mod plain_users;

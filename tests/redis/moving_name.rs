@@ -35,14 +35,14 @@ const PROMPT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Returns a name that leads to `server`.
-fn name(server: &RedisServer) -> Link {
+pub fn name(server: &RedisServer) -> Link {
     let name = Link::new(&watch::Sender::new(Cuts::default()));
     name.lead_to(server.port());
     name
 }
 
 /// Makes `server` a replica of `primary`.
-fn demote(server: &RedisServer, primary: &RedisServer) {
+pub fn demote(server: &RedisServer, primary: &RedisServer) {
     let port = primary.port().to_string();
     server
         .ask::<()>(&["REPLICAOF", "127.0.0.1", &port])

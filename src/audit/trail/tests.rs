@@ -295,6 +295,19 @@ async fn one_of_two_destinations_is_not_enough() {
     assert!(write(&audit, "B").await.is_err());
     assert!(audit.place().is_err());
     assert_eq!(audit.figures().unwrap().totals().failing, 1);
+    bad.set(None);
+    recovered(&audit).await;
+    audit.close(Duration::from_secs(20)).await;
+    // Both have the event. Who wrote it first can't have known that the answer would be withheld.
+    let of_b = |disk: &Faulty| {
+        let mut lines = disk.lines().into_iter();
+        lines.find(|line| line["rpc"] == "B").unwrap()
+    };
+    let (good, bad) = (of_b(&good), of_b(&bad));
+    assert_eq!(bad["answer"], "withheld");
+    for same in ["time", "caller", "code"] {
+        assert_eq!(good[same], bad[same], "{same}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

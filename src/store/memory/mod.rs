@@ -337,4 +337,31 @@ mod tests {
         let left = store.user_rows(&user(), None, usize::MAX).await.unwrap();
         assert_eq!(left.keys.len(), 0);
     }
+
+    /// Whoever finds expired rows next begins another sweep.
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_that_panics_is_not_the_last() {
+        let store = MemoryStore::new();
+        store.0.sweeping.store(true, Ordering::Release);
+        let sweeper = Sweeper(Arc::clone(&store.0));
+        let panics = tokio::spawn(async move {
+            let _sweeper = sweeper;
+            panic!("as the test wants");
+        });
+        panics.await.unwrap_err();
+        for session in 0..1_000 {
+            put(&store, session, &user(), Some(Duration::from_secs(1))).await;
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(store.get(&key(0)).await.unwrap(), None);
+        let left = || {
+            store
+                .0
+                .step(|state, _| state.user_rows(&user(), None, usize::MAX).0.len())
+        };
+        for _ in 0..10_000 {
+            yield_now().await;
+        }
+        assert_eq!(left(), 0);
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    convert::Infallible,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -23,7 +24,7 @@ use super::{
     link::{Link, wire::code},
     record,
 };
-use crate::{store::ends::Ends, types::AttemptId};
+use crate::{store::ends::Ends, types::AttemptId, upheld::upheld};
 
 /// How long to wait before there is another attempt to connect. It doubles with each one that fails.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -36,7 +37,7 @@ const CHECKED_EVERY: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     shared: Arc<Shared>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    task: Mutex<Option<JoinHandle<Infallible>>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,8 +77,10 @@ impl Announcements {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         // The runtime that it ran on may have ended.
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
-            let listening = Arc::clone(&self.shared).listen(link.clone());
-            *task = Some(runtime.spawn(listening));
+            let (shared, link) = (Arc::clone(&self.shared), link.clone());
+            *task = Some(runtime.spawn(upheld("listening to announcements", move || {
+                Arc::clone(&shared).listen(link.clone())
+            })));
         }
     }
 }
@@ -97,7 +100,7 @@ impl Shared {
     }
 
     /// Listens until it is aborted.
-    async fn listen(self: Arc<Self>, link: Link) {
+    async fn listen(self: Arc<Self>, link: Link) -> Infallible {
         let mut failures = 0;
         loop {
             match self.listen_once(&link).await {
@@ -111,12 +114,11 @@ impl Shared {
 
     /// Listens until the connection ends.
     async fn listen_once(self: &Arc<Self>, link: &Link) -> Ended {
-        let broken = Arc::<Notify>::default();
-        let (shared, ends) = (Arc::clone(self), Arc::clone(&broken));
-        let on_push = move |push: PushInfo| match push.kind {
-            PushKind::Message => shared.hear(&push.data),
-            PushKind::Disconnection => ends.notify_one(),
-            _ => {}
+        let shared = Arc::clone(self);
+        let on_push = move |push: PushInfo| {
+            if push.kind == PushKind::Message {
+                shared.hear(&push.data);
+            }
         };
         let Ok((mut opened, primary)) = link.listen(on_push).await else {
             return Ended::AtOnce;
@@ -158,7 +160,7 @@ impl Shared {
         };
         let ended = tokio::select! {
             ended = ended => ended,
-            () = broken.notified() => Ended::Later,
+            () = opened.life.over() => Ended::Later,
             // The last primary may go on, but nothing is announced there any more.
             () = primary.over() => Ended::Later,
         };

@@ -33,6 +33,8 @@ pub enum Does {
     RefuseSome(i64),
     /// It answers with an error.
     Fail,
+    /// It answers its first request with an error, and takes the others.
+    FailOnce,
 }
 
 /// A collector, which keeps what it gets.
@@ -60,13 +62,15 @@ impl TraceService for Service {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let authorization = request.metadata().get("authorization");
         let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
-        {
+        let is_first = {
             let mut got = self.got.lock().unwrap();
             got.authorizations.push(authorization);
             got.requests.push(request.into_inner());
-        }
+            got.requests.len() == 1
+        };
         let refused = match self.does {
-            Does::Take => None,
+            Does::FailOnce if is_first => return Err(Status::invalid_argument("no")),
+            Does::Take | Does::FailOnce => None,
             Does::Hang => std::future::pending().await,
             Does::RefuseSome(rejected_spans) => Some(ExportTracePartialSuccess {
                 rejected_spans,

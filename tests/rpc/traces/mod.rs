@@ -17,11 +17,13 @@ use opentelemetry_proto::tonic::{
 use testkit::{
     authority::{Authority, Wanted},
     broker::rules,
+    panicking_log::PanickingLog,
     provider,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     sealing,
     token_endpoint::{Behaviour, TokenEndpoint},
+    waiting::until,
 };
 use token_broker::{
     access::Guard,
@@ -359,6 +361,24 @@ async fn spans_that_a_collector_refuses_are_counted() {
         // Nothing is waited for at the end: all spans are on their way when this returns.
         assert_eq!(closed(&traces, END).await, counts, "{does:?}");
     }
+}
+
+/// A panic while spans are sent loses those, and counts them.
+#[tokio::test]
+async fn a_panic_does_not_end_the_sending_of_spans() {
+    let collecting = Collecting::start(Does::FailOnce, None).await;
+    let traces = Traces::start(TracesOptions {
+        part: 1.0,
+        ..collecting.options()
+    });
+    let span = || drop(traces.begin("s", "m", &http::HeaderMap::new()).unwrap());
+    let log = PanickingLog::at("spans can't be sent to the collector", 1);
+    span();
+    until("it panics", async || log.panics() == 1).await;
+    assert_eq!(traces.figures().unwrap().failed.get(), 1);
+    span();
+    until("a span arrives", async || collecting.spans().len() == 2).await;
+    assert_eq!(closed(&traces, END).await, (1, 0, 1));
 }
 
 /// The test has one thread, so nothing is sent before the end.

@@ -33,6 +33,7 @@ use super::{
     watch::{Finding, watch},
     wire::{ConnectError, Connection},
 };
+use crate::upheld::upheld;
 
 /// How many requests for small answers each connection carries at once. More than a broker has calls in flight, so
 /// that it matters only where callers leave before they are answered.
@@ -213,7 +214,10 @@ impl Lanes {
             };
             let lane = Arc::new(Lane::new(connections, places));
             for at in 0..lane.size() {
-                keepers.spawn(keep(Arc::clone(&lane), at, dial.clone()));
+                let (lane, dial) = (Arc::clone(&lane), dial.clone());
+                keepers.spawn(upheld("keeping a connection to Redis open", move || {
+                    keep(Arc::clone(&lane), at, dial.clone())
+                }));
             }
             lane
         });
@@ -226,6 +230,8 @@ impl Lanes {
 
 /// Keeps a connection of `lane` open as long as the server is the primary.
 async fn keep(lane: Arc<Lane>, at: usize, mut dial: Dial) {
+    // If this begins again, nobody has watched the connection that is there.
+    lane.set(at, None);
     let (mut failures, mut short_lives) = (0, 0);
     let mut turn = None;
     while let Some(connected) = dial.connect().await {

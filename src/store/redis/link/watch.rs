@@ -5,14 +5,14 @@
 //! byte that comes shows that the connection works, also a part of a large answer, or the answer to an earlier
 //! request. The time matters, too: it tells how late a request may begin.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, thread, time::Duration};
 
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
 
-use super::wire::{Connection, Life};
+use super::wire::{Connection, ConnectionState, Life};
 
 /// Into how many parts the time for an answer is divided. After one part without a byte the server is asked; it is
 /// found silent within two parts more than the time for an answer.
@@ -41,10 +41,25 @@ impl Watched {
     /// Returns `connection`, watched by a task that runs `watch`.
     pub fn new(connection: Connection, watch: impl Future<Output = ()> + Send + 'static) -> Self {
         let mut task = JoinSet::new();
-        task.spawn(watch);
+        let unwatched = Unwatched(Arc::clone(connection.state()));
+        task.spawn(async move {
+            let _unwatched = unwatched;
+            watch.await;
+        });
         Self {
             connection,
             _watch: task,
+        }
+    }
+}
+
+/// Ends a connection whose watch panics: nobody would notice that it is silent.
+struct Unwatched(Arc<ConnectionState>);
+
+impl Drop for Unwatched {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end();
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -27,12 +28,15 @@ use super::{
     roster::Roster,
     servers::{Doubt, open},
 };
-use crate::store::redis::{
-    Address,
-    link::{
-        watch::{Watched, watch},
-        wire::{AtFault, ConnectError, Connection, Connector},
+use crate::{
+    store::redis::{
+        Address,
+        link::{
+            watch::{Watched, watch},
+            wire::{AtFault, ConnectError, Connection, Connector},
+        },
     },
+    upheld::upheld,
 };
 
 /// Describes a server that isn't a node of a cluster.
@@ -51,7 +55,7 @@ const MOST: Duration = Duration::from_millis(500);
 pub struct Cluster {
     nodes: Arc<Nodes>,
     /// Runs from the first use on.
-    task: OnceLock<JoinSet<()>>,
+    task: OnceLock<JoinSet<Infallible>>,
     importing: Mutex<HashMap<Address, Watched>>,
 }
 
@@ -104,7 +108,6 @@ impl Cluster {
             turn: tokio::sync::Mutex::default(),
             last_failure: Mutex::default(),
         };
-        nodes.doubt.raise();
         Self {
             nodes: Arc::new(nodes),
             task: OnceLock::new(),
@@ -116,7 +119,12 @@ impl Cluster {
     pub(super) async fn primary(&self, slot: u16) -> Result<Arc<Primary>, ConnectError> {
         self.task.get_or_init(|| {
             let mut task = JoinSet::new();
-            task.spawn(ask_when_in_doubt(Arc::clone(&self.nodes)));
+            let nodes = Arc::clone(&self.nodes);
+            task.spawn(upheld("asking the nodes of the cluster", move || {
+                // To ask once too often does no harm, and what begins again had a reason to ask.
+                nodes.doubt.raise();
+                ask_when_in_doubt(Arc::clone(&nodes))
+            }));
             task
         });
         if let Some(primary) = self.nodes.primaries.usable(slot) {
@@ -209,8 +217,8 @@ impl Cluster {
     }
 }
 
-/// Asks the nodes whenever the primaries are in doubt. Never returns.
-async fn ask_when_in_doubt(nodes: Arc<Nodes>) {
+/// Asks the nodes whenever the primaries are in doubt.
+async fn ask_when_in_doubt(nodes: Arc<Nodes>) -> Infallible {
     loop {
         nodes.doubt.raised().await;
         _ = nodes.look().await;

@@ -8,6 +8,8 @@
 //! The last server may go on as a primary. Then the first new connection shows that the name has moved (`servers`).
 
 use std::{
+    convert::Infallible,
+    mem,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -19,7 +21,7 @@ use super::{
     primary::Leave,
     servers::{Doubt, Servers},
 };
-use crate::store::redis::Address;
+use crate::{store::redis::Address, upheld::upheld};
 
 /// How long to wait before the name is resolved again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,7 +33,7 @@ const ANY: u16 = 0;
 pub struct Name {
     look: Arc<Look>,
     /// Runs from the first use on.
-    task: OnceLock<JoinSet<()>>,
+    task: OnceLock<JoinSet<Infallible>>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,14 @@ impl Name {
     pub(super) fn follow(&self) {
         self.task.get_or_init(|| {
             let mut task = JoinSet::new();
-            task.spawn(look_when_in_doubt(Arc::clone(&self.look)));
+            let (look, mut again) = (Arc::clone(&self.look), false);
+            task.spawn(upheld("following the name of Redis", move || {
+                if mem::replace(&mut again, true) {
+                    // The doubt was about to be looked into.
+                    look.doubt.raise();
+                }
+                look_when_in_doubt(Arc::clone(&look))
+            }));
             task
         });
     }
@@ -81,8 +90,8 @@ impl Name {
     }
 }
 
-/// Resolves the name whenever the server is in doubt. Never returns.
-async fn look_when_in_doubt(look: Arc<Look>) {
+/// Resolves the name whenever the server is in doubt.
+async fn look_when_in_doubt(look: Arc<Look>) -> Infallible {
     loop {
         look.doubt.raised().await;
         let last = look.primaries.of(ANY);

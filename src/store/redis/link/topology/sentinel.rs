@@ -6,6 +6,7 @@
 //! [`STALENESS`] if no announcement arrived.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,9 +26,12 @@ use super::{
     primaries::Primaries,
     votes::{STALENESS, Votes, Word},
 };
-use crate::store::redis::{
-    Address,
-    link::wire::{AtFault, ConnectError, Connector, Opened},
+use crate::{
+    store::redis::{
+        Address,
+        link::wire::{AtFault, ConnectError, Connector, Opened},
+    },
+    upheld::upheld,
 };
 
 /// How often a sentinel is asked.
@@ -49,7 +53,7 @@ pub struct Sentinels {
     addresses: Vec<Address>,
     connector: Connector,
     /// Asks the sentinels, from the first use on.
-    tasks: OnceLock<JoinSet<()>>,
+    tasks: OnceLock<JoinSet<Infallible>>,
 }
 
 /// What the sentinels have said.
@@ -91,7 +95,9 @@ impl Sentinels {
             let mut tasks = JoinSet::new();
             for (at, address) in self.addresses.iter().cloned().enumerate() {
                 let (board, connector) = (Arc::clone(&self.board), self.connector.clone());
-                tasks.spawn(follow(board, at, address, connector));
+                tasks.spawn(upheld("asking a sentinel", move || {
+                    follow(Arc::clone(&board), at, address.clone(), connector.clone())
+                }));
             }
             tasks
         });
@@ -171,8 +177,13 @@ impl Board {
     }
 }
 
-/// Asks a sentinel again and again. Never returns.
-async fn follow(board: Arc<Board>, at: usize, address: Address, connector: Connector) {
+/// Asks a sentinel again and again.
+async fn follow(
+    board: Arc<Board>,
+    at: usize,
+    address: Address,
+    connector: Connector,
+) -> Infallible {
     loop {
         let error = listen(&board, at, &address, &connector).await;
         board.note(at, Err(error));

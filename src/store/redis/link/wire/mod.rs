@@ -77,6 +77,15 @@ pub struct Opened {
     pub place: Option<SocketAddr>,
 }
 
+/// Ends the life of a connection when this is dropped.
+struct Ends(Arc<Life>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl Connector {
     /// Connects to the server at `address` and logs in. `on_push` gets what the server sends without being
     /// asked. It is also called when the connection ends.
@@ -219,6 +228,12 @@ impl Connector {
         let (handle, driver) = MultiplexedConnection::new_with_config(info, stream, config)
             .await
             .map_err(|error| ConnectError::at_login(self, address, &error))?;
+        // The client reports that a connection has ended, but not that its driver panicked.
+        let ends = Ends(Arc::clone(&life));
+        let driver = async move {
+            let _ends = ends;
+            driver.await;
+        };
         let driver = tokio::spawn(driver).abort_handle();
         Ok(Opened {
             handle,
@@ -309,14 +324,18 @@ mod tests {
         _ = client.read(&mut login).await;
     }
 
-    async fn open(addresses: Vec<SocketAddr>) -> Result<Opened, ConnectError> {
-        let connector = Connector {
+    fn connector() -> Connector {
+        Connector {
             access: Access::default(),
             peer: Peer::Server,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
             largest: Largest::for_messages(1),
-        };
+        }
+    }
+
+    async fn open(addresses: Vec<SocketAddr>) -> Result<Opened, ConnectError> {
+        let connector = connector();
         let address = Address::Tcp("redis".to_owned(), 1);
         let info = connector.login().await.unwrap();
         let opening = connector.open_one(&address, &info, addresses, Arc::new(|_| {}));
@@ -346,5 +365,36 @@ mod tests {
             open(Vec::new()).await.err().unwrap().found,
             "redis:1: the host has no address"
         );
+    }
+
+    /// The client says when a connection has ended, unless that is by a panic.
+    #[tokio::test]
+    async fn a_panic_of_its_driver_ends_a_connection() {
+        let (server, address) = listener().await;
+        tokio::spawn(async move {
+            let (mut client, _) = server.accept().await.unwrap();
+            let mut said = [0; 1_024];
+            for answer in ["%0\r\n", ">2\r\n+message\r\n+x\r\n"] {
+                assert!(client.read(&mut said).await.unwrap() > 0);
+                client.write_all(answer.as_bytes()).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+        let connector = connector();
+        let (info, redis) = (
+            connector.login().await.unwrap(),
+            Address::Tcp("redis".to_owned(), 1),
+        );
+        let panics = Arc::new(|push: PushInfo| {
+            assert_ne!(push.kind, PushKind::Message, "as the test wants");
+        });
+        let opening = connector.open_one(&redis, &info, vec![address], panics);
+        let mut opened = opening.await.unwrap();
+        let ended = async {
+            let sent = opened.handle.send_packed_command(&redis::cmd("PING")).await;
+            assert!(sent.is_err(), "{sent:?}");
+            opened.life.over().await;
+        };
+        timeout(Duration::from_secs(20), ended).await.unwrap();
     }
 }
