@@ -22,7 +22,7 @@ fn named(page: &str) -> Vec<(&str, &str)> {
     for line in page.lines() {
         let mut file = "";
         for piece in quoted(line) {
-            if piece.starts_with("tests/") {
+            if piece.starts_with("tests/") || piece.starts_with("src/") {
                 file = piece;
                 all.push((file, ""));
             } else if !file.is_empty() && piece.contains('_') && !piece.contains(['-', '/', '.']) {

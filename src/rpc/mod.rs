@@ -7,7 +7,7 @@
 //! [`admission`] gives the call a place among the calls in flight, [`deadline`] bounds it, and `observe`
 //! writes its log line. `figures` counts it as what its caller is told. [`audit`](crate::audit) gets an
 //! event of it, and `traced` has the span of a call that is [traced](crate::traces): `notes` has what the handler knows of it, and `audited` holds the answer back until the event is written. `request_body`, `work` and `answer` are the call's parts in the order of time. Each
-//! holds a share in the call's permit. Probes and tools use the [`SideDoor`]. `stream_limit` ends the streams
+//! holds a share in the call's permit. Probes and tools use the [`SideDoor`], at the pace of the [`PaceLayer`]. `stream_limit` ends the streams
 //! of clients that don't read, and [`StreamsLayer`] ends server streams when the broker is [`Stopping`].
 //!
 //! `fields` collects the violations of a request, and `values` makes parts of answers. Only `status` knows how errors look on the wire.
@@ -26,6 +26,7 @@ mod figures;
 mod identities;
 mod notes;
 mod observe;
+mod paced;
 mod pending_authorizations;
 mod refusal;
 mod request_body;
@@ -47,6 +48,7 @@ pub use call::Call;
 pub use door::{FrontDoor, TenantDoor, TenantDoors};
 pub use figures::{CallFigures, Ended};
 pub use identities::IdentitiesService;
+pub use paced::{PaceLayer, Paced};
 pub use pending_authorizations::PendingAuthorizationsService;
 pub use refusal::RefusalLayer;
 pub use short_message::ShortMessagesLayer;

@@ -18,6 +18,7 @@ use tonic::{body::Body, transport::server::TcpConnectInfo};
 
 use super::{
     activity::Activity,
+    begun::{Begun, Refused},
     events::{Events, Order},
     handshake::Handshakes,
     services::Shared,
@@ -53,6 +54,7 @@ pub(super) struct Entrance<S> {
 struct Connection<S> {
     services: S,
     share: Arc<Share>,
+    begun: Begun,
     info: Option<TcpConnectInfo>,
     peer: Arc<Peer>,
 }
@@ -63,6 +65,7 @@ impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
     type Future = S::Future;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.begun.note();
         let mut request = request.map(Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(Arc::clone(&self.share));
@@ -111,17 +114,19 @@ impl<S: Shared> Entrance<S> {
                 let ready = handshakes.done(wire, begin, &known, &stopping).boxed();
                 let Some(ready) = ready.await else { return };
                 let events = Events::new(options, &stopping, &known, ready.standing);
-                let paused = Arc::clone(&share);
+                let (begun, paused) = (Begun::default(), Arc::clone(&share));
                 let service = Connection {
                     services,
-                    share,
+                    share: Arc::clone(&share),
+                    begun: begun.clone(),
                     info,
                     peer: ready.peer,
                 };
                 let (socket, outbox) = socket::wrap(ready.transport, begin, paused);
                 let connection =
                     http2(&options, streams).serve_connection(TokioIo::new(socket), service);
-                serve(connection, outbox, known, events).await;
+                let refused = begun.refused(share);
+                serve(connection, outbox, refused, known, events).await;
             };
             serving.boxed()
         };
@@ -153,12 +158,14 @@ fn http2(options: &ServerOptions, streams: usize) -> http2::Builder<Tasks> {
 async fn serve<S: Shared>(
     connection: http2::Connection<TokioIo<Socket>, Connection<S>, Tasks>,
     outbox: Outbox,
+    mut refused: Refused,
     activity: Arc<Activity>,
     mut events: Events,
 ) {
     let mut connection = pin!(connection);
     let _end = EndOfSending(&activity);
     poll_fn(|cx| {
+        outbox.go_on();
         loop {
             // Before the calls that have arrived: none may begin after its right has ended.
             match events.poll_next(&outbox, cx) {
@@ -179,6 +186,10 @@ async fn serve<S: Shared>(
                     tracing::debug!(%error, reason, "a connection failed");
                 }
                 return Poll::Ready(());
+            }
+            refused.note(&outbox);
+            if outbox.is_held() {
+                cx.waker().wake_by_ref();
             }
             match outbox.send(cx) {
                 Ok(true) => activity.note_sending(false),

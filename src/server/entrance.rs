@@ -20,7 +20,7 @@ use crate::{
     identities::{UserOptions, Users},
     proto::{self, v1},
     rpc::{
-        AccessTokensService, Admission, CallLimits, FrontDoor, IdentitiesService,
+        AccessTokensService, Admission, CallLimits, FrontDoor, IdentitiesService, PaceLayer,
         PendingAuthorizationsService, RefusalLayer, ShortMessagesLayer, SideDoor, StreamsLayer,
         TenantDoors, TokenBrokerService,
     },
@@ -128,13 +128,14 @@ impl<S: FullStore> Server<S> {
             .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1)))
             .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1alpha)))
             .prepare();
+        let streams = StreamsLayer::new(streaming, self.stopping.clone());
         Ok(Entrance {
             services: Services {
                 broker: broker_door.layer(refusals.layer(broker)),
                 access: access_door.layer(refusals.layer(access)),
                 identities: identities_door.layer(refusals.layer(identities)),
                 authorizations: authorizations_door.layer(refusals.layer(authorizations)),
-                others: StreamsLayer::new(streaming, self.stopping.clone()).layer(others),
+                others: PaceLayer::new(self.admission.clone()).layer(streams.layer(others)),
             },
             admission: self.admission.clone(),
             options,
@@ -180,8 +181,9 @@ impl<S: FullStore> Server<S> {
             .max_decoding_message_size(ASIDE_BYTES);
         let health = Routes::new(door.named_layer(ShortMessagesLayer.named_layer(health)));
         let streams = StreamsLayer::new(streaming, self.stopping.clone());
+        let paced = PaceLayer::new(admission.clone());
         Ok(Entrance {
-            services: streams.layer(health.prepare()),
+            services: paced.layer(streams.layer(health.prepare())),
             admission,
             options,
             handshakes: Handshakes::default(),

@@ -18,7 +18,7 @@ use crate::{
         pending_authorizations_server::SERVICE_NAME as PENDING_AUTHORIZATIONS,
         token_broker_server::SERVICE_NAME as TOKEN_BROKER,
     },
-    rpc::Streams,
+    rpc::{Paced, Streams},
 };
 
 /// The broker's own services and all others.
@@ -36,7 +36,7 @@ pub(super) struct Services<B, A, I, P> {
     /// The service `PendingAuthorizations`. It has no streams.
     pub authorizations: P,
     /// The services for probes and tools.
-    pub others: Streams<Routes>,
+    pub others: Paced<Streams<Routes>>,
 }
 
 impl<B, A, I, P> Service<Request<Body>> for Services<B, A, I, P>
@@ -54,7 +54,7 @@ where
             A::Future,
             Either<
                 I::Future,
-                Either<P::Future, <Streams<Routes> as Service<Request<Body>>>::Future>,
+                Either<P::Future, <Paced<Streams<Routes>> as Service<Request<Body>>>::Future>,
             >,
         >,
     >;

@@ -18,29 +18,26 @@ use tokio::{
 };
 use zeroize::Zeroize;
 
-use super::wire::Transport;
+use super::{
+    beginning::Beginning,
+    frames::{Frames, Head},
+    wire::Transport,
+};
 use crate::{rpc::admission::Share, types::SecretBytes};
 
-/// How many bytes the beginning of a connection has at least: the preface of HTTP/2, and an empty frame of
-/// settings.
-const BEGINNING: usize = 24 + 9;
 /// How many bytes are collected at most.
 const COLLECTED: usize = 16 * 1024;
 /// For how many bytes there is room at first.
 const LEAST: usize = 256;
-/// How many bytes are read at once after a pause: about a dozen calls.
-const PART: usize = 1024;
-/// How long to wait until more is read after that.
-const BETWEEN: Duration = Duration::from_millis(1);
 /// In how many looks a connection is found to be silent.
 const LOOKS: u32 = 8;
 
 /// The socket of a connection, as HTTP/2 sees it.
 pub(super) struct Socket {
     shared: Arc<Mutex<Shared>>,
-    /// Says when it isn't read.
+    /// Says when no calls are read.
     share: Arc<Share>,
-    /// The end of a pause in which it isn't read.
+    /// The end of a pause in which none are.
     pause: Option<Pin<Box<Sleep>>>,
     /// `None` when HTTP/2 has begun. From then on its pings find out whether the client is there.
     beginning: Option<Beginning>,
@@ -57,22 +54,34 @@ struct Shared {
     taken: usize,
     /// Whether all of it was taken, and TLS still has some of it.
     is_flushing: bool,
+    /// What was read.
+    frames: Frames,
+    /// The head of a frame that was read, and that HTTP/2 hasn't been given.
+    head: Head,
+    given: Given,
     reading: Silence,
     writing: Silence,
+}
+
+/// How far HTTP/2 is with what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    /// It may not have looked at all of it.
+    More,
+    /// The headers of a call were the last. What becomes of the call comes first.
+    Call,
+    /// It has asked for more after a call, and gets nothing until [`Outbox::go_on`].
+    Held,
+    /// It has asked for more, and nothing is there, or it has to wait.
+    All,
 }
 
 /// For how many looks nothing has come, or nothing could be sent.
 #[derive(Clone, Copy, Default)]
 struct Silence(u32);
 
-/// The beginning of a connection, which the client has to send in time.
-struct Beginning {
-    missing: usize,
-    end: Pin<Box<Sleep>>,
-}
-
-/// Wraps the socket of a connection, which has to begin with HTTP/2 before `begin`. While the connection's `share` says so, it
-/// isn't read.
+/// Wraps the socket of a connection, which has to begin with HTTP/2 before `begin`. While the connection's `share` says so, no
+/// calls are read. What else comes is: the rest of calls, and what HTTP/2 itself has to say.
 pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> (Socket, Outbox) {
     if let Transport::Tls(stream) = &mut stream {
         // Otherwise TLS would take more ahead of the client's reading than is collected here.
@@ -83,6 +92,9 @@ pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> 
         collected: SecretBytes::default(),
         taken: 0,
         is_flushing: false,
+        frames: Frames::default(),
+        head: Head::default(),
+        given: Given::More,
         reading: Silence::default(),
         writing: Silence::default(),
     }));
@@ -90,10 +102,7 @@ pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> 
         shared: Arc::clone(&shared),
         share,
         pause: None,
-        beginning: Some(Beginning {
-            missing: BEGINNING,
-            end: Box::pin(sleep_until(begin)),
-        }),
+        beginning: Some(Beginning::until(begin)),
     };
     (socket, Outbox(shared))
 }
@@ -110,6 +119,24 @@ impl Outbox {
             // The task is woken when there is room.
             Poll::Pending => Ok(false),
         }
+    }
+
+    /// Returns how many calls the client has opened, or `None` while HTTP/2 may not have looked at all of them.
+    pub fn opened(&self) -> Option<u64> {
+        let shared = lock(&self.0);
+        let is_seen = matches!(shared.given, Given::Held | Given::All);
+        is_seen.then(|| shared.frames.opened())
+    }
+
+    /// Returns whether HTTP/2 is kept from reading on by a call. It isn't woken: [`go_on`](Self::go_on) lets it read, when others
+    /// have had their turn.
+    pub fn is_held(&self) -> bool {
+        lock(&self.0).given == Given::Held
+    }
+
+    /// Lets HTTP/2 read on after a call.
+    pub fn go_on(&self) {
+        lock(&self.0).given = Given::More;
     }
 
     /// Returns whether nothing came, or nothing could be sent, for [`LOOKS`] looks. Has to be called regularly.
@@ -211,40 +238,108 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Beginning {
-    fn poll_is_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.end.as_mut().poll(cx)
+/// Waits while no more calls are to be read of a connection.
+fn poll_pause(
+    pause: &mut Option<Pin<Box<Sleep>>>,
+    share: &Share,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        if let Some(sleep) = pause {
+            ready!(sleep.as_mut().poll(cx));
+            *pause = None;
+        }
+        let Some(until) = share.paused_until() else {
+            return Poll::Ready(());
+        };
+        *pause = Some(Box::pin(sleep_until(until)));
+    }
+}
+
+impl Shared {
+    /// Whether HTTP/2 gets nothing now, because a call was the last.
+    fn is_held(&mut self) -> bool {
+        if self.given == Given::Call {
+            self.given = Given::Held;
+        }
+        self.given == Given::Held
+    }
+
+    /// Reads the head of the next frame to its end, unless it is read already, or a frame is under way.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.frames.is_in_head()
+            && let Some(rest) = self.head.rest()
+        {
+            let mut part = ReadBuf::new(rest);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+            let read = part.filled();
+            if read.is_empty() {
+                break;
+            }
+            self.frames.read(read);
+            let read = read.len();
+            self.head.note(read);
+            self.reading.end();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what has come. If it `is_slow`, this is no more than the rest of the headers of one call.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        is_slow: bool,
+    ) -> Poll<io::Result<()>> {
+        if self.head.give(buf) {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let stream = Pin::new(&mut self.stream);
+        let polled = match is_slow {
+            true => {
+                let most = buf.remaining().min(self.frames.next());
+                let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+                let polled = stream.poll_read(cx, &mut part);
+                let read = part.filled().len();
+                buf.advance(read);
+                polled
+            }
+            false => stream.poll_read(cx, buf),
+        };
+        let read = &buf.filled()[before..];
+        if !read.is_empty() {
+            self.frames.read(read);
+            self.reading.end();
+        }
+        polled
     }
 }
 
 impl Socket {
-    /// Waits while the connection isn't to be read.
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(pause) = &mut self.pause {
-                ready!(pause.as_mut().poll(cx));
-                self.pause = None;
-            }
-            let Some(until) = self.share.paused_until() else {
-                return Poll::Ready(());
-            };
-            self.pause = Some(Box::pin(sleep_until(until)));
+    /// Reads as much as HTTP/2 may have now.
+    fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut shared = lock(&self.shared);
+        if shared.is_held() {
+            return Poll::Pending;
         }
+        shared.given = Given::All;
+        let opened = shared.frames.opened();
+        // The first call says whose connection it is.
+        let is_slow = opened == 0 || self.share.is_slow();
+        if is_slow {
+            ready!(shared.poll_head(cx))?;
+            if !shared.head.is_empty() && shared.frames.has_headers() {
+                ready!(poll_pause(&mut self.pause, &self.share, cx));
+            }
+        }
+        ready!(shared.poll_read(cx, buf, is_slow))?;
+        shared.given = match is_slow && shared.frames.opened() > opened {
+            true => Given::Call,
+            false => Given::More,
+        };
+        Poll::Ready(Ok(()))
     }
-}
-
-/// Reads a small part of what has come, so that not all of it becomes calls at once.
-fn poll_part(
-    stream: &mut Transport,
-    cx: &mut Context<'_>,
-    buf: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    let most = buf.remaining().min(PART);
-    let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-    ready!(Pin::new(stream).poll_read(cx, &mut part))?;
-    let read = part.filled().len();
-    buf.advance(read);
-    Poll::Ready(Ok(()))
 }
 
 impl AsyncRead for Socket {
@@ -253,27 +348,13 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.poll_pause(cx));
         let before = buf.filled().len();
-        let is_slow = self.share.is_slow();
-        let mut shared = lock(&self.shared);
-        let polled = match is_slow {
-            true => poll_part(&mut shared.stream, cx, buf),
-            false => Pin::new(&mut shared.stream).poll_read(cx, buf),
-        };
-        let read = buf.filled().len() - before;
-        if read > 0 {
-            shared.reading.end();
-        }
-        drop(shared);
-        if is_slow && read > 0 {
-            self.pause = Some(Box::pin(sleep_until(Instant::now() + BETWEEN)));
-        }
+        let polled = self.poll_more(cx, buf);
         let Some(beginning) = &mut self.beginning else {
             return polled;
         };
-        beginning.missing = beginning.missing.saturating_sub(read);
-        if beginning.missing == 0 {
+        let read = buf.filled().len() - before;
+        if beginning.has_come(read) {
             self.beginning = None;
         } else if polled.is_pending() && beginning.poll_is_late(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -330,52 +411,114 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(50);
 
-    fn share() -> Arc<Share> {
+    fn admission() -> Admission {
         let limits = CallLimits {
             calls: 10,
             bytes: 10,
             largest: 10,
             of_a_tenant: None,
         };
-        Admission::new(limits).share()
+        Admission::new(limits)
     }
 
     async fn pair() -> (Socket, Outbox, TcpStream) {
+        pair_of(&admission()).await
+    }
+
+    async fn pair_of(admission: &Admission) -> (Socket, Outbox, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let stream = Transport::Plain(Wire::Tcp(accepted.unwrap().0));
-        let (socket, outbox) = wrap(stream, Instant::now() + Duration::from_secs(10), share());
+        let begin = Instant::now() + Duration::from_secs(10);
+        let (socket, outbox) = wrap(stream, begin, admission.share());
         (socket, outbox, client.unwrap())
     }
 
-    /// Who has many calls refused is read on later, and its answers leave meanwhile.
+    const HEADERS: u8 = 1;
+    const PING: u8 = 6;
+
+    /// The beginning of HTTP/2.
+    const BEGUN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    /// Returns a frame with eight bytes. If it has headers, these are all of a call.
+    fn frame(kind: u8, stream: u8) -> Vec<u8> {
+        [&[0, 0, 8, kind, 4, 0, 0, 0, stream][..], &[0; 8]].concat()
+    }
+
+    /// Has so many calls refused.
+    fn refuse(share: &Share, many: usize) {
+        (0..many).for_each(|_| share.note_refused(None));
+    }
+
+    /// Returns what HTTP/2 gets until it has to wait, while somebody else has so many calls refused.
+    async fn given(
+        socket: &mut Socket,
+        outbox: &Outbox,
+        (other, many): (&Share, usize),
+    ) -> Vec<u8> {
+        outbox.go_on();
+        let mut given = Vec::new();
+        let read = poll_fn(|cx| {
+            loop {
+                refuse(other, many);
+                let mut part = [0; 1024];
+                let mut part = ReadBuf::new(&mut part);
+                ready!(Pin::new(&mut *socket).poll_read(cx, &mut part)).unwrap();
+                given.extend_from_slice(part.filled());
+            }
+        });
+        let read: Result<(), _> = timeout(SOON, read).await;
+        assert!(read.is_err());
+        given
+    }
+
+    /// Who has many calls refused has the next one read later. What belongs to calls that have begun is read meanwhile, and
+    /// answers leave.
     #[tokio::test]
-    async fn a_pause_holds_up_reading_alone() {
+    async fn a_pause_holds_up_calls_alone() {
         let (mut socket, outbox, mut client) = pair().await;
-        client.write_all(b"x").await.unwrap();
-        let begun = Instant::now();
+        client.write_all(BEGUN).await.unwrap();
+        let mut begun = [0; BEGUN.len()];
+        socket.read_exact(&mut begun).await.unwrap();
         let paused = loop {
-            socket.share.note_refused(None);
+            refuse(&socket.share, 1_000);
             match socket.share.paused_until() {
-                Some(until) if until > begun + SOON => break until,
+                Some(until) if until > Instant::now() + SOON * 3 / 2 => break until,
                 _ => {}
             }
         };
+        let sent = [frame(PING, 0), frame(HEADERS, 1)];
+        client.write_all(&sent.concat()).await.unwrap();
         socket.write_all(b"answer").await.unwrap();
-        let mut read = Box::pin(async {
-            socket.read_u8().await.unwrap();
-            Instant::now()
-        });
-        tokio::select! {
-            biased;
-            at = &mut read => assert!(at >= paused),
-            () = send(&outbox) => {}
-        }
+        send(&outbox).await;
         let mut answer = [0; 6];
         client.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"answer");
-        assert!(read.await >= paused);
+        let mut read = vec![0; sent[0].len()];
+        socket.read_exact(&mut read).await.unwrap();
+        assert!(Instant::now() < paused, "a ping waits for nothing");
+        assert_eq!(read, sent[0]);
+        socket.read_exact(&mut read).await.unwrap();
+        assert!(Instant::now() >= paused);
+        assert_eq!(read, sent[1]);
+    }
+
+    /// The first call is always read alone. It says whose connection it is, and whether the next ones are, too.
+    #[tokio::test]
+    async fn calls_are_read_one_by_one_when_many_were_refused() {
+        for (refused, at_once) in [(0, 3), (300, 1)] {
+            let admission = admission();
+            let crowd = (&*admission.share(), refused);
+            let (mut socket, outbox, mut client) = pair_of(&admission).await;
+            let calls = [1, 3, 5, 7].map(|stream| frame(HEADERS, stream)).concat();
+            client.write_all(&[BEGUN, &calls].concat()).await.unwrap();
+            let first = given(&mut socket, &outbox, crowd).await;
+            assert_eq!(first, [BEGUN, &frame(HEADERS, 1)].concat());
+            assert_eq!((outbox.opened(), outbox.is_held()), (Some(1), true));
+            given(&mut socket, &outbox, crowd).await;
+            assert_eq!(outbox.opened(), Some(1 + at_once), "{refused}");
+        }
     }
 
     async fn send(outbox: &Outbox) {

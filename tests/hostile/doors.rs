@@ -34,18 +34,18 @@ use crate::{
     target::{SMALL, get},
 };
 
-const TOKEN: &str = "the-token-of-a-caller";
+pub const TOKEN: &str = "the-token-of-a-caller";
 /// The token of another caller, which somebody has stolen.
-const STOLEN: &str = "the-token-of-another-caller";
+pub const STOLEN: &str = "the-token-of-another-caller";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
-const CHECK: &str = "/grpc.health.v1.Health/Check";
+pub const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// How long a caller waits for its connection and its first call: less than half-sent calls may last.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the kubelet waits for a probe, unless it is told otherwise.
 const PROBE: Duration = Duration::from_secs(1);
 /// How often strangers look whether their connection is closed.
-const LOOK: Duration = Duration::from_millis(20);
+pub const LOOK: Duration = Duration::from_millis(20);
 
 /// What strangers do with a connection.
 #[derive(Clone, Copy, Debug)]
@@ -138,27 +138,35 @@ async fn held(address: SocketAddr, hold: Hold, came: &AtomicUsize) -> std::io::R
 }
 
 /// A broker that knows two callers.
-struct Known {
-    broker: BrokerProcess,
+pub struct Known {
+    pub broker: BrokerProcess,
     _dir: TempDir,
 }
 
 impl Known {
     async fn start(args: &[&str]) -> Self {
+        let all = [&["--backend", "memory"], args].concat();
+        Self::start_as(["auth-server"; 2], &all).await
+    }
+
+    /// Starts a broker for which the two callers have these roles.
+    pub async fn start_as(roles: [&str; 2], args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("policy.toml");
-        let caller = |(name, token): (&str, &str)| {
+        let caller = |(name, token, role): (&str, &str, &str)| {
             let hash: String = Sha256::digest(token)
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             format!(
-                "[callers.{name}]\nbearer-sha256 = [\"{hash}\"]\nroles = [\"auth-server\"]\nproviders = \"*\"\n"
+                "[callers.{name}]\nbearer-sha256 = [\"{hash}\"]\nroles = [\"{role}\"]\nproviders = \"*\"\n"
             )
         };
-        let policy: String = [("one", TOKEN), ("other", STOLEN)].map(caller).concat();
+        let [one, other] = roles;
+        let callers = [("one", TOKEN, one), ("other", STOLEN, other)];
+        let policy = callers.map(caller).concat();
         fs::write(&path, policy).unwrap();
-        let all = ["--backend", "memory", "--policy", path.to_str().unwrap()];
+        let all = ["--policy", path.to_str().unwrap()];
         let broker = BrokerProcess::start(&[&all[..], args].concat());
         broker.serving().await;
         Self { broker, _dir: dir }

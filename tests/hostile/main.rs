@@ -16,6 +16,7 @@ mod honest;
 mod idle;
 mod memory;
 mod minute;
+mod pace;
 mod raw;
 mod requests;
 mod resets;

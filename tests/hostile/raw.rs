@@ -56,6 +56,28 @@ pub struct Frame {
     pub granted: usize,
 }
 
+/// Counts the streams of a connection that the broker has ended.
+pub struct Ends(Arc<Mutex<Vec<Frame>>>);
+
+impl Ends {
+    pub fn count(&self) -> usize {
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|frame| frame.is_end())
+            .count()
+    }
+}
+
+impl Frame {
+    /// Whether this is the last frame of a stream.
+    fn is_end(&self) -> bool {
+        let answer = matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0;
+        answer || self.kind == RST_STREAM
+    }
+}
+
 impl Raw {
     /// Connects and begins HTTP/2 with these settings. Nothing is read yet.
     pub async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> io::Result<Self> {
@@ -139,14 +161,16 @@ impl Raw {
     /// Returns how many streams the broker has ended, either way.
     pub fn ended(&self) -> usize {
         let seen = self.seen.lock().unwrap();
-        let ends = |frame: &&Frame| {
-            let answer = matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0;
-            answer || frame.kind == RST_STREAM
-        };
-        let mut streams: Vec<_> = seen.iter().filter(ends).map(|frame| frame.stream).collect();
+        let ends = seen.iter().filter(|frame| frame.is_end());
+        let mut streams: Vec<_> = ends.map(|frame| frame.stream).collect();
         streams.sort_unstable();
         streams.dedup();
         streams.len()
+    }
+
+    /// Returns what counts the streams that the broker has ended, while this is used elsewhere. None may end twice.
+    pub fn ends(&self) -> Ends {
+        Ends(Arc::clone(&self.seen))
     }
 
     /// Sends bytes as they are.

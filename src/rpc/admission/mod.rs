@@ -24,7 +24,7 @@ mod waiting;
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -104,6 +104,8 @@ struct All {
     waiting: Arc<Waiting>,
     /// How fast calls of nobody known are refused.
     pace: Pace,
+    /// How many connections are open.
+    connections: AtomicUsize,
 }
 
 /// One connection's share of what calls may use.
@@ -119,8 +121,8 @@ pub struct Share {
     leaving: Leaving,
     let_in: LetIn,
     pause: Pause,
-    /// The number of the first caller that a call of the connection was of.
-    caller: OnceLock<u64>,
+    /// The first caller that a call of the connection was of.
+    caller: OnceLock<Arc<CallerShare>>,
     /// Whether there were calls of others, too, as behind a proxy.
     is_shared: AtomicBool,
 }
@@ -148,6 +150,7 @@ impl Admission {
             large_reads: LargeReads::of_process(),
             waiting: Waiting::new(limits.calls / PART_THAT_WAITS),
             pace: Pace::default(),
+            connections: AtomicUsize::new(0),
         }))
     }
 
@@ -169,6 +172,7 @@ impl Admission {
         let limits = &self.0.limits;
         // A single connection gets no more than half of all calls.
         let calls = limits.calls_of_a_connection().min(limits.calls / 2);
+        self.0.connections.fetch_add(1, Ordering::Relaxed);
         Arc::new(Share {
             all: Arc::clone(&self.0),
             calls: Bound::new(limits.calls_of_a_connection()),
@@ -267,9 +271,9 @@ impl Share {
     }
 
     /// Takes note that a call of this caller came over the connection.
-    pub fn note_caller(&self, caller: &CallerShare) {
-        let first = self.caller.get_or_init(|| caller.number);
-        if *first != caller.number {
+    pub fn note_caller(&self, caller: &Arc<CallerShare>) {
+        let first = self.caller.get_or_init(|| Arc::clone(caller));
+        if first.number != caller.number {
             self.is_shared.store(true, Ordering::Relaxed);
         }
     }
@@ -277,16 +281,20 @@ impl Share {
     /// Returns the number of the first caller that a call of the connection was of. Without a policy there is none.
     #[must_use]
     pub fn caller(&self) -> Option<u64> {
-        self.caller.get().copied()
+        self.caller.get().map(|caller| caller.number)
     }
 
-    /// Takes note that a call was refused, of a `caller` if it is known. Whoever has many calls refused is read more slowly.
-    /// A connection of several callers isn't, because it wouldn't be known whose calls come next.
+    /// Takes note that a call was refused, of a `caller` if it is known, or that something was answered that anybody may ask
+    /// for. Whoever has many calls refused is read more slowly. A call of nobody known is one of the connection's caller, if it
+    /// has one. So strangers who flood elsewhere don't slow what a proxy's or a caller's connection carries.
+    ///
+    /// A connection of several callers isn't read more slowly, because it wouldn't be known whose calls come next.
     pub fn note_refused(&self, caller: Option<&CallerShare>) {
-        let pace = caller.map_or(&self.all.pace, |caller| &caller.pace);
-        let until = pace.refused(Instant::now());
+        let pace = caller.map_or_else(|| self.pace(), |caller| &caller.pace);
+        let connections = self.all.connections.load(Ordering::Relaxed);
+        let until = pace.refused(Instant::now(), connections);
         if let Some(until) = until
-            && !self.is_shared.load(Ordering::Relaxed)
+            && !self.is_shared()
         {
             self.pause.extend(until);
         }
@@ -298,10 +306,23 @@ impl Share {
         self.pause.until()
     }
 
-    /// Whether the connection is to be read in small parts, because there was a pause not long ago.
+    /// Whether the connection is to be read call by call, because many calls of those whose connection it is were refused not
+    /// long ago.
     #[must_use]
     pub fn is_slow(&self) -> bool {
-        self.pause.is_recent()
+        !self.is_shared() && self.pace().is_low(Instant::now())
+    }
+
+    /// Returns the pace of the connection's caller, or of all strangers if it has none.
+    fn pace(&self) -> &Pace {
+        self.caller
+            .get()
+            .map_or(&self.all.pace, |caller| &caller.pace)
+    }
+
+    /// Whether calls of several callers came over the connection.
+    fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     /// Returns when a call that was let in was last under way, or `None` if there never was one.
@@ -323,6 +344,12 @@ impl Share {
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         self.leaving.next_generation()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.all.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

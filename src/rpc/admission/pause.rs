@@ -7,9 +7,6 @@ use std::{
 
 use tokio::time::Instant;
 
-/// For how long after a pause a connection is read in small parts.
-const RECENT: Duration = Duration::from_secs(1);
-
 /// Until when a connection isn't read, because too many of its calls were refused.
 #[derive(Debug)]
 pub(super) struct Pause {
@@ -38,19 +35,9 @@ impl Pause {
 
     /// Returns until when the connection isn't read, if that is still to come.
     pub fn until(&self) -> Option<Instant> {
-        self.end().filter(|until| *until > Instant::now())
-    }
-
-    /// Whether there was a pause not long ago.
-    pub fn is_recent(&self) -> bool {
-        let is_recent = |until: Instant| until + RECENT > Instant::now();
-        self.end().is_some_and(is_recent)
-    }
-
-    /// Returns when the last pause ends or ended.
-    fn end(&self) -> Option<Instant> {
         let after = self.until.load(Ordering::Relaxed);
-        (after > 0).then(|| self.since + Duration::from_millis(after))
+        let until = (after > 0).then(|| self.since + Duration::from_millis(after));
+        until.filter(|until| *until > Instant::now())
     }
 }
 
@@ -69,10 +56,8 @@ mod tests {
         pause.extend(short);
         assert_eq!(pause.until(), Some(long));
         advance(Duration::from_millis(20)).await;
-        assert_eq!((pause.until(), pause.is_recent()), (None, true));
+        assert_eq!(pause.until(), None);
         pause.extend(long + Duration::from_millis(5));
         assert!(pause.until().is_some());
-        advance(RECENT + Duration::from_millis(5)).await;
-        assert!(!pause.is_recent());
     }
 }

@@ -1,0 +1,205 @@
+//! The pace of what is answered beside the front door: health, reflection, and services that aren't there.
+//!
+//! Anybody may call these, and an answer costs as much as a refusal does. So each call takes from the allowance for refusals, and
+//! so does each further message of a stream.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Sleep, sleep_until};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Bytes, Service},
+};
+use tower::Layer;
+
+use super::{Admission, admission::Share};
+
+/// gRPC's head of a message: whether it is compressed, and its length.
+const HEAD: usize = 5;
+
+/// Counts calls as refusals, whatever becomes of them.
+#[derive(Clone, Debug)]
+pub struct PaceLayer(Admission);
+
+impl PaceLayer {
+    /// Makes a layer whose calls take from the allowances of `admission`.
+    #[must_use]
+    pub fn new(admission: Admission) -> Self {
+        Self(admission)
+    }
+}
+
+impl<S> Layer<S> for PaceLayer {
+    type Service = Paced<S>;
+
+    fn layer(&self, inner: S) -> Paced<S> {
+        Paced {
+            inner,
+            admission: self.0.clone(),
+        }
+    }
+}
+
+/// A gRPC server that [`PaceLayer`] wraps.
+#[derive(Clone, Debug)]
+pub struct Paced<S> {
+    inner: S,
+    admission: Admission,
+}
+
+impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>> for Paced<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> S::Future {
+        let share = self.admission.share_of(request.extensions());
+        share.note_refused(None);
+        let request = request.map(|body| match body.is_end_stream() {
+            true => body,
+            false => Body::new(Messages::new(body, share)),
+        });
+        self.inner.call(request)
+    }
+}
+
+/// The body of a request, whose messages are handed on one by one: each when the connection is to be read on.
+struct Messages {
+    /// `None` after the end, because the HTTP/2 stream must be released even while this value lives.
+    body: Option<Body>,
+    share: Arc<Share>,
+    /// What has come and wasn't handed on.
+    rest: Bytes,
+    message: Message,
+    /// Whether a message was handed on.
+    is_later: bool,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+/// The message that is under way.
+#[derive(Debug)]
+enum Message {
+    /// What is there of its head.
+    Head(Vec<u8>),
+    /// How many bytes are still to come.
+    Rest(usize),
+}
+
+impl Message {
+    /// Returns how many of these bytes belong to the message, and whether they end it. Then the next one begins.
+    fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut of_head = 0;
+        if let Self::Head(head) = self {
+            of_head = bytes.len().min(HEAD - head.len());
+            head.extend_from_slice(&bytes[..of_head]);
+            let Some(&[_, a, b, c, d]) = head.first_chunk() else {
+                return (of_head, false);
+            };
+            *self = Self::Rest(u32::from_be_bytes([a, b, c, d]) as usize);
+        }
+        let Self::Rest(left) = self else {
+            return (of_head, false);
+        };
+        let read = (*left).min(bytes.len() - of_head);
+        *left -= read;
+        let is_end = *left == 0;
+        if is_end {
+            *self = Self::default();
+        }
+        (of_head + read, is_end)
+    }
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        Self::Head(Vec::new())
+    }
+}
+
+impl Messages {
+    fn new(body: Body, share: Arc<Share>) -> Self {
+        Self {
+            body: Some(body),
+            share,
+            rest: Bytes::new(),
+            message: Message::default(),
+            is_later: false,
+            pause: None,
+        }
+    }
+
+    /// Waits while the connection isn't to be read. The first message belongs to the call, which was counted when it came.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.is_later {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            let Some(until) = self.share.paused_until() else {
+                break;
+            };
+            self.pause = Some(Box::pin(sleep_until(until)));
+        }
+        Poll::Ready(())
+    }
+
+    /// Returns the next message, or the part of it that is there.
+    fn next(&mut self) -> Bytes {
+        let (read, is_end) = self.message.read(&self.rest);
+        if is_end && std::mem::replace(&mut self.is_later, true) {
+            self.share.note_refused(None);
+        }
+        self.rest.split_to(read)
+    }
+}
+
+impl HttpBody for Messages {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        ready!(self.poll_pause(cx));
+        if self.rest.is_empty() {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            let frame = ready!(Pin::new(body).poll_frame(cx));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => {
+                    self.body = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    self.body = None;
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        let data = self.next();
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
