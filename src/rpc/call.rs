@@ -51,7 +51,6 @@ where
     let Some(call) = request.extensions_mut().remove::<Call>() else {
         return Err(Status::internal("the method isn't at the front door"));
     };
-    call.permit.turn(call.started).await;
     let outcome = handle(call.clone(), request.into_inner()).await;
     if let Err(error) = &outcome {
         call.notes.error(error);

@@ -82,8 +82,10 @@ impl Future for Work {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(answering) = &mut self.answering
-            && let Poll::Ready(response) = answering.as_mut().poll(cx)
+        let this = &mut *self;
+        let permit = &this.call.permit;
+        if let Some(answering) = &mut this.answering
+            && let Poll::Ready(response) = permit.working(|| answering.as_mut().poll(cx))
         {
             self.answering = None;
             stream_limit::ends_within(self.call_timeout);
@@ -102,6 +104,7 @@ impl Future for Work {
 impl Drop for Work {
     fn drop(&mut self) {
         self.give_up();
+        self.call.permit.note_end();
     }
 }
 

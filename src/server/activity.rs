@@ -140,7 +140,7 @@ pub(super) struct Room {
 /// Returns which of some connections should make room.
 ///
 /// Those of strangers come first, [by their sources](who_yield), so that nobody loses a place to those who only open
-/// connections. If there are none, it is one of the caller that has [more than its part](who_has_most), however busy it keeps
+/// connections. If there are none, not even any that were asked and have yet to leave, it is one of the caller that has [more than its part](who_has_most), however busy it keeps
 /// them, or else the connection that has been idle for longest: one at a time, and not before those that were asked have left.
 pub(super) fn who_make_room<'a>(
     connections: impl Iterator<Item = &'a Arc<Activity>>,
@@ -154,9 +154,10 @@ pub(super) fn who_make_room<'a>(
     let (of_strangers, of_callers): (Vec<_>, Vec<_>) = idle
         .into_iter()
         .partition(|(_, activity)| activity.is_a_strangers());
-    if !of_strangers.is_empty() {
-        let leaving = leaving.iter().filter(|(_, one)| one.is_a_strangers());
-        let many = room.leaving.saturating_sub(leaving.count());
+    let going = leaving.iter().filter(|(_, one)| one.is_a_strangers());
+    let going = going.count();
+    if going + of_strangers.len() > 0 {
+        let many = room.leaving.saturating_sub(going);
         let idle = of_strangers
             .into_iter()
             .filter(|(idle, _)| *idle >= room.least);
@@ -337,6 +338,21 @@ mod tests {
             world.closed(stranger);
         }
         assert!(world.finds(&caller));
+    }
+
+    /// A caller that has more than its part keeps it while strangers are there, also those that were asked and have not left.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_while_strangers_are_leaving() {
+        let mut world = World::new();
+        let many: [_; 10] = std::array::from_fn(|_| world.named("greedy"));
+        let strangers: [_; 2] = std::array::from_fn(|_| world.stranger());
+        advance(SECOND).await;
+        strangers.iter().for_each(|one| one.ask_to_leave());
+        assert!(world.finds_nobody(), "both are leaving");
+        world.closed(&strangers[0]);
+        assert!(world.finds_nobody(), "one is leaving");
+        world.closed(&strangers[1]);
+        assert!(many.iter().any(|one| world.finds(one)));
     }
 
     /// However busy a caller keeps its connections, it loses those that are more than its part.

@@ -18,6 +18,8 @@ pub(super) const LEAST: usize = 8;
 const MOST: usize = 1024;
 /// How much processor time whoever comes next may have to wait for. It is about as much as ten calls of one row take.
 const LATE: Duration = Duration::from_micros(300);
+/// So much processor time counts as one call: about as much as one of one row takes.
+const EACH: Duration = Duration::from_micros(30);
 /// How often a thread looks how late it is.
 const LOOK: Duration = Duration::from_millis(1);
 /// For how long what a look has found counts, and for how long somebody else is taken to be there who was.
@@ -159,7 +161,7 @@ pub(super) async fn look(now: Instant, running: usize, has_others: bool) {
 
 /// Has this thread find itself late, `now` and with others.
 #[cfg(test)]
-pub(super) fn be_late(now: Instant) {
+pub(in crate::rpc) fn be_late(now: Instant) {
     THREAD.with(|thread| {
         thread.looked.set(Some(now));
         thread.had_others.set(Some(now));
@@ -167,8 +169,14 @@ pub(super) fn be_late(now: Instant) {
     });
 }
 
+/// Returns as how many calls one counts that takes so much processor time.
+pub(super) fn weight(worked: Duration) -> usize {
+    let calls = worked.as_nanos().div_ceil(EACH.as_nanos());
+    usize::try_from(calls).unwrap_or(LEAST).clamp(1, LEAST)
+}
+
 /// Returns how much processor time this thread has had.
-fn worked() -> Duration {
+pub(super) fn worked() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::from_secs(seconds)
@@ -194,6 +202,14 @@ mod tests {
             thread.limit.get() < MOST
         });
         assert!((50..200).contains(&looks.count()));
+    }
+
+    #[test]
+    fn what_costs_more_weighs_more_up_to_all_that_a_thread_works_for() {
+        assert_eq!(weight(Duration::ZERO), 1);
+        assert_eq!(weight(EACH), 1);
+        assert_eq!(weight(EACH * 3 + Duration::from_nanos(1)), 4);
+        assert_eq!(weight(Duration::MAX), LEAST);
     }
 
     #[test]

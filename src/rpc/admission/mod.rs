@@ -32,6 +32,8 @@ use std::{
 use http::Extensions;
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(super) use self::busy::be_late;
 pub use self::{
     aside::{Aside, SidePlaces},
     caller::CallerShare,

@@ -1,6 +1,12 @@
 //! What a call holds while it is in flight.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -10,6 +16,7 @@ use tokio::{
 use super::{
     LargeRead, Share, TenantShare, WAIT_FOR_LARGE_READS,
     bound::Taken,
+    busy::{self, LEAST},
     caller::CallerShare,
     is_fair,
     turns::{Turn, Turns},
@@ -19,6 +26,9 @@ use crate::{
     refresh::waits::{self, Waits},
     types::ProviderName,
 };
+
+/// So many bytes of a request count as one call: it takes about as long to decode them.
+const BYTES_OF_A_CALL: usize = 32 * 1024;
 
 /// A call's place among the calls in flight, and the bytes that it holds.
 ///
@@ -34,6 +44,10 @@ pub struct Permit {
     connection: Arc<Share>,
     tenant: Arc<TenantShare>,
     caller: Option<Arc<CallerShare>>,
+    /// Whether it was the call's turn at any time.
+    had_turn: AtomicBool,
+    /// Whether it is a large read that goes on.
+    is_reading: AtomicBool,
     held: Mutex<Held>,
 }
 
@@ -48,14 +62,23 @@ struct Held {
     bytes_of_caller: Option<Taken>,
     /// Places among the large reads of the connection, of the caller, of the tenant and of the process.
     reading: Option<Reading>,
-    /// Whether it had such places.
-    reads_much: bool,
+    /// The work for it since it had such places.
+    work: Option<Worked>,
     /// Places among the calls of the connection, of the tenant, of the process and of the caller that wait for providers.
     waiting: Option<([Taken; 3], Option<Taken>)>,
     /// The turns of the caller and of one of several tenants, while the call is worked for.
     turns: (Option<Turn>, Option<Turn>),
     /// When the answer began to leave.
     leaving_since: Option<usize>,
+}
+
+/// The processor time that a call takes.
+#[derive(Debug)]
+struct Worked {
+    /// Until it was last left off.
+    before: Duration,
+    /// What its thread had had when it was gone on with. `None` while nothing is done for it.
+    since: Option<Duration>,
 }
 
 impl Permit {
@@ -71,11 +94,13 @@ impl Permit {
             connection,
             tenant,
             caller,
+            had_turn: AtomicBool::new(false),
+            is_reading: AtomicBool::new(false),
             held: Mutex::new(Held {
                 bytes,
                 bytes_of_caller,
                 reading: None,
-                reads_much: false,
+                work: None,
                 waiting: None,
                 turns: (None, None),
                 leaving_since: None,
@@ -92,16 +117,24 @@ impl Permit {
         self.grow(&mut self.held(), "the request", more)
     }
 
-    /// Waits until it is the turn of the call, which began at `started`. It has its turn until it is answered, or waits for
+    /// Waits until it is the turn of the call, whose request has arrived. It has its turn until it is answered, or waits for
     /// a provider.
-    pub async fn turn(&self, started: Instant) {
+    ///
+    /// What it holds by then is to be decoded, and so a large request counts as several calls.
+    pub async fn turn(&self) {
+        let weight = self.held().bytes[0].amount().div_ceil(BYTES_OF_A_CALL);
+        self.turn_of(weight.clamp(1, LEAST)).await;
+        self.had_turn.store(true, Ordering::Relaxed);
+    }
+
+    async fn turn_of(&self, weight: usize) {
         let Some(caller) = &self.caller else {
             return;
         };
         let all = self.connection.all.calls.used();
-        let next = async |turns: &Arc<Turns>, calls: usize| match turns.are_few(calls) {
+        let next = async |turns: &Arc<Turns>, calls: usize| match turns.are_few(calls, weight) {
             true => None,
-            false => Some(turns.next(started, calls < all).await),
+            false => Some(turns.next(Instant::now(), calls < all, weight).await),
         };
         let of_caller = next(&caller.turns, caller.calls.used()).await;
         let tenant = &self.tenant;
@@ -114,15 +147,44 @@ impl Permit {
         }
     }
 
-    /// Waits for a place among the calls that read many rows at once. The call keeps it until the size of
-    /// its answer is known, or until it waits for a provider.
+    /// Takes note that nothing more is done for the call. One that never had its turn cost something all the same, and whoever
+    /// has many of those is read more slowly: they count as refused.
+    pub fn note_end(&self) {
+        if !self.had_turn.load(Ordering::Relaxed) {
+            self.connection.note_refused(self.caller.as_deref());
+        }
+    }
+
+    /// Does some of the work for the call, and takes note of the time that it takes if it is a large read.
+    pub fn working<T>(&self, work: impl FnOnce() -> T) -> T {
+        if self.is_reading()
+            && let Some(work) = &mut self.held().work
+        {
+            work.since = Some(busy::worked());
+        }
+        let done = work();
+        if self.is_reading()
+            && let Some(work) = &mut self.held().work
+        {
+            work.leave_off();
+        }
+        done
+    }
+
+    fn is_reading(&self) -> bool {
+        self.is_reading.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a place among the calls that read many rows at once, and then for another turn: it counts as several calls
+    /// if those before it took long. The call keeps place and turn until the size of its answer is known, or until it waits
+    /// for a provider.
     ///
     /// # Errors
     /// Returns [`Error::Overloaded`] if no place becomes free in time.
     pub async fn large_read(&self, of: LargeRead) -> Result<(), Error> {
         let connection = &self.connection;
         let size = connection.expected.size();
-        // Who waits keeps no turn from others. There are few places for large reads: who has one needs no turn.
+        // Who waits keeps no turn from others.
         self.held().turns = (None, None);
         let places = async {
             let own = connection.large_reads.place(of, size).await?;
@@ -134,16 +196,18 @@ impl Permit {
             let all = connection.all.large_reads.place(of, size).await?;
             Some(([own, tenant, all], caller))
         };
-        match timeout(WAIT_FOR_LARGE_READS, places).await {
-            Ok(Some(places)) => {
-                let mut held = self.held();
-                held.reading = Some(places);
-                held.reads_much = true;
-                Ok(())
-            }
-            // The semaphores are never closed.
-            Ok(None) | Err(_) => Err(Error::Overloaded),
-        }
+        // The semaphores are never closed.
+        let Ok(Some(places)) = timeout(WAIT_FOR_LARGE_READS, places).await else {
+            return Err(Error::Overloaded);
+        };
+        self.held().reading = Some(places);
+        self.turn_of(connection.expected.weight()).await;
+        self.held().work = Some(Worked {
+            before: Duration::ZERO,
+            since: Some(busy::worked()),
+        });
+        self.is_reading.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes note that the call is answered. From now on it holds the bytes of its answer only.
@@ -154,8 +218,9 @@ impl Permit {
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
         let mut held = self.held();
         (held.reading, held.waiting, held.turns) = (None, None, (None, None));
-        if held.reads_much {
-            self.connection.expected.note(answer);
+        if let Some(work) = held.work.take() {
+            self.is_reading.store(false, Ordering::Relaxed);
+            self.connection.expected.note(answer, work.in_all());
         }
         let before = held.bytes[0].amount();
         if answer > before {
@@ -234,6 +299,19 @@ impl Waits for Permit {
         }
         (held.reading, held.turns) = (None, (None, None));
         Some(Box::new((waits, of_caller)))
+    }
+}
+
+impl Worked {
+    fn leave_off(&mut self) {
+        self.before = self.in_all();
+        self.since = None;
+    }
+
+    /// Returns how much there was so far.
+    fn in_all(&self) -> Duration {
+        let since = |since| busy::worked().saturating_sub(since);
+        self.before + self.since.map_or(Duration::ZERO, since)
     }
 }
 

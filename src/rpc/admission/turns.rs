@@ -4,6 +4,9 @@
 //! hundred that are ready to go on, and everybody else comes after them. So a call of a caller that has several is begun when
 //! it is its turn. Who has few calls never waits, nor does anybody while no thread is late, or nobody else calls.
 //!
+//! Calls differ in how long a thread works for them. So each weighs something: one that costs as much as several others counts
+//! as several.
+//!
 //! A turn lasts while the call is worked for, and until the thread has come round to all that it can work for. Otherwise calls
 //! that wait for nothing would follow each other without end.
 
@@ -40,10 +43,17 @@ pub(super) struct Turns {
 /// The calls that one thread works for.
 #[derive(Default)]
 struct Lane {
+    /// What they weigh.
     running: AtomicUsize,
     /// How many wait, which is told before they do.
     queued: AtomicUsize,
-    waiting: Mutex<VecDeque<oneshot::Sender<Turn>>>,
+    waiting: Mutex<VecDeque<Waiting>>,
+}
+
+/// A call that waits for its turn.
+struct Waiting {
+    weight: usize,
+    gets: oneshot::Sender<Turn>,
 }
 
 /// A call that has its turn, until this is dropped.
@@ -52,6 +62,7 @@ pub(super) struct Turn {
     /// `None` if another call has taken it over.
     of: Option<Arc<Turns>>,
     lane: usize,
+    weight: usize,
 }
 
 impl Turns {
@@ -63,44 +74,47 @@ impl Turns {
         })
     }
 
-    /// Whether nobody who has so many calls in flight waits for turns.
-    pub fn are_few(&self, calls: usize) -> bool {
-        calls <= LEAST * self.times
+    /// Whether nobody who has so many calls in flight, each of this weight, waits for turns.
+    pub fn are_few(&self, calls: usize, weight: usize) -> bool {
+        calls.saturating_mul(weight) <= LEAST * self.times
     }
 
-    /// Waits for the turn of a call that has arrived `now`. `has_others`: somebody else has calls.
-    pub async fn next(self: &Arc<Self>, now: Instant, has_others: bool) -> Turn {
+    /// Waits `now` for the turn of a call that weighs no more than [`LEAST`]. `has_others`: somebody else has calls.
+    pub async fn next(self: &Arc<Self>, now: Instant, has_others: bool, weight: usize) -> Turn {
         let running = |lane: usize| self.lanes[lane].running.load(Ordering::Relaxed);
         let before = running(busy::thread() % LANES);
         busy::look(now, before / self.times, has_others).await;
-        let turn = self.at_once();
-        if running(turn.lane) <= self.most(now) {
+        let turn = self.at_once(weight);
+        // A light call that came before those that wait would keep a heavy one from its turn.
+        let is_first = self.lanes[turn.lane].queued.load(Ordering::SeqCst) == 0;
+        if is_first && running(turn.lane) <= self.most(now) {
             return turn;
         }
         let received = self.queue(turn);
         match timeout(PATIENCE, received).await {
             Ok(Ok(turn)) => turn,
             // The other end is never dropped as long as there are calls to wait for.
-            Ok(Err(_)) | Err(_) => self.at_once(),
+            Ok(Err(_)) | Err(_) => self.at_once(weight),
         }
     }
 
     /// Gives a call its turn, whatever others do.
-    pub fn at_once(self: &Arc<Self>) -> Turn {
+    pub fn at_once(self: &Arc<Self>, weight: usize) -> Turn {
         let lane = busy::thread() % LANES;
-        self.lanes[lane].running.fetch_add(1, Ordering::SeqCst);
+        self.lanes[lane].running.fetch_add(weight, Ordering::SeqCst);
         Turn {
             of: Some(Arc::clone(self)),
             lane,
+            weight,
         }
     }
 
     /// Gives a turn up for a later one.
     fn queue(&self, turn: Turn) -> oneshot::Receiver<Turn> {
-        let (sender, received) = oneshot::channel();
-        let lane = &self.lanes[turn.lane];
+        let (gets, received) = oneshot::channel();
+        let (lane, weight) = (&self.lanes[turn.lane], turn.weight);
         lane.queued.fetch_add(1, Ordering::SeqCst);
-        lane.waiting().push_back(sender);
+        lane.waiting().push_back(Waiting { weight, gets });
         // Whichever of the two ends last sees the other, so that the queue goes on.
         drop(turn);
         received
@@ -111,42 +125,44 @@ impl Turns {
         busy::limit(now).saturating_mul(self.times)
     }
 
-    /// Takes note that a call has had its turn, and gives those that wait theirs.
-    fn ended(self: &Arc<Self>, number: usize) {
+    /// Takes note that a call of this weight has had its turn, and gives those that wait theirs.
+    fn ended(self: &Arc<Self>, number: usize, weight: usize) {
         let lane = &self.lanes[number];
-        lane.running.fetch_sub(1, Ordering::SeqCst);
+        lane.running.fetch_sub(weight, Ordering::SeqCst);
         if lane.queued.load(Ordering::SeqCst) == 0 {
             return;
         }
         let most = self.most(Instant::now());
-        while let Some(next) = lane.next(most) {
+        while let Some(Waiting { weight, gets }) = lane.next(most) {
             let turn = Turn {
                 of: Some(Arc::clone(self)),
                 lane: number,
+                weight,
             };
-            if let Err(mut turn) = next.send(turn) {
+            if let Err(mut turn) = gets.send(turn) {
                 // The call was given up meanwhile.
                 turn.of = None;
-                lane.running.fetch_sub(1, Ordering::SeqCst);
+                lane.running.fetch_sub(weight, Ordering::SeqCst);
             }
         }
     }
 }
 
 impl Lane {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<Turn>>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns who is to have a turn next, and counts it.
-    fn next(&self, most: usize) -> Option<oneshot::Sender<Turn>> {
+    fn next(&self, most: usize) -> Option<Waiting> {
         let mut waiting = self.waiting();
-        if self.running.load(Ordering::SeqCst) >= most {
+        let running = self.running.load(Ordering::SeqCst);
+        if running.saturating_add(waiting.front()?.weight) > most {
             return None;
         }
         let next = waiting.pop_front()?;
         self.queued.fetch_sub(1, Ordering::SeqCst);
-        self.running.fetch_add(1, Ordering::SeqCst);
+        self.running.fetch_add(next.weight, Ordering::SeqCst);
         Some(next)
     }
 }
@@ -156,10 +172,10 @@ impl Drop for Turn {
         let Some(turns) = self.of.take() else {
             return;
         };
-        let number = self.lane;
+        let (number, weight) = (self.lane, self.weight);
         match busy::is_limited(Instant::now()) {
-            true => busy::after_all(move || turns.ended(number)),
-            false => turns.ended(number),
+            true => busy::after_all(move || turns.ended(number, weight)),
+            false => turns.ended(number, weight),
         }
     }
 }

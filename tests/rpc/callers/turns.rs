@@ -13,10 +13,20 @@ use token_broker::{
     types::{ProviderSet, Reach},
 };
 use tokio::runtime::{Builder, Runtime};
-use tonic::transport::Endpoint;
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
 
 use super::world::{Asks, OWN, Shows, World, policy};
-use crate::serving::{Serving, get, options};
+use crate::serving::{Serving, get, get_all, options, store};
+
+/// How many calls the greedy caller makes at once.
+const AT_ONCE: usize = 128;
+/// How many rows there are where it reads many.
+const ROWS: usize = 60;
+
+type Greedy = TokenBrokerClient<InterceptedService<Channel, Shows>>;
 
 fn rights() -> Rights {
     Rights {
@@ -41,8 +51,28 @@ async fn world() -> World {
     world
 }
 
-/// Makes as many calls as it can, in threads of its own, until the runtime that it returns is dropped.
-async fn flood(world: &World, at_once: usize, served: &Arc<AtomicUsize>) -> Runtime {
+/// What the greedy caller does again and again.
+#[derive(Clone, Copy)]
+enum Does {
+    Gets,
+    /// Reads a session of [`ROWS`] rows.
+    Reads,
+}
+
+impl Does {
+    async fn once(self, greedy: &mut Greedy) {
+        match self {
+            Self::Gets => drop(greedy.get(get("s", OWN)).await.unwrap()),
+            Self::Reads => {
+                let rows = greedy.get_all(get_all("full")).await.unwrap().into_inner();
+                assert_eq!(rows.entries.len(), ROWS);
+            }
+        }
+    }
+}
+
+/// Does this as often as it can, in threads of its own, until the runtime that it returns is dropped.
+async fn flood(world: &World, does: Does, served: &Arc<AtomicUsize>) -> Runtime {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -53,13 +83,13 @@ async fn flood(world: &World, at_once: usize, served: &Arc<AtomicUsize>) -> Runt
         let endpoint = Endpoint::from_shared(endpoint).unwrap();
         let connecting = runtime.spawn(async move { endpoint.connect().await });
         let channel = connecting.await.unwrap().unwrap();
-        for _ in 0..at_once / 4 {
+        for _ in 0..AT_ONCE / 4 {
             let shows = Shows::caller("greedy");
             let mut greedy = TokenBrokerClient::with_interceptor(channel.clone(), shows);
             let served = Arc::clone(served);
             runtime.spawn(async move {
                 loop {
-                    greedy.get(get("s", OWN)).await.unwrap();
+                    does.once(&mut greedy).await;
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -68,22 +98,39 @@ async fn flood(world: &World, at_once: usize, served: &Arc<AtomicUsize>) -> Runt
     runtime
 }
 
-#[tokio::test]
-async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
-    const AT_ONCE: usize = 128;
-    let world = world().await;
+/// Returns how often the greedy caller is served during a call of the modest one: the median of many.
+async fn served_meanwhile(world: World, does: Does, calls: usize) -> usize {
     let served = Arc::<AtomicUsize>::default();
-    let flood = flood(&world, AT_ONCE, &served).await;
+    let flood = flood(&world, does, &served).await;
     let mut modest = world.caller("modest").await;
     let mut meanwhile = Vec::new();
-    for _ in 0..150 {
+    for _ in 0..calls {
         let before = served.load(Ordering::Relaxed);
         modest.call(Rpc::Get, Asks::at(OWN)).await.unwrap();
         meanwhile.push(served.load(Ordering::Relaxed) - before);
     }
     flood.shutdown_background();
     meanwhile.sort_unstable();
-    let median = meanwhile[meanwhile.len() / 2];
+    meanwhile[meanwhile.len() / 2]
+}
+
+#[tokio::test]
+async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
+    let median = served_meanwhile(world().await, Does::Gets, 150).await;
     // Without turns it is about as many as the greedy one has at once.
-    assert!(median < AT_ONCE / 4, "{median} of {meanwhile:?}");
+    assert!(median < AT_ONCE / 4, "{median}");
+}
+
+/// A read of many rows counts as several calls.
+#[tokio::test]
+async fn reads_of_many_rows_come_after_the_calls_of_others() {
+    let world = world().await;
+    let mut greedy = world.caller("greedy").await;
+    for row in 0..ROWS {
+        let row = store("full", &format!("p{row}"));
+        greedy.broker.store(row).await.unwrap();
+    }
+    let median = served_meanwhile(world, Does::Reads, 50).await;
+    // If each counted as one call, eight would have their turns at once.
+    assert!(median < 4, "{median}");
 }

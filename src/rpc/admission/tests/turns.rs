@@ -4,7 +4,14 @@ use std::sync::atomic::AtomicUsize;
 
 use tokio::{task::JoinSet, task::yield_now};
 
-use super::{super::turns::Turns, callers::named, *};
+use super::{
+    super::{
+        busy::{LEAST, be_late},
+        turns::Turns,
+    },
+    callers::named,
+    *,
+};
 
 /// What each of the two steps of a call costs this thread.
 const STEP: Duration = Duration::from_micros(50);
@@ -20,7 +27,7 @@ fn work() {
 async fn call(admission: &Admission, tenant: &Arc<TenantShare>, name: &str) {
     let of = tenant.of_caller(&named(name));
     let permit = admission.share().admit(tenant, of).unwrap();
-    permit.turn(Instant::now()).await;
+    permit.turn().await;
     work();
     yield_now().await;
     work();
@@ -75,7 +82,7 @@ async fn the_calls_of_a_caller_that_is_alone_wait_for_no_turn() {
         flood.spawn(async move {
             let of = tenant.of_caller(&named("alone"));
             let permit = admission.share().admit(&tenant, of).unwrap();
-            permit.turn(Instant::now()).await;
+            permit.turn().await;
             work();
             at_once.fetch_add(1, Ordering::Relaxed);
             std::future::pending::<()>().await;
@@ -94,11 +101,11 @@ async fn no_turn_is_lost() {
     let now = Instant::now();
     // As if this thread had found itself late again and again.
     for _ in 0..50 {
-        super::super::busy::be_late(now);
+        be_late(now);
     }
-    let next = || Box::pin(turns.next(now, true));
+    let next = || Box::pin(turns.next(now, true, 1));
     let mut first = Vec::new();
-    for _ in 0..super::super::busy::LEAST {
+    for _ in 0..LEAST {
         first.push(next().now_or_never().unwrap());
     }
     let (mut given_up, mut waits, mut late) = (next(), next(), next());
@@ -114,4 +121,52 @@ async fn no_turn_is_lost() {
     assert!(now.elapsed() >= Duration::from_secs(1));
     drop((first, second, third));
     assert!(next().now_or_never().is_some());
+}
+
+/// A call that counts as several has its turn when there is none beside it, and light ones don't keep it from that.
+#[tokio::test(start_paused = true)]
+async fn a_heavy_call_waits_for_light_ones_and_those_behind_it_wait_for_it() {
+    let (turns, now) = (Turns::new(1), Instant::now());
+    for _ in 0..50 {
+        be_late(now);
+    }
+    let next = |weight| Box::pin(turns.next(now, true, weight));
+    let light = next(1).now_or_never().unwrap();
+    let (mut heavy, mut behind) = (next(LEAST), next(1));
+    for wait in [&mut heavy, &mut behind] {
+        assert!(wait.as_mut().now_or_never().is_none());
+        // However often the thread comes round.
+        for _ in 0..4 {
+            yield_now().await;
+        }
+        assert!(wait.as_mut().now_or_never().is_none());
+    }
+    drop(light);
+    let heavy = heavy.await;
+    assert!(behind.as_mut().now_or_never().is_none());
+    drop(heavy);
+    let _behind = behind.await;
+    assert_eq!(now.elapsed(), Duration::ZERO, "nobody ran out of patience");
+    assert!(turns.are_few(LEAST, 1) && !turns.are_few(2, LEAST));
+}
+
+/// What ends before it had its turn counts as refused.
+#[tokio::test(start_paused = true)]
+async fn calls_that_end_before_their_turn_are_paced() {
+    let Open(admission, tenant) = open(1_024);
+    let connection = admission.share();
+    let call = || {
+        let of = tenant.of_caller(&named("leaves"));
+        connection.admit(&tenant, of).unwrap()
+    };
+    for _ in 0..2_000 {
+        let permit = call();
+        permit.turn().await;
+        permit.note_end();
+    }
+    assert_eq!(connection.paused_until(), None);
+    for _ in 0..2_000 {
+        call().note_end();
+    }
+    assert!(connection.paused_until().is_some());
 }
