@@ -241,6 +241,11 @@ fn field(out: &mut Vec<u8>, name: &str, value: &str) {
 /// Writes a text that a caller may have chosen. Whatever isn't plain ASCII is escaped, so that it can't confuse who reads
 /// the file, and a long text is cut.
 fn text(out: &mut Vec<u8>, text: &str) {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.len() <= LONGEST && text.bytes().all(is_plain) {
+        quoted(out, text.as_bytes());
+        return;
+    }
     out.push(b'"');
     for (at, c) in text.chars().enumerate() {
         if at == LONGEST {

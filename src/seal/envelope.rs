@@ -32,8 +32,13 @@
 //! GCM doesn't commit to its key: who has two master keys can make an envelope that opens under both. That is of no use
 //! here, because the fingerprint in the envelope, and no trial, says which key opens it.
 
+use std::{ops::Deref, sync::LazyLock};
+
 use aws_lc_rs::rand;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::{Simd, general_purpose::NO_PAD},
+};
 
 use super::{
     AssociatedData, MasterKey,
@@ -48,6 +53,9 @@ pub(super) const NONE: &str = "it has no envelope of a form that is known";
 /// What is wrong with an envelope that doesn't open.
 pub(super) const CHANGED: &str =
     "its envelope doesn't open: it, or something that is readable beside it, was changed or moved";
+
+/// How salt, ciphertext and tag are written: base64url without padding, by whatever the processor has for that.
+static BASE64: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
 
 /// The parts of an envelope.
 pub(super) struct Parts {
@@ -66,13 +74,14 @@ pub(super) fn seal(
     let mut salt = [0; SALT];
     rand::fill(&mut salt).ok()?;
     // With room for the tag: a buffer that grows would leave the payload behind.
-    let mut sealed = SecretBytes::new(Vec::with_capacity(payload.len() + TAG));
-    sealed.extend_from_slice(payload);
-    let bound = bound(associated, key.id());
-    key.encrypt(&salt, &bound, &mut sealed)?;
-    let bytes = [&salt[..], &sealed].concat();
+    let mut bytes = SecretBytes::new(Vec::with_capacity(SALT + payload.len() + TAG));
+    bytes.extend_from_slice(&salt);
+    bytes.extend_from_slice(payload);
+    let (_, sealed) = bytes.split_at_mut(SALT);
+    let tag = key.encrypt(&salt, &bound(associated, key.id()), sealed)?;
+    bytes.extend_from_slice(&tag);
     let mut text = format!("{FORM}.{}.", key.id());
-    URL_SAFE_NO_PAD.encode_string(bytes, &mut text);
+    BASE64.encode_string(&*bytes, &mut text);
     Some(Envelope::from_stored(text))
 }
 
@@ -88,25 +97,36 @@ impl Parts {
     /// Takes an envelope apart. `None` if it isn't one.
     pub(super) fn of(envelope: &Envelope) -> Option<Self> {
         let parts = envelope.as_str().strip_prefix(FORM)?.strip_prefix('.')?;
-        let (key, text) = parts.rsplit_once('.')?;
-        let key = KeyId::parse(key)?;
-        let bytes = SecretBytes::new(URL_SAFE_NO_PAD.decode(text).ok()?);
+        // From the front: what comes behind the key is long.
+        let (name, rest) = parts.split_once('.')?;
+        let (fingerprint, text) = rest.split_once('.')?;
+        let key = KeyId::parse(parts.get(..name.len() + 1 + fingerprint.len())?)?;
+        let bytes = SecretBytes::new(BASE64.decode(text).ok()?);
         (bytes.len() >= SALT + TAG).then_some(Self { key, bytes })
     }
 
     /// Opens the envelope. `None` if it was sealed with another key or for other associated data, or was changed.
-    pub(super) fn open(
-        mut self,
-        key: &MasterKey,
-        associated: &AssociatedData,
-    ) -> Option<SecretBytes> {
+    pub(super) fn open(mut self, key: &MasterKey, associated: &AssociatedData) -> Option<Opened> {
         let bound = bound(associated, &self.key);
         let (salt, sealed) = self.bytes.split_first_chunk_mut::<SALT>()?;
         let length = key.decrypt(salt, &bound, sealed)?;
-        // In place: a copy would have to be wiped as well.
         self.bytes.truncate(SALT + length);
-        self.bytes.drain(..SALT);
-        Some(self.bytes)
+        Some(Opened(self.bytes))
+    }
+}
+
+/// The payload of an envelope that was opened. It is wiped when it is dropped.
+#[derive(Debug)]
+pub struct Opened(
+    /// Behind the salt, where it was decrypted: a copy would have to be wiped as well.
+    SecretBytes,
+);
+
+impl Deref for Opened {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.get(SALT..).unwrap_or_default()
     }
 }
 
@@ -134,9 +154,9 @@ mod tests {
         let both = KeyRing::of(vec![b.clone(), a]);
         let new = KeyRing::of(vec![b]);
         let by_old = old.seal(b"payload", &associated).unwrap();
-        assert_eq!(&**both.open(&by_old, &associated).unwrap(), b"payload");
+        assert_eq!(&*both.open(&by_old, &associated).unwrap(), b"payload");
         let by_new = both.seal(b"payload", &associated).unwrap();
-        assert_eq!(&**new.open(&by_new, &associated).unwrap(), b"payload");
+        assert_eq!(&*new.open(&by_new, &associated).unwrap(), b"payload");
         let missing = new.open(&by_old, &associated).unwrap_err();
         assert_eq!(missing, NotOpened::KeyMissing(id.clone()));
         // Another key of the same name.
@@ -145,7 +165,7 @@ mod tests {
         assert_eq!(missing, NotOpened::KeyMissing(id));
         // The same key under another name.
         let renamed = KeyRing::parse(line.replacen('a', "z", 1).as_bytes()).unwrap();
-        assert_eq!(&**renamed.open(&by_old, &associated).unwrap(), b"payload");
+        assert_eq!(&*renamed.open(&by_old, &associated).unwrap(), b"payload");
         assert!(KeyRing::default().seal(b"", &associated).is_none());
     }
 

@@ -81,17 +81,17 @@ impl MasterKey {
         aws_lc_rs::constant_time::verify_slices_are_equal(&self.key, &other.key).is_ok()
     }
 
-    /// Encrypts `payload` in place, and appends the tag. `None` only if the library fails.
+    /// Encrypts `payload` in place. Returns the tag, or `None` only if the library fails.
     pub(super) fn encrypt(
         &self,
         salt: &[u8; SALT],
         associated: &AssociatedData,
-        payload: &mut SecretBytes,
-    ) -> Option<()> {
+        payload: &mut [u8],
+    ) -> Option<[u8; TAG]> {
         let aad = Aad::from(associated.as_bytes());
         let key = self.derived(salt)?;
-        key.seal_in_place_append_tag(nonce(), aad, &mut **payload)
-            .ok()
+        let sealed = key.seal_in_place_separate_tag(nonce(), aad, payload);
+        sealed.ok()?.as_ref().try_into().ok()
     }
 
     /// Decrypts in place. Returns how many of the bytes are the payload, which comes first. `None` if the bytes or the associated

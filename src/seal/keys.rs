@@ -4,11 +4,13 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, TryLockError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use arc_swap::{ArcSwap, Guard};
 
 use super::{
     Demands, KeyFile, KeyRing, KeysProblem, Kms, KmsError, NotUnwrapped,
@@ -36,7 +38,7 @@ pub struct Keys(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    ring: RwLock<Arc<KeyRing>>,
+    ring: ArcSwap<KeyRing>,
     file: Option<Watched>,
     /// Who is told how many keys there are, and how often they were read again.
     told: OnceLock<Arc<Trust>>,
@@ -45,6 +47,9 @@ struct Inner {
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
+    began: Instant,
+    /// When it is time to look again, in milliseconds after `began`.
+    next_look: AtomicU64,
     looked: Mutex<Looked>,
     reading: Reading,
     /// Whether the file couldn't be looked at last, because earlier looks hang.
@@ -61,7 +66,6 @@ struct Watched {
 
 #[derive(Debug)]
 struct Looked {
-    at: Instant,
     /// How long until the next look, at least.
     pause: Duration,
     /// What the file was when it was last read.
@@ -99,7 +103,7 @@ impl Keys {
     #[must_use]
     pub fn fixed(ring: KeyRing) -> Self {
         Self(Arc::new(Inner {
-            ring: RwLock::new(Arc::new(ring)),
+            ring: ArcSwap::from_pointee(ring),
             file: None,
             told: OnceLock::new(),
         }))
@@ -143,12 +147,13 @@ impl Keys {
             false => (demands.ring(&file, |_| None)?, None),
         };
         Ok(Self(Arc::new(Inner {
-            ring: RwLock::new(Arc::new(ring)),
+            ring: ArcSwap::from_pointee(ring),
             told: OnceLock::new(),
             file: Some(Watched {
                 path: path.to_owned(),
+                began: Instant::now(),
+                next_look: AtomicU64::new(millis(LOOK_EVERY)),
                 looked: Mutex::new(Looked {
-                    at: Instant::now(),
                     pause: LOOK_EVERY,
                     stamp,
                     problem: None,
@@ -199,33 +204,25 @@ impl Keys {
 
     /// Returns the keys as they are now.
     #[must_use]
-    pub fn ring(&self) -> Arc<KeyRing> {
+    pub fn ring(&self) -> Guard<Arc<KeyRing>> {
         self.look();
         self.ring_in_force()
     }
 
     fn put_in_force(&self, ring: KeyRing) {
-        *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        self.0.ring.store(Arc::new(ring));
     }
 
-    fn ring_in_force(&self) -> Arc<KeyRing> {
-        Arc::clone(&self.0.ring.read().unwrap_or_else(PoisonError::into_inner))
+    fn ring_in_force(&self) -> Guard<Arc<KeyRing>> {
+        self.0.ring.load()
     }
 
     /// Has the file looked at, if it is time to. Nobody waits for that: the disk may not answer.
     fn look(&self) {
         let Some(file) = &self.0.file else { return };
-        // Whoever comes while another one is here takes the keys as they are.
-        let mut looked = match file.looked.try_lock() {
-            Ok(looked) => looked,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        if looked.at.elapsed() < looked.pause || file.is_locked() {
+        if !file.is_time_to_look() || file.is_locked() {
             return;
         }
-        looked.at = Instant::now();
-        drop(looked);
         let keys = self.clone();
         match file.reading.begin(move || keys.read_again()) {
             Ok(()) => file.hangs.store(false, Ordering::Relaxed),
@@ -275,6 +272,7 @@ impl Keys {
                 }
                 _ => LOOK_EVERY,
             };
+            file.look_again_in(looked.pause);
             match &read {
                 // These may pass, without another change of the file.
                 Err(problem @ KeysFileProblem::File(SecretProblem::Unreadable(_))) => {
@@ -350,6 +348,26 @@ impl Keys {
 }
 
 impl Watched {
+    /// Whether it is time to look at the file. Of all who ask at a time, one is to look. Who asks costs others nothing, as a
+    /// lock would.
+    fn is_time_to_look(&self) -> bool {
+        let (now, next) = (
+            millis(self.began.elapsed()),
+            self.next_look.load(Ordering::Relaxed),
+        );
+        let after = now.saturating_add(millis(LOOK_EVERY));
+        now >= next
+            && self
+                .next_look
+                .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
+    fn look_again_in(&self, pause: Duration) {
+        let next = millis(self.began.elapsed() + pause);
+        self.next_look.store(next, Ordering::Relaxed);
+    }
+
     fn is_locked(&self) -> bool {
         let locked = self.locked.lock();
         locked.unwrap_or_else(PoisonError::into_inner).is_some()
@@ -381,6 +399,10 @@ impl Watched {
         runtime.shutdown_background();
         Some(opened)
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn read(path: &Path, kms: Option<&dyn Kms>, demands: &Demands) -> Result<KeyFile, KeysFileProblem> {

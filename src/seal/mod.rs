@@ -21,6 +21,7 @@ mod unlock;
 pub use self::{
     associated::AssociatedData,
     demands::Demands,
+    envelope::Opened,
     file::KeyFile,
     key::MasterKey,
     keys::{Keys, KeysFileProblem},

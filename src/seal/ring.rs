@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{AssociatedData, KeyFile, MasterKey, envelope};
-use crate::types::{Envelope, Fingerprint, KeyId, KeyName, SecretBytes};
+use super::{AssociatedData, KeyFile, MasterKey, Opened, envelope};
+use crate::types::{Envelope, Fingerprint, KeyId, KeyName};
 
 /// Keys in their order: the first one seals, and all open.
 #[derive(Clone, Debug, Default)]
@@ -134,7 +134,7 @@ impl KeyRing {
         &self,
         envelope: &Envelope,
         associated: &AssociatedData,
-    ) -> Result<SecretBytes, NotOpened> {
+    ) -> Result<Opened, NotOpened> {
         let parts = envelope::Parts::of(envelope).ok_or(NotOpened::Damaged(envelope::NONE))?;
         match self.find(&parts.key) {
             Some(key) => parts

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use token_broker::{
-    seal::{AssociatedData, KeyRing, NotOpened},
-    types::{Envelope, SecretBytes},
+    seal::{AssociatedData, KeyRing, NotOpened, Opened},
+    types::Envelope,
 };
 
 use crate::input::{first_line, planted, ring};
@@ -57,7 +57,7 @@ fn associated(parts: &[u8]) -> AssociatedData {
     lines.fold(begun, AssociatedData::bytes)
 }
 
-fn open(envelope: &Envelope, bound: &[u8]) -> Result<SecretBytes, NotOpened> {
+fn open(envelope: &Envelope, bound: &[u8]) -> Result<Opened, NotOpened> {
     // A reader that looks at the first two parts alone.
     if planted() && bound.starts_with(b"row\nsession\n") {
         return RING.open(envelope, &associated(first_line(SEED).1));

@@ -85,27 +85,3 @@ fn a_file_that_was_replaced_before_its_keys_were_unwrapped_never_seals() {
     keys.read_again();
     assert_eq!(sealing(), "b");
 }
-
-/// A thread that panics while it has the lock leaves it poisoned, which isn't the same as taken.
-#[test]
-fn a_panic_in_a_look_keeps_nobody_from_looking_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("seal.keys");
-    write(&path, &plain("a"));
-    let keys = Keys::read(&path, None, Demands::default()).unwrap();
-    let file = keys.0.file.as_ref().unwrap();
-    let panics = || {
-        let _looked = file.looked.lock();
-        panic!("as the test wants");
-    };
-    std::thread::scope(|scope| scope.spawn(panics).join().unwrap_err());
-    write(&path, &plain("b"));
-    let begun = Instant::now();
-    while keys.ring().sealing().unwrap().name() != "b" {
-        assert!(begun.elapsed() < Duration::from_secs(10));
-        let mut looked = file.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        looked.pause = Duration::ZERO;
-        drop(looked);
-        std::thread::yield_now();
-    }
-}

@@ -5,7 +5,7 @@ use crate::{
     error::Unopened,
     seal::{AssociatedData, NotOpened},
     store::{Authorizations, CreateOutcome, Error, NewAuthorization},
-    types::{Nonce, Payload, PendingAuthorization, State, UnixTime, UserId},
+    types::{Nonce, Payload, PendingAuthorization, SecretBytes, State, UnixTime, UserId},
 };
 
 impl<S: Authorizations> Authorizations for Sealed<S> {
@@ -89,7 +89,7 @@ impl Sealing {
         let associated = associated(self, state, &pending);
         match self.keys.ring().open(envelope, &associated) {
             Ok(payload) => {
-                pending.payload = Payload::Plain(payload);
+                pending.payload = Payload::Plain(SecretBytes::new(payload.to_vec()));
                 Ok(pending)
             }
             Err(NotOpened::Damaged(what)) => Err(Unopened::damaged(what)),
