@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | [`cli`] | the commands `serve`, `migrate`, `check`, `keys`, `providers` and `health`, one file each; exit codes, logging | all below |
 //! | [`server`] | the running broker: assembly, listening, health, connections, how it stops | all below |
-//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `vault`, `seal`, `tls`, `audit`, `outbound`, `traces`, `error`, `types` |
+//! | [`config`] | what an operator writes → what the program uses; all wrong values are told at once | `access`, `tokens`, `refresh`, `store`, `vault`, `seal`, `tls`, `audit`, `outbound`, `traces`, `error`, `reading`, `types` |
 //! | [`rpc`] | the gRPC face, a file or folder a service: request → domain call → answer, errors → statuses; what every call passes through | `access`, `identities`, `authorizations`, `tokens`, `store`, `audit`, `traces`, `error`, `meter`, `proto`, `types`; of `refresh`, leases, what a provider answered, and whether a call may wait |
 //! | [`access`] | the callers: how each is known, what it may do, the policy in force | `error`, `types` |
 //! | [`identities`] | the domain of users: which identity is whose | `store`, `error`, `types` |
@@ -100,7 +100,8 @@
 //! | a reason for which a connection ends | an event in `server/events.rs`. Who makes room: `server/activity.rs` and `server/source.rs`. If the right of its client ends, `types/right.rs` has to know before |
 //! | a setting of a provider | a field in `config/settings/provider.rs`, from which `docs/providers.md` gets its line (`UPDATE_DOCS=1 cargo test --lib reference`); its value in `refresh/provider/options.rs`; what must hold between settings in `config/providers.rs`; what is known of common providers in `config/presets.toml` |
 //! | a meaning of a provider's answer | `refresh/provider/answer/classify.rs`, or `read.rs` beside it where the form is new; a case in `tests/provider/answers.rs`, and the table in `docs/providers.md` |
-//! | a file that is read again while the broker runs | opened by `types/open_file.rs`, which waits for no pipe, and read through [`reading`], which bounds what hangs on a disk |
+//! | a file that an operator names | opened and read by `types/open_file.rs`, which waits for no pipe and bounds what it reads; one with a secret through `types/secret_file.rs`; one that may be on a disk that hangs, and all that are read again while the broker runs, through [`reading`] |
+//! | a text of a row, or a rule for one | `types/text.rs`, for what is handed in and for what is read alike; that of an id in `types/id.rs` |
 //! | a metric | a number in the struct of whoever does the work, of a type in `meter/`: `CallFigures` in `rpc/figures.rs` counts what every call's caller is told, `Figures` in `store/observed.rs` the store, `refresh/counts.rs` a provider, `ConnectionFigures` in `server/connections.rs`, `LinkFigures` in `store/mod.rs` the way to Redis, `Trust` in `meter/trust.rs` what guards the broker. Its name and labels in the file of its subject in `server/metrics/`, a new file with a `Collector` that `Server::metrics` adds; its line in `docs/monitoring.md`, which `tests/monitoring.rs` asks for; an event that moves it in `tests/rpc/metrics.rs` |
 //! | a span, or something that it says | `traces::child` where the work is done, and `traces::during` while it runs; what it says is a variant in `traces/attribute.rs`, which holds no text that a caller or a row has; the table in `docs/tracing.md` |
 //! | something else that is sealed | its own kind of `AssociatedData`, with everything that it belongs to and that stays readable beside it; the envelope is a text; a decorator beside `store/sealed/`, for the trait of its store |

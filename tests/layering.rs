@@ -57,7 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "config",
         &[
             "access", "tokens", "refresh", "store", "vault", "seal", "tls", "audit", "outbound",
-            "traces", "error", "types",
+            "traces", "error", "reading", "types",
         ],
     ),
     (

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use super::{Hash, chain::Chain};
 
 /// No line is longer than this, in bytes.
-const WINDOW: u64 = 1 << 20;
+pub(super) const LONGEST: u64 = 1 << 20;
+/// How much of the end of a file is read.
+const WINDOW: u64 = LONGEST;
 
 /// How a file ends.
 #[derive(Debug, Default, PartialEq, Eq)]

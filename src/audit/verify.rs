@@ -1,15 +1,17 @@
 //! Checks the chain of written files.
 
+mod lines;
+
 use std::{
     collections::HashSet,
-    io::{self, BufRead, BufReader},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 
+use self::lines::{Found, Lines};
 use super::{Hash, chain::Chain};
-use crate::types::open_file;
 
 /// How each line begins.
 const BEGIN: &[u8] = b"{\"seq\":";
@@ -168,11 +170,14 @@ impl Check {
     /// elsewhere. A file without a line comes last.
     fn survey(&mut self, path: &Path) -> io::Result<u64> {
         let mut first = u64::MAX;
-        for bytes in BufReader::new(open_file(path)?).split(b'\n') {
-            let bytes = bytes?;
-            let has = |key: &str| memchr::memmem::find(&bytes, key.as_bytes()).is_some();
+        let mut lines = Lines::of(path)?;
+        while let Some(found) = lines.next()? {
+            let (Found::Whole(bytes) | Found::Open(bytes)) = found else {
+                continue;
+            };
+            let has = |key: &str| memchr::memmem::find(bytes, key.as_bytes()).is_some();
             if (first == u64::MAX || has("\"torn\":[\"") || has("\"after\":\""))
-                && let Ok(line) = serde_json::from_slice::<Line>(&bytes)
+                && let Ok(line) = serde_json::from_slice::<Line>(bytes)
             {
                 first = first.min(line.seq);
                 let torn = line.torn.iter().filter_map(|torn| Hash::parse(torn));
@@ -185,20 +190,30 @@ impl Check {
     }
 
     fn file(&mut self, path: &Path) -> io::Result<()> {
-        let mut reader = BufReader::new(open_file(path)?);
-        let (mut bytes, mut number) = (Vec::new(), 0);
-        while reader.read_until(b'\n', &mut bytes)? > 0 {
+        let mut lines = Lines::of(path)?;
+        let mut number = 0;
+        while let Some(found) = lines.next()? {
             number += 1;
-            let line = bytes.strip_suffix(b"\n");
-            let may_become_one = bytes.starts_with(BEGIN) || BEGIN.starts_with(&bytes);
-            self.is_open = line.is_none() && may_become_one;
-            let hash = Hash::of(line.unwrap_or(&bytes));
-            match line.map(serde_json::from_slice::<Line>) {
-                _ if self.told_torn.contains(&hash) => {}
-                Some(Ok(line)) => self.line(line, hash, path, number),
-                _ => self.torn.push((path.to_owned(), number)),
+            self.is_open = false;
+            let read = match found {
+                Found::Whole(bytes) | Found::Open(bytes)
+                    if self.told_torn.contains(&Hash::of(bytes)) =>
+                {
+                    continue;
+                }
+                Found::Whole(bytes) => serde_json::from_slice(bytes)
+                    .map(|line| (line, Hash::of(bytes)))
+                    .ok(),
+                Found::Open(bytes) => {
+                    self.is_open = may_become_a_line(bytes);
+                    None
+                }
+                Found::TooLong => None,
+            };
+            match read {
+                Some((line, hash)) => self.line(line, hash, path, number),
+                None => self.torn.push((path.to_owned(), number)),
             }
-            bytes.clear();
         }
         Ok(())
     }
@@ -285,6 +300,12 @@ impl Check {
         self.report.anchors_missed = self.anchors.iter().map(|anchor| anchor.seq).collect();
         self.report
     }
+}
+
+/// Whether what stands behind the last line break may be the beginning of a line, or a line that lacks its break alone.
+fn may_become_a_line(bytes: &[u8]) -> bool {
+    let begins = bytes.starts_with(BEGIN) || BEGIN.starts_with(bytes);
+    begins && serde_json::from_slice::<Line>(bytes).map_or_else(|error| error.is_eof(), |_| true)
 }
 
 #[cfg(test)]

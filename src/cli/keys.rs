@@ -124,28 +124,33 @@ pub(super) fn run(args: &KeysArgs) -> u8 {
 }
 
 fn generate(args: &GenerateArgs) -> u8 {
-    let name = args.id.clone().unwrap_or_else(name_of_now);
-    let Some(name) = KeyName::new(&name) else {
-        complain("--id: a key's name is 1 to 64 letters, digits, - and _");
-        return USAGE;
+    let name = match &args.id {
+        None => name_of_now(),
+        Some(id) => match KeyName::new(id) {
+            Some(name) => name,
+            None => {
+                complain("--id: a key's name is 1 to 64 letters, digits, - and _");
+                return USAGE;
+            }
+        },
     };
-    let line = if args.wrap {
-        wrap::generate(&args.configured, &name)
-    } else {
-        MasterKey::generate(&name)
-            .map(|key| {
-                complain(&format!("the key is {}", key.id()));
-                key.line()
-            })
-            .ok_or_else(|| {
-                complain("the system has no randomness for a key");
-                FAILED
-            })
-    };
-    match line {
-        Ok(line) => write(args.out.as_deref(), &line),
-        Err(code) => code,
+    let out = args.out.as_deref();
+    if args.wrap {
+        return match wrap::generate(&args.configured, &name) {
+            Ok(line) => write(out, &line),
+            Err(code) => code,
+        };
     }
+    let Some(key) = MasterKey::generate(&name) else {
+        complain("the system has no randomness for a key");
+        return FAILED;
+    };
+    let code = write(out, &key.line());
+    // Who notes down a key that isn't there, as one of seal-key-fingerprints, has none.
+    if code == DONE {
+        complain(&format!("the key is {}", key.id()));
+    }
+    code
 }
 
 /// Prints keys, or writes them to a new file. Returns the exit code.
@@ -172,12 +177,10 @@ fn write(out: Option<&Path>, keys: &[u8]) -> u8 {
     }
 }
 
-/// Returns a name for a key that is made now. Names of later keys sort behind it. Two keys of one name would be taken for each
-/// other, so that two that are made at once have names of their own.
-fn name_of_now() -> String {
+/// Returns a name for a key that is made now.
+fn name_of_now() -> KeyName {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = now.unwrap_or_default().as_secs();
-    format!("k{seconds}-{:08x}", rand::random::<u32>())
+    KeyName::of_time(now.unwrap_or_default().as_secs())
 }
 
 const WORDS: Words = Words {

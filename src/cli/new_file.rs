@@ -3,29 +3,61 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, renameat_with},
     io::Errno,
 };
 
 /// Writes a new file that only its owner may read, and has it on disk when this returns. A file that exists isn't changed.
 ///
-/// The file appears when it is whole: if the disk is full, or the process is killed, there is none. What was written until then is
-/// removed, or stays under another name if the process is killed.
+/// The file appears when it is whole: if the disk is full, or the process is killed, there is none, and nothing is left of it.
+/// Where the file system knows no files without a name, something may be left under another name if the process is killed.
 ///
 /// # Errors
-/// Returns the system's error. [`io::ErrorKind::AlreadyExists`] means that there is such a file.
+/// Returns the system's error. [`io::ErrorKind::AlreadyExists`] means that there is such a file. After any other error there is
+/// none.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    let unfinished = Unfinished::beside(path)?;
-    unfinished.write(bytes)?;
-    unfinished.appear_as(path)
+    if !write_nameless(path, bytes)? {
+        let unfinished = Unfinished::beside(path)?;
+        unfinished.write(bytes)?;
+        unfinished.appear_as(path)?;
+    }
+    let synced = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    // Nobody is told of a key that may be gone after a crash.
+    synced.inspect_err(|_| drop(fs::remove_file(path)))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// Writes a file that has no name, and gives it one when it is whole: the system frees it if the process ends before. Returns
+/// whether the system can do that.
+fn write_nameless(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = match openat(CWD, folder_of(path), flags, Mode::RUSR | Mode::WUSR) {
+        Ok(file) => File::from(file),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Err(io::ErrorKind::AlreadyExists.into()),
+        // Without /proc it can't be named.
+        Err(_) => Ok(false),
+    }
 }
 
 /// A file that has no name of its own yet. It is removed when this is dropped.
@@ -56,10 +88,7 @@ impl Unfinished {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::rename(&self.0, path)?,
             Err(error) => return Err(error.into()),
         }
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        Ok(())
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn rewrap(configured: &Configured, proof: Proof) -> Result<SecretByte
     })?;
     for line in left_out {
         complain(&format!(
-            "seal-keys: line {line}: the comment may hold a plain key, and was left out; whoever has the old file has it"
+            "seal-keys: line {line}: the comment may hold a plain key or a part of one, and was left out; whoever has the old file has it"
         ));
     }
     if proof == Proof::None {

@@ -17,9 +17,12 @@ use super::{
     value::Form,
     written::{Settings, Source},
 };
+use crate::{reading::Reading, types::read_file};
 
 /// The name of the setting that names the file.
 const CONFIG: &str = "config";
+/// No configuration is larger, in MiB.
+const LARGEST: u64 = 16;
 
 /// Reads a TOML file whose keys are the names of settings. [`Settings::resolve`] reports the mistakes in it,
 /// each with the file and the line.
@@ -32,17 +35,24 @@ pub fn read(path: &Path) -> Settings {
         settings.add_problem(Problem::new(CONFIG, message));
         return settings;
     }
-    match std::fs::read_to_string(path) {
-        Ok(text) => Settings::from_toml(&text, &name),
-        Err(error) => {
+    text(path).map_or_else(
+        |wrong| {
             let mut settings = Settings::default();
-            settings.add_problem(Problem::new(
-                CONFIG,
-                format!("{name} can't be read: {error}"),
-            ));
+            settings.add_problem(Problem::new(CONFIG, format!("{name}: {wrong}")));
             settings
-        }
-    }
+        },
+        |text| Settings::from_toml(&text, &name),
+    )
+}
+
+/// Returns the text of the file, or what is wrong with it.
+fn text(path: &Path) -> Result<String, String> {
+    let own = path.to_owned();
+    let read = Reading::default().wait(move || read_file(&own, LARGEST));
+    let bytes = read.map_err(|hangs| hangs.to_string())?;
+    let bytes = bytes.map_err(|wrong| wrong.to_string())?;
+    let text = str::from_utf8(&bytes).map_err(|_| "the file is not UTF-8".to_owned())?;
+    Ok(text.to_owned())
 }
 
 impl Settings {

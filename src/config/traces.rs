@@ -1,11 +1,11 @@
 //! Turns the settings of traces into their options.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use super::{problem::Problems, settings::TracesSettings, written::Settings};
 use crate::{
     traces::{Collector, CollectorProblem, TracesOptions},
-    types::{Secret, read_secret},
+    types::{Secret, SecretBytes, read_secret, read_whole},
 };
 
 /// The settings that have no effect without a collector.
@@ -19,8 +19,6 @@ const OTHERS: [&str; 6] = [
 ];
 /// How many spans may wait to be sent. They hold about 2 MiB.
 const ROOM: usize = 4096;
-/// The largest file of authorities that is read, in bytes.
-const LARGEST: u64 = 1 << 20;
 
 /// Returns how calls are traced, if they are.
 pub(super) fn options(
@@ -43,7 +41,11 @@ pub(super) fn options(
     let authorities = authorities.map_err(|wrong| problems.add(ca, wrong)).ok()?;
     let secret = read.traces_header_file.as_deref().map(secret).transpose();
     let secret = secret.map_err(|wrong| problems.add(header, wrong)).ok()?;
-    let collector = Collector::new(&address, authorities.as_deref(), secret.as_ref());
+    let collector = Collector::new(
+        &address,
+        authorities.as_ref().map(|pem| &***pem),
+        secret.as_ref(),
+    );
     let collector = collector.map_err(|problem| match problem {
         CollectorProblem::Address(wrong) => problems.add(name, wrong),
         CollectorProblem::Authorities(wrong) => problems.add_together(ca, &[name], wrong),
@@ -62,15 +64,8 @@ pub(super) fn options(
     })
 }
 
-fn authorities(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error| format!("can't be read: {error}");
-    let size = fs::metadata(path).map_err(unreadable)?;
-    if !size.is_file() || size.len() > LARGEST {
-        return Err(format!(
-            "must be the path of a file of at most {LARGEST} bytes"
-        ));
-    }
-    fs::read(path).map_err(unreadable)
+fn authorities(path: &Path) -> Result<SecretBytes, String> {
+    read_whole(path).map_err(|wrong| wrong.to_string())
 }
 
 fn secret(path: &Path) -> Result<Secret, String> {

@@ -7,6 +7,7 @@
 //! who seals another kind of payload begins with another kind of these.
 
 mod associated;
+mod comment;
 mod demands;
 mod envelope;
 mod file;

@@ -1,7 +1,7 @@
 //! A Unix socket to listen on: a file that only some users may open.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, Permissions},
     io,
     os::fd::OwnedFd,
     os::unix::{
@@ -14,6 +14,8 @@ use std::{
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::types::open_file;
 
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -35,7 +37,8 @@ impl UnixSocket {
     pub fn bind(path: &Path, mode: u32) -> io::Result<Self> {
         let dir = path.parent().unwrap_or_else(|| Path::new("/"));
         // Of two brokers that start at once, one would otherwise remove the socket of the other.
-        let dir = File::open(dir)?;
+        // Nobody waits for a pipe in its place.
+        let dir = open_file(dir)?;
         flock(&dir, FlockOperation::LockExclusive)?;
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

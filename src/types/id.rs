@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::ZeroizeOnDrop;
 
-use super::wipe;
+use super::{text::has_control, wipe};
 
 /// The length of the longest id, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
@@ -30,7 +30,7 @@ fn validate(id: &str) -> Result<(), IdError> {
     if id.len() > MAX_ID_BYTES {
         return Err(IdError::TooLong);
     }
-    if id.chars().any(char::is_control) {
+    if has_control(id) {
         return Err(IdError::ControlCharacter);
     }
     Ok(())
@@ -53,11 +53,19 @@ macro_rules! id_type {
                 Ok(Self(id))
             }
 
-            /// Takes an id that other software stored. Returns `None` if it is empty. The other rules don't
-            /// apply: the broker reads stored data even if its ids break the rules for new ids.
+            /// Takes an id that other software stored. Returns `None` if it is empty. The other rules don't apply, so that
+            /// what breaks them can still be found and deleted. What is served has to pass [`Self::check`].
             #[must_use]
             pub fn from_stored(id: String) -> Option<Self> {
                 (!id.is_empty()).then_some(Self(id))
+            }
+
+            /// Checks the rules of [`Self::new`], which a stored id may break.
+            ///
+            /// # Errors
+            /// Returns an [`IdError`] that says which rule is broken.
+            pub fn check(&self) -> Result<(), IdError> {
+                validate(&self.0)
             }
 
             /// Returns the id as a string.

@@ -1,6 +1,6 @@
 //! Users and their identities (guarantees, section 2.3).
 
-use super::{ProviderName, Subject, UnixTime, UserId};
+use super::{IdError, ProviderName, Subject, UnixTime, UserId};
 
 /// What an identity is found by: a provider and a subject there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,6 +9,16 @@ pub struct IdentityKey {
     pub provider: ProviderName,
     /// The subject at the provider.
     pub subject: Subject,
+}
+
+impl IdentityKey {
+    /// Checks provider and subject, which may be those of a key in a store.
+    ///
+    /// # Errors
+    /// Returns an [`IdError`] that says which rule is broken.
+    pub fn check(&self) -> Result<(), IdError> {
+        self.provider.check().and_then(|()| self.subject.check())
+    }
 }
 
 /// The link from a provider and a subject there to a user.

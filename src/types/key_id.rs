@@ -48,6 +48,27 @@ impl KeyName {
         is_name.then(|| Self(name.to_owned()))
     }
 
+    /// Returns a name for a key that is made at this time, in seconds since the epoch. Names of later keys sort behind it. Two
+    /// keys of one name would be taken for each other, so that two that are made at once have names of their own.
+    #[must_use]
+    pub fn of_time(seconds: u64) -> Self {
+        Self(format!("k{seconds}-{:08x}", rand::random::<u32>()))
+    }
+
+    /// Whether the name is one that [`KeyName::of_time`] makes, or made once: without what tells names of one time apart.
+    #[must_use]
+    pub fn is_of_a_time(&self) -> bool {
+        let Some(rest) = self.0.strip_prefix('k') else {
+            return false;
+        };
+        let (seconds, drawn) = rest.split_once('-').unwrap_or((rest, "00000000"));
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        matches!(seconds.len(), 10..=11)
+            && seconds.bytes().all(|byte| byte.is_ascii_digit())
+            && drawn.len() == 8
+            && drawn.bytes().all(is_hex)
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -22,6 +22,7 @@ mod secret;
 mod secret_file;
 mod spiffe;
 mod tenant;
+mod text;
 mod time;
 mod version;
 
@@ -32,7 +33,7 @@ pub use identity::{Identity, IdentityKey, UserRecord};
 pub use key_id::{Fingerprint, KeyId, KeyName};
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
-pub use open_file::open_file;
+pub use open_file::{NotRead, open_file, read_file};
 pub use origin::Origin;
 pub use peer::{Address, Channel, Peer, PeerCertificate};
 pub use protocol::{PROTOCOL_TYPES, TypeNames};
@@ -50,5 +51,6 @@ pub use secret_file::{
 };
 pub use spiffe::{NotSpiffeId, SpiffeId};
 pub use tenant::{Tenant, TenantError};
+pub use text::{MAX_TOKEN_TYPE_BYTES, TextError, is_token};
 pub use time::UnixTime;
 pub use version::Version;

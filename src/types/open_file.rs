@@ -1,15 +1,61 @@
-//! Opening files. What somebody put in a file's place holds up nobody.
+//! Opening and reading files. What somebody put in a file's place holds up nobody, and fills no memory.
 
 use std::{
     fs::{File, OpenOptions},
-    io,
+    io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
 use rustix::fs::OFlags;
 
-/// Opens a file for reading. All files that are read again while the broker runs are opened here.
+use super::SecretBytes;
+
+/// Why a file wasn't read.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRead {
+    /// It can't be opened or read.
+    #[error("the file can't be read: {0}")]
+    Unreadable(io::Error),
+    /// It is larger than so many MiB.
+    #[error("the file is larger than {0} MiB")]
+    TooLarge(u64),
+}
+
+impl From<io::Error> for NotRead {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Reads a whole file of at most so many MiB. It may hold secrets. All files that an operator names are read here, but for those of
+/// the audit trail, which may be of any size.
+///
+/// # Errors
+/// Returns [`NotRead`], as [`open_file`] does.
+pub fn read_file(path: &Path, at_most_mib: u64) -> Result<SecretBytes, NotRead> {
+    read_open(open_file(path)?, at_most_mib)
+}
+
+/// Reads a file that [`open_file`] opened.
+///
+/// # Errors
+/// Returns [`NotRead`].
+pub(super) fn read_open(file: File, at_most_mib: u64) -> Result<SecretBytes, NotRead> {
+    let largest = at_most_mib << 20;
+    let size = file.metadata()?.len();
+    // With room for everything from the start: a buffer that grows would leave a copy behind.
+    let room = usize::try_from(size.min(largest)).unwrap_or_default() + 1;
+    let mut bytes = SecretBytes::new(Vec::with_capacity(room));
+    // It may have grown meanwhile.
+    file.take(largest + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > largest {
+        true => Err(NotRead::TooLarge(at_most_mib)),
+        false => Ok(bytes),
+    }
+}
+
+/// Opens a file for reading. All files that an operator names are opened here.
 ///
 /// It doesn't wait, whatever is in the file's place: to open a pipe would wait for somebody who writes to it, which may be for
 /// ever, and so would reading it. A disk that doesn't answer is another matter: see [`Reading`](crate::reading::Reading).
@@ -48,6 +94,23 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn no_more_is_read_than_a_file_may_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let file = File::create(&path).unwrap();
+        file.set_len(1 << 20).unwrap();
+        assert_eq!(read_file(&path, 1).unwrap().len(), 1 << 20);
+        // It would be a terabyte of zeros.
+        for size in [(1 << 20) + 1, 1 << 40] {
+            file.set_len(size).unwrap();
+            let told = read_file(&path, 1).unwrap_err();
+            assert!(matches!(told, NotRead::TooLarge(1)), "{told}");
+        }
+        let told = read_file(dir.path(), 1).unwrap_err().to_string();
+        assert!(told.contains("directory"), "{told}");
+    }
 
     /// Whoever opens a pipe as usual waits for a writer: then this doesn't return.
     #[test]

@@ -1,8 +1,8 @@
 //! A row: the upstream tokens of one session at one provider.
 
 use super::{
-    ClientId, Envelope, Origin, ProviderName, Secret, SessionId, Subject, TokenHash, UnixTime,
-    UserId, Version,
+    ClientId, Envelope, IdError, Origin, ProviderName, Secret, SessionId, Subject, TokenHash,
+    UnixTime, UserId, Version,
 };
 
 /// The key of a row.
@@ -12,6 +12,16 @@ pub struct RowKey {
     pub session: SessionId,
     /// The provider.
     pub provider: ProviderName,
+}
+
+impl RowKey {
+    /// Checks the ids, which may be those of a key in a store.
+    ///
+    /// # Errors
+    /// Returns an [`IdError`] that says which rule is broken.
+    pub fn check(&self) -> Result<(), IdError> {
+        self.session.check().and_then(|()| self.provider.check())
+    }
 }
 
 /// The tokens of one session at one provider, what they are bound to, and how long they live

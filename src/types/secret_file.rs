@@ -1,11 +1,11 @@
 //! Files that hold a secret, such as a password. Every such file is read here, by the same rules.
 
-use std::{fmt, fs::File, io, io::Read, os::unix::fs::PermissionsExt, path::Path};
+use std::{fmt, fs::File, io, os::unix::fs::PermissionsExt, path::Path};
 
-use super::{Secret, SecretBytes, open_file};
+use super::{NotRead, Secret, SecretBytes, open_file, open_file::read_open};
 
-/// No secret, key or certificate chain is larger, in bytes.
-const LARGEST: u64 = 1 << 20;
+/// No secret, key or certificate chain is larger, in MiB.
+const LARGEST: u64 = 1;
 
 /// What a private file must not allow: writing to its group, and anything to everybody else. Its group may read it, because
 /// that is how Kubernetes gives a file to a process that isn't root (`fsGroup`).
@@ -96,17 +96,10 @@ fn open(path: &Path) -> Result<File, SecretProblem> {
 }
 
 fn whole(file: File) -> Result<SecretBytes, SecretProblem> {
-    let size = file.metadata().map_err(SecretProblem::Unreadable)?.len();
-    // With room for everything from the start: a buffer that grows would leave a copy behind.
-    let room = usize::try_from(size.min(LARGEST)).unwrap_or_default() + 1;
-    let mut bytes = SecretBytes::new(Vec::with_capacity(room));
-    // It may have grown meanwhile.
-    let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
-    read.map_err(SecretProblem::Unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(SecretProblem::TooLarge);
-    }
-    Ok(bytes)
+    read_open(file, LARGEST).map_err(|not_read| match not_read {
+        NotRead::Unreadable(error) => SecretProblem::Unreadable(error),
+        NotRead::TooLarge(_) => SecretProblem::TooLarge,
+    })
 }
 
 /// Returns the secret that a file or variable holds: its one line, without the line break at its end.
@@ -219,14 +212,14 @@ mod tests {
         let path = dir.path().join("large");
         std::fs::File::create(&path)
             .unwrap()
-            .set_len(LARGEST + 1)
+            .set_len((LARGEST << 20) + 1)
             .unwrap();
         let large = read_whole(&path).unwrap_err();
         assert!(matches!(large, SecretProblem::TooLarge), "{large}");
         std::fs::File::create(&path)
             .unwrap()
-            .set_len(LARGEST)
+            .set_len(LARGEST << 20)
             .unwrap();
-        assert_eq!(read_whole(&path).unwrap().len() as u64, LARGEST);
+        assert_eq!(read_whole(&path).unwrap().len() as u64, LARGEST << 20);
     }
 }

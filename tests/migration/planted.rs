@@ -1,8 +1,9 @@
 //! What is planted in the place of the migration's own keys, by somebody who may write to Redis.
 
 use std::{
+    io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -50,6 +51,54 @@ async fn m5_a_lease_that_no_broker_took_keeps_no_migration_away() {
         let report = report.unwrap_or_else(|_| panic!("{foreign:?} is waited for"));
         assert_eq!(told(&report.unwrap()), "rows migrated 1", "{foreign:?}");
         assert!(!tenant.exists(&lease).await, "{foreign:?}");
+    }
+}
+
+/// A lease that may be another broker's is waited for. Once that takes long, the log names its key.
+#[tokio::test]
+async fn m5_a_lease_that_lasts_is_told_of_once() {
+    const TTL: Duration = Duration::from_millis(150);
+    let (tenant, key) = (OldTenant::new().await, format!("{P}broker:migration:lease"));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&told);
+    let log = tracing_subscriber::fmt().with_ansi(false);
+    let log = log.with_writer(move || Told(Arc::clone(&writer)));
+    let _logging = tracing::subscriber::set_default(log.finish());
+    plant(&tenant, &key, ("SET", &["x", "PX", "59000"])).await;
+    let migration = tenant.migration(MAPPING).with_lease(TTL);
+    let about = || {
+        let text = String::from_utf8(told.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains(&key));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run = migration.run(&Silent);
+    tokio::pin!(run);
+    let is_held = timeout(2 * TTL, &mut run).await.is_err();
+    assert!(is_held && about().is_empty(), "{:?}", about());
+    // Three lives, and then as long again, so that a second line would be seen.
+    timeout(4 * TTL, &mut run).await.unwrap_err();
+    tenant.cmd::<()>("DEL", &[&key]).await;
+    timeout(PATIENCE, run).await.unwrap().unwrap();
+    let lines = about();
+    let [line] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(
+        line.contains("WARN") && line.contains("lives longer than"),
+        "{line}"
+    );
+}
+
+/// Keeps what is logged.
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -48,6 +48,7 @@ mod rewrites;
 mod sessions;
 mod silence;
 mod sizing;
+mod texts;
 
 /// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {

@@ -76,6 +76,12 @@ fn hostile() -> Vec<Vec<u8>> {
         r#""expires_at":9223372036854775808"#,
         r#""scopes":[1]"#,
         r#""refresh_token":"\ud83d""#,
+        // A text that no caller may store.
+        r#""refresh_token":"a\r\n""#,
+        r#""token_type":"Bearer\r\nX: y""#,
+        "\"token_type\":\"\u{7f}\"",
+        r#""scopes":["a b"]"#,
+        r#""client_id":"\u0085""#,
     ]
     .into_iter()
     .map(with)

@@ -70,6 +70,21 @@ async fn store_names_the_field() {
         .bad("tokens.token_type", |request| {
             tokens(request).token_type = "Bear\ner".to_owned()
         });
+    // A sidecar sends a token in a header.
+    for bad in ["\r\nX-Admin: 1", "\0", "\u{7f}", "\u{85}"] {
+        let token = format!("{SECRET}{bad}");
+        let [access, refresh, id] = [(); 3].map(|()| token.clone());
+        table = table
+            .bad("tokens.access_token", move |request| {
+                tokens(request).access_token.clone_from(&access);
+            })
+            .bad("tokens.refresh_token", move |request| {
+                tokens(request).refresh_token.clone_from(&refresh);
+            })
+            .bad("tokens.id_token", move |request| {
+                tokens(request).id_token.clone_from(&id);
+            });
+    }
     for scope in ["", " ", "a b", "a\tb", "a\n", "\u{a0}"] {
         table = table.bad("tokens.scopes[1]", move |request| {
             tokens(request).scopes = vec!["good".to_owned(), scope.to_owned()];

@@ -233,6 +233,15 @@ async fn complete_refresh_names_the_field() {
     }
     table
         .tokens("access_token", |tokens| tokens.access_token.clear())
+        .tokens("access_token", |tokens| {
+            tokens.access_token = format!("{SECRET}\r\nX-Admin: 1");
+        })
+        .tokens("refresh_token", |tokens| {
+            tokens.refresh_token = format!("{SECRET}\0");
+        })
+        .tokens("id_token", |tokens| {
+            tokens.id_token = format!("{SECRET}\u{7f}")
+        })
         .tokens("token_type", |tokens| tokens.token_type = "x".repeat(65))
         .tokens("token_type", |tokens| {
             tokens.token_type = "Bear\ner".to_owned();

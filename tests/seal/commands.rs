@@ -57,6 +57,7 @@ async fn a_key_is_printed_or_written_to_a_new_file() {
 
     let again = run(&["keys", "generate", "--out", out]).await;
     assert_eq!(again.status.code(), Some(3), "{}", told(&again));
+    assert!(!told(&again).contains("the key is"), "{}", told(&again));
     assert_eq!(fs::read(&path).unwrap(), before);
     let odd = run(&["keys", "generate", "--id", "a b"]).await;
     assert_eq!(odd.status.code(), Some(2));
@@ -78,7 +79,11 @@ async fn a_key_that_cannot_be_written_leaves_no_file() {
     for limit in ["ulimit -f 0;", "trap '' XFSZ; ulimit -f 0;"] {
         let full = generate(limit);
         assert!(!full.status.success(), "{limit}");
-        assert!(!out.exists(), "{limit}");
+        // Neither under its name nor under another one.
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
+        assert!(left.is_empty(), "{limit} {left:?}");
+        // Nor is the key named, which doesn't exist.
+        assert!(!told(&full).contains("the key is"), "{}", told(&full));
     }
     let full = generate("trap '' XFSZ; ulimit -f 0;");
     assert_eq!(full.status.code(), Some(1));

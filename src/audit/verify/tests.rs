@@ -340,7 +340,13 @@ async fn rubbish_is_no_line_that_is_being_written() {
     fs::remove_file(&path).unwrap();
     run(&path, u64::MAX, 2).await;
     let whole = fs::read(&path).unwrap();
-    for (rest, is_whole) in [("{", true), ("{\"seq\":7,\"ti", true), ("\0\0", false)] {
+    for (rest, is_whole) in [
+        ("{", true),
+        ("{\"seq\":7,\"ti", true),
+        ("\0\0", false),
+        ("{\"seq\":7,\"ti\0\0", false),
+        ("{\"seq\":7,]", false),
+    ] {
         fs::write(&path, [&whole[..], rest.as_bytes()].concat()).unwrap();
         let report = verify(std::slice::from_ref(&path), &[]).unwrap();
         assert_eq!(

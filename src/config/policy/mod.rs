@@ -11,18 +11,18 @@ mod known;
 #[cfg(test)]
 mod tests;
 
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
 use super::{Problem, settings::AccessSettings};
 use crate::{
     access::{Policy, Ways},
-    types::{Tenant, open_file},
+    types::{Tenant, read_file},
 };
 
-/// No policy is larger, in bytes.
-const LARGEST: u64 = 16 << 20;
+/// No policy is larger, in MiB.
+const LARGEST: u64 = 16;
 
 /// The file of the policy, which may be read again and again.
 #[derive(Clone, Debug)]
@@ -84,18 +84,10 @@ impl PolicyFile {
     pub fn read(&self) -> Result<PolicyText, Problem> {
         // No message quotes the path, which may be what the file should hold.
         let problem = |what: String| Problem::new(AccessSettings::policy, what);
-        let unreadable = |error| problem(format!("the file can't be read: {error}"));
-        let file = open_file(&self.path).map_err(unreadable)?;
-        let mut bytes = Vec::new();
-        file.take(LARGEST + 1)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(problem("the file is larger than 16 MiB".to_owned()));
-        }
-        let text =
-            String::from_utf8(bytes).map_err(|_| problem("the file is not UTF-8".to_owned()))?;
-        Ok(PolicyText::new(text))
+        let bytes = read_file(&self.path, LARGEST).map_err(|wrong| problem(wrong.to_string()))?;
+        let text = str::from_utf8(&bytes);
+        let text = text.map_err(|_| problem("the file is not UTF-8".to_owned()))?;
+        Ok(PolicyText::new(text.to_owned()))
     }
 
     /// Makes the policy that a text of this file describes.

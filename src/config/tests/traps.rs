@@ -1,7 +1,46 @@
 //! Values that look right to the operator.
 
+use std::{fs::File, process::Command, sync::mpsc, thread, time::Duration};
+
 use super::{from_toml, problems};
 use crate::config::span;
+
+/// Whoever reads a configuration as usual waits for who writes to the pipe, and reads zeros until memory ends.
+#[test]
+fn what_is_no_file_holds_up_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let [pipe, large, latin] = ["pipe", "large", "latin"].map(|name| dir.path().join(name));
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    File::create(&large)
+        .unwrap()
+        .set_len((16 << 20) + 1)
+        .unwrap();
+    std::fs::write(&latin, b"tenant = \"\xfc\"").unwrap();
+    for (path, told) in [
+        (pipe, "must be a file"),
+        ("/dev/zero".into(), "must be a file"),
+        (large, "larger than 16 MiB"),
+        (latin, "not UTF-8"),
+        (dir.path().to_owned(), "directory"),
+    ] {
+        let (done, is_done) = mpsc::channel();
+        let read = path.clone();
+        thread::spawn(move || done.send(crate::config::read(&read).resolve().unwrap_err()));
+        let problems = is_done.recv_timeout(Duration::from_secs(3)).unwrap();
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let named = path.display().to_string();
+        assert!(
+            problems[0].contains(told) && problems[0].contains(&named),
+            "{problems:?}"
+        );
+    }
+}
 
 #[test]
 fn an_m_alone_is_neither_minutes_nor_months() {

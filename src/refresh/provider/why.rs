@@ -51,7 +51,7 @@ pub enum Why {
     Status(u16),
     /// The answer has this HTTP status, which the settings take for one of who has seen no token.
     NotRedeemedStatus(u16),
-    /// The answer is a success that can't be read.
+    /// The answer is a success that can't be read, or has a token that no caller may store.
     Unreadable,
     /// The answer is a success without an access token.
     NoAccessToken,

@@ -11,7 +11,9 @@ use crate::{
     refresh::provider::answer::{LONGEST_RETRY_AFTER, TokenAnswer},
     rpc::{fields::Fields, values},
     tokens::{Begun, Completed, Completion, Outcome},
-    types::{AttemptId, ProviderName, ReauthReason, RowKey, Secret, TokenHash, UnixTime, Version},
+    types::{
+        AttemptId, ProviderName, ReauthReason, Row, RowKey, Secret, TokenHash, UnixTime, Version,
+    },
 };
 
 /// The row to refresh, and the attempt.
@@ -124,20 +126,25 @@ fn outcome(
 
 /// Parses the tokens of a provider. They may be of any size: the caller has the only copy.
 fn tokens(fields: &mut Fields, tokens: v1::RefreshedTokens) -> Option<TokenAnswer> {
-    let refresh_token = Secret::new(tokens.refresh_token);
-    let id_token = Secret::new(tokens.id_token);
-    let Some(access_token) = Secret::new(tokens.access_token) else {
+    let row = Row {
+        access_token: Secret::new(tokens.access_token),
+        refresh_token: Secret::new(tokens.refresh_token),
+        id_token: Secret::new(tokens.id_token),
+        token_type: tokens.token_type,
+        scopes: tokens.scopes,
+        ..Row::default()
+    };
+    parts::check_texts(fields, &row);
+    let Some(access_token) = row.access_token else {
         fields.reject("tokens.access_token", "must not be empty");
         return None;
     };
-    parts::check_token_type(fields, &tokens.token_type);
-    parts::check_scopes(fields, &tokens.scopes);
     Some(TokenAnswer {
         access_token,
-        refresh_token,
-        id_token,
-        token_type: Some(tokens.token_type).filter(|kind| !kind.is_empty()),
-        scopes: Some(tokens.scopes).filter(|scopes| !scopes.is_empty()),
+        refresh_token: row.refresh_token,
+        id_token: row.id_token,
+        token_type: Some(row.token_type).filter(|kind| !kind.is_empty()),
+        scopes: Some(row.scopes).filter(|scopes| !scopes.is_empty()),
         expires_in: life(fields, "tokens.expires_in", tokens.expires_in),
         refresh_expires_in: life(
             fields,

@@ -7,9 +7,6 @@ use crate::{
     types::{ClientId, Row, Secret, Subject, UserId},
 };
 
-/// The longest `token_type`, in bytes.
-const MAX_TOKEN_TYPE: usize = 64;
-
 /// Parses the tokens of a request into a row.
 pub(super) fn tokens(fields: &mut Fields, tokens: Option<v1::UpstreamTokens>) -> Option<Row> {
     let Some(tokens) = tokens else {
@@ -48,28 +45,13 @@ fn check(fields: &mut Fields, row: &Row) {
             "must have an access_token, a refresh_token or an id_token",
         );
     }
-    check_token_type(fields, &row.token_type);
-    check_scopes(fields, &row.scopes);
+    check_texts(fields, row);
 }
 
-/// Checks the type of an access token.
-pub(super) fn check_token_type(fields: &mut Fields, token_type: &str) {
-    if token_type.len() > MAX_TOKEN_TYPE || token_type.chars().any(char::is_control) {
-        fields.reject(
-            "tokens.token_type",
-            "must be at most 64 bytes, without control characters",
-        );
-    }
-}
-
-/// Checks the scopes of an access token.
-pub(super) fn check_scopes(fields: &mut Fields, scopes: &[String]) {
-    let blank = |c: char| c.is_whitespace() || c.is_control();
-    for (at, scope) in scopes.iter().enumerate() {
-        if scope.is_empty() || scope.contains(blank) {
-            let field = format!("tokens.scopes[{at}]");
-            fields.reject(&field, "must be one scope: not empty, without white space");
-        }
+/// Checks the texts of the tokens.
+pub(super) fn check_texts(fields: &mut Fields, row: &Row) {
+    for (field, fault) in row.faults() {
+        fields.reject(&format!("tokens.{field}"), fault.to_string());
     }
 }
 

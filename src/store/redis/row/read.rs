@@ -90,6 +90,10 @@ pub(super) fn decode_row(bytes: &[u8], provider: Option<&ProviderName>) -> Decod
         ),
         sealed: read.sealed.map(Envelope::from_stored),
     };
+    // What no caller may store is served to none.
+    if let Some((field, fault)) = row.faults().into_iter().next() {
+        return Err(Unreadable::damaged(format!("{field} {fault}")));
+    }
     let version = read.version.as_ref().and_then(version);
     Ok(StoredRow {
         row,

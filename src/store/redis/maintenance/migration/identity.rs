@@ -57,6 +57,9 @@ pub fn rewrite(key: &IdentityKey, legacy: &[u8]) -> Result<Copied, Outcome> {
     }
     let user = stored.user_id.and_then(UserId::from_stored);
     let user = user.ok_or(Outcome::Failed(Reason::NoUser))?;
+    // The copy would be one that no login can use (M6).
+    user.check()
+        .map_err(|wrong| Outcome::Failed(Reason::Unreadable(format!("user_id {wrong}"))))?;
     let json = fields
         .rewrite(key.provider.as_str(), None, &[])
         .map_err(|_| Outcome::Failed(Reason::Unreadable("it can't be written".to_owned())))?;
@@ -128,9 +131,11 @@ mod tests {
                 Outcome::Failed(Reason::Corrupt(_))
             ));
         }
-        assert!(matches!(
-            outcome(r#"{"user_id":7}"#),
-            Outcome::Failed(Reason::Unreadable(_))
-        ));
+        for unreadable in [r#"{"user_id":7}"#, r#"{"user_id":"a\nb"}"#] {
+            assert!(matches!(
+                outcome(unreadable),
+                Outcome::Failed(Reason::Unreadable(_))
+            ));
+        }
     }
 }

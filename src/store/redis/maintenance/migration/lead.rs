@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use super::{
     Migration,
     completed::{CompletedMigration, Remembered},
@@ -12,8 +10,12 @@ use super::{
     pass::Pass,
     progress::{MigrationProgress, Progress},
     report::Report,
+    waiting::Waiting,
 };
-use crate::store::{Error, redis::maintenance::lease::Lease};
+use crate::store::{
+    Error,
+    redis::maintenance::lease::{Held, Lease},
+};
 
 /// What a broker leads for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +47,15 @@ impl Migration {
         purpose: Purpose,
         progress: &dyn Progress<MigrationProgress>,
     ) -> Result<Report, Error> {
-        let mut waits = false;
+        let mut waiting = self.waiting();
         let mut earlier = None;
         loop {
-            let Some(lease) = self.try_lease().await? else {
-                wait(&mut waits, progress).await;
-                continue;
+            let lease = match self.try_lease().await? {
+                Ok(lease) => lease,
+                Err(held) => {
+                    waiting.wait(held, progress).await;
+                    continue;
+                }
             };
             match self.work(lease, purpose, earlier, progress).await? {
                 Worked::Done(report) => return Ok(report),
@@ -64,15 +69,18 @@ impl Migration {
         &self,
         progress: &dyn Progress<MigrationProgress>,
     ) -> Result<Option<Report>, Error> {
-        let mut waits = false;
+        let mut waiting = self.waiting();
         let mut earlier = None;
         loop {
             if self.is_covered().await? {
                 return Ok(None);
             }
-            let Some(lease) = self.try_lease().await? else {
-                wait(&mut waits, progress).await;
-                continue;
+            let lease = match self.try_lease().await? {
+                Ok(lease) => lease,
+                Err(held) => {
+                    waiting.wait(held, progress).await;
+                    continue;
+                }
             };
             // Another broker may have completed the migration before this one took the lease.
             if self.is_covered().await? {
@@ -176,9 +184,13 @@ impl Migration {
         Ok(is_covered)
     }
 
-    async fn try_lease(&self) -> Result<Option<Lease>, Error> {
+    async fn try_lease(&self) -> Result<Result<Lease, Held>, Error> {
         let key = self.keys.migration_lease();
         self.take_lease(key, Duration::ZERO).await
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting::new(self.keys.migration_lease(), self.lease)
     }
 
     /// Takes a lease that brokers leave for `rest` at most.
@@ -186,17 +198,8 @@ impl Migration {
         &self,
         key: String,
         rest: Duration,
-    ) -> Result<Option<Lease>, Error> {
+    ) -> Result<Result<Lease, Held>, Error> {
         let (link, scripts) = (&self.link, &self.scripts);
         Lease::take(link, scripts, key, self.lease, rest, &self.given_up).await
     }
-}
-
-/// Waits a moment for the broker that leads, and says so the first time.
-async fn wait(waits: &mut bool, progress: &dyn Progress<MigrationProgress>) {
-    if !std::mem::replace(waits, true) {
-        progress.waiting("waiting for another broker that migrates");
-    }
-    let millis = rand::random_range(100..250);
-    sleep(Duration::from_millis(millis)).await;
 }

@@ -34,6 +34,7 @@ mod row;
 mod settle;
 mod step;
 mod stragglers;
+mod waiting;
 
 use std::{
     sync::{Arc, Mutex},

@@ -83,7 +83,7 @@ impl Migration {
         let _turn = self.turns.acquire().await;
         let key = self.keys.sweep_lease();
         let rest = (LONGER * every).max(LONG);
-        let Some(lease) = self.take_lease(key, rest).await? else {
+        let Ok(lease) = self.take_lease(key, rest).await? else {
             return Ok(None);
         };
         match lease.during(self.look()).await {

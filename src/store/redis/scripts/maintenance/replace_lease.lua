@@ -3,7 +3,8 @@
 --
 -- KEYS  1 lease
 -- ARGV  1 holder, 2 ms that the lease lives from now on, 3 ms that the lease of any broker lives at most
--- Returns '' if the lease was free, 'held' if it may be another broker's, or else what was in its place.
+-- Returns '' if the lease was free, 'held ' and the ms that are left of it if it may be another broker's, or else what was in its
+-- place.
 -- uses: latest
 local lease, ttl, longest = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local kind, left = redis.call('TYPE', lease).ok, redis.call('PTTL', lease)
@@ -16,7 +17,7 @@ if kind ~= 'none' then
   elseif left > longest then
     found = 'a value that ends in ' .. math.floor(left / 1000) .. ' s'
   else
-    return 'held'
+    return 'held ' .. math.max(left, 0)
   end
 end
 redis.call('SET', lease, ARGV[1], 'PX', ttl)
