@@ -17,7 +17,7 @@ use super::{
     value::Form,
     written::{Settings, Source},
 };
-use crate::{reading::Reading, types::read_file};
+use crate::{reading::Reading, types::read_once};
 
 /// The name of the setting that names the file.
 const CONFIG: &str = "config";
@@ -48,7 +48,7 @@ pub fn read(path: &Path) -> Settings {
 /// Returns the text of the file, or what is wrong with it.
 fn text(path: &Path) -> Result<String, String> {
     let own = path.to_owned();
-    let read = Reading::default().wait(move || read_file(&own, LARGEST));
+    let read = Reading::default().wait(move || read_once(&own, LARGEST));
     let bytes = read.map_err(|hangs| hangs.to_string())?;
     let bytes = bytes.map_err(|wrong| wrong.to_string())?;
     let text = str::from_utf8(&bytes).map_err(|_| "the file is not UTF-8".to_owned())?;

@@ -33,7 +33,7 @@ pub use identity::{Identity, IdentityKey, UserRecord};
 pub use key_id::{Fingerprint, KeyId, KeyName};
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
-pub use open_file::{NotRead, open_file, read_file};
+pub use open_file::{NotRead, open_file, read_file, read_once};
 pub use origin::Origin;
 pub use peer::{Address, Channel, Peer, PeerCertificate};
 pub use protocol::{PROTOCOL_TYPES, TypeNames};

@@ -28,8 +28,8 @@ impl From<io::Error> for NotRead {
     }
 }
 
-/// Reads a whole file of at most so many MiB. It may hold secrets. All files that an operator names are read here, but for those of
-/// the audit trail, which may be of any size.
+/// Reads a whole file of at most so many MiB. It may hold secrets. All files that an operator names are read here or by
+/// [`read_once`], but for those of the audit trail, which may be of any size.
 ///
 /// # Errors
 /// Returns [`NotRead`], as [`open_file`] does.
@@ -37,7 +37,16 @@ pub fn read_file(path: &Path, at_most_mib: u64) -> Result<SecretBytes, NotRead> 
     read_open(open_file(path)?, at_most_mib)
 }
 
-/// Reads a file that [`open_file`] opened.
+/// Reads like [`read_file`] what is read only once, and so may be a pipe as well: `--config <(...)` keeps a configuration off the
+/// disk. It waits for whoever writes to the pipe.
+///
+/// # Errors
+/// Returns [`NotRead`].
+pub fn read_once(path: &Path, at_most_mib: u64) -> Result<SecretBytes, NotRead> {
+    read_open(File::open(path)?, at_most_mib)
+}
+
+/// Reads a file that was opened.
 ///
 /// # Errors
 /// Returns [`NotRead`].
