@@ -38,6 +38,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     config::{self, Config, Problem, Settings, TenantConfig},
+    meter::PANICS,
     stderr,
     store::{Decorate, Undecorated},
 };
@@ -122,7 +123,10 @@ pub fn run_decorated(
 ) -> ExitCode {
     dumps::off();
     // The default hook would wait for the reader of stderr, and tell the message.
-    panic::set_hook(Box::new(|panic| stderr::print(&dumps::told(panic))));
+    panic::set_hook(Box::new(|panic| {
+        PANICS.up();
+        stderr::print(&dumps::told(panic));
+    }));
     let _written = Written;
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -4,11 +4,13 @@
 //! given where the numbers are [read](crate::server::metrics).
 
 mod count;
+mod panics;
 mod times;
 mod trust;
 
 pub use self::{
     count::{Count, Gauge, Up},
+    panics::PANICS,
     times::{BOUNDS, Distribution, Times},
     trust::{HandshakeFailure, KeyChange, Reload, Reloads, Trust},
 };

@@ -80,7 +80,7 @@ pub async fn serve(mut config: Config, decorate: &impl Decorate) -> Result<(), S
     let told = (audit.clone(), traces.clone());
     let ended = tokio::select! {
         ended = serve_audited(listeners, (config, decorate), told, stop, hangups.clone()) => ended,
-        never = reopen(&audit, hangups) => match never {},
+        never = upheld("having audit files opened again", || reopen(&audit, hangups.clone())) => match never {},
     };
     tokio::join!(audit.close(LAST_EVENTS), traces.close(LAST_SPANS));
     ended

@@ -136,6 +136,8 @@ async fn a_panic_tells_no_secret_and_ends_nothing_but_its_own_call() {
         async move { is_free }
     })
     .await;
+    let counted = format!("token_broker_panics_total {panics}\n");
+    assert!(world.scrape().contains(&counted), "{counted}");
     let told = lines(&world);
     assert_eq!(told.len(), panics, "{told:#?}");
     for line in told {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,7 +20,7 @@ use token_broker::{
     proto::v1::{self, token_broker_client::TokenBrokerClient},
     tls::{ClientFiles, client},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, runtime, task::spawn_blocking, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -214,19 +215,36 @@ impl Broker {
     /// # Panics
     /// Panics if it is neither served nor refused.
     pub async fn serves(&self, identity: Option<&Identity>) -> Result<(), String> {
-        let called = async {
-            let client = self.client(self.config(identity)).await;
-            let mut client = client.map_err(|error| format!("{error:?}"))?;
-            served(client.get(request()).await.map(drop))
-        };
-        let called = timeout(PATIENCE, called).await;
-        called.expect("a call is served or refused")
+        called(self.process.address(), self.config(identity)).await
     }
+}
+
+/// Makes one call on a connection of its own. Returns why it isn't served.
+///
+/// The client has one thread. With several, hyper loses a call for good that one thread hands to it in the moment in which another
+/// one ends the connection (hyper, issue 4122), as when a broker refuses a certificate.
+///
+/// # Panics
+/// Panics if it is neither served nor refused.
+pub async fn called(address: SocketAddr, config: Arc<ClientConfig>) -> Result<(), String> {
+    let called = async move {
+        let channel = channel_to(address, config).await;
+        let mut client = TokenBrokerClient::new(channel.map_err(|error| format!("{error:?}"))?);
+        served(client.get(request()).await.map(drop))
+    };
+    let on_one_thread = move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime
+            .unwrap()
+            .block_on(async { timeout(PATIENCE, called).await })
+    };
+    let called = spawn_blocking(on_one_thread).await.unwrap();
+    called.expect("a call is served or refused")
 }
 
 /// Connects to a broker over TLS.
 pub async fn channel_to(
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     config: Arc<ClientConfig>,
 ) -> Result<Channel, tonic::transport::Error> {
     let connect = service_fn(move |_| {

@@ -16,7 +16,7 @@ use token_broker::{
 use tokio_rustls::rustls::ClientConfig;
 use tonic::transport::Channel;
 
-use crate::broker::{channel_to, request, served, stream};
+use crate::broker::{called, channel_to, stream};
 
 /// The id of the broker.
 pub const ID: &str = "spiffe://prod.test/broker";
@@ -109,9 +109,7 @@ impl Spiffe {
 
     /// Makes one call on a connection of its own. Returns why it isn't served.
     pub async fn serves_with(&self, config: Arc<ClientConfig>) -> Result<(), String> {
-        let client = self.client(config).await;
-        let mut client = client.map_err(|error| format!("{error:?}"))?;
-        served(client.get(request()).await.map(drop))
+        called(self.process.address(), config).await
     }
 
     /// Returns the certificate that the broker shows now, or `None` if it shows none.

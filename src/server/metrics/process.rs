@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{Collector, Families};
+use crate::meter::PANICS;
 
-/// The process: when it began, its version, its memory.
+/// The process: when it began, its version, its faults, its memory.
 #[derive(Debug)]
 pub struct Process {
     began: SystemTime,
@@ -25,6 +26,11 @@ impl Collector for Process {
     fn collect(&self, families: &mut Families<'_>) -> fmt::Result {
         let version = [([("version", env!("CARGO_PKG_VERSION").to_owned())], 1)];
         families.gauges("build_info", "1, with the version of the program", version)?;
+        families.counters(
+            "panics",
+            "Faults of the broker that ended a call, a connection, or work in the background",
+            [([], PANICS.get())],
+        )?;
         let began = self.began.duration_since(UNIX_EPOCH).unwrap_or_default();
         families.of_process(
             "process_start_time_seconds",

@@ -122,7 +122,9 @@ impl Connection {
         held: H,
     ) -> (RedisResult<Vec<Value>>, Option<H>) {
         let connection = self.clone();
-        let exchange = Finished::new(async move { (connection.answers(cmds).await, held) });
+        let driver = self.state.driver.clone();
+        let work = async move { (connection.answers(cmds).await, held) };
+        let exchange = Finished::new(work, driver);
         match timeout(self.timeout, exchange).await {
             Ok((answers, held)) => (answers, Some(held)),
             Err(_) => (Err(self.silence()), None),

@@ -4,25 +4,34 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle, time::timeout};
+
+/// How often it is looked whether work that nobody waits for can still be finished.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A future that, once begun, runs to its end. If it is dropped earlier, a task takes over.
 ///
 /// What the work owns, such as a place among the requests at Redis, is thus held until the work is done, and not
 /// only as long as its caller is interested. A task is made only where a caller leaves.
+///
+/// Work that is handed to the driver of a connection in the very moment in which that ends is never answered, and not refused either:
+/// it lies in a channel that nobody reads. So the task gives up when the driver has ended.
 #[derive(Debug)]
 pub struct Finished<F: Future + Send + 'static> {
     work: Option<Pin<Box<F>>>,
+    driver: AbortHandle,
     has_begun: bool,
 }
 
 impl<F: Future + Send + 'static> Finished<F> {
-    /// Returns a future that does `work`.
-    pub fn new(work: F) -> Self {
+    /// Returns a future that does `work`, for which `driver` has to run.
+    pub fn new(work: F, driver: AbortHandle) -> Self {
         Self {
             work: Some(Box::pin(work)),
+            driver,
             has_begun: false,
         }
     }
@@ -47,19 +56,25 @@ impl<F: Future + Send + 'static> Future for Finished<F> {
 impl<F: Future + Send + 'static> Drop for Finished<F> {
     fn drop(&mut self) {
         // Without a runtime, the connection is gone too.
-        if let (Some(work), true, Ok(runtime)) =
+        if let (Some(mut work), true, Ok(runtime)) =
             (self.work.take(), self.has_begun, Handle::try_current())
         {
-            runtime.spawn(async { drop(work.await) });
+            let driver = self.driver.clone();
+            runtime.spawn(async move {
+                while timeout(LOOK, &mut work).await.is_err() && !driver.is_finished() {}
+            });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+    use std::{
+        future::pending,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
     };
 
     use futures_util::FutureExt;
@@ -72,10 +87,12 @@ mod tests {
         let place = Arc::<AtomicBool>::default();
         let (answer, answered) = oneshot::channel::<()>();
         let held = Arc::clone(&place);
-        let mut call = Finished::new(async move {
+        let driver = tokio::spawn(pending::<()>()).abort_handle();
+        let work = async move {
             answered.await.ok();
             held.store(true, Ordering::SeqCst);
-        });
+        };
+        let mut call = Finished::new(work, driver);
         assert!((&mut call).now_or_never().is_none());
         drop(call);
         tokio::task::yield_now().await;
@@ -87,11 +104,31 @@ mod tests {
         assert!(place.load(Ordering::SeqCst));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn work_that_can_not_be_finished_holds_nothing() {
+        let place = Arc::new(());
+        let held = Arc::clone(&place);
+        let driver = tokio::spawn(pending::<()>()).abort_handle();
+        let work = async move {
+            pending::<()>().await;
+            drop(held);
+        };
+        let mut call = Finished::new(work, driver.clone());
+        assert!((&mut call).now_or_never().is_none());
+        drop(call);
+        tokio::time::sleep(60 * LOOK).await;
+        assert_eq!(Arc::strong_count(&place), 2, "the answer may come yet");
+        driver.abort();
+        tokio::time::sleep(2 * LOOK).await;
+        assert_eq!(Arc::strong_count(&place), 1);
+    }
+
     #[tokio::test]
     async fn work_that_never_began_is_dropped() {
         let held = Arc::new(());
         let other = Arc::clone(&held);
-        drop(Finished::new(async move { drop(other) }));
+        let driver = tokio::spawn(pending::<()>()).abort_handle();
+        drop(Finished::new(async move { drop(other) }, driver));
         assert_eq!(Arc::strong_count(&held), 1);
     }
 }
