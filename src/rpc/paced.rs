@@ -1,7 +1,7 @@
 //! The pace of what is answered beside the front door: health, reflection, and services that aren't there.
 //!
-//! Anybody may call these, and an answer costs as much as a refusal does. So each call takes from the allowance for refusals, and
-//! so does each further message of a stream.
+//! Anybody may call these, and an answer costs as much as a refusal does, or more if it is large. So each call takes from the
+//! allowance for refusals, and so do each further message of a stream and the bytes of answers.
 
 use std::{
     pin::Pin,
@@ -23,6 +23,8 @@ use super::{Admission, admission::Share};
 
 /// gRPC's head of a message: whether it is compressed, and its length.
 const HEAD: usize = 5;
+/// So many bytes of answers take as much as a refusal. Reflection has answers of some tens of KiB.
+const BYTES: usize = 4 * 1024;
 
 /// Counts calls as refusals, whatever becomes of them.
 #[derive(Clone, Debug)]
@@ -54,23 +56,76 @@ pub struct Paced<S> {
     admission: Admission,
 }
 
-impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>> for Paced<S> {
+impl<S> Service<Request<Body>> for Paced<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> S::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let share = self.admission.share_of(request.extensions());
         share.note_refused(None);
         let request = request.map(|body| match body.is_end_stream() {
             true => body,
-            false => Body::new(Messages::new(body, share)),
+            false => Body::new(Messages::new(body, Arc::clone(&share))),
         });
-        self.inner.call(request)
+        let answering = self.inner.call(request);
+        Box::pin(async move {
+            let response = answering.await?;
+            Ok(response.map(|body| match body.is_end_stream() {
+                true => body,
+                false => Body::new(Answer {
+                    body,
+                    share,
+                    bytes: 0,
+                }),
+            }))
+        })
+    }
+}
+
+/// The body of a response, whose bytes count.
+struct Answer {
+    body: Body,
+    share: Arc<Share>,
+    /// Those that haven't counted yet.
+    bytes: usize,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.bytes += data.len();
+            for _ in 0..self.bytes / BYTES {
+                self.share.note_refused(None);
+            }
+            self.bytes %= BYTES;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -201,5 +256,35 @@ impl HttpBody for Messages {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_apart_however_they_are_cut() {
+        let messages = [
+            &[0, 0, 0, 0, 2, 7, 7][..],
+            &[0; 5],
+            &[1, 0, 0, 1, 4],
+            &[9; 260],
+        ];
+        let sent = messages.concat();
+        for size in [1, 3, 5, 6, sent.len()] {
+            let (mut message, mut ends, mut at) = (Message::default(), Vec::new(), 0);
+            for chunk in sent.chunks(size) {
+                let mut rest = chunk;
+                while !rest.is_empty() {
+                    let (read, is_end) = message.read(rest);
+                    (rest, at) = (&rest[read..], at + read);
+                    if is_end {
+                        ends.push(at);
+                    }
+                }
+            }
+            assert_eq!(ends, [7, 12, sent.len()], "{size}");
+        }
     }
 }

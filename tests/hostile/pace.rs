@@ -13,8 +13,8 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     doors::{CHECK, Known, LOOK, STOLEN, TOKEN},
     raw::{
-        DATA, END_HEADERS, END_STREAM, Ends, HEADERS, Raw, broker_path, frame, header, headers,
-        in_grpc,
+        DATA, END_HEADERS, END_STREAM, Ends, HEADERS, INITIAL_WINDOW_SIZE, Raw, WINDOW_UPDATE,
+        broker_path, frame, header, headers, in_grpc,
     },
     target::{SMALL, get},
 };
@@ -28,6 +28,8 @@ const STRANGERS: usize = 64;
 const FREE: usize = 500 + CONNECTIONS;
 /// The time of an answer.
 const EACH: Duration = Duration::from_micros(200);
+/// How many bytes of answers a connection takes.
+const WINDOW: u32 = 4 * 1024 * 1024;
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 /// What is asked for.
@@ -45,6 +47,8 @@ enum Ask {
     Watch,
     /// One stream of reflection, with many questions.
     Reflection,
+    /// The same, with fewer questions that have large answers.
+    Descriptors,
     /// An RPC with more headers than HTTP/2 takes.
     LongHeaders,
     /// RPCs with headers that HTTP/2 doesn't understand.
@@ -59,7 +63,7 @@ fn bearer(token: &str) -> Vec<u8> {
 
 impl Ask {
     /// What gets nobody anything.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Unknown,
         Self::Denied,
         Self::NoSuchMethod,
@@ -68,6 +72,7 @@ impl Ask {
         Self::Check,
         Self::Watch,
         Self::Reflection,
+        Self::Descriptors,
         Self::LongHeaders,
         Self::Malformed,
     ];
@@ -83,7 +88,7 @@ impl Ask {
             Self::NoSuchPage => headers("/"),
             Self::Check => headers(CHECK),
             Self::Watch => headers("/grpc.health.v1.Health/Watch"),
-            Self::Reflection => headers(REFLECTION),
+            Self::Reflection | Self::Descriptors => headers(REFLECTION),
             Self::LongHeaders => {
                 let long = header("x", &"x".repeat(100)).repeat(130);
                 [rpc(), long].concat()
@@ -95,9 +100,15 @@ impl Ask {
     /// Returns the frames of so many calls from this stream on, and how many streams they end.
     fn calls(self, first: u32, many: usize) -> (Vec<u8>, usize) {
         let headers = self.headers();
-        if let Self::Reflection = self {
-            // The question for all services.
-            let questions = [0, 0, 0, 0, 2, 0x3a, 0].repeat(many);
+        // The questions for all services, and for the file of one. With its answer that is as much as several others.
+        let question = match self {
+            Self::Reflection => Some((b"\x3a\0".to_vec(), many)),
+            Self::Descriptors => Some((b"\x22\x1atokenbroker.v1.TokenBroker".to_vec(), many / 8)),
+            _ => None,
+        };
+        if let Some((question, many)) = question {
+            let length = u8::try_from(question.len()).unwrap();
+            let questions = [&[0, 0, 0, 0, length], &question[..]].concat().repeat(many);
             let head = frame(HEADERS, END_HEADERS, first, &headers);
             let calls = [head, frame(DATA, END_STREAM, first, &questions)];
             return (calls.concat(), 1);
@@ -121,7 +132,8 @@ impl Ask {
 /// A broker that knows a caller who may do everything, and one whose credentials were stolen, and who may call nothing of
 /// `TokenBroker`.
 async fn broker() -> Known {
-    Known::start_as(["auth-server", "sidecar"], &["--backend", "memory"]).await
+    let args = ["--backend", "memory", "--health-listen", "127.0.0.1:0"];
+    Known::start_as(["auth-server", "sidecar"], &args).await
 }
 
 /// Makes calls over many connections at once. Returns how long it takes until all are answered.
@@ -135,8 +147,10 @@ async fn flood(address: SocketAddr, ask: Ask) -> Duration {
         _ => ends,
     };
     for _ in 0..CONNECTIONS {
-        let mut raw = Raw::connect(address, &[]).await.unwrap().reading();
-        raw.bytes(&calls).await.unwrap();
+        let window = [(INITIAL_WINDOW_SIZE, WINDOW)];
+        let mut raw = Raw::connect(address, &window).await.unwrap().reading();
+        let of_all = frame(WINDOW_UPDATE, 0, 0, &WINDOW.to_be_bytes());
+        raw.bytes(&[&of_all, &calls[..]].concat()).await.unwrap();
         connections.push(raw);
     }
     until("all are answered", || async {
@@ -151,8 +165,17 @@ async fn flood(address: SocketAddr, ask: Ask) -> Duration {
 async fn whatever_strangers_ask_for_they_get_5_000_answers_a_second() {
     let known = broker().await;
     let many = u32::try_from(CONNECTIONS * CALLS - FREE).unwrap();
-    for ask in Ask::ALL {
-        let took = flood(known.broker.address(), ask).await;
+    let (address, health) = (
+        known.broker.address(),
+        known.broker.logged_address("health_address"),
+    );
+    let at_health = (health, Ask::Check);
+    for (address, ask) in Ask::ALL
+        .map(|ask| (address, ask))
+        .into_iter()
+        .chain([at_health])
+    {
+        let took = flood(address, ask).await;
         println!("{ask:?}: {took:?}");
         assert!(took >= EACH * many, "{ask:?}: {took:?}");
     }
@@ -196,22 +219,23 @@ async fn probes_and_callers_come_after_one_call_of_each_stranger() {
     let answered = || answers.iter().map(Ends::count).sum::<usize>();
     until("the flood has begun", || async { answered() > 2_000 }).await;
     let (mut proxy, mut caller) = (connect().await, connect().await);
-    let mut seen: [Vec<usize>; 3] = Default::default();
-    for stream in (1..).step_by(2).take(9) {
+    let mut best = [usize::MAX; 3];
+    // The machine may hold up the test while the strangers go on: the best of some calls counts.
+    for stream in (1..).step_by(2).take(50) {
         let mut kubelet = connect().await;
-        for (raw, (ask, seen)) in [&mut kubelet, &mut proxy, &mut caller].into_iter().zip(
-            [Ask::Check, Ask::Check, Ask::Allowed]
-                .into_iter()
-                .zip(&mut seen),
-        ) {
+        let calls = [
+            (&mut kubelet, Ask::Check),
+            (&mut proxy, Ask::Check),
+            (&mut caller, Ask::Allowed),
+        ];
+        for ((raw, ask), best) in calls.into_iter().zip(&mut best) {
             let before = answered();
             ask_once(raw, stream, ask).await;
-            seen.push(answered() - before);
+            *best = (answered() - before).min(*best);
+        }
+        if best.iter().all(|many| *many <= 4 * STRANGERS) {
+            return;
         }
     }
-    println!("answers of others: {seen:?}");
-    // The best of each: the machine may hold up the test while the strangers go on.
-    let best = seen.map(|seen| seen.into_iter().min());
-    let is_fair = |best: &Option<usize>| best.is_some_and(|many| many <= 4 * STRANGERS);
-    assert!(best.iter().all(is_fair), "{best:?}");
+    panic!("so many answers of others: {best:?}");
 }

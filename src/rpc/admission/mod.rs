@@ -312,7 +312,7 @@ impl Share {
     /// long ago.
     #[must_use]
     pub fn is_slow(&self) -> bool {
-        !self.is_shared() && self.pace().is_low(Instant::now())
+        !self.is_shared() && self.pace().is_low()
     }
 
     /// Returns the pace of the connection's caller, or of all strangers if it has none.
