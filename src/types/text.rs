@@ -29,18 +29,12 @@ pub enum TextError {
 
 /// Whether a text has a control character.
 pub(super) fn has_control(text: &str) -> bool {
-    // Without a way out of the loop the compiler looks at many bytes at once.
-    let found = text.bytes().fold((false, false), |(control, other), byte| {
-        (
-            control | (byte < b' ') | (byte == 0x7f),
-            other | !byte.is_ascii(),
-        )
-    });
-    match found {
-        (true, _) => true,
-        (false, false) => false,
-        (false, true) => text.chars().any(char::is_control),
-    }
+    // Without a way out of the loop the compiler looks at many bytes at once. Beyond ASCII a character tells.
+    let plain = b' '..0x7f;
+    let may_have_one = text
+        .bytes()
+        .fold(false, |may, byte| may | !plain.contains(&byte));
+    may_have_one && text.chars().any(char::is_control)
 }
 
 /// Whether a token may be stored and served.

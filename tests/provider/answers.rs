@@ -340,6 +340,8 @@ async fn garbage_is_doubt() {
     means(200, &[JSON], "garbage", unread).await;
     means(200, &[JSON], "", unread).await;
     means(200, &[JSON], r#"{"access_token":"#, unread).await;
+    let header = r#"{"access_token":"a\r\nX-Admin: 1"}"#;
+    means(200, &[JSON], header, unread).await;
     means(
         200,
         &["Content-Type: text/html"],

@@ -29,6 +29,7 @@ pub fn run(bytes: &[u8]) -> Option<()> {
         }
         _ => panic!("one of the two readers can't read it"),
     };
+    assert!(stored.row.faults().is_empty(), "no caller may store it");
     let label = row::Label::of(bytes, Some(&PROVIDER));
     assert_eq!(label.version, Some(stored.version));
     assert!(

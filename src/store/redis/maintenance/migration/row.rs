@@ -186,10 +186,12 @@ mod tests {
             );
         }
         // It is JSON, but no reader could use it.
-        assert!(matches!(
-            outcome(r#"{"provider_id":"oidc","expires_at":"soon"}"#),
-            Outcome::Failed(Reason::Unreadable(_))
-        ));
+        for unreadable in [r#""expires_at":"soon""#, r#""access_token":"a\r\n""#] {
+            assert!(matches!(
+                outcome(&format!(r#"{{"provider_id":"oidc",{unreadable}}}"#)),
+                Outcome::Failed(Reason::Unreadable(_))
+            ));
+        }
     }
 
     #[test]
