@@ -59,10 +59,15 @@ impl Metered {
     pub async fn arrived(mut self) -> Result<Arrived, Status> {
         // What is in many small pieces is copied: each could keep much more memory than its bytes.
         let (mut pieces, mut arrived) = (Vec::new(), Arrived::default());
-        while !self.body.is_end_stream()
-            && !self.is_too_large()
-            && let Some(frame) = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await
-        {
+        while !self.body.is_end_stream() && !self.is_too_large() {
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
+            let Some(frame) = frame else {
+                // hyper says no more of a stream that was reset as one is that nobody needs any more.
+                if self.body.is_end_stream() {
+                    break;
+                }
+                return Err(Status::cancelled("the client has left"));
+            };
             let data = match frame?.into_data() {
                 Ok(data) => data,
                 Err(frame) => {

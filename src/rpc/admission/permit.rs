@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{
     sync::OwnedSemaphorePermit,
+    task::yield_now,
     time::{Instant, timeout},
 };
 
@@ -131,6 +132,10 @@ impl Permit {
         let Some(caller) = &self.caller else {
             return;
         };
+        if !caller.turns.are_few(caller.calls.used(), weight) && busy::is_limited(Instant::now()) {
+            // So that a call whose client has left by now is dropped before anything is done for it.
+            yield_now().await;
+        }
         let all = self.connection.all.calls.used();
         let next = async |turns: &Arc<Turns>, calls: usize| match turns.are_few(calls, weight) {
             true => None,
