@@ -14,6 +14,10 @@ pub(super) const LONGEST: u64 = 1 << 20;
 /// How much of the end of a file is read.
 const WINDOW: u64 = LONGEST;
 
+/// The highest number that a line goes on from. No broker reaches it in a thousand years; but whoever can write the file can claim
+/// any number, and there has to be a next one.
+const LAST: u64 = 1 << 53;
+
 /// How a file ends.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tail {
@@ -63,6 +67,9 @@ impl Tail {
             None => return Err(other()),
         };
         let Head { seq } = serde_json::from_slice(line).map_err(|_| other())?;
+        if seq > LAST {
+            return Err(other());
+        }
         Ok(Self {
             chain: Some(Chain {
                 seq,
@@ -128,6 +135,8 @@ mod tests {
             b"root:x:0:0\n".to_vec(),
             vec![b'x'; 2 << 20],
             b"{}\n".to_vec(),
+            b"{\"seq\":9007199254740993}\n".to_vec(),
+            b"{\"seq\":18446744073709551615}\n".to_vec(),
         ] {
             let error = tail(&bytes).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);

@@ -241,8 +241,11 @@ impl Check {
         report.lines += 1;
         (report.last, report.hash) = (line.seq, hash);
         report.is_ended = line.event == "stop";
-        report.told_missing.0 += line.lost;
-        report.told_missing.1 += line.refused;
+        let (lost, refused) = report.told_missing;
+        report.told_missing = (
+            lost.saturating_add(line.lost),
+            refused.saturating_add(line.refused),
+        );
         let chain = Chain {
             seq: line.seq,
             last: hash,
@@ -255,7 +258,7 @@ impl Check {
         let Some((before, before_path, before_number)) = &self.chain else {
             return;
         };
-        let (should, prev) = (before.seq + 1, Hash::parse(&line.prev));
+        let (should, prev) = (before.seq.saturating_add(1), Hash::parse(&line.prev));
         let here = |damage| Break {
             file: path.to_owned(),
             line: number,

@@ -1,9 +1,12 @@
 //! New files with secrets.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -34,6 +37,11 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     synced.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
+/// Gives a file its mode, which the process's umask may have cut.
+fn only_for_its_owner(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o600))
+}
+
 fn folder_of(path: &Path) -> &Path {
     let folder = path.parent();
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
@@ -49,6 +57,7 @@ fn write_nameless(path: &Path, bytes: &[u8]) -> io::Result<bool> {
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
+    only_for_its_owner(&file)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -76,6 +85,7 @@ impl Unfinished {
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);
         let mut file = options.open(&self.0)?;
+        only_for_its_owner(&file)?;
         file.write_all(bytes)?;
         file.sync_all()
     }
@@ -101,7 +111,7 @@ impl Drop for Unfinished {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

@@ -49,7 +49,7 @@ pub fn read(path: &Path) -> Settings {
 fn text(path: &Path) -> Result<String, String> {
     let own = path.to_owned();
     let read = Reading::default().wait(move || read_once(&own, LARGEST));
-    let bytes = read.map_err(|hangs| hangs.to_string())?;
+    let bytes = read.map_err(|hangs| format!("{hangs}, or nobody writes to the pipe"))?;
     let bytes = bytes.map_err(|wrong| wrong.to_string())?;
     let text = str::from_utf8(&bytes).map_err(|_| "the file is not UTF-8".to_owned())?;
     Ok(text.to_owned())

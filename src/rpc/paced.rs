@@ -227,7 +227,6 @@ impl HttpBody for Messages {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        ready!(self.poll_pause(cx));
         if self.rest.is_empty() {
             let Some(body) = &mut self.body else {
                 return Poll::Ready(None);
@@ -246,6 +245,8 @@ impl HttpBody for Messages {
                 }
             }
         }
+        // Only what comes after the first message waits, and not its end.
+        ready!(self.poll_pause(cx));
         let data = self.next();
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
@@ -261,7 +262,36 @@ impl HttpBody for Messages {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::{BodyExt, Full};
+
     use super::*;
+    use crate::rpc::CallLimits;
+
+    /// The end of a call isn't a further message: whoever waits for it would have waited for its own pause.
+    #[tokio::test(start_paused = true)]
+    async fn only_further_messages_wait() {
+        let admission = Admission::new(CallLimits {
+            calls: 1,
+            bytes: 1,
+            largest: 1,
+            of_a_tenant: None,
+        });
+        let share = admission.share();
+        let body = |messages: usize| {
+            let sent = Bytes::from([0, 0, 0, 0, 1, 7].repeat(messages));
+            let body = Body::new(Full::new(sent));
+            Messages::new(body, Arc::clone(&share)).collect()
+        };
+        for _ in 0..5_000 {
+            share.note_refused(None);
+        }
+        assert!(share.paused_until().is_some());
+        assert!(body(1).now_or_never().is_some());
+        let mut two = Box::pin(body(2));
+        assert!(two.as_mut().now_or_never().is_none());
+        assert_eq!(two.await.unwrap().to_bytes().len(), 12);
+    }
 
     #[test]
     fn messages_are_told_apart_however_they_are_cut() {

@@ -6,6 +6,9 @@ use crate::types::{KeyId, KeyName};
 /// What a key of 32 bytes has in base64, without padding.
 const WHOLE: usize = (MasterKey::BYTES * 8).div_ceil(6);
 
+/// What a wrapped key has behind its last colon, at least: Vault adds a nonce of 12 bytes and a tag of 16 to the 32 of the key. A
+/// plain key has fewer, also in hexadecimal.
+const WRAPPED: usize = ((12 + MasterKey::BYTES + 16) * 8).div_ceil(6);
 /// How many characters that look drawn at random a comment may have. Whoever finds fewer knows 72 of the 256 bits of a key
 /// at most. A date, a version or the name of a host has fewer.
 const MOST_RANDOM: usize = 12;
@@ -45,7 +48,13 @@ impl Known<'_> {
             .trim_start_matches('#')
             .trim_end_matches([',', ';', ':', '.', ')']);
         let bare = bare.trim_start_matches('(');
-        if WrappedKey::new(bare).is_some_and(|key| key.scheme() == self.scheme) {
+        if let Some(key) = WrappedKey::new(bare)
+            && key.scheme() == self.scheme
+            && bare
+                .rsplit(':')
+                .next()
+                .is_some_and(|text| text.len() >= WRAPPED)
+        {
             return "";
         }
         let name = match bare.split_once('.') {
@@ -98,6 +107,9 @@ mod tests {
             format!("# {}", bare.replace('B', "_")),
             format!("# {}", "0f".repeat(32)),
             format!("# {bare}.0f3a5c7e9b1d2f46"),
+            format!("# vault:v1:{key}"),
+            format!("#vault:{key}"),
+            format!("# vault:v1:{}", "9f86d081884c7d65".repeat(4)),
         ] {
             assert!(may_hold_a_key(&text), "{text}");
         }

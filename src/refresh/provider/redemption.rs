@@ -18,8 +18,10 @@ use crate::{
     types::Secret,
 };
 
-/// The largest answer of a token endpoint that is read, in bytes.
-const LARGEST: usize = 1 << 20;
+/// The largest answer of a token endpoint that is read, in bytes. What is stored of it has up to twice as many: JSON spells some
+/// characters with two bytes, a scope of one letter with four, and an envelope makes three bytes four. No store may have to refuse
+/// it, because the token is redeemed by then: a value may have a MiB at least.
+const LARGEST: usize = 480 << 10;
 
 /// Why a request couldn't be prepared. Nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,5 +236,32 @@ impl Ready {
     /// Says what type of token follows.
     pub(super) fn hint(&mut self, name: &str) {
         self.form.add("token_type_hint", name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        store::redis::row,
+        types::{ProviderName, Row, Version},
+    };
+
+    #[test]
+    fn the_largest_answer_makes_a_row_that_may_be_stored() {
+        let quotes = Row {
+            access_token: Secret::new("\"".repeat(LARGEST)),
+            ..Row::default()
+        };
+        let scopes = Row {
+            scopes: vec!["a".to_owned(); LARGEST / 2],
+            ..Row::default()
+        };
+        let provider = ProviderName::new("p".repeat(512)).unwrap();
+        for row in [quotes, scopes] {
+            let json = row::encode(&row, &provider, Version::random()).unwrap();
+            // What else a row may have is ids, an origin and times.
+            assert!(json.len() + (32 << 10) <= 1 << 20, "{}", json.len());
+        }
     }
 }

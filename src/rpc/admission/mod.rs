@@ -290,8 +290,12 @@ impl Share {
     /// for. Whoever has many calls refused is read more slowly. A call of nobody known is one of the connection's caller, if it
     /// has one. So strangers who flood elsewhere don't slow what a proxy's or a caller's connection carries.
     ///
-    /// A connection of several callers isn't read more slowly, because it wouldn't be known whose calls come next.
+    /// A connection of several callers isn't read more slowly, because it wouldn't be known whose calls come next. So calls of
+    /// nobody known count there for nobody: the connection's first caller would pay for them elsewhere.
     pub fn note_refused(&self, caller: Option<&CallerShare>) {
+        if caller.is_none() && self.is_shared() {
+            return;
+        }
         let pace = caller.map_or_else(|| self.pace(), |caller| &caller.pace);
         let connections = self.all.connections.load(Ordering::Relaxed);
         let until = pace.refused(Instant::now(), connections);

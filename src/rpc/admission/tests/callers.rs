@@ -185,3 +185,27 @@ fn is_begun(read: &mut BoxFuture<'_, Result<(), Error>>) -> bool {
     let mut looks = (0..2).filter_map(|_| read.now_or_never());
     looks.next().is_some_and(|read| read.is_ok())
 }
+
+/// Where a proxy's callers share a connection, nobody is kept from anything by strangers there. So these cost no caller anything
+/// elsewhere either.
+#[tokio::test(start_paused = true)]
+async fn strangers_on_a_shared_connection_slow_no_caller_elsewhere() {
+    let Open(admission, tenant) = open(1_024);
+    let of = |name: &str| tenant.of_caller(&named(name)).unwrap();
+    let (proxy, own) = (admission.share(), admission.share());
+    proxy.note_caller(&of("first"));
+    proxy.note_caller(&of("second"));
+    own.note_caller(&of("first"));
+    for _ in 0..5_000 {
+        proxy.note_refused(None);
+    }
+    own.note_refused(None);
+    assert_eq!((proxy.paused_until(), own.paused_until()), (None, None));
+    // The caller's own refusals do, wherever they are.
+    for _ in 0..5_000 {
+        proxy.note_refused(Some(&of("first")));
+    }
+    own.note_refused(None);
+    assert_eq!(proxy.paused_until(), None);
+    assert!(own.paused_until().is_some());
+}
