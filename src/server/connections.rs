@@ -13,7 +13,7 @@ use super::{
     connection::Entrance,
     listeners::Listener,
     services::Shared,
-    source::who_yield,
+    source::{LEAST, who_yield},
     trouble::Trouble,
     wire::Wire,
     workers::Workers,
@@ -157,21 +157,21 @@ impl Connections {
             }
         }
         while self.serving.len() >= most {
-            match self.guests {
+            let wait = match self.guests {
                 Guests::Callers => self.ask_to_leave(most),
                 Guests::Probes => self.close_oldest(),
-            }
-            if let Ok(Some(ended)) = timeout(LOOK, self.serving.join_next_with_id()).await {
+            };
+            if let Ok(Some(ended)) = timeout(wait, self.serving.join_next_with_id()).await {
                 self.forget(ended);
             }
         }
     }
 
     /// Asks connections to leave, as many as may be leaving at once. To look at all of them takes a while, so it does
-    /// that now and then only.
-    fn ask_to_leave(&mut self, most: usize) {
+    /// that now and then only. Returns when to look again.
+    fn ask_to_leave(&mut self, most: usize) -> Duration {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
-            return;
+            return LOOK;
         }
         self.looked = Some(Instant::now());
         let room = Room {
@@ -184,15 +184,23 @@ impl Connections {
             idle.ask_to_leave();
             self.figures.asked_to_leave.up();
         }
+        LOOK
     }
 
-    /// Closes the oldest connection of the source that has the most.
-    fn close_oldest(&self) {
+    /// Closes the oldest connection of the source that has the most, if it has had its time. Returns when to look again.
+    fn close_oldest(&self) -> Duration {
         let open = self.open.values().map(|open| {
             let (source, since) = open.activity.origin();
-            (source, since, &open.task)
+            (source, since, (&open.task, since))
         });
-        who_yield(open, 1).into_iter().for_each(AbortHandle::abort);
+        for (oldest, since) in who_yield(open, 1) {
+            let left = (since + LEAST).saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                return left;
+            }
+            oldest.abort();
+        }
+        LOOK
     }
 
     fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {

@@ -14,13 +14,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, Id, JoinError, JoinSet},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
     health::Health,
     metrics::{CONTENT_TYPE, Metrics},
-    source::{Source, who_yield},
+    source::{LEAST, Source, who_yield},
     trouble::Trouble,
 };
 
@@ -58,8 +58,19 @@ impl Crowd {
                 );
             }
             let all = self.open.values();
-            let all = all.map(|(source, since, task)| (*source, *since, task));
-            who_yield(all, 1).into_iter().for_each(AbortHandle::abort);
+            let all = all.map(|(source, since, task)| (*source, *since, (task, *since)));
+            let chosen = who_yield(all, 1);
+            let chosen = chosen
+                .first()
+                .map(|(task, since)| ((*task).clone(), *since));
+            if let Some((task, since)) = chosen {
+                let ended = timeout_at(since + LEAST, self.serving.join_next_with_id()).await;
+                if let Ok(Some(ended)) = ended {
+                    self.forget(ended);
+                    continue;
+                }
+                task.abort();
+            }
             if let Some(ended) = self.serving.join_next_with_id().await {
                 self.forget(ended);
             }
@@ -146,4 +157,24 @@ fn answer(
     let kind = http::HeaderValue::from_static(kind);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    /// Whoever has just come isn't closed before it could ask.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_its_time_also_when_all_places_are_taken() {
+        let mut crowd = Crowd::default();
+        let begun = Instant::now();
+        for _ in 0..3 * CONNECTIONS {
+            crowd.make_room().await;
+            crowd.serve(Source::of(None), pending());
+        }
+        let took = begun.elapsed();
+        assert!((2 * LEAST..3 * LEAST).contains(&took), "{took:?}");
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -24,6 +25,10 @@ impl Source {
         }))
     }
 }
+
+/// How long a connection of a probe lasts at least, so that whoever has just come can ask. Those that come again as soon as they have
+/// made room would otherwise take all places in the time that a client needs to send its request.
+pub(super) const LEAST: Duration = Duration::from_millis(20);
 
 /// Returns which of these connections yield to so `many` others. Each is, of those from the source that has the most left,
 /// the one that is there for longest.
@@ -62,7 +67,6 @@ pub(super) fn who_yield<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
 
