@@ -6,7 +6,7 @@ use testkit::waiting::until;
 use tonic::Code;
 
 use crate::{
-    raw::{GOAWAY, INITIAL_WINDOW_SIZE, RST_STREAM, Raw},
+    raw::{GOAWAY, INITIAL_WINDOW_SIZE, Raw},
     target::{FULL, SMALL, Target, get, get_all},
 };
 
@@ -29,9 +29,9 @@ async fn an_answer_that_is_not_read_holds_its_place_until_it_is_given_up() {
     let raw = Raw::connect(target.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let mut raw = raw.unwrap().reading();
     for method in ["GetAll", "Get"] {
-        let before = raw.count(RST_STREAM);
+        let before = raw.resets();
         // The call before it may still hold the only place for a moment. A refused call isn't reset.
-        while raw.count(RST_STREAM) == before {
+        while raw.resets() == before {
             let (ended, asked) = (raw.ended(), Instant::now());
             match method {
                 "GetAll" => raw.call(method, &get_all(FULL)).await.unwrap(),
@@ -44,7 +44,7 @@ async fn an_answer_that_is_not_read_holds_its_place_until_it_is_given_up() {
                     false => taken += 1,
                 }
             }
-            if raw.count(RST_STREAM) > before {
+            if raw.resets() > before {
                 assert!(asked.elapsed() >= Duration::from_millis(500), "{method}");
                 assert!(refused > taken, "{method}: {taken} others had its place");
             }

@@ -54,6 +54,8 @@ pub struct Frame {
     pub length: usize,
     /// How much more may be sent, if this grants anything.
     pub granted: usize,
+    /// Whether it says that the answer was whole, and that nobody needs what is still to come of the request.
+    pub is_no_error: bool,
 }
 
 /// Counts the streams of a connection that the broker has ended.
@@ -74,7 +76,12 @@ impl Frame {
     /// Whether this is the last frame of a stream.
     fn is_end(&self) -> bool {
         let answer = matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0;
-        answer || self.kind == RST_STREAM
+        answer || self.is_reset()
+    }
+
+    /// Whether the stream ends without a whole answer.
+    fn is_reset(&self) -> bool {
+        self.kind == RST_STREAM && !self.is_no_error
     }
 }
 
@@ -119,6 +126,7 @@ impl Raw {
                 };
                 seen.lock().unwrap().push(Frame {
                     granted,
+                    is_no_error: head[3] == RST_STREAM && payload == [0; 4],
                     kind: head[3],
                     flags: head[4],
                     stream: u32::from_be_bytes(head[5..].try_into().unwrap()) & 0x7fff_ffff,
@@ -138,6 +146,12 @@ impl Raw {
     pub fn count(&self, kind: u8) -> usize {
         let seen = self.seen.lock().unwrap();
         seen.iter().filter(|frame| frame.kind == kind).count()
+    }
+
+    /// Returns how many streams the broker has reset.
+    pub fn resets(&self) -> usize {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|frame| frame.is_reset()).count()
     }
 
     /// Returns how many bytes of answers the broker has sent.

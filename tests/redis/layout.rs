@@ -28,7 +28,7 @@ async fn a_row_with_all_fields() {
     let (tenant, key) = (tenant(), key("2f1d-9c", "corp-okta"));
     let broker = tenant.broker();
     let row = Row {
-        access_token: secret("at \"1\" \\ é \u{1}"),
+        access_token: secret("at \"1\" \\ é"),
         refresh_token: secret("rt"),
         id_token: secret("it"),
         token_type: "DPoP".to_owned(),
@@ -45,7 +45,7 @@ async fn a_row_with_all_fields() {
     let stored = broker.read(&key).await.unwrap();
     let expected = concat!(
         r#"{"version":V,"user_id":"u-1","#,
-        r#""provider_id":"corp-okta","access_token":"at \"1\" \\ é \u0001","#,
+        r#""provider_id":"corp-okta","access_token":"at \"1\" \\ é","#,
         r#""refresh_token":"rt","id_token":"it","expires_at":4000000000,"#,
         r#""session_expires_at":4000000001,"upstream_subject":"auth0|7","#,
         r#""client_id":"client","updated_at":T,"token_type":"DPoP","#,
