@@ -68,9 +68,10 @@ struct Shared {
 enum Given {
     /// It may not have looked at all of it.
     More,
-    /// The headers of a call were the last. What becomes of the call comes first.
+    /// It has the headers of a call, and gets what of the call has come with them. A call whose message came later would hold a
+    /// place in vain until then, and one that is refused without its message would be reset.
     Call,
-    /// It has asked for more after a call, and gets nothing until [`Outbox::go_on`].
+    /// It has a call, and gets no other one until [`Outbox::go_on`].
     Held,
     /// It has asked for more, and nothing is there, or it has to wait.
     All,
@@ -257,14 +258,6 @@ fn poll_pause(
 }
 
 impl Shared {
-    /// Whether HTTP/2 gets nothing now, because a call was the last.
-    fn is_held(&mut self) -> bool {
-        if self.given == Given::Call {
-            self.given = Given::Held;
-        }
-        self.given == Given::Held
-    }
-
     /// Reads the head of the next frame to its end, unless it is read already, or a frame is under way.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.frames.is_in_head()
@@ -320,21 +313,26 @@ impl Socket {
     /// Reads as much as HTTP/2 may have now.
     fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut shared = lock(&self.shared);
-        if shared.is_held() {
+        if shared.given == Given::Held {
             return Poll::Pending;
         }
+        let has_call = shared.given == Given::Call;
         shared.given = Given::All;
         let opened = shared.frames.opened();
         // The first call says whose connection it is.
-        let is_slow = opened == 0 || self.share.is_slow();
+        let is_slow = opened == 0 || has_call || self.share.is_slow();
         if is_slow {
             ready!(shared.poll_head(cx))?;
             if !shared.head.is_empty() && shared.frames.has_headers() {
+                if has_call {
+                    shared.given = Given::Held;
+                    return Poll::Pending;
+                }
                 ready!(poll_pause(&mut self.pause, &self.share, cx));
             }
         }
         ready!(shared.poll_read(cx, buf, is_slow))?;
-        shared.given = match is_slow && shared.frames.opened() > opened {
+        shared.given = match is_slow && (has_call || shared.frames.opened() > opened) {
             true => Given::Call,
             false => Given::More,
         };
@@ -435,6 +433,7 @@ mod tests {
         (socket, outbox, client.unwrap())
     }
 
+    const DATA: u8 = 0;
     const HEADERS: u8 = 1;
     const PING: u8 = 6;
 
@@ -511,10 +510,11 @@ mod tests {
             let admission = admission();
             let crowd = (&*admission.share(), refused);
             let (mut socket, outbox, mut client) = pair_of(&admission).await;
-            let calls = [1, 3, 5, 7].map(|stream| frame(HEADERS, stream)).concat();
+            let call = |stream| [frame(HEADERS, stream), frame(DATA, stream)].concat();
+            let calls = [1, 3, 5, 7].map(call).concat();
             client.write_all(&[BEGUN, &calls].concat()).await.unwrap();
             let first = given(&mut socket, &outbox, crowd).await;
-            assert_eq!(first, [BEGUN, &frame(HEADERS, 1)].concat());
+            assert_eq!(first, [BEGUN, &call(1)].concat(), "a call with its message");
             assert_eq!((outbox.opened(), outbox.is_held()), (Some(1), true));
             given(&mut socket, &outbox, crowd).await;
             assert_eq!(outbox.opened(), Some(1 + at_once), "{refused}");
