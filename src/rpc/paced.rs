@@ -11,7 +11,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::Sleep;
 use tonic::{
     Status,
     body::Body,
@@ -194,21 +194,6 @@ impl Messages {
         }
     }
 
-    /// Waits while the connection isn't to be read. The first message belongs to the call, which was counted when it came.
-    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.is_later {
-            if let Some(pause) = &mut self.pause {
-                ready!(pause.as_mut().poll(cx));
-                self.pause = None;
-            }
-            let Some(until) = self.share.paused_until() else {
-                break;
-            };
-            self.pause = Some(Box::pin(sleep_until(until)));
-        }
-        Poll::Ready(())
-    }
-
     /// Returns the next message, or the part of it that is there.
     fn next(&mut self) -> Bytes {
         let (read, is_end) = self.message.read(&self.rest);
@@ -245,9 +230,12 @@ impl HttpBody for Messages {
                 }
             }
         }
-        // Only what comes after the first message waits, and not its end.
-        ready!(self.poll_pause(cx));
-        let data = self.next();
+        // The first message belongs to the call, which was counted when it came. What comes after it waits, but not the end.
+        let this = &mut *self;
+        if this.is_later {
+            ready!(this.share.poll_pause(&mut this.pause, cx));
+        }
+        let data = this.next();
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 

@@ -4,7 +4,6 @@
 //! them, and [`Outbox::send`] gives them to the kernel together.
 
 use std::{
-    future::Future,
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,7 +13,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep},
 };
 use zeroize::Zeroize;
 
@@ -239,24 +238,6 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits while no more calls are to be read of a connection.
-fn poll_pause(
-    pause: &mut Option<Pin<Box<Sleep>>>,
-    share: &Share,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    loop {
-        if let Some(sleep) = pause {
-            ready!(sleep.as_mut().poll(cx));
-            *pause = None;
-        }
-        let Some(until) = share.paused_until() else {
-            return Poll::Ready(());
-        };
-        *pause = Some(Box::pin(sleep_until(until)));
-    }
-}
-
 impl Shared {
     /// Reads the head of the next frame to its end, unless it is read already, or a frame is under way.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -328,7 +309,7 @@ impl Socket {
                     shared.given = Given::Held;
                     return Poll::Pending;
                 }
-                ready!(poll_pause(&mut self.pause, &self.share, cx));
+                ready!(self.share.poll_pause(&mut self.pause, cx));
             }
         }
         ready!(shared.poll_read(cx, buf, is_slow))?;

@@ -1,22 +1,21 @@
 //! Values that look right to the operator.
 
-use std::{fs::File, process::Command, sync::mpsc, thread, time::Duration};
+use std::{fs::File, path::Path, process::Command, sync::mpsc, thread, time::Duration};
 
 use super::{from_toml, problems};
 use crate::config::span;
+
+fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
 
 /// Whoever reads a configuration as usual waits for ever for who writes to the pipe, and reads zeros until memory ends.
 #[test]
 fn nothing_in_the_place_of_the_configuration_holds_up_a_start() {
     let dir = tempfile::tempdir().unwrap();
     let [pipe, large, latin] = ["pipe", "large", "latin"].map(|name| dir.path().join(name));
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_pipe(&pipe);
     File::create(&large)
         .unwrap()
         .set_len((16 << 20) + 1)
@@ -47,13 +46,7 @@ fn nothing_in_the_place_of_the_configuration_holds_up_a_start() {
 fn a_configuration_may_come_from_a_pipe() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
+    make_pipe(&pipe);
     let end = pipe.clone();
     let writes = thread::spawn(move || std::fs::write(end, "backend = \"memory\""));
     let config = crate::config::read(&pipe).resolve();

@@ -22,15 +22,17 @@ mod turns;
 mod waiting;
 
 use std::{
+    pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::Extensions;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 #[cfg(test)]
 pub(super) use self::busy::be_late;
@@ -310,6 +312,24 @@ impl Share {
     #[must_use]
     pub fn paused_until(&self) -> Option<Instant> {
         self.pause.until()
+    }
+
+    /// Waits while the connection isn't to be read. `pause` is the wait that is under way, if one is.
+    pub fn poll_pause(
+        &self,
+        pause: &mut Option<Pin<Box<Sleep>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            if let Some(sleep) = pause {
+                ready!(sleep.as_mut().poll(cx));
+                *pause = None;
+            }
+            let Some(until) = self.paused_until() else {
+                return Poll::Ready(());
+            };
+            *pause = Some(Box::pin(sleep_until(until)));
+        }
     }
 
     /// Whether the connection is to be read call by call, because many calls of those whose connection it is were refused not
