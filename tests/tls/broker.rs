@@ -39,6 +39,8 @@ use tonic_health::pb::{
 };
 use tower::service_fn;
 
+use crate::raw::Heedless;
+
 /// For how long a client waits at most. Much more than a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -193,6 +195,11 @@ impl Broker {
         stream(self.process.address(), config).await
     }
 
+    /// Opens a connection of a client that ignores what it is told.
+    pub async fn heedless(&self, config: Arc<ClientConfig>) -> Heedless<TlsStream<TcpStream>> {
+        heedless(self.process.address(), config).await
+    }
+
     /// Connects, and returns a client that connects again when its connection has ended.
     pub async fn client(
         &self,
@@ -263,6 +270,17 @@ pub async fn stream(
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(config).connect(name, stream).await
+}
+
+/// Opens a connection of a client that ignores what it is told.
+///
+/// # Panics
+/// Panics if the broker doesn't accept it.
+pub async fn heedless(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> Heedless<TlsStream<TcpStream>> {
+    Heedless::begin(stream(address, config).await.unwrap()).await
 }
 
 /// Returns a call that changes nothing.

@@ -11,7 +11,6 @@ use tonic::Code;
 use crate::{
     broker::{Broker, request, served},
     deaf::deaf,
-    raw::ignore,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -55,9 +54,8 @@ async fn who_ignores_that_its_certificate_expires_is_closed() {
     let end = SystemTime::now() + 4 * SECOND;
     let wanted = Wanted::nobody().valid(SystemTime::now() - SECOND, end);
     let config = broker.config(Some(&broker.clients.sign(&wanted)));
-    let stream = broker.stream(config).await.unwrap();
     let begun = Instant::now();
-    let seen = ignore(stream, PATIENCE).await;
+    let seen = broker.heedless(config).await.stay(PATIENCE).await;
     let (told, ended) = (seen.told.unwrap(), seen.ended.unwrap());
     assert!(told < ended, "{seen:?}");
     let lasted = ended - begun;
@@ -79,13 +77,13 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
         let identity = authority.sign(&Wanted::nobody().uri(id));
         broker.config(Some(&identity))
     });
-    let stays_raw = broker.stream(stays.clone()).await.unwrap();
-    let ignores = broker.stream(ignores).await.unwrap();
+    let stays_raw = broker.heedless(stays.clone()).await;
+    let ignores = broker.heedless(ignores).await;
     let mut stays = broker.client(stays).await.unwrap();
     let mut goes = broker.client(goes).await.unwrap();
     served(goes.get(request()).await.map(drop)).unwrap();
-    let ignores = tokio::spawn(ignore(ignores, PATIENCE));
-    let stays_raw = tokio::spawn(ignore(stays_raw, 8 * SECOND));
+    let ignores = tokio::spawn(ignores.stay(PATIENCE));
+    let stays_raw = tokio::spawn(stays_raw.stay(8 * SECOND));
 
     // Another authority of the same domain is in force.
     let successor = Authority::new("test");
@@ -129,8 +127,8 @@ async fn an_authority_is_taken_away_whatever_else_is_broken() {
     let goes = test.sign(&id("spiffe://test.test/a"));
     let stays = prod.sign(&id("spiffe://prod.test/a"));
     broker.serves(Some(&goes)).await.unwrap();
-    let ignores = broker.stream(broker.config(Some(&goes))).await.unwrap();
-    let ignores = tokio::spawn(ignore(ignores, PATIENCE));
+    let ignores = broker.heedless(broker.config(Some(&goes))).await;
+    let ignores = tokio::spawn(ignores.stay(PATIENCE));
     let (key, clients) = (
         broker.authority.sign(&Wanted::server()).key,
         broker.clients.pem.clone(),
@@ -219,9 +217,9 @@ async fn an_authority_that_expires_takes_its_connections_along() {
         let identity = authority.sign(&Wanted::nobody().uri("spiffe://test.test/a"));
         broker.config(Some(&identity))
     });
-    let raw = async |config| broker.stream(config).await.unwrap();
-    let (goes_raw, stays_raw) = (raw(goes.clone()).await, raw(stays.clone()).await);
-    let (gone, stayed) = tokio::join!(ignore(goes_raw, PATIENCE), ignore(stays_raw, 9 * SECOND));
+    let goes_raw = broker.heedless(goes.clone()).await;
+    let stays_raw = broker.heedless(stays.clone()).await;
+    let (gone, stayed) = tokio::join!(goes_raw.stay(PATIENCE), stays_raw.stay(9 * SECOND));
     let ended = gone.ended.expect("its connection ends");
     assert!(gone.told.is_some_and(|told| told < ended), "{gone:?}");
     let late = SystemTime::now().duration_since(end).unwrap_or_default() - ended.elapsed();

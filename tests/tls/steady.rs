@@ -26,7 +26,7 @@ use tower::service_fn;
 
 use crate::{
     broker::{Broker, Files, request, served},
-    raw::{Seen, ignore},
+    raw::Seen,
 };
 
 /// The connections that must stay, and how many callers share each.
@@ -235,8 +235,8 @@ async fn a_steady_load_while_everything_is_swapped() {
     let mut latest_end = Duration::ZERO;
     for _ in 0..sizes.swaps {
         let guest = world.guest();
-        let silent = world.broker.stream(Arc::clone(&guest)).await.unwrap();
-        let silent = tokio::spawn(ignore(silent, Duration::from_secs(60)));
+        let silent = world.broker.heedless(Arc::clone(&guest)).await;
+        let silent = tokio::spawn(silent.stay(Duration::from_secs(60)));
         let mut guest = world.broker.client(guest).await.unwrap();
         served(guest.get(request()).await.map(drop)).unwrap();
         tokio::time::sleep(sizes.between).await;

@@ -16,8 +16,7 @@ use testkit::{
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
-    broker::{request, served, stream},
-    raw::ignore,
+    broker::{heedless, request, served},
     spiffe::{ID, Spiffe, broker_svid},
 };
 
@@ -90,7 +89,7 @@ async fn no_call_fails_while_svids_are_rotated() {
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
     );
-    let stays = stream(
+    let stays = heedless(
         spiffe.process.address(),
         spiffe.config("spiffe://prod.test/stays"),
     );
@@ -105,7 +104,7 @@ async fn no_call_fails_while_svids_are_rotated() {
             }
         }));
     }
-    let stays = tokio::spawn(ignore(stays.await.unwrap(), 4 * SECOND));
+    let stays = tokio::spawn(stays.await.stay(4 * SECOND));
     let mut before = spiffe.shown().await;
     // A domain's next authority comes before it signs anything.
     let next = Authority::new("next");
@@ -158,10 +157,10 @@ async fn a_bundle_that_is_taken_away_takes_its_connections_along() {
     let of_partner = spiffe.config("spiffe://partner.test/a");
     let of_prod = spiffe.config("spiffe://prod.test/a");
     let [goes, leaves, stays] = [of_old.clone(), of_partner.clone(), of_prod]
-        .map(|config| async move { stream(address, config).await.unwrap() });
+        .map(|config| async move { heedless(address, config).await });
     let (goes, leaves, stays) = tokio::join!(goes, leaves, stays);
-    let [goes, leaves] = [goes, leaves].map(|one| tokio::spawn(ignore(one, PATIENCE)));
-    let stays = tokio::spawn(ignore(stays, 6 * SECOND));
+    let [goes, leaves] = [goes, leaves].map(|one| tokio::spawn(one.stay(PATIENCE)));
+    let stays = tokio::spawn(stays.stay(6 * SECOND));
     let taken = Instant::now();
     let fewer = Gift::default().svid(ID, &broker_svid(&spiffe.prod), &[&spiffe.prod]);
     spiffe.agent.gives(fewer);
