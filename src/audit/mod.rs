@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod figures;
 mod file;
+mod flow;
 mod line;
 mod names;
 mod options;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{crowd::Crowd, entry::Entry};
+use super::{crowd::Crowd, entry::Entry, flow::Flow};
 
 /// What waits for the writer of one destination, and how the writer fares.
 #[derive(Debug)]
@@ -37,8 +37,17 @@ struct State {
     is_reopening: bool,
     /// When the writer gives up at the latest, once it is to end.
     end: Option<Instant>,
-    is_writer_waiting: bool,
+    /// For how many events the writer waits, while it does.
+    awaited: Option<usize>,
+    flow: Flow,
     has_ended: bool,
+}
+
+impl State {
+    /// Whether so many events wait, or there is something else to do.
+    fn has(&self, events: usize) -> bool {
+        self.waiting.len() >= events || self.is_reopening || self.end.is_some()
+    }
 }
 
 /// What the writer has to do.
@@ -104,26 +113,26 @@ impl Queue {
         self.wake(state);
     }
 
-    /// Wakes the writer if it waits, which costs more than looking whether it does.
+    /// Wakes the writer if that is what it waits for. To wake it costs more than to look.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        if std::mem::take(&mut state.is_writer_waiting) {
+        if state.awaited.is_some_and(|awaited| state.has(awaited)) {
+            state.awaited = None;
             drop(state);
             self.changed.notify_one();
         }
     }
 
-    /// Waits until there is something to do, for `patience` at most.
-    pub fn take(&self, patience: Duration) -> Taken {
+    /// Waits until there is something to do, for `patience` at most. While events come fast, some gather first. So many
+    /// calls are `in_flight`.
+    pub fn take(&self, patience: Duration, in_flight: usize) -> Taken {
         self.busy_since.store(0, Ordering::Release);
         let mut state = self.state();
-        let is_idle =
-            |state: &State| state.waiting.is_empty() && !state.is_reopening && state.end.is_none();
-        if is_idle(&state) && !patience.is_zero() {
-            state.is_writer_waiting = true;
-            let waited = self.changed.wait_timeout(state, patience);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.is_writer_waiting = false;
+        if let Some((events, gathered)) = state.flow.gathers(in_flight) {
+            state = self.wait(state, events, gathered.min(patience));
         }
+        state = self.wait(state, 1, patience);
+        let events = state.waiting.len();
+        state.flow.note(Instant::now(), events);
         let taken = Taken {
             entries: std::mem::take(&mut state.waiting),
             is_reopening: std::mem::take(&mut state.is_reopening),
@@ -132,6 +141,23 @@ impl Queue {
         drop(state);
         self.busy_since.store(self.now().max(1), Ordering::Release);
         taken
+    }
+
+    /// Waits for so many events, or for something else to do.
+    fn wait<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        events: usize,
+        patience: Duration,
+    ) -> MutexGuard<'a, State> {
+        if state.has(events) || patience.is_zero() {
+            return state;
+        }
+        state.awaited = Some(events);
+        let waited = self.changed.wait_timeout(state, patience);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.awaited = None;
+        state
     }
 
     /// Takes note whether events can be written.
@@ -185,5 +211,87 @@ impl Queue {
 
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::audit::{Event, Kind, entry::entry};
+
+    /// Longer than any test takes.
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Returns a queue of events that come fast, of which a writer waits so long for some.
+    fn queue(gathered: Duration) -> Queue {
+        let queue = Queue::new("a test".to_owned());
+        queue.state().flow = Flow::fast(gathered);
+        queue
+    }
+
+    fn push(queue: &Queue) {
+        let event = Event::new(Kind::Call, None, "OK");
+        queue.push(&[entry(event, 1, None, None)]);
+    }
+
+    /// Waits until the writer waits for so many events.
+    fn until_it_awaits(queue: &Queue, events: usize) {
+        while queue.state().awaited != Some(events) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn while_events_come_fast_half_of_those_in_flight_gather() {
+        let queue = queue(LONG);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| queue.take(LONG, 8));
+            until_it_awaits(&queue, 4);
+            for waiting in 1..=3 {
+                push(&queue);
+                let state = queue.state();
+                assert_eq!((state.waiting.len(), state.awaited), (waiting, Some(4)));
+            }
+            push(&queue);
+            assert_eq!(writer.join().unwrap().entries.len(), 4);
+        });
+    }
+
+    #[test]
+    fn events_gather_for_a_moment_at_most() {
+        let queue = queue(Duration::from_micros(500));
+        push(&queue);
+        assert_eq!(queue.take(LONG, 8).entries.len(), 1);
+    }
+
+    /// One call alone waits for no other, and neither does the end of the process.
+    #[test]
+    fn nothing_gathers_when_nothing_else_comes() {
+        let fast = queue(LONG);
+        push(&fast);
+        assert_eq!(fast.take(LONG, 1).entries.len(), 1);
+        for end in [Queue::reopen, |queue: &Queue| queue.close(Instant::now())] {
+            let queue = queue(LONG);
+            thread::scope(|scope| {
+                let writer = scope.spawn(|| queue.take(LONG, 8));
+                until_it_awaits(&queue, 4);
+                push(&queue);
+                end(&queue);
+                assert_eq!(writer.join().unwrap().entries.len(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn events_that_come_slowly_are_taken_at_once() {
+        let queue = Queue::new("a test".to_owned());
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| queue.take(LONG, 8));
+            until_it_awaits(&queue, 1);
+            push(&queue);
+            assert_eq!(writer.join().unwrap().entries.len(), 1);
+        });
     }
 }
