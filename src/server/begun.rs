@@ -40,9 +40,14 @@ impl Refused {
     /// Takes note of those that were refused since the last time. This has to be called after HTTP/2 has done what it could, in
     /// the same task.
     pub fn note(&mut self, outbox: &Outbox) {
-        let Some(opened) = outbox.opened() else {
-            return;
-        };
+        if outbox.is_looked_at() {
+            self.note_all(outbox);
+        }
+    }
+
+    /// Takes note of all that were refused, when the connection has ended.
+    pub fn note_all(&mut self, outbox: &Outbox) {
+        let opened = outbox.opened();
         let begun = self.begun.0.load(Ordering::Relaxed);
         while opened.saturating_sub(begun) > self.noted {
             self.noted += 1;

@@ -205,6 +205,8 @@ async fn serve<S: Shared>(
         }
     })
     .await;
+    // Whatever has ended the connection, whoever had calls refused on it may come again.
+    refused.note_all(&outbox);
 }
 
 /// Takes note, when it is dropped, that a connection sends nothing any more.

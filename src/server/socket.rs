@@ -121,11 +121,14 @@ impl Outbox {
         }
     }
 
-    /// Returns how many calls the client has opened, or `None` while HTTP/2 may not have looked at all of them.
-    pub fn opened(&self) -> Option<u64> {
-        let shared = lock(&self.0);
-        let is_seen = matches!(shared.given, Given::Held | Given::All);
-        is_seen.then(|| shared.frames.opened())
+    /// Returns how many calls the client has opened.
+    pub fn opened(&self) -> u64 {
+        lock(&self.0).frames.opened()
+    }
+
+    /// Returns whether HTTP/2 has looked at all of them.
+    pub fn is_looked_at(&self) -> bool {
+        matches!(lock(&self.0).given, Given::Held | Given::All)
     }
 
     /// Returns whether HTTP/2 is kept from reading on by a call. It isn't woken: [`go_on`](Self::go_on) lets it read, when others
@@ -496,9 +499,9 @@ mod tests {
             client.write_all(&[BEGUN, &calls].concat()).await.unwrap();
             let first = given(&mut socket, &outbox, crowd).await;
             assert_eq!(first, [BEGUN, &call(1)].concat(), "a call with its message");
-            assert_eq!((outbox.opened(), outbox.is_held()), (Some(1), true));
+            assert_eq!((outbox.opened(), outbox.is_held()), (1, true));
             given(&mut socket, &outbox, crowd).await;
-            assert_eq!(outbox.opened(), Some(1 + at_once), "{refused}");
+            assert_eq!(outbox.opened(), 1 + at_once, "{refused}");
         }
     }
 

@@ -4,6 +4,10 @@
 use std::{
     io,
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,8 +17,8 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     doors::{CHECK, Known, LOOK, STOLEN, TOKEN},
     raw::{
-        DATA, END_HEADERS, END_STREAM, Ends, HEADERS, INITIAL_WINDOW_SIZE, Raw, WINDOW_UPDATE,
-        broker_path, frame, header, headers, in_grpc,
+        DATA, END_HEADERS, END_STREAM, Ends, HEADERS, INITIAL_WINDOW_SIZE, RST_STREAM, Raw,
+        WINDOW_UPDATE, broker_path, frame, header, headers, in_grpc,
     },
     target::{SMALL, get},
 };
@@ -30,6 +34,9 @@ const FREE: usize = 500 + CONNECTIONS;
 const EACH: Duration = Duration::from_micros(200);
 /// How many bytes of answers a connection takes.
 const WINDOW: u32 = 4 * 1024 * 1024;
+/// How many calls are reset at once on one connection, and what HTTP/2 calls the reason.
+const RESETS: usize = 512;
+const CANCEL: u32 = 8;
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 /// What is asked for.
@@ -178,6 +185,48 @@ async fn whatever_strangers_ask_for_they_get_5_000_answers_a_second() {
         let took = flood(address, ask).await;
         println!("{ask:?}: {took:?}");
         assert!(took >= EACH * many, "{ask:?}: {took:?}");
+    }
+}
+
+/// Connects, makes many calls and resets each at once, until the broker closes the connection. Then it comes again. Counts the
+/// connections that are closed.
+async fn reset_and_come_again(address: SocketAddr, ask: Ask, closed: &AtomicUsize) {
+    let bytes = (1..).step_by(2).take(RESETS).flat_map(|stream| {
+        let reset = frame(RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
+        [ask.calls(stream, 1).0, reset].concat()
+    });
+    let bytes: Vec<_> = bytes.collect();
+    loop {
+        let Ok(raw) = Raw::connect(address, &[]).await else {
+            continue;
+        };
+        let mut raw = raw.reading();
+        // It may be closed before it has read all.
+        raw.bytes(&bytes).await.ok();
+        while !raw.is_closed() {
+            sleep(LOOK).await;
+        }
+        closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// HTTP/2 closes a connection on which too many calls are reset before anybody has heard of them. These count as refused, so that
+/// 5,000 a second are too few for 200 connections in three seconds. It shows nothing if the machine is too slow for more.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_resets_calls_and_comes_again_is_read_more_slowly() {
+    for ask in [Ask::Unknown, Ask::Allowed] {
+        let known = broker().await;
+        let address = known.broker.address();
+        let closed = Arc::<AtomicUsize>::default();
+        let mut strangers = JoinSet::new();
+        for _ in 0..8 {
+            let closed = Arc::clone(&closed);
+            strangers.spawn(async move { reset_and_come_again(address, ask, &closed).await });
+        }
+        sleep(Duration::from_secs(3)).await;
+        let closed = closed.load(Ordering::Relaxed);
+        println!("{ask:?}: {closed}");
+        assert!(closed <= 200, "{ask:?}: {closed}");
     }
 }
 

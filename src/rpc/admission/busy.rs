@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -59,7 +60,10 @@ impl Later {
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *all)
         };
-        all.into_iter().for_each(|then| then());
+        for then in all {
+            // One that panics keeps nobody else from a turn. The panic is told of by itself.
+            catch_unwind(AssertUnwindSafe(then)).ok();
+        }
     }
 }
 
@@ -221,6 +225,20 @@ mod tests {
         thread.had_others.set(Some(now));
         assert_eq!(thread.limit(now), LEAST);
         assert_eq!(thread.limit(now + REMEMBERED), usize::MAX);
+    }
+
+    #[test]
+    fn one_deed_that_panics_keeps_no_other_from_being_done() {
+        let (later, done) = (Later::default(), Arc::<AtomicUsize>::default());
+        for panics in [false, true, false] {
+            let done = Arc::clone(&done);
+            later.add(move || {
+                assert!(!panics, "as the test wants");
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        later.run();
+        assert_eq!(done.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
