@@ -40,44 +40,43 @@ impl Compared {
         }
     }
 
-    /// Prints the ratios of what was measured in the same round: the median of all rounds, and the extremes.
-    pub fn tell(&self) {
-        for (flood, rounds) in &self.floods {
-            let here = rounds.iter().map(|beside| Some(beside.here));
-            let elsewhere = rounds.iter().map(|beside| beside.elsewhere);
-            let alone = self.alone.iter().map(|p99| Some(*p99));
+    /// Prints the ratios of what was measured in the same round: the median of all rounds, and the extremes. Returns the
+    /// highest median of those to the floods of another broker, if there were any: what it costs to share a broker with a
+    /// flood, beside what it costs to share a machine with it.
+    pub fn tell(&self) -> Option<f64> {
+        let alone = || self.alone.iter().map(|p99| Some(*p99));
+        let each = self.floods.iter().filter_map(|(flood, rounds)| {
+            let here = || rounds.iter().map(|beside| Some(beside.here));
+            let elsewhere = || rounds.iter().map(|beside| beside.elsewhere);
+            tell(&format!("{flood}, by alone"), here(), alone());
             tell(
-                &format!("beside {flood}, by alone"),
-                here.clone(),
-                alone.clone(),
+                &format!("{flood} of another broker, by alone"),
+                elsewhere(),
+                alone(),
             );
             tell(
-                &format!("beside {flood} of another broker, by alone"),
-                elsewhere.clone(),
-                alone,
-            );
-            tell(
-                &format!("beside {flood}, by beside the same of another broker"),
-                here,
-                elsewhere,
-            );
-        }
+                &format!("{flood}, by the same of another broker"),
+                here(),
+                elsewhere(),
+            )
+        });
+        each.max_by(f64::total_cmp)
     }
 }
 
+/// Prints the ratios of p99 beside `what`, and returns their median.
 fn tell(
     what: &str,
     measured: impl Iterator<Item = Option<Duration>>,
     base: impl Iterator<Item = Option<Duration>>,
-) {
+) -> Option<f64> {
     let ratio = |(measured, base): (Option<Duration>, Option<Duration>)| {
         Some(measured?.as_secs_f64() / base?.as_secs_f64())
     };
     let mut ratios: Vec<_> = measured.zip(base).filter_map(ratio).collect();
     ratios.sort_by(f64::total_cmp);
-    let [lowest, .., highest] = ratios[..] else {
-        return;
-    };
+    let (lowest, highest) = (*ratios.first()?, *ratios.last()?);
     let (median, rounds) = (ratios[ratios.len() / 2], ratios.len());
-    println!("p99 {what}: {median:.2} ({lowest:.2} to {highest:.2}, {rounds} rounds)");
+    println!("p99 beside {what}: {median:.2} ({lowest:.2} to {highest:.2}, {rounds} rounds)");
+    Some(median)
 }

@@ -97,5 +97,10 @@ async fn the_others_are_served() {
         }
         hanging.abort();
     }
-    compared.tell();
+    if let Some(of_sharing) = compared.tell() {
+        assert!(
+            of_sharing <= 1.5,
+            "by the same flood of another broker: {of_sharing:.2}"
+        );
+    }
 }
