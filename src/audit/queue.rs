@@ -8,7 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{crowd::Crowd, entry::Entry, flow::Flow};
+use super::{
+    crowd::Crowd,
+    entry::Entry,
+    flow::{Flow, Gathered},
+};
 
 /// What waits for the writer of one destination, and how the writer fares.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ struct State {
     /// For how many events the writer waits, while it does.
     awaited: Option<usize>,
     flow: Flow,
+    /// When the last events came for which the writer waited.
+    pushed: Option<Instant>,
     has_ended: bool,
 }
 
@@ -90,6 +96,9 @@ impl Queue {
             return;
         }
         state.waiting.extend_from_slice(entries);
+        if state.awaited.is_some() {
+            state.pushed = Some(Instant::now());
+        }
         self.wake(state);
     }
 
@@ -127,8 +136,14 @@ impl Queue {
     pub fn take(&self, patience: Duration, in_flight: usize) -> Taken {
         self.busy_since.store(0, Ordering::Release);
         let mut state = self.state();
-        if let Some((events, gathered)) = state.flow.gathers(in_flight) {
-            state = self.wait(state, events, gathered.min(patience));
+        if let Some((wanted, gathered)) = state.flow.gathers(in_flight) {
+            state = self.wait(state, wanted, gathered.min(patience));
+            let gathered = Gathered {
+                wanted,
+                came: state.waiting.len(),
+                last: state.pushed.unwrap_or(self.began),
+            };
+            state.flow.note_gathered(Instant::now(), gathered);
         }
         state = self.wait(state, 1, patience);
         let events = state.waiting.len();
