@@ -38,8 +38,8 @@ pub(super) struct Flow {
 pub(super) struct Gathered {
     pub wanted: usize,
     pub came: usize,
-    /// When the last one came.
-    pub last: Instant,
+    /// Since when no event has come and no call was begun, if that is so.
+    pub still_since: Option<Instant>,
 }
 
 impl Default for Flow {
@@ -77,16 +77,21 @@ impl Flow {
         self.is_fast.then_some((wanted, self.gathered))
     }
 
-    /// Takes note of what has come. If it is too little, and nothing came lately, all calls at work wait for their events.
+    /// Takes note of what has come. If it is too little, and nothing has stirred lately, all calls at work wait for their events.
     pub fn note_gathered(&mut self, now: Instant, gathered: Gathered) {
-        let Gathered { wanted, came, last } = gathered;
+        let Gathered {
+            wanted,
+            came,
+            still_since,
+        } = gathered;
+        let still = still_since.map(|since| now.saturating_duration_since(since));
         if came >= wanted {
             self.enough += 1;
             if self.enough >= ENOUGH {
                 self.at_work = self.at_work.saturating_add(1);
                 self.enough = 0;
             }
-        } else if now.saturating_duration_since(last) >= self.gathered / STALLED {
+        } else if still.is_some_and(|still| still >= self.gathered / STALLED) {
             (self.at_work, self.enough) = (came, 0);
         }
     }
@@ -131,11 +136,24 @@ mod tests {
         let now = Instant::now() + GATHERED;
         let mut gather = |came, last| {
             let (wanted, _) = flow.gathers(100)?;
-            flow.note_gathered(now, Gathered { wanted, came, last });
+            let still_since = last;
+            flow.note_gathered(
+                now,
+                Gathered {
+                    wanted,
+                    came,
+                    still_since,
+                },
+            );
             flow.gathers(100).map(|(wanted, _)| wanted)
         };
-        let (stalled, going_on) = (now - GATHERED / 4, now - GATHERED / 5);
+        let (stalled, going_on) = (Some(now - GATHERED / 4), Some(now - GATHERED / 5));
         assert_eq!(gather(8, going_on), Some(50), "more would have come");
+        assert_eq!(
+            gather(8, None),
+            Some(50),
+            "calls were begun, which will come"
+        );
         assert_eq!(gather(8, stalled), Some(4), "nothing more would have come");
         // More are tried now and then, and so it is found when they are at work again.
         let longer = (0..)

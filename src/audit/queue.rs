@@ -11,6 +11,7 @@ use std::{
 use super::{
     crowd::Crowd,
     entry::Entry,
+    figures::Figures,
     flow::{Flow, Gathered},
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Queue {
     is_failing: AtomicBool,
     /// Where the events go.
     name: String,
+    figures: Arc<Figures>,
     /// Whether the present attempt has taken too long, as somebody found.
     is_stuck: AtomicBool,
     /// Since when the writer is at work without a pause, in milliseconds after `began`, and 0 while it waits.
@@ -35,7 +37,7 @@ pub(super) struct Queue {
     pub crowd: Crowd,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     waiting: Vec<Arc<Entry>>,
     is_reopening: bool,
@@ -44,9 +46,23 @@ struct State {
     /// For how many events the writer waits, while it does.
     awaited: Option<usize>,
     flow: Flow,
-    /// When the last events came for which the writer waited.
-    pushed: Option<Instant>,
+    /// When the writer began to wait for some events, or the last of these came, and how many calls were in flight then.
+    stirred: (Instant, usize),
     has_ended: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            waiting: Vec::new(),
+            is_reopening: false,
+            end: None,
+            awaited: None,
+            flow: Flow::default(),
+            stirred: (Instant::now(), 0),
+            has_ended: false,
+        }
+    }
 }
 
 impl State {
@@ -68,9 +84,10 @@ pub(super) struct Taken {
 
 impl Queue {
     /// Returns the queue of a destination, which the log calls `name`.
-    pub fn new(name: String) -> Self {
+    pub fn new(name: String, figures: Arc<Figures>) -> Self {
         Self {
             name,
+            figures,
             is_stuck: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -97,7 +114,7 @@ impl Queue {
         }
         state.waiting.extend_from_slice(entries);
         if state.awaited.is_some() {
-            state.pushed = Some(Instant::now());
+            state.stirred = (Instant::now(), self.in_flight());
         }
         self.wake(state);
     }
@@ -131,17 +148,23 @@ impl Queue {
         }
     }
 
-    /// Waits until there is something to do, for `patience` at most. While events come fast, some gather first. So many
-    /// calls are `in_flight`.
-    pub fn take(&self, patience: Duration, in_flight: usize) -> Taken {
+    /// Returns how many calls have yet to come to their events, or have events that wait.
+    fn in_flight(&self) -> usize {
+        let waiting = self.figures.waiting.load(Ordering::Relaxed);
+        usize::try_from(waiting).unwrap_or(usize::MAX)
+    }
+
+    /// Waits until there is something to do, for `patience` at most. While events come fast, some gather first.
+    pub fn take(&self, patience: Duration) -> Taken {
         self.busy_since.store(0, Ordering::Release);
         let mut state = self.state();
-        if let Some((wanted, gathered)) = state.flow.gathers(in_flight) {
+        if let Some((wanted, gathered)) = state.flow.gathers(self.in_flight()) {
+            state.stirred = (Instant::now(), self.in_flight());
             state = self.wait(state, wanted, gathered.min(patience));
             let gathered = Gathered {
                 wanted,
                 came: state.waiting.len(),
-                last: state.pushed.unwrap_or(self.began),
+                still_since: (state.stirred.1 == self.in_flight()).then_some(state.stirred.0),
             };
             state.flow.note_gathered(Instant::now(), gathered);
         }
@@ -241,8 +264,15 @@ mod tests {
 
     /// Returns a queue of events that come fast, of which a writer waits so long for some.
     fn queue(gathered: Duration) -> Queue {
-        let queue = Queue::new("a test".to_owned());
+        let queue = slow();
         queue.state().flow = Flow::fast(gathered);
+        queue
+    }
+
+    /// Returns a queue of events that come slowly. Eight calls are in flight.
+    fn slow() -> Queue {
+        let queue = Queue::new("a test".to_owned(), Arc::default());
+        queue.figures.waiting.store(8, Ordering::Relaxed);
         queue
     }
 
@@ -262,7 +292,7 @@ mod tests {
     fn while_events_come_fast_half_of_those_in_flight_gather() {
         let queue = queue(LONG);
         thread::scope(|scope| {
-            let writer = scope.spawn(|| queue.take(LONG, 8));
+            let writer = scope.spawn(|| queue.take(LONG));
             until_it_awaits(&queue, 4);
             for waiting in 1..=3 {
                 push(&queue);
@@ -278,19 +308,20 @@ mod tests {
     fn events_gather_for_a_moment_at_most() {
         let queue = queue(Duration::from_micros(500));
         push(&queue);
-        assert_eq!(queue.take(LONG, 8).entries.len(), 1);
+        assert_eq!(queue.take(LONG).entries.len(), 1);
     }
 
     /// One call alone waits for no other, and neither does the end of the process.
     #[test]
     fn nothing_gathers_when_nothing_else_comes() {
         let fast = queue(LONG);
+        fast.figures.waiting.store(1, Ordering::Relaxed);
         push(&fast);
-        assert_eq!(fast.take(LONG, 1).entries.len(), 1);
+        assert_eq!(fast.take(LONG).entries.len(), 1);
         for end in [Queue::reopen, |queue: &Queue| queue.close(Instant::now())] {
             let queue = queue(LONG);
             thread::scope(|scope| {
-                let writer = scope.spawn(|| queue.take(LONG, 8));
+                let writer = scope.spawn(|| queue.take(LONG));
                 until_it_awaits(&queue, 4);
                 push(&queue);
                 end(&queue);
@@ -301,9 +332,9 @@ mod tests {
 
     #[test]
     fn events_that_come_slowly_are_taken_at_once() {
-        let queue = Queue::new("a test".to_owned());
+        let queue = slow();
         thread::scope(|scope| {
-            let writer = scope.spawn(|| queue.take(LONG, 8));
+            let writer = scope.spawn(|| queue.take(LONG));
             until_it_awaits(&queue, 1);
             push(&queue);
             assert_eq!(writer.join().unwrap().entries.len(), 1);

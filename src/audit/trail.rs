@@ -280,7 +280,7 @@ impl Beginning {
 
     /// Begins to write to `sink`.
     fn add(&mut self, sink: impl Sink, tail: Tail) -> Result<(), AuditError> {
-        let queue = Arc::new(Queue::new(sink.name()));
+        let queue = Arc::new(Queue::new(sink.name(), Arc::clone(&self.figures)));
         let writer = Writer::new(
             sink,
             tail,

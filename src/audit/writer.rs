@@ -102,13 +102,11 @@ impl<S: Sink> Writer<S> {
         };
         let mut patience = Duration::ZERO;
         loop {
-            let in_flight = self.figures.waiting.load(Ordering::Relaxed);
-            let in_flight = usize::try_from(in_flight).unwrap_or(usize::MAX);
             let Taken {
                 entries,
                 is_reopening,
                 end,
-            } = self.queue.take(patience, in_flight);
+            } = self.queue.take(patience);
             if self.is_failing {
                 entries.iter().for_each(|entry| entry.failed());
             }
