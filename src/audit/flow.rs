@@ -134,9 +134,8 @@ mod tests {
     fn calls_that_are_not_at_work_are_not_waited_for() {
         let mut flow = Flow::fast(GATHERED);
         let now = Instant::now() + GATHERED;
-        let mut gather = |came, last| {
+        let mut gather = |came, still_since| {
             let (wanted, _) = flow.gathers(100)?;
-            let still_since = last;
             flow.note_gathered(
                 now,
                 Gathered {

@@ -158,8 +158,9 @@ impl Queue {
     pub fn take(&self, patience: Duration) -> Taken {
         self.busy_since.store(0, Ordering::Release);
         let mut state = self.state();
-        if let Some((wanted, gathered)) = state.flow.gathers(self.in_flight()) {
-            state.stirred = (Instant::now(), self.in_flight());
+        let in_flight = self.in_flight();
+        if let Some((wanted, gathered)) = state.flow.gathers(in_flight) {
+            state.stirred = (Instant::now(), in_flight);
             state = self.wait(state, wanted, gathered.min(patience));
             let gathered = Gathered {
                 wanted,
