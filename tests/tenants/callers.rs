@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::future::join_all;
 use token_broker::proto::v1::{
-    GetAccessTokenRequest, GetRequest, StoreRequest, UpstreamTokens,
+    GetAccessTokenRequest, GetAllRequest, GetRequest, StoreRequest, UpstreamTokens,
     access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
 };
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
@@ -20,6 +20,15 @@ const CALLING: usize = 20;
 const PAUSE: Duration = Duration::from_millis(20);
 /// How many calls wait for the provider that hangs.
 const WAIT: usize = 100;
+
+/// Returns tokens of about so many bytes.
+pub fn tokens(bytes: usize) -> UpstreamTokens {
+    UpstreamTokens {
+        access_token: "a".repeat(bytes),
+        user_id: "u".to_owned(),
+        ..UpstreamTokens::default()
+    }
+}
 
 /// A caller of one tenant.
 #[derive(Clone)]
@@ -54,22 +63,41 @@ impl Client {
         client.get(self.request(request)).await.map(drop)
     }
 
+    /// Reads all rows of a session.
+    pub async fn get_all(&self, session: &str) -> Result<(), Status> {
+        let request = GetAllRequest {
+            session_id: session.to_owned(),
+            ..GetAllRequest::default()
+        };
+        let mut client = TokenBrokerClient::new(self.channel.clone());
+        client.get_all(self.request(request)).await.map(drop)
+    }
+
     /// Stores a row, whose access token has expired if `expires_at` says so.
     pub async fn store(&self, session: &str, expires_at: Option<i64>) {
+        let tokens = UpstreamTokens {
+            refresh_token: format!("r-{session}"),
+            expires_at: expires_at.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
+            ..tokens(1_000)
+        };
+        self.store_of(session, "idp", tokens).await.unwrap();
+    }
+
+    /// Stores these tokens.
+    pub async fn store_of(
+        &self,
+        session: &str,
+        provider: &str,
+        tokens: UpstreamTokens,
+    ) -> Result<(), Status> {
         let request = StoreRequest {
             session_id: session.to_owned(),
-            provider: "idp".to_owned(),
-            tokens: Some(UpstreamTokens {
-                access_token: "a".repeat(1_000),
-                refresh_token: format!("r-{session}"),
-                user_id: "u".to_owned(),
-                expires_at: expires_at.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
-                ..UpstreamTokens::default()
-            }),
+            provider: provider.to_owned(),
+            tokens: Some(tokens),
             ..StoreRequest::default()
         };
         let mut client = TokenBrokerClient::new(self.channel.clone());
-        client.store(self.request(request)).await.unwrap();
+        client.store(self.request(request)).await.map(drop)
     }
 
     async fn access_token(&self, session: &str) -> Result<(), Status> {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::callers::Served;
+use crate::{callers::Served, flood::Kind};
 
 /// How late the calls of the quiet tenants were answered in each round: p99.
 #[derive(Default)]
 pub struct Compared {
     alone: Vec<Duration>,
-    floods: Vec<(&'static str, Vec<Beside>)>,
+    floods: Vec<(Kind, Vec<Beside>)>,
 }
 
 /// p99 beside a flood, and beside the same flood of another broker on this machine.
@@ -25,7 +25,7 @@ impl Compared {
     }
 
     /// Takes note of a flood in this round, and of the same one at another broker.
-    pub fn note(&mut self, flood: &'static str, here: Served, elsewhere: Option<Served>) {
+    pub fn note(&mut self, flood: Kind, here: Served, elsewhere: Option<Served>) {
         println!("others, beside {flood}: {here}");
         if let Some(served) = &elsewhere {
             println!("others, beside {flood} of another broker: {served}");

@@ -14,9 +14,16 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 
-use crate::{callers::Client, process::FLOODS};
+use crate::{
+    callers::{Client, tokens},
+    process::FLOODS,
+};
+use token_broker::proto::v1::UpstreamTokens;
 
 /// What tells the process of the flood where to call, and how.
 const ADDRESS: &str = "TENANTS_FLOOD_AT";
@@ -24,20 +31,57 @@ const KIND: &str = "TENANTS_FLOOD_KIND";
 /// How many calls are on their way at once, and over how many connections.
 const CALLS: usize = 400;
 const CONNECTIONS: usize = 8;
+/// How many rows a large read has.
+const ROWS: usize = 60;
 /// How long a call that was refused waits until it is repeated, if it waits.
 const REFUSED: Duration = Duration::from_millis(100);
 /// The priority of a process that takes only what others leave: the weight of one is 15, of one like others 1,024.
 const LOWEST: i32 = 19;
 
-/// How a flood behaves.
+/// How a flood behaves. Calls that are refused are repeated a moment later, unless it is said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Calls that are refused are repeated a moment later.
+    /// Calls that read one row.
     Patient,
     /// The same, from a process that takes only the processor time that the others leave.
     Lowest,
-    /// Calls that are refused are repeated at once.
+    /// The same, and calls that are refused are repeated at once.
     Impatient,
+    /// Calls that write the largest rows.
+    Writes,
+    /// Calls that read many rows.
+    Reads,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Patient => "a flood",
+            // What is left when the flood's own clients don't compete for the processor.
+            Self::Lowest => "a flood of lowest priority",
+            Self::Impatient => "a flood that never waits",
+            Self::Writes => "a flood of large writes",
+            Self::Reads => "a flood of large reads",
+        })
+    }
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [
+        Self::Patient,
+        Self::Lowest,
+        Self::Impatient,
+        Self::Writes,
+        Self::Reads,
+    ];
+
+    async fn call(self, client: &Client) -> Result<(), Status> {
+        match self {
+            Self::Patient | Self::Lowest | Self::Impatient => client.get("s", "idp").await,
+            Self::Writes => client.store_of("large", "idp", largest()).await,
+            Self::Reads => client.get_all("many").await,
+        }
+    }
 }
 
 /// A process that floods, until this is dropped.
@@ -66,7 +110,7 @@ impl Flood {
         let child = Command::new(program)
             .args(["--exact", "flood::floods", "--ignored", "--nocapture"])
             .env(ADDRESS, address.to_string())
-            .env(KIND, format!("{kind:?}"))
+            .env(KIND, kind.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -101,6 +145,26 @@ impl Drop for Flood {
     }
 }
 
+/// Returns tokens that are about as large as the broker takes.
+fn largest() -> UpstreamTokens {
+    UpstreamTokens {
+        refresh_token: "r".repeat(30_000),
+        ..tokens(30_000)
+    }
+}
+
+/// Stores what the floods read.
+pub async fn prepare(client: &Client) {
+    client.store("s", None).await;
+    for number in 0..ROWS {
+        let provider = format!("p{number}");
+        client
+            .store_of("many", &provider, tokens(1_000))
+            .await
+            .unwrap();
+    }
+}
+
 /// The process of the flood.
 #[tokio::test]
 #[ignore = "another test starts it, in a process of its own"]
@@ -108,10 +172,13 @@ async fn floods() {
     let (Ok(address), Ok(kind)) = (env::var(ADDRESS), env::var(KIND)) else {
         return;
     };
-    if kind == format!("{:?}", Kind::Lowest) {
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|known| known.to_string() == kind);
+    let kind = kind.unwrap();
+    if kind == Kind::Lowest {
         rustix::process::nice(LOWEST).unwrap();
     }
-    let waits = kind != format!("{:?}", Kind::Impatient);
     let mut channels = Vec::new();
     for _ in 0..CONNECTIONS {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
@@ -124,12 +191,12 @@ async fn floods() {
         let (served, refused) = (Arc::clone(&served), Arc::clone(&refused));
         async move {
             loop {
-                if client.get("s", "idp").await.is_ok() {
+                if kind.call(&client).await.is_ok() {
                     served.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 refused.fetch_add(1, Ordering::Relaxed);
-                if waits {
+                if kind != Kind::Impatient {
                     tokio::time::sleep(REFUSED).await;
                 }
             }

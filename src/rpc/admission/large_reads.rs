@@ -10,8 +10,8 @@ use super::expected::Size;
 const USUAL: usize = 16;
 /// ...and on one connection.
 const USUAL_OF_A_CONNECTION: usize = 8;
-/// A tenant may have half of them.
-const USUAL_OF_A_TENANT: usize = USUAL / 2;
+/// A tenant may have a quarter of them: while Redis and the threads are at those, others wait.
+const USUAL_OF_A_TENANT: usize = USUAL / 4;
 /// A connection makes its other reads one at a time.
 const OTHER_OF_A_CONNECTION: usize = 1;
 
