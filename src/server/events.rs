@@ -9,7 +9,10 @@ use std::{
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::sleep;
 
-use super::{activity::Activity, socket::Outbox};
+use super::{
+    activity::Activity,
+    socket::{Outbox, Silence},
+};
 use crate::{
     config::ServerOptions,
     rpc::Stopping,
@@ -192,7 +195,7 @@ impl Events {
     }
 
     fn look_for_silence(&self) {
-        let pause = Outbox::pause(self.options.idle_timeout);
+        let pause = Silence::pause(self.options.idle_timeout);
         self.after(pause, Event::LookForSilence);
     }
 }

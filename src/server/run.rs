@@ -191,7 +191,7 @@ async fn reached<S: FullStore>(tokens: Option<Arc<Tokens<S>>>) {
 mod tests {
     use std::net::SocketAddr;
 
-    use testkit::panicking_log::PanickingLog;
+    use testkit::{http2::BEGUN, panicking_log::PanickingLog};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
@@ -205,8 +205,7 @@ mod tests {
         store::MemoryStore,
     };
 
-    /// The beginning of HTTP/2, to which a server says something, and a request to a listener for HTTP/1.
-    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    /// A request to a listener for HTTP/1.
     const HTTP1: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 
     /// Waits until somebody answers at `address`.
@@ -245,7 +244,7 @@ mod tests {
             "health-listen: all connections are taken",
             "metrics-listen: all connections are taken",
         ];
-        for ((address, says), text) in addresses.into_iter().zip([HTTP2, HTTP2, HTTP1]).zip(full) {
+        for ((address, says), text) in addresses.into_iter().zip([BEGUN, BEGUN, HTTP1]).zip(full) {
             let log = PanickingLog::at(text, 1);
             let mut open = Vec::new();
             while log.panics() == 0 {

@@ -3,33 +3,31 @@
 //! HTTP/2 writes an answer in several pieces, and the answers of several calls one after the other. The socket collects
 //! them, and [`Outbox::send`] gives them to the kernel together.
 
+mod outgoing;
+mod silence;
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
-use zeroize::Zeroize;
 
+use self::outgoing::{COLLECTED, Outgoing};
+pub(in crate::server) use self::silence::Silence;
 use super::{
     beginning::Beginning,
     frames::{Frames, Head},
     wire::Transport,
 };
-use crate::{rpc::admission::Share, types::SecretBytes};
-
-/// How many bytes are collected at most.
-const COLLECTED: usize = 16 * 1024;
-/// For how many bytes there is room at first.
-const LEAST: usize = 256;
-/// In how many looks a connection is found to be silent.
-const LOOKS: u32 = 8;
+use crate::rpc::admission::Share;
 
 /// The socket of a connection, as HTTP/2 sees it.
 pub(super) struct Socket {
@@ -47,19 +45,13 @@ pub(super) struct Outbox(Arc<Mutex<Shared>>);
 
 struct Shared {
     stream: Transport,
-    /// What HTTP/2 has written and the kernel hasn't taken. It may hold tokens.
-    collected: SecretBytes,
-    /// How much of that the kernel has taken.
-    taken: usize,
-    /// Whether all of it was taken, and TLS still has some of it.
-    is_flushing: bool,
+    outgoing: Outgoing,
     /// What was read.
     frames: Frames,
     /// The head of a frame that was read, and that HTTP/2 hasn't been given.
     head: Head,
     given: Given,
     reading: Silence,
-    writing: Silence,
 }
 
 /// How far HTTP/2 is with what it was given.
@@ -76,10 +68,6 @@ enum Given {
     All,
 }
 
-/// For how many looks nothing has come, or nothing could be sent.
-#[derive(Clone, Copy, Default)]
-struct Silence(u32);
-
 /// Wraps the socket of a connection, which has to begin with HTTP/2 before `begin`. While the connection's `share` says so, no
 /// calls are read. What else comes is: the rest of calls, and what HTTP/2 itself has to say.
 pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> (Socket, Outbox) {
@@ -89,14 +77,11 @@ pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> 
     }
     let shared = Arc::new(Mutex::new(Shared {
         stream,
-        collected: SecretBytes::default(),
-        taken: 0,
-        is_flushing: false,
+        outgoing: Outgoing::default(),
         frames: Frames::default(),
         head: Head::default(),
         given: Given::More,
         reading: Silence::default(),
-        writing: Silence::default(),
     }));
     let socket = Socket {
         shared: Arc::clone(&shared),
@@ -142,98 +127,16 @@ impl Outbox {
         lock(&self.0).given = Given::More;
     }
 
-    /// Returns whether nothing came, or nothing could be sent, for [`LOOKS`] looks. Has to be called regularly.
+    /// Returns whether nothing came, or nothing could be sent, for too many looks. Has to be called regularly.
     pub fn is_silent(&self) -> bool {
         let mut shared = lock(&self.0);
-        let is_idle = shared.collected.is_empty() && !shared.is_flushing;
-        if is_idle && shared.reading.0 > 0 {
+        if shared.reading.has_begun() {
             // A connection that nothing came over for a while keeps no memory for answers.
-            shared.collected = SecretBytes::default();
+            shared.outgoing.free();
         }
         let reading = shared.reading.look(false);
-        let writing = shared.writing.look(is_idle);
+        let writing = shared.outgoing.is_silent();
         reading || writing
-    }
-
-    /// Returns how long to wait between two looks if a connection may be silent for `idle`.
-    pub fn pause(idle: Duration) -> Duration {
-        (idle / LOOKS).max(Duration::from_millis(1))
-    }
-}
-
-impl Silence {
-    /// Takes note of a look, at something that is silent unless it has nothing to say. Returns whether it has been for
-    /// too long.
-    fn look(&mut self, is_idle: bool) -> bool {
-        self.0 = if is_idle { 0 } else { self.0 + 1 };
-        self.0 > LOOKS
-    }
-
-    fn end(&mut self) {
-        self.0 = 0;
-    }
-}
-
-impl Shared {
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let rest = &self.collected[self.taken..]
-            && !rest.is_empty()
-        {
-            let taken = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
-            if taken == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.taken += taken;
-            self.is_flushing = true;
-            self.writing.end();
-        }
-        self.wipe();
-        if self.is_flushing {
-            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-            self.is_flushing = false;
-            self.writing.end();
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes as much of what HTTP/2 writes as there is room for.
-    fn poll_collect(
-        &mut self,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.collected.len() >= COLLECTED {
-            ready!(self.poll_send(cx))?;
-        }
-        self.make_room(pieces.iter().map(|piece| piece.len()).sum());
-        let before = self.collected.len();
-        for piece in pieces {
-            let room = COLLECTED - self.collected.len();
-            let fits = &piece[..piece.len().min(room)];
-            self.collected.extend_from_slice(fits);
-            if fits.len() < piece.len() {
-                break;
-            }
-        }
-        Poll::Ready(Ok(self.collected.len() - before))
-    }
-
-    /// Makes room for so many bytes more, but not beyond the limit. A connection that sends little needs little memory.
-    fn make_room(&mut self, more: usize) {
-        let needed = self.collected.len().saturating_add(more).min(COLLECTED);
-        if needed <= self.collected.capacity() {
-            return;
-        }
-        // A vector that grows by itself would leave a copy behind.
-        let mut larger = Vec::with_capacity(needed.next_power_of_two().max(LEAST));
-        larger.extend_from_slice(&self.collected);
-        self.collected = SecretBytes::new(larger);
-    }
-
-    fn wipe(&mut self) {
-        self.collected.as_mut_slice().zeroize();
-        self.collected.clear();
-        self.taken = 0;
     }
 }
 
@@ -242,6 +145,18 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 }
 
 impl Shared {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing.poll_send(&mut self.stream, cx)
+    }
+
+    fn poll_collect(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.outgoing.poll_collect(&mut self.stream, cx, pieces)
+    }
+
     /// Reads the head of the next frame to its end, unless it is read already, or a frame is under way.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.frames.is_in_head()
@@ -375,199 +290,5 @@ impl AsyncWrite for Socket {
 
     fn is_write_vectored(&self) -> bool {
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::{TcpListener, TcpStream},
-        time::timeout,
-    };
-
-    use super::{super::wire::Wire, *};
-    use crate::rpc::{Admission, CallLimits};
-
-    const SOON: Duration = Duration::from_millis(50);
-
-    fn admission() -> Admission {
-        let limits = CallLimits {
-            calls: 10,
-            bytes: 10,
-            largest: 10,
-            of_a_tenant: None,
-        };
-        Admission::new(limits)
-    }
-
-    async fn pair() -> (Socket, Outbox, TcpStream) {
-        pair_of(&admission()).await
-    }
-
-    async fn pair_of(admission: &Admission) -> (Socket, Outbox, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let stream = Transport::Plain(Wire::Tcp(accepted.unwrap().0));
-        let begin = Instant::now() + Duration::from_secs(10);
-        let (socket, outbox) = wrap(stream, begin, admission.share());
-        (socket, outbox, client.unwrap())
-    }
-
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const PING: u8 = 6;
-
-    /// The beginning of HTTP/2.
-    const BEGUN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-    /// Returns a frame with eight bytes. If it has headers, these are all of a call.
-    fn frame(kind: u8, stream: u8) -> Vec<u8> {
-        [&[0, 0, 8, kind, 4, 0, 0, 0, stream][..], &[0; 8]].concat()
-    }
-
-    /// Has so many calls refused.
-    fn refuse(share: &Share, many: usize) {
-        (0..many).for_each(|_| share.note_refused(None));
-    }
-
-    /// Returns what HTTP/2 gets until it has to wait, while somebody else has so many calls refused.
-    async fn given(
-        socket: &mut Socket,
-        outbox: &Outbox,
-        (other, many): (&Share, usize),
-    ) -> Vec<u8> {
-        outbox.go_on();
-        let mut given = Vec::new();
-        let read = poll_fn(|cx| {
-            loop {
-                refuse(other, many);
-                let mut part = [0; 1024];
-                let mut part = ReadBuf::new(&mut part);
-                ready!(Pin::new(&mut *socket).poll_read(cx, &mut part)).unwrap();
-                given.extend_from_slice(part.filled());
-            }
-        });
-        let read: Result<(), _> = timeout(SOON, read).await;
-        assert!(read.is_err());
-        given
-    }
-
-    /// Who has many calls refused has the next one read later. What belongs to calls that have begun is read meanwhile, and
-    /// answers leave.
-    #[tokio::test]
-    async fn a_pause_holds_up_calls_alone() {
-        let (mut socket, outbox, mut client) = pair().await;
-        client.write_all(BEGUN).await.unwrap();
-        let mut begun = [0; BEGUN.len()];
-        socket.read_exact(&mut begun).await.unwrap();
-        let paused = loop {
-            refuse(&socket.share, 1_000);
-            match socket.share.paused_until() {
-                Some(until) if until > Instant::now() + SOON * 3 / 2 => break until,
-                _ => {}
-            }
-        };
-        let sent = [frame(PING, 0), frame(HEADERS, 1)];
-        client.write_all(&sent.concat()).await.unwrap();
-        socket.write_all(b"answer").await.unwrap();
-        send(&outbox).await;
-        let mut answer = [0; 6];
-        client.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"answer");
-        let mut read = vec![0; sent[0].len()];
-        socket.read_exact(&mut read).await.unwrap();
-        assert!(Instant::now() < paused, "a ping waits for nothing");
-        assert_eq!(read, sent[0]);
-        socket.read_exact(&mut read).await.unwrap();
-        assert!(Instant::now() >= paused);
-        assert_eq!(read, sent[1]);
-    }
-
-    /// The first call is always read alone. It says whose connection it is, and whether the next ones are, too.
-    #[tokio::test]
-    async fn calls_are_read_one_by_one_when_many_were_refused() {
-        for (refused, at_once) in [(0, 3), (300, 1)] {
-            let admission = admission();
-            let crowd = (&*admission.share(), refused);
-            let (mut socket, outbox, mut client) = pair_of(&admission).await;
-            let call = |stream| [frame(HEADERS, stream), frame(DATA, stream)].concat();
-            let calls = [1, 3, 5, 7].map(call).concat();
-            client.write_all(&[BEGUN, &calls].concat()).await.unwrap();
-            let first = given(&mut socket, &outbox, crowd).await;
-            assert_eq!(first, [BEGUN, &call(1)].concat(), "a call with its message");
-            assert_eq!((outbox.opened(), outbox.is_held()), (1, true));
-            given(&mut socket, &outbox, crowd).await;
-            assert_eq!(outbox.opened(), 1 + at_once, "{refused}");
-        }
-    }
-
-    async fn send(outbox: &Outbox) {
-        assert!(poll_fn(|cx| Poll::Ready(outbox.send(cx))).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn pieces_leave_together_when_they_are_sent() {
-        let (mut socket, outbox, mut client) = pair().await;
-        let mut received = [0; 64];
-        for piece in ["head", "body", "tail"] {
-            socket.write_all(piece.as_bytes()).await.unwrap();
-            socket.flush().await.unwrap();
-        }
-        assert!(timeout(SOON, client.read(&mut received)).await.is_err());
-        send(&outbox).await;
-        let read = client.read(&mut received).await.unwrap();
-        assert_eq!(&received[..read], b"headbodytail");
-    }
-
-    #[tokio::test]
-    async fn what_is_collected_is_bounded_and_nothing_is_lost() {
-        let (mut socket, outbox, mut client) = pair().await;
-        let sent: Vec<u8> = (0..8 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
-        let (mut rest, mut most) = (&sent[..], 0);
-        // The client reads nothing, so that the kernel takes no more at some point.
-        while let Ok(written) = timeout(SOON, socket.write(rest)).await {
-            rest = &rest[written.unwrap()..];
-            let shared = lock(&outbox.0);
-            most = most.max(shared.collected.capacity());
-        }
-        assert_eq!(most, COLLECTED);
-        assert!(!rest.is_empty(), "the kernel took everything");
-        let mut received = vec![0; sent.len()];
-        let reading = client.read_exact(&mut received);
-        let writing = async {
-            socket.write_all(rest).await.unwrap();
-            socket.shutdown().await.unwrap();
-        };
-        let (read, ()) = tokio::join!(reading, writing);
-        assert_eq!(read.unwrap(), sent.len());
-        assert!(received == sent);
-    }
-
-    #[tokio::test]
-    async fn a_connection_is_silent_after_some_looks_without_a_byte() {
-        let (mut socket, outbox, mut client) = pair().await;
-        let looks = |outbox: &Outbox| (0..).take_while(|_| !outbox.is_silent()).count();
-        assert_eq!(looks(&outbox), LOOKS as usize);
-        client.write_all(b"x").await.unwrap();
-        socket.read_u8().await.unwrap();
-        assert_eq!(looks(&outbox), LOOKS as usize);
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_is_not_used_keeps_no_memory() {
-        let (mut socket, outbox, mut client) = pair().await;
-        client.write_all(b"x").await.unwrap();
-        socket.read_u8().await.unwrap();
-        socket.write_all(b"answer").await.unwrap();
-        send(&outbox).await;
-        let room = |outbox: &Outbox| lock(&outbox.0).collected.capacity();
-        assert!(!outbox.is_silent());
-        assert_eq!(room(&outbox), LEAST, "it may be used again soon");
-        assert!(!outbox.is_silent());
-        assert_eq!(room(&outbox), 0);
     }
 }

@@ -7,28 +7,19 @@ use std::{
 };
 
 use prost::Message;
+use testkit::http2::read_frame;
+pub use testkit::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE, frame,
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     task::JoinHandle,
 };
-
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
-
-pub const END_STREAM: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A setting: how many bytes the broker may send on a stream before the client has read some.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -112,25 +103,18 @@ impl Raw {
     pub fn reading(mut self) -> Self {
         let (mut read, seen) = (self.read.take().unwrap(), Arc::clone(&self.seen));
         self.reader = Some(tokio::spawn(async move {
-            let mut payload = Vec::new();
-            let mut head = [0; 9];
-            while read.read_exact(&mut head).await.is_ok() {
-                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-                payload.resize(length, 0);
-                if read.read_exact(&mut payload).await.is_err() {
-                    return;
-                }
-                let granted = match (head[3], payload.first_chunk()) {
+            while let Ok(frame) = read_frame(&mut read).await {
+                let granted = match (frame.kind, frame.payload.first_chunk()) {
                     (WINDOW_UPDATE, Some(granted)) => u32::from_be_bytes(*granted) as usize,
                     _ => 0,
                 };
                 seen.lock().unwrap().push(Frame {
                     granted,
-                    is_no_error: head[3] == RST_STREAM && payload == [0; 4],
-                    kind: head[3],
-                    flags: head[4],
-                    stream: u32::from_be_bytes(head[5..].try_into().unwrap()) & 0x7fff_ffff,
-                    length,
+                    is_no_error: frame.kind == RST_STREAM && frame.payload == [0; 4],
+                    kind: frame.kind,
+                    flags: frame.flags,
+                    stream: frame.stream,
+                    length: frame.payload.len(),
                 });
             }
         }));
@@ -230,16 +214,6 @@ impl Drop for Raw {
             reader.abort();
         }
     }
-}
-
-/// Returns a frame.
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
 }
 
 /// Returns a message as gRPC frames it.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use testkit::waiting::until;
+use testkit::{
+    http2::{BEGUN, PREFACE},
+    waiting::until,
+};
 use token_broker::config::ServerOptions;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,8 +15,6 @@ use tokio::{
 
 use crate::serving::{Client, Serving, get, options, store};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Checks that a new client is served, and so is a client that was connected before.
@@ -35,16 +36,11 @@ async fn garbage_on_the_port() {
         vec![0; 100_000],
         noise.clone(),
         [PREFACE, &noise].concat(),
-        [PREFACE, SETTINGS, &noise].concat(),
+        [BEGUN, &noise].concat(),
         // A frame of 16 MiB, and a frame on a stream that isn't open.
-        [PREFACE, SETTINGS, b"\xff\xff\xff\0\0\0\0\0\x01"].concat(),
-        [PREFACE, SETTINGS, b"\0\0\x01\0\x01\0\0\0\x07x"].concat(),
-        [
-            PREFACE,
-            SETTINGS,
-            b"\0\0\x04\x01\x05\0\0\0\x01\xff\xff\xff\xff",
-        ]
-        .concat(),
+        [BEGUN, b"\xff\xff\xff\0\0\0\0\0\x01"].concat(),
+        [BEGUN, b"\0\0\x01\0\x01\0\0\0\x07x"].concat(),
+        [BEGUN, b"\0\0\x04\x01\x05\0\0\0\x01\xff\xff\xff\xff"].concat(),
     ] {
         let mut stream = TcpStream::connect(serving.address()).await.unwrap();
         // The broker may close the connection in the middle of it.
@@ -68,7 +64,7 @@ async fn half_open_connections() {
     let mut open = Vec::new();
     for number in 0..60 {
         let mut stream = TcpStream::connect(serving.address()).await.unwrap();
-        let begun = [PREFACE, SETTINGS, b"\0\x01\0\x01\x04\0\0\0\x01"].concat();
+        let begun = [BEGUN, b"\0\x01\0\x01\x04\0\0\0\x01"].concat();
         stream
             .write_all(&begun[..number % begun.len()])
             .await

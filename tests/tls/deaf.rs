@@ -3,16 +3,14 @@
 use std::{io, sync::Arc};
 
 use hyper_util::rt::TokioIo;
+use testkit::http2::{GOAWAY, PING, read_frame};
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     sync::Mutex,
 };
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
-
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
 
 /// Returns a client of this one connection, to whom the broker's GOAWAY doesn't come, nor the PING that asks whether it
 /// did. So it goes on calling for as long as it is let.
@@ -39,16 +37,9 @@ async fn without_farewells(stream: impl AsyncRead + AsyncWrite, client: DuplexSt
     let (mut from_broker, mut to_broker) = tokio::io::split(stream);
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let listening = async {
-        let mut head = [0; 9];
-        while from_broker.read_exact(&mut head).await.is_ok() {
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut body = vec![0; length as usize];
-            if from_broker.read_exact(&mut body).await.is_err() {
-                break;
-            }
-            if ![PING, GOAWAY].contains(&head[3]) {
-                let frame = [&head[..], &body].concat();
-                to_client.write_all(&frame).await.ok();
+        while let Ok(frame) = read_frame(&mut from_broker).await {
+            if ![PING, GOAWAY].contains(&frame.kind) {
+                to_client.write_all(&frame.bytes()).await.ok();
             }
         }
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use testkit::http2::BEGUN;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -92,10 +93,7 @@ async fn both_versions_are_spoken_with_http_2_alone() {
     }
     // Who speaks no TLS gets nothing.
     let mut plain = TcpStream::connect(broker.process.address()).await.unwrap();
-    plain
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .await
-        .unwrap();
+    plain.write_all(BEGUN).await.unwrap();
     let mut answer = Vec::new();
     plain.read_to_end(&mut answer).await.ok();
     assert!(answer.is_empty() || answer[0] == ALERT, "{answer:?}");
