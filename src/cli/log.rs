@@ -10,12 +10,21 @@ use crate::{
     stderr::Stderr,
 };
 
+/// Libraries that speak with whoever connects. What they warn of is what the other end did, and it may do so without end.
+const WITH_STRANGERS: [&str; 5] = ["h2", "hyper", "hyper_util", "rustls", "tonic"];
+
+/// Returns what is logged at this level. Of libraries it is no more than warnings: their debug lines may quote requests.
+fn filter(level: Level) -> Targets {
+    let errors = level.min(Level::ERROR);
+    Targets::new()
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        .with_default(LevelFilter::from_level(level.min(Level::WARN)))
+        .with_targets(WITH_STRANGERS.map(|library| (library, errors)))
+}
+
 /// Starts logging. Does nothing if a subscriber is already set, as in a test.
 pub(super) fn init(log: LogSettings) {
-    // Libraries log warnings and errors only: their debug lines may quote requests.
-    let filter = Targets::new()
-        .with_target(env!("CARGO_CRATE_NAME"), log.log_level)
-        .with_default(LevelFilter::from_level(log.log_level.min(Level::WARN)));
+    let filter = filter(log.log_level);
     let json = match log.log_format {
         Some(format) => format == LogFormat::Json,
         None => !io::stderr().is_terminal(),
@@ -30,4 +39,27 @@ pub(super) fn init(log: LogSettings) {
         .with(layer.with_filter(filter))
         .try_init()
         .ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_have_nothing_logged_by_libraries() {
+        for level in [Level::ERROR, Level::INFO, Level::TRACE] {
+            let filter = filter(level);
+            assert!(filter.would_enable("token_broker::server", &level));
+            let others = filter.would_enable("opentelemetry", &Level::WARN);
+            assert_eq!(others, level >= Level::WARN);
+            for target in [
+                "h2::proto::ping_pong",
+                "hyper::proto::h1",
+                "rustls::common_state",
+            ] {
+                assert!(filter.would_enable(target, &Level::ERROR));
+                assert!(!filter.would_enable(target, &Level::WARN), "{target}");
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use http::{Request, Response};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::Instant;
-use tonic::{body::Body, transport::server::TcpConnectInfo};
+use tonic::body::Body;
 
 use super::{
     activity::Activity,
@@ -55,7 +55,6 @@ struct Connection<S> {
     services: S,
     share: Arc<Share>,
     begun: Begun,
-    info: Option<TcpConnectInfo>,
     peer: Arc<Peer>,
 }
 
@@ -70,9 +69,6 @@ impl<S: Shared> hyper::service::Service<Request<Incoming>> for Connection<S> {
         let extensions = request.extensions_mut();
         extensions.insert(Arc::clone(&self.share));
         extensions.insert(Arc::clone(&self.peer));
-        if let Some(info) = &self.info {
-            extensions.insert(info.clone());
-        }
         self.services.clone().call(request)
     }
 }
@@ -109,7 +105,6 @@ impl<S: Shared> Entrance<S> {
             let serving = async move {
                 let begin = Instant::now() + options.call_timeout;
                 wire.send_at_once();
-                let info = wire.connect_info();
                 // In a box of its own, so that a connection needs no memory for it later.
                 let ready = handshakes.done(wire, begin, &known, &stopping).boxed();
                 let Some(ready) = ready.await else { return };
@@ -119,7 +114,6 @@ impl<S: Shared> Entrance<S> {
                     services,
                     share: Arc::clone(&share),
                     begun: begun.clone(),
-                    info,
                     peer: ready.peer,
                 };
                 let (socket, outbox) = socket::wrap(ready.transport, begin, paused);
@@ -303,7 +297,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (Wire::Tcp(accepted.unwrap().0), client.unwrap())
+        let (stream, peer) = accepted.unwrap();
+        (Wire::Tcp(stream, peer), client.unwrap())
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ pub(super) struct Frames {
     /// The last stream that was opened.
     last: u32,
     opened: u64,
+    ended: u64,
 }
 
 /// The head of a frame, as far as it was read, until it is handed on.
@@ -51,6 +52,7 @@ impl Default for Frames {
             opens: false,
             last: 0,
             opened: 0,
+            ended: 0,
         }
     }
 }
@@ -74,6 +76,11 @@ impl Frames {
     /// Returns how many calls have been opened. One counts when its headers are complete.
     pub fn opened(&self) -> u64 {
         self.opened
+    }
+
+    /// Returns how many frames have been read.
+    pub fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// Takes note of the next bytes of the connection.
@@ -107,6 +114,7 @@ impl Frames {
     }
 
     fn end_frame(&mut self) {
+        self.ended += 1;
         let [_, _, _, kind, flags, stream @ ..] = self.head;
         let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
         match kind {
@@ -153,15 +161,12 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use testkit::http2;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: usize) -> Vec<u8> {
-        let length = u32::try_from(payload).unwrap().to_be_bytes();
-        let mut frame = length[1..].to_vec();
-        frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
-        frame.resize(HEAD + payload, HEADERS);
-        frame
+        http2::frame(kind, flags, stream, &vec![HEADERS; payload])
     }
 
     /// A connection with two calls: one with a message and the headers that end it, and one whose headers come in three frames.
@@ -186,7 +191,7 @@ mod tests {
         for size in [1, 2, 7, 9, 10, 64, sent.len()] {
             let mut frames = Frames::default();
             sent.chunks(size).for_each(|chunk| frames.read(chunk));
-            assert_eq!(frames.opened(), 2, "{size}");
+            assert_eq!((frames.opened(), frames.ended()), (2, 7), "{size}");
         }
     }
 

@@ -104,7 +104,10 @@ impl Listener {
     /// Returns the system's error.
     pub async fn accept(&self) -> io::Result<Wire> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Wire::Tcp(stream)),
+            Self::Tcp(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, peer)| Wire::Tcp(stream, peer)),
             Self::Unix(socket) => socket.accept().await.map(Wire::Unix),
         }
     }

@@ -3,6 +3,7 @@
 //! HTTP/2 writes an answer in several pieces, and the answers of several calls one after the other. The socket collects
 //! them, and [`Outbox::send`] gives them to the kernel together.
 
+mod allowance;
 mod outgoing;
 mod silence;
 #[cfg(test)]
@@ -17,17 +18,24 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
-use self::outgoing::{COLLECTED, Outgoing};
 pub(in crate::server) use self::silence::Silence;
+use self::{
+    allowance::Allowance,
+    outgoing::{COLLECTED, Outgoing},
+};
 use super::{
     beginning::Beginning,
     frames::{Frames, Head},
     wire::Transport,
 };
 use crate::rpc::admission::Share;
+
+/// How many bytes HTTP/2 gets at once, about, before other connections have their turn. The smallest frames of so many keep a
+/// thread busy for a fraction of a millisecond.
+const AT_ONCE: usize = 16 * 1024;
 
 /// The socket of a connection, as HTTP/2 sees it.
 pub(super) struct Socket {
@@ -36,6 +44,8 @@ pub(super) struct Socket {
     share: Arc<Share>,
     /// The end of a pause in which none are.
     pause: Option<Pin<Box<Sleep>>>,
+    /// The end of a time in which nothing is read.
+    rest: Option<Pin<Box<Sleep>>>,
     /// `None` when HTTP/2 has begun. From then on its pings find out whether the client is there.
     beginning: Option<Beginning>,
 }
@@ -51,6 +61,9 @@ struct Shared {
     /// The head of a frame that was read, and that HTTP/2 hasn't been given.
     head: Head,
     given: Given,
+    /// How many bytes were read since [`Outbox::go_on`].
+    read: usize,
+    allowance: Allowance,
     reading: Silence,
 }
 
@@ -62,7 +75,7 @@ enum Given {
     /// It has the headers of a call, and gets what of the call has come with them. A call whose message came later would hold a
     /// place in vain until then, and one that is refused without its message would be reset.
     Call,
-    /// It has a call, and gets no other one until [`Outbox::go_on`].
+    /// It has a call, or as much as it gets at once, and gets nothing more until [`Outbox::go_on`].
     Held,
     /// It has asked for more, and nothing is there, or it has to wait.
     All,
@@ -81,12 +94,15 @@ pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> 
         frames: Frames::default(),
         head: Head::default(),
         given: Given::More,
+        read: 0,
+        allowance: Allowance::default(),
         reading: Silence::default(),
     }));
     let socket = Socket {
         shared: Arc::clone(&shared),
         share,
         pause: None,
+        rest: None,
         beginning: Some(Beginning::until(begin)),
     };
     (socket, Outbox(shared))
@@ -116,15 +132,16 @@ impl Outbox {
         matches!(lock(&self.0).given, Given::Held | Given::All)
     }
 
-    /// Returns whether HTTP/2 is kept from reading on by a call. It isn't woken: [`go_on`](Self::go_on) lets it read, when others
-    /// have had their turn.
+    /// Returns whether HTTP/2 is kept from reading on. It isn't woken: [`go_on`](Self::go_on) lets it read, when others have had
+    /// their turn.
     pub fn is_held(&self) -> bool {
         lock(&self.0).given == Given::Held
     }
 
-    /// Lets HTTP/2 read on after a call.
+    /// Lets HTTP/2 read on.
     pub fn go_on(&self) {
-        lock(&self.0).given = Given::More;
+        let mut shared = lock(&self.0);
+        (shared.given, shared.read) = (Given::More, 0);
     }
 
     /// Returns whether nothing came, or nothing could be sent, for too many looks. Has to be called regularly.
@@ -138,6 +155,14 @@ impl Outbox {
         let writing = shared.outgoing.is_silent();
         reading || writing
     }
+}
+
+/// Takes note of what was read.
+fn note(frames: &mut Frames, allowance: &mut Allowance, read: &[u8]) {
+    let (ended, opened) = (frames.ended(), frames.opened());
+    frames.read(read);
+    let calls = frames.opened() - opened;
+    allowance.note_read(frames.ended() - ended, read.len(), calls);
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -154,7 +179,9 @@ impl Shared {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.outgoing.poll_collect(&mut self.stream, cx, pieces)
+        let taken = ready!(self.outgoing.poll_collect(&mut self.stream, cx, pieces))?;
+        self.allowance.note_sent(taken);
+        Poll::Ready(Ok(taken))
     }
 
     /// Reads the head of the next frame to its end, unless it is read already, or a frame is under way.
@@ -168,9 +195,10 @@ impl Shared {
             if read.is_empty() {
                 break;
             }
-            self.frames.read(read);
-            let read = read.len();
-            self.head.note(read);
+            let length = read.len();
+            note(&mut self.frames, &mut self.allowance, read);
+            self.head.note(length);
+            self.read += length;
             self.reading.end();
         }
         Poll::Ready(Ok(()))
@@ -201,7 +229,8 @@ impl Shared {
         };
         let read = &buf.filled()[before..];
         if !read.is_empty() {
-            self.frames.read(read);
+            note(&mut self.frames, &mut self.allowance, read);
+            self.read += read.len();
             self.reading.end();
         }
         polled
@@ -212,12 +241,20 @@ impl Socket {
     /// Reads as much as HTTP/2 may have now.
     fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut shared = lock(&self.shared);
-        if shared.given == Given::Held {
+        if shared.given == Given::Held || shared.read >= AT_ONCE {
+            shared.given = Given::Held;
             return Poll::Pending;
         }
         let has_call = shared.given == Given::Call;
         shared.given = Given::All;
         let opened = shared.frames.opened();
+        while let Some(until) = shared.allowance.spent_until() {
+            let rest = self
+                .rest
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
+            ready!(rest.as_mut().poll(cx));
+            self.rest = None;
+        }
         // The first call says whose connection it is.
         let is_slow = opened == 0 || has_call || self.share.is_slow();
         if is_slow {

@@ -32,7 +32,8 @@ async fn pair_of(admission: &Admission) -> (Socket, Outbox, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let stream = Transport::Plain(Wire::Tcp(accepted.unwrap().0));
+    let (stream, peer) = accepted.unwrap();
+    let stream = Transport::Plain(Wire::Tcp(stream, peer));
     let begin = Instant::now() + Duration::from_secs(10);
     let (socket, outbox) = wrap(stream, begin, admission.share());
     (socket, outbox, client.unwrap())
@@ -113,6 +114,31 @@ async fn calls_are_read_one_by_one_when_many_were_refused() {
         given(&mut socket, &outbox, crowd).await;
         assert_eq!(outbox.opened(), 1 + at_once, "{refused}");
     }
+}
+
+/// Frames that are no calls would otherwise keep a thread busy for as long as they come.
+#[tokio::test]
+async fn one_connection_gives_others_their_turn() {
+    let (mut socket, outbox, mut client) = pair().await;
+    let frames = [BEGUN.to_vec(), frame(PING, 0).repeat(4_000)].concat();
+    let nobody = admission();
+    let mut turns = Vec::new();
+    let sent = frames.len();
+    let writing = tokio::spawn(async move {
+        client.write_all(&frames).await.unwrap();
+        client
+    });
+    while turns.iter().sum::<usize>() < sent {
+        let given = given(&mut socket, &outbox, (&*nobody.share(), 0)).await;
+        assert_eq!(outbox.is_held(), given.len() >= AT_ONCE);
+        turns.push(given.len());
+    }
+    assert!(turns.len() >= sent / (AT_ONCE + 1024), "{turns:?}");
+    assert!(
+        turns.iter().all(|turn| *turn <= AT_ONCE + 1024),
+        "{turns:?}"
+    );
+    drop(writing);
 }
 
 async fn send(outbox: &Outbox) {
