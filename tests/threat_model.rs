@@ -41,11 +41,48 @@ fn missing<'a>(named: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
             true => !path.exists(),
             false => {
                 let text = fs::read_to_string(path).unwrap_or_default();
-                !text.contains(&format!("fn {test}("))
+                !["fn", "def"]
+                    .iter()
+                    .any(|word| text.contains(&format!("{word} {test}(")))
             }
         }
     };
     named.iter().copied().filter(is_missing).collect()
+}
+
+/// Returns the rows of tables of attacks that name no test.
+fn unshown(page: &str) -> Vec<&str> {
+    let mut is_of_attacks = false;
+    let mut all = Vec::new();
+    for line in page.lines() {
+        if !line.starts_with('|') {
+            is_of_attacks = false;
+        } else if line.ends_with("| shown by |") {
+            is_of_attacks = true;
+        } else if is_of_attacks && !line.starts_with("|---") {
+            let has_test = named(line).iter().any(|(_, test)| !test.is_empty());
+            all.extend((!has_test).then_some(line));
+        }
+    }
+    all
+}
+
+#[test]
+fn each_attack_names_a_test() {
+    let page = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    assert_eq!(unshown(&page), [""; 0]);
+}
+
+#[test]
+fn an_attack_without_a_test_is_found() {
+    let page = "\
+        | attack | what stops it | shown by |\n\
+        |---|---|---|\n\
+        | a | b | `tests/c.rs`: `a_test` |\n\
+        | d | e | `tests/f.rs` |\n\
+        \n\
+        | no | attack |\n";
+    assert_eq!(unshown(page), ["| d | e | `tests/f.rs` |"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod descriptors;
 mod doors;
 mod each;
 mod ends;
+mod frames;
 mod honest;
 mod idle;
 mod memory;
