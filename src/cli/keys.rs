@@ -199,6 +199,7 @@ fn status(args: &StatusArgs, config: Config, tenant: &TenantConfig) -> u8 {
         report
     });
     match counted {
+        Ok(report) if report.is_misnamed() => misnamed(&report),
         Ok(report) if report.counts.key_missing + report.counts.unreadable > 0 => REFUSED,
         Ok(_) => DONE,
         Err(code) => code,
@@ -224,7 +225,18 @@ fn rotate(args: &RotateArgs, config: Config, tenant: &TenantConfig) -> u8 {
     }
 }
 
+fn misnamed(report: &Report) -> u8 {
+    complain(&format!(
+        "tenant: nothing is stored under {}; see the report for the tenants that hold data",
+        report.tenant
+    ));
+    FAILED
+}
+
 fn verdict(report: &Report) -> u8 {
+    if report.is_misnamed() {
+        return misnamed(report);
+    }
     if report.is_settled() {
         return DONE;
     }

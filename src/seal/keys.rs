@@ -1,8 +1,11 @@
 //! The keys of a tenant, reread when their file changes.
 
 use std::{
+    convert::Infallible,
     fmt,
+    future::pending,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,6 +14,8 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
 
 use super::{
     Demands, KeyFile, KeyRing, KeysProblem, Kms, KmsError, NotUnwrapped,
@@ -31,8 +36,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The keys of a tenant. Clones share them.
 ///
-/// Whoever seals or opens has the file looked at, once a second at most, and doesn't wait for what comes of it. A file that changed is read again, also when it
-/// lies behind a symlink that was swapped. One that is broken changes nothing, and is logged.
+/// The file is looked at once a second while somebody [follows](Self::follow) it, and otherwise when something is sealed or opened, once a second at most. Nobody
+/// waits for what comes of it. A file that changed is read again, also when it lies behind a symlink that was swapped. One that is broken changes nothing, and is
+/// logged.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<Inner>);
 
@@ -209,6 +215,21 @@ impl Keys {
         self.ring_in_force()
     }
 
+    /// Has the file looked at every second, and whenever `asked` tells. So also a broker that nobody calls has the keys that its
+    /// file has, and the call that comes next seals with them.
+    pub async fn follow(&self, asked: impl Stream<Item = ()> + Send) -> Infallible {
+        let Some(file) = &self.0.file else {
+            return pending().await;
+        };
+        let mut asked = pin!(asked);
+        loop {
+            if let Ok(Some(())) = timeout(LOOK_EVERY, asked.next()).await {
+                file.look_again_in(Duration::ZERO);
+            }
+            self.look();
+        }
+    }
+
     fn put_in_force(&self, ring: KeyRing) {
         self.0.ring.store(Arc::new(ring));
     }
@@ -318,6 +339,12 @@ impl Keys {
 }
 
 impl Keys {
+    /// Whether both are clones of the same.
+    #[must_use]
+    pub fn are(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Says that another key seals from now on. Who changes keys as the documentation says appends a new one first.
     fn tell_of_change(&self, before: &KeyRing, now: &KeyRing) {
         let (Some(old), Some(new)) = (before.sealing(), now.sealing()) else {

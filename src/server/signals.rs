@@ -54,7 +54,7 @@ pub(super) fn terminated() -> Result<(impl Future<Output = ()>, Hangups), ServeE
                 _ = interrupt.recv() => return,
                 _ = hangup.recv() => {
                     tracing::info!(
-                        "SIGHUP: the policy and the files of TLS are read again, audit files are reopened; passwords and certificates for Redis \
+                        "SIGHUP: the policy, the files of TLS and sealing keys are read again, audit files are reopened; passwords and certificates for Redis \
                          are read at each connect, and other settings take effect with a restart"
                     );
                     tell.send_replace(());

@@ -135,10 +135,24 @@ async fn from_a_missing_key_to_require_sealed() {
     says(&left, "2 rows are not sealed with new.");
     site.follow(&left).await;
     site.is_done().await;
-    // "other keys can go, and require-sealed can be turned on"
+    // "require-sealed can be turned on. Other keys can go when..."
     site.write(&sealing::file(&["new"]));
     site.require_sealed = true;
     site.is_done().await;
+}
+
+/// Whoever forgets the tenant isn't told to end a grace period that isn't there, nor that all is sealed.
+#[tokio::test]
+async fn another_tenants_name_is_noticed() {
+    let mut site = Site::new(&["new"]);
+    site.put("a", &[]).await;
+    let used = site.tenant.name().to_string();
+    site.tenant = RedisTenant::called("forgotten:tenant", &site.redis);
+    for command in ["status", "rotate"] {
+        let (code, told) = site.run(&["keys", command]).await;
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(&used) && !told.contains("--finish"), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
 //! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
+//! | a broker that nobody calls reads its keys again | `idle` |
 //! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
 //! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
 //! | a key file that is a pipe, is missing for a while, holds a key that may not be there, or is read again; counted by the program | `key_file` |
@@ -24,6 +25,7 @@ mod commands;
 mod edited;
 mod figures;
 mod grace;
+mod idle;
 mod key_file;
 mod missing;
 mod mutations;

@@ -5,6 +5,17 @@ use super::Report;
 /// Returns the advice that goes with a report: what is in the way first.
 pub fn of(report: &Report) -> String {
     let counts = &report.counts;
+    if let Some(others) = &report.tenants_with_data
+        && report.in_grace
+    {
+        return match report.is_misnamed() {
+            true => format!(
+                "the tenant has no row; of those that hold data in this Redis {others}: is `tenant` what brokers have?"
+            ),
+            false => "the tenant has no row: no broker has served it, or it is in its grace period"
+                .to_owned(),
+        };
+    }
     let Some(first) = &report.sealing else {
         return match counts.sealed.is_empty() {
             true => "nothing is sealed: seal-keys isn't set".to_owned(),
@@ -50,7 +61,8 @@ pub fn of(report: &Report) -> String {
     }
     match counts.older {
         0 => format!(
-            "all rows are sealed with {first}: other keys can go, and require-sealed can be turned on"
+            "all rows are sealed with {first}, and require-sealed can be turned on. Other keys can go when all brokers have sealed with \
+             it for an hour: the payloads of pending authorizations may be under them until then"
         ),
         older => format!(
             "{older} rows are in the layout of older software, and not sealed: `token-broker migrate --finish` moves them, or says \

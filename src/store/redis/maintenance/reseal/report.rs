@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 
 use super::{advice, progress::Done, row::SealedWith};
-use crate::{error::Unreadable, store::Sealing};
+use crate::{
+    error::Unreadable,
+    store::{Sealing, redis::maintenance::tenants::TenantsWithData},
+};
 
 /// What a walk over the rows found and did. It names no key of Redis.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +29,9 @@ pub struct Report {
     pub in_grace: bool,
     /// Whether rows that aren't sealed can't be read.
     pub require_sealed: bool,
+    /// The tenants that hold data, if this one has no row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenants_with_data: Option<TenantsWithData>,
     /// How many seconds the last pass took.
     pub seconds: f64,
 }
@@ -82,6 +88,7 @@ impl Report {
             done_in_pass: 0,
             in_grace: false,
             require_sealed: sealing.require_sealed,
+            tenants_with_data: None,
             seconds: 0.0,
         }
     }
@@ -99,6 +106,20 @@ impl Report {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.left() == 0 && self.counts.unreadable == 0 && self.done_in_pass == 0
+    }
+
+    /// Whether the tenant has no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let counts = &self.counts;
+        self.left() == 0 && counts.sealed.is_empty() && counts.key_missing + counts.unreadable == 0
+    }
+
+    /// Whether the tenant's name is probably wrong: it has no row, nothing was noted about it, and others hold data.
+    #[must_use]
+    pub fn is_misnamed(&self) -> bool {
+        let others = self.tenants_with_data.as_ref();
+        self.in_grace && others.is_some_and(|others| !others.names.is_empty())
     }
 
     /// Returns how many rows aren't sealed with the first key.

@@ -13,6 +13,7 @@ use crate::{
             link::{Effect, reply},
             maintenance::{
                 grace, progress::Progress, repeated, rounds::Rounds, scan::Scan, seen::Seen,
+                tenants,
             },
             row,
             rows::sealed_in_grace,
@@ -52,6 +53,9 @@ impl Reseal {
             let outcome = self.once(scan, writes, &mut report, begun, progress).await;
             if rounds.end(outcome).await?.is_some() {
                 report.in_grace = grace::is_open(&self.link, &self.keys).await?;
+                if report.is_empty() {
+                    report.tenants_with_data = Some(tenants::with_data(&self.link).await?);
+                }
                 report.seconds = begun.elapsed().as_secs_f64();
                 return Ok(report);
             }
