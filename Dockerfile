@@ -25,5 +25,5 @@ EXPOSE 50051
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s \
     CMD ["/usr/local/bin/token-broker", "health"]
 # By default the broker listens on loopback, so no client outside of the container can reach it. Any
-# other address needs --insecure-allow-remote. The operator who runs the container decides about that.
+# other address needs TLS and a policy (docs/tls.md, docs/access.md), which the operator gives it.
 ENTRYPOINT ["/usr/local/bin/token-broker"]
