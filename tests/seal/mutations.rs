@@ -48,7 +48,7 @@ fn bytes(sealing: &Sealing, key: &RowKey, stored: &StoredRow) -> Vec<u8> {
 
 /// A change of some bytes.
 #[derive(Clone, Debug)]
-enum Mutation {
+pub enum Mutation {
     Set(Index, u8),
     Flip(Index, u8),
     Remove(Index, usize),
@@ -58,13 +58,15 @@ enum Mutation {
     CutOff(Index),
 }
 
-fn mutations() -> impl Strategy<Value = Mutation> {
+/// Returns changes that a row, or a pending authorization, may meet with.
+pub fn mutations() -> impl Strategy<Value = Mutation> {
     let at = any::<Index>;
     let byte = prop_oneof![any::<u8>(), select(b"\"\\,:{}[]0-.19kl ".to_vec())];
     let words: Vec<Vec<u8>> = [
         "\"sealed\":null,",
         "\"sealed\":\"\",",
         "\"access_token\":\"x\",",
+        "\"payload\":\"eHg=\",",
         ",\"x\":1",
         "null",
         "1.l.",
@@ -89,7 +91,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
 }
 
 impl Mutation {
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    pub fn apply(&self, bytes: &mut Vec<u8>) {
         if bytes.is_empty() {
             return;
         }

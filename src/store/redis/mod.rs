@@ -19,7 +19,7 @@ mod largest;
 mod link;
 pub mod maintenance;
 mod options;
-mod pending;
+pub mod pending;
 mod probe;
 mod process;
 mod readiness;

@@ -48,7 +48,10 @@ impl Drop for Base64 {
 const BEGINS: &[u8] = br#"{"broker":""#;
 
 /// Returns the JSON of a pending authorization.
-pub(super) fn encode(pending: &PendingAuthorization) -> Result<SecretBytes, serde_json::Error> {
+///
+/// # Errors
+/// Returns what the encoder says.
+pub fn encode(pending: &PendingAuthorization) -> Result<SecretBytes, serde_json::Error> {
     let (payload, sealed) = match &pending.payload {
         Payload::Plain(bytes) => (Some(Base64(STANDARD.encode(&**bytes))), None),
         Payload::Sealed(envelope) => (None, Some(envelope.as_str().to_owned())),
@@ -72,7 +75,7 @@ pub(super) fn encode(pending: &PendingAuthorization) -> Result<SecretBytes, serd
 }
 
 /// Reads a pending authorization. Returns `None` if the value is of other software, or says who took it.
-pub(super) fn decode(json: &[u8]) -> Option<Result<PendingAuthorization, Unopened>> {
+pub fn decode(json: &[u8]) -> Option<Result<PendingAuthorization, Unopened>> {
     let is_own = json.starts_with(BEGINS);
     is_own.then(|| read(json).ok_or_else(|| Unopened::damaged("it isn't JSON of the right form")))
 }
@@ -87,8 +90,13 @@ fn read(json: &[u8]) -> Option<PendingAuthorization> {
         // Half plain and half sealed, or neither.
         _ => return None,
     };
+    let id = Nonce::from_hex(&stored.broker)?;
+    // The scripts compare the head as it is spelled. Of another spelling nobody could take it.
+    if !json.starts_with(format!("{{\"broker\":\"{id}\",").as_bytes()) {
+        return None;
+    }
     Some(PendingAuthorization {
-        id: Nonce::from_hex(&stored.broker)?,
+        id,
         provider: ProviderName::new(stored.provider).ok()?,
         session: SessionId::new(stored.session).ok()?,
         client: ClientId::new(stored.client).ok()?,
@@ -129,6 +137,27 @@ mod tests {
         assert_eq!(read.session, pending.session);
         assert_eq!(read.user, None);
         assert!(matches!(read.payload, Payload::Plain(bytes) if *bytes == [0, 255, 7]));
+    }
+
+    /// What the scripts wouldn't take is damaged, and not somebody else's.
+    #[test]
+    fn a_head_that_is_spelled_otherwise_is_damaged() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let json = encode(&PendingAuthorization {
+            id: Nonce::from_hex(id).unwrap(),
+            ..pending()
+        });
+        let json = String::from_utf8(json.unwrap().to_vec()).unwrap();
+        assert!(decode(json.as_bytes()).unwrap().is_ok());
+        for (from, to) in [
+            ("abcdef\"", "abcdeF\""),
+            ("abcdef\"", "abcde\\u0066\""),
+            ("abcdef\"", "abcdef\" "),
+        ] {
+            let spelled = json.replacen(from, to, 1);
+            assert_ne!(spelled, json);
+            assert!(decode(spelled.as_bytes()).unwrap().is_err(), "{spelled}");
+        }
     }
 
     #[test]
