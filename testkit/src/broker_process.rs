@@ -46,12 +46,12 @@ impl BrokerProcess {
     /// Starts a broker with these arguments, and waits until it listens. The address and the log
     /// settings are added to the arguments.
     pub fn start(args: &[&str]) -> Self {
-        Self::run(program(), &[], args)
+        Self::run(program(), &[], args, Stdio::null())
     }
 
     /// Like [`start`](Self::start), but listens where the arguments say, and says nothing of its address.
     pub fn listening_at(args: &[&str], place: &str) -> Self {
-        Self::run(program(), &[place], args)
+        Self::run(program(), &[place], args, Stdio::null())
     }
 
     /// Starts a broker that may have this many file descriptors open.
@@ -63,21 +63,26 @@ impl BrokerProcess {
         for (name, _) in plain.get_envs() {
             shell.env_remove(name);
         }
-        Self::run(shell, &[], args)
+        Self::run(shell, &[], args, Stdio::null())
+    }
+
+    /// Like [`start`](Self::start), but the standard output goes where the test says.
+    pub fn printing_to(stdout: impl Into<Stdio>, args: &[&str]) -> Self {
+        Self::run(program(), &[], args, stdout.into())
     }
 
     /// Starts a broker that another program is.
     pub fn of(program: Command, args: &[&str]) -> Self {
-        Self::run(program, &[], args)
+        Self::run(program, &[], args, Stdio::null())
     }
 
-    fn run(mut program: Command, place: &[&str], args: &[&str]) -> Self {
+    fn run(mut program: Command, place: &[&str], args: &[&str], stdout: Stdio) -> Self {
         let place = place.first().unwrap_or(&"127.0.0.1:0");
         let mut child = program
             .args(["--listen", place, "--log-format", "json"])
             .args(args)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -61,21 +61,17 @@ impl World {
 
     /// The settings that a broker needs for its trail, and these.
     pub fn settings(&self, more: &[&str]) -> Vec<String> {
-        let key = self.folder.path().join("key");
-        let (path, key) = (self.path(), key.display().to_string());
-        let path = path.display().to_string();
-        let own = [
-            "--audit",
-            "required",
-            "--audit-file",
-            &path,
-            "--audit-key-file",
-            &key,
-        ];
-        own.iter()
-            .chain(more)
-            .map(|&text| text.to_owned())
-            .collect()
+        let path = self.path().display().to_string();
+        let own = ["--audit", "required", "--audit-file", &path];
+        self.with_key(&[&own[..], more].concat())
+    }
+
+    /// These settings, and the key of the hashes.
+    pub fn with_key(&self, settings: &[&str]) -> Vec<String> {
+        let key = self.folder.path().join("key").display().to_string();
+        let own = ["--audit-key-file", &key];
+        let all = settings.iter().chain(&own);
+        all.map(|&text| text.to_owned()).collect()
     }
 
     pub async fn start(&self, more: &[&str]) -> BrokerProcess {
@@ -218,7 +214,7 @@ pub async fn store(client: &mut TokenBrokerClient<Channel>, session: &str) -> Re
     client.store(request).await.map(drop)
 }
 
-fn row(session: &str) -> String {
+pub fn row(session: &str) -> String {
     let tenant = "default:default".parse().unwrap();
     let (session, provider) = (
         SessionId::new(session).unwrap(),
