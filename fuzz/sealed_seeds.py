@@ -1,4 +1,4 @@
-"""Makes the seeds that are sealed: an envelope, and a row as it was and sealed.
+"""Makes the seeds that are sealed: an envelope, and a row and a pending authorization as they were and sealed.
 
 usage: python3 fuzz/sealed_seeds.py, with the package cryptography
 
@@ -80,5 +80,22 @@ def row():
         (SEEDS / "sealed_row" / f"{name}.json").write_text(text)
 
 
+def pending():
+    fields = {"broker": "0123456789abcdef0123456789abcdef", "provider": "p", "session": "s1", "client": "c1"}
+    fields |= {"user": "u", "expires_at": 1800000000}
+    payload = b"verifier"
+    associated = b"".join(
+        [part(text.encode()) for text in ("pending authorization", "test:fuzz", "x", *list(fields.values())[:4])]
+        + [optional("u"), time(fields["expires_at"])]
+    )
+    for name, last in (
+        ("plain", {"payload": base64.b64encode(payload).decode()}),
+        ("sealed", {"sealed": seal(payload, associated, bytes(range(64, 96)))}),
+    ):
+        text = json.dumps(fields | last, separators=(",", ":"))
+        (SEEDS / "pending" / f"{name}.json").write_text(text)
+
+
 envelope()
 row()
+pending()

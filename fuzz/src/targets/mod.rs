@@ -7,6 +7,7 @@ mod envelope;
 mod key_file;
 mod keyspace;
 mod page_token;
+mod pending;
 mod policy;
 mod record;
 mod redis_url;
@@ -29,6 +30,7 @@ const ALL: &[(&str, Target)] = &[
     ("key_file", key_file::run),
     ("keyspace", keyspace::run),
     ("page_token", page_token::run),
+    ("pending", pending::run),
     ("policy", policy::run),
     ("record", record::run),
     ("redis_url", redis_url::run),
