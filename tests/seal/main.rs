@@ -9,7 +9,8 @@
 //! | a broker that lacks the key: `KEY_MISSING`, never damage, and nothing is overwritten or left out | `missing` |
 //! | two keys of one name: the wrong one is a missing one, and a name can be changed | `namesakes` |
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
-//! | `keys rotate`: under load, killed half-way; versions, lives and newer writes stay. `SEAL_ROWS` says how many rows | `rotation` |
+//! | `keys rotate`: versions, lives and newer writes stay; the part of Redis' time that it takes | `rotation` |
+//! | `keys rotate` under load, killed half-way: brokers refresh, carry over, store and read, and one lacks the key. `SEAL_ROWS` says how many rows | `under_load` |
 //! | nothing is sealed in the grace period, and nothing is written plain with a key | `grace` |
 //! | a broker that nobody calls reads its keys again | `idle` |
 //! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
@@ -25,7 +26,6 @@
 mod advice;
 mod commands;
 mod edited;
-mod figures;
 mod grace;
 mod idle;
 mod key_file;
@@ -36,6 +36,7 @@ mod pending;
 mod pending_bytes;
 mod refreshing;
 mod rotation;
+mod under_load;
 mod vault;
 
 use serde_json::Value;

@@ -8,11 +8,13 @@ use testkit::{
     redis_tenant::RedisTenant,
     rotating_provider::{Fault, RotatingProvider, Rules},
     rows::{access_token, in_seconds, key, refresh_token, secret, user},
+    sealing,
     waiting::until,
 };
 use token_broker::{
     error::Error,
-    store::{Sealed, redis::RedisStore},
+    seal::Keys,
+    store::{Sealed, Sealing, redis::RedisStore},
     tokens::{Binding, Wanted},
     types::{Row, RowKey, StoredRow},
 };
@@ -20,16 +22,26 @@ use tokio::time::Instant;
 
 use crate::{json, sealed_with, tenant};
 
-type Refreshing = Broker<Sealed<RedisStore>>;
+pub type Refreshing = Broker<Sealed<RedisStore>>;
 
 fn refreshing(tenant: &RedisTenant, at: &RotatingProvider, keys: &[&str]) -> Refreshing {
+    refreshing_with(tenant, at, sealing::keys(keys))
+}
+
+/// Returns a broker that has these sealing keys, and refreshes rows at this provider.
+pub fn refreshing_with(tenant: &RedisTenant, at: &RotatingProvider, keys: Keys) -> Refreshing {
     let mut options = provider::options("p");
     options.endpoints.token = Some(at.url().parse().unwrap());
     options.max_rate = 10_000;
     options.max_waiters = 1_000;
+    options.max_concurrent = 100;
     let mut rules = broker::rules(tenant.name().clone());
     rules.providers = provider::providers([options]);
-    Broker::new(tenant.sealed_store(keys), rules)
+    let sealing = Sealing {
+        keys,
+        ..Sealing::off(tenant.name().clone())
+    };
+    Broker::new(Sealed::new(tenant.store(), sealing), rules)
 }
 
 async fn ask(broker: &Refreshing, key: &RowKey) -> Result<StoredRow, Error> {
@@ -40,7 +52,8 @@ async fn ask(broker: &Refreshing, key: &RowKey) -> Result<StoredRow, Error> {
         .await
 }
 
-fn expired(refresh: &str) -> Row {
+/// Returns a row whose access token has expired.
+pub fn expired(refresh: &str) -> Row {
     Row {
         access_token: secret("old"),
         refresh_token: secret(refresh),

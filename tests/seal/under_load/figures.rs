@@ -52,52 +52,53 @@ fn cpu(redis: &RedisServer) -> f64 {
 }
 
 impl Passed {
+    /// Returns which part of the span Redis was busy, by the time of the processor that it used.
+    pub fn busy(&self) -> f64 {
+        self.busy
+    }
+
     pub fn seconds(&self) -> f64 {
         (self.ended - self.begun).as_secs_f64()
     }
 
-    /// Returns what reads, each with its beginning, had of this span.
-    pub fn reads(&self, reads: &[(Instant, Duration)]) -> Reads {
+    /// Returns how long the calls of this span took.
+    pub fn calls(&self, calls: &[(Instant, Duration)]) -> Calls {
         let within = |begun: &Instant| (self.begun..self.ended).contains(begun);
-        let took = reads.iter().filter(|(begun, _)| within(begun));
+        let took = calls.iter().filter(|(begun, _)| within(begun));
         let mut took: Vec<_> = took.map(|(_, took)| *took).collect();
         took.sort_unstable();
         let at = |percent: usize| {
             let last = took.len().saturating_sub(1);
             took.get(last * percent / 100).copied().unwrap_or_default()
         };
-        Reads {
+        Calls {
             count: took.len(),
             p50: at(50),
             p99: at(99),
             most: at(100),
-            busy: self.busy,
         }
     }
 }
 
-/// How long reads took, and how busy Redis was.
-pub struct Reads {
-    pub count: usize,
+/// How long calls took.
+pub struct Calls {
+    count: usize,
     p50: Duration,
     p99: Duration,
     most: Duration,
-    busy: f64,
 }
 
-impl fmt::Display for Reads {
+impl fmt::Display for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             count,
             p50,
             p99,
             most,
-            busy,
         } = self;
-        let busy = 100.0 * busy;
         write!(
             f,
-            "{count} reads, p50 {p50:.1?}, p99 {p99:.1?}, at most {most:.1?}; Redis {busy:.0}% busy"
+            "{count} calls, p50 {p50:.1?}, p99 {p99:.1?}, at most {most:.1?}"
         )
     }
 }
