@@ -3,9 +3,9 @@
 //! | what | file |
 //! |---|---|
 //! | a value that was moved, and a row in which anything was edited, doesn't open, and harms no sibling | `edited` |
-//! | any mutation of a row's bytes: an error or the same row, never another one. `SEAL_MUTATIONS` says how many | `mutations` |
 //! | pending authorizations: who lacks the key, what was moved, half sealed, plain or damaged, each with its reason, and none is lost | `pending` |
 //! | the same for each bit and each length of their bytes, and for mutations; readers that bind less are caught | `pending_bytes` |
+//! | any mutation of the bytes of a row, of each kind: the same row, or the right error. `SEAL_MUTATIONS` says how many | `mutations` |
 //! | a broker that lacks the key: `KEY_MISSING`, never damage, and nothing is overwritten or left out | `missing` |
 //! | two keys of one name: the wrong one is a missing one, and a name can be changed | `namesakes` |
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
