@@ -3,6 +3,8 @@
 mod bulk;
 mod clients;
 mod counted;
+mod foreign_tenant;
+mod planted;
 mod reload;
 mod shares;
 mod table;

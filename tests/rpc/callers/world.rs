@@ -49,8 +49,8 @@ pub fn policy(callers: impl IntoIterator<Item = (&'static str, Rights)>) -> Poli
 }
 
 /// Like [`policy`], of callers of several tenants.
-pub fn policy_of_tenants(
-    callers: impl IntoIterator<Item = (&'static str, &'static str, Rights)>,
+pub fn policy_of_tenants<'a>(
+    callers: impl IntoIterator<Item = (&'a str, &'a str, Rights)>,
 ) -> Policy {
     let mut policy = Policy::default();
     for (name, tenant, rights) in callers {
