@@ -90,8 +90,13 @@ impl Caller {
             }
         });
         let endpoint = Endpoint::from_static("http://broker");
+        Self::over(endpoint.connect_with_connector_lazy(connect), told)
+    }
+
+    /// Returns a caller with this connection.
+    pub fn over(channel: Channel, told: &Told) -> Self {
         Self {
-            channel: endpoint.connect_with_connector_lazy(connect),
+            channel,
             authorization: None,
             told: told.clone(),
         }

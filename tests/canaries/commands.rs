@@ -10,7 +10,6 @@ use crate::{secrets::Secrets, world::World};
 /// Runs every command, and returns what all of them printed. Secrets are in files alone.
 pub async fn printed(world: &World) -> Vec<u8> {
     let mut all = Vec::new();
-    let config = world.file("broker.toml");
     let audit = world.file("audit.jsonl");
     let health = world.process.logged_address("health_address").to_string();
     for command in [
@@ -28,11 +27,11 @@ pub async fn printed(world: &World) -> Vec<u8> {
         "keys status",
         "keys rotate",
         "migrate --dry-run",
+        "migrate",
+        "check --repair",
+        "keys rewrap",
     ] {
-        let mut args: Vec<_> = command.split(' ').map(String::from).collect();
-        args.extend(["--config".to_owned(), config.clone()]);
-        args.extend(["--log-level", "trace"].map(String::from));
-        all.extend(run(args).await);
+        all.extend(of_the_settings(world, command).await);
     }
     all.extend(run(words(&["audit", "verify", &audit])).await);
     all.extend(run(words(&["health", "--addr", &health])).await);
@@ -50,6 +49,14 @@ pub async fn printed(world: &World) -> Vec<u8> {
     });
     all.extend(join_all(wrong).await.concat());
     all
+}
+
+/// Runs a command with the broker's settings, and returns what it printed.
+pub async fn of_the_settings(world: &World, command: &str) -> Vec<u8> {
+    let mut args: Vec<_> = command.split(' ').map(String::from).collect();
+    args.extend(["--config".to_owned(), world.file("broker.toml")]);
+    args.extend(["--log-level", "trace"].map(String::from));
+    run(args).await
 }
 
 /// Returns configurations with secrets where something else should be.

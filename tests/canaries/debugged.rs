@@ -16,10 +16,15 @@ use token_broker::{
 
 use crate::{rpcs::Round, secrets::Secrets};
 
+/// What is printed of one value.
+pub fn printed(value: &dyn Debug) -> String {
+    format!("{value:?}\n{value:#?}\n")
+}
+
 /// Returns all of it.
 pub fn sink(secrets: &Secrets) -> Sink {
     let mut all = String::new();
-    let mut print = |value: &dyn Debug| all += &format!("{value:?}\n{value:#?}\n");
+    let mut print = |value: &dyn Debug| all += &printed(value);
     let mut row = rows::row("u", &secrets.access);
     row.refresh_token = rows::secret(&secrets.refresh);
     row.id_token = rows::secret(&secrets.id);

@@ -23,7 +23,7 @@ const ACCESS: usize = 3;
 async fn panicking(has_usual_hook: bool) -> World {
     let plan = Plan {
         program: panicking::program(has_usual_hook),
-        ..Plan::shipped(true)
+        ..Plan::shipped()
     };
     World::start(plan).await
 }
@@ -148,7 +148,6 @@ async fn a_panic_tells_no_secret_and_ends_nothing_but_its_own_call() {
     }
     let audit = world.file("audit.jsonl");
     let mut sinks = world.shown_by_the_system();
-    sinks.extend(crate::redis::sinks(&world.redis, &world.monitor).await);
     let keep = fs::File::open(&audit).unwrap();
     sinks.extend(world.sinks().await);
     let leaks = search.leaks(&sinks);
@@ -192,7 +191,8 @@ async fn the_usual_hook_would_tell_the_tokens() {
     }
     let sinks = world.sinks().await;
     for sink in &sinks {
-        let kinds: Vec<_> = search.kinds_in(&sink.bytes).into_iter().collect();
+        let mut kinds: Vec<_> = search.kinds_in(&sink.bytes).into_iter().collect();
+        kinds.retain(|kind| !sink.allowed.contains(kind));
         let told: &[_] = match sink.name {
             "log" => &["ID token", "access token", "refresh token"],
             _ => &[],

@@ -74,22 +74,21 @@ fn answers(secrets: &Secrets) -> Vec<Behaviour> {
     ]
 }
 
-/// Returns the name of a provider of the control: a part of a secret. What is configured isn't one.
-pub fn misnamed(secrets: &Secrets) -> &str {
-    &secrets.id[..30]
-}
-
-/// Returns the table of that provider.
+/// Returns the tables of the control's providers, whose names are parts of secrets. What is configured isn't one.
 pub fn of_the_control(
     secrets: &Secrets,
     endpoint: &TokenEndpoint,
     files: &std::path::Path,
 ) -> String {
     let good = table(GOOD, 0, endpoint, files);
-    good.replace(
-        &format!("[providers.{GOOD}]"),
-        &format!("[providers.{}]", json(misnamed(secrets))),
-    )
+    let names = secrets.names().into_values();
+    let tables = names.map(|name| {
+        good.replace(
+            &format!("[providers.{GOOD}]"),
+            &format!("[providers.{}]", json(&name)),
+        )
+    });
+    tables.collect()
 }
 
 /// Starts the provider. Returns it, and the tables of all its parts in the configuration.

@@ -53,14 +53,15 @@ impl Monitor {
             }
         });
         let monitor = Self(seen);
-        monitor.sees(redis, "the beginning").await;
+        monitor.sees(redis).await;
         monitor
     }
 
     /// Waits until everything before this was seen.
-    async fn sees(&self, redis: &RedisServer, mark: &str) {
+    async fn sees(&self, redis: &RedisServer) {
+        let mark = format!("mark {:016x}", rand::random::<u64>());
         until("the monitor follows", async || {
-            redis.ask::<String>(&["ECHO", mark]).unwrap();
+            redis.ask::<String>(&["ECHO", &mark]).unwrap();
             let seen = self.0.lock().unwrap();
             memchr::memmem::find(&seen, format!("\"{mark}\"").as_bytes()).is_some()
         })
@@ -70,7 +71,7 @@ impl Monitor {
 
 /// Returns everything that Redis has.
 pub async fn sinks(redis: &RedisServer, monitor: &Monitor) -> Vec<Sink> {
-    monitor.sees(redis, "the end").await;
+    monitor.sees(redis).await;
     let slow: ::redis::Value = redis.ask(&["SLOWLOG", "GET", "-1"]).unwrap();
     let _: () = redis.ask(&["SAVE"]).unwrap();
     let dir = redis.dir();
@@ -85,6 +86,12 @@ pub async fn sinks(redis: &RedisServer, monitor: &Monitor) -> Vec<Sink> {
         Sink::new("AOF", appended).allowing(IN_KEYS),
         Sink::new("log of Redis", read(dir, "log")).allowing(IN_KEYS),
     ]
+}
+
+/// Has Redis write this into its log.
+pub fn log(redis: &RedisServer, text: &str) {
+    let script = "redis.log(redis.LOG_WARNING, ARGV[1])";
+    let _: () = redis.ask(&["EVAL", script, "0", text]).unwrap();
 }
 
 fn read(dir: &Path, name: &str) -> Vec<u8> {

@@ -13,6 +13,7 @@ use crate::{
     caller::Caller,
     commands::contents,
     provider::{GOOD, HANGS},
+    redis::Monitor,
     rpcs::Round,
     world::{PATIENCE, World},
 };
@@ -243,7 +244,7 @@ async fn refresh_once(world: &World, auth: &Caller, provider: &str) {
 }
 
 /// Takes Redis away, and gives it back with another password.
-pub async fn at_an_outage(world: &World) {
+pub async fn at_an_outage(world: &mut World) {
     let auth = world.auth().await;
     let round = Round::good(&world.secrets);
     world.redis.kill();
@@ -255,6 +256,7 @@ pub async fn at_an_outage(world: &World) {
     let unavailable = world.told.ends();
     assert!(unavailable["TokenBroker/Get"].contains("Unavailable"));
     world.redis.restart();
+    world.monitor = Monitor::follow(&world.redis, &world.secrets.redis_password).await;
     world.serves().await;
 }
 

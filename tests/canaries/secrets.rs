@@ -1,6 +1,6 @@
 //! The secrets that are planted, new ones in each run.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rand::RngExt;
@@ -90,6 +90,16 @@ impl Secrets {
         ]
     }
 
+    /// Returns a part of a secret of each kind, which may stand where a name does.
+    pub fn names(&self) -> BTreeMap<&'static str, String> {
+        let named = |canary: Canary| {
+            let text = String::from_utf8(canary.secret);
+            let text = text.unwrap_or_else(|binary| hex(binary.as_bytes()));
+            (canary.kind, text[..30].to_owned())
+        };
+        self.canaries().into_iter().map(named).collect()
+    }
+
     /// Returns the sealing key.
     pub fn master_key(&self) -> MasterKey {
         let bytes = SecretBytes::new(self.sealing_key.clone());
@@ -103,11 +113,7 @@ impl Secrets {
 
     /// Returns the hash that the policy has.
     pub fn bearer_sha256(&self) -> String {
-        let hash = Sha256::digest(self.bearer.as_bytes());
-        hash.iter().fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        })
+        hex(&Sha256::digest(self.bearer.as_bytes()))
     }
 }
 
@@ -118,6 +124,13 @@ fn private(identity: &Identity) -> Vec<u8> {
     // PKCS #8, RFC 5958, around the ECPrivateKey of RFC 5915.
     assert_eq!(der[34..36], [4, 32], "32 bytes follow");
     der[36..68].to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn letters(count: usize) -> String {

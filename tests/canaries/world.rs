@@ -4,7 +4,7 @@ use std::{
     fs::{self, Permissions},
     io::{Read, Write},
     net::TcpStream,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -36,15 +36,18 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How a broker is run.
 pub struct Plan {
     pub is_sealed: bool,
+    /// Whether secrets stand where they don't belong: in the names of providers, on the command line and in the environment.
+    pub is_careless: bool,
     /// The program that is run.
     pub program: Command,
 }
 
 impl Plan {
     /// Returns that of a broker as it is shipped.
-    pub fn shipped(is_sealed: bool) -> Self {
+    pub fn shipped() -> Self {
         Self {
-            is_sealed,
+            is_sealed: true,
+            is_careless: false,
             program: program(),
         }
     }
@@ -68,7 +71,7 @@ pub struct World {
 
 impl World {
     /// Starts everything.
-    pub async fn start(plan: Plan) -> Self {
+    pub async fn start(mut plan: Plan) -> Self {
         let (authority, clients) = (Authority::new("server ca"), Authority::new("client ca"));
         let secrets = Secrets::new(&authority);
         let dir = tempfile::tempdir().unwrap();
@@ -114,8 +117,10 @@ impl World {
             config += &format!("seal-keys = \"{}\"\n", path("seal-keys"));
         }
         config += &providers;
-        if !plan.is_sealed {
+        if plan.is_careless {
             config += &provider::of_the_control(&secrets, &endpoint, dir.path());
+            let names = secrets.names().into_values().collect::<Vec<_>>().join(" ");
+            plan.program.arg0(&names).env("SECRETS", names);
         }
         write("broker.toml", &config);
         let monitor = Monitor::follow(&redis, &secrets.redis_password).await;
@@ -243,13 +248,16 @@ impl World {
         assert!(shown.iter().all(|shown| shown == bearer.as_bytes()));
         let log = self.process.log();
         let audit = fs::read(self.file("audit.jsonl")).unwrap();
-        vec![
+        let mut sinks = vec![
             Sink::new("log", log),
             Sink::new("audit", audit),
             Sink::new("metrics", self.metrics),
             Sink::new("traces", self.collector.bytes()),
             Sink::new("errors", self.told.errors()),
-        ]
+        ];
+        // Also what it has told Redis at its end.
+        sinks.extend(redis::sinks(&self.redis, &self.monitor).await);
+        sinks
     }
 }
 
