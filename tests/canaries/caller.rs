@@ -18,6 +18,7 @@ use tonic::{
     metadata::{KeyAndValueRef, MetadataMap, MetadataValue},
     transport::{Channel, Endpoint},
 };
+use tonic_types::StatusExt;
 use tower::service_fn;
 
 /// What callers were told, by all of them.
@@ -29,6 +30,8 @@ struct State {
     errors: Vec<u8>,
     /// How each RPC ended, by the names of its codes and reasons.
     ends: BTreeMap<String, BTreeSet<String>>,
+    /// The reasons of all errors, as they are on the wire.
+    reasons: BTreeSet<String>,
     /// How the last call failed.
     last: Option<Status>,
 }
@@ -37,6 +40,11 @@ impl Told {
     /// Returns everything but the messages of answers: errors whole, with their details, and all headers.
     pub fn errors(&self) -> Vec<u8> {
         self.0.lock().unwrap().errors.clone()
+    }
+
+    /// Returns the reasons of all errors.
+    pub fn reasons(&self) -> BTreeSet<String> {
+        self.0.lock().unwrap().reasons.clone()
     }
 
     /// Returns how each RPC ended.
@@ -65,18 +73,20 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Connects over TLS, with a certificate.
+    /// Connects over TLS, with a certificate if there is one.
     pub async fn connect(
         address: std::net::SocketAddr,
-        (ca, identity): (PathBuf, &Identity),
+        (ca, identity): (PathBuf, Option<&Identity>),
         told: &Told,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        identity.write_to(dir.path(), "own");
         let own = |end: &str| dir.path().join(format!("own.{end}"));
         let files = ClientFiles {
             ca: Some(ca),
-            identity: Some((own("pem"), own("key"))),
+            identity: identity.map(|identity| {
+                identity.write_to(dir.path(), "own");
+                (own("pem"), own("key"))
+            }),
         };
         let config = client(&files).unwrap();
         let connect = service_fn(move |_| {
@@ -151,7 +161,10 @@ impl Caller {
                 bytes.extend_from_slice(status.details());
                 bytes.extend(bytes_of(status.metadata()));
                 self.told.note(rpc, format!("{:?}", status.code()), bytes);
-                self.told.0.lock().unwrap().last = Some(status);
+                let mut state = self.told.0.lock().unwrap();
+                let info = status.get_details_error_info();
+                state.reasons.extend(info.map(|info| info.reason));
+                state.last = Some(status);
                 None
             }
         }

@@ -7,6 +7,20 @@ use testkit::broker_process::program;
 
 use crate::{secrets::Secrets, world::World};
 
+/// What one or more commands printed.
+#[derive(Default)]
+pub struct Printed {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl Printed {
+    /// Returns all of it.
+    pub fn all(self) -> Vec<u8> {
+        [self.stdout, self.stderr].concat()
+    }
+}
+
 /// Runs every command, and returns what all of them printed. Secrets are in files alone.
 pub async fn printed(world: &World) -> Vec<u8> {
     let mut all = Vec::new();
@@ -23,7 +37,7 @@ pub async fn printed(world: &World) -> Vec<u8> {
         "providers test odd12 --with-made-up-token",
         "providers clear-refused odd0 --since 1h --dry-run",
         "check",
-        "check --json",
+        "check --report json",
         "keys status",
         "keys rotate",
         "migrate --dry-run",
@@ -31,10 +45,10 @@ pub async fn printed(world: &World) -> Vec<u8> {
         "check --repair",
         "keys rewrap",
     ] {
-        all.extend(of_the_settings(world, command).await);
+        all.extend(of_the_settings(world, command).await.all());
     }
-    all.extend(run(words(&["audit", "verify", &audit])).await);
-    all.extend(run(words(&["health", "--addr", &health])).await);
+    all.extend(run(words(&["audit", "verify", &audit])).await.all());
+    all.extend(run(words(&["health", "--addr", &health])).await.all());
     let wrong = wrong(world).into_iter().map(|text| async move {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wrong.toml");
@@ -46,13 +60,14 @@ pub async fn printed(world: &World) -> Vec<u8> {
             path.to_str().unwrap(),
         ]))
         .await
+        .all()
     });
     all.extend(join_all(wrong).await.concat());
     all
 }
 
 /// Runs a command with the broker's settings, and returns what it printed.
-pub async fn of_the_settings(world: &World, command: &str) -> Vec<u8> {
+pub async fn of_the_settings(world: &World, command: &str) -> Printed {
     let mut args: Vec<_> = command.split(' ').map(String::from).collect();
     args.extend(["--config".to_owned(), world.file("broker.toml")]);
     args.extend(["--log-level", "trace"].map(String::from));
@@ -134,12 +149,15 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-async fn run(args: Vec<String>) -> Vec<u8> {
+async fn run(args: Vec<String>) -> Printed {
     let mut command = program();
     command.args(&args);
     let output = tokio::task::spawn_blocking(move || command.output()).await;
     let output = output.unwrap().unwrap();
     let code = output.status.code();
     let head = format!("\n$ {} ({code:?})\n", args.join(" "));
-    [head.into_bytes(), output.stdout, output.stderr].concat()
+    Printed {
+        stdout: [head.into_bytes(), output.stdout].concat(),
+        stderr: output.stderr,
+    }
 }

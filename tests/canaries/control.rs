@@ -7,7 +7,8 @@ use testkit::canary::{Search, Sink};
 use crate::{
     SINKS,
     caller::Told,
-    commands, debugged, redis,
+    commands::of_the_settings,
+    debugged, redis,
     refusing::{PLACES, Refusing},
     rpcs::Round,
     secrets::Secrets,
@@ -77,10 +78,7 @@ async fn a_broker_that_leaks_is_caught() {
         redis::log(&world.redis, name);
     }
     let mut sinks = vec![
-        Sink::new(
-            "commands",
-            commands::of_the_settings(&world, "providers").await,
-        ),
+        Sink::new("commands", of_the_settings(&world, "providers").await.all()),
         Sink::new("Debug", debugged::printed(&Careless(&names))),
     ];
     sinks.extend(world.shown_by_the_system());
@@ -92,7 +90,7 @@ async fn a_broker_that_leaks_is_caught() {
     assert!(found["errors"].is_empty(), "{found:?}");
     found.insert("errors", errors);
     let all: BTreeSet<_> = names.into_keys().collect();
-    assert_eq!(all.len(), 13, "{all:?}");
+    assert_eq!(all.len(), 14, "{all:?}");
     let expected: Found = SINKS.iter().map(|name| (*name, all.clone())).collect();
     assert_eq!(found, expected);
 }

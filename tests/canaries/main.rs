@@ -7,9 +7,11 @@ mod collector;
 mod commands;
 mod control;
 mod debugged;
+mod faults;
 mod panicking;
 mod panics;
 mod provider;
+mod reasons;
 mod redis;
 mod refusing;
 mod round;
@@ -23,6 +25,7 @@ use testkit::canary::{Search, Sink};
 
 use self::{
     round::{at_an_outage, at_the_end, of_all_calls, of_reloads},
+    secrets::{SESSION, STATE},
     world::{Plan, World},
 };
 
@@ -51,6 +54,15 @@ async fn nothing_shows_a_secret() {
     of_all_calls(&world).await;
     world.scrape();
     let mut sinks = vec![Sink::new("commands", commands::printed(&world).await)];
+    let of_damage = faults::of_damage(&world).await;
+    // A report names the keys, so that an operator finds them. The log doesn't.
+    sinks.push(Sink::new("commands", of_damage.stdout).allowing(&[SESSION, STATE]));
+    sinks.push(Sink::new("commands", of_damage.stderr));
+    faults::of_another_key(&world).await;
+    faults::of_a_full_disk(&world).await;
+    reasons::of_what_is_stored(&world).await;
+    reasons::of_a_narrow_broker(&mut world).await;
+    reasons::of_a_broker_without_replicas(&mut world).await;
     of_reloads(&world).await;
     sinks.extend(redis::sinks(&world.redis, &world.monitor).await);
     sinks.extend(world.shown_by_the_system());
@@ -58,6 +70,7 @@ async fn nothing_shows_a_secret() {
     at_an_outage(&mut world).await;
     world.scrape();
     at_the_end(&world).await;
+    reasons::all_were_told(&world);
     sinks.extend(world.sinks().await);
     for sink in &sinks {
         assert!(!sink.bytes.is_empty(), "nothing is known of {}", sink.name);

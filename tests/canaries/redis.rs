@@ -10,10 +10,10 @@ use std::{
 
 use testkit::{canary::Sink, launch::Launch, redis_server::RedisServer, waiting::until};
 
-use crate::secrets::{SESSION, STATE};
+use crate::secrets::{DAMAGE, SESSION, STATE};
 
-/// The names of keys have session ids.
-const IN_KEYS: &[&str] = &[SESSION, STATE];
+/// The names of keys have session ids. The damage is the test's own.
+const IN_REDIS: &[&str] = &[SESSION, STATE, DAMAGE];
 
 /// Starts a server that notes every command as slow, and writes all files without compressing them.
 pub fn start(password: &str) -> RedisServer {
@@ -80,11 +80,11 @@ pub async fn sinks(redis: &RedisServer, monitor: &Monitor) -> Vec<Sink> {
         appended.extend(fs::read(file.unwrap().path()).unwrap());
     }
     vec![
-        Sink::new("monitor", monitor.0.lock().unwrap().clone()).allowing(IN_KEYS),
-        Sink::new("slow log", bytes_in(&slow)).allowing(IN_KEYS),
-        Sink::new("RDB", read(dir, "dump.rdb")).allowing(IN_KEYS),
-        Sink::new("AOF", appended).allowing(IN_KEYS),
-        Sink::new("log of Redis", read(dir, "log")).allowing(IN_KEYS),
+        Sink::new("monitor", monitor.0.lock().unwrap().clone()).allowing(IN_REDIS),
+        Sink::new("slow log", bytes_in(&slow)).allowing(IN_REDIS),
+        Sink::new("RDB", read(dir, "dump.rdb")).allowing(IN_REDIS),
+        Sink::new("AOF", appended).allowing(IN_REDIS),
+        Sink::new("log of Redis", read(dir, "log")).allowing(IN_REDIS),
     ]
 }
 

@@ -74,10 +74,17 @@ fn rpcs() -> BTreeSet<String> {
     rpcs.collect()
 }
 
-async fn all(caller: &Caller, round: &Round, within: Duration) {
+/// Makes a call of each RPC, one after the other.
+pub async fn all(caller: &Caller, round: &Round, within: Duration) {
     for (rpc, request) in round.requests() {
         caller.call(rpc, request, within).await;
     }
+}
+
+/// Makes a call of each RPC, all at the same time.
+pub async fn at_once(caller: &Caller, round: &Round, within: Duration) {
+    let calls = round.requests().into_iter();
+    join_all(calls.map(|(rpc, request)| caller.call(rpc, request, within))).await;
 }
 
 /// Makes a call of each RPC that succeeds.
@@ -248,11 +255,7 @@ pub async fn at_an_outage(world: &mut World) {
     let auth = world.auth().await;
     let round = Round::good(&world.secrets);
     world.redis.kill();
-    let requests = round.requests();
-    let calls = requests
-        .into_iter()
-        .map(|(rpc, request)| auth.call(rpc, request, OUTAGE));
-    join_all(calls).await;
+    at_once(&auth, &round, OUTAGE).await;
     let unavailable = world.told.ends();
     assert!(unavailable["TokenBroker/Get"].contains("Unavailable"));
     world.redis.restart();

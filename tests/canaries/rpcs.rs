@@ -16,6 +16,7 @@ pub struct Round {
     pub access: String,
     pub refresh: String,
     pub id: String,
+    pub token_type: String,
     /// When the access token expires, in seconds since the epoch.
     pub expires_at: i64,
     pub version: u64,
@@ -40,6 +41,7 @@ impl Round {
             access: secrets.access.clone(),
             refresh: secrets.refresh.clone(),
             id: secrets.id.clone(),
+            token_type: String::new(),
             expires_at: 4_000_000_000,
             version: 1,
             binding: None,
@@ -137,6 +139,7 @@ impl Round {
                 access_token: self.access.clone(),
                 refresh_token: self.refresh.clone(),
                 id_token: self.id.clone(),
+                token_type: self.token_type.clone(),
                 user_id: user_id(),
                 expires_at: Some(prost_types::Timestamp {
                     seconds: self.expires_at,
@@ -230,6 +233,12 @@ impl Round {
         ];
         requests.extend(self.of_logins());
         requests
+    }
+
+    /// Returns the first request of an RPC.
+    pub fn request(&self, rpc: &'static str) -> (&'static str, Vec<u8>) {
+        let mut requests = self.requests().into_iter();
+        requests.find(|(named, _)| *named == rpc).unwrap()
     }
 
     fn of_logins(&self) -> Vec<(&'static str, Vec<u8>)> {

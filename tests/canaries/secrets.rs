@@ -17,6 +17,8 @@ use token_broker::{
 /// What Redis has in the names of keys.
 pub const SESSION: &str = "session id";
 pub const STATE: &str = "state";
+/// What the test itself writes into Redis, where rows and records were.
+pub const DAMAGE: &str = "damage";
 
 /// The secrets of a run.
 pub struct Secrets {
@@ -30,6 +32,7 @@ pub struct Secrets {
     /// What an auth server keeps while a user is at a provider.
     pub payload: String,
     pub state: String,
+    pub damage: [String; 2],
     pub bearer: String,
     /// What nobody knows.
     pub wrong_bearer: String,
@@ -55,6 +58,7 @@ impl Secrets {
             session: letters(32),
             payload: odd(),
             state: letters(32),
+            damage: [odd(), odd()],
             bearer: letters(43),
             wrong_bearer: letters(43),
             client_secret: odd(),
@@ -78,6 +82,8 @@ impl Secrets {
             Canary::new(SESSION, &*self.session),
             Canary::new("payload", &*self.payload),
             Canary::new(STATE, &*self.state),
+            Canary::new(DAMAGE, &*self.damage[0]),
+            Canary::new(DAMAGE, &*self.damage[1]),
             Canary::new("bearer token", &*self.bearer),
             Canary::new("bearer token", &*self.wrong_bearer),
             Canary::new("client secret", &*self.client_secret),

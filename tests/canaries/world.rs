@@ -64,6 +64,8 @@ pub struct World {
     pub process: BrokerProcess,
     pub collector: Collector,
     pub told: Told,
+    /// What other brokers have logged, which have ended.
+    logged_by_others: Vec<u8>,
     clients: Authority,
     dir: TempDir,
     metrics: Vec<u8>,
@@ -144,6 +146,7 @@ impl World {
             process,
             collector,
             told: Told::default(),
+            logged_by_others: Vec::new(),
             clients,
             dir,
             metrics: Vec::new(),
@@ -181,6 +184,38 @@ impl World {
         .await;
     }
 
+    /// Starts another broker with the same settings, but for these, and the trail, which is its own.
+    pub fn another(&self, changed: &str, client_id: &str) -> BrokerProcess {
+        let good = fs::read_to_string(self.file("broker.toml")).unwrap();
+        let good = good.replace(
+            "client-id = \"client\"",
+            &format!("client-id = \"{client_id}\""),
+        );
+        self.write("another.toml", &format!("{changed}\n{good}"));
+        let (config, audit) = (self.file("another.toml"), self.file("another.jsonl"));
+        let level = ["--log-level", "trace"];
+        let args = [&["--config", &config, "--audit-file", &audit][..], &level].concat();
+        BrokerProcess::of(program(), &args)
+    }
+
+    /// Returns a caller of another broker who may call everything.
+    pub async fn auth_at(&self, broker: &BrokerProcess) -> Caller {
+        let caller = self.caller_at(broker, "auth.test", &self.told).await;
+        caller.showing(&format!("Bearer {}", self.secrets.bearer))
+    }
+
+    /// Returns a caller of another broker who shows nothing.
+    pub async fn nobody_at(&self, broker: &BrokerProcess) -> Caller {
+        let ca = PathBuf::from(self.file("ca.pem"));
+        Caller::connect(broker.address(), (ca, None), &self.told).await
+    }
+
+    /// Ends another broker.
+    pub async fn end(&mut self, mut broker: BrokerProcess) {
+        self.logged_by_others
+            .extend(ended(&mut broker).await.into_bytes());
+    }
+
     /// Returns a caller that has a certificate with this name.
     pub async fn caller(&self, dns_name: &str) -> Caller {
         self.caller_telling(dns_name, &self.told).await
@@ -193,9 +228,13 @@ impl World {
     }
 
     async fn caller_telling(&self, dns_name: &str, told: &Told) -> Caller {
+        self.caller_at(&self.process, dns_name, told).await
+    }
+
+    async fn caller_at(&self, broker: &BrokerProcess, dns_name: &str, told: &Told) -> Caller {
         let identity: Identity = self.clients.sign(&Wanted::nobody().dns_name(dns_name));
         let ca = PathBuf::from(self.file("ca.pem"));
-        Caller::connect(self.process.address(), (ca, &identity), told).await
+        Caller::connect(broker.address(), (ca, Some(&identity)), told).await
     }
 
     /// Reads the metrics, in addition to what was read before. Returns them.
@@ -227,27 +266,14 @@ impl World {
 
     /// Asks the broker to end, waits for that, and returns what it has left.
     pub async fn sinks(mut self) -> Vec<Sink> {
-        self.process.signal("TERM");
-        until("the broker has ended", || {
-            let has_ended = self.process.exit_code().is_some();
-            async move { has_ended }
-        })
-        .await;
-        // Its last line may not have been read yet.
-        let mut before = 0;
-        until("its log is read", || {
-            let length = self.process.log().len();
-            let is_same = std::mem::replace(&mut before, length) == length;
-            async move { is_same }
-        })
-        .await;
-        assert_eq!(self.process.exit_code(), Some(0));
+        let mut log = ended(&mut self.process).await.into_bytes();
+        log.extend(self.logged_by_others);
         let shown = self.collector.shown();
         let bearer = format!("Bearer {}", self.secrets.collector_token);
         assert!(!shown.is_empty(), "no span was sent");
         assert!(shown.iter().all(|shown| shown == bearer.as_bytes()));
-        let log = self.process.log();
-        let audit = fs::read(self.file("audit.jsonl")).unwrap();
+        let read = |name: &str| fs::read(self.dir.path().join(name)).unwrap_or_default();
+        let audit = [read("audit.jsonl"), read("another.jsonl")].concat();
         let mut sinks = vec![
             Sink::new("log", log),
             Sink::new("audit", audit),
@@ -259,6 +285,26 @@ impl World {
         sinks.extend(redis::sinks(&self.redis, &self.monitor).await);
         sinks
     }
+}
+
+/// Asks a broker to end, waits for that, and returns its log.
+async fn ended(broker: &mut BrokerProcess) -> String {
+    broker.signal("TERM");
+    until("the broker has ended", || {
+        let has_ended = broker.exit_code().is_some();
+        async move { has_ended }
+    })
+    .await;
+    // Its last line may not have been read yet.
+    let mut before = 0;
+    until("its log is read", || {
+        let length = broker.log().len();
+        let is_same = std::mem::replace(&mut before, length) == length;
+        async move { is_same }
+    })
+    .await;
+    assert_eq!(broker.exit_code(), Some(0));
+    broker.log()
 }
 
 fn write_private(path: &Path, text: &str) {
