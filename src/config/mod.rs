@@ -58,8 +58,8 @@ use self::{
     tenants::OfProcess,
 };
 use crate::{
-    access::Guard, audit::AuditOptions, store::redis::RedisOptions, traces::TracesOptions,
-    types::Tenant,
+    access::Guard, audit::AuditOptions, seal::Keys, store::redis::RedisOptions,
+    traces::TracesOptions, types::Tenant,
 };
 
 /// The program's configuration, valid as a whole.
@@ -92,6 +92,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns the sealing keys of all tenants, those that several share once.
+    #[must_use]
+    pub fn sealing_keys(&self) -> Vec<Keys> {
+        let mut all = Vec::<Keys>::new();
+        for TenantConfig { sealing, .. } in &self.tenants {
+            if !all.iter().any(|known| known.are(&sealing.keys)) {
+                all.push(sealing.keys.clone());
+            }
+        }
+        all
+    }
+
     /// Returns the tenant that a command is about.
     ///
     /// # Errors

@@ -24,7 +24,6 @@ use crate::{
     config::{self, Config, ListenOptions, PolicyAtStart, ServerOptions, TenantConfig},
     meter::Trust,
     rpc::{Admission, CallFigures, CallLimits, Stopping, TenantDoor, TenantLimits},
-    seal::Keys,
     store::{Decorate, Figures, FullStore, MemoryStore, Observed, Sealed, redis::Redis},
     tokens::{Limits, Rules, Tokens},
     traces::Traces,
@@ -67,7 +66,7 @@ pub async fn serve(mut config: Config, decorate: &impl Decorate) -> Result<(), S
             Arc::clone(&tls).follow(hangups.clone().stream())
         }));
     }
-    for keys in distinct(&config.tenants) {
+    for keys in config.sealing_keys() {
         let hangups = hangups.clone();
         following.spawn(upheld("following the sealing keys", move || {
             let (keys, hangups) = (keys.clone(), hangups.clone());
@@ -92,17 +91,6 @@ pub async fn serve(mut config: Config, decorate: &impl Decorate) -> Result<(), S
     };
     tokio::join!(audit.close(LAST_EVENTS), traces.close(LAST_SPANS));
     ended
-}
-
-/// Returns the sealing keys of all tenants, each once.
-fn distinct(tenants: &[TenantConfig]) -> Vec<Keys> {
-    let mut all = Vec::<Keys>::new();
-    for TenantConfig { sealing, .. } in tenants {
-        if !all.iter().any(|known| known.are(&sealing.keys)) {
-            all.push(sealing.keys.clone());
-        }
-    }
-    all
 }
 
 /// Has the sealing keys unwrapped that are wrapped.
