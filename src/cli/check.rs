@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{
-    Configured, DONE, FAILED, REFUSED, complain,
-    redis::{Words, report_of},
+    Configured, DONE, REFUSED, complain,
+    redis::{Words, misnamed, report_of},
     report::ReportArgs,
 };
 use crate::{
@@ -74,11 +74,7 @@ async fn check(args: &CheckArgs, store: &RedisStore, sealing: Sealing) -> Result
 /// Tells the operator what is left to do, and returns the exit code.
 fn verdict(report: &Report) -> u8 {
     if report.is_misnamed() {
-        complain(&format!(
-            "tenant: nothing is stored under {}; see the report for the tenants that hold data",
-            report.tenant
-        ));
-        return FAILED;
+        return misnamed(&report.tenant);
     }
     let (unmended, mendable) = (report.unmended(), report.mendable());
     if report.unmigrated() > 0 {

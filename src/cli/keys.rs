@@ -12,7 +12,7 @@ use super::{
     Configured, DONE, FAILED, REFUSED, USAGE, complain,
     new_file::write_new,
     path,
-    redis::{Words, report_of},
+    redis::{Words, misnamed, report_of},
     report::ReportArgs,
     with_keys, wrap,
 };
@@ -199,7 +199,7 @@ fn status(args: &StatusArgs, config: Config, tenant: &TenantConfig) -> u8 {
         report
     });
     match counted {
-        Ok(report) if report.is_misnamed() => misnamed(&report),
+        Ok(report) if report.is_misnamed() => misnamed(&report.tenant),
         Ok(report) if report.counts.key_missing + report.counts.unreadable > 0 => REFUSED,
         Ok(_) => DONE,
         Err(code) => code,
@@ -225,17 +225,9 @@ fn rotate(args: &RotateArgs, config: Config, tenant: &TenantConfig) -> u8 {
     }
 }
 
-fn misnamed(report: &Report) -> u8 {
-    complain(&format!(
-        "tenant: nothing is stored under {}; see the report for the tenants that hold data",
-        report.tenant
-    ));
-    FAILED
-}
-
 fn verdict(report: &Report) -> u8 {
     if report.is_misnamed() {
-        return misnamed(report);
+        return misnamed(&report.tenant);
     }
     if report.is_settled() {
         return DONE;

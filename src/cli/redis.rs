@@ -1,4 +1,4 @@
-//! What `migrate` and `check` share: they work on Redis once and print a report.
+//! What `migrate`, `check` and `keys` share: they work on Redis once and print a report.
 
 use std::fmt::Display;
 
@@ -38,6 +38,14 @@ pub(super) fn report_of<T: Display + Serialize, E: Display>(
         complain(&message);
         code
     })
+}
+
+/// Says that the tenant's name is probably wrong, and returns the exit code.
+pub(super) fn misnamed(tenant: &str) -> u8 {
+    complain(&format!(
+        "tenant: nothing is stored under {tenant}; see the report for the tenants that hold data"
+    ));
+    FAILED
 }
 
 /// Runs `work` on the store of `tenant`. Probes the store first.

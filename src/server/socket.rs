@@ -4,6 +4,7 @@
 //! them, and [`Outbox::send`] gives them to the kernel together.
 
 mod allowance;
+mod incoming;
 mod outgoing;
 mod silence;
 #[cfg(test)]
@@ -23,14 +24,10 @@ use tokio::{
 
 pub(in crate::server) use self::silence::Silence;
 use self::{
-    allowance::Allowance,
+    incoming::Incoming,
     outgoing::{COLLECTED, Outgoing},
 };
-use super::{
-    beginning::Beginning,
-    frames::{Frames, Head},
-    wire::Transport,
-};
+use super::{beginning::Beginning, frames::Head, wire::Transport};
 use crate::rpc::admission::Share;
 
 /// How many bytes HTTP/2 gets at once, about, before other connections have their turn. The smallest frames of so many keep a
@@ -56,15 +53,10 @@ pub(super) struct Outbox(Arc<Mutex<Shared>>);
 struct Shared {
     stream: Transport,
     outgoing: Outgoing,
-    /// What was read.
-    frames: Frames,
+    incoming: Incoming,
     /// The head of a frame that was read, and that HTTP/2 hasn't been given.
     head: Head,
     given: Given,
-    /// How many bytes were read since [`Outbox::go_on`].
-    read: usize,
-    allowance: Allowance,
-    reading: Silence,
 }
 
 /// How far HTTP/2 is with what it was given.
@@ -91,12 +83,9 @@ pub(super) fn wrap(mut stream: Transport, begin: Instant, share: Arc<Share>) -> 
     let shared = Arc::new(Mutex::new(Shared {
         stream,
         outgoing: Outgoing::default(),
-        frames: Frames::default(),
+        incoming: Incoming::default(),
         head: Head::default(),
         given: Given::More,
-        read: 0,
-        allowance: Allowance::default(),
-        reading: Silence::default(),
     }));
     let socket = Socket {
         shared: Arc::clone(&shared),
@@ -124,7 +113,7 @@ impl Outbox {
 
     /// Returns how many calls the client has opened.
     pub fn opened(&self) -> u64 {
-        lock(&self.0).frames.opened()
+        lock(&self.0).incoming.frames.opened()
     }
 
     /// Returns whether HTTP/2 has looked at all of them.
@@ -141,28 +130,20 @@ impl Outbox {
     /// Lets HTTP/2 read on.
     pub fn go_on(&self) {
         let mut shared = lock(&self.0);
-        (shared.given, shared.read) = (Given::More, 0);
+        (shared.given, shared.incoming.at_once) = (Given::More, 0);
     }
 
     /// Returns whether nothing came, or nothing could be sent, for too many looks. Has to be called regularly.
     pub fn is_silent(&self) -> bool {
         let mut shared = lock(&self.0);
-        if shared.reading.has_begun() {
+        if shared.incoming.silence.has_begun() {
             // A connection that nothing came over for a while keeps no memory for answers.
             shared.outgoing.free();
         }
-        let reading = shared.reading.look(false);
+        let reading = shared.incoming.silence.look(false);
         let writing = shared.outgoing.is_silent();
         reading || writing
     }
-}
-
-/// Takes note of what was read.
-fn note(frames: &mut Frames, allowance: &mut Allowance, read: &[u8]) {
-    let (ended, opened) = (frames.ended(), frames.opened());
-    frames.read(read);
-    let calls = frames.opened() - opened;
-    allowance.note_read(frames.ended() - ended, read.len(), calls);
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -180,13 +161,13 @@ impl Shared {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let taken = ready!(self.outgoing.poll_collect(&mut self.stream, cx, pieces))?;
-        self.allowance.note_sent(taken);
+        self.incoming.allowance.note_sent(taken);
         Poll::Ready(Ok(taken))
     }
 
     /// Reads the head of the next frame to its end, unless it is read already, or a frame is under way.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.frames.is_in_head()
+        while self.incoming.frames.is_in_head()
             && let Some(rest) = self.head.rest()
         {
             let mut part = ReadBuf::new(rest);
@@ -196,10 +177,8 @@ impl Shared {
                 break;
             }
             let length = read.len();
-            note(&mut self.frames, &mut self.allowance, read);
+            self.incoming.note(read);
             self.head.note(length);
-            self.read += length;
-            self.reading.end();
         }
         Poll::Ready(Ok(()))
     }
@@ -218,7 +197,7 @@ impl Shared {
         let stream = Pin::new(&mut self.stream);
         let polled = match is_slow {
             true => {
-                let most = buf.remaining().min(self.frames.next());
+                let most = buf.remaining().min(self.incoming.frames.next());
                 let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
                 let polled = stream.poll_read(cx, &mut part);
                 let read = part.filled().len();
@@ -229,9 +208,7 @@ impl Shared {
         };
         let read = &buf.filled()[before..];
         if !read.is_empty() {
-            note(&mut self.frames, &mut self.allowance, read);
-            self.read += read.len();
-            self.reading.end();
+            self.incoming.note(read);
         }
         polled
     }
@@ -241,14 +218,14 @@ impl Socket {
     /// Reads as much as HTTP/2 may have now.
     fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut shared = lock(&self.shared);
-        if shared.given == Given::Held || shared.read >= AT_ONCE {
+        if shared.given == Given::Held || shared.incoming.at_once >= AT_ONCE {
             shared.given = Given::Held;
             return Poll::Pending;
         }
         let has_call = shared.given == Given::Call;
         shared.given = Given::All;
-        let opened = shared.frames.opened();
-        while let Some(until) = shared.allowance.spent_until() {
+        let opened = shared.incoming.frames.opened();
+        while let Some(until) = shared.incoming.allowance.spent_until() {
             let rest = self
                 .rest
                 .get_or_insert_with(|| Box::pin(sleep_until(until)));
@@ -259,7 +236,7 @@ impl Socket {
         let is_slow = opened == 0 || has_call || self.share.is_slow();
         if is_slow {
             ready!(shared.poll_head(cx))?;
-            if !shared.head.is_empty() && shared.frames.has_headers() {
+            if !shared.head.is_empty() && shared.incoming.frames.has_headers() {
                 if has_call {
                     shared.given = Given::Held;
                     return Poll::Pending;
@@ -268,7 +245,7 @@ impl Socket {
             }
         }
         ready!(shared.poll_read(cx, buf, is_slow))?;
-        shared.given = match is_slow && (has_call || shared.frames.opened() > opened) {
+        shared.given = match is_slow && (has_call || shared.incoming.frames.opened() > opened) {
             true => Given::Call,
             false => Given::More,
         };
