@@ -31,7 +31,8 @@ pub(super) fn init(log: LogSettings) {
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(|| Stderr);
     let layer = if json {
-        layer.json().boxed()
+        // What the line is about: the tenant, if there are several.
+        layer.json().with_span_list(false).boxed()
     } else {
         layer.with_ansi(io::stderr().is_terminal()).boxed()
     };

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::Completed;
 use crate::{
@@ -43,13 +44,14 @@ impl Completions {
                 place.insert(noted.clone());
                 let place = Place(self.clone(), id);
                 let span = traces::child("complete_refresh", Kind::Internal);
-                tokio::spawn(async move {
+                let noted_at_last = async move {
                     let outcome = traces::during(span.as_ref(), pin!(noting)).await;
                     drop(span);
                     // Who repeats it from now on has it written again.
                     drop(place);
                     tell.send_replace(Some(outcome));
-                });
+                };
+                tokio::spawn(noted_at_last.in_current_span());
                 noted
             }
         };

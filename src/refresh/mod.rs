@@ -47,6 +47,7 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
+use tracing::Instrument;
 
 pub use self::{
     clear::{Cleared, Kept, clear},
@@ -265,7 +266,7 @@ impl<S: Records> Refresher<S> {
             {
                 span.note(Attribute::Provider(key.provider.clone()));
             }
-            tokio::spawn(async move {
+            let refreshing = async move {
                 let slot = shared.flights.slot(key.clone(), flight);
                 let Some(configured) = shared.providers.get(&key.provider) else {
                     let error = shared.providers.not_configured(&key.provider);
@@ -282,7 +283,8 @@ impl<S: Records> Refresher<S> {
                     place: None,
                 };
                 traces::during(span.as_ref(), pin!(refresh.run())).await;
-            });
+            };
+            tokio::spawn(refreshing.in_current_span());
         }
         joined
     }

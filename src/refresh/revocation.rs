@@ -18,6 +18,7 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
+use tracing::Instrument;
 
 use super::provider::{Provider, Revocation, TokenHint, Why};
 use crate::{
@@ -116,7 +117,7 @@ impl Revocations {
         match room {
             Ok(room) if !self.is_ending() => {
                 self.counted.is_full.store(false, Ordering::Relaxed);
-                tokio::spawn(async move {
+                let revoking = async move {
                     let attempts = pin!(this.attempts(&provider, &token, hint));
                     let attempts = traces::during(span.as_ref(), attempts);
                     // Otherwise it would be counted nowhere.
@@ -126,7 +127,8 @@ impl Revocations {
                     // Who waits for the end finds the span ended.
                     drop(span);
                     drop(room);
-                });
+                };
+                tokio::spawn(revoking.in_current_span());
             }
             _ => self.note(&provider, &Outcome::Dropped, span.as_ref()),
         }

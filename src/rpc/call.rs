@@ -4,6 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+use tracing::Span;
 
 use super::{admission::Permit, deadline::Deadline, notes::Notes, observe, status};
 use crate::{access::Caller, error::Error, store::Outstanding};
@@ -17,6 +18,8 @@ pub struct Call {
     pub rpc: &'static str,
     /// Who calls, and what it may do.
     pub caller: Arc<Caller>,
+    /// What names the tenant in the log, if the broker has several.
+    pub scope: Span,
     /// What the call's event will say.
     pub notes: Notes,
     /// When the call arrived.

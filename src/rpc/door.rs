@@ -17,6 +17,7 @@ use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
 use tonic::{body::Body, codegen::Service};
 use tower::Layer;
+use tracing::Span;
 
 use super::{
     Admission, Call, CallFigures, TenantShare,
@@ -58,6 +59,8 @@ pub struct TenantDoor {
     pub share: Arc<TenantShare>,
     /// What counts them.
     pub figures: Arc<CallFigures>,
+    /// What names the tenant in the log lines of its work, if the broker has several.
+    pub scope: Span,
 }
 
 /// The doors of all tenants.
@@ -165,6 +168,7 @@ impl Door {
         let call = Call {
             rpc: rpc.name(),
             caller,
+            scope: tenant.scope.clone(),
             notes: pending.as_ref().map(Pending::notes).unwrap_or_default(),
             started,
             deadline,

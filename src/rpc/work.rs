@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use http::Response;
 use tokio::{runtime::Handle, time::Sleep};
 use tonic::body::Body;
+use tracing::Instrument;
 
 use super::{Call, observe, status, stream_limit};
 use crate::{error::Error, store::Outstanding};
@@ -51,6 +52,7 @@ impl Work {
                 status::panicked().into_http()
             })
         });
+        let answering = answering.instrument(call.scope.clone());
         Self {
             answering: Some(Box::pin(call.outstanding.of(answering))),
             deadline: None,

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
+use tracing::Span;
 
 use super::{
     ServeError, Upkeep,
@@ -261,11 +262,16 @@ impl<S: FullStore> Server<S> {
         let admission = Admission::new(limits);
         let health = Health::new(tenants.iter().map(|(_, rules, _)| &rules.tenant));
         let tenants = tenants.into_iter().map(|(store, rules, upkeep)| Tenancy {
-            tokens: Arc::new(Tokens::new(Observed::new(store, Figures::default()), rules)),
             door: TenantDoor {
                 share: admission.tenant(),
                 figures: Arc::default(),
+                scope: match has_others {
+                    // Lines of every level are in it.
+                    true => tracing::error_span!("serving", tenant = %rules.tenant),
+                    false => Span::none(),
+                },
             },
+            tokens: Arc::new(Tokens::new(Observed::new(store, Figures::default()), rules)),
             upkeep,
         });
         Self {

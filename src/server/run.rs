@@ -11,6 +11,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
+use tracing::Instrument;
 
 use super::{
     ServeError, Server,
@@ -103,7 +104,10 @@ impl<S: FullStore> Server<S> {
             let first = || self.tenants.first().map(|first| Arc::clone(&first.tokens));
             workers.each(|| reached(first())).await;
             let beginning = Beginning::of(self.tenants.len());
-            let keeping = self.tenants.iter().map(|tenancy| tenancy.keep(&beginning));
+            let keeping = self.tenants.iter().map(|tenancy| {
+                let keeping = tenancy.keep(&beginning);
+                keeping.instrument(tenancy.door.scope.clone())
+            });
             let keeping = try_join_all(keeping);
             let following = async {
                 _ = timeout(TRIED, beginning.tried()).await;
@@ -154,12 +158,15 @@ impl<S: FullStore> Server<S> {
         }
         // Whatever the grace for calls: what a provider was asked for is written.
         self.each(|tokens| tokens.refresher().stop());
-        let ends = self.tenants.iter().map(|Tenancy { tokens, .. }| async {
+        let ends = self.tenants.iter().map(|Tenancy { tokens, door, .. }| {
             let revocations = tokens.providers().revocations();
-            tokio::join!(
-                tokens.refresher().stopped(),
-                revocations.end(REVOCATIONS_END)
-            );
+            let ends = async {
+                tokio::join!(
+                    tokens.refresher().stopped(),
+                    revocations.end(REVOCATIONS_END)
+                )
+            };
+            ends.instrument(door.scope.clone())
         });
         join_all(ends).await;
         let of_stores = self

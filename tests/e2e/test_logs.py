@@ -6,13 +6,19 @@ import os
 import signal
 import subprocess
 from contextlib import contextmanager
+from hashlib import sha256
 
+import grpc
 import pytest
 
 from support.broker import running
 from support.client import Client, refusal
 from support.paths import broker_binary
 from support.processes import clean_environment, kill, spawn
+from tokenbroker.v1 import access_tokens_pb2 as access_api
+from tokenbroker.v1 import access_tokens_pb2_grpc as access_api_grpc
+from tokenbroker.v1 import token_broker_pb2 as api
+from tokenbroker.v1 import token_broker_pb2_grpc as api_grpc
 
 SECRETS = {"session-secret", "at-secret", "rt-secret", "id-secret"}
 
@@ -49,6 +55,52 @@ def test_no_line_has_a_token_or_a_session_id(redis):
     assert calls, "at debug, every call has a line"
     assert not [line for line in broker.log for secret in SECRETS if secret in line]
     assert stdout == ""
+
+
+POLICY = """
+[callers.{name}]
+tenant = "{tenant}"
+roles = ["auth-server", "sidecar"]
+providers = "*"
+bearer-sha256 = ["{digest}"]
+"""
+
+
+@pytest.mark.parametrize("tenants", [["acme:prod"], ["acme:prod", "acme:test"]])
+def test_lines_name_the_tenant_if_there_are_several(tmp_path, tenants):
+    # Nobody listens there: a refresh fails, in a task of its own.
+    provider = 'token-endpoint = "https://127.0.0.1:1/token"\nclient-id = "c"\nclient-authentication = "none"\n'
+    (tmp_path / "policy.toml").write_text(
+        "".join(
+            POLICY.format(name=tenant.replace(":", "-"), tenant=tenant, digest=sha256(tenant.encode()).hexdigest())
+            for tenant in tenants
+        )
+    )
+    (tmp_path / "broker.toml").write_text(
+        f'policy = "{tmp_path}/policy.toml"\n'
+        + "".join(f'[tenants."{tenant}"]\n[tenants."{tenant}".providers.hub]\n{provider}' for tenant in tenants)
+    )
+    with running("--backend", "memory", "--config", str(tmp_path / "broker.toml")) as broker:
+        for tenant in tenants:
+            known = {"metadata": [("authorization", f"Bearer {tenant}")], "timeout": 10}
+            row = {"session_id": "session-secret", "provider": "hub"}
+            tokens = api.UpstreamTokens(access_token="at-secret", refresh_token="rt-secret")
+            tokens.expires_at.FromSeconds(1)
+            store = api_grpc.TokenBrokerStub(broker.client.channel).Store
+            store(api.StoreRequest(**row, tokens=tokens), **known)
+            get = access_api_grpc.AccessTokensStub(broker.client.channel).GetAccessToken
+            with pytest.raises(grpc.RpcError):
+                get(access_api.GetAccessTokenRequest(**row), **known)
+        broker.process.send_signal(signal.SIGTERM)
+        assert broker.process.wait(timeout=12) == 0
+    lines = [json.loads(line) for line in broker.log]
+    for of_a_call in (
+        lambda line: line["fields"].get("rpc") == "Store",
+        lambda line: line["fields"].get("rpc") == "GetAccessToken",
+        lambda line: line["level"] == "WARN" and line["fields"].get("provider") == "hub",
+    ):
+        found = [line.get("span", {}).get("tenant") for line in lines if of_a_call(line)]
+        assert set(found) == (set(tenants) if len(tenants) > 1 else {None}), lines
 
 
 @contextmanager

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use tonic::{Code, Status, codegen::Bytes};
+use tracing::Span;
 
 use super::{
     super::admission::{CallLimits, be_late},
@@ -91,6 +92,7 @@ impl Hall {
         let door = TenantDoor {
             share: Arc::clone(&share),
             figures: Arc::default(),
+            scope: Span::none(),
         };
         let doors = Arc::new(TenantDoors::from([((*name).clone(), door)]));
         let connection = admission.share();
