@@ -1,4 +1,5 @@
-//! What came out of all sources, for an operator who looks at the configuration without starting.
+//! What came out of all sources, for an operator who looks at the configuration without starting. It is a file as
+//! `--config` takes it, if no secret had to be hidden.
 
 use std::fmt::Write;
 
@@ -12,9 +13,13 @@ use super::{
     written::{Settings, Source},
 };
 
+/// The origin of what nobody set.
+const DEFAULT: &str = "default";
+
 impl Settings {
     /// Returns a line for each setting that is set or has a default: name, value, and where the value comes
-    /// from. Secrets are hidden. `config` is what these settings resolved to.
+    /// from. Defaults are comments, because some of them are words and others have no effect. Secrets are hidden.
+    /// `config` is what these settings resolved to.
     #[must_use]
     pub fn listed(&self, config: &Config) -> String {
         let mut list = String::new();
@@ -22,8 +27,7 @@ impl Settings {
             let Some((value, origin)) = self.listed_value(setting, config) else {
                 continue;
             };
-            // Writing to a string doesn't fail.
-            writeln!(list, "{} = {value}  # {origin}", setting.name).ok();
+            list += &line(setting.name, &value, &origin);
         }
         list + &self.listed_tables()
     }
@@ -41,7 +45,7 @@ impl Settings {
                 .filter(|setting| written.is_set(setting.name))
             {
                 if let Some((value, origin)) = written.listed_texts(setting) {
-                    writeln!(list, "{} = {value}  # {origin}", setting.name).ok();
+                    list += &line(setting.name, &value, &origin);
                 }
             }
             list += &written.listed_providers(&format!("{table}."));
@@ -57,7 +61,7 @@ impl Settings {
             let settings = with_preset(written);
             let lines = of_a_provider().iter().filter_map(|setting| {
                 let (value, origin) = settings.listed_texts(setting)?;
-                Some(format!("{} = {value}  # {origin}\n", setting.name))
+                Some(line(setting.name, &value, &origin))
             });
             writeln!(list, "\n[{within}{}]", table_of(name)).ok();
             list.extend(lines);
@@ -65,8 +69,8 @@ impl Settings {
             if let Some((implied, because)) =
                 implied(&settings).filter(|_| !settings.is_set(method))
             {
-                let implied = implied.name();
-                writeln!(list, "{method} = {implied:?}  # because {because} is set").ok();
+                let value = format!("{:?}", implied.name());
+                list += &line(method, &value, &format!("because {because} is set"));
             }
         }
         list
@@ -89,7 +93,7 @@ impl Settings {
         let Setting { name, style, .. } = setting;
         if !self.is_set(name) {
             let default = style.default?;
-            return Some((format!("{default:?}"), "default".to_owned()));
+            return Some((format!("{default:?}"), DEFAULT.to_owned()));
         }
         let texts: Vec<_> = self
             .get(name)
@@ -114,6 +118,11 @@ impl Settings {
         };
         Some((value, origin))
     }
+}
+
+fn line(name: &str, value: &str, origin: &str) -> String {
+    let comment = if origin == DEFAULT { "# " } else { "" };
+    format!("{comment}{name} = {value}  # {origin}\n")
 }
 
 /// Returns the presets, as tables that could stand in the file.

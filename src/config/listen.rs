@@ -145,9 +145,15 @@ pub(super) fn options(
     let lacks_policy = !written.is_set(policy);
     let is_open = !listen.listen.is_local() && (tls.is_none() || lacks_policy);
     if is_open && !listen.insecure_allow_remote {
-        let (lack, cure) = match &tls {
-            None => ("calls aren't encrypted", TlsSettings::tls_cert),
-            Some(_) => ("anybody who reaches the broker would be served", policy),
+        let cert = TlsSettings::tls_cert;
+        let open = "anybody who reaches the broker would be served";
+        let (lack, cure) = match (&tls, lacks_policy) {
+            (None, false) => ("calls aren't encrypted".to_owned(), cert.to_owned()),
+            (None, true) => (
+                format!("calls aren't encrypted, and {open}"),
+                format!("{cert} and {policy}"),
+            ),
+            (Some(_), _) => (open.to_owned(), policy.to_owned()),
         };
         problems.add_together(
             listening,

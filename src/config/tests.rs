@@ -2,6 +2,7 @@ use std::{fs, time::Duration};
 
 use super::{Settings, read, written::Source};
 
+mod listed;
 mod listen;
 mod providers;
 mod secrets;

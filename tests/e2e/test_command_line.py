@@ -193,7 +193,7 @@ def test_the_configuration_is_checked_without_a_start(tmp_path):
             'redis-url = "redis://user@nowhere.invalid/3"  # TOKEN_BROKER_REDIS_URL',
             f'redis-password-file = "{password}"  # file',
             'redis-timeout = "2s"  # --redis-timeout',
-            'call-timeout = "10s"  # default',
+            '# call-timeout = "10s"  # default',
         ):
             assert line in lines, done.stdout
         assert "warning: max-row-bytes: " in done.stderr

@@ -86,7 +86,7 @@ def test_the_list_tells_each_value_and_where_it_is_from(config):
     assert 'kills-access-token = "false"  # file' in lines
     assert 'token-endpoint = "https://github.com/login/oauth/access_token"  # preset' in lines
     assert 'client-authentication = "client_secret_post"  # preset' in lines
-    assert 'timeout = "10s"  # default' in lines
+    assert '# timeout = "10s"  # default' in lines
     assert SECRET not in done.stdout + done.stderr
 
 

@@ -66,6 +66,26 @@ fn a_network_is_served_over_tls_and_with_a_policy() {
     }
 }
 
+/// Who mends what is told first isn't told of the next thing.
+#[test]
+fn all_that_a_network_lacks_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path());
+    fs::write(dir.path().join("policy.toml"), POLICY).unwrap();
+    for (text, cure) in [
+        (String::new(), "set tls-cert and policy, or"),
+        (lines(dir.path(), ""), "set policy, or"),
+        (
+            alone(dir.path(), "policy = \"DIR/policy.toml\"\n"),
+            "set tls-cert, or",
+        ),
+    ] {
+        let told = problems(&format!("listen = \"0.0.0.0:1\"\n{text}"));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(cure), "{told:?}");
+    }
+}
+
 #[test]
 fn certificates_are_required_where_somebody_vouches_for_them() {
     let dir = tempfile::tempdir().unwrap();

@@ -476,7 +476,7 @@ fn what_came_out_says_where_it_comes_from() {
         "client-id = \"c\"  # file\n",
         "client-authentication = \"none\"  # file\n",
         "kills-access-token = \"true\"  # preset\n",
-        "timeout = \"10s\"  # default\n",
+        "# timeout = \"10s\"  # default\n",
     ] {
         assert!(listed.contains(line), "{listed}");
     }

@@ -61,7 +61,7 @@ fn the_list_of_settings_hides_passwords() {
             "backend = \"redis\"\nredis-password = \"S3cr3t\"",
             "redis-password = \"(hidden)\"  # file",
         ),
-        ("", "call-timeout = \"10s\"  # default"),
+        ("", "# call-timeout = \"10s\"  # default"),
         (
             "backend = \"redis\"\nlegacy-provider = \"oidc=b,oauth2=d\"",
             "legacy-provider = [\"oidc=b\", \"oauth2=d\"]  # file",
