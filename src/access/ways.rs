@@ -82,7 +82,8 @@ impl Ways {
         found
     }
 
-    fn are_certificates_required(&self) -> bool {
+    /// Whether every client has to show a certificate, whatever else it brings.
+    pub fn are_certificates_required(&self) -> bool {
         match self.certificates {
             Certificates::Vouched { are_required, .. } => are_required,
             Certificates::WithoutTls | Certificates::Off => false,

@@ -7,6 +7,8 @@ use clap::{Args, Subcommand};
 use super::{DONE, FAILED, USAGE, complain, out, path};
 use crate::audit::verify::{Anchor, Report, verify};
 
+const NO_LINES: &str = "there are no lines: the broker has written none, or all were removed, which only an anchor tells";
+
 /// The options of `audit`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct AuditArgs {
@@ -65,18 +67,15 @@ fn text(report: &Report) -> String {
             "DAMAGED: the line of anchor {seq} isn't there, or was changed"
         ));
     }
-    if report.is_whole() {
+    let Report { lines: count, .. } = report;
+    if *count > 0 && report.is_whole() {
         lines.push("whole: each line names the one before it".to_owned());
     }
     let Report {
-        lines: count,
-        first,
-        last,
-        hash,
-        ..
+        first, last, hash, ..
     } = report;
     if *count == 0 {
-        lines.push("there are no lines".to_owned());
+        lines.push(NO_LINES.to_owned());
         return lines.join("\n") + "\n";
     }
     lines.push(format!("lines: {count}, from number {first} to {last}"));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 
-use super::{Configured, USAGE, complain, configured, out};
+use super::{Configured, DONE, FAILED, USAGE, complain, configured, out};
 use crate::{
     access::{Caller, Concerns, Credential, Policy, Rpc, Ways},
     config::{Config, meant},
@@ -21,7 +21,7 @@ pub(super) struct PolicyArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
     /// Check the file of the policy with the other settings, and list the callers, or explain what one of them may do and
-    /// why. Connects to nothing
+    /// why. Connects to nothing. Exit code 1 if the broker can know none of them by anything
     Check(Box<CheckArgs>),
 }
 
@@ -36,6 +36,8 @@ struct CheckArgs {
 
 /// What a list says of a caller that the broker can't know by anything.
 const NO_WAY: &str = "; no way to be known here";
+/// What is said of a bearer token that counts only with something else.
+const BESIDE: &str = ", beside a certificate of this caller: every client has to show one";
 
 /// Checks or explains, and returns the exit code.
 pub(super) fn run(args: &PolicyArgs) -> u8 {
@@ -53,7 +55,7 @@ fn check(name: Option<&str>, config: &Config) -> u8 {
         complain("policy: must be set: without it the broker serves anybody who reaches it");
         return USAGE;
     };
-    let text = match name {
+    let (text, is_any_known) = match name {
         None => listed(&policy, ways),
         Some(name) => match policy.caller(name) {
             Some((caller, credentials)) => explained(caller, credentials, ways),
@@ -67,11 +69,15 @@ fn check(name: Option<&str>, config: &Config) -> u8 {
             }
         },
     };
-    out(&text)
+    match out(&text) {
+        DONE if is_any_known => DONE,
+        _ => FAILED,
+    }
 }
 
-fn listed(policy: &Policy, ways: &Ways) -> String {
-    let mut text = String::new();
+/// Returns a line for each caller, and whether any of them can be known here.
+fn listed(policy: &Policy, ways: &Ways) -> (String, bool) {
+    let (mut text, mut is_any_known) = (String::new(), false);
     for caller in policy.callers() {
         let rights = caller.roles.iter().map(|role| role.name());
         let rights = rights.chain(caller.rpcs.iter().map(Rpc::full_name));
@@ -79,6 +85,7 @@ fn listed(policy: &Policy, ways: &Ways) -> String {
         let credentials = policy.caller(&caller.name);
         let credentials = credentials.map_or(&[][..], |(_, credentials)| credentials);
         let is_known = ways.hindrances(credentials).iter().any(Option::is_none);
+        is_any_known |= is_known;
         // Writing to a string doesn't fail.
         writeln!(
             text,
@@ -90,7 +97,7 @@ fn listed(policy: &Policy, ways: &Ways) -> String {
         )
         .ok();
     }
-    text
+    (text, is_any_known)
 }
 
 fn providers(caller: &Caller) -> String {
@@ -103,7 +110,8 @@ fn providers(caller: &Caller) -> String {
     }
 }
 
-fn explained(caller: &Caller, credentials: &[Credential], ways: &Ways) -> String {
+/// Returns what a caller may do and why, and whether it can be known here.
+fn explained(caller: &Caller, credentials: &[Credential], ways: &Ways) -> (String, bool) {
     let mut text = format!(
         "caller: {}\ntenant: {}\nproviders: {}\n",
         caller.name,
@@ -121,11 +129,17 @@ fn explained(caller: &Caller, credentials: &[Credential], ways: &Ways) -> String
     let hindrances = ways.hindrances(credentials);
     for (credential, why) in credentials.iter().zip(&hindrances) {
         match why {
+            None if matches!(credential, Credential::Bearer(_))
+                && ways.are_certificates_required() =>
+            {
+                writeln!(text, "  {credential}{BESIDE}").ok()
+            }
             None => writeln!(text, "  {credential}").ok(),
             Some(why) => writeln!(text, "  {credential}: not here: {why}").ok(),
         };
     }
-    if hindrances.iter().all(Option::is_some) {
+    let is_known = hindrances.iter().any(Option::is_none);
+    if !is_known {
         text += "  no way to be known here: every call of this caller is refused\n";
     }
     text += "may call:\n";
@@ -133,7 +147,7 @@ fn explained(caller: &Caller, credentials: &[Credential], ways: &Ways) -> String
         let (verdict, why) = judged(caller, *rpc);
         writeln!(text, "  {verdict:3}  {:34} {why}", rpc.full_name()).ok();
     }
-    text
+    (text, is_known)
 }
 
 /// Returns whether a caller may call an RPC, and why.

@@ -98,6 +98,16 @@ async fn the_command_tells_what_is_damaged() {
         Some(1)
     );
 
+    // What has no lines isn't called whole.
+    std::fs::write(&path, "").unwrap();
+    let empty = world.verify_command(&[]);
+    assert_eq!(empty.status.code(), Some(0));
+    let told = text(&empty);
+    assert!(
+        told.starts_with("there are no lines") && told.contains("anchor"),
+        "{told}"
+    );
+
     let missing = Command::new(program().get_program())
         .args(["audit", "verify", "/none"])
         .output();

@@ -150,13 +150,21 @@ def test_what_nobody_can_be_known_by_is_told(policy):
     assert done.returncode == 0 and f"warning: {warned}" in done.stderr, done.stderr
     done = run("policy", "check", *at)
     assert "mesh: sidecar; providers: all; no way to be known here\n" in done.stdout, done.stdout
+    assert done.returncode == 0
     done = run("policy", "check", "mesh", *at)
     assert "no way to be known here" in done.stdout and "without TLS" in done.stdout, done.stdout
+    assert done.returncode == 1
     with running("--backend", "memory", *at) as broker:
         assert any(warned in line for line in broker.log)
         policy.point_to(AUTH + PROXY + sealed_off.replace("mesh", "other"))
         told = lambda: any("callers.other.spiffe-ids" in line for line in broker.log)
         eventually("a reload warns", told, within=10)
+
+
+def test_check_fails_if_nobody_can_be_known(policy):
+    policy.point_to('[callers.mesh]\nroles = ["sidecar"]\nproviders = "*"\nspiffe-ids = ["spiffe://prod.test/mesh"]\n')
+    done = run("policy", "check", "--policy", str(policy.path))
+    assert done.returncode == 1 and "mesh: sidecar" in done.stdout, done.stderr
 
 
 def test_check_fails_for_what_is_not_there(policy):
