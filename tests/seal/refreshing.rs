@@ -13,6 +13,7 @@ use testkit::{
 };
 use token_broker::{
     error::Error,
+    refresh::rules::LEASE,
     seal::Keys,
     store::{Sealed, Sealing, redis::RedisStore},
     tokens::{Binding, Wanted},
@@ -21,6 +22,9 @@ use token_broker::{
 use tokio::time::Instant;
 
 use crate::{json, sealed_with, tenant};
+
+/// How long the provider has to answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub type Refreshing = Broker<Sealed<RedisStore>>;
 
@@ -35,6 +39,7 @@ pub fn refreshing_with(tenant: &RedisTenant, at: &RotatingProvider, keys: Keys) 
     options.max_rate = 10_000;
     options.max_waiters = 1_000;
     options.max_concurrent = 100;
+    options.timeout = TIMEOUT;
     let mut rules = broker::rules(tenant.name().clone());
     rules.providers = provider::providers([options]);
     let sealing = Sealing {
@@ -45,7 +50,11 @@ pub fn refreshing_with(tenant: &RedisTenant, at: &RotatingProvider, keys: Keys) 
 }
 
 async fn ask(broker: &Refreshing, key: &RowKey) -> Result<StoredRow, Error> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    ask_within(broker, key, Duration::from_secs(20)).await
+}
+
+async fn ask_within(broker: &Refreshing, key: &RowKey, span: Duration) -> Result<StoredRow, Error> {
+    let deadline = Instant::now() + span;
     let wanted = Wanted::default();
     broker
         .access_token(key, &wanted, &Binding::default(), deadline)
@@ -152,6 +161,14 @@ async fn a_result_is_kept_until_its_row_can_be_opened() {
     assert!(at.accepts(access_token(&served.row)), "served from memory");
     let old = ahead.read(&key).await.unwrap();
     assert_eq!(refresh_token(&old.row), "rt-0-0", "not overwritten");
+    // Who could open the row waits longer than a lease, and a request, and a lease. The token was redeemed, so it isn't sent
+    // again, and isn't taken for lost either.
+    let waited = ask_within(&ahead, &key, LEASE + TIMEOUT + 2 * LEASE).await;
+    assert!(
+        matches!(waited, Err(Error::ProviderUnavailable { .. })),
+        "{waited:?}"
+    );
+    assert_eq!((at.tally().redemptions, at.tally().replays), (1, 0));
     // The keys change back, and the result is written.
     crate::rotation::rotate(&tenant, &["old", "new"]).await;
     until("the result is written", async || {
@@ -175,13 +192,7 @@ async fn a_result_is_not_served_in_the_place_of_another_login() {
     } = Rollout::start().await;
     let asking = tokio::spawn({
         let (behind, key) = (Arc::clone(&behind), key.clone());
-        async move {
-            let deadline = Instant::now() + Duration::from_secs(3);
-            let wanted = Wanted::default();
-            behind
-                .access_token(&key, &wanted, &Binding::default(), deadline)
-                .await
-        }
+        async move { ask_within(&behind, &key, Duration::from_secs(3)).await }
     });
     at.requested(1).await;
     let other = Row {
