@@ -54,12 +54,15 @@ pub async fn serve(mut config: Config, decorate: &impl Decorate) -> Result<(), S
     let others = probes_of(&config.listen);
     let (stop, hangups) = signals::terminated()?;
     let mut stop = pin!(stop);
-    // Before anything is served: without its keys a broker would take sealed rows for unreadable ones.
-    tokio::select! {
-        unlocked = unlock(&config.tenants) => unlocked?,
+    let opened = async {
+        // Before anything is served: without its keys a broker would take sealed rows for unreadable ones.
+        unlock(&config.tenants).await?;
+        Listeners::open(config.listen.clone()).await
+    };
+    let listeners = tokio::select! {
+        opened = opened => opened?,
         () = &mut stop => return Ok(()),
-    }
-    let listeners = Listeners::open(config.listen.clone()).await?;
+    };
     let mut following = JoinSet::new();
     if let Some(tls) = listeners.tls.clone() {
         let hangups = hangups.clone();

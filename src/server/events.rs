@@ -1,6 +1,7 @@
 //! What may happen to a connection apart from its calls: it grows old, is silent, has to make room, or the broker stops.
 
 use std::{
+    mem,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -103,12 +104,13 @@ impl Events {
 
     fn happened(&mut self, event: Event, outbox: &Outbox) -> Option<Order> {
         match event {
-            Event::GrownOld | Event::Stopping if self.going => None,
             Event::GrownOld => {
-                self.going = true;
+                // Also of one that was told to go before: its calls would otherwise have no end.
                 self.after(self.options.max_connection_age_grace, Event::TimeToEnd);
-                Some(Order::GoAway)
+                let was_told = mem::replace(&mut self.going, true);
+                (!was_told).then_some(Order::GoAway)
             }
+            Event::Stopping if self.going => None,
             Event::Stopping => {
                 self.going = true;
                 Some(Order::GoAway)

@@ -49,7 +49,7 @@ impl Listeners {
         let calls = match &options.calls {
             Listen::Tcp(address) => Listener::Tcp(tcp("listen", *address).await?),
             Listen::Unix(path) => {
-                let bound = UnixSocket::bind(path, options.mode);
+                let bound = UnixSocket::bind(path, options.mode).await;
                 let failed = |error| ServeError::Listen {
                     setting: "listen",
                     address: options.calls.to_string(),
