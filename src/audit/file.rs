@@ -137,7 +137,7 @@ impl Sink for FileSink {
         self.path.display().to_string()
     }
 
-    fn ready(&mut self, _is_reopening: bool) -> io::Result<Option<Tail>> {
+    fn ready(&mut self) -> io::Result<Option<Tail>> {
         // Whether or not somebody asked: lines in a file that has another name, or none, are lost to who reads this one.
         match fs::metadata(&self.path) {
             Ok(there) if id(&there) == self.id => match self.rotation {

@@ -40,7 +40,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     waiting: Vec<Arc<Entry>>,
-    is_reopening: bool,
+    is_poked: bool,
     /// When the writer gives up at the latest, once it is to end.
     end: Option<Instant>,
     /// For how many events the writer waits, while it does.
@@ -55,7 +55,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             waiting: Vec::new(),
-            is_reopening: false,
+            is_poked: false,
             end: None,
             awaited: None,
             flow: Flow::default(),
@@ -68,7 +68,7 @@ impl Default for State {
 impl State {
     /// Whether so many events wait, or there is something else to do.
     fn has(&self, events: usize) -> bool {
-        self.waiting.len() >= events || self.is_reopening || self.end.is_some()
+        self.waiting.len() >= events || self.is_poked || self.end.is_some()
     }
 }
 
@@ -76,8 +76,6 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub entries: Vec<Arc<Entry>>,
-    /// Whether to reopen the file.
-    pub is_reopening: bool,
     /// When to give up at the latest, if this is the end.
     pub end: Option<Instant>,
 }
@@ -125,10 +123,10 @@ impl Queue {
         self.state().waiting.len()
     }
 
-    /// Tells the writer to reopen its file.
-    pub fn reopen(&self) {
+    /// Has the writer look where its file is.
+    pub fn poke(&self) {
         let mut state = self.state();
-        state.is_reopening = true;
+        state.is_poked = true;
         self.wake(state);
     }
 
@@ -174,9 +172,9 @@ impl Queue {
         state.flow.note(Instant::now(), events);
         let taken = Taken {
             entries: std::mem::take(&mut state.waiting),
-            is_reopening: std::mem::take(&mut state.is_reopening),
             end: state.end,
         };
+        state.is_poked = false;
         drop(state);
         self.busy_since.store(self.now().max(1), Ordering::Release);
         taken
@@ -319,7 +317,7 @@ mod tests {
         fast.figures.waiting.store(1, Ordering::Relaxed);
         push(&fast);
         assert_eq!(fast.take(LONG).entries.len(), 1);
-        for end in [Queue::reopen, |queue: &Queue| queue.close(Instant::now())] {
+        for end in [Queue::poke, |queue: &Queue| queue.close(Instant::now())] {
             let queue = queue(LONG);
             thread::scope(|scope| {
                 let writer = scope.spawn(|| queue.take(LONG));

@@ -14,11 +14,11 @@ pub(super) trait Sink: Send + 'static {
     fn name(&self) -> String;
 
     /// Makes sure that the next lines reach who looks for them. If they go to another place than the last ones did, returns
-    /// how that place ends now. `is_reopening`: somebody has asked for it.
+    /// how that place ends now.
     ///
     /// # Errors
     /// Returns why the next lines wouldn't reach anybody.
-    fn ready(&mut self, is_reopening: bool) -> io::Result<Option<Tail>>;
+    fn ready(&mut self) -> io::Result<Option<Tail>>;
 
     /// Writes bytes behind the others.
     ///
@@ -78,7 +78,7 @@ impl Sink for Stdout {
         "stdout".to_owned()
     }
 
-    fn ready(&mut self, _is_reopening: bool) -> io::Result<Option<Tail>> {
+    fn ready(&mut self) -> io::Result<Option<Tail>> {
         Ok(None)
     }
 

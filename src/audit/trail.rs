@@ -122,7 +122,7 @@ impl Audit {
     /// Looks again where the files are, because other software may have moved them away.
     pub fn reopen(&self) {
         for queue in self.queues() {
-            queue.reopen();
+            queue.poke();
         }
     }
 

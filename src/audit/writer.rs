@@ -102,16 +102,12 @@ impl<S: Sink> Writer<S> {
         };
         let mut patience = Duration::ZERO;
         loop {
-            let Taken {
-                entries,
-                is_reopening,
-                end,
-            } = self.queue.take(patience);
+            let Taken { entries, end } = self.queue.take(patience);
             if self.is_failing {
                 entries.iter().for_each(|entry| entry.failed());
             }
             self.backlog.extend(entries.into_iter().map(Item::Event));
-            let stepped = self.step(is_reopening);
+            let stepped = self.step();
             if let Err(error) = &stepped {
                 self.failed(error);
             }
@@ -137,19 +133,22 @@ impl<S: Sink> Writer<S> {
     }
 
     /// Writes all that waits.
-    fn step(&mut self, is_reopening: bool) -> io::Result<()> {
-        if let Some(tail) = self.sink.ready(is_reopening)? {
+    fn step(&mut self) -> io::Result<()> {
+        if let Some(tail) = self.sink.ready()? {
             self.moved(tail);
         }
         self.lost += self.queue.lost.swap(0, Ordering::Relaxed);
         self.refused += self.queue.refused.swap(0, Ordering::Relaxed);
-        let refusals = self.queue.crowd.take_due(Instant::now());
-        self.tell(refusals);
+        // While nothing can be written they stay counts, of which there is one a caller, and no lines wait.
+        if !self.is_failing {
+            let refusals = self.queue.crowd.take_due(Instant::now());
+            self.tell(refusals);
+        }
         while !self.backlog.is_empty() || self.has_gap() {
             self.write_some()?;
             // To look costs as much as to write, and the next step looks as well.
             if !self.backlog.is_empty()
-                && let Some(tail) = self.sink.ready(false)?
+                && let Some(tail) = self.sink.ready()?
             {
                 self.moved(tail);
             }
@@ -330,7 +329,7 @@ impl<S: Sink> Writer<S> {
         let refusals = self.queue.crowd.take();
         self.tell(refusals);
         self.backlog.push_back(Item::Note(Note::Stop));
-        if let Err(error) = self.step(false).and_then(|()| self.sink.sync()) {
+        if let Err(error) = self.step().and_then(|()| self.sink.sync()) {
             tracing::error!(to = self.sink.name(), %error, "audit: the last line can't be written");
         }
         self.tell_anchor(Duration::ZERO);
@@ -386,5 +385,76 @@ impl Drop for Ended {
                 "audit: the writer has ended by a fault of the broker, which has to be restarted"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::crowd::WINDOW;
+
+    /// A disk that is full until it isn't.
+    struct Disk {
+        is_full: bool,
+        text: String,
+    }
+
+    impl Sink for Disk {
+        fn name(&self) -> String {
+            "a test".to_owned()
+        }
+
+        fn ready(&mut self) -> io::Result<Option<Tail>> {
+            Ok(None)
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> Result<(), Partial> {
+            if self.is_full {
+                let error = io::ErrorKind::StorageFull.into();
+                return Err(Partial { written: 0, error });
+            }
+            self.text += std::str::from_utf8(bytes).unwrap();
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Strangers knock for days while the disk is full.
+    #[test]
+    fn denials_pile_up_as_counts_and_not_as_lines() {
+        let figures = Arc::<Figures>::default();
+        let queue = Arc::new(Queue::new("a test".to_owned(), Arc::clone(&figures)));
+        let disk = Disk {
+            is_full: true,
+            text: String::new(),
+        };
+        let instance = "i".to_owned();
+        let mut writer = Writer::new(
+            disk,
+            Tail::default(),
+            Arc::clone(&queue),
+            figures,
+            instance,
+            false,
+        );
+        let long_ago = Instant::now() - 2 * WINDOW;
+        for _ in 0..1_000 {
+            queue.crowd.count(None, ("Get", "UNKNOWN_CALLER"), long_ago);
+            writer.step().unwrap_err();
+        }
+        assert!(writer.backlog.len() <= 2, "{}", writer.backlog.len());
+        writer.sink.is_full = false;
+        // The first step finds that the disk is well, and the second tells what was counted until then.
+        writer.step().unwrap();
+        writer.step().unwrap();
+        let text = &writer.sink.text;
+        let counted = text.lines().filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["count"].as_u64()
+        });
+        assert_eq!(counted.sum::<u64>(), 1_000, "{text}");
     }
 }

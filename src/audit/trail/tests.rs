@@ -67,7 +67,7 @@ impl Sink for Faulty {
         "a test".to_owned()
     }
 
-    fn ready(&mut self, _: bool) -> io::Result<Option<Tail>> {
+    fn ready(&mut self) -> io::Result<Option<Tail>> {
         Ok(None)
     }
 
