@@ -1,6 +1,11 @@
 //! Certificates for servers on this machine and for their clients. Each run makes new ones.
 
-use std::{fs, path::Path, sync::OnceLock};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::OnceLock,
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer,
@@ -81,9 +86,15 @@ impl Certificates {
     /// Writes all files to a directory.
     pub fn write_to(&self, dir: &Path) {
         for (name, text) in &self.0 {
-            fs::write(dir.join(name), text).unwrap();
+            write_private(&dir.join(name), text);
         }
     }
+}
+
+/// Writes a file that only its owner may read, as a broker wants of keys.
+pub fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Returns a certificate, its key, and what signs with them.

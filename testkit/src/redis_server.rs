@@ -16,7 +16,7 @@ use std::{
 
 use redis::{ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 
-use crate::launch::Launch;
+use crate::{certificates::write_private, launch::Launch};
 
 /// Long enough for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,7 +76,7 @@ impl RedisServer {
             launch,
         };
         for (name, text) in &server.launch.files {
-            fs::write(server.dir.join(name), text).unwrap();
+            write_private(&server.dir.join(name), text);
         }
         // Another process may take the port before the server does.
         for _ in 0..10 {

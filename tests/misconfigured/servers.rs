@@ -2,7 +2,11 @@
 
 use std::{fs, net::UdpSocket};
 
-use testkit::{certificates::Certificates, launch::Launch, redis_server::RedisServer};
+use testkit::{
+    certificates::{Certificates, write_private},
+    launch::Launch,
+    redis_server::RedisServer,
+};
 
 use super::start;
 
@@ -122,11 +126,9 @@ fn a_file_that_holds_something_else_is_told() {
     let dir = tempfile::tempdir().unwrap();
     Certificates::shared().write_to(dir.path());
     let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    fs::write(
-        file("encrypted.key"),
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
-    )
-    .unwrap();
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    write_private(&dir.path().join("encrypted.key"), encrypted);
     fs::write(file("ca.der"), b"\x30\x82\x01\x0a").unwrap();
     for (ca, cert, key, setting, found) in [
         (

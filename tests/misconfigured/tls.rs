@@ -1,5 +1,10 @@
 //! TLS that is set up wrongly.
 
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
+
 use testkit::{certificates::Certificates, deployment::Deployment, security::Security};
 
 use super::{ends, plain, secured, sentinels};
@@ -53,6 +58,15 @@ fn tls_is_set_up_wrongly() {
         &[("redis-tls-ca", Some(&other_key))],
         "redis-tls-ca",
         "no certificate",
+    );
+    let exposed = dir.path().join("exposed.key");
+    fs::copy(dir.path().join("client.key"), &exposed).unwrap();
+    fs::set_permissions(&exposed, Permissions::from_mode(0o644)).unwrap();
+    ends(
+        &settings,
+        &[("redis-tls-key", exposed.to_str())],
+        "redis-tls-key",
+        "0644",
     );
     let none = [("redis-tls-cert", None), ("redis-tls-key", None)];
     ends(

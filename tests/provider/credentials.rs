@@ -1,12 +1,17 @@
 //! How the client shows who it is, and what happens when its files change.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
 use testkit::token_endpoint::Behaviour;
 use token_broker::refresh::provider::{
-    Algorithm, Answer, Authentication, PrepareError, Provider, SecretSource,
+    Algorithm, Answer, Authentication, ClientCertificate, PrepareError, Provider, SecretSource,
 };
 
 use crate::setup::{options_at, redeem, secret, server, tokens};
@@ -164,6 +169,42 @@ async fn credentials_that_were_never_good_are_told() {
         assert!(error.to_string().starts_with(told), "{error}");
     }
     assert_eq!(server.connections(), 0);
+}
+
+/// Of a private key, and not of a client secret, which many deployments mount as they mount anything.
+#[tokio::test]
+async fn a_private_key_that_others_may_read_is_refused() {
+    let server = server(tokens()).await;
+    let dir = TempDir::new().unwrap();
+    testkit::certificates::Certificates::shared().write_to(dir.path());
+    let file = |name: &str| dir.path().join(name);
+    let mut by_assertion = options_at(&server);
+    by_assertion.authentication = Authentication::PrivateKeyJwt {
+        key: SecretSource::File(file("client.key")),
+        key_id: None,
+        algorithm: Algorithm::Es256,
+        audience: None,
+    };
+    let mut by_certificate = options_at(&server);
+    by_certificate.authentication = Authentication::TlsClientAuth(ClientCertificate {
+        certificate: file("client.pem"),
+        key: file("client.key"),
+    });
+    for (mode, is_refused) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
+        fs::set_permissions(file("client.key"), Permissions::from_mode(mode)).unwrap();
+        for options in [&by_assertion, &by_certificate] {
+            match Provider::new(options.clone()).prepare().await {
+                Ok(_) => assert!(!is_refused, "{mode:o}"),
+                Err(PrepareError::Misconfigured(what)) => {
+                    assert!(
+                        is_refused && what.contains(&format!("{mode:04o}")),
+                        "{what}"
+                    );
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

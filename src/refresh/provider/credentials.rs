@@ -14,7 +14,7 @@ use super::{Authentication, ProviderOptions, signing_key::SigningKey};
 use crate::{
     outbound::{TlsPart, TlsProblem, Way, tls_config},
     reading::Reading,
-    types::{Secret, SecretBytes, one_line, read_whole},
+    types::{Secret, SecretBytes, one_line, read_private, read_whole},
 };
 
 /// Where a secret is.
@@ -50,6 +50,10 @@ impl FileSetting {
     #[must_use]
     pub fn name(self) -> &'static str {
         self.0
+    }
+
+    fn is_of_private_key(self) -> bool {
+        [Self::KEY, Self::CERTIFICATE_KEY].contains(&self)
     }
 }
 
@@ -95,7 +99,10 @@ struct Files {
 
 impl Files {
     fn file(&mut self, setting: FileSetting, path: &Path) -> Option<SecretBytes> {
-        let read = read_whole(path);
+        let read = match setting.is_of_private_key() {
+            true => read_private(path),
+            false => read_whole(path),
+        };
         read.map_err(|wrong| self.problems.push(FileProblem::new(setting, wrong)))
             .ok()
     }

@@ -15,7 +15,7 @@ use super::{READING, TlsPart};
 use crate::{
     reading::Hangs,
     store::redis::Tls,
-    types::{SecretBytes, read_whole},
+    types::{SecretBytes, SecretProblem, read_private, read_whole},
 };
 
 /// A file or a name that can't be used.
@@ -131,7 +131,7 @@ fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsProblem> {
 }
 
 fn certificates(part: TlsPart, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let pem = read(part, path)?;
+    let pem = text(part, read_whole(path))?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -182,16 +182,19 @@ fn unfit(error: &rustls::Error) -> TlsProblem {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
-    let pem = read(TlsPart::Key, path)?;
+    let pem = text(TlsPart::Key, read_private(path))?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
         let found = format!("the file holds no private key in PEM{}", instead(&pem));
         TlsProblem::new(TlsPart::Key, found)
     })
 }
 
-/// Reads a file, without the byte order mark that some editors begin it with.
-fn read(part: TlsPart, path: &Path) -> Result<SecretBytes, TlsProblem> {
-    let read = read_whole(path).map_err(|problem| TlsProblem::new(part, problem.to_string()));
+/// Returns what was read from a file, without the byte order mark that some editors begin it with.
+fn text(
+    part: TlsPart,
+    read: Result<SecretBytes, SecretProblem>,
+) -> Result<SecretBytes, TlsProblem> {
+    let read = read.map_err(|problem| TlsProblem::new(part, problem.to_string()));
     read.map(|mut bytes| {
         if bytes.starts_with("\u{feff}".as_bytes()) {
             bytes.drain(..'\u{feff}'.len_utf8());
