@@ -85,6 +85,21 @@ impl FileSink {
         Ok(tail)
     }
 
+    /// Goes on in the file that has the name now. Tells of the one before if it has no name any more: whoever deleted it has taken
+    /// lines away, and whoever renames it hasn't.
+    fn replace(&mut self) -> io::Result<Tail> {
+        let is_deleted = self.is_file && self.file.metadata()?.nlink() == 0;
+        let tail = self.reopen()?;
+        if is_deleted {
+            count(&self.figures.failures);
+            tracing::error!(
+                file = %self.path.display(),
+                "audit: the file was deleted while it was written: its lines are gone, and another file goes on"
+            );
+        }
+        Ok(tail)
+    }
+
     /// Makes room for an empty file: gives each full one the next number, and deletes the oldest.
     fn shift(&self, keep: u32) -> io::Result<()> {
         for number in (1..keep).rev() {
@@ -146,8 +161,8 @@ impl Sink for FileSink {
                 }
                 _ => Ok(None),
             },
-            Ok(_) => self.reopen().map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.reopen().map(Some),
+            Ok(_) => self.replace().map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.replace().map(Some),
             Err(error) => Err(error),
         }
     }

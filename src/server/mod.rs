@@ -3,7 +3,7 @@
 //! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
 //! before serving, and `run` listens and stops. `entrance` has the ways to the services. `connections` accepts connections and makes room for them. Each of them
 //! belongs to one of the `workers`, the threads where `connection` serves it, after the `handshake`. `events` says when it
-//! ends, `frames` finds calls in what a client sends, and `begun` those that HTTP/2 has refused. `health` answers probes, and so does `probes`, for machines that speak HTTP/1 alone. `measured` lists what has metrics. `policy` takes up a policy of
+//! ends, `frames` finds calls in what a client sends, and `begun` those that HTTP/2 has refused. `health` answers probes, and so does `probes`, for machines that speak HTTP/1 alone; `scrape` has the text of `/metrics` written elsewhere. `measured` lists what has metrics. `policy` takes up a policy of
 //! the callers that has changed.
 //!
 //! [`Server::run`] listens from the beginning, so that probes are answered. The broker's own services
@@ -31,6 +31,7 @@ mod policy;
 mod prepare;
 mod probes;
 mod run;
+mod scrape;
 mod services;
 mod signals;
 mod socket;

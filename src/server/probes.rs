@@ -1,7 +1,7 @@
 //! HTTP/1 for machines that bring no certificate: `/livez`, `/readyz` and `/metrics`, in plain text. Nothing else is
 //! served here.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -19,7 +19,8 @@ use tokio::{
 
 use super::{
     health::Health,
-    metrics::{CONTENT_TYPE, Metrics},
+    metrics::CONTENT_TYPE,
+    scrape::Scrapes,
     source::{LEAST, Source, who_yield},
     trouble::Trouble,
 };
@@ -95,14 +96,14 @@ impl Crowd {
 pub(super) async fn serve(
     listener: &TcpListener,
     health: &Health,
-    metrics: &Arc<Metrics>,
+    scrapes: &Scrapes,
 ) -> Infallible {
     let (mut crowd, mut failures) = (Crowd::default(), Trouble::default());
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 crowd.make_room().await;
-                let connection = connection(stream, health.clone(), Arc::clone(metrics));
+                let connection = connection(stream, health.clone(), scrapes.clone());
                 crowd.serve(Source::of(Some(address)), connection);
             }
             Err(error) => {
@@ -115,10 +116,13 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, health: Health, metrics: Arc<Metrics>) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &health, &metrics);
-        async move { Ok::<_, Infallible>(answer) }
+async fn connection(stream: TcpStream, health: Health, scrapes: Scrapes) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (health, scrapes) = (&health, &scrapes);
+        async move {
+            let answer = answer(request.method(), request.uri().path(), health, scrapes);
+            Ok::<_, Infallible>(answer.await)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -132,21 +136,27 @@ async fn connection(stream: TcpStream, health: Health, metrics: Arc<Metrics>) {
     }
 }
 
-fn answer(
+async fn answer(
     method: &Method,
     path: &str,
     health: &Health,
-    metrics: &Metrics,
+    scrapes: &Scrapes,
 ) -> Response<Full<Bytes>> {
     let (status, text) = match path {
         "/livez" | "/readyz" | "/metrics" if ![Method::GET, Method::HEAD].contains(method) => {
-            (StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned())
+            (StatusCode::METHOD_NOT_ALLOWED, Bytes::from("GET only\n"))
         }
-        "/livez" => (StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" if health.serves() => (StatusCode::OK, "ok\n".to_owned()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not serving\n".to_owned()),
-        "/metrics" => (StatusCode::OK, metrics.encode()),
-        _ => (StatusCode::NOT_FOUND, "not found\n".to_owned()),
+        "/livez" => (StatusCode::OK, Bytes::from("ok\n")),
+        "/readyz" if health.serves() => (StatusCode::OK, Bytes::from("ok\n")),
+        "/readyz" => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Bytes::from("not serving\n"),
+        ),
+        "/metrics" => match scrapes.text().await {
+            Some(text) => (StatusCode::OK, text),
+            None => (StatusCode::INTERNAL_SERVER_ERROR, Bytes::new()),
+        },
+        _ => (StatusCode::NOT_FOUND, Bytes::from("not found\n")),
     };
     let kind = match path {
         "/metrics" => CONTENT_TYPE,

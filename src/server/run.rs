@@ -19,6 +19,7 @@ use super::{
     handshake::Handshakes,
     listeners::{Listener, Listeners},
     probes,
+    scrape::Scrapes,
     tenancy::{Beginning, Tenancy},
     workers::{self, Workers},
 };
@@ -70,8 +71,9 @@ impl<S: FullStore> Server<S> {
         // They end when the broker has stopped.
         let mut background = JoinSet::new();
         if let Some(listener) = listeners.metrics {
-            let (health, metrics) = (self.health.clone(), Arc::new(self.metrics()));
-            let all = Arc::new((listener, health, metrics));
+            let metrics = self.metrics();
+            let scrapes = Scrapes::new(move || metrics.encode());
+            let all = Arc::new((listener, self.health.clone(), scrapes));
             background.spawn(upheld("listening on metrics-listen", move || {
                 let all = Arc::clone(&all);
                 async move { probes::serve(&all.0, &all.1, &all.2).await }

@@ -9,6 +9,8 @@ use testkit::{
 
 use crate::world::{Crowd, World, store};
 
+const DELETED: &str = "was deleted while it was written";
+
 /// Sets how large the process's files may get. Only what it may raise again by itself.
 fn limit(broker: &BrokerProcess, bytes: &str) {
     let limit = format!("--fsize={bytes}:");
@@ -58,11 +60,23 @@ async fn rotation_by_others_loses_nothing() {
         until("there is another file", || async { world.path().exists() }).await;
     }
     let answered = crowd.stop().await;
+    assert!(!broker.log().contains(DELETED), "{}", broker.log());
     assert!(broker.terminate().success());
     assert_eq!(world.files().len(), 21);
     world.assert_complete(&answered);
     let report = world.report();
     assert!(report.is_whole() && report.is_ended, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_deleted_is_told_of() {
+    let world = World::new();
+    let broker = world.start(&[]).await;
+    let mut client = broker.client().await;
+    store(&mut client, "s").await.unwrap();
+    fs::remove_file(world.path()).unwrap();
+    store(&mut client, "s").await.unwrap();
+    assert!(broker.log().contains(DELETED), "{}", broker.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

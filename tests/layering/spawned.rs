@@ -48,6 +48,11 @@ const MAY_END: &[(&str, usize, &str)] = &[
     ),
     ("server/probes.rs", 1, "one request"),
     (
+        "server/scrape.rs",
+        1,
+        "one text of the metrics: whoever asked for it is told",
+    ),
+    (
         "server/workers.rs",
         3,
         "one connection; one attempt to reach the store; a thread, whose end ends the broker",
