@@ -17,8 +17,8 @@ settings! {
         /// A file with the keys that tokens are sealed with before they are stored: a key a line, its name and then the key,
         /// which Vault may have wrapped. The first one seals, all open. Unset: tokens are stored as they are
         seal_keys: Option<PathBuf> = file().optional();
-        /// Refuse a key file with a key that isn't wrapped: then who writes the file, and can't have Vault wrap, doesn't choose the
-        /// key that seals
+        /// Refuse a key file with a key that isn't wrapped: then somebody who writes the file, and can't have Vault wrap, doesn't
+        /// choose the key that seals
         require_wrapped: bool = boolean().default("false");
         /// The fingerprints of the keys that may be in the file, as `token-broker keys` and the log write them, with or without the
         /// name. With another key in it the file is refused. Unset: any key may
