@@ -27,7 +27,7 @@ impl Role {
         }
     }
 
-    /// Whether the role has the RPC. Every RPC is here, so that a new one doesn't compile until each role is decided.
+    /// Whether the role has the RPC. Every RPC is here, so that a new one doesn't compile until it is decided which roles have it.
     #[must_use]
     pub fn has(self, rpc: Rpc) -> bool {
         match rpc {
