@@ -46,7 +46,7 @@ pub struct Reply {
     pub body: Result<SecretBytes, Fault>,
 }
 
-/// Fault there is no answer.
+/// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The request didn't leave whole, or the other end surely hasn't read it.

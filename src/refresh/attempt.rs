@@ -1,4 +1,4 @@
-//! An attempt to redeem a refresh token, after it was taken: what becomes of it is written until it is written.
+//! An attempt to redeem a refresh token, after it was taken: retries each write of what becomes of it until the store has it.
 
 use std::{future::pending, time::Duration};
 

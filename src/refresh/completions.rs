@@ -47,7 +47,7 @@ impl Completions {
                 let noted_at_last = async move {
                     let outcome = traces::during(span.as_ref(), pin!(noting)).await;
                     drop(span);
-                    // Who repeats it from now on has it written again.
+                    // A completion that is repeated from now on is written again.
                     drop(place);
                     tell.send_replace(Some(outcome));
                 };

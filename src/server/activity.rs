@@ -67,7 +67,7 @@ impl Activity {
         idle.then(|| last.max(self.state().sent).elapsed())
     }
 
-    /// Returns whether an answer has been leaving since the last call but one of this method.
+    /// Returns whether an answer was already leaving at the last look but one. Each call is a look.
     pub fn is_stuck(&self) -> bool {
         self.share.is_stuck()
     }
@@ -137,11 +137,11 @@ pub(super) struct Room {
     pub leaving: usize,
 }
 
-/// Returns which of some connections should make room.
+/// Returns which of some connections should make room, in this order:
 ///
-/// Those of strangers come first, [by their sources](who_yield), so that nobody loses a place to those who only open
-/// connections. If there are none, not even any that were asked and have yet to leave, it is one of the caller that has [more than its part](who_has_most), however busy it keeps
-/// them, or else the connection that has been idle for longest: one at a time, and not before those that were asked have left.
+/// 1. Those of strangers, [by their sources](who_yield). While one of them has yet to leave, no caller loses a connection.
+/// 2. One of the caller that has [more than its part](who_has_most), however busy it keeps them.
+/// 3. The connection of a caller that has been idle for longest: one at a time, once those that were asked have left.
 pub(super) fn who_make_room<'a>(
     connections: impl Iterator<Item = &'a Arc<Activity>>,
     room: Room,

@@ -33,7 +33,7 @@ pub(super) const LEAST: Duration = Duration::from_millis(20);
 /// Returns which of these connections yield to so `many` others. Each is, of those from the source that has the most left,
 /// the one that is there for longest.
 ///
-/// Who connects from many sources, or shares one with others (behind a NAT, or a mesh), yields in the order of coming.
+/// Clients that connect from many sources, or share one with others (behind a NAT, or a mesh), yield in the order of coming.
 pub(super) fn who_yield<T>(
     connections: impl Iterator<Item = (Source, Instant, T)>,
     many: usize,

@@ -1,8 +1,8 @@
 //! What the broker does with tokens.
 //!
 //! The operations are the same for every transport and every store: this module knows neither gRPC nor Redis.
-//! An operation that needs more than a few lines has a file of its own: `store`, `carry_forward`, `delete`, `listing`.
-//! The others are here.
+//! Most operations have files of their own. What reads rows as they are is here: one row, those of a session, and the latest
+//! one of a user.
 
 mod access;
 mod binding;

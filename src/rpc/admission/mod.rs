@@ -366,7 +366,7 @@ impl Share {
         self.calls.used()
     }
 
-    /// Returns whether an answer has been leaving since the last call but one of this method.
+    /// Returns whether an answer was already leaving at the last look but one. Each call is a look.
     #[must_use]
     pub fn is_stuck(&self) -> bool {
         self.leaving.next_generation()

@@ -1,8 +1,8 @@
 //! Turns: a thread that is busy works for a few calls of one caller at a time, so that those of others wait for few.
 //!
-//! The bounds on calls in flight keep memory and queues short, but whoever may have a hundred calls in flight can have a
-//! hundred that are ready to go on, and everybody else comes after them. So a call of a caller that has several is begun when
-//! it is its turn. Who has few calls never waits, nor does anybody while no thread is late, or nobody else calls.
+//! The bounds on calls in flight keep memory and queues short, but a caller that may have a hundred calls in flight can have a
+//! hundred that are ready to go on, and all others come after them. So a call of a caller that has several is begun when it is
+//! its turn. A caller with few calls never waits. Neither does any other while no thread is late, or while no other caller calls.
 //!
 //! Calls differ in how long a thread works for them. So each weighs something: one that costs as much as several others counts
 //! as several.
