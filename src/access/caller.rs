@@ -41,14 +41,24 @@ pub enum Class {
 }
 
 impl Class {
-    /// All kinds.
-    pub const ALL: &[Self] = &[
-        Self::None,
-        Self::Only(Role::AuthServer),
-        Self::Only(Role::Sidecar),
-        Self::Only(Role::Admin),
-        Self::Other,
-    ];
+    /// How many kinds there are.
+    pub const COUNT: usize = Role::ALL.len() + 2;
+
+    /// Returns all kinds, in the order of their [`index`](Self::index).
+    pub fn all() -> impl Iterator<Item = Self> {
+        let roles = Role::ALL.into_iter().map(Self::Only);
+        [Self::None].into_iter().chain(roles).chain([Self::Other])
+    }
+
+    /// Returns the number of the kind, from 0 on.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Only(role) => 1 + role as usize,
+            Self::Other => Self::COUNT - 1,
+        }
+    }
 
     /// Returns the label: the name of the role, `none` or `other`.
     #[must_use]

@@ -1,35 +1,30 @@
 //! The roles: ready-made sets of RPCs.
 
 use super::{Rpc, RpcSet};
+use crate::types::labels;
 
-/// A ready-made set of RPCs, for a kind of caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
-    /// An auth server: stores and reads whole rows, refresh tokens included, and deletes.
-    AuthServer,
-    /// A proxy or sidecar: gets access tokens, and never sees a refresh token.
-    Sidecar,
-    /// An operator or a job: lists and deletes, and never sees a token.
-    Admin,
+labels! {
+    /// A ready-made set of RPCs, for a kind of caller. It is called by its name in a policy.
+    pub enum Role {
+        /// An auth server: stores and reads whole rows, refresh tokens included, and deletes.
+        AuthServer = "auth-server",
+        /// A proxy or sidecar: gets access tokens, and never sees a refresh token.
+        Sidecar = "sidecar",
+        /// An operator or a job: lists and deletes, and never sees a token.
+        Admin = "admin",
+    }
 }
 
 impl Role {
-    /// All roles.
-    pub const ALL: &[Self] = &[Self::AuthServer, Self::Sidecar, Self::Admin];
-
-    /// Returns the name that a policy gives the role.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::AuthServer => "auth-server",
-            Self::Sidecar => "sidecar",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// Whether the role has the RPC. Every RPC is here, so that a new one doesn't compile until it is decided which roles have it.
+    /// Whether the role has the RPC.
     #[must_use]
     pub fn has(self, rpc: Rpc) -> bool {
+        Self::that_have(rpc).contains(&self)
+    }
+
+    /// Returns the roles that have the RPC. Every RPC is here, so that a new one doesn't compile until that is decided, and a
+    /// new role has none until it is named.
+    fn that_have(rpc: Rpc) -> &'static [Self] {
         match rpc {
             Rpc::Store
             | Rpc::Get
@@ -41,14 +36,14 @@ impl Role {
             | Rpc::ResolveUser
             | Rpc::LinkIdentity
             | Rpc::Create
-            | Rpc::Consume => self == Self::AuthServer,
+            | Rpc::Consume => &[Self::AuthServer],
             Rpc::Delete
             | Rpc::DeleteUser
             | Rpc::ListUserSessions
             | Rpc::GetUser
             | Rpc::UnlinkIdentity
-            | Rpc::ListIdentities => self != Self::Sidecar,
-            Rpc::GetAccessToken | Rpc::GetAllAccessTokens => self == Self::Sidecar,
+            | Rpc::ListIdentities => &[Self::AuthServer, Self::Admin],
+            Rpc::GetAccessToken | Rpc::GetAllAccessTokens => &[Self::Sidecar],
         }
     }
 

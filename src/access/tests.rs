@@ -195,7 +195,7 @@ fn a_credential_belongs_to_one_caller() {
 /// Every RPC and every role, as a reviewer wants to read it: auth server, sidecar, admin.
 #[test]
 fn what_each_role_may_call() {
-    let table = [
+    let table: [(Rpc, [bool; Role::ALL.len()]); _] = [
         (Rpc::Store, [true, false, false]),
         (Rpc::Get, [true, false, false]),
         (Rpc::GetAll, [true, false, false]),
@@ -218,8 +218,7 @@ fn what_each_role_may_call() {
     ];
     assert_eq!(table.len(), Rpc::ALL.len());
     for (rpc, expected) in table {
-        let roles = [Role::AuthServer, Role::Sidecar, Role::Admin];
-        for (role, may) in roles.into_iter().zip(expected) {
+        for (role, may) in Role::ALL.into_iter().zip(expected) {
             let rights = Rights {
                 roles: vec![role],
                 ..Rights::default()
@@ -229,6 +228,12 @@ fn what_each_role_may_call() {
             assert_eq!(caller.class.name(), role.name());
         }
     }
+}
+
+#[test]
+fn each_class_has_a_number_of_its_own() {
+    let numbers = Class::all().map(Class::index);
+    assert!(numbers.eq(0..Class::COUNT));
 }
 
 #[test]

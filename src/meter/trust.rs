@@ -1,38 +1,42 @@
 //! Numbers about what the broker's trust rests on: certificates and sealing keys.
 
 use super::{Count, Gauge};
+use crate::types::labels;
 
-/// Something that is read again while the broker runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
-    /// The broker's certificate and its key, and the bundles that verify callers.
-    Certificates,
-    /// The keys that seal rows.
-    SealingKeys,
+labels! {
+    /// Something that is read again while the broker runs.
+    pub enum Reload {
+        /// The broker's certificate and its key, and the bundles that verify callers.
+        Certificates = "certificates",
+        /// The keys that seal rows.
+        SealingKeys = "sealing_keys",
+    }
 }
 
-/// Which key seals after the key file changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyChange {
-    /// One that was in the file before.
-    Known,
-    /// One that wasn't.
-    Unknown,
+labels! {
+    /// Which key seals after the key file changed.
+    pub enum KeyChange {
+        /// One that was in the file before.
+        Known = "known",
+        /// One that wasn't.
+        Unknown = "unknown",
+    }
 }
 
-/// Why a TLS handshake failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandshakeFailure {
-    /// The client's certificate isn't good, or there is none.
-    Certificate,
-    /// The client wants something that the broker doesn't speak, or doesn't speak TLS.
-    Protocol,
-    /// The client closed the connection on the way.
-    CutOff,
-    /// It wasn't done in time.
-    TooSlow,
-    /// It wasn't done when another client needed the place.
-    MadeRoom,
+labels! {
+    /// Why a TLS handshake failed.
+    pub enum HandshakeFailure {
+        /// The client's certificate isn't good, or there is none.
+        Certificate = "certificate",
+        /// The client wants something that the broker doesn't speak, or doesn't speak TLS.
+        Protocol = "protocol",
+        /// The client closed the connection on the way.
+        CutOff = "cut_off",
+        /// It wasn't done in time.
+        TooSlow = "too_slow",
+        /// It wasn't done when another client needed the place.
+        MadeRoom = "made_room",
+    }
 }
 
 /// How often one thing was read again.
@@ -58,57 +62,6 @@ pub struct Trust {
     pub clients_expired: Count,
     /// Connections that ended because no authority vouched for their client any more, after a reload.
     pub clients_unverified: Count,
-}
-
-impl Reload {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Certificates, Self::SealingKeys];
-
-    /// Returns its name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Certificates => "certificates",
-            Self::SealingKeys => "sealing_keys",
-        }
-    }
-}
-
-impl KeyChange {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Known, Self::Unknown];
-
-    /// Returns its name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Known => "known",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-impl HandshakeFailure {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Certificate,
-        Self::Protocol,
-        Self::CutOff,
-        Self::TooSlow,
-        Self::MadeRoom,
-    ];
-
-    /// Returns its name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Certificate => "certificate",
-            Self::Protocol => "protocol",
-            Self::CutOff => "cut_off",
-            Self::TooSlow => "too_slow",
-            Self::MadeRoom => "made_room",
-        }
-    }
 }
 
 impl Trust {

@@ -37,8 +37,8 @@ pub struct CallFigures {
 #[derive(Debug, Default)]
 struct OfRpc {
     took: Times,
-    /// By class of the caller, in the order of [`Class::ALL`], and by code.
-    ended: [[OnceLock<Box<Reasons>>; CODES]; Class::ALL.len()],
+    /// By class of the caller, by its [index](Class::index), and by code.
+    ended: [[OnceLock<Box<Reasons>>; CODES]; Class::COUNT],
 }
 
 /// By the number of the reason. 0 is for calls without one.
@@ -129,13 +129,12 @@ impl CallFigures {
 
 impl OfRpc {
     fn count(&self, class: Class, code: usize, reason: usize) {
-        let class = Class::ALL.iter().position(|one| *one == class);
-        let reasons = self.ended[class.unwrap_or_default()][code].get_or_init(Box::default);
+        let reasons = self.ended[class.index()][code].get_or_init(Box::default);
         reasons.0[reason].up();
     }
 
     fn ended(&self, rpc: Rpc) -> impl Iterator<Item = Ended> {
-        let classes = Class::ALL.iter().copied().zip(&self.ended);
+        let classes = Class::all().zip(&self.ended);
         let codes = classes.flat_map(|(class, codes)| {
             let codes = codes.iter().enumerate();
             codes.filter_map(move |(code, reasons)| Some((class, code, reasons.get()?)))
@@ -272,12 +271,12 @@ mod tests {
         let figures = CallFigures::default();
         for (at, rpc) in Rpc::ALL.iter().enumerate() {
             assert_eq!(*rpc as usize, at);
-            for class in Class::ALL {
-                figures.refused(*rpc, *class, &Error::Overloaded);
+            for class in Class::all() {
+                figures.refused(*rpc, class, &Error::Overloaded);
             }
         }
         let ended: Vec<_> = figures.ended().map(|ended| ended.calls).collect();
-        assert_eq!(ended, vec![1; Rpc::ALL.len() * Class::ALL.len()]);
+        assert_eq!(ended, vec![1; Rpc::ALL.len() * Class::COUNT]);
     }
 
     #[test]

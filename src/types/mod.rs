@@ -8,6 +8,7 @@ mod envelope;
 mod id;
 mod identity;
 mod key_id;
+mod labels;
 mod lifetime;
 mod lineage;
 mod open_file;
@@ -44,6 +45,7 @@ pub use record::{
 };
 pub use right::Right;
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
+pub(crate) use labels::labels;
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};
 pub use secret_file::{

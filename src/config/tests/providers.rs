@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use testkit::certificates::write_private;
+
 use crate::{
     config::{
         Config, Problem, Settings, listed_presets, providers::presets, settings::of_a_provider,
@@ -237,7 +239,7 @@ fn what_has_no_effect_or_is_missing_is_told() {
 fn what_is_wrong_with_a_file_names_its_setting_and_never_quotes_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
-        fs::write(dir.path().join(name), text).unwrap();
+        write_private(&dir.path().join(name), text);
         format!("{:?}", dir.path().join(name))
     };
     let (blank, twice) = (

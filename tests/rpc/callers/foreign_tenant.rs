@@ -34,14 +34,14 @@ fn rights(roles: &[Role], providers: ProviderSet, client: Option<&str>) -> Right
 /// The callers of the tenant `two`: with all rights, and with fewer.
 fn callers_of_two() -> Vec<(&'static str, Rights)> {
     vec![
-        ("all of two", rights(Role::ALL, ProviderSet::All, None)),
+        ("all of two", rights(&Role::ALL, ProviderSet::All, None)),
         (
             "at one provider of two",
-            rights(Role::ALL, providers(&[OWN]), None),
+            rights(&Role::ALL, providers(&[OWN]), None),
         ),
         (
             "for one client of two",
-            rights(Role::ALL, ProviderSet::All, Some(CLIENT)),
+            rights(&Role::ALL, ProviderSet::All, Some(CLIENT)),
         ),
         (
             "auth server of two",
@@ -70,7 +70,7 @@ impl Tenants {
         let one = RedisTenant::on(RedisServer::shared());
         let two = one.another();
         let names = [&one, &two].map(|tenant| tenant.name().to_string());
-        let all = || rights(Role::ALL, ProviderSet::All, None);
+        let all = || rights(&Role::ALL, ProviderSet::All, None);
         let of_one = ["one", "another of one"].map(|name| (name, &*names[0], all()));
         let of_two = callers_of_two().into_iter();
         let of_two = of_two.map(|(name, rights)| (name, &*names[1], rights));
