@@ -111,7 +111,8 @@ pub enum Error {
         /// What the limit counts: "authorizations" or "bytes".
         unit: &'static str,
     },
-    /// A user's record, an identity or a pending authorization exists, but can't be decoded or decrypted.
+    /// A user's record, an identity, a pending authorization or the record of a row's refresh tokens exists, but can't be decoded
+    /// or decrypted.
     #[error("what is stored exists but can't be read")]
     RecordUnreadable(#[source] Damage),
     /// The caller set `must_not_exist`, and there is a row.

@@ -1,6 +1,6 @@
 //! Why a store didn't do its work. Each variant says one thing about a write: whether it was applied.
 
-use crate::error::{self, StoreFailure};
+use crate::error::{self, Damage, StoreFailure};
 
 /// Why a store didn't do its work.
 ///
@@ -51,9 +51,7 @@ impl From<Error> for error::Error {
             Error::Unknown(detail) => Self::OutcomeUnknown(StoreFailure(detail)),
             Error::NotDurable(detail) => Self::NotDurable(StoreFailure(detail)),
             Error::WrongType => Self::IndexUnreadable,
-            Error::RecordUnreadable => {
-                Self::StoreUnavailable(StoreFailure(RECORD_UNREADABLE.to_owned()))
-            }
+            Error::RecordUnreadable => Self::RecordUnreadable(Damage(RECORD_UNREADABLE.to_owned())),
         }
     }
 }

@@ -229,6 +229,7 @@ pub enum Failure {
     Unknown,
     NotDurable,
     WrongType,
+    RecordUnreadable,
 }
 
 /// The counts and times of one [`Operation`].
@@ -301,19 +302,21 @@ impl Operation {
 
 impl Failure {
     /// All ways to fail.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Unavailable,
         Self::Unknown,
         Self::NotDurable,
         Self::WrongType,
+        Self::RecordUnreadable,
     ];
 
     fn of(error: &Error) -> Self {
         match error {
-            Error::Unavailable(_) | Error::RecordUnreadable => Self::Unavailable,
+            Error::Unavailable(_) => Self::Unavailable,
             Error::Unknown(_) => Self::Unknown,
             Error::NotDurable(_) => Self::NotDurable,
             Error::WrongType => Self::WrongType,
+            Error::RecordUnreadable => Self::RecordUnreadable,
         }
     }
 
@@ -325,6 +328,7 @@ impl Failure {
             Self::Unknown => "unknown",
             Self::NotDurable => "not_durable",
             Self::WrongType => "wrong_type",
+            Self::RecordUnreadable => "record_unreadable",
         }
     }
 }

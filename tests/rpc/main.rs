@@ -8,6 +8,7 @@ mod audited;
 mod callers;
 mod connections;
 mod damaged_indexes;
+mod damaged_records;
 mod deadlines;
 mod every_rpc;
 mod fields;
