@@ -34,7 +34,7 @@ impl Facts {
     /// Asks the server at `address`.
     ///
     /// # Errors
-    /// Returns a [`ConnectError`]. It names the URL if the user may not ask.
+    /// Returns a [`ConnectError`]. If the user may not ask, it names the user name.
     pub async fn ask(connection: &mut Connection, address: &Address) -> Result<Self, ConnectError> {
         let info = |section: &str| {
             let mut info = redis::cmd("INFO");
