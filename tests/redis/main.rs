@@ -7,6 +7,7 @@
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
 
+mod announcements;
 mod answers;
 mod atomicity;
 mod backup;

@@ -3,26 +3,15 @@
 
 use std::time::Duration;
 
-use testkit::{
-    broker_process::BrokerProcess, redis_server::RedisServer, redis_tenant::RedisTenant, rows::*,
-    waiting::until,
-};
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
 use token_broker::{
-    store::{
-        Change, Error, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, Store, redis::RedisStore,
-    },
-    types::{
-        AttemptId, Entry, EntryState, Lineage, Record, RowKey, StoreTime, StoredRow, TokenHash,
-        Version,
-    },
+    store::{Change, Error, RECORD_OUTLIVES_ROW, Records, RowChange, Seen, redis::RedisStore},
+    types::{Entry, EntryState, Lineage, Record, StoreTime, StoredRow, TokenHash, Version},
 };
-use tokio::time::timeout;
 
 use crate::tenant;
 
 const RECORD: &str = "broker:refresh:s:p";
-/// How long it may take until somebody who waits is told.
-const SOON: Duration = Duration::from_secs(20);
 
 fn record(state: EntryState) -> Record {
     Record::new(vec![Entry {
@@ -281,89 +270,4 @@ async fn out_of_memory_leaves_nothing_half_written() {
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     assert!(tenant.snapshot() == before);
-}
-
-/// Tells the end of an attempt.
-async fn tell(store: &RedisStore, key: &RowKey, attempt: AttemptId) {
-    let seen = store.look(key).await.unwrap();
-    let change = Change {
-        record: &seen.record,
-        row: None,
-        ends: Some(attempt),
-    };
-    assert!(store.change(key, &seen, change).await.unwrap());
-}
-
-/// Whoever waits is woken when the connection is there again, and hears what is told from then on.
-#[tokio::test]
-async fn a_connection_that_breaks_is_made_anew() {
-    let server = RedisServer::start();
-    let tenant = RedisTenant::on(&server);
-    let (teller, hearer, key) = (tenant.store(), tenant.store(), key("s", "p"));
-    // The first one is woken by the connection.
-    hearer.ended(AttemptId::random()).await;
-    let subscribers = || -> Vec<(String, u32)> {
-        let channel = tenant.key("broker:ended");
-        tenant.run(&["PUBSUB", "NUMSUB", &channel])
-    };
-    assert_eq!(subscribers()[0].1, 1, "one connection a process");
-    let waiting = timeout(SOON, hearer.ended(AttemptId::random()));
-    tenant.run::<()>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-    waiting.await.unwrap();
-    let attempt = AttemptId::random();
-    let waiting = timeout(SOON, hearer.ended(attempt));
-    tell(&teller, &key, attempt).await;
-    waiting.await.unwrap();
-}
-
-/// The start tells of a right that is missing: nobody else would.
-#[tokio::test]
-async fn the_start_warns_if_nothing_can_be_announced() {
-    let server = RedisServer::start();
-    for (right, warns) in [
-        ("+publish", false),
-        ("-publish", true),
-        ("resetchannels", true),
-    ] {
-        let rights = [
-            "ACL",
-            "SETUSER",
-            "default",
-            "allchannels",
-            "+publish",
-            right,
-        ];
-        server.ask::<()>(&rights).unwrap();
-        let broker = BrokerProcess::on_redis(&server.url());
-        broker.serving().await;
-        let log = broker.log();
-        assert_eq!(
-            log.contains("Redis refuses PUBLISH"),
-            warns,
-            "{right}: {log}"
-        );
-    }
-}
-
-/// Without the rights, everything else works.
-#[tokio::test]
-async fn without_the_rights_nobody_hears_and_all_else_works() {
-    let server = RedisServer::start();
-    let tenant = RedisTenant::on(&server);
-    tenant.run::<()>(&["ACL", "SETUSER", "default", "-publish", "-subscribe"]);
-    let (teller, hearer, key) = (tenant.store(), tenant.store(), key("s", "p"));
-    let attempt = AttemptId::random();
-    drop(hearer.ended(AttemptId::random()));
-    let waiting = tokio::spawn(hearer.ended(attempt));
-    tell(&teller, &key, attempt).await;
-    until("it is refused", async || {
-        let stats: String = tenant.run(&["INFO", "commandstats"]);
-        let line = stats
-            .lines()
-            .find(|line| line.starts_with("cmdstat_subscribe"));
-        line.is_some_and(|line| line.contains("rejected_calls=1"))
-    })
-    .await;
-    waiting.abort();
-    assert!(teller.get(&key).await.unwrap().is_none());
 }

@@ -5,7 +5,7 @@
 //! no connection is made up for by waking everyone when there is one again.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     convert::Infallible,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -43,10 +43,20 @@ pub(super) struct Announcements {
 #[derive(Debug, Default)]
 struct Shared {
     ends: Ends,
-    /// The channels of the tenants of which somebody has waited, and whether Redis has refused one.
-    channels: Mutex<BTreeMap<String, bool>>,
+    /// The channels of the tenants of which somebody has waited.
+    channels: Mutex<BTreeMap<String, Standing>>,
     /// Raised when there is another channel.
     more: Notify,
+}
+
+/// What Redis said lately to who wanted to listen on a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// Nothing against it.
+    #[default]
+    Allowed,
+    /// The user may not.
+    Refused,
 }
 
 /// How a connection ended.
@@ -67,7 +77,7 @@ impl Announcements {
     /// announced on any.
     pub(super) fn follow(&self, link: &Link, channel: String) {
         if let Entry::Vacant(place) = self.shared.channels().entry(channel) {
-            place.insert(false);
+            place.insert(Standing::default());
             self.shared.more.notify_one();
         }
         // Without a runtime nobody can wait.
@@ -95,7 +105,7 @@ impl Drop for Announcements {
 }
 
 impl Shared {
-    fn channels(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+    fn channels(&self) -> MutexGuard<'_, BTreeMap<String, Standing>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -124,32 +134,23 @@ impl Shared {
             return Ended::AtOnce;
         };
         let ended = async {
-            let mut subscribed = Vec::new();
+            let mut heard = BTreeSet::new();
+            let mut ended = Ended::AtOnce;
             loop {
-                let channels: Vec<_> = {
-                    let channels = self.channels();
-                    let all = channels
-                        .iter()
-                        .map(|(name, refused)| (name.clone(), *refused));
-                    all.collect()
-                };
+                let channels = self.channels().clone();
                 let mut is_new = false;
-                for (channel, was_refused) in channels {
-                    if was_refused && subscribed.contains(&channel) {
-                        continue;
+                // Those that are heard already are asked for again, too: that shows whether the connection works.
+                for (channel, before) in channels {
+                    let standing = match opened.handle.subscribe(channel.as_str()).await {
+                        Ok(()) => Standing::Allowed,
+                        Err(error) if code(&error) == Some("NOPERM") => Standing::Refused,
+                        Err(_) => return ended,
+                    };
+                    ended = Ended::Later;
+                    if standing != before {
+                        self.note(&channel, standing);
                     }
-                    match opened.handle.subscribe(channel.as_str()).await {
-                        Err(error) if code(&error) == Some("NOPERM") => {
-                            self.note_refused(&channel, was_refused);
-                        }
-                        Err(_) if subscribed.is_empty() => return Ended::AtOnce,
-                        Err(_) => return Ended::Later,
-                        Ok(()) => {}
-                    }
-                    if !subscribed.contains(&channel) {
-                        subscribed.push(channel);
-                        is_new = true;
-                    }
+                    is_new |= standing == Standing::Allowed && heard.insert(channel);
                 }
                 // What was announced before the connection was there is made up for.
                 if is_new {
@@ -177,13 +178,14 @@ impl Shared {
         }
     }
 
-    fn note_refused(&self, channel: &str, was_refused: bool) {
-        self.channels().insert(channel.to_owned(), true);
-        if !was_refused {
-            tracing::warn!(
+    fn note(&self, channel: &str, standing: Standing) {
+        self.channels().insert(channel.to_owned(), standing);
+        match standing {
+            Standing::Refused => tracing::warn!(
                 channel,
                 "Redis refuses SUBSCRIBE: callers learn late that another broker has refreshed a token"
-            );
+            ),
+            Standing::Allowed => tracing::info!(channel, "Redis no longer refuses SUBSCRIBE"),
         }
     }
 }
