@@ -67,6 +67,7 @@ const MAY_END: &[(&str, usize, &str)] = &[
         1,
         "a sweep: whoever finds expired rows next begins another one",
     ),
+    ("store/redis/link/stand_in.rs", 2, "a server for unit tests"),
     (
         "store/redis/link/watch.rs",
         2,

@@ -12,6 +12,8 @@ mod lane;
 pub mod reply;
 mod request;
 mod retry;
+#[cfg(test)]
+mod stand_in;
 pub mod topology;
 mod values;
 mod watch;

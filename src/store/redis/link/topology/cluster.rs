@@ -5,7 +5,7 @@
 //! their answers about a slot differ, the answer with the newer epoch counts.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -22,6 +22,7 @@ use super::{
     Primary,
     endpoints::Endpoints,
     facts::refusal,
+    importing::Importing,
     nodes::{self, Node, Told},
     primaries::Primaries,
     primary::Leave,
@@ -31,10 +32,7 @@ use super::{
 use crate::{
     store::redis::{
         Address,
-        link::{
-            watch::{Watched, watch},
-            wire::{AtFault, ConnectError, Connection, Connector},
-        },
+        link::wire::{AtFault, ConnectError, Connection, Connector},
     },
     upheld::upheld,
 };
@@ -56,7 +54,7 @@ pub struct Cluster {
     nodes: Arc<Nodes>,
     /// Runs from the first use on.
     task: OnceLock<JoinSet<Infallible>>,
-    importing: Mutex<HashMap<Address, Watched>>,
+    importing: Importing,
 }
 
 /// The nodes of a cluster, and what they have said.
@@ -111,7 +109,7 @@ impl Cluster {
         Self {
             nodes: Arc::new(nodes),
             task: OnceLock::new(),
-            importing: Mutex::default(),
+            importing: Importing::default(),
         }
     }
 
@@ -176,19 +174,8 @@ impl Cluster {
         address: &Address,
     ) -> Result<Connection, ConnectError> {
         let address = &at_host_of(&primary.address, address);
-        let open_already = lock(&self.importing)
-            .get(address)
-            .map(|watched| watched.connection.clone());
-        if let Some(connection) = open_already.filter(|connection| !connection.is_broken()) {
-            return Ok(connection);
-        }
-        let connection = open(&self.nodes.connector, address).await?;
-        let watched = connection.clone();
-        let watched = Watched::new(connection.clone(), async move {
-            watch(&watched).await;
-        });
-        lock(&self.importing).insert(address.clone(), watched);
-        Ok(connection)
+        let opening = open(&self.nodes.connector, address);
+        self.importing.connection(address, opening).await
     }
 
     /// Returns the servers that may hold keys of `slot`.

@@ -11,6 +11,7 @@
 mod cluster;
 mod endpoints;
 mod facts;
+mod importing;
 mod name;
 mod nodes;
 mod primaries;
