@@ -1,13 +1,14 @@
 //! Connections that callers share, and the places for requests over them.
 
 use std::{
-    future::pending,
+    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -95,31 +96,22 @@ impl Lane {
     /// # Errors
     /// Returns why there is none.
     pub async fn place(&self, end: Instant) -> Result<(Connection, Place), NoPlace> {
-        let mut why = match self.free_place() {
-            Ok(found) => return Ok(found),
-            Err(full) => full.map_or(NoPlace::Unconnected, |_| NoPlace::Full),
-        };
+        let mut why = NoPlace::Unconnected;
         let waiting = async {
             loop {
                 let changed = self.changed.notified();
                 tokio::pin!(changed);
                 changed.as_mut().enable();
-                let full = match self.free_place() {
-                    Ok(found) => return found,
-                    Err(full) => full,
-                };
-                why = full
-                    .as_ref()
-                    .map_or(NoPlace::Unconnected, |_| NoPlace::Full);
-                let freed = async {
-                    let Some(shared) = full else {
-                        return pending().await;
-                    };
-                    let place = Arc::clone(&shared.places).acquire_owned().await.ok()?;
-                    Some((shared.connection.clone(), place))
+                if let Some(found) = self.free_place() {
+                    return found;
+                }
+                let mut freed = self.freed();
+                why = match freed.is_empty() {
+                    true => NoPlace::Unconnected,
+                    false => NoPlace::Full,
                 };
                 tokio::select! {
-                    Some(found) = freed => if !found.0.is_broken() {
+                    Some(Some(found)) = freed.next() => if !found.0.is_broken() {
                         return found;
                     },
                     () = changed => {}
@@ -131,18 +123,14 @@ impl Lane {
 
     /// Takes a place if one is free on a connection that isn't in doubt.
     pub fn place_now(&self) -> Option<(Connection, Place)> {
-        let found = self.free_place().ok()?;
+        let found = self.free_place()?;
         let is_doubtful = found.0.state().life().is_doubtful();
         (!is_doubtful).then_some(found)
     }
 
     /// Takes a place if one is free. Prefers connections that aren't in doubt.
-    ///
-    /// # Errors
-    /// Returns a connection that carries as many requests as it may, if there is one.
-    fn free_place(&self) -> Result<(Connection, Place), Option<Arc<Shared>>> {
+    fn free_place(&self) -> Option<(Connection, Place)> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut full = None;
         for may_be_doubtful in [false, true] {
             for at in 0..self.size() {
                 let Some(shared) = self.usable(first.wrapping_add(at) % self.size()) else {
@@ -151,13 +139,23 @@ impl Lane {
                 if shared.connection.state().life().is_doubtful() && !may_be_doubtful {
                     continue;
                 }
-                match Arc::clone(&shared.places).try_acquire_owned() {
-                    Ok(place) => return Ok((shared.connection.clone(), place)),
-                    Err(_) => full = full.or(Some(shared)),
+                if let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() {
+                    return Some((shared.connection.clone(), place));
                 }
             }
         }
-        Err(full)
+        None
+    }
+
+    /// Returns what is ready with the first place that becomes free, on whichever connection. Each connection gives its
+    /// places to those who wait in the order in which they came.
+    fn freed(&self) -> FuturesUnordered<impl Future<Output = Option<(Connection, Place)>>> {
+        let usable = (0..self.size()).filter_map(|at| self.usable(at));
+        let freed = usable.map(|shared| async move {
+            let place = Arc::clone(&shared.places).acquire_owned().await.ok()?;
+            Some((shared.connection.clone(), place))
+        });
+        freed.collect()
     }
 
     /// Returns the connection at this position, if it can be used.
@@ -169,5 +167,88 @@ impl Lane {
     fn at(&self, at: usize) -> MutexGuard<'_, Option<Arc<Shared>>> {
         let connection = &self.connections[at];
         connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, time::Duration};
+
+    use futures_util::FutureExt as _;
+
+    use super::{super::stand_in::StandIn, *};
+
+    /// Returns a lane of two connections, each with one place, and both places.
+    async fn taken(server: &StandIn) -> (Lane, [(Connection, Place); 2]) {
+        let lane = Lane::new(2, 1);
+        for at in 0..2 {
+            lane.set(at, Some(server.connect().await.unwrap()));
+        }
+        let both = [(); 2].map(|()| lane.place_now().unwrap());
+        assert!(lane.place_now().is_none());
+        (lane, both)
+    }
+
+    fn late() -> Instant {
+        Instant::now() + Duration::from_secs(3_600)
+    }
+
+    #[tokio::test]
+    async fn a_place_on_any_connection_wakes_who_waits() {
+        let server = StandIn::start().await;
+        let (lane, places) = taken(&server).await;
+        let mut held = Vec::new();
+        for place in places {
+            let mut waiting = pin!(lane.place(late()));
+            assert!(waiting.as_mut().now_or_never().is_none());
+            drop(place);
+            held.push(waiting.now_or_never().unwrap().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn one_connection_serves_all_who_wait_while_the_other_is_slow() {
+        let server = StandIn::start().await;
+        let (lane, [slow, fast]) = taken(&server).await;
+        let mut waiting: Vec<_> = (0..6).map(|_| Box::pin(lane.place(late()))).collect();
+        for place in &mut waiting {
+            assert!(place.now_or_never().is_none());
+        }
+        let mut last = fast;
+        for place in waiting {
+            drop(last);
+            last = place.now_or_never().unwrap().unwrap();
+        }
+        drop(slow);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_keeps_no_place() {
+        let server = StandIn::start().await;
+        let (lane, places) = taken(&server).await;
+        let mut leaves = Box::pin(lane.place(late()));
+        let mut stays = Box::pin(lane.place(late()));
+        assert!(leaves.as_mut().now_or_never().is_none());
+        assert!(stays.as_mut().now_or_never().is_none());
+        // The one who came first is given both.
+        drop(places);
+        drop(leaves);
+        let _one = stays.now_or_never().unwrap().unwrap();
+        assert!(lane.place_now().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_taken_away_is_waited_for_no_more() {
+        let server = StandIn::start().await;
+        let (lane, places) = taken(&server).await;
+        let mut waiting = pin!(lane.place(late()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        for at in 0..2 {
+            lane.set(at, None);
+        }
+        drop(places);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        lane.set(0, Some(server.connect().await.unwrap()));
+        _ = waiting.now_or_never().unwrap().unwrap();
     }
 }
