@@ -13,6 +13,7 @@ mod cluster_nodes;
 pub mod deployment;
 pub mod failover;
 pub mod half_open;
+pub mod hardened;
 pub mod http2;
 pub mod launch;
 pub mod linearizability;

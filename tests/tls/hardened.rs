@@ -1,19 +1,12 @@
 //! The configuration in `deploy/hardened`, as `docs/hardening.md` describes it, with paths and addresses of the test.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::fs;
 
-use tempfile::TempDir;
 use testkit::{
     authority::{Authority, Identity, Wanted},
-    broker_process::{BrokerProcess, program},
-    deployment::Deployment,
-    launch::Program,
-    security::{BROKER_PASSWORD, Security},
-    standalone::Standalone,
+    broker_process::BrokerProcess,
+    hardened::{self, CLIENT_SECRET, Site, write_private},
+    security::BROKER_PASSWORD,
     waiting::until,
     workload_api::{Answer, Gift, PlayedAgent},
 };
@@ -32,8 +25,7 @@ const TOKEN: &str = "an-access-token-of-the-hardened-broker";
 
 /// The broker of `deploy/hardened`.
 struct Hardened {
-    dir: TempDir,
-    redis: Standalone,
+    site: Site,
     authority: Authority,
     domain: Authority,
     process: BrokerProcess,
@@ -48,93 +40,39 @@ enum Config {
     Spiffe,
 }
 
-/// Writes a file, in a directory that is made for it.
-fn write(path: &Path, text: impl AsRef<[u8]>) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
 impl Hardened {
     fn start(which: Config) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let redis = Standalone::start(Program::Usual, Security::ALL);
+        let site = Site::start();
         let (authority, domain) = (Authority::new("server ca"), Authority::new("prod.example"));
-        let run = dir.path().join("run");
-        let socket = dir.path().join("agent.sock");
-        let agent = match which {
+        let (dir, run) = (site.dir.path(), site.lay_out());
+        let policy = hardened::file("policy.toml").to_str().unwrap().to_owned();
+        let run_text = run.to_str().unwrap().to_owned();
+        let mut replaced = vec![
+            ("/etc/token-broker/policy.toml", policy),
+            ("/run/token-broker", run_text),
+        ];
+        let (agent, config) = match which {
             Config::Broker => {
-                authority
-                    .sign(&Wanted::server())
-                    .write_to(dir.path(), "tls");
-                fs::create_dir_all(run.join("tls")).unwrap();
-                fs::rename(dir.path().join("tls.pem"), run.join("tls/tls.crt")).unwrap();
-                fs::rename(dir.path().join("tls.key"), run.join("tls/tls.key")).unwrap();
-                write(&run.join("spiffe/prod.example.pem"), &domain.pem);
-                None
+                let identity = authority.sign(&Wanted::server());
+                write_private(&run.join("tls/tls.crt"), &identity.certificate);
+                write_private(&run.join("tls/tls.key"), &identity.key);
+                write_private(&run.join("spiffe/prod.example.pem"), &domain.pem);
+                (None, hardened::text("broker.toml"))
             }
             Config::Spiffe => {
                 let id = "spiffe://prod.example/ns/auth/sa/token-broker";
                 let svid = authority.sign(&Wanted::server().uri(id));
                 let gift = Gift::default().svid(id, &svid, &[&domain]);
-                Some((PlayedAgent::started(&socket, Answer::Gives(gift)), svid))
+                let socket = dir.join("agent.sock");
+                let agent = PlayedAgent::started(&socket, Answer::Gives(gift));
+                let socket = socket.to_str().unwrap().to_owned();
+                replaced.push(("/run/spire/sockets/agent.sock", socket));
+                (Some((agent, svid)), hardened::text("spiffe.toml"))
             }
         };
-        write(&run.join("redis/password"), BROKER_PASSWORD);
-        let settings = redis.settings();
-        let of_redis = |name: &str| &settings.iter().find(|(found, _)| *found == name).unwrap().1;
-        fs::copy(of_redis("redis-tls-ca"), run.join("redis/ca.pem")).unwrap();
-        write(&run.join("okta/client-secret"), "a-client-secret");
-        write(
-            &run.join("audit/key"),
-            "YS1rZXktb2YtdGhlLWF1ZGl0LWxvZy1vZi0zMi1ieXRlcyE=",
-        );
-        let private = Permissions::from_mode(0o600);
-        fs::set_permissions(run.join("audit/key"), private).unwrap();
-        fs::create_dir_all(run.join("seal")).unwrap();
-        let made = program()
-            .args(["keys", "generate", "--out"])
-            .arg(run.join("seal/keys"))
-            .status();
-        assert!(made.unwrap().success());
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hardened");
-        let policy = dir.path().join("policy.toml");
-        fs::copy(deploy.join("policy.toml"), &policy).unwrap();
-        let name = match which {
-            Config::Broker => "broker.toml",
-            Config::Spiffe => "spiffe.toml",
-        };
-        let config = fs::read_to_string(deploy.join(name)).unwrap();
-        let config = config
-            .replace("/run/spire/sockets/agent.sock", socket.to_str().unwrap())
-            .replace("/run/token-broker", run.to_str().unwrap())
-            .replace("/etc/token-broker/policy.toml", policy.to_str().unwrap())
-            .replace(
-                "rediss://broker@redis.internal:6379/0",
-                of_redis("redis-url"),
-            )
-            .replace("/var/log/token-broker", dir.path().to_str().unwrap())
-            // The rights of the test's Redis are for tenants of this form.
-            .replace("prod:auth", "t-hardened:conf")
-            // Not every machine that runs tests lets a process lock its memory.
-            .replace("memory-lock = \"required\"", "memory-lock = \"try\"");
-        let path = dir.path().join("broker.toml");
-        fs::write(&path, config).unwrap();
-        // The test's Redis wants a certificate, too.
-        let args = [
-            "--config",
-            path.to_str().unwrap(),
-            "--health-listen=127.0.0.1:0",
-            "--metrics-listen=127.0.0.1:0",
-            "--log-level=trace",
-            "--redis-tls-cert",
-            of_redis("redis-tls-cert"),
-            "--redis-tls-key",
-            of_redis("redis-tls-key"),
-        ];
-        let process = BrokerProcess::start(&args);
+        let process = site.run(&site.placed(&config, &replaced));
         Self {
-            dir,
-            redis,
+            site,
             authority,
             domain,
             process,
@@ -144,12 +82,12 @@ impl Hardened {
 
     /// Connects as the workload with this SPIFFE id, or as nobody.
     async fn connect(&self, path: Option<&str>) -> Result<Channel, tonic::transport::Error> {
-        let file = |name: &str| self.dir.path().join(name);
+        let file = |name: &str| self.site.dir.path().join(name);
         fs::write(file("ca.pem"), &self.authority.pem).unwrap();
         let identity = path.map(|path| {
             let wanted = Wanted::nobody().uri(&format!("spiffe://prod.example{path}"));
             let identity: Identity = self.domain.sign(&wanted);
-            identity.write_to(self.dir.path(), "client");
+            identity.write_to(self.site.dir.path(), "client");
             (file("client.pem"), file("client.key"))
         });
         let files = ClientFiles {
@@ -232,7 +170,7 @@ async fn serves_whom_its_policy_names(which: Config) {
     };
     assert!(!nobody, "a certificate is required");
 
-    let server = &hardened.redis.server;
+    let server = &hardened.site.redis.server;
     let row: String = server
         .ask(&["GET", "thv:auth:{t-hardened:conf}:upstream:s:okta"])
         .unwrap();
@@ -254,13 +192,13 @@ async fn serves_whom_its_policy_names(which: Config) {
     let planted = auth_server.get(get()).await.unwrap_err();
     assert_eq!(planted.code(), Code::DataLoss);
 
-    let audit = fs::read_to_string(hardened.dir.path().join("audit.jsonl")).unwrap();
+    let audit = fs::read_to_string(hardened.site.dir.path().join("audit.jsonl")).unwrap();
     assert!(
         audit.contains(r#""caller":"web-proxy""#),
         "the proxy's calls are told"
     );
     let log = hardened.process.log() + &audit;
-    for secret in [TOKEN, BROKER_PASSWORD, "a-client-secret"] {
+    for secret in [TOKEN, BROKER_PASSWORD, CLIENT_SECRET] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
     if let Some((_, svid)) = &hardened.agent {

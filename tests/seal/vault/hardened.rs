@@ -1,51 +1,76 @@
-//! The lines in `deploy/hardened/vault.toml`, as `docs/hardening.md` describes them, with paths and addresses of the test.
+//! `deploy/hardened/broker.toml` with the lines of `vault.toml`, as `docs/hardening.md` describes them, with paths and addresses of
+//! the test.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use testkit::{
-    broker_process::{BrokerProcess, program},
+    authority::{Authority, Wanted},
+    broker_process::program,
     certificates::Certificates,
-    redis_server::RedisServer,
+    hardened::{self, Site, write_private},
+    waiting::until,
+};
+use tonic::transport::Endpoint;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
 use super::{Files, VaultServer};
 
+/// The line of `broker.toml` that those of `vault.toml` replace.
+const REPLACED: &str = "seal-keys = \"/run/token-broker/seal/keys\"\n";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hardened_configuration_has_its_keys_unwrapped() {
-    let (files, redis) = (Files::new(), RedisServer::start());
+    let (files, site) = (Files::new(), Site::start());
     Certificates::shared().write_to(files.0.path());
     let vault = VaultServer::start_with_tls(files.0.path()).await;
     vault.rotate("transit/token-broker");
     vault.live_in("platform/tokens");
     vault.know(&[]);
-    let dir = files.0.path().join("run");
-    fs::create_dir_all(dir.join("seal")).unwrap();
-    fs::create_dir_all(dir.join("vault")).unwrap();
-    fs::copy(files.path("ca.pem"), dir.join("vault/ca.pem")).unwrap();
     files.write("jwt", "jwt");
+    let run = site.lay_out();
+    fs::remove_file(run.join("seal/keys")).unwrap();
+    let identity = Authority::new("server ca").sign(&Wanted::server());
+    write_private(&run.join("tls/tls.crt"), &identity.certificate);
+    write_private(&run.join("tls/tls.key"), &identity.key);
+    let domain = Authority::new("prod.example").pem;
+    write_private(&run.join("spiffe/prod.example.pem"), domain);
+    let ca = fs::read(files.path("ca.pem")).unwrap();
+    write_private(&run.join("vault/ca.pem"), ca);
 
-    let lines = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hardened/vault.toml");
-    let mut config = fs::read_to_string(lines).unwrap();
-    for (theirs, ours) in [
-        ("https://vault.internal:8200", &vault.url()),
-        ("/var/run/secrets/tokens/vault", &files.text("jwt")),
-        ("/run/token-broker", &dir.to_str().unwrap().to_owned()),
-    ] {
-        assert!(config.contains(theirs), "{theirs}");
-        config = config.replace(theirs, ours);
-    }
-    config += &format!("redis-url = {:?}\nrequire-sealed = true\n", redis.url());
+    let broker = hardened::text("broker.toml");
+    assert!(broker.contains(REPLACED), "{broker}");
+    let config = broker.replace(REPLACED, &hardened::text("vault.toml"));
+    let policy = hardened::file("policy.toml").to_str().unwrap().to_owned();
+    let replaced = [
+        ("https://vault.internal:8200", vault.url()),
+        ("/var/run/secrets/tokens/vault", files.text("jwt")),
+        ("/etc/token-broker/policy.toml", policy),
+        ("/run/token-broker", run.to_str().unwrap().to_owned()),
+    ];
+    let config = site.placed(&config, &replaced);
     files.write("config", &config);
     let path = files.text("config");
     let mut made = program();
     made.args(["keys", "generate", "--wrap", "--config", &path, "--out"]);
-    made.arg(dir.join("seal/keys"));
+    made.arg(run.join("seal/keys"));
     let made = tokio::task::spawn_blocking(move || made.output()).await;
     let made = made.unwrap().unwrap();
     assert!(made.status.success(), "{made:?}");
 
-    let running = BrokerProcess::start(&["--config", &path]);
-    running.serving().await;
+    let running = site.run(&config);
+    let health = format!("http://{}", running.logged_address("health_address"));
+    let health = Endpoint::from_shared(health).unwrap().connect().await;
+    let health = HealthClient::new(health.unwrap());
+    until("it serves", || {
+        let mut health = health.clone();
+        async move {
+            let asked = health.check(HealthCheckRequest::default()).await;
+            asked.unwrap().into_inner().status() == ServingStatus::Serving
+        }
+    })
+    .await;
     // To make the key, and to have it unwrapped: a login each time.
     let heads: Vec<_> = vault
         .received()
