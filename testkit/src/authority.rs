@@ -16,6 +16,7 @@ use rcgen::{
 pub struct Authority {
     /// Its own certificate, in PEM.
     pub pem: String,
+    params: CertificateParams,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -117,8 +118,15 @@ impl Authority {
         let pem = params.self_signed(&key).unwrap().pem();
         Self {
             pem,
-            issuer: Issuer::new(params, key),
+            issuer: Issuer::new(params.clone(), key),
+            params,
         }
+    }
+
+    /// Replaces its certificate by another one for the same key.
+    pub fn renew(&mut self) {
+        self.params.serial_number = Some(rand::random::<u64>().into());
+        self.pem = self.params.self_signed(self.issuer.key()).unwrap().pem();
     }
 
     /// Signs a certificate.

@@ -1,6 +1,6 @@
 //! The configuration in `deploy/hardened`, as `docs/hardening.md` describes it, with paths and addresses of the test.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use testkit::{
     authority::{Authority, Identity, Wanted},
@@ -17,6 +17,7 @@ use token_broker::{
     tls::{ClientFiles, client},
 };
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use toml::Table;
 use tonic::{Code, transport::Channel};
 
 use crate::broker::channel_to;
@@ -212,4 +213,40 @@ async fn serves_whom_its_policy_names(which: Config) {
             assert!(!log.contains(form), "the key is in the log");
         }
     }
+}
+
+/// Returns the settings in which a configuration differs from `broker.toml`.
+fn differs(name: &str) -> Vec<String> {
+    let settings = |name: &str| hardened::text(name).parse::<Table>().unwrap();
+    let (plain, other) = (settings("broker.toml"), settings(name));
+    let all: BTreeSet<_> = plain.keys().chain(other.keys()).collect();
+    let differing = all
+        .into_iter()
+        .filter(|key| plain.get(*key) != other.get(*key));
+    differing.cloned().collect()
+}
+
+/// What one configuration says isn't said of another one by mistake.
+#[test]
+fn configurations_differ_in_what_they_say() {
+    let certificates = [
+        "spiffe-workload-api",
+        "tls-cert",
+        "tls-key",
+        "trust-domains",
+    ];
+    assert_eq!(differs("spiffe.toml"), certificates);
+    let authorities = ["client-ca", "memory-lock", "trust-domains"];
+    assert_eq!(differs("cert-manager/broker.toml"), authorities);
+    let without = |name: &str, credential: &str| {
+        let mut policy: Table = hardened::text(name).parse().unwrap();
+        for (_, caller) in policy["callers"].as_table_mut().unwrap() {
+            caller.as_table_mut().unwrap().remove(credential).unwrap();
+        }
+        policy
+    };
+    assert_eq!(
+        without("policy.toml", "spiffe-ids"),
+        without("cert-manager/policy.toml", "dns-names")
+    );
 }

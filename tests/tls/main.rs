@@ -8,6 +8,7 @@
 )]
 
 mod broker;
+mod cert_manager;
 mod certificates;
 mod command;
 mod deaf;
