@@ -88,6 +88,31 @@ struct State {
     faults: Option<Faults>,
     /// What it answers to a refresh token that it didn't give out.
     to_others: Option<Behaviour>,
+    clients: Clients,
+}
+
+/// How the provider knows its client.
+#[derive(Default)]
+struct Clients {
+    /// The client secrets that count. `None`: it takes anybody.
+    secrets: Option<Vec<String>>,
+    /// How often each secret came.
+    sent: HashMap<String, usize>,
+    /// How many requests were refused because of their secrets.
+    refused: usize,
+}
+
+impl Clients {
+    /// Notes who asks. Returns the answer to somebody who isn't known.
+    fn meet(&mut self, secret: &str) -> Option<Behaviour> {
+        *self.sent.entry(secret.to_owned()).or_default() += 1;
+        let secrets = self.secrets.as_ref()?;
+        if secrets.iter().any(|known| known == secret) {
+            return None;
+        }
+        self.refused += 1;
+        Some(Behaviour::json(401, r#"{"error":"invalid_client"}"#))
+    }
 }
 
 struct Shared {
@@ -154,6 +179,22 @@ impl RotatingProvider {
     /// Says what the provider answers to refresh tokens that it didn't give out. It is `invalid_grant` otherwise.
     pub fn answer_others(&self, answer: Behaviour) {
         self.shared.state().to_others = Some(answer);
+    }
+
+    /// Says which client secrets count from now on, in the body of a request. It takes anybody otherwise.
+    pub fn know(&self, secrets: &[String]) {
+        self.shared.state().clients.secrets = Some(secrets.to_vec());
+    }
+
+    /// Returns how often this client secret came.
+    pub fn sent_by(&self, secret: &str) -> usize {
+        let state = self.shared.state();
+        state.clients.sent.get(secret).copied().unwrap_or_default()
+    }
+
+    /// Returns how many requests had a client secret that didn't count.
+    pub fn strangers(&self) -> usize {
+        self.shared.state().clients.refused
     }
 
     /// Returns what happened so far.
@@ -269,17 +310,19 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         .parameter("refresh_token")
         .unwrap_or_default()
         .to_owned();
-    let (number, fault) = {
+    let secret = request.parameter("client_secret").unwrap_or_default();
+    let (number, fault, refused) = {
         let mut state = shared.state();
         let number = state.tally.requests;
         state.tally.requests += 1;
         *state.sent.entry(token.clone()).or_default() += 1;
         let fault = state.faults.as_ref().map(|faults| faults(number));
-        (number, fault.unwrap_or_default())
+        let refused = state.clients.meet(secret);
+        (number, fault.unwrap_or_default(), refused)
     };
     shared.requests.send_replace(number + 1);
     sleep(fault.before).await;
-    let answer = match fault.instead {
+    let answer = match refused.or(fault.instead) {
         Some(instead) => instead,
         None => {
             let answer = shared.redeem(&token);
