@@ -29,7 +29,7 @@ pub struct Event {
     /// The gRPC code of the outcome.
     pub code: &'static str,
     /// The reason of an error.
-    pub reason: Option<String>,
+    pub reason: Option<&'static str>,
     /// The rows that the call named or was given.
     pub rows: Vec<RowAccess>,
     /// How many rows were listed or deleted, for a call that does that.

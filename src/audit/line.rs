@@ -106,29 +106,47 @@ impl Spelling {
         event: &Event,
         is_withheld: bool,
     ) -> Chain {
-        let begin = self.begin(out, chain, event.time);
-        field(out, "event", event.kind.name());
-        if let Some(rpc) = event.rpc {
+        // Without `..`: a new field doesn't compile until it is spelled here.
+        let Event {
+            time,
+            kind,
+            tenant,
+            caller,
+            known_by,
+            shown,
+            peer,
+            rpc,
+            decision,
+            code,
+            reason,
+            rows,
+            count,
+            session,
+            user,
+        } = event;
+        let begin = self.begin(out, chain, *time);
+        field(out, "event", kind.name());
+        if let Some(rpc) = rpc {
             field(out, "rpc", rpc);
         }
-        if let Some(tenant) = &event.tenant {
+        if let Some(tenant) = tenant {
             field(out, "tenant", tenant.as_str());
         }
-        if let Some(caller) = &event.caller {
+        if let Some(caller) = caller {
             field(out, "caller", caller);
         }
-        if let Some(known_by) = event.known_by {
+        if let Some(known_by) = known_by {
             field(out, "by", known_by);
         }
-        if let Some(shown) = &event.shown {
+        if let Some(shown) = shown {
             field(out, "shown", shown);
         }
-        if let Some(peer) = event.peer {
+        if let Some(peer) = peer {
             key(out, "peer");
             // Writing to a vector doesn't fail.
             write!(out, "\"{peer}\"").ok();
         }
-        match &event.decision {
+        match decision {
             Some(Decision::Allowed) => field(out, "decision", "allowed"),
             Some(Decision::Denied(why)) => {
                 field(out, "decision", "denied");
@@ -138,25 +156,25 @@ impl Spelling {
             }
             None => {}
         }
-        if event.kind == Kind::Call {
-            field(out, "code", event.code);
+        if *kind == Kind::Call {
+            field(out, "code", code);
         }
-        if let Some(reason) = &event.reason {
+        if let Some(reason) = reason {
             field(out, "reason", reason);
         }
-        if let Some(session) = &event.session {
+        if let Some(session) = session {
             hash(out, "session", &session.hex());
         }
-        if let Some(user) = &event.user {
+        if let Some(user) = user {
             hash(out, "user", &user.hex());
         }
-        if let Some(count) = event.count {
-            number(out, "count", count);
+        if let Some(count) = count {
+            number(out, "count", *count);
         }
-        if !event.rows.is_empty() {
-            let is_served = event.code == "OK";
+        if !rows.is_empty() {
+            let is_served = *code == "OK";
             key(out, "rows");
-            list(out, &event.rows, |out, access| row(out, access, is_served));
+            list(out, rows, |out, access| row(out, access, is_served));
         }
         if is_withheld {
             field(out, "answer", "withheld");
@@ -351,7 +369,7 @@ mod tests {
     fn an_error_hands_out_no_tokens() {
         let mut event = event("github");
         event.code = "PERMISSION_DENIED";
-        event.reason = Some("NOT_ALLOWED".to_owned());
+        event.reason = Some("NOT_ALLOWED");
         event.decision = Some(Decision::Denied(Some("not the caller's")));
         let (line, _) = spelled(&event, false);
         assert!(line["rows"][0].get("tokens").is_none());

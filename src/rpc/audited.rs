@@ -7,26 +7,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::SystemTime,
 };
 
 use http::Response;
 use tonic::body::Body;
 
-use super::{figures::Measured, notes::Notes, status, traced::CallSpan};
+use super::{figures::Measured, notes::Notes, status, told::Told, traced::CallSpan};
 use crate::{
     access::{Caller, Denied, Rpc, Shown},
     audit::{Decision, Event, Kind, Known, Place, TrailShare, Written},
     error::{Error, StoreFailure},
     types::{Address, PeerCertificate},
 };
-
-/// The reasons of answers that deny a caller what it asks for.
-const DENIALS: [&str; 4] = [
-    "NOT_ALLOWED",
-    "NO_CREDENTIALS",
-    "UNKNOWN_CALLER",
-    "BINDING_MISMATCH",
-];
 
 /// The event of a call that isn't over. Its place is reserved.
 #[derive(Debug)]
@@ -41,7 +34,8 @@ pub(super) struct Pending {
     pub shown: Option<String>,
     pub peer: Option<Address>,
     pub notes: Notes,
-    /// Why the policy denies the call.
+    /// Whether the policy denies the call, and why, if that isn't in the reason.
+    pub is_denied: bool,
     pub why: Option<&'static str>,
 }
 
@@ -74,6 +68,7 @@ impl Pending {
             known_by: is_known.then(|| known_by(shown)),
             shown: certificate.filter(|_| !is_known).and_then(name_in),
             peer: shown.peer.and_then(|peer| peer.address),
+            is_denied: true,
             why,
             notes: Notes::default(),
         })
@@ -84,21 +79,17 @@ impl Pending {
         self.notes.clone()
     }
 
-    /// Returns the place and the event. `outcome` is the code and reason of an error.
-    fn end(self, outcome: Option<(&'static str, Option<String>)>) -> (Place, Event) {
+    /// Returns the place and the event of a call whose caller is told this.
+    fn end(self, told: Told) -> (Place, Event) {
         let noted = self.notes.take();
-        let tenant = self
-            .caller
-            .as_ref()
-            .map(|caller| Arc::clone(&caller.tenant));
-        let (code, reason) = outcome.unwrap_or(("OK", None));
+        let caller = self.caller.as_ref();
         // Who must not learn that something is there is told that it isn't.
-        let is_denied = noted.why.is_some()
-            || reason
-                .as_deref()
-                .is_some_and(|reason| DENIALS.contains(&reason));
-        let name = self.caller.as_ref().map(|caller| caller.name.clone());
+        let is_denied = self.is_denied || noted.why.is_some() || told.is_denial();
+        let name = caller.map(|caller| caller.name.clone());
         let event = Event {
+            time: SystemTime::now(),
+            kind: Kind::Call,
+            tenant: caller.map(|caller| Arc::clone(&caller.tenant)),
             caller: name.filter(|name| !name.is_empty()),
             known_by: self.known_by,
             shown: self.shown,
@@ -108,12 +99,12 @@ impl Pending {
                 true => Decision::Denied(self.why.or(noted.why)),
                 false => Decision::Allowed,
             }),
-            reason,
+            code: status::name(told.code),
+            reason: told.reason.map(status::short_name),
             rows: noted.rows,
             count: noted.count,
             session: noted.session,
             user: noted.user,
-            ..Event::new(Kind::Call, tenant, code)
         };
         (self.place, event)
     }
@@ -127,7 +118,7 @@ pub struct Audited<W> {
     /// What counts the call as what its caller is told. `None` if it was counted.
     measured: Option<Measured>,
     /// What the answer waits for.
-    written: Option<(Written, Rpc, Response<Body>)>,
+    written: Option<(Written, Rpc, Told, Response<Body>)>,
     /// The span of the call, if it is traced.
     span: Option<CallSpan>,
 }
@@ -162,24 +153,30 @@ where
             let entered = this.span.as_ref().map(CallSpan::enter);
             let Ok(response) = ready!(Pin::new(&mut this.work).poll(cx));
             drop(entered);
+            let told = Told::by(&response);
             let Some(pending) = this.pending.take() else {
-                return Poll::Ready(Ok(this.told(response)));
+                this.end(told);
+                return Poll::Ready(Ok(response));
             };
             if let Some(span) = &mut this.span {
                 span.audit();
             }
             let rpc = pending.rpc;
-            let (place, event) = pending.end(status::told(response.headers()));
-            this.written = Some((place.take(event), rpc, response));
+            let (place, event) = pending.end(told);
+            this.written = Some((place.take(event), rpc, told, response));
         }
         if let Some((written, ..)) = &mut this.written {
             let is_written = ready!(Pin::new(written).poll(cx));
-            if let Some((_, rpc, response)) = this.written.take() {
-                let response = match is_written {
-                    Ok(()) => response,
-                    Err(error) => status::from_error(&withheld(rpc, error)).into_http(),
+            if let Some((_, rpc, told, response)) = this.written.take() {
+                let (told, response) = match is_written {
+                    Ok(()) => (told, response),
+                    Err(error) => {
+                        let instead = status::from_error(&withheld(rpc, error)).into_http();
+                        (Told::by(&instead), instead)
+                    }
                 };
-                return Poll::Ready(Ok(this.told(response)));
+                this.end(told);
+                return Poll::Ready(Ok(response));
             }
         }
         Poll::Pending
@@ -188,12 +185,11 @@ where
 
 impl<W> Audited<W> {
     /// Counts what the caller is told, and ends the span with it.
-    fn told(&mut self, response: Response<Body>) -> Response<Body> {
+    fn end(&mut self, told: Told) {
         if let Some(mut measured) = self.measured.take() {
-            measured.told(&response);
+            measured.told(told);
         }
-        CallSpan::end(self.span.take(), &response);
-        response
+        CallSpan::end(self.span.take(), told);
     }
 }
 
@@ -254,7 +250,7 @@ impl<W> Drop for Audited<W> {
     /// Nobody waits for the answer any more, and what was done was done.
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
-            let (place, event) = pending.end(Some(("CANCELLED", None)));
+            let (place, event) = pending.end(Told::CANCELLED);
             place.leave(event);
         }
     }
@@ -299,6 +295,7 @@ mod tests {
             peer: None,
             notes: Notes::new(&audit, &caller.tenant),
             caller: Some(caller),
+            is_denied: false,
             why: None,
         };
         let never = Box::pin(pending::<Result<Response<Body>, Infallible>>());

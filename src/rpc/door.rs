@@ -240,6 +240,7 @@ impl Door {
             known_by: (!caller.name.is_empty()).then(|| known_by(shown)),
             shown: None,
             peer: shown.peer.and_then(|peer| peer.address),
+            is_denied: false,
             why: None,
             notes: Notes::new(&self.audit, &caller.tenant),
             caller: Some(Arc::clone(caller)),

@@ -5,12 +5,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, Response};
 use tokio::time::Instant;
-use tonic::{Code, Status, body::Body};
-use tonic_types::StatusExt;
+use tonic::Code;
 
-use super::status;
+use super::{status, told::Told};
 use crate::{
     access::{Class, Rpc},
     error::Error,
@@ -174,15 +172,8 @@ pub(super) struct Measured {
 
 impl Measured {
     /// Takes note of what the caller is told.
-    pub fn told(&mut self, response: &Response<Body>) {
-        match response.headers().contains_key(Status::GRPC_STATUS) {
-            // The code of a call that succeeds comes in the trailers.
-            false => self.end(code_of(Code::Ok), 0),
-            true => {
-                let (code, reason) = refusal(response.headers());
-                self.end(code, reason);
-            }
-        }
+    pub fn told(&mut self, told: Told) {
+        self.end(code_of(told.code), told.reason.map_or(0, reason_of));
     }
 
     fn end(&mut self, code: usize, reason: usize) {
@@ -201,16 +192,6 @@ impl Drop for Measured {
     fn drop(&mut self) {
         self.end(code_of(Code::Cancelled), 0);
     }
-}
-
-/// Returns the code and the reason that the headers of an answer tell.
-fn refusal(headers: &HeaderMap) -> (usize, usize) {
-    let Some(status) = Status::from_header_map(headers) else {
-        return (code_of(Code::Unknown), 0);
-    };
-    let info = status.get_details_error_info();
-    let reason = info.and_then(|info| status::reason_named(&info.reason));
-    (code_of(status.code()), reason.map_or(0, reason_of))
 }
 
 fn code_of(code: Code) -> usize {
@@ -233,6 +214,9 @@ fn reason_name(number: usize) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use http::Response;
+    use tonic::{Status, body::Body};
+
     use super::*;
 
     fn seen(figures: &CallFigures) -> Vec<(&str, &str, &str, u64)> {
@@ -244,11 +228,11 @@ mod tests {
     fn a_call_counts_as_what_its_caller_is_told() {
         let figures = Arc::new(CallFigures::default());
         let begun = || figures.begun(Rpc::Store, Class::None, Instant::now());
-        begun().told(&Response::new(Body::empty()));
+        begun().told(Told::by(&Response::new(Body::empty())));
         let refusal = status::from_error(&Error::RowNotFound).into_http();
-        begun().told(&refusal);
+        begun().told(Told::by(&refusal));
         let by_tonic = Status::unimplemented("no such compression").into_http();
-        begun().told(&by_tonic);
+        begun().told(Told::by(&by_tonic));
         drop(begun());
         figures.refused(Rpc::Get, Class::Other, &Error::Overloaded);
         figures.unknown();
@@ -277,18 +261,6 @@ mod tests {
         }
         let ended: Vec<_> = figures.ended().map(|ended| ended.calls).collect();
         assert_eq!(ended, vec![1; Rpc::ALL.len() * Class::COUNT]);
-    }
-
-    #[test]
-    fn a_reason_that_is_made_up_has_no_number() {
-        let mut details = tonic_types::ErrorDetails::new();
-        details.set_error_info("MADE_UP", "", std::collections::HashMap::new());
-        let status = Status::with_error_details(Code::Aborted, "", details);
-        let figures = Arc::new(CallFigures::default());
-        figures
-            .begun(Rpc::Get, Class::None, Instant::now())
-            .told(&status.into_http());
-        assert_eq!(seen(&figures), [("Get", "ABORTED", "", 1)]);
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod stream_body;
 mod stream_limit;
 mod streams;
 mod token_broker;
+mod told;
 mod traced;
 mod values;
 mod work;

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use http::HeaderMap;
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -110,16 +109,6 @@ pub(super) fn reason_named(name: &str) -> Option<ErrorReason> {
 /// Returns the code of an error as the gRPC specification spells it.
 pub(super) fn code_name(error: &Error) -> &'static str {
     name(code_and_reason(error).0)
-}
-
-/// Returns the code and the reason of an answer that is an error, as its headers tell them. Returns `None` if it is none.
-pub(super) fn told(headers: &HeaderMap) -> Option<(&'static str, Option<String>)> {
-    if !headers.contains_key(Status::GRPC_STATUS) {
-        return None;
-    }
-    let status = Status::from_header_map(headers)?;
-    let reason = status.get_details_error_info().map(|info| info.reason);
-    (status.code() != Code::Ok).then(|| (name(status.code()), reason))
 }
 
 /// Returns a code as the gRPC specification spells it.

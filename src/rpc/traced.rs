@@ -3,11 +3,9 @@
 //! It says which method it was, for which tenant and what kind of caller, and what the caller was told: the code and
 //! the reason. It begins when the call is admitted, and ends when the answer may leave.
 
-use http::Response;
-use tonic::{Code, Status, body::Body};
-use tonic_types::StatusExt;
+use tonic::Code;
 
-use super::{Call, status};
+use super::{Call, status, told::Told};
 use crate::traces::{Attribute, Entered, Kind, Span};
 
 /// The span of a call. If it is dropped before the caller was told anything, the caller has left.
@@ -43,21 +41,15 @@ impl CallSpan {
     }
 
     /// Ends the span of a call, if there is one, whose caller is told this.
-    pub fn end(this: Option<Self>, response: &Response<Body>) {
+    pub fn end(this: Option<Self>, told: Told) {
         let Some(mut this) = this else {
             return;
         };
-        // The code of a call that succeeds comes in the trailers.
-        let status = match response.headers().contains_key(Status::GRPC_STATUS) {
-            true => Status::from_header_map(response.headers()),
-            false => None,
-        };
-        let info = status.as_ref().and_then(StatusExt::get_details_error_info);
-        if let Some(reason) = info.and_then(|info| status::reason_named(&info.reason)) {
+        if let Some(reason) = told.reason {
             this.span
                 .note(Attribute::Reason(status::short_name(reason)));
         }
-        this.tell(status.map_or(Code::Ok, |status| status.code()));
+        this.tell(told.code);
     }
 
     fn tell(&mut self, code: Code) {

@@ -32,6 +32,7 @@ pub use envelope::Envelope;
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, State, Subject, UserId};
 pub use identity::{Identity, IdentityKey, UserRecord};
 pub use key_id::{Fingerprint, KeyId, KeyName};
+pub(crate) use labels::labels;
 pub use lifetime::keep_for;
 pub use lineage::Lineage;
 pub use open_file::{NotRead, open_file, read_file, read_once};
@@ -45,7 +46,6 @@ pub use record::{
 };
 pub use right::Right;
 pub use row::{ReauthReason, Row, RowKey, StoredRow};
-pub(crate) use labels::labels;
 pub(crate) use secret::wipe;
 pub use secret::{Secret, SecretBytes};
 pub use secret_file::{

@@ -129,27 +129,39 @@ impl Row {
     /// name.
     #[must_use]
     pub fn size(&self) -> usize {
-        let tokens = [&self.access_token, &self.refresh_token, &self.id_token];
+        // Without `..`: a new field doesn't compile until it is counted here, or needn't be.
+        let Self {
+            access_token,
+            refresh_token,
+            id_token,
+            token_type,
+            scopes,
+            expires_at: _,
+            session_expires_at: _,
+            refresh_expires_at: _,
+            user_id,
+            upstream_subject,
+            client_id,
+            updated_at: _,
+            reauth: _,
+            origin,
+            sealed,
+        } = self;
+        let tokens = [access_token, refresh_token, id_token];
         let tokens: usize = tokens
             .into_iter()
             .flatten()
             .map(|token| token.expose().len())
             .sum();
-        let scopes: usize = self.scopes.iter().map(|scope| scope.len() + 2).sum();
+        let scopes: usize = scopes.iter().map(|scope| scope.len() + 2).sum();
         tokens
             + scopes
-            + self.token_type.len()
-            + self.user_id.as_ref().map_or(0, |id| id.as_str().len())
-            + self
-                .upstream_subject
-                .as_ref()
-                .map_or(0, |id| id.as_str().len())
-            + self.client_id.as_ref().map_or(0, |id| id.as_str().len())
-            + self.origin.as_ref().map_or(0, Origin::size)
-            + self
-                .sealed
-                .as_ref()
-                .map_or(0, |sealed| sealed.as_str().len())
+            + token_type.len()
+            + user_id.as_ref().map_or(0, |id| id.as_str().len())
+            + upstream_subject.as_ref().map_or(0, |id| id.as_str().len())
+            + client_id.as_ref().map_or(0, |id| id.as_str().len())
+            + origin.as_ref().map_or(0, Origin::size)
+            + sealed.as_ref().map_or(0, |sealed| sealed.as_str().len())
     }
 }
 

@@ -48,16 +48,36 @@ fn tenant() -> RedisTenant {
     RedisTenant::on(RedisServer::shared())
 }
 
-/// Returns a row in which every field is set.
+/// Returns a row in which every field is set. A new field has to be named here, and so to be set: then `edited` asks for an
+/// edit of it.
 fn full(user: &str, token: &str) -> Row {
+    let Row {
+        access_token,
+        refresh_token,
+        token_type,
+        scopes,
+        expires_at,
+        user_id,
+        upstream_subject,
+        client_id,
+        ..
+    } = rows::row(user, token);
     Row {
+        access_token,
+        refresh_token,
         id_token: rows::secret(&format!("id-{token}")),
+        token_type,
+        scopes,
+        expires_at,
         session_expires_at: rows::in_seconds(7_200),
         refresh_expires_at: rows::in_seconds(86_400),
+        user_id,
+        upstream_subject,
+        client_id,
         updated_at: rows::in_seconds(0),
         reauth: Some(token_broker::types::ReauthReason::Refused),
         origin: Origin::from_stored("https://idp.example".to_owned(), "broker".to_owned()),
-        ..rows::row(user, token)
+        sealed: None,
     }
 }
 

@@ -100,13 +100,23 @@ impl Sealing {
 
 /// Returns where the payload belongs, and all of the authorization that stays readable.
 fn associated(sealing: &Sealing, state: &State, pending: &PendingAuthorization) -> AssociatedData {
+    // Without `..`: a new field doesn't compile until it is bound here, or sealed.
+    let PendingAuthorization {
+        id,
+        provider,
+        session,
+        client,
+        user,
+        payload: _,
+        expires_at,
+    } = pending;
     AssociatedData::of("pending authorization")
         .text(&sealing.tenant.to_string())
         .text(state.as_str())
-        .text(&pending.id.to_string())
-        .text(pending.provider.as_str())
-        .text(pending.session.as_str())
-        .text(pending.client.as_str())
-        .optional(pending.user.as_ref().map(UserId::as_str))
-        .time(Some(pending.expires_at))
+        .text(&id.to_string())
+        .text(provider.as_str())
+        .text(session.as_str())
+        .text(client.as_str())
+        .optional(user.as_ref().map(UserId::as_str))
+        .time(Some(*expires_at))
 }

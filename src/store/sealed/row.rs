@@ -110,28 +110,46 @@ impl Sealing {
     /// already open as before. Older brokers can't open a row that has it. So one version has to read such a field before
     /// the next one writes it.
     fn associated(&self, key: &RowKey, row: &Row, version: Version) -> AssociatedData {
-        let origin = row.origin.as_ref();
+        // Without `..`: a new field doesn't compile until it is bound here, or sealed.
+        let Row {
+            access_token: _,
+            refresh_token: _,
+            id_token: _,
+            sealed: _,
+            token_type,
+            scopes,
+            expires_at,
+            session_expires_at,
+            refresh_expires_at,
+            user_id,
+            upstream_subject,
+            client_id,
+            updated_at,
+            reauth,
+            origin,
+        } = row;
+        let origin = origin.as_ref();
         let mut associated = AssociatedData::of("row")
             .text(&self.tenant.to_string())
             .text(key.session.as_str())
             .text(key.provider.as_str())
             .number(version.number())
-            .optional(row.user_id.as_ref().map(UserId::as_str))
-            .optional(row.upstream_subject.as_ref().map(Subject::as_str))
-            .optional(row.client_id.as_ref().map(ClientId::as_str))
-            .time(row.expires_at)
-            .time(row.session_expires_at)
-            .time(row.refresh_expires_at)
-            .time(row.updated_at)
-            .optional(row.reauth.map(|reason| match reason {
+            .optional(user_id.as_ref().map(UserId::as_str))
+            .optional(upstream_subject.as_ref().map(Subject::as_str))
+            .optional(client_id.as_ref().map(ClientId::as_str))
+            .time(*expires_at)
+            .time(*session_expires_at)
+            .time(*refresh_expires_at)
+            .time(*updated_at)
+            .optional(reauth.map(|reason| match reason {
                 ReauthReason::Refused => "refused",
                 ReauthReason::InDoubt => "in_doubt",
             }))
             .optional(origin.map(|origin| origin.server.as_str()))
             .optional(origin.map(|origin| origin.client_id.as_str()))
-            .text(&row.token_type)
-            .number(row.scopes.len() as u64);
-        for scope in &row.scopes {
+            .text(token_type)
+            .number(scopes.len() as u64);
+        for scope in scopes {
             associated = associated.text(scope);
         }
         associated
