@@ -1,10 +1,14 @@
-//! `token-broker audit`: verifies the files of an audit trail.
+//! `token-broker audit`: verifies the files of an audit trail, and names what stands in them.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{DONE, FAILED, USAGE, complain, out, path};
+use super::{
+    DONE, FAILED, USAGE,
+    audit_names::{self, NameArgs},
+    complain, out, path,
+};
 use crate::audit::verify::{Anchor, Report, verify};
 
 const NO_LINES: &str = "there are no lines: the broker has written none, or all were removed, which only an anchor tells";
@@ -20,6 +24,8 @@ pub(super) struct AuditArgs {
 enum AuditCommand {
     /// Check that no line of the files was removed, changed or moved; exit code 1 if one was
     Verify(VerifyArgs),
+    /// Print by which names sessions, rows or users stand in events. Reads their ids from stdin, one a line
+    Name(NameArgs),
 }
 
 /// The options of `audit verify`.
@@ -37,9 +43,16 @@ fn anchor(text: &str) -> Result<Anchor, &'static str> {
     Anchor::parse(text).ok_or("must be a number, a colon, and 64 hexadecimal digits")
 }
 
-/// Verifies, prints what was found, and returns the exit code.
+/// Runs the command, and returns the exit code.
 pub(super) fn run(args: &AuditArgs) -> u8 {
-    let AuditCommand::Verify(args) = &args.command;
+    match &args.command {
+        AuditCommand::Verify(args) => verified(args),
+        AuditCommand::Name(args) => audit_names::run(args),
+    }
+}
+
+/// Verifies, and prints what was found.
+fn verified(args: &VerifyArgs) -> u8 {
     let report = match verify(&args.files, &args.anchor) {
         Ok(report) => report,
         Err((path, error)) => {

@@ -2,6 +2,7 @@
 //! contract (guarantees, section 9).
 
 mod audit;
+mod audit_names;
 mod check;
 mod dial;
 mod dumps;
