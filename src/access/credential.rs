@@ -3,9 +3,8 @@
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use sha2::{Digest, Sha256};
 
-use crate::types::SpiffeId;
+use crate::types::{SpiffeId, sha256};
 
 /// The SHA-256 of a bearer token. Two are compared in constant time, so that an answer's time tells nothing of how near a
 /// guess was.
@@ -23,7 +22,7 @@ impl TokenSha256 {
     /// Returns the hash of a token.
     #[must_use]
     pub fn of(token: &[u8]) -> Self {
-        Self(Sha256::digest(token).into())
+        Self(sha256(token))
     }
 
     /// Parses 64 hexadecimal digits.

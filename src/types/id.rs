@@ -48,9 +48,10 @@ macro_rules! id_type {
             /// # Errors
             /// Returns an [`IdError`] that says which rule is broken.
             pub fn new(id: impl Into<String>) -> Result<Self, IdError> {
-                let id = id.into();
-                validate(&id)?;
-                Ok(Self(id))
+                // From here on it is wiped if it has to be.
+                let id = Self(id.into());
+                validate(&id.0)?;
+                Ok(id)
             }
 
             /// Takes an id that other software stored. Returns `None` if it is empty. The other rules don't apply, so that

@@ -4,6 +4,7 @@
 //! `Debug` doesn't print those that are secret.
 
 mod authorization;
+mod digest;
 mod envelope;
 mod id;
 mod identity;
@@ -28,6 +29,7 @@ mod time;
 mod version;
 
 pub use authorization::{Nonce, Payload, PendingAuthorization};
+pub(crate) use digest::{sha1, sha256};
 pub use envelope::Envelope;
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, State, Subject, UserId};
 pub use identity::{Identity, IdentityKey, UserRecord};

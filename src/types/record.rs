@@ -2,9 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use sha2::{Digest, Sha256};
-
-use super::{Lineage, Secret, Version};
+use super::{Lineage, Secret, Version, sha256};
 
 /// How many entries of resolved tokens a record keeps. Those that aren't resolved are kept beside them.
 const ENTRIES: usize = 8;
@@ -226,7 +224,7 @@ impl TokenHash {
     /// Returns the hash of a refresh token.
     #[must_use]
     pub fn of(token: &Secret) -> Self {
-        Self(Sha256::digest(token.expose()).into())
+        Self(sha256(token.expose().as_bytes()))
     }
 
     /// Returns the token with this SHA-256.

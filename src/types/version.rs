@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sha1::{Digest, Sha1};
+use super::sha1;
 
 /// An opaque number that is compared only for equality. Every write gives the row another one, also a write
 /// after a delete (guarantees, section 1).
@@ -41,7 +41,7 @@ impl Version {
     /// 1 if they are 0.
     #[must_use]
     pub fn derived_from(row: &[u8]) -> Self {
-        let digest = Sha1::digest(row);
+        let digest = sha1(row);
         let head = digest
             .iter()
             .take(7)

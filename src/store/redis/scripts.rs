@@ -6,9 +6,9 @@ mod parts;
 use std::sync::Arc;
 
 use redis::Cmd;
-use sha1::{Digest, Sha1};
 
 use super::largest::Largest;
+use crate::types::sha1;
 
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident: $file:literal,)*) => {
@@ -168,7 +168,7 @@ impl Call<'_> {
 #[must_use]
 pub fn sha1_hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha1::digest(bytes);
+    let digest = sha1(bytes);
     let halves = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     halves
         .map(|half| char::from(DIGITS[usize::from(half)]))
