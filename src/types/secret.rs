@@ -50,7 +50,7 @@ impl ZeroizeOnDrop for Secret {}
 
 /// Bytes with tokens in them. `Debug` doesn't print them, and their memory is wiped when they are dropped. Memory that
 /// a growing buffer left behind isn't.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {

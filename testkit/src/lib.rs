@@ -20,6 +20,7 @@ pub mod linearizability;
 pub mod link;
 pub mod oidc_provider;
 pub mod old_rows;
+pub mod own_memory;
 pub mod panicking_log;
 pub mod partition;
 pub mod provider;

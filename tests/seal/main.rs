@@ -16,6 +16,7 @@
 //! | the advice that `keys status` prints, each piece followed as it is printed | `advice` |
 //! | keys that Vault wraps: each way in which it fails, starts, keys that change, commands. Vault is a stand-in | `vault` |
 //! | a key file that is a pipe, is missing for a while, holds a key that may not be there, or is read again; counted by the program | `key_file` |
+//! | no token is left in memory, and of a session only what the client of Redis had | `wiped` |
 //! | `keys generate` and `status`, the rights of the key file, and keys that are read again | `commands` |
 #![allow(
     clippy::unwrap_used,
@@ -38,6 +39,7 @@ mod refreshing;
 mod rotation;
 mod under_load;
 mod vault;
+mod wiped;
 
 use serde_json::Value;
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows};

@@ -12,15 +12,15 @@ pub fn run(bytes: &[u8]) -> Option<()> {
     let _ = Keyspace::tenant_with_data(bytes);
     let key = str::from_utf8(bytes).ok()?;
     if let Some(row) = KEYS.parse_row(&flawed(key)) {
-        assert_eq!(KEYS.row(&row), key);
+        assert_eq!(*KEYS.row(&row), *key);
         let provider = KEYS.provider_in(&KEYS.session_rows(&row.session), key);
         assert_eq!(provider.as_ref(), Some(&row.provider));
     }
     if let Some(row) = KEYS.parse_record(key) {
-        assert_eq!(KEYS.record(&row), key);
+        assert_eq!(*KEYS.record(&row), *key);
     }
     if let Some(session) = KEYS.parse_session_index(key) {
-        assert_eq!(KEYS.session_index(&session), key);
+        assert_eq!(*KEYS.session_index(&session), *key);
     }
     let _ = KEYS.parse_user_index(key);
     let _ = KEYS.parse_user_identities(key);

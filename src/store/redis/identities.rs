@@ -7,6 +7,7 @@ use redis::Value;
 
 use super::{
     RedisStore,
+    keyspace::Key,
     link::{Effect, reply},
     maintenance::migration,
     scripts::Script,
@@ -208,7 +209,7 @@ impl Identities for RedisStore {
         let sets = self.keys.user_identity_sets(user);
         let (own, id) = (self.keys.identities(), user.as_str().as_bytes());
         let records = self.keys.user_records(user);
-        let records: Vec<_> = records.iter().map(String::as_str).collect();
+        let records: Vec<_> = records.iter().map(Key::as_str).collect();
         let args = [self.keys.prefix().as_bytes(), self.durable_flag()];
         let mut all = DeletedIdentities::default();
         for _ in 0..SERVERS {
@@ -247,18 +248,18 @@ impl Identities for RedisStore {
 }
 
 impl RedisStore {
-    fn identity(&self, identity: &IdentityKey) -> String {
+    fn identity(&self, identity: &IdentityKey) -> Key {
         self.keys
-            .identity(identity.provider.as_str(), &identity.subject)
+            .identity(identity.provider.as_str(), identity.subject.as_str())
     }
 
     /// Returns the key that the older layout has for an identity, if its provider had a protocol type for a name there.
-    fn older(&self, identity: &IdentityKey) -> Option<String> {
+    fn older(&self, identity: &IdentityKey) -> Option<Key> {
         let older = self.older_layout();
         let (protocol, _) = older
             .pairs()
             .find(|(from, to)| **to == identity.provider && *from != to.as_str())?;
-        Some(self.keys.identity(protocol, &identity.subject))
+        Some(self.keys.identity(protocol, identity.subject.as_str()))
     }
 
     async fn call_unlink(

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::{
     RedisOptions,
     announcements::Announcements,
-    keyspace::Keyspace,
+    keyspace::{Key, Keyspace},
     link::{Link, reply},
     maintenance::migration::LegacyMapping,
     readiness,
@@ -42,7 +42,7 @@ struct Inner {
     /// The turns of tenants that look through all keys of Redis while they are served.
     sweeps: Arc<Semaphore>,
     /// The slots of all tenants. Each comes with the name of a key in it that never holds anything.
-    slots: Mutex<BTreeMap<u16, String>>,
+    slots: Mutex<BTreeMap<u16, Key>>,
 }
 
 /// A store that keeps one tenant's data in a Redis: a key space and a link. Clones share it.
@@ -93,7 +93,7 @@ impl Redis {
         self.0.link.figures()
     }
 
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<u16, String>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<u16, Key>> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,6 +6,7 @@ use redis::Value;
 
 use super::{
     RedisStore,
+    keyspace::Key,
     link::{Effect, reply},
     record,
     row::{self, Label, rewrite},
@@ -116,7 +117,7 @@ impl Records for RedisStore {
             args.extend([field.as_bytes(), value.as_slice()]);
         }
         let script = &self.redis.scripts().change_record;
-        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+        let keys: Vec<_> = keys.iter().map(Key::as_str).collect();
         let answer = self.link.call(script, &keys, &args, Effect::Writes).await?;
         match reply::of_write::<String>(answer)?.as_str() {
             "written" => Ok(true),

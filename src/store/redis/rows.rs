@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{RedisStore, link::reply, record, row};
+use super::{RedisStore, keyspace::Key, link::reply, record, row};
 use crate::{
     error::Unreadable,
     store::{
@@ -142,7 +142,7 @@ impl Store for RedisStore {
 
     async fn get_many(&self, keys: &[RowKey]) -> Result<Vec<Option<Decoded>>, Error> {
         let names: Vec<_> = keys.iter().map(|key| self.keys.row(key)).collect();
-        let values = self.link.strings(names.iter().map(String::as_str)).await?;
+        let values = self.link.strings(names.iter().map(Key::as_str)).await?;
         let rows = values.into_iter().zip(keys);
         let decode = |(bytes, key): (Option<SecretBytes>, &RowKey)| {
             bytes.and_then(|bytes| row::decode(&bytes, &key.provider))

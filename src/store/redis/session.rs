@@ -18,6 +18,7 @@ use tokio::task::yield_now;
 
 use super::{
     RedisStore,
+    keyspace::Key,
     link::{Effect, reply},
     row,
 };
@@ -149,12 +150,17 @@ impl RedisStore {
         };
         let keys: Vec<_> = likely.iter().map(key_of).collect();
         let index = self.keys.session_index(session);
-        let Some(snapshot) = self.link.snapshot(&index, &keys).await? else {
+        let names: Vec<_> = keys.iter().map(Key::as_str).collect();
+        let Some(snapshot) = self.link.snapshot(&index, &names).await? else {
             self.likely.was_wrong();
             return Ok(None);
         };
         let values = likely.iter().zip(snapshot.strings);
-        let mut by_key: HashMap<_, _> = keys.iter().map(String::as_bytes).zip(values).collect();
+        let mut by_key: HashMap<_, _> = names
+            .iter()
+            .map(|name| name.as_bytes())
+            .zip(values)
+            .collect();
 
         let own = self.keys.session_rows(session);
         let (mut decoding, mut foreign) = (Decoding::default(), 0);
@@ -190,7 +196,7 @@ impl RedisStore {
 
         let mut decoding = Decoding::default();
         while let (Some(key), Some(bytes)) = (items.next(), items.next()) {
-            let key = reply::bytes(key)?.unwrap_or_default();
+            let key = SecretBytes::new(reply::bytes(key)?.unwrap_or_default());
             let bytes = SecretBytes::new(reply::bytes(bytes)?.unwrap_or_default());
             let provider = std::str::from_utf8(&key)
                 .ok()

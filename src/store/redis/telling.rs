@@ -29,7 +29,7 @@ type Question<'a> = (&'a [u8], &'a [u8]);
 /// What a script was told for one write or one look, by key.
 #[derive(Default)]
 pub(super) struct Told {
-    told: BTreeMap<Vec<u8>, [Vec<u8>; 4]>,
+    told: BTreeMap<SecretBytes, [Vec<u8>; 4]>,
     /// How often the script asked.
     asked: usize,
 }
@@ -102,7 +102,7 @@ impl Told {
     /// Returns what scripts take for each key, as `lib/listen.lua` has it.
     pub(super) fn args(&self) -> impl Iterator<Item = &[u8]> {
         let all = self.told.iter();
-        all.flat_map(|(key, told)| std::iter::once(key).chain(told).map(Vec::as_slice))
+        all.flat_map(|(key, told)| std::iter::once(&**key).chain(told).map(Vec::as_slice))
     }
 
     /// Returns the script's answer. Returns `None` if the script asks: it has to be called again with [`Told::args`].
@@ -118,8 +118,10 @@ impl Told {
             return Err(Error::unavailable("other software keeps changing a row"));
         }
         for (key, bytes) in questions {
-            self.told
-                .insert(key.to_vec(), self::answer(keys, key, bytes));
+            self.told.insert(
+                SecretBytes::new(key.to_vec()),
+                self::answer(keys, key, bytes),
+            );
         }
         wipe(answer);
         Ok(None)

@@ -9,13 +9,14 @@ use tokio::time::Instant;
 use super::{
     RedisStore,
     index_position::IndexPosition,
+    keyspace::Key,
     link::{Effect, reply},
     scripts::{Script, sha1_hex},
     user_position,
 };
 use crate::{
     store::{DeletedRows, Error, Position, UserRowKeys},
-    types::{Lineage, UserId},
+    types::{Lineage, SecretBytes, UserId},
 };
 
 /// How many members of an index one script returns when all of them are read.
@@ -36,7 +37,7 @@ pub(super) const SERVERS: usize = 16;
 /// A part of an index.
 struct IndexPage {
     lineage: Lineage,
-    members: Vec<String>,
+    members: Vec<Key>,
     /// How many members don't count.
     foreign: u64,
     /// Where the rest begins. `None` at the end.
@@ -47,7 +48,7 @@ struct IndexPage {
 struct IndexMembers {
     /// The data that all of them are from.
     lineage: Lineage,
-    members: HashSet<String>,
+    members: HashSet<Key>,
     /// How many members don't count.
     foreign: u64,
 }
@@ -110,8 +111,9 @@ impl RedisStore {
         let mut foreign = reply::parse(items.next().unwrap_or(Value::Int(0)))?;
         let mut members = Vec::with_capacity(items.len());
         for member in items {
-            match String::from_utf8(reply::parse(member)?) {
-                Ok(member) if member.starts_with(member_prefix) => members.push(member),
+            let member = SecretBytes::new(reply::parse(member)?);
+            match Key::told(member) {
+                Some(member) if member.starts_with(member_prefix) => members.push(member),
                 // A member that is too large came as something else.
                 _ => foreign += 1,
             }
@@ -189,7 +191,7 @@ impl RedisStore {
         &self,
         index: &str,
         member_prefix: &str,
-    ) -> Result<HashSet<String>, Error> {
+    ) -> Result<HashSet<Key>, Error> {
         let found = self.index_members(index, member_prefix).await?;
         self.note_foreign(found.foreign);
         Ok(found.members)
@@ -328,11 +330,11 @@ impl RedisStore {
         &self,
         script: &Script,
         first_keys: &[&str],
-        members: &[String],
+        members: &[Key],
         args: &[&[u8]],
     ) -> Result<DeletedBatch, Error> {
         let mut keys = first_keys.to_vec();
-        keys.extend(members.iter().map(String::as_str));
+        keys.extend(members.iter().map(Key::as_str));
         let begun = Instant::now();
         let (answer, asked) = self.call_counting(script, &keys, args).await?;
         let next_size = match (begun.elapsed() > SLOW, asked) {

@@ -1,13 +1,15 @@
 //! The names of the keys (guarantees, section 3). Every key, and so every hash tag, is made here.
 //!
-//! This file makes keys from ids. `parse` finds the ids in a key, and `spelling` says how an id is written in
-//! a key.
+//! This file makes keys from ids, each a [`Key`], which is wiped. `parse` finds the ids in a key, and `spelling` says how an
+//! id is written in a key.
 
+mod key;
 mod parse;
 mod spelling;
 
+pub use self::key::Key;
 use self::spelling::{encode, encode_session, is_plain};
-use crate::types::{ClientId, RowKey, SessionId, State, Subject, Tenant, UserId};
+use crate::types::{ClientId, RowKey, SessionId, State, Tenant, UserId};
 
 /// What all keys of all tenants begin with, before the tenant's name.
 const ALL: &str = "thv:auth:{";
@@ -67,22 +69,22 @@ impl Keyspace {
 
     /// Returns what the keys of a session's rows begin with.
     #[must_use]
-    pub fn session_rows(&self, session: &SessionId) -> String {
-        [&self.prefix, "upstream:", &encode_session(session), ":"].concat()
+    pub fn session_rows(&self, session: &SessionId) -> Key {
+        Key::of([&self.prefix, "upstream:", &encode_session(session), ":"])
     }
 
     /// Returns the key of a row.
     #[must_use]
-    pub fn row(&self, key: &RowKey) -> String {
+    pub fn row(&self, key: &RowKey) -> Key {
         let (session, provider) = (encode_session(&key.session), encode(key.provider.as_str()));
-        [&self.prefix, "upstream:", &session, ":", &provider].concat()
+        Key::of([&self.prefix, "upstream:", &session, ":", &provider])
     }
 
     /// Returns the key of a row's record.
     #[must_use]
-    pub fn record(&self, key: &RowKey) -> String {
+    pub fn record(&self, key: &RowKey) -> Key {
         let (session, provider) = (encode_session(&key.session), encode(key.provider.as_str()));
-        [&self.prefix, RECORDS, "refresh:", &session, ":", &provider].concat()
+        Key::of([&self.prefix, RECORDS, "refresh:", &session, ":", &provider])
     }
 
     /// Returns the pattern with which SCAN finds the records of all rows.
@@ -99,26 +101,26 @@ impl Keyspace {
 
     /// Returns the key of a session's index: a set that holds the keys of the session's rows.
     #[must_use]
-    pub fn session_index(&self, session: &SessionId) -> String {
-        format!("{}upstream:idx:{}", self.prefix, encode_session(session))
+    pub fn session_index(&self, session: &SessionId) -> Key {
+        Key::of([&self.prefix, "upstream:idx:", &encode_session(session)])
     }
 
     /// Returns the key of a user's index: a set that holds the keys of the user's rows.
     #[must_use]
-    pub fn user_index(&self, user: &UserId) -> String {
-        format!("{}user:upstream:{}", self.prefix, encode(user.as_str()))
+    pub fn user_index(&self, user: &UserId) -> Key {
+        Key::of([&self.prefix, "user:upstream:", &encode(user.as_str())])
     }
 
     /// Returns the key of a user record.
     #[must_use]
-    pub fn user(&self, user: &UserId) -> String {
-        format!("{}user:{}", self.prefix, encode(user.as_str()))
+    pub fn user(&self, user: &UserId) -> Key {
+        Key::of([&self.prefix, "user:", &encode(user.as_str())])
     }
 
     /// Returns the key of a set that holds the keys of a user's identities.
     #[must_use]
-    pub fn user_identities(&self, user: &UserId) -> String {
-        format!("{}user:providers:{}", self.prefix, encode(user.as_str()))
+    pub fn user_identities(&self, user: &UserId) -> Key {
+        Key::of([&self.prefix, "user:providers:", &encode(user.as_str())])
     }
 
     /// Returns what the keys of identities begin with.
@@ -137,38 +139,38 @@ impl Keyspace {
     /// Returns the key of an identity. `provider` is the provider's name, or the protocol type under which the older layout
     /// has it.
     #[must_use]
-    pub fn identity(&self, provider: &str, subject: &Subject) -> String {
-        self.provider_identities(provider) + subject.as_str()
+    pub fn identity(&self, provider: &str, subject: &str) -> Key {
+        Key::of([&self.provider_identities(provider), subject])
     }
 
     /// Returns the key of a pending authorization.
     #[must_use]
-    pub fn pending(&self, state: &State) -> String {
-        format!("{}pending:{}", self.prefix, encode(state.as_str()))
+    pub fn pending(&self, state: &State) -> Key {
+        Key::of([&self.prefix, "pending:", &encode(state.as_str())])
     }
 
     /// Returns the key of the set of a client's pending authorizations.
     #[must_use]
-    pub fn pending_of_client(&self, client: &ClientId) -> String {
-        format!("{}:{}", self.all_pending(), encode(client.as_str()))
+    pub fn pending_of_client(&self, client: &ClientId) -> Key {
+        Key::of([&self.all_pending(), ":", &encode(client.as_str())])
     }
 
     /// Returns the key of the set of all pending authorizations.
     #[must_use]
-    pub fn all_pending(&self) -> String {
-        format!("{}{RECORDS}pending", self.prefix)
+    pub fn all_pending(&self) -> Key {
+        Key::of([&self.prefix, RECORDS, "pending"])
     }
 
     /// Returns the key of how large a client's pending authorizations are.
     #[must_use]
-    pub fn pending_bytes_of_client(&self, client: &ClientId) -> String {
-        format!("{}:{}", self.all_pending_bytes(), encode(client.as_str()))
+    pub fn pending_bytes_of_client(&self, client: &ClientId) -> Key {
+        Key::of([&self.all_pending_bytes(), ":", &encode(client.as_str())])
     }
 
     /// Returns the key of how large all pending authorizations are.
     #[must_use]
-    pub fn all_pending_bytes(&self) -> String {
-        format!("{}{RECORDS}pending-bytes", self.prefix)
+    pub fn all_pending_bytes(&self) -> Key {
+        Key::of([&self.prefix, RECORDS, "pending-bytes"])
     }
 
     /// Returns what the keys of the broker's own records begin with. No key of toolhive begins so.
@@ -179,33 +181,33 @@ impl Keyspace {
 
     /// Returns a key that never holds anything.
     #[must_use]
-    pub fn probe(&self) -> String {
-        format!("{}broker:probe", self.prefix)
+    pub fn probe(&self) -> Key {
+        Key::of([&self.prefix, RECORDS, "probe"])
     }
 
     /// Returns the key that exists while the tenant is in its grace period (guarantees, section 5, M7).
     #[must_use]
-    pub fn grace(&self) -> String {
-        format!("{}broker:grace", self.prefix)
+    pub fn grace(&self) -> Key {
+        Key::of([&self.prefix, RECORDS, "grace"])
     }
 
     /// Returns the key of the note about the last completed migration.
     #[must_use]
-    pub fn migration(&self) -> String {
-        format!("{}broker:migration", self.prefix)
+    pub fn migration(&self) -> Key {
+        Key::of([&self.prefix, RECORDS, "migration"])
     }
 
     /// Returns the key of the lease that the migrating broker holds.
     #[must_use]
-    pub fn migration_lease(&self) -> String {
-        format!("{}broker:migration:lease", self.prefix)
+    pub fn migration_lease(&self) -> Key {
+        Key::of([&self.prefix, RECORDS, "migration:lease"])
     }
 
     /// Returns the key of the lease that a broker holds while it looks for stragglers, and for a while
     /// afterwards.
     #[must_use]
-    pub fn sweep_lease(&self) -> String {
-        format!("{}broker:sweep:lease", self.prefix)
+    pub fn sweep_lease(&self) -> Key {
+        Key::of([&self.prefix, RECORDS, "sweep:lease"])
     }
 
     /// Returns the pattern with which SCAN finds all keys of the tenant. The prefix needs no escaping:
@@ -237,32 +239,32 @@ impl Keyspace {
 
     /// Returns the keys of a user's record: the broker's, and that of other software if it differs.
     #[must_use]
-    pub fn user_records(&self, user: &UserId) -> Vec<String> {
+    pub fn user_records(&self, user: &UserId) -> Vec<Key> {
         self.spellings(self.user(user), "user:", user)
     }
 
     /// Returns the keys of the sets of a user's identities, in the same order.
     #[must_use]
-    pub fn user_identity_sets(&self, user: &UserId) -> Vec<String> {
+    pub fn user_identity_sets(&self, user: &UserId) -> Vec<Key> {
         self.spellings(self.user_identities(user), "user:providers:", user)
     }
 
     /// Returns the keys of a user's indexes, in the same order.
     #[must_use]
-    pub fn user_indexes(&self, user: &UserId) -> Vec<String> {
+    pub fn user_indexes(&self, user: &UserId) -> Vec<Key> {
         self.spellings(self.user_index(user), "user:upstream:", user)
     }
 
-    fn spellings(&self, own: String, family: &str, user: &UserId) -> Vec<String> {
+    fn spellings(&self, own: Key, family: &str, user: &UserId) -> Vec<Key> {
         let plain = self.plain_user(user);
-        let plain = plain.map(|user| [&self.prefix, family, user].concat());
+        let plain = plain.map(|user| Key::of([&self.prefix, family, user]));
         [own].into_iter().chain(plain).collect()
     }
 
     /// Returns the key of a user's index as toolhive spells it. Toolhive doesn't encode ids.
     #[must_use]
-    pub fn plain_user_index(&self, user: &UserId) -> String {
-        format!("{}user:upstream:{}", self.prefix, user.as_str())
+    pub fn plain_user_index(&self, user: &UserId) -> Key {
+        Key::of([&self.prefix, "user:upstream:", user.as_str()])
     }
 }
 
@@ -287,20 +289,20 @@ mod tests {
         let (keys, user) = (keyspace(), UserId::new("u-1").unwrap());
         let row = key("2f1d-9c", "corp-okta");
         assert_eq!(
-            keys.row(&row),
+            &*keys.row(&row),
             "thv:auth:{ns:name}:upstream:2f1d-9c:corp-okta"
         );
         assert_eq!(
-            keys.session_index(&row.session),
+            &*keys.session_index(&row.session),
             "thv:auth:{ns:name}:upstream:idx:2f1d-9c"
         );
         assert_eq!(
-            keys.user_index(&user),
+            &*keys.user_index(&user),
             "thv:auth:{ns:name}:user:upstream:u-1"
         );
-        assert_eq!(keys.user(&user), "thv:auth:{ns:name}:user:u-1");
+        assert_eq!(&*keys.user(&user), "thv:auth:{ns:name}:user:u-1");
         assert_eq!(
-            keys.user_identities(&user),
+            &*keys.user_identities(&user),
             "thv:auth:{ns:name}:user:providers:u-1"
         );
         assert_eq!(
@@ -318,7 +320,9 @@ mod tests {
         }
         for odd in ["a:b", "50%", "%3a", "%41", "a%3Ab:c", "a b", "upstream:u"] {
             let second = format!("thv:auth:{{ns:name}}:user:{odd}");
-            assert_eq!(spellings(odd)[1..], [second], "{odd}");
+            let spelled = spellings(odd);
+            let others: Vec<_> = spelled[1..].iter().map(Key::as_str).collect();
+            assert_eq!(others, [second], "{odd}");
         }
     }
 
@@ -326,8 +330,8 @@ mod tests {
     fn a_record_is_spelled_as_its_row() {
         let odd = key("a:b", "p q");
         let (row, record) = (keyspace().row(&odd), keyspace().record(&odd));
-        assert_eq!(record, "thv:auth:{ns:name}:broker:refresh:a%3Ab:p%20q");
-        assert_eq!(row.replace("upstream:", "broker:refresh:"), record);
+        assert_eq!(&*record, "thv:auth:{ns:name}:broker:refresh:a%3Ab:p%20q");
+        assert_eq!(row.replace("upstream:", "broker:refresh:"), *record);
         assert!(record.starts_with(&keyspace().records()));
         assert_eq!(keyspace().parse_record(&record), Some(odd));
         assert_eq!(keyspace().parse_record(&row), None);
@@ -342,13 +346,13 @@ mod tests {
     #[test]
     fn odd_ids_are_percent_encoded() {
         let odd = keyspace().row(&key("a:b {%}", "idx"));
-        assert_eq!(odd, "thv:auth:{ns:name}:upstream:a%3Ab%20%7B%25%7D:idx");
+        assert_eq!(&*odd, "thv:auth:{ns:name}:upstream:a%3Ab%20%7B%25%7D:idx");
         assert_eq!(
-            keyspace().row(&key("idx", "p")),
+            &*keyspace().row(&key("idx", "p")),
             "thv:auth:{ns:name}:upstream:%69dx:p"
         );
         assert_eq!(
-            keyspace().row(&key("日本", "ü")),
+            &*keyspace().row(&key("日本", "ü")),
             "thv:auth:{ns:name}:upstream:日本:ü"
         );
     }

@@ -4,7 +4,7 @@
 //! accepted, so that each row has one key.
 
 use super::{
-    ALL, Keyspace, RECORDS, TAG_END,
+    ALL, Key, Keyspace, RECORDS, TAG_END,
     spelling::{decode, encode, is_plain},
 };
 use crate::types::{
@@ -25,7 +25,7 @@ impl Keyspace {
             session: SessionId::from_stored(decode(session)?)?,
             provider: ProviderName::from_stored(decode(provider)?)?,
         };
-        (self.row(&parsed) == key).then_some(parsed)
+        (*self.row(&parsed) == *key).then_some(parsed)
     }
 
     /// Returns the row whose record is at `key`. Returns `None` for any other key.
@@ -33,8 +33,7 @@ impl Keyspace {
     pub fn parse_record(&self, key: &str) -> Option<RowKey> {
         let rest = key.strip_prefix(&self.prefix)?;
         let rest = rest.strip_prefix(RECORDS)?.strip_prefix("refresh:")?;
-        let row = [&self.prefix, "upstream:", rest].concat();
-        self.parse_row(&row)
+        self.parse_row(&Key::of([&self.prefix, "upstream:", rest]))
     }
 
     /// Returns the provider of the row whose key is `key`, as [`Keyspace::parse_row`] would. `session_rows`
@@ -54,7 +53,7 @@ impl Keyspace {
     pub fn parse_session_index(&self, key: &str) -> Option<SessionId> {
         let rest = key.strip_prefix(&self.prefix)?;
         let session = SessionId::from_stored(decode(rest.strip_prefix("upstream:idx:")?)?)?;
-        (self.session_index(&session) == key).then_some(session)
+        (*self.session_index(&session) == *key).then_some(session)
     }
 
     /// Returns the part of `key` that names the user, if `key` is a user's index. Accepts every spelling,
@@ -91,7 +90,7 @@ impl Keyspace {
             provider: ProviderName::from_stored(provider.to_owned())?,
             subject: Subject::from_stored(subject.strip_prefix(':')?.to_owned())?,
         };
-        (self.identity(provider, &parsed.subject) == key).then_some(parsed)
+        (*self.identity(provider, parsed.subject.as_str()) == *key).then_some(parsed)
     }
 
     /// Returns the state whose pending authorization is at `key`. Returns `None` for any other key, and for a spelling that
@@ -100,25 +99,25 @@ impl Keyspace {
     pub fn parse_pending(&self, key: &str) -> Option<State> {
         let rest = key.strip_prefix(&self.prefix)?.strip_prefix("pending:")?;
         let state = State::from_stored(decode(rest)?)?;
-        (self.pending(&state) == key).then_some(state)
+        (*self.pending(&state) == *key).then_some(state)
     }
 
     /// Returns the client whose pending authorizations are counted at `key`, or `None` within if those of all clients are.
     /// Returns `None` for any other key.
     #[must_use]
     pub fn parse_pending_set(&self, key: &str) -> Option<Option<ClientId>> {
-        let rest = key.strip_prefix(&self.all_pending())?;
+        let rest = key.strip_prefix(&*self.all_pending())?;
         if rest.is_empty() {
             return Some(None);
         }
         let client = ClientId::from_stored(decode(rest.strip_prefix(':')?)?)?;
-        (self.pending_of_client(&client) == key).then_some(Some(client))
+        (*self.pending_of_client(&client) == *key).then_some(Some(client))
     }
 
     /// Whether `key` says how large pending authorizations are.
     #[must_use]
     pub fn is_pending_bytes(&self, key: &str) -> bool {
-        let rest = key.strip_prefix(&self.all_pending_bytes());
+        let rest = key.strip_prefix(&*self.all_pending_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
     }
 
@@ -127,7 +126,7 @@ impl Keyspace {
     #[must_use]
     pub fn parse_user(spelled: &str) -> Option<UserId> {
         let user = UserId::from_stored(decode(spelled)?)?;
-        (encode(user.as_str()) == spelled).then_some(user)
+        (*encode(user.as_str()) == *spelled).then_some(user)
     }
 
     /// Returns the tenant to whose data `key` belongs. Returns `None` for other keys, and for a broker's own records: a
@@ -186,7 +185,7 @@ mod tests {
     fn spelled_provider() -> impl Strategy<Value = String> {
         prop_oneof![
             id(),
-            id().prop_map(|id| encode(&id).into_owned()),
+            id().prop_map(|id| encode(&id).to_owned()),
             ".{0,4}",
             Just("p".repeat(512)),
             Just("p".repeat(513)),
@@ -205,8 +204,8 @@ mod tests {
             let rows = |id: &str| keys.session_rows(&SessionId::new(id).unwrap());
             let own_rows = rows(&own);
             for key in [
-                format!("{own_rows}{provider}"),
-                format!("{}{provider}", rows(&other)),
+                format!("{}{provider}", &*own_rows),
+                format!("{}{provider}", &*rows(&other)),
                 format!("{}{other}:{provider}", keys.rows()),
                 format!("{}{provider}", keys.prefix()),
                 provider,
@@ -228,13 +227,13 @@ mod tests {
             ("s", "ü", "ü"),
         ] {
             let rows = keys.session_rows(&SessionId::new(session).unwrap());
-            let found = keys.provider_in(&rows, &format!("{rows}{spelled}"));
+            let found = keys.provider_in(&rows, &format!("{}{spelled}", &*rows));
             assert_eq!(found, ProviderName::new(provider).ok());
         }
         let rows = keys.session_rows(&SessionId::new("s").unwrap());
         for none in ["", "a b", "%61", "a:b", "%zz"] {
             assert_eq!(
-                keys.provider_in(&rows, &format!("{rows}{none}")),
+                keys.provider_in(&rows, &format!("{}{none}", &*rows)),
                 None,
                 "{none:?}"
             );

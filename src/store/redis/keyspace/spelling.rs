@@ -1,19 +1,42 @@
 //! How an id is spelled inside a key.
 
-use std::borrow::Cow;
+use std::ops::Deref;
+
+use zeroize::Zeroizing;
 
 use crate::types::SessionId;
 
 /// How a session called `idx` is spelled. If it weren't encoded, its rows would look like session indexes.
 const SESSION_IDX: &str = "%69dx";
 
+/// An id as it stands in a key.
+pub enum Spelled<'i> {
+    /// It is plain.
+    AsItIs(&'i str),
+    /// It is encoded, and wiped as the key is.
+    Encoded(Zeroizing<String>),
+}
+
+impl Deref for Spelled<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::AsItIs(id) => id,
+            Self::Encoded(encoded) => encoded,
+        }
+    }
+}
+
 /// Percent-encodes the characters that could give two ids the same key, or end a hash tag. Plain ids stay as
 /// they are, so that toolhive finds them. `scripts/lib/encode.lua` does the same.
-pub fn encode(id: &str) -> Cow<'_, str> {
-    if is_plain(id) {
-        return Cow::Borrowed(id);
+pub fn encode(id: &str) -> Spelled<'_> {
+    let odd = id.chars().filter(|&c| is_odd(c)).count();
+    if odd == 0 {
+        return Spelled::AsItIs(id);
     }
-    let mut encoded = String::with_capacity(id.len() + 16);
+    // A text that grows leaves a copy behind. An odd character takes three.
+    let mut encoded = Zeroizing::new(String::with_capacity(id.len() + 2 * odd));
     for c in id.chars() {
         if is_odd(c) {
             encoded.push_str(&format!("%{:02X}", u32::from(c)));
@@ -21,13 +44,13 @@ pub fn encode(id: &str) -> Cow<'_, str> {
             encoded.push(c);
         }
     }
-    Cow::Owned(encoded)
+    Spelled::Encoded(encoded)
 }
 
 /// Encodes a session's id as [`encode`] does. The id `idx` is an exception.
-pub fn encode_session(session: &SessionId) -> Cow<'_, str> {
+pub fn encode_session(session: &SessionId) -> Spelled<'_> {
     match session.as_str() {
-        "idx" => Cow::Borrowed(SESSION_IDX),
+        "idx" => Spelled::AsItIs(SESSION_IDX),
         other => encode(other),
     }
 }
@@ -36,7 +59,9 @@ pub fn encode_session(session: &SessionId) -> Cow<'_, str> {
 /// `None` if a `%` isn't followed by the two hexadecimal digits of an ASCII character.
 pub fn decode(encoded: &str) -> Option<String> {
     let mut pieces = encoded.split('%');
-    let mut decoded = pieces.next()?.to_owned();
+    // What is decoded is no longer. It is wiped if it isn't given away.
+    let mut decoded = Zeroizing::new(String::with_capacity(encoded.len()));
+    decoded.push_str(pieces.next()?);
     for piece in pieces {
         let (hex, rest) = piece.split_at_checked(2)?;
         decoded.push(char::from(
@@ -44,7 +69,7 @@ pub fn decode(encoded: &str) -> Option<String> {
         ));
         decoded.push_str(rest);
     }
-    Some(decoded)
+    Some(std::mem::take(&mut *decoded))
 }
 
 /// Whether `text` needs no encoding: it is an id and its own spelling at the same time.
@@ -97,7 +122,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{super::Keyspace, ids::id};
+    use super::{
+        super::{Key, Keyspace},
+        ids::id,
+    };
     use crate::types::{ProviderName, RowKey, SessionId, UserId};
 
     proptest! {
@@ -105,7 +133,7 @@ mod tests {
         #[test]
         fn different_pairs_never_meet(pairs in proptest::collection::vec((id(), id()), 2..40)) {
             let keys = Keyspace::new(&"ns:name".parse().unwrap());
-            let mut seen: HashMap<String, String> = HashMap::new();
+            let mut seen: HashMap<Key, String> = HashMap::new();
             for (session, other) in pairs {
                 let row = RowKey {
                     session: SessionId::new(session.as_str()).unwrap(),

@@ -66,6 +66,20 @@ pub fn secrets(value: Value) -> Result<Vec<Option<SecretBytes>>, Error> {
     items.into_iter().collect()
 }
 
+/// Returns the names of keys in an answer that is a list or a set of them. They may hold session ids, and are wiped when they
+/// are dropped.
+///
+/// # Errors
+/// Returns the errors of [`parse`].
+pub fn names(value: Value) -> Result<Vec<SecretBytes>, Error> {
+    let names = match value {
+        Value::Set(names) => Value::Array(names),
+        other => other,
+    };
+    let names = secrets(names)?.into_iter();
+    names.map(|name| name.ok_or_else(unexpected)).collect()
+}
+
 /// Returns the lines `name:value` of an answer to INFO. An answer that isn't a text has none.
 #[must_use]
 pub fn info(value: Value) -> HashMap<String, String> {

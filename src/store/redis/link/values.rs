@@ -8,7 +8,7 @@ use crate::{store::Error, types::SecretBytes};
 /// A set and strings, as of one instant.
 pub struct Snapshot {
     /// The members of the set.
-    pub members: Vec<Vec<u8>>,
+    pub members: Vec<SecretBytes>,
     /// The string of each key that was asked for. `None` if there is no such key.
     pub strings: Vec<Option<SecretBytes>>,
 }
@@ -96,17 +96,17 @@ impl Link {
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`].
-    pub async fn snapshot(&self, set: &str, strings: &[String]) -> Result<Option<Snapshot>, Error> {
+    pub async fn snapshot(&self, set: &str, strings: &[&str]) -> Result<Option<Snapshot>, Error> {
         if self.shared.largest.was_exceeded_lately() {
             // A script reads no more of a string than a value may have.
             return Ok(None);
         }
-        let of = |name, keys: &[String]| redis::cmd(name).arg(keys).take();
+        let of = |name| redis::cmd(name).arg(strings).take();
         // MGET gives nothing for a key that holds no string. EXISTS tells how many such keys there are.
         let cmds = [
-            of("SMEMBERS", &[set.to_owned()]),
-            of("MGET", strings),
-            of("EXISTS", strings),
+            redis::cmd("SMEMBERS").arg(set).take(),
+            of("MGET"),
+            of("EXISTS"),
         ];
         let request = Request::Transaction(&cmds);
         let answers = self.carry_out(Effect::Reads, request).await?;
@@ -119,7 +119,7 @@ impl Link {
         }
         let existing: usize = reply::parse(existing)?;
         let snapshot = Snapshot {
-            members: reply::parse(members)?,
+            members: reply::names(members)?,
             strings,
         };
         let found = snapshot.strings.iter().flatten().count();

@@ -17,6 +17,7 @@ use tokio::{
 use crate::store::{
     Error,
     redis::{
+        keyspace::Key,
         link::{Effect, Link, reply},
         maintenance::repeated,
         scripts::Scripts,
@@ -42,7 +43,7 @@ const ALLOWED: Duration = Duration::from_secs(60);
 pub struct Lease {
     link: Link,
     scripts: Scripts,
-    key: String,
+    key: Key,
     /// The value of the key begins with it. Random.
     holder: String,
     ttl: Duration,
@@ -74,7 +75,7 @@ impl Lease {
     pub async fn take(
         link: &Link,
         scripts: &Scripts,
-        key: String,
+        key: Key,
         ttl: Duration,
         rest: Duration,
         given_up: &GivenUp,
@@ -125,7 +126,7 @@ impl Lease {
         }
         if !found.is_empty() {
             tracing::warn!(
-                key = self.key,
+                key = self.key.as_str(),
                 found,
                 "the key of a lease held what no broker writes there, and would have kept all brokers from working: it was \
                  replaced; see who writes to this Redis"
@@ -212,7 +213,7 @@ impl Drop for Lease {
         let lease = Self {
             link: self.link.clone(),
             scripts: self.scripts.clone(),
-            key: std::mem::take(&mut self.key),
+            key: self.key.clone(),
             holder: std::mem::take(&mut self.holder),
             given_up: self.given_up.clone(),
             ttl: self.ttl,

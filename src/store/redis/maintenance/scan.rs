@@ -2,13 +2,16 @@
 
 use redis::Value;
 
-use crate::store::{
-    Error,
-    redis::link::{
-        Link, failure, reply,
-        topology::ServerSet,
-        wire::{Connection, ErrorClass},
+use crate::{
+    store::{
+        Error,
+        redis::link::{
+            Link, failure, reply,
+            topology::ServerSet,
+            wire::{Connection, ErrorClass},
+        },
     },
+    types::SecretBytes,
 };
 
 /// How many keys of the database Redis looks at for one page. That takes 1 to 3 ms of its time.
@@ -49,7 +52,7 @@ impl<'a> Scan<'a> {
     ///
     /// # Errors
     /// Returns [`Error::Unavailable`], also if a server was restarted or replaced since the beginning.
-    pub async fn page(&mut self) -> Result<Option<Vec<Vec<u8>>>, Error> {
+    pub async fn page(&mut self) -> Result<Option<Vec<SecretBytes>>, Error> {
         let Some(server) = self.server_set.servers.get(self.servers) else {
             return Ok(None);
         };
@@ -74,7 +77,7 @@ impl<'a> Scan<'a> {
         let answer = answer.map_err(|error| failure(&error))?;
         let mut answer = reply::list(answer)?.into_iter();
         self.cursor = reply::parse(answer.next().unwrap_or(Value::Nil))?;
-        let keys = reply::parse(answer.next().unwrap_or(Value::Nil))?;
+        let keys = reply::names(answer.next().unwrap_or(Value::Nil))?;
         self.begun = true;
         if self.cursor == 0 {
             self.servers += 1;

@@ -5,7 +5,7 @@ use redis::Value;
 use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::store::{
     Error,
-    redis::{link::reply, maintenance::repeated, scripts::Call, telling::Told},
+    redis::{keyspace::Key, link::reply, maintenance::repeated, scripts::Call, telling::Told},
 };
 
 /// About how many members one script looks at. With rows of 2 KiB that takes a third of a millisecond of Redis' time.
@@ -16,7 +16,7 @@ const BEGIN: &[u8] = b"0";
 /// A key that should hold an index: a set of the keys of rows or identities.
 pub struct Index {
     /// The key.
-    pub key: String,
+    pub key: Key,
     /// What the index should hold.
     pub kind: IndexKind,
     /// How the members' JSON spells the user of the index. Empty if the user isn't known.

@@ -7,7 +7,7 @@ use crate::{
     error::Unopened,
     store::{
         Error, TAKEN_FOR,
-        redis::{link::reply, maintenance::repeated, pending, scripts::Call},
+        redis::{keyspace::Key, link::reply, maintenance::repeated, pending, scripts::Call},
     },
     types::{State, UnixTime},
 };
@@ -24,7 +24,7 @@ const TAKEN: &[u8] = br#"{"taken":""#;
 /// A key that should hold a pending authorization.
 pub struct ExpectedPending {
     /// The key.
-    pub key: String,
+    pub key: Key,
     /// The state in it.
     pub state: State,
 }
@@ -35,7 +35,7 @@ struct ReadPending {
     head: Vec<u8>,
     /// When it ends if Redis knows no end, in ms since 1970.
     end: String,
-    sets: Vec<String>,
+    sets: Vec<Key>,
 }
 
 impl Check {
@@ -96,7 +96,7 @@ impl Check {
     /// The call of the script that looks for an authorization where it is counted.
     fn look_for<'a>(&'a self, read: &'a ReadPending) -> Call<'a> {
         let mend: &[u8] = if self.repair { b"1" } else { b"" };
-        let sets = read.sets.iter().map(String::as_str);
+        let sets = read.sets.iter().map(Key::as_str);
         Call {
             script: &self.scripts.check_pending,
             keys: [read.expected.key.as_str()]

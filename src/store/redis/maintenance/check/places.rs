@@ -6,7 +6,7 @@ use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::{
     store::{
         Error,
-        redis::{link::reply, maintenance::repeated, scripts::Call},
+        redis::{keyspace::Key, link::reply, maintenance::repeated, scripts::Call},
     },
     types::ClientId,
 };
@@ -16,7 +16,7 @@ const PAGE: &[u8] = b"100";
 
 /// A key that should hold a sorted set of pending authorizations, and how far it was looked at.
 pub struct Places {
-    key: String,
+    key: Key,
     /// How the JSON of an authorization spells the set's client. Empty if it is the set of all clients.
     client: String,
     /// The score to go on at.
@@ -27,7 +27,7 @@ pub struct Places {
 
 impl Places {
     /// The set at `key`, of one client or of all.
-    pub fn new(key: String, client: Option<ClientId>) -> Self {
+    pub fn new(key: Key, client: Option<ClientId>) -> Self {
         let spelling = client.and_then(|client| serde_json::to_string(client.as_str()).ok());
         Self {
             key,
@@ -74,7 +74,7 @@ impl Check {
     }
 
     /// Checks some keys that say how large pending authorizations are.
-    pub(super) async fn sizes(&self, keys: Vec<String>) -> Result<BatchFindings, Error> {
+    pub(super) async fn sizes(&self, keys: Vec<Key>) -> Result<BatchFindings, Error> {
         let mut batch = BatchFindings::default();
         batch.counts.records += keys.len() as u64;
         let mend: &[u8] = if self.repair { b"1" } else { b"" };

@@ -4,6 +4,7 @@ use super::{Check, Finding, FindingKind, report::BatchFindings};
 use crate::store::{
     Error,
     redis::{
+        keyspace::Key,
         link::{Effect, reply},
         maintenance::repeated,
         records,
@@ -13,7 +14,7 @@ use crate::store::{
 
 impl Check {
     /// Checks the records at some keys.
-    pub(super) async fn records(&self, keys: Vec<String>) -> Result<BatchFindings, Error> {
+    pub(super) async fn records(&self, keys: Vec<Key>) -> Result<BatchFindings, Error> {
         let grace = self.keys.grace();
         let call = |record| Call {
             script: &self.scripts.look_at_record,
@@ -21,7 +22,7 @@ impl Check {
             keys: vec![record, record, grace.as_str()],
             args: vec![self.keys.prefix().as_bytes()],
         };
-        let calls: Vec<_> = keys.iter().map(String::as_str).map(call).collect();
+        let calls: Vec<_> = keys.iter().map(Key::as_str).map(call).collect();
         let answers = repeated::call_each(&self.link, &calls, Effect::Reads).await?;
         let mut batch = BatchFindings::default();
         for (key, answer) in keys.iter().zip(answers) {

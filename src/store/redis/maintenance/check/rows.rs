@@ -8,6 +8,7 @@ use crate::{
     store::{
         Decoded, Error,
         redis::{
+            keyspace::Key,
             link::reply,
             maintenance::repeated,
             row,
@@ -23,11 +24,11 @@ const ATTEMPTS: usize = 20;
 /// A key that should hold a row, and what the key says about where the row belongs.
 pub struct ExpectedRow {
     /// The key.
-    pub row: String,
+    pub row: Key,
     /// The provider in the key.
     pub provider: ProviderName,
     /// The index of the session in the key.
-    pub session_index: String,
+    pub session_index: Key,
 }
 
 /// What is read of a row that can't be decoded.
@@ -41,7 +42,7 @@ struct Named {
 struct ReadRow {
     expected: ExpectedRow,
     user: Option<UserId>,
-    user_index: Option<String>,
+    user_index: Option<Key>,
     sha: String,
 }
 

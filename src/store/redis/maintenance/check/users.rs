@@ -5,6 +5,7 @@ use crate::{
     store::{
         Error,
         redis::{
+            keyspace::Key,
             link::reply,
             maintenance::repeated,
             scripts::{Call, sha1_hex},
@@ -20,7 +21,7 @@ const ATTEMPTS: usize = 20;
 /// A key that should hold an identity.
 pub struct ExpectedIdentity {
     /// The key.
-    pub key: String,
+    pub key: Key,
     /// The provider and the subject in it.
     pub named: IdentityKey,
 }
@@ -28,7 +29,7 @@ pub struct ExpectedIdentity {
 /// A key that should hold the record of a user.
 pub struct ExpectedUser {
     /// The key.
-    pub key: String,
+    pub key: Key,
     /// The user in it.
     pub user: UserId,
 }
@@ -37,7 +38,7 @@ pub struct ExpectedUser {
 struct ReadIdentity {
     expected: ExpectedIdentity,
     user: UserId,
-    set: String,
+    set: Key,
     sha: String,
 }
 

@@ -20,12 +20,12 @@ use crate::{
         Error,
         redis::{
             eviction,
-            keyspace::Keyspace,
+            keyspace::{Key, Keyspace},
             link::topology::ServerSet,
             maintenance::{grace::Notes, progress::Progress, rounds::Rounds, scan::Scan, tenants},
         },
     },
-    types::RowKey,
+    types::{RowKey, SecretBytes},
 };
 
 /// How many rows or indexes are checked together. A row may have 60 KiB.
@@ -42,7 +42,7 @@ enum Role {
     /// A row of the older layout, which a migration will move.
     Legacy,
     /// A record of refresh tokens.
-    RefreshRecord(String),
+    RefreshRecord(Key),
     /// An identity.
     Identity(ExpectedIdentity),
     /// The record of a user.
@@ -52,7 +52,7 @@ enum Role {
     /// A set that counts pending authorizations.
     Places(Places),
     /// How large pending authorizations are.
-    Sizes(String),
+    Sizes(Key),
     /// Another record of the brokers' own.
     Record,
     /// Anything else, which isn't checked.
@@ -150,16 +150,16 @@ struct Sorted {
     rows: Vec<ExpectedRow>,
     indexes: Vec<Index>,
     /// Records of refresh tokens.
-    records: Vec<String>,
+    records: Vec<Key>,
     identities: Vec<ExpectedIdentity>,
     users: Vec<ExpectedUser>,
     pending: Vec<ExpectedPending>,
     places: Vec<Places>,
-    sizes: Vec<String>,
+    sizes: Vec<Key>,
 }
 
 /// Returns what is looked at among some keys, and counts the others.
-fn sorted(check: &Check, page: Vec<Vec<u8>>, report: &mut Report) -> Sorted {
+fn sorted(check: &Check, page: Vec<SecretBytes>, report: &mut Report) -> Sorted {
     let mut sorted = Sorted::default();
     let mut batch = BatchFindings::default();
     for key in page {
@@ -189,8 +189,8 @@ fn sorted(check: &Check, page: Vec<Vec<u8>>, report: &mut Report) -> Sorted {
 }
 
 /// Tells by its name what `key`, a key of the tenant, should hold.
-fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
-    let Ok(key) = String::from_utf8(key) else {
+fn role(keys: &Keyspace, key: SecretBytes) -> Role {
+    let Some(key) = Key::told(key) else {
         return Role::Other;
     };
     if key.starts_with(&keys.records()) {
@@ -229,7 +229,7 @@ fn role(keys: &Keyspace, key: Vec<u8>) -> Role {
 }
 
 /// Tells by its name what a key should hold that is neither a row nor an index.
-fn user_or_identity(keys: &Keyspace, key: String) -> Role {
+fn user_or_identity(keys: &Keyspace, key: Key) -> Role {
     if let Some(named) = keys.parse_identity(&key) {
         return Role::Identity(ExpectedIdentity { key, named });
     }

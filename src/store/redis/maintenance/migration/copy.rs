@@ -31,8 +31,8 @@ pub async fn copy_identity(
     let Some((protocol, provider)) = pairs.find(|(_, to)| **to == key.provider) else {
         return Ok(Ok(()));
     };
-    let from = store.keys.identity(protocol, &key.subject);
-    let to = store.keys.identity(provider.as_str(), &key.subject);
+    let from = store.keys.identity(protocol, key.subject.as_str());
+    let to = store.keys.identity(provider.as_str(), key.subject.as_str());
     let mut get = redis::cmd("GET");
     get.arg(&from);
     let Some(bytes) = reply::bytes(store.link.read(&get).await?)? else {

@@ -7,7 +7,7 @@ use crate::{
     store::{
         Error,
         redis::{
-            keyspace::Keyspace,
+            keyspace::{Key, Keyspace},
             link::{Link, topology::ServerSet},
             maintenance::{
                 grace::{self, Notes},
@@ -16,7 +16,7 @@ use crate::{
             },
         },
     },
-    types::SessionId,
+    types::{SecretBytes, SessionId},
 };
 
 /// How many pieces of older data go together, at most.
@@ -27,7 +27,7 @@ const BATCH: usize = 256;
 #[cfg_attr(test, derive(Debug))]
 pub struct Candidate {
     /// The key.
-    pub key: String,
+    pub key: Key,
     /// What the key says about the data.
     pub data: OlderData,
 }
@@ -79,7 +79,7 @@ pub struct Batch {
     /// Keys that can't be candidates.
     pub without_id: Vec<KeyWithoutId>,
     /// The users' indexes among the keys, if the grace period began at the beginning of the search.
-    pub user_indexes: Vec<String>,
+    pub user_indexes: Vec<Key>,
     /// How many keys of the tenant were looked at so far.
     pub scanned: u64,
     /// Which part of the database was looked at so far, 0 to 1.
@@ -100,7 +100,7 @@ pub struct Finder<'a> {
     seen: Seen,
     candidates: Vec<Candidate>,
     without_id: Vec<KeyWithoutId>,
-    user_indexes: Vec<String>,
+    user_indexes: Vec<Key>,
     scanned: u64,
     grace_period: bool,
     has_data: bool,
@@ -183,10 +183,10 @@ impl<'a> Finder<'a> {
         }
         if self.apply
             && self.grace_start == GraceStart::AtOnce
-            && let Ok(name) = str::from_utf8(key)
-            && self.keys.parse_user_index(name).is_some()
+            && let Some(name) = named(key)
+            && self.keys.parse_user_index(&name).is_some()
         {
-            self.user_indexes.push(name.to_owned());
+            self.user_indexes.push(name);
         }
         let Some(found) = self.older.find(key) else {
             return Ok(());
@@ -266,18 +266,17 @@ impl<'a> OlderKeys<'a> {
         if session.is_empty() || session.contains(&b':') {
             return None;
         }
-        let Ok(name) = str::from_utf8(key) else {
+        let Some(key) = named(key) else {
             return Some(Err(KeyWithoutId::new(key, true)));
         };
-        let data = OlderData::Row(self.keys.parse_legacy_row(name)?);
-        let key = name.to_owned();
+        let data = OlderData::Row(self.keys.parse_legacy_row(&key)?);
         Some(Ok(Candidate { key, data }))
     }
 
     fn identity(&self, key: &[u8]) -> Option<Result<Candidate, KeyWithoutId>> {
         self.identities.iter().find_map(|(prefix, identity)| {
             let subject = key.strip_prefix(prefix.as_slice())?;
-            let (Ok(name), Ok(subject)) = (str::from_utf8(key), str::from_utf8(subject)) else {
+            let (Some(name), Ok(subject)) = (named(key), str::from_utf8(subject)) else {
                 return Some(Err(KeyWithoutId::new(key, false)));
             };
             if subject.is_empty() {
@@ -287,10 +286,14 @@ impl<'a> OlderKeys<'a> {
                 subject: subject.to_owned(),
                 ..identity.clone()
             });
-            let key = name.to_owned();
-            Some(Ok(Candidate { key, data }))
+            Some(Ok(Candidate { key: name, data }))
         })
     }
+}
+
+/// Returns the name that Redis told. `None` if it isn't a text.
+fn named(key: &[u8]) -> Option<Key> {
+    Key::told(SecretBytes::new(key.to_vec()))
 }
 
 impl KeyWithoutId {

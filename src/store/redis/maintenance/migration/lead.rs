@@ -14,7 +14,10 @@ use super::{
 };
 use crate::store::{
     Error,
-    redis::maintenance::lease::{Held, Lease},
+    redis::{
+        keyspace::Key,
+        maintenance::lease::{Held, Lease},
+    },
 };
 
 /// What a broker leads for.
@@ -196,7 +199,7 @@ impl Migration {
     /// Takes a lease that brokers leave for `rest` at most.
     pub(super) async fn take_lease(
         &self,
-        key: String,
+        key: Key,
         rest: Duration,
     ) -> Result<Result<Lease, Held>, Error> {
         let (link, scripts) = (&self.link, &self.scripts);

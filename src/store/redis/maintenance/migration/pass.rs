@@ -16,7 +16,7 @@ use super::{
 };
 use crate::store::{
     Error,
-    redis::{link::topology::ServerSet, maintenance::rounds::Rounds},
+    redis::{keyspace::Key, link::topology::ServerSet, maintenance::rounds::Rounds},
 };
 
 /// The longest time that one batch is assumed to take of Redis.
@@ -138,7 +138,7 @@ impl<'a> Pass<'a> {
         let mut settled = found
             .map_ok(|mut batch: Batch| async move {
                 let candidates = std::mem::take(&mut batch.candidates);
-                let indexes = batch.user_indexes.iter().map(String::as_str);
+                let indexes = batch.user_indexes.iter().map(Key::as_str);
                 self.migration
                     .settle_these_indexes(indexes, Expiry::None)
                     .await?;

@@ -16,7 +16,7 @@ use crate::{
     store::{
         Error,
         redis::{
-            keyspace::Keyspace,
+            keyspace::{Key, Keyspace},
             link::{Effect, reply},
             maintenance::repeated,
             scripts::sha1_hex,
@@ -170,7 +170,7 @@ impl Settler<'_> {
 /// The new key and value of a piece, worked out from its older value alone. [`Plan::step`] then looks at what the new
 /// key holds already.
 struct Plan {
-    key: String,
+    key: Key,
     older: Older,
     content: Content,
 }
@@ -196,8 +196,9 @@ impl Plan {
             }
             OlderData::Identity(identity) => {
                 let copied = identity::rewrite(identity, older)?;
-                let provider = keys.provider_identities(identity.provider.as_str());
-                (provider + &identity.subject, Content::Identity(copied))
+                let provider = identity.provider.as_str();
+                let key = keys.identity(provider, &identity.subject);
+                (key, Content::Identity(copied))
             }
         };
         Ok(Self {
@@ -214,12 +215,12 @@ impl Plan {
     /// `Err` holds the piece's outcome.
     fn step(
         self,
-        older_key: &str,
+        older_key: &Key,
         existing: Option<&[u8]>,
         migration: &Migration,
     ) -> Result<Step, Outcome> {
         let Migration { keys, sealing, .. } = migration;
-        let names = [older_key.to_owned(), self.key];
+        let names = [older_key.clone(), self.key];
         match self.content {
             Content::Row(rewritten) => {
                 let decision = row::decide(&rewritten, existing, sealing)?;

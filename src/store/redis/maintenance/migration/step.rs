@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     store::redis::{
-        keyspace::Keyspace,
+        keyspace::{Key, Keyspace},
         scripts::{Call, Script},
     },
     types::SecretBytes,
@@ -23,7 +23,7 @@ const BYTES_A_CALL: usize = 64 * 1024;
 /// What is to be done with a piece.
 pub struct Step {
     kind: Kind,
-    keys: Vec<String>,
+    keys: Vec<Key>,
     args: Vec<SecretBytes>,
     /// How many bytes the script reads and is sent.
     bytes: usize,
@@ -52,7 +52,7 @@ impl Step {
         keyspace: &Keyspace,
         rewritten: Rewritten,
         decision: Decision,
-        names: [String; 2],
+        names: [Key; 2],
         older: Older,
         sha: String,
     ) -> Self {
@@ -93,7 +93,7 @@ impl Step {
     }
 
     /// Copies an identity. `names` are its older key, which holds `older`, and its new key.
-    pub fn identity(keyspace: &Keyspace, copied: Copied, names: [String; 2], older: Older) -> Self {
+    pub fn identity(keyspace: &Keyspace, copied: Copied, names: [Key; 2], older: Older) -> Self {
         let mut keys = Vec::from(names);
         keys.push(keyspace.user_identities(&copied.user));
         Self {
@@ -109,7 +109,7 @@ impl Step {
 /// What all calls begin with.
 pub struct Shared<'a> {
     migration: &'a Migration,
-    grace: String,
+    grace: Key,
     apply: &'static [u8],
 }
 
@@ -143,7 +143,7 @@ impl<'a> Shared<'a> {
                 }
             };
             if let Some(call) = calls.last_mut() {
-                call.keys.extend(step.keys.iter().map(String::as_str));
+                call.keys.extend(step.keys.iter().map(Key::as_str));
                 call.args.extend(step.args.iter().map(|arg| arg.as_slice()));
             }
             current = Some((step.kind, count + 1, bytes + step.bytes));

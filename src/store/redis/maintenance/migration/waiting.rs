@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::progress::{MigrationProgress, Progress};
-use crate::store::redis::maintenance::lease::Held;
+use crate::store::redis::{keyspace::Key, maintenance::lease::Held};
 
 /// After how many lives of a lease the log tells of it: 15 s. A broker that was killed keeps others away for one.
 const TOLD_AFTER: u32 = 3;
@@ -13,7 +13,7 @@ const TOLD_AFTER: u32 = 3;
 /// Waits until a lease is free.
 pub(super) struct Waiting {
     /// The key of the lease.
-    key: String,
+    key: Key,
     /// How long the leases of this version live.
     ttl: Duration,
     since: Option<Instant>,
@@ -21,7 +21,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(key: String, ttl: Duration) -> Self {
+    pub(super) fn new(key: Key, ttl: Duration) -> Self {
         Self {
             key,
             ttl,
@@ -46,7 +46,8 @@ impl Waiting {
     }
 
     fn tell(&self, waited: Duration, ends_in: Duration) {
-        let (key, waited_s, ends_in_s) = (&self.key, waited.as_secs(), ends_in.as_secs_f32());
+        let (key, waited_s, ends_in_s) =
+            (self.key.as_str(), waited.as_secs(), ends_in.as_secs_f32());
         if ends_in > self.ttl {
             tracing::warn!(
                 key,
@@ -74,6 +75,7 @@ mod tests {
     };
 
     use super::{super::progress::Silent, *};
+    use crate::store::redis::keyspace::Keyspace;
 
     #[derive(Clone, Default)]
     struct Told(Arc<Mutex<Vec<u8>>>);
@@ -91,6 +93,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_long_says_so_once_and_what_for() {
         const TTL: Duration = Duration::from_secs(5);
+        let key = Keyspace::new(&"ns:name".parse().unwrap()).migration_lease();
         for (ends_in, level) in [
             (5_001, "WARN"),
             (59_000, "WARN"),
@@ -102,7 +105,7 @@ mod tests {
             let log = tracing_subscriber::fmt().with_writer(move || writer.clone());
             let _logging = tracing::subscriber::set_default(log.with_ansi(false).finish());
             let lines = || String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
-            let mut waiting = Waiting::new("the key".to_owned(), TTL);
+            let mut waiting = Waiting::new(key.clone(), TTL);
             let (held, begun) = (
                 Held {
                     ends_in: Duration::from_millis(ends_in),
@@ -116,10 +119,7 @@ mod tests {
                 }
             }
             let lines = lines();
-            assert!(
-                lines.contains(level) && lines.contains("the key"),
-                "{lines}"
-            );
+            assert!(lines.contains(level) && lines.contains(&*key), "{lines}");
             assert_eq!(lines.lines().count(), 1, "{lines}");
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     store::{
         Error,
         redis::{
+            keyspace::Key,
             link::{Effect, reply},
             maintenance::{
                 grace, progress::Progress, repeated, rounds::Rounds, scan::Scan, seen::Seen,
@@ -30,7 +31,7 @@ const ATTEMPTS: usize = 20;
 
 /// A row that has to be replaced.
 struct Replacement {
-    row: String,
+    row: Key,
     sha: String,
     json: SecretBytes,
 }
@@ -82,7 +83,7 @@ impl Reseal {
             for key in page {
                 // SCAN may show a key twice, and the counts must be right.
                 if seen.is_new(&[&key])
-                    && let Ok(name) = String::from_utf8(key)
+                    && let Some(name) = Key::told(key)
                 {
                     match self.keys.parse_row(&name) {
                         Some(key) => rows.push((name, key)),
@@ -106,9 +107,9 @@ impl Reseal {
     }
 
     /// Counts rows of the older layout. Those that are gone, `null`, or no string are none.
-    async fn count(&self, rows: &[String]) -> Result<u64, Error> {
+    async fn count(&self, rows: &[Key]) -> Result<u64, Error> {
         let begun = Instant::now();
-        let values = self.link.strings(rows.iter().map(String::as_str)).await?;
+        let values = self.link.strings(rows.iter().map(Key::as_str)).await?;
         sleep(self.rest(begun.elapsed())).await;
         let rows = values.iter().flatten().filter(|row| ***row != row::NULL);
         Ok(rows.count() as u64)
@@ -117,7 +118,7 @@ impl Reseal {
     /// Seals some rows, or only counts them.
     async fn rows(
         &self,
-        mut open: Vec<(String, RowKey)>,
+        mut open: Vec<(Key, RowKey)>,
         writes: bool,
         report: &mut Report,
     ) -> Result<(), Error> {
@@ -136,10 +137,10 @@ impl Reseal {
     /// Returns the rows that changed after they were read, before they were written.
     async fn attempt(
         &self,
-        open: Vec<(String, RowKey)>,
+        open: Vec<(Key, RowKey)>,
         writes: bool,
         report: &mut Report,
-    ) -> Result<Vec<(String, RowKey)>, Error> {
+    ) -> Result<Vec<(Key, RowKey)>, Error> {
         let values = self
             .link
             .strings(open.iter().map(|(row, _)| &**row))
@@ -172,7 +173,7 @@ impl Reseal {
         replaced: Vec<Replacement>,
         of: Vec<RowKey>,
         report: &mut Report,
-    ) -> Result<Vec<(String, RowKey)>, Error> {
+    ) -> Result<Vec<(Key, RowKey)>, Error> {
         if replaced.is_empty() {
             return Ok(Vec::new());
         }
