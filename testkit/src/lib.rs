@@ -28,6 +28,7 @@ pub mod raw_codec;
 pub mod redis_server;
 pub mod redis_tenant;
 pub mod replica;
+pub mod requests;
 pub mod resp_proxy;
 pub mod rotating_provider;
 pub mod rows;

@@ -7,9 +7,8 @@ use std::{
     time::Duration,
 };
 
-use http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
-use testkit::{authority::Identity, raw_codec::Raw};
+use testkit::{authority::Identity, requests::send};
 use token_broker::tls::{ClientFiles, client};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
@@ -141,13 +140,7 @@ impl Caller {
             let value = MetadataValue::try_from(value).unwrap();
             request.metadata_mut().insert(name, value);
         }
-        let path = PathAndQuery::try_from(format!("/tokenbroker.v1.{rpc}")).unwrap();
-        let mut grpc = tonic::client::Grpc::new(self.channel.clone());
-        let answer = match grpc.ready().await {
-            Ok(()) => grpc.unary(request, path, Raw).await,
-            Err(error) => Err(Status::unavailable(error.to_string())),
-        };
-        match answer {
+        match send(self.channel.clone(), rpc, request).await {
             Ok(answer) => {
                 let headers = bytes_of(answer.metadata());
                 self.told.note(rpc, "OK".to_owned(), headers);

@@ -1,13 +1,12 @@
 //! What is done to a broker while it is watched.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use prost::Message;
-use prost_types::FileDescriptorSet;
 use sha2::{Digest, Sha256};
 use testkit::waiting::until;
-use token_broker::proto::v1::{self, FILE_DESCRIPTOR_SET};
+use token_broker::{access::Rpc, proto::v1};
 
 use crate::{
     caller::Caller,
@@ -50,28 +49,13 @@ pub async fn of_all_calls(world: &World) {
     };
     all(&auth, &stored, BRIEF).await;
     let ends = world.told.ends();
-    for rpc in rpcs() {
-        let of_it = &ends[&rpc];
+    for rpc in Rpc::ALL {
+        let of_it = &ends[rpc.full_name()];
         assert!(of_it.contains("OK"), "{rpc} never succeeded: {of_it:?}");
         for code in ["InvalidArgument", "PermissionDenied", "Unauthenticated"] {
             assert!(of_it.contains(code), "{rpc} was never {code}: {of_it:?}");
         }
     }
-}
-
-/// Returns the RPCs of all services.
-fn rpcs() -> BTreeSet<String> {
-    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
-    let ours = set
-        .file
-        .iter()
-        .filter(|file| file.package() == "tokenbroker.v1");
-    let services = ours.flat_map(|file| &file.service);
-    let rpcs = services.flat_map(|service| {
-        let methods = service.method.iter();
-        methods.map(|method| format!("{}/{}", service.name(), method.name()))
-    });
-    rpcs.collect()
 }
 
 /// Makes a call of each RPC, one after the other.
@@ -93,8 +77,8 @@ async fn good(world: &World, auth: &Caller) {
     let sent = Sha256::digest(round.refresh.as_bytes());
     round.refresh_token_sha256 = sent.to_vec();
     let requests = round.requests();
-    let named: BTreeSet<_> = requests.iter().map(|(rpc, _)| (*rpc).to_owned()).collect();
-    assert_eq!(named, rpcs(), "an RPC has no request here");
+    let has_request = |rpc: &Rpc| requests.iter().any(|(named, _)| *named == rpc.full_name());
+    assert!(Rpc::ALL.iter().all(has_request), "an RPC has no request");
     let stored = auth
         .call(requests[0].0, requests[0].1.clone(), PATIENCE)
         .await;
@@ -168,15 +152,15 @@ async fn strangers(world: &World) {
 /// Sends what is no request.
 async fn malformed(world: &World, auth: &Caller) {
     let secrets = &world.secrets;
-    for rpc in rpcs() {
+    for rpc in Rpc::ALL.iter().map(|rpc| rpc.full_name()) {
         // A text without a field, a field that is cut off, and one that is no UTF-8.
         for text in [&secrets.access, &secrets.refresh] {
-            auth.call(&rpc, text.clone().into_bytes(), PATIENCE).await;
+            auth.call(rpc, text.clone().into_bytes(), PATIENCE).await;
             let cut = [&[0x0a, 0x7f][..], text.as_bytes()].concat();
-            auth.call(&rpc, cut, PATIENCE).await;
+            auth.call(rpc, cut, PATIENCE).await;
             let length = u8::try_from(text.len() + 1).unwrap();
             let no_text = [&[0x0a, length, 0xff][..], text.as_bytes()].concat();
-            auth.call(&rpc, no_text, PATIENCE).await;
+            auth.call(rpc, no_text, PATIENCE).await;
         }
         for header in [
             "grpc-accept-encoding",
@@ -185,7 +169,7 @@ async fn malformed(world: &World, auth: &Caller) {
             "x-request-id",
         ] {
             let with = [(header, secrets.session.as_str())];
-            auth.call_with(&rpc, Vec::new(), PATIENCE, &with).await;
+            auth.call_with(rpc, Vec::new(), PATIENCE, &with).await;
         }
     }
     let unknown = format!("TokenBroker/{}", secrets.session);

@@ -1,11 +1,35 @@
 //! The requests of every RPC.
 
-use prost::Message;
-use token_broker::proto::v1::{
-    self, complete_refresh_request::Outcome, delete_request::Target, precondition::Condition,
+use testkit::requests::Requests;
+use token_broker::{
+    access::Rpc,
+    proto::v1::{self, complete_refresh_request::Outcome, precondition::Condition},
 };
 
 use crate::secrets::Secrets;
+
+/// The RPCs, in an order in which all can succeed.
+const ORDER: [Rpc; 19] = [
+    Rpc::Store,
+    Rpc::Get,
+    Rpc::GetAll,
+    Rpc::GetAccessToken,
+    Rpc::GetAllAccessTokens,
+    Rpc::GetLatestForUser,
+    Rpc::ListUserSessions,
+    Rpc::BeginRefresh,
+    Rpc::RenewRefresh,
+    Rpc::CompleteRefresh,
+    Rpc::Delete,
+    Rpc::DeleteUser,
+    Rpc::ResolveUser,
+    Rpc::GetUser,
+    Rpc::LinkIdentity,
+    Rpc::UnlinkIdentity,
+    Rpc::ListIdentities,
+    Rpc::Create,
+    Rpc::Consume,
+];
 
 /// What the requests of one round have in them.
 #[derive(Clone)]
@@ -125,165 +149,59 @@ impl Round {
         ]
     }
 
-    /// Returns a message of each RPC, in an order in which all can succeed.
+    /// Returns a message of each RPC, in the order of [`ORDER`].
     pub fn requests(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let (session_id, provider) = (|| self.session.clone(), || self.provider.clone());
-        let user_id = || self.user.clone();
-        let attempt_id = || vec![9; 16];
-        let binding = || self.binding.clone();
-        let condition = self.precondition;
-        let store = v1::StoreRequest {
-            session_id: session_id(),
-            provider: provider(),
-            tokens: Some(v1::UpstreamTokens {
+        let all = Requests {
+            session: self.session.clone(),
+            provider: self.provider.clone(),
+            user: self.user.clone(),
+            known: self.known.clone(),
+            tokens: v1::UpstreamTokens {
                 access_token: self.access.clone(),
                 refresh_token: self.refresh.clone(),
                 id_token: self.id.clone(),
                 token_type: self.token_type.clone(),
-                user_id: user_id(),
+                user_id: self.user.clone(),
                 expires_at: Some(prost_types::Timestamp {
                     seconds: self.expires_at,
                     nanos: 0,
                 }),
                 ..Default::default()
-            }),
-            precondition: condition.map(|condition| v1::Precondition {
-                condition: Some(condition),
-            }),
+            },
             carry_forward_refresh_token: true,
-        };
-        let get = v1::GetRequest {
-            session_id: session_id(),
-            provider: provider(),
-            binding: binding(),
-        };
-        let get_all = v1::GetAllRequest {
-            session_id: session_id(),
-            binding: binding(),
-        };
-        let access = v1::GetAccessTokenRequest {
-            session_id: session_id(),
-            provider: provider(),
-            binding: binding(),
+            precondition: self.precondition,
+            deleted_version: self.precondition.map(|_| 77),
+            binding: self.binding.clone(),
             include_id_token: true,
-            ..Default::default()
-        };
-        let all_access = v1::GetAllAccessTokensRequest {
-            session_id: session_id(),
-            binding: binding(),
-            include_id_token: true,
-            ..Default::default()
-        };
-        let latest = v1::GetLatestForUserRequest {
-            user_id: user_id(),
-            provider: provider(),
-        };
-        let list = v1::ListUserSessionsRequest {
-            user_id: user_id(),
             page_token: self.page_token.clone(),
-            ..Default::default()
-        };
-        let begin = v1::BeginRefreshRequest {
-            session_id: session_id(),
-            provider: provider(),
             version: self.version,
-            attempt_id: attempt_id(),
-        };
-        let renew = v1::RenewRefreshRequest {
-            session_id: session_id(),
-            provider: provider(),
-            attempt_id: attempt_id(),
             refresh_token_sha256: self.refresh_token_sha256.clone(),
-        };
-        let complete = v1::CompleteRefreshRequest {
-            session_id: session_id(),
-            provider: provider(),
-            attempt_id: attempt_id(),
-            refresh_token_sha256: self.refresh_token_sha256.clone(),
-            version: self.version,
-            outcome: Some(Outcome::Tokens(v1::RefreshedTokens {
+            outcome: Outcome::Tokens(v1::RefreshedTokens {
                 access_token: self.access.clone(),
                 refresh_token: self.refresh.clone(),
                 id_token: self.id.clone(),
                 ..Default::default()
-            })),
+            }),
+            subject: self.subject.clone(),
+            another_subject: format!("{}-2", self.subject),
+            state: self.state.clone(),
+            payload: self.payload.clone().into_bytes(),
+            ..Requests::default()
         };
-        let delete = v1::DeleteRequest {
-            session_id: session_id(),
-            target: Some(Target::Provider(provider())),
-            version: condition.is_some().then_some(77),
+        // One authorization is consumed, and one stays.
+        let stays = Requests {
+            state: format!("{}2", self.state),
+            ..all.clone()
         };
-        let delete_user = v1::DeleteUserRequest { user_id: user_id() };
-        let mut requests = vec![
-            ("TokenBroker/Store", store.encode_to_vec()),
-            ("TokenBroker/Get", get.encode_to_vec()),
-            ("TokenBroker/GetAll", get_all.encode_to_vec()),
-            ("AccessTokens/GetAccessToken", access.encode_to_vec()),
-            (
-                "AccessTokens/GetAllAccessTokens",
-                all_access.encode_to_vec(),
-            ),
-            ("TokenBroker/GetLatestForUser", latest.encode_to_vec()),
-            ("TokenBroker/ListUserSessions", list.encode_to_vec()),
-            ("TokenBroker/BeginRefresh", begin.encode_to_vec()),
-            ("TokenBroker/RenewRefresh", renew.encode_to_vec()),
-            ("TokenBroker/CompleteRefresh", complete.encode_to_vec()),
-            ("TokenBroker/Delete", delete.encode_to_vec()),
-            ("TokenBroker/DeleteUser", delete_user.encode_to_vec()),
-        ];
-        requests.extend(self.of_logins());
-        requests
+        let requests = ORDER.map(|rpc| (rpc, all.clone()));
+        let requests = requests.into_iter().chain([(Rpc::Create, stays)]);
+        let encoded = requests.map(|(rpc, requests)| (rpc.full_name(), requests.of(rpc)));
+        encoded.collect()
     }
 
     /// Returns the first request of an RPC.
     pub fn request(&self, rpc: &'static str) -> (&'static str, Vec<u8>) {
         let mut requests = self.requests().into_iter();
         requests.find(|(named, _)| *named == rpc).unwrap()
-    }
-
-    fn of_logins(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let (provider, user_id) = (|| self.provider.clone(), || self.known.clone());
-        let resolve = v1::ResolveUserRequest {
-            provider: provider(),
-            provider_subject: self.subject.clone(),
-        };
-        let get = v1::GetUserRequest { user_id: user_id() };
-        let another = || format!("{}-2", self.subject);
-        let link = v1::LinkIdentityRequest {
-            user_id: user_id(),
-            provider: provider(),
-            provider_subject: another(),
-        };
-        let unlink = v1::UnlinkIdentityRequest {
-            provider: provider(),
-            provider_subject: another(),
-            user_id: Some(user_id()),
-        };
-        let list = v1::ListIdentitiesRequest { user_id: user_id() };
-        let create = |state: String| v1::CreateRequest {
-            state,
-            provider: provider(),
-            session_id: self.session.clone(),
-            client_id: "client".to_owned(),
-            user_id: None,
-            payload: self.payload.clone().into_bytes(),
-            ttl: None,
-        };
-        // One that is consumed, and one that stays.
-        let (consumed, stays) = (create(self.state.clone()), create(self.state.clone() + "2"));
-        let consume = v1::ConsumeRequest {
-            state: self.state.clone(),
-            provider: Some(provider()),
-        };
-        vec![
-            ("Identities/ResolveUser", resolve.encode_to_vec()),
-            ("Identities/GetUser", get.encode_to_vec()),
-            ("Identities/LinkIdentity", link.encode_to_vec()),
-            ("Identities/UnlinkIdentity", unlink.encode_to_vec()),
-            ("Identities/ListIdentities", list.encode_to_vec()),
-            ("PendingAuthorizations/Create", consumed.encode_to_vec()),
-            ("PendingAuthorizations/Consume", consume.encode_to_vec()),
-            ("PendingAuthorizations/Create", stays.encode_to_vec()),
-        ]
     }
 }

@@ -3,7 +3,7 @@
 //! section 2.5).
 
 use prost::Message;
-use token_broker::proto::v1;
+use token_broker::{access::Rpc, proto::v1};
 use tonic::{
     Code, Status,
     body::Body,
@@ -20,7 +20,6 @@ use tonic_reflection::pb::v1::{
 use tonic_types::StatusExt;
 
 use crate::{
-    every_rpc::RPCS,
     refusal::{LARGEST_ERROR, size_of},
     serving::{Serving, get, store},
 };
@@ -144,9 +143,12 @@ async fn an_error_stays_small_whatever_the_request_holds() {
         let long = text.repeat(3_000);
         // tonic repeats the name of an encoding that it doesn't know, and the symbol that it doesn't find.
         let encoding = [("grpc-encoding", long.as_str())];
-        for rpc in RPCS {
-            let what = format!("{} encoded as {text}", rpc.name);
-            let answered = answer(&mut channel, &rpc.path(), b"", &encoding).await;
+        for rpc in Rpc::ALL {
+            let (what, path) = (
+                format!("{rpc} encoded as {text}"),
+                format!("/tokenbroker.v1.{rpc}"),
+            );
+            let answered = answer(&mut channel, &path, b"", &encoding).await;
             readable(&what, &answered);
         }
         for version in ["v1", "v1alpha"] {

@@ -1,19 +1,18 @@
 //! Tests bytes that aren't a message: `INVALID_ARGUMENT`, because the caller is at fault.
 
-use testkit::raw_codec::Raw;
-use tonic::{Code, Request, Response, Status, client::Grpc, codegen::http::uri::PathAndQuery};
+use testkit::requests;
+use token_broker::access::Rpc;
+use tonic::{Code, Request, Response, Status};
 
 use crate::{
-    every_rpc::{RPCS, Rpc},
+    every_rpc::required,
     refusal::{Refusal, refusal},
     serving::{SECRET, Serving, store},
 };
 
-async fn send(serving: &Serving, rpc: &Rpc, bytes: &[u8]) -> Result<Response<Vec<u8>>, Status> {
-    let mut grpc = Grpc::new(serving.channel().await);
-    grpc.ready().await.unwrap();
-    let path: PathAndQuery = rpc.path().parse().unwrap();
-    grpc.unary(Request::new(bytes.to_vec()), path, Raw).await
+async fn send(serving: &Serving, rpc: Rpc, bytes: &[u8]) -> Result<Response<Vec<u8>>, Status> {
+    let request = Request::new(bytes.to_vec());
+    requests::send(serving.channel().await, rpc.full_name(), request).await
 }
 
 #[tokio::test]
@@ -21,7 +20,7 @@ async fn bytes_that_are_no_message_are_the_callers_fault() {
     let serving = Serving::memory().await;
     let mut client = serving.client().await;
     let long: &[u8] = &[b"\x0a\xff\xff\xff\xff\x07".as_slice(), SECRET.as_bytes()].concat();
-    for rpc in &RPCS {
+    for rpc in Rpc::ALL {
         for bytes in [
             b"\xff".as_slice(),
             b"\x0a\x05ab",
@@ -36,7 +35,7 @@ async fn bytes_that_are_no_message_are_the_callers_fault() {
                 fields,
                 retry_after,
                 ..
-            } = refusal(send(&serving, rpc, bytes).await);
+            } = refusal(send(&serving, *rpc, bytes).await);
             assert_eq!(
                 (code, reason.as_str()),
                 (Code::InvalidArgument, "INVALID_FIELD"),
@@ -54,10 +53,10 @@ async fn text_that_is_no_utf8_names_its_field() {
     let serving = Serving::memory().await;
     serving.client().await;
     let bad = [b"\x0a\x0a".as_slice(), SECRET.as_bytes(), b"\xff\xfe"].concat();
-    for rpc in &RPCS {
-        let found = refusal(send(&serving, rpc, &bad).await);
+    for rpc in Rpc::ALL {
+        let found = refusal(send(&serving, *rpc, &bad).await);
         assert_eq!(found.code, Code::InvalidArgument);
-        assert_eq!(found.fields, rpc.required[..1], "{rpc:?}");
+        assert_eq!(found.fields, required(*rpc)[..1], "{rpc:?}");
     }
 }
 
@@ -66,9 +65,9 @@ async fn text_that_is_no_utf8_names_its_field() {
 async fn an_empty_message_lacks_what_is_required() {
     let serving = Serving::memory().await;
     serving.client().await;
-    for rpc in &RPCS {
-        let found = refusal(send(&serving, rpc, b"").await);
+    for rpc in Rpc::ALL {
+        let found = refusal(send(&serving, *rpc, b"").await);
         assert_eq!(found.code, Code::InvalidArgument);
-        assert_eq!(found.fields, rpc.required, "{rpc:?}");
+        assert_eq!(found.fields, required(*rpc), "{rpc:?}");
     }
 }

@@ -1,13 +1,11 @@
 //! What a call shows of its caller, and what the broker makes of it.
 
-use std::{fmt::Write as _, str::FromStr};
+use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
-use testkit::raw_codec::Raw;
+use testkit::requests::send;
 use tonic::{
     Code, Request, Status,
-    client::Grpc,
-    codegen::http::uri::PathAndQuery,
     metadata::{KeyAndValueRef, MetadataValue},
     transport::Channel,
 };
@@ -77,12 +75,7 @@ impl Bearers {
             let header = MetadataValue::try_from(format!("Bearer {token}")).unwrap();
             request.metadata_mut().append("authorization", header);
         }
-        let mut grpc = Grpc::new(channel.clone());
-        if let Err(error) = grpc.ready().await {
-            return Answer::NoConnection(error.to_string());
-        }
-        let path = PathAndQuery::from_str(&format!("/tokenbroker.v1.{rpc}")).unwrap();
-        match grpc.unary::<Vec<u8>, Vec<u8>, _>(request, path, Raw).await {
+        match send(channel.clone(), rpc, request).await {
             Ok(_) => Answer::Odd("OK".to_owned()),
             Err(status) => Answer::of(&status),
         }

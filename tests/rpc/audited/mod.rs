@@ -29,7 +29,7 @@ use tonic::{
 use self::trail::*;
 use crate::{
     callers::world::{FOREIGN, OWN, Shows, client_id, policy, providers},
-    every_rpc::{RPCS, every_call},
+    every_rpc::every_call,
     refusal::refused,
     serving::{SECRET, get, get_all, options, session, store},
 };
@@ -40,7 +40,7 @@ async fn every_rpc_has_one_event_for_each_outcome() {
     let mut client = audited.serving.client().await;
     let mut outcomes = BTreeMap::new();
     for is_stored in [false, true] {
-        for rpc in 0..RPCS.len() {
+        for at in 0..Rpc::ALL.len() {
             if is_stored {
                 client.store(store("s", "p")).await.unwrap();
             }
@@ -48,13 +48,9 @@ async fn every_rpc_has_one_event_for_each_outcome() {
             let before = audited.lines();
             let answers = every_call(audited.serving.channel().await).await;
             let events = audited.calls(before);
-            assert_eq!(events.len(), RPCS.len());
-            let ((name, answer), event) = (&answers[rpc], &events[rpc]);
-            let full = format!("{}/{}", RPCS[rpc].service, RPCS[rpc].name);
-            assert_eq!(
-                (*name, &event["rpc"]),
-                (RPCS[rpc].name, &full.clone().into())
-            );
+            assert_eq!(events.len(), Rpc::ALL.len());
+            let ((rpc, answer), event) = (&answers[at], &events[at]);
+            assert_eq!(event["rpc"], rpc.full_name());
             let code = match answer {
                 Ok(_) => "OK".to_owned(),
                 Err(status) => format!("{:?}", status.code()),
@@ -62,7 +58,7 @@ async fn every_rpc_has_one_event_for_each_outcome() {
             let told = event["code"].as_str().unwrap().replace('_', "");
             assert_eq!(told, code.to_uppercase(), "{event}");
             outcomes
-                .entry(full)
+                .entry(rpc.full_name())
                 .or_insert_with(Vec::new)
                 .push(event.clone());
         }

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use testkit::waiting::until;
+use testkit::{requests::Requests, waiting::until};
 use token_broker::{
     access::{Guard, Rpc},
     audit::Duty,
     proto::v1,
 };
-use tonic::{Code, Response, Status};
+use tonic::Code;
 
 use super::trail::*;
 use crate::{
     callers::world::policy,
-    every_rpc::{RPCS, any, every_call, identity, pending},
+    every_rpc::{call, every_call, identity, pending, requests},
     metrics::{CALLS, value, values},
     refusal::refused,
-    serving::{get, get_all, session, store},
+    serving::{get, session, store},
 };
 
 #[tokio::test]
@@ -38,14 +38,13 @@ async fn without_a_disk_nothing_is_done_and_no_answer_leaves() {
     };
     assert_eq!(stores(&["reason=\"OUTCOME_UNKNOWN\""]), 1.0);
     assert_eq!(stores(&["code=\"OK\""]), 1.0);
-    for (rpc, answer) in every_call(audited.serving.channel().await).await {
+    for (_, answer) in every_call(audited.serving.channel().await).await {
         refused(answer, Code::Unavailable, "AUDIT_UNAVAILABLE");
-        assert!(!rpc.is_empty());
     }
     let totals = audited.audit.figures().unwrap().totals();
     assert_eq!(
         (totals.refused, totals.withheld, totals.failing),
-        (RPCS.len() as u64, 1, 1)
+        (Rpc::ALL.len() as u64, 1, 1)
     );
 
     audited.point_to("first");
@@ -59,7 +58,7 @@ async fn without_a_disk_nothing_is_done_and_no_answer_leaves() {
     client.get(get("other", "p")).await.unwrap();
     let report = audited.report();
     assert!(report.is_whole(), "{report:?}");
-    assert!(report.told_missing.1 >= RPCS.len() as u64, "{report:?}");
+    assert!(report.told_missing.1 >= Rpc::ALL.len() as u64, "{report:?}");
     let events = audited.calls(0);
     let withheld: Vec<_> = events
         .iter()
@@ -93,7 +92,18 @@ async fn a_withheld_answer_says_whether_to_repeat_the_call() {
         let mut flows = audited.serving.pending().await;
         flows.create(pending("there", "p")).await.unwrap();
         audited.point_to("/dev/full");
-        let told = call(&audited, *rpc, user_id).await;
+        // Only the first answer is withheld, and later calls are refused.
+        let requests = Requests {
+            user: user_id.clone(),
+            known: user_id,
+            deletes_all: true,
+            state: session(match rpc {
+                Rpc::Create => "new",
+                _ => "there",
+            }),
+            ..requests("p")
+        };
+        let told = call(&audited.serving.channel().await, *rpc, requests).await;
         let reason = match NOT_TO_REPEAT.contains(rpc) {
             true => "OUTCOME_UNKNOWN",
             false => "AUDIT_UNAVAILABLE",
@@ -101,117 +111,6 @@ async fn a_withheld_answer_says_whether_to_repeat_the_call() {
         refused(told, Code::Unavailable, reason);
         let totals = audited.audit.figures().unwrap().totals();
         assert_eq!(totals.withheld, 1, "{rpc:?}");
-    }
-}
-
-/// Makes one call, and no other: only the first answer is withheld, and later calls are refused.
-async fn call(audited: &Audited, rpc: Rpc, user_id: String) -> Result<Response<()>, Status> {
-    let channel = audited.serving.channel().await;
-    let mut rows = v1::token_broker_client::TokenBrokerClient::new(channel.clone());
-    let mut access = v1::access_tokens_client::AccessTokensClient::new(channel.clone());
-    let mut users = v1::identities_client::IdentitiesClient::new(channel.clone());
-    let mut flows = v1::pending_authorizations_client::PendingAuthorizationsClient::new(channel);
-    let (session_id, provider) = (session("s"), "p".to_owned());
-    let (attempt_id, refresh_token_sha256) = (vec![1; 16], vec![1; 32]);
-    let provider_subject = "another".to_owned();
-    match rpc {
-        Rpc::Store => any(rows.store(store("s", "p")).await),
-        Rpc::Get => any(rows.get(get("s", "p")).await),
-        Rpc::GetAll => any(rows.get_all(get_all("s")).await),
-        Rpc::Delete => {
-            let request = v1::DeleteRequest {
-                session_id,
-                target: Some(v1::delete_request::Target::AllProviders(true)),
-                version: None,
-            };
-            any(rows.delete(request).await)
-        }
-        Rpc::DeleteUser => any(rows.delete_user(v1::DeleteUserRequest { user_id }).await),
-        Rpc::GetLatestForUser => {
-            let request = v1::GetLatestForUserRequest { user_id, provider };
-            any(rows.get_latest_for_user(request).await)
-        }
-        Rpc::ListUserSessions => {
-            let request = v1::ListUserSessionsRequest {
-                user_id,
-                ..Default::default()
-            };
-            any(rows.list_user_sessions(request).await)
-        }
-        Rpc::BeginRefresh => {
-            let request = v1::BeginRefreshRequest {
-                session_id,
-                provider,
-                version: 1,
-                attempt_id,
-            };
-            any(rows.begin_refresh(request).await)
-        }
-        Rpc::RenewRefresh => {
-            let request = v1::RenewRefreshRequest {
-                session_id,
-                provider,
-                attempt_id,
-                refresh_token_sha256,
-            };
-            any(rows.renew_refresh(request).await)
-        }
-        Rpc::CompleteRefresh => {
-            let request = v1::CompleteRefreshRequest {
-                session_id,
-                provider,
-                attempt_id,
-                refresh_token_sha256,
-                version: 1,
-                outcome: Some(v1::complete_refresh_request::Outcome::Unknown(true)),
-            };
-            any(rows.complete_refresh(request).await)
-        }
-        Rpc::GetAccessToken => {
-            let request = v1::GetAccessTokenRequest {
-                session_id,
-                provider,
-                ..Default::default()
-            };
-            any(access.get_access_token(request).await)
-        }
-        Rpc::GetAllAccessTokens => {
-            let request = v1::GetAllAccessTokensRequest {
-                session_id,
-                ..Default::default()
-            };
-            any(access.get_all_access_tokens(request).await)
-        }
-        Rpc::ResolveUser => any(users.resolve_user(identity("p")).await),
-        Rpc::GetUser => any(users.get_user(v1::GetUserRequest { user_id }).await),
-        Rpc::LinkIdentity => {
-            let request = v1::LinkIdentityRequest {
-                user_id,
-                provider,
-                provider_subject,
-            };
-            any(users.link_identity(request).await)
-        }
-        Rpc::UnlinkIdentity => {
-            let request = v1::UnlinkIdentityRequest {
-                provider,
-                provider_subject: "subject".to_owned(),
-                user_id: None,
-            };
-            any(users.unlink_identity(request).await)
-        }
-        Rpc::ListIdentities => {
-            let request = v1::ListIdentitiesRequest { user_id };
-            any(users.list_identities(request).await)
-        }
-        Rpc::Create => any(flows.create(pending("new", "p")).await),
-        Rpc::Consume => {
-            let request = v1::ConsumeRequest {
-                state: session("there"),
-                provider: None,
-            };
-            any(flows.consume(request).await)
-        }
     }
 }
 

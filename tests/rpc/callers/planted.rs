@@ -1,14 +1,12 @@
 //! What one tenant has, and calls of every RPC by somebody who knows all of its ids.
 
+use prost::Message;
 use sha2::{Digest, Sha256};
+use testkit::requests::Requests;
 use token_broker::{
     access::Rpc,
-    proto::v1::{
-        self, begin_refresh_response::Outcome as Begun, complete_refresh_request::Outcome,
-        delete_request::Target,
-    },
+    proto::v1::{self, begin_refresh_response::Outcome as Begun},
 };
-use tonic::{Response, Status};
 use tonic_types::StatusExt;
 
 use super::world::{Asks, Connection, FOREIGN, OWN};
@@ -84,221 +82,129 @@ impl Planted {
             page_token,
         }
     }
-}
 
-/// Returns what an answer says, or the reason of a refusal.
-fn told<T>(answer: Result<Response<T>, Status>, says: impl FnOnce(T) -> String) -> String {
-    match answer {
-        Ok(answer) => says(answer.into_inner()),
-        Err(status) => {
-            let info = status.get_details_error_info();
-            info.map_or_else(|| format!("{status:?}"), |info| info.reason)
-        }
+    /// The requests of an RPC about all of it, one for each way to ask.
+    fn requests(&self, rpc: Rpc) -> Vec<Requests> {
+        let asks = Asks {
+            provider: OWN,
+            client: Some(CLIENT),
+        };
+        let another_subject = match rpc {
+            Rpc::LinkIdentity => "a third",
+            _ => "another",
+        };
+        let usual = Requests {
+            user: self.user_id.clone(),
+            known: self.user_id.clone(),
+            tokens: row(OWN, &self.user_id, "rt").tokens.unwrap(),
+            version: self.version,
+            attempt_id: ATTEMPT.to_vec(),
+            refresh_token_sha256: self.refresh_token_sha256.clone(),
+            another_subject: another_subject.to_owned(),
+            ..asks.requests()
+        };
+        let other = match rpc {
+            Rpc::Store => Requests {
+                tokens: row(OWN, &self.user_id, "").tokens.unwrap(),
+                carry_forward_refresh_token: true,
+                ..usual.clone()
+            },
+            Rpc::Delete => Requests {
+                deletes_all: true,
+                ..usual.clone()
+            },
+            Rpc::ListUserSessions => Requests {
+                page_token: self.page_token.clone(),
+                ..usual.clone()
+            },
+            Rpc::UnlinkIdentity | Rpc::Consume => Requests {
+                is_explicit: false,
+                ..usual.clone()
+            },
+            _ => return vec![usual],
+        };
+        let versioned = (rpc == Rpc::Delete).then(|| Requests {
+            deleted_version: Some(self.version),
+            ..usual.clone()
+        });
+        versioned.into_iter().chain([usual, other]).collect()
     }
 }
 
-/// Calls an RPC about what was planted, in each way that there is. Returns what the answers say. A new RPC doesn't compile until it
-/// is here and in [`nothing`].
+/// Calls an RPC about what was planted, in each way that there is. Returns what the answers say, or the reasons of refusals.
 pub async fn ask(caller: &mut Connection, rpc: Rpc, planted: &Planted) -> Vec<String> {
-    let (session_id, provider) = (session("s"), OWN.to_owned());
-    let user_id = planted.user_id.clone();
-    let (attempt_id, version) = (ATTEMPT.to_vec(), planted.version);
-    let refresh_token_sha256 = planted.refresh_token_sha256.clone();
-    let asks = Asks {
-        provider: OWN,
-        client: Some(CLIENT),
-    };
-    let binding = asks.binding();
-    let (broker, access) = (&mut caller.broker, &mut caller.access);
-    let (users, authorizations) = (&mut caller.users, &mut caller.pending);
-    match rpc {
-        Rpc::Store => {
-            let mut carries = row(OWN, &user_id, "");
-            carries.carry_forward_refresh_token = true;
-            let mut all = Vec::new();
-            for request in [carries, row(OWN, &user_id, "rt")] {
-                let answer = broker.store(request).await;
-                all.push(told(answer, |_| "stored".to_owned()));
+    let mut all = Vec::new();
+    for requests in planted.requests(rpc) {
+        all.push(match caller.send(rpc, requests).await {
+            Ok(answer) => says(rpc, &answer, planted),
+            Err(status) => {
+                let info = status.get_details_error_info();
+                info.map_or_else(|| format!("{status:?}"), |info| info.reason)
             }
-            all
-        }
-        Rpc::Get => {
-            let request = v1::GetRequest {
-                session_id,
-                provider,
-                binding,
-            };
-            vec![told(broker.get(request).await, |_| "a row".to_owned())]
-        }
+        });
+    }
+    all
+}
+
+fn decoded<T: Message + Default>(answer: &[u8]) -> T {
+    T::decode(answer).unwrap()
+}
+
+/// Returns what an answer says. A new RPC doesn't compile until it is here and in [`nothing`].
+fn says(rpc: Rpc, answer: &[u8], planted: &Planted) -> String {
+    match rpc {
+        Rpc::Store => "stored".to_owned(),
+        Rpc::Get | Rpc::GetLatestForUser | Rpc::BeginRefresh => "a row".to_owned(),
         Rpc::GetAll => {
-            let request = v1::GetAllRequest {
-                session_id,
-                binding,
-            };
-            let says = |all: v1::GetAllResponse| {
-                format!("{} rows", all.entries.len() + all.unreadable.len())
-            };
-            vec![told(broker.get_all(request).await, says)]
+            let all: v1::GetAllResponse = decoded(answer);
+            format!("{} rows", all.entries.len() + all.unreadable.len())
         }
         Rpc::Delete => {
-            let mut all = Vec::new();
-            for (target, version) in [
-                (Target::Provider(provider.clone()), Some(version)),
-                (Target::Provider(provider), None),
-                (Target::AllProviders(true), None),
-            ] {
-                let request = v1::DeleteRequest {
-                    session_id: session_id.clone(),
-                    target: Some(target),
-                    version,
-                };
-                let answer = broker.delete(request).await;
-                all.push(told(answer, |deleted| {
-                    format!("{} deleted", deleted.deleted)
-                }));
-            }
-            all
+            let done: v1::DeleteResponse = decoded(answer);
+            format!("{} deleted", done.deleted)
         }
         Rpc::DeleteUser => {
-            let answer = broker.delete_user(v1::DeleteUserRequest { user_id }).await;
-            vec![told(answer, |deleted| {
-                format!(
-                    "{} rows, {} identities, a user: {}",
-                    deleted.deleted_rows, deleted.deleted_identities, deleted.existed
-                )
-            })]
-        }
-        Rpc::GetLatestForUser => {
-            let request = v1::GetLatestForUserRequest { user_id, provider };
-            let answer = broker.get_latest_for_user(request).await;
-            vec![told(answer, |_| "a row".to_owned())]
+            let done: v1::DeleteUserResponse = decoded(answer);
+            let (rows, identities) = (done.deleted_rows, done.deleted_identities);
+            format!(
+                "{rows} rows, {identities} identities, a user: {}",
+                done.existed
+            )
         }
         Rpc::ListUserSessions => {
-            let mut all = Vec::new();
-            for page_token in [String::new(), planted.page_token.clone()] {
-                let request = v1::ListUserSessionsRequest {
-                    user_id: user_id.clone(),
-                    page_token,
-                    ..Default::default()
-                };
-                let answer = broker.list_user_sessions(request).await;
-                all.push(told(answer, |page| format!("{} rows", page.sessions.len())));
-            }
-            all
-        }
-        Rpc::BeginRefresh => {
-            let request = v1::BeginRefreshRequest {
-                session_id,
-                provider,
-                version,
-                attempt_id,
-            };
-            let answer = broker.begin_refresh(request).await;
-            vec![told(answer, |_| "a row".to_owned())]
+            let page: v1::ListUserSessionsResponse = decoded(answer);
+            format!("{} rows", page.sessions.len())
         }
         Rpc::RenewRefresh => {
-            let request = v1::RenewRefreshRequest {
-                session_id,
-                provider,
-                attempt_id,
-                refresh_token_sha256,
-            };
-            let answer = broker.renew_refresh(request).await;
-            vec![told(answer, |lease| {
-                format!("a lease: {}", lease.length.is_some())
-            })]
+            let lease: v1::RenewRefreshResponse = decoded(answer);
+            format!("a lease: {}", lease.length.is_some())
         }
         Rpc::CompleteRefresh => {
-            let request = v1::CompleteRefreshRequest {
-                session_id,
-                provider,
-                attempt_id,
-                refresh_token_sha256,
-                version,
-                outcome: Some(Outcome::Unknown(true)),
-            };
-            let answer = broker.complete_refresh(request).await;
-            vec![told(answer, |row| {
-                format!("a row: {}", row.outcome.is_some())
-            })]
+            let row: v1::CompleteRefreshResponse = decoded(answer);
+            format!("a row: {}", row.outcome.is_some())
         }
-        Rpc::GetAccessToken => {
-            let request = v1::GetAccessTokenRequest {
-                session_id,
-                provider,
-                binding,
-                ..Default::default()
-            };
-            let answer = access.get_access_token(request).await;
-            vec![told(answer, |_| "a token".to_owned())]
-        }
+        Rpc::GetAccessToken => "a token".to_owned(),
         Rpc::GetAllAccessTokens => {
-            let request = v1::GetAllAccessTokensRequest {
-                session_id,
-                binding,
-                ..Default::default()
-            };
-            let says = |all: v1::GetAllAccessTokensResponse| {
-                format!("{} tokens", all.tokens.len() + all.failed.len())
-            };
-            vec![told(access.get_all_access_tokens(request).await, says)]
+            let all: v1::GetAllAccessTokensResponse = decoded(answer);
+            format!("{} tokens", all.tokens.len() + all.failed.len())
         }
         Rpc::ResolveUser => {
-            let says = |user: v1::ResolveUserResponse| {
-                let is_same = user.user_id == user_id;
-                format!("new: {}, the same: {is_same}", user.created)
-            };
-            vec![told(users.resolve_user(identity(OWN)).await, says)]
+            let user: v1::ResolveUserResponse = decoded(answer);
+            let is_same = user.user_id == planted.user_id;
+            format!("new: {}, the same: {is_same}", user.created)
         }
-        Rpc::GetUser => {
-            let answer = users.get_user(v1::GetUserRequest { user_id }).await;
-            vec![told(answer, |_| "a user".to_owned())]
-        }
-        Rpc::LinkIdentity => {
-            let request = v1::LinkIdentityRequest {
-                user_id,
-                provider,
-                provider_subject: "a third".to_owned(),
-            };
-            let answer = users.link_identity(request).await;
-            vec![told(answer, |_| "linked".to_owned())]
-        }
+        Rpc::GetUser => "a user".to_owned(),
+        Rpc::LinkIdentity => "linked".to_owned(),
         Rpc::UnlinkIdentity => {
-            let mut all = Vec::new();
-            for user_id in [Some(user_id), None] {
-                let request = v1::UnlinkIdentityRequest {
-                    provider: provider.clone(),
-                    provider_subject: "another".to_owned(),
-                    user_id,
-                };
-                let answer = users.unlink_identity(request).await;
-                all.push(told(answer, |done| format!("unlinked: {}", done.unlinked)));
-            }
-            all
+            let done: v1::UnlinkIdentityResponse = decoded(answer);
+            format!("unlinked: {}", done.unlinked)
         }
         Rpc::ListIdentities => {
-            let request = v1::ListIdentitiesRequest { user_id };
-            let answer = users.list_identities(request).await;
-            vec![told(answer, |all| {
-                format!("{} identities", all.identities.len())
-            })]
+            let all: v1::ListIdentitiesResponse = decoded(answer);
+            format!("{} identities", all.identities.len())
         }
-        Rpc::Create => {
-            let answer = authorizations.create(pending("state", OWN)).await;
-            vec![told(answer, |_| "created".to_owned())]
-        }
-        Rpc::Consume => {
-            let mut all = Vec::new();
-            for provider in [None, Some(provider)] {
-                let request = v1::ConsumeRequest {
-                    state: session("state"),
-                    provider,
-                };
-                let answer = authorizations.consume(request).await;
-                all.push(told(answer, |_| "an authorization".to_owned()));
-            }
-            all
-        }
+        Rpc::Create => "created".to_owned(),
+        Rpc::Consume => "an authorization".to_owned(),
     }
 }
 

@@ -2,27 +2,29 @@
 
 use std::sync::Arc;
 
-use testkit::waiting::until;
+use testkit::{
+    requests::{Requests, send},
+    waiting::until,
+};
 use token_broker::{
     access::{Caller, Credential, Guard, Policy, Rights, Rpc, TokenSha256},
     proto::v1::{
-        self, access_tokens_client::AccessTokensClient, complete_refresh_request::Outcome,
-        delete_request::Target, identities_client::IdentitiesClient,
+        self, access_tokens_client::AccessTokensClient, identities_client::IdentitiesClient,
         pending_authorizations_client::PendingAuthorizationsClient,
         token_broker_client::TokenBrokerClient,
     },
     types::{ClientId, ProviderName, ProviderSet},
 };
 use tonic::{
-    Request, Status,
+    Request, Response, Status,
     metadata::MetadataValue,
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
 
 use crate::{
-    every_rpc::{identity, pending},
-    serving::{SECRET, Serving, options, session, store},
+    every_rpc::requests,
+    serving::{SECRET, Serving, options, store},
 };
 
 /// The provider that the callers may use who may not use all, and one that they may not.
@@ -106,6 +108,7 @@ pub struct Connection {
     pub access: AccessTokensClient<InterceptedService<Channel, Shows>>,
     pub users: IdentitiesClient<InterceptedService<Channel, Shows>>,
     pub pending: PendingAuthorizationsClient<InterceptedService<Channel, Shows>>,
+    any: InterceptedService<Channel, Shows>,
 }
 
 impl World {
@@ -121,7 +124,8 @@ impl World {
             broker: TokenBrokerClient::with_interceptor(channel.clone(), shows.clone()),
             access: AccessTokensClient::with_interceptor(channel.clone(), shows.clone()),
             users: IdentitiesClient::with_interceptor(channel.clone(), shows.clone()),
-            pending: PendingAuthorizationsClient::with_interceptor(channel, shows),
+            pending: PendingAuthorizationsClient::with_interceptor(channel.clone(), shows.clone()),
+            any: InterceptedService::new(channel, shows),
         }
     }
 
@@ -166,150 +170,28 @@ impl Asks {
             ..Default::default()
         })
     }
+
+    pub fn requests(self) -> Requests {
+        let mut requests = requests(self.provider);
+        requests.binding = self.binding();
+        if let Some(client) = self.client {
+            requests.tokens.client_id = client.to_owned();
+            requests.client = client.to_owned();
+        }
+        requests
+    }
 }
 
 impl Connection {
     /// Calls an RPC. `Delete` deletes at one provider. Tells whether it was OK.
     pub async fn call(&mut self, rpc: Rpc, asks: Asks) -> Result<(), Status> {
-        let (session_id, provider) = (session("s"), asks.provider.to_owned());
-        let (user_id, binding) = ("u".to_owned(), asks.binding());
-        let (attempt_id, refresh_token_sha256) = (vec![1; 16], vec![1; 32]);
-        let (broker, access) = (&mut self.broker, &mut self.access);
-        let (users, authorizations) = (&mut self.users, &mut self.pending);
-        match rpc {
-            Rpc::Store => {
-                let mut request = store("s", asks.provider);
-                if let (Some(tokens), Some(client)) = (&mut request.tokens, asks.client) {
-                    tokens.client_id = client.to_owned();
-                }
-                broker.store(request).await.map(drop)
-            }
-            Rpc::Get => {
-                let request = v1::GetRequest {
-                    session_id,
-                    provider,
-                    binding,
-                };
-                broker.get(request).await.map(drop)
-            }
-            Rpc::GetAll => {
-                let request = v1::GetAllRequest {
-                    session_id,
-                    binding,
-                };
-                broker.get_all(request).await.map(drop)
-            }
-            Rpc::Delete => {
-                let request = v1::DeleteRequest {
-                    session_id,
-                    target: Some(Target::Provider(provider)),
-                    version: None,
-                };
-                broker.delete(request).await.map(drop)
-            }
-            Rpc::DeleteUser => {
-                let request = v1::DeleteUserRequest { user_id };
-                broker.delete_user(request).await.map(drop)
-            }
-            Rpc::GetLatestForUser => {
-                let request = v1::GetLatestForUserRequest { user_id, provider };
-                broker.get_latest_for_user(request).await.map(drop)
-            }
-            Rpc::ListUserSessions => {
-                let request = v1::ListUserSessionsRequest {
-                    user_id,
-                    ..Default::default()
-                };
-                broker.list_user_sessions(request).await.map(drop)
-            }
-            Rpc::BeginRefresh => {
-                let request = v1::BeginRefreshRequest {
-                    session_id,
-                    provider,
-                    version: 1,
-                    attempt_id,
-                };
-                broker.begin_refresh(request).await.map(drop)
-            }
-            Rpc::RenewRefresh => {
-                let request = v1::RenewRefreshRequest {
-                    session_id,
-                    provider,
-                    attempt_id,
-                    refresh_token_sha256,
-                };
-                broker.renew_refresh(request).await.map(drop)
-            }
-            Rpc::CompleteRefresh => {
-                let request = v1::CompleteRefreshRequest {
-                    session_id,
-                    provider,
-                    attempt_id,
-                    refresh_token_sha256,
-                    version: 1,
-                    outcome: Some(Outcome::Unknown(true)),
-                };
-                broker.complete_refresh(request).await.map(drop)
-            }
-            Rpc::GetAccessToken => {
-                let request = v1::GetAccessTokenRequest {
-                    session_id,
-                    provider,
-                    binding,
-                    ..Default::default()
-                };
-                access.get_access_token(request).await.map(drop)
-            }
-            Rpc::GetAllAccessTokens => {
-                let request = v1::GetAllAccessTokensRequest {
-                    session_id,
-                    binding,
-                    ..Default::default()
-                };
-                access.get_all_access_tokens(request).await.map(drop)
-            }
-            Rpc::ResolveUser => {
-                let request = identity(asks.provider);
-                users.resolve_user(request).await.map(drop)
-            }
-            Rpc::GetUser => {
-                let request = v1::GetUserRequest { user_id };
-                users.get_user(request).await.map(drop)
-            }
-            Rpc::LinkIdentity => {
-                let request = v1::LinkIdentityRequest {
-                    user_id,
-                    provider,
-                    provider_subject: "another".to_owned(),
-                };
-                users.link_identity(request).await.map(drop)
-            }
-            Rpc::UnlinkIdentity => {
-                let request = v1::UnlinkIdentityRequest {
-                    provider,
-                    provider_subject: "another".to_owned(),
-                    user_id: Some(user_id),
-                };
-                users.unlink_identity(request).await.map(drop)
-            }
-            Rpc::ListIdentities => {
-                let request = v1::ListIdentitiesRequest { user_id };
-                users.list_identities(request).await.map(drop)
-            }
-            Rpc::Create => {
-                let mut request = pending("state", asks.provider);
-                if let Some(client) = asks.client {
-                    request.client_id = client.to_owned();
-                }
-                authorizations.create(request).await.map(drop)
-            }
-            Rpc::Consume => {
-                let request = v1::ConsumeRequest {
-                    state: session("state"),
-                    provider: Some(provider),
-                };
-                authorizations.consume(request).await.map(drop)
-            }
-        }
+        self.send(rpc, asks.requests()).await.map(drop)
+    }
+
+    /// Calls an RPC, and returns the answer encoded.
+    pub async fn send(&mut self, rpc: Rpc, requests: Requests) -> Result<Vec<u8>, Status> {
+        let request = Request::new(requests.of(rpc));
+        let answer = send(&mut self.any, rpc.full_name(), request).await;
+        answer.map(Response::into_inner)
     }
 }

@@ -470,10 +470,8 @@ async fn no_id_and_no_token_is_in_any_span() {
     expired.tokens.as_mut().unwrap().expires_at = after(-60);
     client.store(expired).await.unwrap();
     _ = access.get_access_token(one("e", &session("p"))).await;
-    for (rpc, _) in every_call(serving.channel().await).await {
-        // Whatever it answers.
-        assert!(!rpc.is_empty());
-    }
+    // Whatever they answer.
+    every_call(serving.channel().await).await;
     // The control: what leaks is found. The type of an attribute has one place for a name, which must be a configured one.
     let parent = Parent::of(asking(()).metadata().as_ref());
     assert!(parent.is_some());
