@@ -1,24 +1,11 @@
 //! A collector of traces that keeps all bytes that it is sent, whatever they mean.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
-};
+use std::sync::{Arc, Mutex};
 
-use http::{Request, Response};
-use testkit::raw_codec::Raw;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{
-    Status,
-    body::Body,
-    codegen::{Service, http},
-    server::{Grpc, NamedService, UnaryService},
-    transport::Server,
-};
+use http::Request;
+use tonic::{Response, Status, body::Body, codegen::http};
+
+use crate::raw_service::{RawService, serve};
 
 /// The header by which the collector knows the broker, which is for nobody else.
 pub const HEADER: &str = "authorization";
@@ -40,14 +27,8 @@ struct Got {
 impl Collector {
     /// Starts one.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let got = Arc::<Mutex<Got>>::default();
-        let service = Keeping(Arc::clone(&got));
-        let serving = Server::builder()
-            .add_service(service)
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(serving);
+        let url = serve(Keeping(Arc::clone(&got))).await;
         Self { url, got }
     }
 
@@ -66,49 +47,26 @@ impl Collector {
 #[derive(Clone)]
 struct Keeping(Arc<Mutex<Got>>);
 
-impl NamedService for Keeping {
+impl RawService for Keeping {
     const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
-}
 
-impl Service<Request<Body>> for Keeping {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            {
-                let mut got = this.0.lock().unwrap();
-                let head = format!("\n{} {}\n", request.method(), request.uri());
-                got.bytes.extend_from_slice(head.as_bytes());
-                for (name, value) in request.headers() {
-                    if name == HEADER {
-                        got.shown.push(value.as_bytes().to_vec());
-                        continue;
-                    }
-                    got.bytes.extend_from_slice(name.as_str().as_bytes());
-                    got.bytes.extend_from_slice(b": ");
-                    got.bytes.extend_from_slice(value.as_bytes());
-                    got.bytes.push(b'\n');
-                }
+    fn see(&self, request: &Request<Body>) {
+        let mut got = self.0.lock().unwrap();
+        let head = format!("\n{} {}\n", request.method(), request.uri());
+        got.bytes.extend_from_slice(head.as_bytes());
+        for (name, value) in request.headers() {
+            if name == HEADER {
+                got.shown.push(value.as_bytes().to_vec());
+                continue;
             }
-            Ok(Grpc::new(Raw).unary(this, request).await)
-        })
+            let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\n"];
+            got.bytes.extend(line.concat());
+        }
     }
-}
 
-impl UnaryService<Vec<u8>> for Keeping {
-    type Response = Vec<u8>;
-    type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Vec<u8>>, Status>> + Send>>;
-
-    fn call(&mut self, request: tonic::Request<Vec<u8>>) -> Self::Future {
-        self.0.lock().unwrap().bytes.extend(request.into_inner());
+    fn answer(&self, message: Vec<u8>) -> Result<Response<Vec<u8>>, Status> {
+        self.0.lock().unwrap().bytes.extend(message);
         // An empty message says that all was taken.
-        Box::pin(async { Ok(tonic::Response::new(Vec::new())) })
+        Ok(Response::new(Vec::new()))
     }
 }

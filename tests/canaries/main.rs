@@ -11,6 +11,7 @@ mod faults;
 mod panicking;
 mod panics;
 mod provider;
+mod raw_service;
 mod reasons;
 mod redis;
 mod refusing;

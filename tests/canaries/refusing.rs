@@ -1,26 +1,17 @@
 //! A server whose answers tell everything, each in one place.
 
-use std::{
-    convert::Infallible,
-    future::{Future, Ready, ready},
-    pin::Pin,
-    task::{Context, Poll},
-};
-
-use http::{HeaderName, Request, Response};
-use testkit::raw_codec::Raw;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use http::HeaderName;
 use tonic::{
-    Code, Status,
-    body::Body,
-    codegen::{Service, http},
+    Code, Response, Status,
+    codegen::http,
     metadata::{MetadataMap, MetadataValue},
-    server::{Grpc, NamedService, UnaryService},
-    transport::{Endpoint, Server},
+    transport::Endpoint,
 };
 
-use crate::caller::{Caller, Told};
+use crate::{
+    caller::{Caller, Told},
+    raw_service::{RawService, serve},
+};
 
 /// A place in an answer that isn't its message.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,13 +44,7 @@ pub struct Refusing {
 impl Refusing {
     /// Starts it, and returns a caller of it.
     pub async fn caller(self, told: &Told) -> Caller {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = Server::builder()
-            .add_service(self)
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        tokio::spawn(serving);
-        let endpoint = Endpoint::from_shared(url).unwrap();
+        let endpoint = Endpoint::from_shared(serve(self).await).unwrap();
         Caller::over(endpoint.connect_lazy(), told)
     }
 
@@ -71,32 +56,12 @@ impl Refusing {
     }
 }
 
-impl NamedService for Refusing {
+impl RawService for Refusing {
     const NAME: &'static str = "tokenbroker.v1.TokenBroker";
-}
 
-impl Service<Request<Body>> for Refusing {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move { Ok(Grpc::new(Raw).unary(this, request).await) })
-    }
-}
-
-impl UnaryService<Vec<u8>> for Refusing {
-    type Response = Vec<u8>;
-    type Future = Ready<Result<tonic::Response<Vec<u8>>, Status>>;
-
-    fn call(&mut self, _: tonic::Request<Vec<u8>>) -> Self::Future {
+    fn answer(&self, _: Vec<u8>) -> Result<Response<Vec<u8>>, Status> {
         let (code, text) = (Code::Internal, self.text.clone());
-        ready(match self.place {
+        match self.place {
             Place::Text => Err(Status::new(code, text)),
             Place::Details => Err(Status::with_details(code, "", text.into_bytes().into())),
             Place::Header => Err(Status::with_metadata(code, "", self.headers())),
@@ -106,10 +71,10 @@ impl UnaryService<Vec<u8>> for Refusing {
                 Err(Status::with_metadata(code, "", headers))
             }
             Place::HeaderOfSuccess => {
-                let mut answer = tonic::Response::new(Vec::new());
+                let mut answer = Response::new(Vec::new());
                 *answer.metadata_mut() = self.headers();
                 Ok(answer)
             }
-        })
+        }
     }
 }
