@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, TryLockError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -28,7 +28,7 @@ use crate::{
     types::{SecretProblem, read_private},
 };
 
-/// How often the file is looked at, at most.
+/// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a service that couldn't unwrap a key is left alone, at most. It begins with a second, and is twice as long each
 /// time.
@@ -36,8 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The keys of a tenant. Clones share them.
 ///
-/// The file is looked at once a second while somebody [follows](Self::follow) it, and otherwise when something is sealed or opened, once a second at most. Nobody
-/// waits for what comes of it. A file that changed is read again, also when it lies behind a symlink that was swapped. One that is broken changes nothing, and is
+/// The file is looked at once a second while somebody [follows](Self::follow) it, as brokers do; commands have the keys that it had at their start. Nobody waits
+/// for what comes of a look. A file that changed is read again, also when it lies behind a symlink that was swapped. One that is broken changes nothing, and is
 /// logged.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<Inner>);
@@ -53,9 +53,6 @@ struct Inner {
 #[derive(Debug)]
 struct Watched {
     path: PathBuf,
-    began: Instant,
-    /// When it is time to look again, in milliseconds after `began`.
-    next_look: AtomicU64,
     looked: Mutex<Looked>,
     reading: Reading,
     /// Whether the file couldn't be looked at last, because earlier looks hang.
@@ -74,6 +71,8 @@ struct Watched {
 struct Looked {
     /// How long until the next look, at least.
     pause: Duration,
+    /// When that is over.
+    next: Instant,
     /// What the file was when it was last read.
     stamp: Option<Stamp>,
     /// Why it couldn't be read last, if that may pass.
@@ -157,10 +156,9 @@ impl Keys {
             told: OnceLock::new(),
             file: Some(Watched {
                 path: path.to_owned(),
-                began: Instant::now(),
-                next_look: AtomicU64::new(millis(LOOK_EVERY)),
                 looked: Mutex::new(Looked {
                     pause: LOOK_EVERY,
+                    next: Instant::now(),
                     stamp,
                     problem: None,
                 }),
@@ -204,15 +202,14 @@ impl Keys {
         if self.0.told.set(Arc::clone(trust)).is_ok() {
             trust
                 .sealing_keys
-                .change(0, self.ring_in_force().ids().count() as u64);
+                .change(0, self.ring().ids().count() as u64);
         }
     }
 
     /// Returns the keys as they are now.
     #[must_use]
     pub fn ring(&self) -> Guard<Arc<KeyRing>> {
-        self.look();
-        self.ring_in_force()
+        self.0.ring.load()
     }
 
     /// Has the file looked at every second, and whenever `asked` tells. So also a broker that nobody calls has the keys that its
@@ -224,7 +221,7 @@ impl Keys {
         let mut asked = pin!(asked);
         loop {
             if let Ok(Some(())) = timeout(LOOK_EVERY, asked.next()).await {
-                file.look_again_in(Duration::ZERO);
+                file.looked().next = Instant::now();
             }
             self.look();
         }
@@ -234,14 +231,10 @@ impl Keys {
         self.0.ring.store(Arc::new(ring));
     }
 
-    fn ring_in_force(&self) -> Guard<Arc<KeyRing>> {
-        self.0.ring.load()
-    }
-
-    /// Has the file looked at, if it is time to. Nobody waits for that: the disk may not answer.
+    /// Has the file looked at, unless it is too early. Nobody waits for that: the disk may not answer.
     fn look(&self) {
         let Some(file) = &self.0.file else { return };
-        if !file.is_time_to_look() || file.is_locked() {
+        if file.looked().next > Instant::now() || file.is_locked() {
             return;
         }
         let keys = self.clone();
@@ -258,11 +251,10 @@ impl Keys {
     /// Reads the file again if it has changed.
     fn read_again(&self) {
         let Some(file) = &self.0.file else { return };
-        let looked = || file.looked.lock().unwrap_or_else(PoisonError::into_inner);
         let (path, demands) = (&file.path, &file.demands);
-        if Stamp::at(path) == looked().stamp {
+        if Stamp::at(path) == file.looked().stamp {
             // What was wrong has passed, and is told again if it comes back.
-            looked().problem = None;
+            file.looked().problem = None;
             return;
         }
         let (stamp, text) = stamped(path, || read(path, file.kms.as_deref(), demands));
@@ -286,14 +278,15 @@ impl Keys {
         let told = self.0.told.get();
         let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
         let problem = {
-            let mut looked = looked();
+            let mut looked = file.looked();
             looked.pause = match &read {
                 Err(problem) if problem.is_of_the_service() => {
                     (2 * looked.pause).min(LONGEST_PAUSE)
                 }
                 _ => LOOK_EVERY,
             };
-            file.look_again_in(looked.pause);
+            // Who follows the file comes a second later anyway.
+            looked.next = Instant::now() + (looked.pause - LOOK_EVERY);
             match &read {
                 // These may pass, without another change of the file.
                 Err(problem @ KeysFileProblem::File(SecretProblem::Unreadable(_))) => {
@@ -306,7 +299,7 @@ impl Keys {
                 }
             }
         };
-        let is_told = std::mem::replace(&mut looked().problem, problem.clone()) == problem;
+        let is_told = std::mem::replace(&mut file.looked().problem, problem.clone()) == problem;
         if problem.is_some() && is_told {
             // Told once, and counted each time.
             if let (Err(problem), Some(reloads)) = (&read, reloads)
@@ -318,7 +311,7 @@ impl Keys {
         }
         match read {
             Ok(ring) => {
-                let before = self.ring_in_force();
+                let before = self.ring();
                 if let (Some(trust), Some(reloads)) = (told, reloads) {
                     let count = |ring: &KeyRing| ring.ids().count() as u64;
                     trust.sealing_keys.change(count(&before), count(&ring));
@@ -375,24 +368,8 @@ impl Keys {
 }
 
 impl Watched {
-    /// Whether it is time to look at the file. Of all who ask at a time, one is to look. Who asks costs others nothing, as a
-    /// lock would.
-    fn is_time_to_look(&self) -> bool {
-        let (now, next) = (
-            millis(self.began.elapsed()),
-            self.next_look.load(Ordering::Relaxed),
-        );
-        let after = now.saturating_add(millis(LOOK_EVERY));
-        now >= next
-            && self
-                .next_look
-                .compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-    }
-
-    fn look_again_in(&self, pause: Duration) {
-        let next = millis(self.began.elapsed() + pause);
-        self.next_look.store(next, Ordering::Relaxed);
+    fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_locked(&self) -> bool {
@@ -426,10 +403,6 @@ impl Watched {
         runtime.shutdown_background();
         Some(opened)
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn read(path: &Path, kms: Option<&dyn Kms>, demands: &Demands) -> Result<KeyFile, KeysFileProblem> {

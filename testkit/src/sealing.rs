@@ -34,6 +34,13 @@ pub fn keys(names: &[&str]) -> Keys {
     Keys::fixed(KeyRing::of(names.iter().copied().map(key).collect()))
 }
 
+/// Has the file of these keys followed as brokers do, as long as the runtime lasts. Returns the keys.
+pub fn followed(keys: Keys) -> Keys {
+    let followed = keys.clone();
+    tokio::spawn(async move { followed.follow(tokio_stream::pending()).await });
+    keys
+}
+
 /// Returns how a tenant is sealed by a broker that has these keys.
 pub fn sealing(tenant: &Tenant, names: &[&str]) -> Sealing {
     Sealing {

@@ -74,7 +74,7 @@ fn a_file_that_was_replaced_before_its_keys_were_unwrapped_never_seals() {
         next: Mutex::new(Some(plain("c"))),
     });
     let keys = Keys::read(&path, Some(kms), Demands::default()).unwrap();
-    let sealing = || keys.ring_in_force().sealing().unwrap().name().to_owned();
+    let sealing = || keys.ring().sealing().unwrap().name().to_owned();
     write(&path, "b test:1\n");
     keys.read_again();
     assert_eq!(sealing(), "a");

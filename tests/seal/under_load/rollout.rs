@@ -62,7 +62,7 @@ impl Rollout {
         let dir = tempfile::tempdir().unwrap();
         write_private(&dir.path().join("behind"), &sealing::file(&["old"]));
         write_private(&dir.path().join("both"), &sealing::file(&["new", "old"]));
-        let keys = Keys::from_file(&dir.path().join("behind")).unwrap();
+        let keys = sealing::followed(Keys::from_file(&dir.path().join("behind")).unwrap());
         let behind = refreshing_with(&tenant, &at, keys);
         let ahead = refreshing_with(&tenant, &at, sealing::keys(&["new", "old"]));
 

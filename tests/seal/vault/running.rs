@@ -210,6 +210,7 @@ async fn a_new_key_is_unwrapped_by_a_broker_that_runs() {
     files.write("keys", &format!("old {first}\n"));
     let keys = files.keys(files.options(&vault));
     keys.unlock().await.unwrap();
+    let keys = sealing::followed(keys);
     let trust = Arc::new(Trust::default());
     keys.tell(&trust);
     let broker = broker(&tenant, &keys);
