@@ -1,9 +1,9 @@
 //! A real broker for a test: the program in a process of its own, on a free port.
 
 use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
@@ -36,6 +36,12 @@ pub fn program() -> Command {
         }
     }
     program
+}
+
+/// Runs a command to its end.
+pub async fn output(mut command: Command) -> Output {
+    let done = tokio::task::spawn_blocking(move || command.output());
+    done.await.unwrap().expect("the program runs")
 }
 
 /// The log that the process has written so far.
@@ -137,6 +143,23 @@ impl BrokerProcess {
             json["fields"][name].as_str()?.parse().ok()
         };
         self.log().lines().find_map(serving).unwrap()
+    }
+
+    /// Returns the metrics, which the arguments have to have served.
+    pub fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.logged_address("metrics_address")).unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
+    }
+
+    /// Returns a count among the metrics, whose line begins with `name`, if it is there.
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        let page = self.metrics();
+        let figure = page.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(figure.trim().parse().unwrap())
     }
 
     /// Sends a signal, such as `HUP`.

@@ -7,6 +7,7 @@ pub mod authority;
 pub mod broker;
 pub mod broker_process;
 pub mod canary;
+pub mod captured_log;
 pub mod certificates;
 pub mod cluster;
 mod cluster_nodes;

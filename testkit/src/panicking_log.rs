@@ -5,7 +5,7 @@
 use std::{
     fmt::{self, Write},
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -14,8 +14,10 @@ use tracing::{
     Dispatch, Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
-    subscriber::{DefaultGuard, NoSubscriber, set_default},
+    subscriber::DefaultGuard,
 };
+
+use crate::captured_log::log_of_this_thread;
 
 /// A log of this thread, which panics at lines that have a text in them, a number of times.
 #[must_use]
@@ -30,23 +32,17 @@ struct Shared {
     panics: AtomicUsize,
 }
 
-/// While there is one subscriber in the process, `tracing` asks the thread that first comes to a log statement whether anybody
-/// listens to it. That thread may be another test's, and then the answer is no, for all threads.
-static ANOTHER_SUBSCRIBER: LazyLock<Dispatch> =
-    LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
-
 impl PanickingLog {
     /// Has this thread panic the first `times` that it is about to log a line with `text`. All tasks of a runtime with one thread
     /// belong to it.
     pub fn at(text: &'static str, times: usize) -> Self {
-        LazyLock::force(&ANOTHER_SUBSCRIBER);
         let shared = Arc::new(Shared {
             text,
             times,
             panics: AtomicUsize::new(0),
         });
         Self {
-            _guard: set_default(Log(Arc::clone(&shared))),
+            _guard: log_of_this_thread(Dispatch::new(Log(Arc::clone(&shared)))),
             shared,
         }
     }

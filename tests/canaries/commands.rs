@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use futures_util::future::join_all;
-use testkit::broker_process::program;
+use testkit::broker_process::{output, program};
 
 use crate::{secrets::Secrets, world::World};
 
@@ -152,8 +152,7 @@ fn words(words: &[&str]) -> Vec<String> {
 async fn run(args: Vec<String>) -> Printed {
     let mut command = program();
     command.args(&args);
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = output.unwrap().unwrap();
+    let output = output(command).await;
     let code = output.status.code();
     let head = format!("\n$ {} ({code:?})\n", args.join(" "));
     Printed {

@@ -1,6 +1,6 @@
 //! Three broker processes, and calls that are all under way before Redis answers the first of them.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
 use testkit::{
     broker_process::BrokerProcess, deployment::Deployment, redis_server::RedisServer,
@@ -11,10 +11,6 @@ use token_broker::proto::v1::{
     pending_authorizations_client::PendingAuthorizationsClient,
     token_broker_client::TokenBrokerClient,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
@@ -24,7 +20,6 @@ const CONNECTIONS: usize = 4;
 /// A broker process and connections to it.
 pub struct Broker {
     process: BrokerProcess,
-    metrics: SocketAddr,
     channels: Vec<Channel>,
 }
 
@@ -45,11 +40,7 @@ impl Broker {
         for _ in 0..CONNECTIONS {
             channels.push(process.connect().await);
         }
-        Self {
-            metrics: process.logged_address("metrics_address"),
-            process,
-            channels,
-        }
+        Self { process, channels }
     }
 
     pub fn identities(&self) -> IdentitiesClient<Channel> {
@@ -70,15 +61,9 @@ impl Broker {
     }
 
     /// Returns how many calls are under way.
-    async fn in_flight(&self) -> usize {
-        let mut stream = TcpStream::connect(self.metrics).await.unwrap();
-        let request = "GET /metrics HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.unwrap();
-        let mut lines = page.lines();
-        let figure = lines.find_map(|line| line.strip_prefix("token_broker_calls_in_flight "));
-        figure.unwrap().trim().parse().unwrap()
+    fn in_flight(&self) -> u64 {
+        let figure = self.process.metric("token_broker_calls_in_flight ");
+        figure.unwrap()
     }
 }
 
@@ -117,9 +102,9 @@ impl Brokers {
         until("all calls are under way", async || {
             let mut under_way = 0;
             for broker in &self.0 {
-                under_way += broker.in_flight().await;
+                under_way += broker.in_flight();
             }
-            under_way == calls
+            under_way == calls as u64
         })
         .await;
         servers.iter().for_each(|server| server.resume());

@@ -1,15 +1,17 @@
 //! What is planted in the place of the migration's own keys, by somebody who may write to Redis.
 
 use std::{
-    io,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use testkit::resp_proxy::{Fate, RespProxy};
+use testkit::{
+    captured_log::CapturedLog,
+    resp_proxy::{Fate, RespProxy},
+};
 use token_broker::store::redis::maintenance::migration::progress::Silent;
 use tokio::time::timeout;
 
@@ -59,15 +61,11 @@ async fn m5_a_lease_that_no_broker_took_keeps_no_migration_away() {
 async fn m5_a_lease_that_lasts_is_told_of_once() {
     const TTL: Duration = Duration::from_millis(150);
     let (tenant, key) = (OldTenant::new().await, format!("{P}broker:migration:lease"));
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let writer = Arc::clone(&told);
-    let log = tracing_subscriber::fmt().with_ansi(false);
-    let log = log.with_writer(move || Told(Arc::clone(&writer)));
-    let _logging = tracing::subscriber::set_default(log.finish());
+    let (log, _logging) = CapturedLog::of_this_thread();
     plant(&tenant, &key, ("SET", &["x", "PX", "59000"])).await;
     let migration = tenant.migration(MAPPING).with_lease(TTL);
     let about = || {
-        let text = String::from_utf8(told.lock().unwrap().clone()).unwrap();
+        let text = log.text();
         let lines = text.lines().filter(|line| line.contains(&key));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
@@ -87,19 +85,6 @@ async fn m5_a_lease_that_lasts_is_told_of_once() {
         line.contains("WARN") && line.contains("lives longer than"),
         "{line}"
     );
-}
-
-/// Keeps what is logged.
-struct Told(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::broker_process::{BrokerProcess, program};
+use testkit::broker_process::{BrokerProcess, output, program};
 use testkit::resp_proxy::{Fate, RespProxy};
 use testkit::waiting::until;
 use tokio::sync::Notify;
@@ -30,11 +30,6 @@ fn migrate(port: u16, more: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
-}
-
-async fn output(mut command: Command) -> Output {
-    let done = tokio::task::spawn_blocking(move || command.output());
-    done.await.unwrap().expect("the program runs")
 }
 
 fn report(output: &Output) -> serde_json::Value {

@@ -1,14 +1,11 @@
 //! The tokens of deleted rows are revoked where the provider is configured so (`revoke-on-delete`), and nobody waits for
 //! it.
 
-use std::{
-    io::Write,
-    sync::{Arc, LazyLock, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use testkit::{
     broker::{Broker, rules},
+    captured_log::CapturedLog,
     rows::*,
     token_endpoint::{Behaviour, End, TokenEndpoint},
     waiting::{found, until},
@@ -19,7 +16,6 @@ use token_broker::{
     tokens::{Binding, Precondition, Tokens, Wanted},
     types::{Origin, Row, Tenant, UnixTime},
 };
-use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use crate::setup::{TOKEN, options_at, server, tokens};
 
@@ -146,8 +142,7 @@ async fn what_a_refresh_brings_for_a_deleted_row_is_revoked() {
 
 #[tokio::test]
 async fn a_provider_that_is_down_fails_no_delete_and_is_said_once() {
-    let log = Log::default();
-    let _logging = log.clone().record();
+    let (log, _logging) = CapturedLog::of_this_thread();
     let server = provider_that(Behaviour::answer(503, &[], "")).await;
     let broker = broker(revoking(&server));
     broker.put(&key("s", "test"), &row("u", "1")).await;
@@ -242,38 +237,4 @@ async fn those_that_wait_are_bounded_and_dropped_at_the_end() {
     broker.put(&key("s", "test"), &row("u", "1")).await;
     assert!(broker.remove(&key("s", "test")).await);
     assert_eq!(figures(&broker).dropped as usize, WAITING + 11 - under_way);
-}
-
-/// What this thread logs at the levels that matter.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-/// While there is one subscriber in the process, `tracing` asks the thread that first comes to a log statement whether
-/// anybody listens to it. That thread may be another test's, and then the answer is no, for all threads.
-static ANOTHER_SUBSCRIBER: LazyLock<Dispatch> =
-    LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
-
-impl Log {
-    fn record(self) -> tracing::subscriber::DefaultGuard {
-        LazyLock::force(&ANOTHER_SUBSCRIBER);
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(move || self.clone());
-        tracing::subscriber::set_default(subscriber.finish())
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

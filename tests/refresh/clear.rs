@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use testkit::{
-    broker_process::program,
+    broker_process::{output, program},
     redis_server::RedisServer,
     rotating_provider::{Fault, RotatingProvider, Rules},
     token_endpoint::Behaviour,
@@ -110,8 +110,7 @@ async fn what_can_not_be_read_does_not_stop_the_command() {
             &RedisServer::shared().url(),
         ]);
         command.args(["--tenant", &tenant.name().to_string()]);
-        let done = tokio::task::spawn_blocking(move || command.output()).await;
-        let done = done.unwrap().unwrap();
+        let done = output(command).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (done.status.code(), text(done.stdout), text(done.stderr))
     };

@@ -1,58 +1,19 @@
 //! Nango, PR 2859: credentials in an error's payload reached the logs. Here a provider sends back what it was sent.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-use testkit::token_endpoint::{Behaviour, TokenEndpoint};
+use testkit::{
+    captured_log::CapturedLog,
+    token_endpoint::{Behaviour, TokenEndpoint},
+};
 use token_broker::{refresh::provider::Replay, store::MemoryStore, tokens::Wanted};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::brokers::{Process, expired, key, options_at};
 
-/// Everything that is logged, by all tests of this program.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Returns what was logged so far.
-    pub fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-/// Returns the log, which begins with the first call.
-pub fn log() -> &'static Log {
-    static LOG: OnceLock<Log> = OnceLock::new();
-    LOG.get_or_init(|| {
-        let log = Log::default();
-        tracing_subscriber::fmt()
-            .with_env_filter("trace")
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .init();
-        log
-    })
+/// Returns what all tests of this program log. It begins with the first call.
+pub fn log() -> &'static CapturedLog {
+    static LOG: OnceLock<CapturedLog> = OnceLock::new();
+    LOG.get_or_init(CapturedLog::of_the_process)
 }
 
 const TOKEN: &str = "rt-that-nobody-may-see";

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use testkit::{
-    broker_process::program,
+    broker_process::{output, program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{bare, key, row},
@@ -65,8 +65,7 @@ impl Site {
         if self.require_sealed {
             command.arg("--require-sealed");
         }
-        let output = tokio::task::spawn_blocking(move || command.output()).await;
-        output.unwrap().unwrap()
+        output(command).await
     }
 
     async fn status(&self) -> Status {

@@ -10,7 +10,7 @@ use std::{
 
 use testkit::{
     broker::Broker,
-    broker_process::program,
+    broker_process::{output, program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{bare, key},
@@ -28,11 +28,10 @@ use crate::{rotation::write_private, sealed_with, tenant};
 async fn run(args: &[&str]) -> Output {
     let mut command = program();
     command.args(args);
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    output.unwrap().unwrap()
+    output(command).await
 }
 
-fn told(output: &Output) -> String {
+pub fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

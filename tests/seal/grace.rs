@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use testkit::{
     broker::request,
-    broker_process::{BrokerProcess, program},
+    broker_process::{BrokerProcess, output, program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{key, row},
@@ -93,9 +93,9 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
     if tokio::time::timeout(patience / 3, ended).await.is_err() {
         started.kill().unwrap();
     }
-    let output = started.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{told}");
+    let refused = started.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{told}");
     assert!(
         told.contains("seal-keys: ") && told.contains("migrate --finish"),
         "{told}"
@@ -104,13 +104,11 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
     // Nor is a period begun where rows are sealed.
     let mut begin = program();
     begin.args(["migrate", "--begin-grace"]).args(settings);
-    let output = tokio::task::spawn_blocking(move || begin.output()).await;
-    assert_eq!(output.unwrap().unwrap().status.code(), Some(3));
+    assert_eq!(output(begin).await.status.code(), Some(3));
 
     let mut finish = program();
     finish.args(["migrate", "--finish"]).args(settings);
-    let output = tokio::task::spawn_blocking(move || finish.output()).await;
-    assert_eq!(output.unwrap().unwrap().status.code(), Some(0));
+    assert_eq!(output(finish).await.status.code(), Some(0));
     let broker = BrokerProcess::start(&settings);
     tokio::time::timeout(Duration::from_secs(20), broker.serving())
         .await
@@ -143,9 +141,8 @@ async fn a_start_that_is_refused_begins_no_grace_period() {
     ] {
         let mut run = program();
         run.args(command).args(settings).args(mapping);
-        let output = tokio::task::spawn_blocking(move || run.output());
-        let output = tokio::time::timeout(Duration::from_secs(30), output).await;
-        let output = output.unwrap().unwrap().unwrap();
+        let output = tokio::time::timeout(Duration::from_secs(30), output(run)).await;
+        let output = output.unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{told}");
         assert!(told.contains("seal-keys: "), "{told}");

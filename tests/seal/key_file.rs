@@ -3,8 +3,6 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::Command,
     sync::Arc,
@@ -12,7 +10,7 @@ use std::{
 };
 
 use testkit::{
-    broker_process::{BrokerProcess, program},
+    broker_process::{BrokerProcess, output, program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     sealing,
@@ -78,9 +76,8 @@ async fn checked(file: &KeyFile, more: &[&str]) -> (Option<i32>, String) {
     let mut checked = program();
     checked.arg("--check-config").args(more);
     checked.arg("--seal-keys").arg(&file.path);
-    let output = tokio::task::spawn_blocking(move || checked.output());
-    let output = tokio::time::timeout(Duration::from_secs(60), output).await;
-    let output = output.expect("an end").unwrap().unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(60), output(checked)).await;
+    let output = output.expect("an end");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code(), told)
 }
@@ -261,20 +258,6 @@ async fn a_change_after_an_error_that_passes_is_taken() {
     assert_eq!((reloads.done.get(), reloads.failed.get()), (1, 2));
 }
 
-/// Returns a number of the program's metrics.
-fn metric(at: SocketAddr, name: &str) -> u64 {
-    let mut stream = TcpStream::connect(at).unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nhost: broker\r\nconnection: close\r\n\r\n";
-    stream.write_all(request).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap_or_else(|| panic!("{name} in {text}"))
-        .trim()
-        .parse()
-        .unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_counts_the_keys_that_it_reads_again() {
     let redis = RedisServer::start();
@@ -291,10 +274,9 @@ async fn the_program_counts_the_keys_that_it_reads_again() {
         "127.0.0.1:0",
     ]);
     broker.serving().await;
-    let metrics = broker.logged_address("metrics_address");
     let reloads = |outcome: &str| {
         let name = "token_broker_reloads_total{what=\"sealing_keys\",outcome=";
-        metric(metrics, &format!("{name}\"{outcome}\"}}"))
+        broker.metric(&format!("{name}\"{outcome}\"}}")).unwrap()
     };
     assert_eq!((reloads("done"), reloads("failed")), (0, 0));
     file.replace("broken");
@@ -308,5 +290,5 @@ async fn the_program_counts_the_keys_that_it_reads_again() {
         until("it is counted", async || reloads(outcome) == 1).await;
     }
     assert_eq!((reloads("done"), reloads("failed")), (1, 1));
-    assert_eq!(metric(metrics, "token_broker_sealing_keys"), 2);
+    assert_eq!(broker.metric("token_broker_sealing_keys "), Some(2));
 }

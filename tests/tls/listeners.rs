@@ -48,7 +48,7 @@ async fn http(address: SocketAddr, request: &str) -> String {
 }
 
 /// Returns what is answered to a `GET`.
-pub async fn get(address: SocketAddr, path: &str) -> String {
+async fn get(address: SocketAddr, path: &str) -> String {
     http(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await
 }
 

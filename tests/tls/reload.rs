@@ -16,10 +16,7 @@ use testkit::{
     waiting::until,
 };
 
-use crate::{
-    broker::{Broker, request, served, stream},
-    listeners::get,
-};
+use crate::broker::{Broker, request, served, stream};
 
 /// Returns the certificate that the broker shows now.
 async fn shown(broker: &Broker) -> Vec<u8> {
@@ -93,7 +90,6 @@ async fn a_hangup_is_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_broken_change_nothing() {
     let mut broker = Broker::start(&["--metrics-listen", "127.0.0.1:0"]).await;
-    let metrics = broker.process.logged_address("metrics_address");
     let mut before = shown(&broker).await;
     let server = broker.authority.sign(&Wanted::server());
     let other = broker.authority.sign(&Wanted::server());
@@ -173,7 +169,7 @@ async fn files_that_are_broken_change_nothing() {
         before = now;
     }
     broker.serves(Some(&broker.good())).await.unwrap();
-    let text = get(metrics, "/metrics").await;
+    let text = broker.process.metrics();
     let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 7"#;
     assert!(text.contains(failed), "{text}");
     broker.files.swap(|dir| {

@@ -1,6 +1,6 @@
 //! Clients that don't finish their handshake.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,14 +10,12 @@ use tokio::{
 
 use testkit::waiting::until;
 
-use crate::{broker::Broker, listeners::get};
+use crate::broker::Broker;
 
 /// Returns how many handshakes failed for a reason, if that is one.
-async fn failed(metrics: SocketAddr, why: &str) -> Option<u64> {
-    let page = get(metrics, "/metrics").await;
+fn failed(broker: &Broker, why: &str) -> Option<u64> {
     let name = format!("token_broker_handshakes_failed_total{{reason=\"{why}\"}} ");
-    let count = page.lines().find_map(|line| line.strip_prefix(&name));
-    count.map(|count| count.parse().unwrap())
+    broker.process.metric(&name)
 }
 
 /// They take up all places, and make room for a client that does, although they would have minutes. None of them can hold
@@ -46,8 +44,7 @@ async fn who_does_not_finish_the_handshake_makes_room() {
     let good = broker.good();
     let served = timeout(Duration::from_secs(15), broker.serves(Some(&good))).await;
     served.expect("there is room").unwrap();
-    let metrics = broker.process.logged_address("metrics_address");
-    assert!(failed(metrics, "made_room").await.unwrap() > 0);
+    assert!(failed(&broker, "made_room").unwrap() > 0);
     let ended = tokio::task::spawn_blocking(|| broker.process.terminate());
     let ended = timeout(Duration::from_secs(8), ended).await;
     assert!(ended.expect("it ends").unwrap().success());
@@ -72,19 +69,16 @@ async fn a_handshake_has_its_time() {
 async fn handshakes_that_fail_are_counted_by_their_reasons() {
     let args = ["--call-timeout", "1s", "--max-connections", "2"];
     let broker = Broker::start(&[&args[..], &["--metrics-listen", "127.0.0.1:0"]].concat()).await;
-    let (address, metrics) = (
-        broker.process.address(),
-        broker.process.logged_address("metrics_address"),
-    );
+    let address = broker.process.address();
     let counted = async |why: &str| {
-        until(why, || async { failed(metrics, why).await.unwrap() > 0 }).await;
+        until(why, || async { failed(&broker, why).unwrap() > 0 }).await;
     };
     let begin = async |bytes: &[u8]| {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream
     };
-    assert_eq!(failed(metrics, "certificate").await, Some(0));
+    assert_eq!(failed(&broker, "certificate"), Some(0));
     let slow = begin(&[0x16, 3, 1]).await;
     counted("too_slow").await;
     drop(slow);
@@ -95,5 +89,5 @@ async fn handshakes_that_fail_are_counted_by_their_reasons() {
     drop(talks);
     broker.serves(None).await.unwrap_err();
     counted("certificate").await;
-    assert_eq!(failed(metrics, "other").await, None);
+    assert_eq!(failed(&broker, "other"), None);
 }

@@ -9,16 +9,12 @@ use testkit::{
 };
 use tonic::Code;
 
-use crate::{
-    listeners::get,
-    spiffe::{ID, Spiffe, broker_svid},
-};
+use crate::spiffe::{ID, Spiffe, broker_svid};
 
 /// Whatever is wrong with an update, the broker goes on with what it had, and the log says what is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn updates_that_are_broken_change_nothing() {
     let spiffe = Spiffe::start(&["--metrics-listen", "127.0.0.1:0"]).await;
-    let metrics = spiffe.process.logged_address("metrics_address");
     let before = spiffe.shown().await;
     let (good, other) = (broker_svid(&spiffe.prod), broker_svid(&spiffe.prod));
     let mixed = Identity {
@@ -64,7 +60,7 @@ async fn updates_that_are_broken_change_nothing() {
         spiffe.serves("spiffe://prod.test/proxy").await.unwrap();
         spiffe.serves("spiffe://partner.test/proxy").await.unwrap();
     }
-    let text = get(metrics, "/metrics").await;
+    let text = spiffe.process.metrics();
     // Two of them are told in the same words.
     let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 7"#;
     assert!(text.contains(failed), "{text}");
@@ -130,13 +126,10 @@ async fn what_is_good_in_a_broken_update_counts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_no_update_counts_as_one_that_failed() {
     let spiffe = Spiffe::start(&["--metrics-listen", "127.0.0.1:0"]).await;
-    let metrics = spiffe.process.logged_address("metrics_address");
     let before = spiffe.shown().await;
-    let failed = async || {
-        let text = get(metrics, "/metrics").await;
+    let failed = || {
         let name = r#"token_broker_reloads_total{what="certificates",outcome="failed"} "#;
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap().parse::<u64>().unwrap()
+        spiffe.process.metric(name).unwrap()
     };
     let errors = || {
         let log = spiffe.process.log();
@@ -148,7 +141,7 @@ async fn an_answer_that_is_no_update_counts_as_one_that_failed() {
     };
     spiffe.agent.gives(spiffe.gift().padded(5 << 20));
     spiffe.logs("the agent sends what can't be read").await;
-    until("it is counted", async || failed().await == 1).await;
+    until("it is counted", async || failed() == 1).await;
     spiffe.agent.gives(spiffe.gift());
     until("the agent answers again", async || {
         spiffe.shown().await != before
@@ -157,14 +150,14 @@ async fn an_answer_that_is_no_update_counts_as_one_that_failed() {
     let before = spiffe.shown().await;
     spiffe.agent.refuses(Code::PermissionDenied);
     spiffe.logs("PermissionDenied").await;
-    until("it is counted", async || failed().await == 2).await;
+    until("it is counted", async || failed() == 2).await;
     // It is asked again and again, after 0.2 s and more.
     let begun = Instant::now();
     until("it was asked again", async || {
         begun.elapsed() > Duration::from_secs(2)
     })
     .await;
-    assert_eq!((failed().await, errors()), (2, 2));
+    assert_eq!((failed(), errors()), (2, 2));
     assert_eq!(spiffe.shown().await, before);
     spiffe.serves("spiffe://prod.test/proxy").await.unwrap();
 }

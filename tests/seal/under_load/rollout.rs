@@ -13,6 +13,7 @@ use std::{
 
 use futures_util::future::join_all;
 use testkit::{
+    broker_process::{output, program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rotating_provider::{Fault, RotatingProvider, Rules},
@@ -103,7 +104,7 @@ impl Rollout {
 
     /// Returns the command that rotates.
     pub fn rotating(&self) -> Command {
-        let mut command = testkit::broker_process::program();
+        let mut command = program();
         command
             .args(["keys", "rotate", "--report", "json", "--share"])
             .arg(SHARE.to_string())
@@ -128,11 +129,9 @@ impl Rollout {
 
     /// Rotates to the end, and returns the report and the span that it took.
     pub async fn rotate(&self) -> (serde_json::Value, Passed) {
-        let mut rest = self.rotating();
         let meanwhile = Span::begin(&self.redis);
-        let done = tokio::task::spawn_blocking(move || rest.output()).await;
+        let output = output(self.rotating()).await;
         let meanwhile = meanwhile.end();
-        let output = done.unwrap().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{told}");
         let report = serde_json::from_slice(&output.stdout).unwrap();

@@ -3,21 +3,20 @@
 use std::{fs, process::Output};
 
 use testkit::{
-    broker_process::program, redis_server::RedisServer, redis_tenant::RedisTenant, sealing,
+    broker_process::{output, program},
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    sealing,
 };
 use token_broker::seal::MasterKey;
 
 use super::{Files, Mode, VaultServer};
+use crate::commands::told;
 
 async fn run(args: &[&str], more: &[String]) -> Output {
     let mut command = program();
     command.args(args).args(more);
-    let output = tokio::task::spawn_blocking(move || command.output()).await;
-    output.unwrap().unwrap()
-}
-
-fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    output(command).await
 }
 
 #[tokio::test]

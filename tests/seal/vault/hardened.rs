@@ -5,7 +5,7 @@ use std::fs;
 
 use testkit::{
     authority::{Authority, Wanted},
-    broker_process::program,
+    broker_process::{output, program},
     certificates::Certificates,
     hardened::{self, Site, write_private},
     waiting::until,
@@ -55,8 +55,7 @@ async fn the_hardened_configuration_has_its_keys_unwrapped() {
     let mut made = program();
     made.args(["keys", "generate", "--wrap", "--config", &path, "--out"]);
     made.arg(run.join("seal/keys"));
-    let made = tokio::task::spawn_blocking(move || made.output()).await;
-    let made = made.unwrap().unwrap();
+    let made = output(made).await;
     assert!(made.status.success(), "{made:?}");
 
     let running = site.run(&config);
