@@ -59,7 +59,6 @@ impl Cluster {
             // Only slots without a primary are out of service.
             "cluster-require-full-coverage no".to_owned(),
             "repl-diskless-sync yes".to_owned(),
-            "repl-diskless-sync-delay 0".to_owned(),
         ]);
         let tls = options.security.tls.then_some("tls-cluster yes");
         let launch = launch.lines(tls).lines(options.node.iter().cloned());

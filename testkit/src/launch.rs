@@ -97,7 +97,8 @@ impl Launch {
     pub(crate) fn config(&self, port: u16, second: u16, dir: &Path) -> String {
         let mut file = "port {port}\nbind 127.0.0.1\ndir {dir}\n".to_owned();
         if !self.sentinel {
-            file += "save \"\"\n";
+            // Redis would wait for more replicas before it sends its data to the first one.
+            file += "save \"\"\nrepl-diskless-sync-delay 0\n";
         }
         file += &self.lines.join("\n");
         file += "\n";

@@ -78,7 +78,6 @@ impl Sentinels {
                 "replica-announce-ip 127.0.0.1".to_owned(),
                 format!("replica-announce-port {}", link.port()),
                 "repl-diskless-sync yes".to_owned(),
-                "repl-diskless-sync-delay 0".to_owned(),
             ]);
             let replica = (i > 0).then(|| format!("replicaof 127.0.0.1 {primary}"));
             let launch = launch.lines(replica).lines(options.server.iter().cloned());

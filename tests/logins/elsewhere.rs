@@ -40,9 +40,7 @@ async fn on_a_cluster_there_is_one_user_and_one_winner() {
 
 /// Starts a primary and a replica.
 async fn pair() -> (RedisServer, RedisServer) {
-    let primary = Launch::default()
-        .lines(["repl-diskless-sync-delay 0"])
-        .start();
+    let primary = RedisServer::start();
     let replica = follow(&primary, Launch::default()).await;
     (primary, replica)
 }

@@ -104,8 +104,7 @@ async fn a_redis_that_can_not_save_changes_nothing() {
 
 #[tokio::test]
 async fn a_change_counts_when_a_replica_has_row_and_record() {
-    let delay = "repl-diskless-sync-delay 0";
-    let primary = Launch::default().lines([delay]).start();
+    let primary = RedisServer::start();
     let replica = follow(&primary, Launch::default()).await;
     let tenant = RedisTenant::on(&primary)
         .with("durability", "replicated")

@@ -60,8 +60,7 @@ enum Event {
 
 impl Servers {
     async fn start() -> (Arc<Self>, RedisTenant) {
-        let start = || RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
-        let [first, second] = [start(), start()];
+        let [first, second] = [RedisServer::start(), RedisServer::start()];
         let name = Link::new(&watch::Sender::new(Cuts::default()));
         name.lead_to(first.port());
         let tenant = RedisTenant::on(&first);

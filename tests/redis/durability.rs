@@ -28,9 +28,7 @@ use token_broker::{
 
 /// Starts a primary and a replica that follows it.
 async fn pair(program: Program) -> (RedisServer, RedisServer) {
-    let primary = Launch::new(program)
-        .lines(["repl-diskless-sync-delay 0"])
-        .start();
+    let primary = Launch::new(program).start();
     let replica = follow(&primary, Launch::new(program)).await;
     (primary, replica)
 }

@@ -253,8 +253,14 @@ async fn a_login_comes_while_an_answer_can_not_be_saved() {
     login.access_token = rows::secret("the other's");
     login.user_id = Some(rows::user("other"));
     brokers[1].put(&key, login).await.unwrap();
-    // The broker looks at the row again and again. When it has seen the login, nobody gets the answer any more.
-    let ask = async || brokers[0].get(&key, Wanted::default()).await;
+    // The broker looks at the row again and again. When it has seen the login, nobody gets the answer any more. What it would
+    // get for that login can't be saved either.
+    let patience = Duration::from_secs(1);
+    let ask = async || {
+        brokers[0]
+            .get_within(&key, Wanted::default(), patience)
+            .await
+    };
     until("the login counts", async || match ask().await {
         Ok(got) => {
             let is_first = got.row.user_id == first.row.user_id;
