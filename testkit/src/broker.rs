@@ -5,12 +5,15 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 use token_broker::{
     audit::Witness,
     error::Error,
-    store::{Condition, Put, PutOutcome, Store},
+    store::{Put, PutOutcome, Store},
     tokens::{Binding, Limits, Precondition, Rules, StoreTokens, Tokens},
     types::{ProviderName, Row, RowKey, SessionId, StoredRow, Tenant, UserId, Version},
 };
 
-use crate::{provider, rows::DAY};
+use crate::{
+    provider,
+    rows::{DAY, put_always},
+};
 
 /// A broker. Clones share everything.
 pub struct Broker<S>(Arc<Tokens<S>>);
@@ -94,13 +97,9 @@ impl<S: Store> Broker<S> {
     pub async fn put_for(&self, key: &RowKey, row: &Row, span: Duration) -> Version {
         let version = Version::random();
         let put = Put {
-            key,
-            row,
             version,
             keep_for: Some(span),
-            condition: Condition::Always,
-            source: None,
-            max_providers: usize::MAX,
+            ..put_always(key, row)
         };
         let outcome = self.backend().put(put).await.unwrap();
         assert_eq!(outcome, PutOutcome::Written);

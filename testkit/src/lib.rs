@@ -24,6 +24,7 @@ pub mod old_rows;
 pub mod own_memory;
 pub mod panicking_log;
 pub mod partition;
+pub mod pending;
 pub mod provider;
 pub mod raw_codec;
 pub mod redis_server;

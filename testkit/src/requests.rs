@@ -1,4 +1,4 @@
-//! A request of each RPC, encoded, and a way to send it.
+//! A request of each RPC, and a way to send it.
 
 use prost::Message;
 use token_broker::{
@@ -59,11 +59,7 @@ impl Default for Requests {
             provider: "p".to_owned(),
             user: "u".to_owned(),
             known: "u".to_owned(),
-            tokens: v1::UpstreamTokens {
-                access_token: "at".to_owned(),
-                user_id: "u".to_owned(),
-                ..Default::default()
-            },
+            tokens: tokens("at", "u"),
             carry_forward_refresh_token: false,
             precondition: None,
             deletes_all: false,
@@ -214,6 +210,47 @@ impl Requests {
             }
             .encode_to_vec(),
         }
+    }
+}
+
+/// Returns a request that stores tokens.
+pub fn store_request(
+    session_id: &str,
+    provider: &str,
+    tokens: v1::UpstreamTokens,
+) -> v1::StoreRequest {
+    v1::StoreRequest {
+        session_id: session_id.to_owned(),
+        provider: provider.to_owned(),
+        tokens: Some(tokens),
+        ..Default::default()
+    }
+}
+
+/// Returns the access token alone of a user, who may be nobody.
+pub fn tokens(access_token: &str, user_id: &str) -> v1::UpstreamTokens {
+    v1::UpstreamTokens {
+        access_token: access_token.to_owned(),
+        user_id: user_id.to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Returns a request that reads a row.
+pub fn get_request(session_id: &str, provider: &str) -> v1::GetRequest {
+    v1::GetRequest {
+        session_id: session_id.to_owned(),
+        provider: provider.to_owned(),
+        binding: None,
+    }
+}
+
+/// Returns a request for an access token.
+pub fn token_request(session_id: &str, provider: &str) -> v1::GetAccessTokenRequest {
+    v1::GetAccessTokenRequest {
+        session_id: session_id.to_owned(),
+        provider: provider.to_owned(),
+        ..Default::default()
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use token_broker::types::{
-    ClientId, ProviderName, Row, RowKey, Secret, SessionId, Subject, UnixTime, UserId,
+use token_broker::{
+    store::{Condition, Put},
+    types::{
+        ClientId, ProviderName, Row, RowKey, Secret, SessionId, Subject, UnixTime, UserId, Version,
+    },
 };
 
 /// Returns the session with this id.
@@ -70,6 +73,19 @@ pub fn sent(stored: &Row) -> Row {
         updated_at: None,
         origin: None,
         ..stored.clone()
+    }
+}
+
+/// Returns what puts a row in the place of any other, for good.
+pub fn put_always<'a>(key: &'a RowKey, row: &'a Row) -> Put<'a> {
+    Put {
+        key,
+        row,
+        version: Version::random(),
+        keep_for: None,
+        condition: Condition::Always,
+        source: None,
+        max_providers: usize::MAX,
     }
 }
 

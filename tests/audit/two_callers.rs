@@ -13,7 +13,10 @@ use std::{
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use testkit::broker_process::BrokerProcess;
+use testkit::{
+    broker_process::BrokerProcess,
+    requests::{get_request, store_request, token_request, tokens},
+};
 use token_broker::proto::v1::{
     self, access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
 };
@@ -209,38 +212,24 @@ impl Pair {
 
     async fn store(&self, caller: &str, session: &str) -> bool {
         let tokens = v1::UpstreamTokens {
-            access_token: "at".to_owned(),
             refresh_token: "rt".to_owned(),
             id_token: "it".to_owned(),
-            ..Default::default()
+            ..tokens("at", "")
         };
-        let request = v1::StoreRequest {
-            session_id: session.to_owned(),
-            provider: "p".to_owned(),
-            tokens: Some(tokens),
-            ..Default::default()
-        };
+        let request = store_request(session, "p", tokens);
         let answer = self.client(caller).store(shown(caller, request)).await;
         self.note(answer, caller, "TokenBroker/Store", session, "null")
     }
 
     async fn get(&self, caller: &str, session: &str) -> bool {
-        let request = v1::GetRequest {
-            session_id: session.to_owned(),
-            provider: "p".to_owned(),
-            ..Default::default()
-        };
+        let request = get_request(session, "p");
         let answer = self.client(caller).get(shown(caller, request)).await;
         let all = r#"["access","refresh","id"]"#;
         self.note(answer, caller, "TokenBroker/Get", session, all)
     }
 
     async fn access_token(&self, session: &str) -> bool {
-        let request = v1::GetAccessTokenRequest {
-            session_id: session.to_owned(),
-            provider: "p".to_owned(),
-            ..Default::default()
-        };
+        let request = token_request(session, "p");
         let mut client = AccessTokensClient::new(self.proxy.clone());
         let answer = client.get_access_token(shown(PROXY, request)).await;
         let rpc = "AccessTokens/GetAccessToken";

@@ -14,13 +14,16 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::broker_process::{BrokerProcess, program};
+use testkit::{
+    broker_process::{BrokerProcess, program},
+    requests::{store_request, tokens},
+};
 use token_broker::{
     audit::{
         Names,
         verify::{Report, verify},
     },
-    proto::v1::{self, token_broker_client::TokenBrokerClient},
+    proto::v1::token_broker_client::TokenBrokerClient,
     types::{ProviderName, SessionId},
 };
 use tonic::{Status, transport::Channel};
@@ -201,16 +204,7 @@ impl Crowd {
 }
 
 pub async fn store(client: &mut TokenBrokerClient<Channel>, session: &str) -> Result<(), Status> {
-    let tokens = v1::UpstreamTokens {
-        access_token: "at".to_owned(),
-        ..Default::default()
-    };
-    let request = v1::StoreRequest {
-        session_id: session.to_owned(),
-        provider: "p".to_owned(),
-        tokens: Some(tokens),
-        ..Default::default()
-    };
+    let request = store_request(session, "p", tokens("at", ""));
     client.store(request).await.map(drop)
 }
 

@@ -9,19 +9,23 @@ use std::{
 };
 
 use redis::Commands;
-use testkit::{redis_tenant::RedisTenant, rows::*, sealing, waiting::until};
+use testkit::{
+    pending::{consume, new_pending, pending_in},
+    redis_tenant::RedisTenant,
+    sealing,
+    waiting::until,
+};
 use token_broker::{
-    authorizations::{AuthorizationOptions, Authorizations, NewPending},
+    authorizations::{Authorizations, NewPending},
     error::Error,
     store::{
-        self, PendingLimits,
+        self,
         redis::{
             RedisStore,
             maintenance::check::{Check, FindingKind, Report},
             maintenance::progress::Silent,
         },
     },
-    types::{ClientId, Reach, SecretBytes, State},
 };
 use tokio::task::JoinSet;
 
@@ -33,33 +37,15 @@ pub fn authorizations(tenant: &RedisTenant) -> Authorizations<RedisStore> {
 }
 
 fn over<S: store::Authorizations>(store: S, limit: usize) -> Authorizations<S> {
-    let limits = PendingLimits {
-        of_client: limit,
-        of_tenant: limit,
-    };
-    let options = AuthorizationOptions {
-        limits,
-        patience: Duration::from_secs(1),
-    };
-    Authorizations::new(Arc::new(store), options)
+    pending_in(store, limit, limit)
 }
 
 /// An authorization that waits for ten minutes.
 pub fn pending(state: &str, client: &str) -> NewPending {
     NewPending {
-        state: State::new(state).unwrap(),
-        provider: provider("okta"),
-        session: session("s"),
-        client: ClientId::new(client).unwrap(),
-        user: Some(user("u")),
-        payload: SecretBytes::new(b"verifier".to_vec()),
-        ttl: Duration::from_secs(600),
+        client: testkit::pending::client(client),
+        ..new_pending(state)
     }
-}
-
-async fn consume<S: store::Authorizations>(of: &Authorizations<S>, state: &str) -> bool {
-    let state = State::new(state).unwrap();
-    of.consume(&state, None, &Reach::default()).await.is_ok()
 }
 
 /// Checks the tenant with these sealing keys.
@@ -85,7 +71,7 @@ async fn odd_states_are_sound() {
         }
     }
     all.create(pending("taken", "c")).await.unwrap();
-    assert!(consume(&all, "taken").await);
+    assert!(consume(&all, "taken").await.is_ok());
     let report = look(&tenant).await;
     assert_eq!(found(&report), [], "{report}");
     assert_eq!(report.counts.pending, 28);
@@ -133,7 +119,7 @@ async fn a_repair_makes_limits_exact_again() {
             "{set} ends in {of_set} ms"
         );
     }
-    assert!(consume(&all, "y").await);
+    assert!(consume(&all, "y").await.is_ok());
     assert!(!is_full("w").await);
     assert_eq!(found(&look(&tenant).await), []);
 }
@@ -171,7 +157,7 @@ async fn what_has_no_end_gets_the_one_that_it_was_to_have() {
         found(&again),
         [(FindingKind::UnreadableAuthorization, &*key, None)]
     );
-    assert!(consume(&all, "x").await);
+    assert!(consume(&all, "x").await.is_ok());
 
     // Its time was over long ago.
     all.create(pending("x2", "c")).await.unwrap();
@@ -284,7 +270,7 @@ async fn nothing_is_reported_of_logins_that_come_and_go() {
                 new.ttl = Duration::from_secs(1 + number % 2 * 600);
                 _ = all.create(new).await;
                 if number % 3 > 0 {
-                    consume(&all, &state).await;
+                    _ = consume(&all, &state).await;
                     calls.fetch_add(1, Ordering::SeqCst);
                 }
             }
@@ -364,7 +350,7 @@ async fn a_repair_lets_create_count_again() {
                 "{key}: {told:?}"
             );
         }
-        assert!(consume(&all, "x").await);
+        assert!(consume(&all, "x").await.is_ok());
         assert_eq!(found(&repair(&tenant).await), [], "{key}");
     }
 }

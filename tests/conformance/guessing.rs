@@ -1,10 +1,7 @@
 //! A broker on Redis that has read sessions before. So it guesses which providers a session has, from the first read on.
 
-use testkit::rows::{bare, key, session};
-use token_broker::{
-    store::{Condition, Put, Store},
-    types::Version,
-};
+use testkit::rows::{bare, key, put_always, session};
+use token_broker::store::Store;
 
 use crate::{backend::OnRedis, shared_servers::Tcp};
 
@@ -18,16 +15,8 @@ pub async fn guessing() -> OnRedis {
     let row = bare("at");
     let before = session("before");
     for provider in PROVIDERS {
-        let put = Put {
-            key: &key("before", provider),
-            row: &row,
-            version: Version::random(),
-            keep_for: None,
-            condition: Condition::Always,
-            source: None,
-            max_providers: PROVIDERS.len(),
-        };
-        store.put(put).await.unwrap();
+        let key = key("before", provider);
+        store.put(put_always(&key, &row)).await.unwrap();
     }
     assert_eq!(store.get_session(&before).await.unwrap().len(), 3);
     assert_eq!(store.delete_session(&before).await.unwrap(), 3);

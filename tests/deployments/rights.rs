@@ -16,8 +16,8 @@ use testkit::{
 };
 use token_broker::{
     store::{
-        Authorizations, Change, Condition, CreateOutcome, Health, NewAuthorization, PendingLimits,
-        Put, Records, Sealing, Store,
+        Authorizations, Change, CreateOutcome, Health, NewAuthorization, PendingLimits, Put,
+        Records, Sealing, Store,
         redis::{
             RedisStore,
             maintenance::check::Check,
@@ -27,7 +27,7 @@ use token_broker::{
     tokens::Binding,
     types::{
         ClientId, Entry, Nonce, Payload, PendingAuthorization, Record, RowKey, SecretBytes, State,
-        TokenHash, UnixTime, Version,
+        TokenHash, UnixTime,
     },
 };
 
@@ -90,15 +90,11 @@ async fn a_life(tenant: &RedisTenant) -> Result<(), String> {
     }
     migration.finish(true, &Silent).await.map_err(text)?;
 
+    let stored = row("u", "at");
     let write = async |at: &RowKey, hours: Option<u64>| {
         let put = Put {
-            key: at,
-            row: &row("u", "at"),
-            version: Version::random(),
             keep_for: hours.map(|hours| Duration::from_secs(hours * 3_600)),
-            condition: Condition::Always,
-            source: None,
-            max_providers: 2,
+            ..put_always(at, &stored)
         };
         store.put(put).await.map_err(text)
     };

@@ -5,11 +5,12 @@ use std::{fmt::Debug, time::Duration};
 use testkit::{
     broker_process::BrokerProcess,
     cluster::{Cluster, Options, slot},
+    requests::{store_request, tokens},
     slot_move::SlotMove,
 };
 use token_broker::proto::v1::{
-    DeleteRequest, DeleteUserRequest, GetAllRequest, StoreRequest, UpstreamTokens,
-    delete_request::Target, token_broker_client::TokenBrokerClient,
+    DeleteRequest, DeleteUserRequest, GetAllRequest, StoreRequest, delete_request::Target,
+    token_broker_client::TokenBrokerClient,
 };
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
@@ -141,16 +142,7 @@ async fn rows(mut client: TokenBrokerClient<Channel>) -> usize {
 }
 
 fn stored(provider: &str) -> StoreRequest {
-    StoreRequest {
-        session_id: "s".to_owned(),
-        provider: provider.to_owned(),
-        tokens: Some(UpstreamTokens {
-            access_token: "access".to_owned(),
-            user_id: "u".to_owned(),
-            ..UpstreamTokens::default()
-        }),
-        ..StoreRequest::default()
-    }
+    store_request("s", provider, tokens("access", "u"))
 }
 
 fn session() -> GetAllRequest {

@@ -2,8 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use testkit::deployment::Deployment;
-use token_broker::proto::v1::{GetAccessTokenRequest, GetRequest};
+use testkit::{
+    deployment::Deployment,
+    requests::{get_request, token_request},
+};
+use token_broker::proto::v1::GetAccessTokenRequest;
 use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -60,27 +63,17 @@ pub async fn gathered(tasks: Vec<JoinHandle<(String, Got)>>) -> BTreeMap<String,
 
 /// One caller.
 pub async fn one<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str, number: usize) -> Got {
-    let request = GetAccessTokenRequest {
-        session_id: session.to_owned(),
-        provider: "idp".to_owned(),
-        ..GetAccessTokenRequest::default()
-    };
+    let request = token_request(session, "idp");
     ask(fleet, &request, number).await
 }
 
 /// One more caller. A resource server has refused the access token that the row has.
 pub async fn again<D: Deployment + Sync>(fleet: &Fleet<D>, session: &str) -> Got {
-    let get = GetRequest {
-        session_id: session.to_owned(),
-        provider: "idp".to_owned(),
-        ..GetRequest::default()
-    };
+    let get = get_request(session, "idp");
     let row = fleet.broker(0).unwrap().store().get(get).await.unwrap();
     let request = GetAccessTokenRequest {
-        session_id: session.to_owned(),
-        provider: "idp".to_owned(),
         rejected_version: row.into_inner().entry.map(|entry| entry.version),
-        ..GetAccessTokenRequest::default()
+        ..token_request(session, "idp")
     };
     ask(fleet, &request, 0).await
 }

@@ -18,9 +18,10 @@ use testkit::{
     certificates::Certificates,
     deployment::{Deployment, Setting},
     oidc_provider::{CLIENT_SECRET, Happened, OidcProvider},
+    requests::{store_request, tokens},
 };
 use token_broker::proto::v1::{
-    StoreRequest, UpstreamTokens, access_tokens_client::AccessTokensClient,
+    UpstreamTokens, access_tokens_client::AccessTokensClient,
     token_broker_client::TokenBrokerClient,
 };
 use token_broker::types::UnixTime;
@@ -193,22 +194,16 @@ impl<D: Deployment> Fleet<D> {
         for row in first..first + rows {
             let refresh_token = self.provider.log_in("client_secret_basic");
             let session_id = format!("session-{row}");
-            let request = StoreRequest {
-                session_id: session_id.clone(),
-                provider: "idp".to_owned(),
-                tokens: Some(UpstreamTokens {
-                    access_token: "old".to_owned(),
-                    refresh_token,
-                    upstream_subject: "alice".to_owned(),
-                    user_id: "u".to_owned(),
-                    expires_at: Some(prost_types::Timestamp {
-                        seconds: UnixTime::now().seconds() - 10,
-                        nanos: 0,
-                    }),
-                    ..UpstreamTokens::default()
+            let tokens = UpstreamTokens {
+                refresh_token,
+                upstream_subject: "alice".to_owned(),
+                expires_at: Some(prost_types::Timestamp {
+                    seconds: UnixTime::now().seconds() - 10,
+                    nanos: 0,
                 }),
-                ..StoreRequest::default()
+                ..tokens("old", "u")
             };
+            let request = store_request(&session_id, "idp", tokens);
             broker.store().store(request).await.unwrap();
             sessions.push(session_id);
         }

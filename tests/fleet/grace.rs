@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use testkit::redis_server::RedisServer;
-use token_broker::proto::v1::GetAccessTokenRequest;
+use testkit::{redis_server::RedisServer, requests::token_request};
 use tonic_types::StatusExt;
 
 use crate::fleet::Fleet;
@@ -18,11 +17,7 @@ fn begin_grace(redis: &RedisServer) {
 }
 
 async fn reason(fleet: &Fleet<RedisServer>, session: &str) -> Option<String> {
-    let request = GetAccessTokenRequest {
-        session_id: session.to_owned(),
-        provider: "idp".to_owned(),
-        ..GetAccessTokenRequest::default()
-    };
+    let request = token_request(session, "idp");
     let broker: Arc<_> = fleet.broker(0).unwrap();
     let answer = broker.access().get_access_token(request).await;
     answer

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use testkit::{broker_process::BrokerProcess, redis_server::RedisServer};
+use testkit::{
+    broker_process::BrokerProcess,
+    redis_server::RedisServer,
+    requests::{get_request, store_request, tokens},
+};
 use token_broker::proto::v1;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tonic::Code;
@@ -81,25 +85,15 @@ impl Target {
 
 /// Returns a request that stores a row with two tokens of `bytes` each.
 pub fn store(session: &str, provider: &str, bytes: usize) -> v1::StoreRequest {
-    v1::StoreRequest {
-        session_id: session.to_owned(),
-        provider: provider.to_owned(),
-        tokens: Some(v1::UpstreamTokens {
-            access_token: "a".repeat(bytes),
-            refresh_token: "r".repeat(bytes),
-            user_id: session.to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+    let tokens = v1::UpstreamTokens {
+        refresh_token: "r".repeat(bytes),
+        ..tokens(&"a".repeat(bytes), session)
+    };
+    store_request(session, provider, tokens)
 }
 
 pub fn get(session: &str, provider: &str) -> v1::GetRequest {
-    v1::GetRequest {
-        session_id: session.to_owned(),
-        provider: provider.to_owned(),
-        binding: None,
-    }
+    get_request(session, provider)
 }
 
 pub fn get_all(session: &str) -> v1::GetAllRequest {

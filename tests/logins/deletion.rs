@@ -11,12 +11,12 @@ use std::{
 
 use testkit::{
     redis_server::RedisServer,
+    requests::{get_request, store_request, tokens},
     resp_proxy::{Command, Fate, RespProxy},
     snapshot::{Content, Snapshot},
 };
 use token_broker::proto::v1::{
-    DeleteUserRequest, GetRequest, GetUserRequest, LinkIdentityRequest, ListIdentitiesRequest,
-    StoreRequest, UpstreamTokens,
+    DeleteUserRequest, GetUserRequest, LinkIdentityRequest, ListIdentitiesRequest,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -209,11 +209,7 @@ impl World {
             users.push(user);
         }
         for session in ["a", "b"] {
-            let request = GetRequest {
-                session_id: format!("{name}-{session}"),
-                provider: "p".to_owned(),
-                binding: None,
-            };
+            let request = get_request(&format!("{name}-{session}"), "p");
             let is_there = self.others.rows().get(request).await.is_ok();
             if ended == Ended::Done && is_there {
                 return Err(format!("row {session} is there"));
@@ -327,16 +323,7 @@ async fn link(broker: &Broker, provider: &str, name: &str, user: &str) -> Result
 }
 
 async fn store(broker: &Broker, session: &str, user: &str) -> Result<(), String> {
-    let request = StoreRequest {
-        session_id: session.to_owned(),
-        provider: "p".to_owned(),
-        tokens: Some(UpstreamTokens {
-            access_token: "at".to_owned(),
-            user_id: user.to_owned(),
-            ..UpstreamTokens::default()
-        }),
-        ..StoreRequest::default()
-    };
+    let request = store_request(session, "p", tokens("at", user));
     let answer = broker.rows().store(request).await;
     answer.map(drop).map_err(|status| reason(&status))
 }

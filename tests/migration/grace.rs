@@ -2,13 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use testkit::resp_proxy::{Fate, RespProxy};
+use testkit::{
+    resp_proxy::{Fate, RespProxy},
+    rows::put_always,
+};
 use token_broker::{
     store::{
-        Condition, Put, Store,
+        Put, Store,
         redis::maintenance::migration::{Report, progress::Silent},
     },
-    types::{Row, UserId, Version},
+    types::{Row, UserId},
 };
 
 use crate::{
@@ -123,13 +126,8 @@ async fn m7_user_indexes_do_not_end_in_it() {
         ..Row::default()
     };
     let put = || Put {
-        key: &key,
-        row: &row,
-        version: Version::random(),
         keep_for: Some(std::time::Duration::from_secs(60)),
-        condition: Condition::Always,
-        source: None,
-        max_providers: 64,
+        ..put_always(&key, &row)
     };
     let index = format!("{P}user:upstream:u");
     store.put(put()).await.unwrap();

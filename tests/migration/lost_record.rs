@@ -4,14 +4,16 @@
 use std::{sync::Arc, time::Duration};
 
 use testkit::{
-    broker_process::{BrokerProcess, program},
+    broker_process::{BrokerProcess, output, program},
+    requests::get_request,
     resp_proxy::{Fate, RespProxy},
+    rows::put_always,
     waiting::{found, until},
 };
 use token_broker::{
     proto::v1,
-    store::{Condition, Put, Store, redis::maintenance::migration::progress::Silent},
-    types::{Row, UserId, Version},
+    store::{Put, Store, redis::maintenance::migration::progress::Silent},
+    types::{Row, UserId},
 };
 use tokio::sync::{Notify, Semaphore};
 use tonic::Code;
@@ -40,24 +42,15 @@ pub async fn put(tenant: &OldTenant, session: &str, user: &str) {
         ..Row::default()
     };
     let put = Put {
-        key: &key,
-        row: &row,
-        version: Version::random(),
         keep_for: Some(Duration::from_secs(60)),
-        condition: Condition::Always,
-        source: None,
-        max_providers: 64,
+        ..put_always(&key, &row)
     };
     tenant.store().put(put).await.unwrap();
 }
 
 /// Returns the code of a `Get`, and the access token that it gives.
 async fn get(broker: &BrokerProcess, session: &str) -> (Code, String) {
-    let request = v1::GetRequest {
-        session_id: session.to_owned(),
-        provider: "okta".to_owned(),
-        ..Default::default()
-    };
+    let request = get_request(session, "okta");
     match broker.client().await.get(request).await {
         Ok(answer) => {
             let tokens = answer.into_inner().entry.unwrap().tokens.unwrap();
@@ -334,8 +327,7 @@ async fn i3_delete_user_finds_what_others_add_once_the_grace_period_was_begun() 
     let mut command = program();
     command.args(["migrate", "--begin-grace"]);
     command.args(args).arg("ns:name");
-    let done = tokio::task::spawn_blocking(move || command.output());
-    let done = done.await.unwrap().unwrap();
+    let done = output(command).await;
     let report = String::from_utf8(done.stdout).unwrap();
     assert_eq!(done.status.code(), Some(0), "{report}");
     assert!(report.contains("Grace period: open"), "{report}");

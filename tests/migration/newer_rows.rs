@@ -1,8 +1,9 @@
 //! M2: a row in today's format is never overwritten, unless the migration wrote it itself.
 
+use testkit::rows::put_always;
 use token_broker::{
-    store::{Condition, Put, Store},
-    types::{Row, Secret, UserId, Version},
+    store::Store,
+    types::{Row, Secret, UserId},
 };
 
 use crate::old_tenant::{OldTenant, P, assert_kept, old_json, row_key, told};
@@ -107,15 +108,7 @@ async fn m2_the_brokers_own_write_wins_over_a_straggler() {
         user_id: UserId::new("u").ok(),
         ..Row::default()
     };
-    let put = Put {
-        key: &key,
-        row: &row,
-        version: Version::random(),
-        keep_for: None,
-        condition: Condition::Always,
-        source: None,
-        max_providers: 64,
-    };
+    let put = put_always(&key, &row);
     tenant.store().put(put).await.unwrap();
     straggler(&tenant, "u").await;
     assert_eq!(told(&tenant.migrate(OKTA).await), "rows dropped 1");

@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use rand::RngExt;
-use testkit::linearizability::{Action, Condition};
+use testkit::{
+    linearizability::{Action, Condition},
+    requests::get_request,
+};
 use token_broker::proto::v1::{
-    DeleteRequest, DeleteUserRequest, GetAllRequest, GetRequest, Precondition, StoreRequest,
+    DeleteRequest, DeleteUserRequest, GetAllRequest, Precondition, StoreRequest,
     delete_request::Target, precondition,
 };
 
@@ -28,11 +31,7 @@ impl Caller {
     /// Returns the version that was found.
     pub(crate) async fn get(&mut self, row: RowName) -> Option<u64> {
         let mut client = self.client.clone();
-        let request = GetRequest {
-            session_id: row.session_id(),
-            provider: row.provider.to_owned(),
-            binding: None,
-        };
+        let request = get_request(&row.session_id(), row.provider);
         let called = Instant::now();
         let entry = match answer(&mut self.notes, client.get(request)).await {
             Answer::Ok(response) => Some(response.entry.unwrap_or_default()),

@@ -98,13 +98,9 @@ async fn put(
 ) -> Result<PutOutcome, Error> {
     let (key, row) = (key("s", "p"), row("u", "at"));
     let put = Put {
-        key: &key,
-        row: &row,
         version,
-        keep_for: None,
         condition,
-        source: None,
-        max_providers: 64,
+        ..put_always(&key, &row)
     };
     store.put(put).await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, rows::*};
 use token_broker::{
-    store::{Condition, Put, Store},
+    store::{Put, Store},
     tokens::Precondition,
     types::{Row, Version},
 };
@@ -93,13 +93,9 @@ async fn a_write_needs_few_commands() {
         let (key, row) = (key("s", "p"), row(&user, "at"));
         let put = async || {
             let put = Put {
-                key: &key,
-                row: &row,
                 version: Version::from_number((1 << 52) + 1).unwrap(),
                 keep_for: Some(Duration::from_secs(60)),
-                condition: Condition::Always,
-                source: None,
-                max_providers: 64,
+                ..put_always(&key, &row)
             };
             store.put(put).await.unwrap();
         };

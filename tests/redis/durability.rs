@@ -10,20 +10,21 @@ use testkit::{
     broker_process::BrokerProcess,
     deployment::Deployment,
     launch::{Launch, Program},
+    pending::{consume, new_pending, pending_in},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     replica::follow,
+    requests::{get_request, store_request, tokens},
     rows::*,
     waiting::until,
 };
 use token_broker::{
-    authorizations::{AuthorizationOptions, Authorizations, NewPending},
+    authorizations::Authorizations,
     error::Error,
     identities::{UserOptions, Users},
-    proto::v1 as pb,
-    store::{Identities, PendingLimits, Store, redis::RedisStore},
+    store::{Identities, Store, redis::RedisStore},
     tokens::{Binding, Precondition, StoreTokens},
-    types::{ClientId, IdentityKey, Reach, SecretBytes, State, Subject},
+    types::{IdentityKey, Subject},
 };
 
 /// Starts a primary and a replica that follows it.
@@ -220,15 +221,7 @@ async fn writes_that_wait_for_replicas_starve_no_read() {
     ]);
     broker.serving().await;
     let mut client = broker.client().await;
-    let store = |session: &str| pb::StoreRequest {
-        session_id: session.to_owned(),
-        provider: "p".to_owned(),
-        tokens: Some(pb::UpstreamTokens {
-            access_token: "at".to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
+    let store = |session: &str| store_request(session, "p", tokens("at", ""));
     client.store(store("s")).await.unwrap();
     replica.pause();
 
@@ -254,11 +247,7 @@ async fn writes_that_wait_for_replicas_starve_no_read() {
     }
     let (mut reads, mut refused_at_once) = (0, 0);
     while !writers.is_empty() {
-        let get = pb::GetRequest {
-            session_id: "s".to_owned(),
-            provider: "p".to_owned(),
-            ..Default::default()
-        };
+        let get = get_request("s", "p");
         client.get(get).await.unwrap();
         reads += 1;
         if let Ok(Some(writer)) =
@@ -396,27 +385,7 @@ async fn no_answer_names_a_user_that_no_replica_has() {
 }
 
 fn waiting(tenant: &RedisTenant) -> Authorizations<RedisStore> {
-    let limits = PendingLimits {
-        of_client: 10,
-        of_tenant: 10,
-    };
-    let options = AuthorizationOptions {
-        limits,
-        patience: Duration::from_secs(1),
-    };
-    Authorizations::new(Arc::new(tenant.store()), options)
-}
-
-fn pending(state: &str) -> NewPending {
-    NewPending {
-        state: State::new(state).unwrap(),
-        provider: provider("okta"),
-        session: session("s"),
-        client: ClientId::new("c").unwrap(),
-        user: None,
-        payload: SecretBytes::new(b"payload".to_vec()),
-        ttl: Duration::from_secs(600),
-    }
+    pending_in(tenant.store(), 10, 10)
 }
 
 /// Whoever was given an authorization has it alone, also after a failover to a replica. The control doesn't wait for the
@@ -427,20 +396,16 @@ async fn a_failover_gives_no_authorization_away_twice() {
     let plain = RedisTenant::on(&primary);
     let (calm, tenant) = (waiting_for(&plain, "10s"), waiting_for(&plain, "300ms"));
     let consume = async |tenant: &RedisTenant, state: &str| {
-        let state = State::new(state).unwrap();
-        let reach = Reach::default();
-        waiting(tenant)
-            .consume(&state, None, &reach)
-            .await
-            .map(|pending| pending.session)
+        let taken = consume(&waiting(tenant), state).await;
+        taken.map(|pending| pending.session)
     };
     for state in ["given", "refused", "control"] {
-        waiting(&calm).create(pending(state)).await.unwrap();
+        waiting(&calm).create(new_pending(state)).await.unwrap();
     }
     consume(&calm, "given").await.unwrap();
     // From here on the replica gets nothing any more.
     replica.ask::<()>(&["REPLICAOF", "NO", "ONE"]).unwrap();
-    is_done_but_not_durable("create", waiting(&tenant).create(pending("new")).await);
+    is_done_but_not_durable("create", waiting(&tenant).create(new_pending("new")).await);
     is_done_but_not_durable("consume", consume(&tenant, "refused").await);
     // So is a row on a condition. The control is the same without one, which may be repeated.
     let store = async |session: &str, precondition| {

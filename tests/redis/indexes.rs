@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::{rows::*, snapshot::Snapshot, waiting::until};
 use token_broker::{
-    store::{Condition, Put, Store},
+    store::{Put, Store},
     types::{RowKey, Version},
 };
 
@@ -29,13 +29,8 @@ async fn i5_ten_thousand_logins_leave_a_small_index() {
     for login in 0..LOGINS {
         let key = key(&format!("s{login}"), "p");
         let put = Put {
-            key: &key,
-            row: &row,
-            version: Version::random(),
             keep_for: (login > 0).then_some(Duration::from_millis(30)),
-            condition: Condition::Always,
-            source: None,
-            max_providers: 64,
+            ..put_always(&key, &row)
         };
         store.put(put).await.unwrap();
         let sizes = redis::cmd("EVAL")
@@ -83,13 +78,8 @@ async fn i5_writes_that_add_no_row_forget_dead_ones_too() {
         let versions = std::iter::repeat_with(Version::random);
         let mut fit = versions.filter(|version| (version.number() % 100 == 0) == is_pruning);
         let put = Put {
-            key,
-            row: &row,
             version: fit.next().unwrap(),
-            keep_for: None,
-            condition: Condition::Always,
-            source: None,
-            max_providers: 64,
+            ..put_always(key, &row)
         };
         store.put(put).await.unwrap();
     };

@@ -15,10 +15,7 @@ use testkit::{
     rows::*,
     waiting::until,
 };
-use token_broker::{
-    store::{Condition, Error, Put, PutOutcome, Store, redis::RedisStore},
-    types::Version,
-};
+use token_broker::store::{Condition, Error, Put, PutOutcome, Store, redis::RedisStore};
 
 /// How long the broker waits for an answer, and how long each write is under way.
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -50,13 +47,8 @@ async fn slow(
 async fn put(store: &RedisStore, condition: Condition) -> Result<PutOutcome, Error> {
     let (key, row) = (key("s", "p"), row("u", "late"));
     let put = Put {
-        key: &key,
-        row: &row,
-        version: Version::random(),
-        keep_for: None,
         condition,
-        source: None,
-        max_providers: 64,
+        ..put_always(&key, &row)
     };
     store.put(put).await
 }

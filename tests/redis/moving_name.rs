@@ -15,10 +15,11 @@ use testkit::{
     link::{Cuts, Link},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
+    requests::get_request,
     rows::*,
     waiting::until,
 };
-use token_broker::{proto::v1::GetRequest, store::Health};
+use token_broker::store::Health;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -109,11 +110,7 @@ async fn a_name_that_moves_is_followed_by_reads_alone() {
     old.ask::<()>(&["REPLICAOF", "NO", "ONE"]).unwrap();
     old.ask::<()>(&["FLUSHALL"]).unwrap();
     for _ in 0..10 {
-        let request = GetRequest {
-            session_id: "s".to_owned(),
-            provider: "p".to_owned(),
-            ..Default::default()
-        };
+        let request = get_request("s", "p");
         let entry = client.get(request).await.unwrap().into_inner().entry;
         assert_eq!(entry.unwrap().tokens.unwrap().access_token, "new");
     }

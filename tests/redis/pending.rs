@@ -1,53 +1,33 @@
 //! Pending authorizations in Redis: what other software keeps under such keys is left alone, everything ends by itself, and a
 //! sealed payload opens nowhere else (guarantees, section 2.4).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use testkit::{
     launch::{Launch, Program},
+    pending::{client, consume, new_pending, pending_in},
     redis_tenant::RedisTenant,
     rows::*,
     waiting::until,
 };
 use token_broker::{
-    authorizations::{AuthorizationOptions, Authorizations, NewPending},
+    authorizations::{Authorizations, NewPending},
     error::Error,
-    store::{self, PendingLimits, redis::RedisStore},
-    types::{ClientId, Payload, PendingAuthorization, Reach, SecretBytes, State, UnixTime},
+    store::redis::RedisStore,
+    types::{Payload, SecretBytes, UnixTime},
 };
 
 use crate::tenant;
 
-const OPTIONS: AuthorizationOptions = AuthorizationOptions {
-    limits: PendingLimits {
-        of_client: 10,
-        of_tenant: 20,
-    },
-    patience: Duration::from_secs(1),
-};
-
 fn pending(tenant: &RedisTenant) -> Authorizations<RedisStore> {
-    Authorizations::new(Arc::new(tenant.store()), OPTIONS)
+    pending_in(tenant.store(), 10, 20)
 }
 
 fn new(state: &str, seconds: u64) -> NewPending {
     NewPending {
-        state: State::new(state).unwrap(),
-        provider: provider("okta"),
-        session: session("s"),
-        client: ClientId::new("c").unwrap(),
-        user: Some(user("u")),
-        payload: SecretBytes::new(b"verifier-of-the-login".to_vec()),
         ttl: Duration::from_secs(seconds),
+        ..new_pending(state)
     }
-}
-
-async fn consume<S: store::Authorizations>(
-    pending: &Authorizations<S>,
-    state: &str,
-) -> Result<PendingAuthorization, Error> {
-    let state = State::new(state).unwrap();
-    pending.consume(&state, None, &Reach::default()).await
 }
 
 /// What isn't the broker's is nothing that could be consumed, but its state is taken. The bytes and the ends stay.
@@ -80,7 +60,7 @@ async fn stays(tenant: &RedisTenant, what: &str) {
         matches!(none, Err(Error::StateNotFound)),
         "{what}: {none:?}"
     );
-    let taken = pending.create(new("x", 600)).await;
+    let taken = pending.create(new_pending("x")).await;
     assert!(
         matches!(taken, Err(Error::StateExists)),
         "{what}: {taken:?}"
@@ -93,7 +73,7 @@ async fn stays(tenant: &RedisTenant, what: &str) {
 async fn what_cannot_be_read_is_told_of_and_stays() {
     let tenant = tenant();
     let pending = pending(&tenant);
-    pending.create(new("x", 600)).await.unwrap();
+    pending.create(new_pending("x")).await.unwrap();
     let text: String = tenant.run(&["GET", &tenant.key("pending:x")]);
     for damaged in [
         &text[..text.len() - 1],
@@ -129,7 +109,7 @@ async fn everything_ends() {
     let tenant = tenant();
     let pending = pending(&tenant);
     let sets = ["broker:pending", "broker:pending:c"];
-    pending.create(new("x", 600)).await.unwrap();
+    pending.create(new_pending("x")).await.unwrap();
     pending.create(new("y", 60)).await.unwrap();
     has_about(left(&tenant, "pending:x"), 600);
     has_about(left(&tenant, "pending:y"), 60);
@@ -183,7 +163,7 @@ async fn whoever_prolongs_a_value_gains_a_minute() {
         // Again, if a second began meanwhile.
         for number in 0.. {
             let state = format!("x{ago}-{number}");
-            pending.create(new(&state, 600)).await.unwrap();
+            pending.create(new_pending(&state)).await.unwrap();
             let key = tenant.key(&format!("pending:{state}"));
             let text: String = tenant.run(&["GET", &key]);
             let at = text.split("\"expires_at\":").nth(1).unwrap();
@@ -212,9 +192,9 @@ async fn whoever_prolongs_a_value_gains_a_minute() {
 #[tokio::test]
 async fn a_sealed_payload_opens_nowhere_else() {
     let tenant = tenant();
-    let pending = Authorizations::new(Arc::new(tenant.sealed_store(&["k"])), OPTIONS);
+    let pending = pending_in(tenant.sealed_store(&["k"]), 10, 20);
     for state in ["x", "y"] {
-        pending.create(new(state, 600)).await.unwrap();
+        pending.create(new_pending(state)).await.unwrap();
     }
     let texts = ["x", "y"]
         .map(|state| -> String { tenant.run(&["GET", &tenant.key(&format!("pending:{state}"))]) });
@@ -255,7 +235,7 @@ async fn a_sealed_payload_opens_nowhere_else() {
     let Payload::Plain(payload) = &taken.payload else {
         panic!("it isn't opened")
     };
-    assert_eq!(&**payload, b"verifier-of-the-login");
+    assert_eq!(&**payload, b"payload of x");
 }
 
 /// The control: without a key such edits go unnoticed.
@@ -263,7 +243,7 @@ async fn a_sealed_payload_opens_nowhere_else() {
 async fn a_payload_that_is_not_sealed_is_good_anywhere() {
     let tenant = tenant();
     let pending = pending(&tenant);
-    pending.create(new("x", 600)).await.unwrap();
+    pending.create(new_pending("x")).await.unwrap();
     let text: String = tenant.run(&["GET", &tenant.key("pending:x")]);
     tenant.write_row(
         "pending:x",
@@ -277,18 +257,11 @@ async fn a_payload_that_is_not_sealed_is_good_anywhere() {
 #[tokio::test]
 async fn bytes_are_bounded_too() {
     let tenant = tenant();
-    let limits = PendingLimits {
-        of_client: 200,
-        of_tenant: 400,
-    };
-    let pending = Authorizations::new(
-        Arc::new(tenant.store()),
-        AuthorizationOptions { limits, ..OPTIONS },
-    );
-    let of = |client: &str, number: usize| NewPending {
-        client: ClientId::new(client).unwrap(),
+    let pending = pending_in(tenant.store(), 200, 400);
+    let of = |id: &str, number: usize| NewPending {
+        client: client(id),
         payload: SecretBytes::new(vec![7; 16 * 1024]),
-        ..new(&format!("{client}{number}"), 600)
+        ..new_pending(&format!("{id}{number}"))
     };
     let mut kept = 0;
     let full = loop {
@@ -351,7 +324,7 @@ async fn sizes_of_other_minutes_are_forgotten() {
     for key in ["broker:pending-bytes", "broker:pending-bytes:c"] {
         tenant.run::<()>(&["SET", &tenant.key(key), &text(minute + 1_000)]);
     }
-    pending.create(new("x", 600)).await.unwrap();
+    pending.create(new_pending("x")).await.unwrap();
     let kept: String = tenant.run(&["GET", &tenant.key("broker:pending-bytes:c")]);
     assert!(!kept.contains("99999") && kept.contains("=5 "), "{kept}");
     // The control: a minute that is to come counts.
@@ -360,7 +333,7 @@ async fn sizes_of_other_minutes_are_forgotten() {
         &tenant.key("broker:pending-bytes:c"),
         &text(minute + 30),
     ]);
-    let full = pending.create(new("y", 600)).await;
+    let full = pending.create(new_pending("y")).await;
     assert!(
         matches!(full, Err(Error::TooManyPending { .. })),
         "{full:?}"
@@ -374,10 +347,10 @@ async fn a_callback_needs_no_memory() {
         let server = Launch::new(program).start();
         let tenant = RedisTenant::on(&server);
         let pending = pending(&tenant);
-        pending.create(new("x", 600)).await.unwrap();
+        pending.create(new_pending("x")).await.unwrap();
         tenant.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
         // The control.
-        let refused = pending.create(new("y", 600)).await;
+        let refused = pending.create(new_pending("y")).await;
         assert!(
             matches!(refused, Err(Error::StoreUnavailable(_))),
             "{refused:?}"
@@ -395,7 +368,7 @@ async fn a_callback_needs_no_memory() {
 async fn what_no_call_takes_is_not_given_out() {
     let tenant = tenant();
     let pending = pending(&tenant);
-    pending.create(new("x", 600)).await.unwrap();
+    pending.create(new_pending("x")).await.unwrap();
     let text: String = tenant.run(&["GET", &tenant.key("pending:x")]);
     let at = text.find("\"payload\":\"").unwrap() + "\"payload\":\"".len();
     let large = [&text[..at], &"AAAA".repeat(6_000), &text[at..]].concat();

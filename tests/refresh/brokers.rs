@@ -9,10 +9,7 @@ use testkit::{
 use token_broker::{
     error::Error,
     refresh::provider::ProviderOptions,
-    store::{
-        Condition, Identities, MemoryStore, Put, PutOutcome, Records, Sealed, Store,
-        redis::RedisStore,
-    },
+    store::{Identities, MemoryStore, Put, PutOutcome, Records, Sealed, Store, redis::RedisStore},
     tokens::{Binding, StoreTokens, Tokens, Wanted},
     types::{Row, RowKey, StoredRow, Tenant, Version},
 };
@@ -165,13 +162,8 @@ impl<S: Store + Records + Clone> Process<S> {
     pub async fn plant(&self, key: &RowKey, row: &Row) -> Version {
         let version = Version::random();
         let put = Put {
-            key,
-            row,
             version,
-            keep_for: None,
-            condition: Condition::Always,
-            source: None,
-            max_providers: usize::MAX,
+            ..rows::put_always(key, row)
         };
         let outcome = self.store.put(put).await.unwrap();
         assert_eq!(outcome, PutOutcome::Written);

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use testkit::rows::put_always;
 use token_broker::{
     refresh::provider::{Answer, Provider, ProviderOptions},
-    store::{Condition, MemoryStore, Put, Store},
-    types::{Row, RowKey, StoredRow, UnixTime, Version},
+    store::{MemoryStore, Store},
+    types::{Row, RowKey, StoredRow, UnixTime},
 };
 
 /// What all of them have: the rows, and the provider.
@@ -44,15 +45,7 @@ impl Naive {
 
     /// Writes a row, whatever is there.
     pub async fn write(&self, key: &RowKey, row: &Row) {
-        let put = Put {
-            key,
-            row,
-            version: Version::random(),
-            keep_for: None,
-            condition: Condition::Always,
-            source: None,
-            max_providers: usize::MAX,
-        };
+        let put = put_always(key, row);
         self.store.put(put).await.unwrap();
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use prost_types::Timestamp;
+use testkit::requests::token_request;
 use token_broker::proto::v1::{self, FILE_DESCRIPTOR_SET};
 use tonic::{Code, Request};
 
@@ -17,11 +18,7 @@ use crate::{
 
 /// Returns a request for one access token.
 pub fn one(session: &str, provider: &str) -> v1::GetAccessTokenRequest {
-    v1::GetAccessTokenRequest {
-        session_id: self::session(session),
-        provider: provider.to_owned(),
-        ..Default::default()
-    }
+    token_request(&self::session(session), provider)
 }
 
 /// Returns a request for all access tokens of a session.

@@ -2,7 +2,12 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use testkit::{broker::rules, redis_tenant::RedisTenant, waiting::until};
+use testkit::{
+    broker::rules,
+    redis_tenant::RedisTenant,
+    requests::{get_request, store_request, tokens},
+    waiting::until,
+};
 use token_broker::{
     access::Guard,
     audit::{Audit, Witness},
@@ -235,27 +240,17 @@ pub fn session(name: &str) -> String {
 
 /// Returns a request that stores a row of the user `u` in `session`.
 pub fn store(session: &str, provider: &str) -> v1::StoreRequest {
-    v1::StoreRequest {
-        session_id: self::session(session),
-        provider: provider.to_owned(),
-        tokens: Some(v1::UpstreamTokens {
-            access_token: format!("at-{SECRET}"),
-            refresh_token: format!("rt-{SECRET}"),
-            user_id: "u".to_owned(),
-            client_id: "client".to_owned(),
-            upstream_subject: "subject".to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
+    let tokens = v1::UpstreamTokens {
+        refresh_token: format!("rt-{SECRET}"),
+        client_id: "client".to_owned(),
+        upstream_subject: "subject".to_owned(),
+        ..tokens(&format!("at-{SECRET}"), "u")
+    };
+    store_request(&self::session(session), provider, tokens)
 }
 
 pub fn get(session: &str, provider: &str) -> v1::GetRequest {
-    v1::GetRequest {
-        session_id: self::session(session),
-        provider: provider.to_owned(),
-        binding: None,
-    }
+    get_request(&self::session(session), provider)
 }
 
 pub fn get_all(session: &str) -> v1::GetAllRequest {

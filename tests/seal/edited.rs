@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use testkit::{
     broker::Broker,
     redis_tenant::RedisTenant,
-    rows::{bare, key, session, user},
+    rows::{bare, key, put_always, session, user},
 };
 use token_broker::{
     error::Error,
-    store::{Condition, Put, Sealed, Store, redis::RedisStore},
+    store::{Sealed, Store, redis::RedisStore},
     tokens::Binding,
-    types::{Row, RowKey, Version},
+    types::{Row, RowKey},
 };
 
 use crate::{full, json, name, sealed_with, tenant, text};
@@ -19,15 +19,7 @@ type Sealing = Broker<Sealed<RedisStore>>;
 
 /// Writes a row as it is, with its mark and its origin.
 async fn plant(broker: &Sealing, key: &RowKey, row: &Row) {
-    let put = Put {
-        key,
-        row,
-        version: Version::random(),
-        keep_for: None,
-        condition: Condition::Always,
-        source: None,
-        max_providers: usize::MAX,
-    };
+    let put = put_always(key, row);
     broker.backend().put(put).await.unwrap();
 }
 

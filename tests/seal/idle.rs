@@ -2,11 +2,14 @@
 //! brokers have sealed.
 
 use testkit::{
-    broker_process::BrokerProcess, redis_server::RedisServer, redis_tenant::RedisTenant, rows::key,
-    sealing, waiting::until,
+    broker_process::BrokerProcess,
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    requests::{store_request, tokens},
+    rows::key,
+    sealing,
+    waiting::until,
 };
-
-use token_broker::proto::v1::{StoreRequest, UpstreamTokens};
 
 use crate::rotation::write_private;
 
@@ -41,16 +44,7 @@ async fn a_broker_that_nobody_calls_reads_its_keys_again() {
         })
         .await;
     }
-    let stored = StoreRequest {
-        session_id: "s".to_owned(),
-        provider: "p".to_owned(),
-        tokens: Some(UpstreamTokens {
-            access_token: "at".to_owned(),
-            user_id: "u".to_owned(),
-            ..UpstreamTokens::default()
-        }),
-        ..StoreRequest::default()
-    };
+    let stored = store_request("s", "p", tokens("at", "u"));
     broker.client().await.store(stored).await.unwrap();
     let other = tenant.sealed_broker(&["new"]);
     let row = other.read(&key("s", "p")).await;

@@ -1,22 +1,23 @@
 //! Tests pending authorizations whose payload is sealed: each has the right reason, harms no sibling and stays, so that the
 //! callback finds it when its key or its bytes are back.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::fmt::Debug;
 
 use testkit::{
     broker_process::BrokerProcess,
+    pending::{client, consume, new_pending, pending_in, state},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{provider, session, user},
     sealing,
 };
 use token_broker::{
-    authorizations::{AuthorizationOptions, Authorizations, NewPending},
+    authorizations::{Authorizations, NewPending},
     error::Error,
     proto::v1::{ConsumeRequest, pending_authorizations_client::PendingAuthorizationsClient},
     seal::{KeyRing, Keys},
-    store::{PendingLimits, Sealed, Sealing, redis::RedisStore},
-    types::{ClientId, Payload, PendingAuthorization, Reach, SecretBytes, State},
+    store::{Sealed, Sealing, redis::RedisStore},
+    types::{Payload, PendingAuthorization, Reach, SecretBytes},
 };
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -30,15 +31,7 @@ pub const PAYLOAD: &str = "verifier-of-the-login";
 pub type Pending = Authorizations<Sealed<RedisStore>>;
 
 fn with(tenant: &RedisTenant, sealing: Sealing) -> Pending {
-    let limits = PendingLimits {
-        of_client: 100,
-        of_tenant: 100,
-    };
-    let options = AuthorizationOptions {
-        limits,
-        patience: Duration::from_secs(1),
-    };
-    Authorizations::new(Arc::new(Sealed::new(tenant.store(), sealing)), options)
+    pending_in(Sealed::new(tenant.store(), sealing), 100, 100)
 }
 
 /// Returns those of a broker that has these keys.
@@ -49,24 +42,17 @@ pub fn pending(tenant: &RedisTenant, keys: &[&str]) -> Pending {
 /// Returns what an auth server asks to be kept under a state.
 pub fn new(state: &str) -> NewPending {
     NewPending {
-        state: State::new(state).unwrap(),
-        provider: provider("okta"),
         session: session("session-of-the-login"),
-        client: ClientId::new("client-of-the-login").unwrap(),
+        client: client("client-of-the-login"),
         user: Some(user("user-of-the-login")),
         payload: SecretBytes::new(PAYLOAD.as_bytes().to_vec()),
-        ttl: Duration::from_secs(600),
+        ..new_pending(state)
     }
 }
 
 /// Returns what Redis holds of a state.
 pub fn text(tenant: &RedisTenant, state: &str) -> String {
     tenant.run(&["GET", &tenant.key(&format!("pending:{state}"))])
-}
-
-async fn consume(pending: &Pending, state: &str) -> Result<PendingAuthorization, Error> {
-    let state = State::new(state).unwrap();
-    pending.consume(&state, None, &Reach::default()).await
 }
 
 /// The authorization is there once, with everything that the auth server gave.
@@ -113,7 +99,7 @@ async fn a_callback_at_a_broker_without_the_key_loses_no_login() {
         ("another key of the name", with(&tenant, renamed)),
     ];
     let before = tenant.snapshot();
-    let x = State::new("x").unwrap();
+    let x = state("x");
     for (what, behind) in &behind {
         // A callback that is misrouted burns the authorization, but only who can read it knows that it is.
         for from in [None, Some(provider("okta")), Some(provider("evil"))] {

@@ -6,9 +6,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use testkit::requests::{get_request, store_request, token_request};
 use token_broker::proto::v1::{
-    GetAccessTokenRequest, GetAllRequest, GetRequest, StoreRequest, UpstreamTokens,
-    access_tokens_client::AccessTokensClient, token_broker_client::TokenBrokerClient,
+    GetAllRequest, UpstreamTokens, access_tokens_client::AccessTokensClient,
+    token_broker_client::TokenBrokerClient,
 };
 use tonic::{Request, Status, metadata::MetadataValue, transport::Channel};
 
@@ -54,11 +55,7 @@ impl Client {
     }
 
     pub async fn get(&self, session: &str, provider: &str) -> Result<(), Status> {
-        let request = GetRequest {
-            session_id: session.to_owned(),
-            provider: provider.to_owned(),
-            binding: None,
-        };
+        let request = get_request(session, provider);
         let mut client = TokenBrokerClient::new(self.channel.clone());
         client.get(self.request(request)).await.map(drop)
     }
@@ -90,22 +87,13 @@ impl Client {
         provider: &str,
         tokens: UpstreamTokens,
     ) -> Result<(), Status> {
-        let request = StoreRequest {
-            session_id: session.to_owned(),
-            provider: provider.to_owned(),
-            tokens: Some(tokens),
-            ..StoreRequest::default()
-        };
+        let request = store_request(session, provider, tokens);
         let mut client = TokenBrokerClient::new(self.channel.clone());
         client.store(self.request(request)).await.map(drop)
     }
 
     async fn access_token(&self, session: &str) -> Result<(), Status> {
-        let request = GetAccessTokenRequest {
-            session_id: session.to_owned(),
-            provider: "idp".to_owned(),
-            ..GetAccessTokenRequest::default()
-        };
+        let request = token_request(session, "idp");
         let mut client = AccessTokensClient::new(self.channel.clone());
         client
             .get_access_token(self.request(request))

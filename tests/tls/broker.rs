@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use testkit::{
     authority::{Authority, Identity, Wanted},
     broker_process::BrokerProcess,
+    requests::get_request,
     waiting::until,
 };
 use token_broker::{
@@ -286,11 +287,7 @@ pub async fn heedless(
 
 /// Returns a call that changes nothing.
 pub fn request() -> v1::GetRequest {
-    v1::GetRequest {
-        session_id: "s".to_owned(),
-        provider: "p".to_owned(),
-        binding: None,
-    }
+    get_request("s", "p")
 }
 
 /// Whether the broker itself answered such a call.

@@ -6,6 +6,7 @@ use testkit::{
     authority::{Authority, Identity, Wanted},
     broker_process::BrokerProcess,
     hardened::{self, CLIENT_SECRET, Site, write_private},
+    requests::{get_request, store_request, tokens},
     security::BROKER_PASSWORD,
     waiting::until,
     workload_api::{Answer, Gift, PlayedAgent},
@@ -100,11 +101,7 @@ impl Hardened {
 }
 
 fn get() -> v1::GetRequest {
-    v1::GetRequest {
-        session_id: "s".to_owned(),
-        provider: "okta".to_owned(),
-        binding: None,
-    }
+    get_request("s", "okta")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,17 +124,11 @@ async fn serves_whom_its_policy_names(which: Config) {
     .await;
     let auth_server = hardened.connect(Some("/ns/auth/sa/auth-server")).await;
     let mut auth_server = TokenBrokerClient::new(auth_server.unwrap());
-    let store = v1::StoreRequest {
-        session_id: "s".to_owned(),
-        provider: "okta".to_owned(),
-        tokens: Some(v1::UpstreamTokens {
-            access_token: TOKEN.to_owned(),
-            user_id: "u".to_owned(),
-            client_id: "web".to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
+    let tokens = v1::UpstreamTokens {
+        client_id: "web".to_owned(),
+        ..tokens(TOKEN, "u")
     };
+    let store = store_request("s", "okta", tokens);
     until("it stores a row", || {
         let (mut auth_server, store) = (auth_server.clone(), store.clone());
         async move { auth_server.store(store).await.is_ok() }

@@ -5,12 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::rows::*;
+use testkit::{
+    pending::{client, consume, new_pending, pending_in, state},
+    rows::*,
+};
 use token_broker::{
-    authorizations::{AuthorizationOptions, Authorizations, NewPending},
+    authorizations::{Authorizations, NewPending},
     error::Error,
-    store::{self, PendingLimits},
-    types::{ClientId, Payload, PendingAuthorization, ProviderSet, Reach, SecretBytes, State},
+    store,
+    types::{Payload, PendingAuthorization, ProviderSet, Reach, SecretBytes},
 };
 use tokio::{task::JoinSet, time::sleep};
 
@@ -19,36 +22,10 @@ use crate::{
     forgetful::{Fate, Forgetful},
 };
 
-const OPTIONS: AuthorizationOptions = AuthorizationOptions {
-    limits: PendingLimits {
-        of_client: 3,
-        of_tenant: 5,
-    },
-    patience: Duration::from_secs(1),
-};
+const OF_CLIENT: usize = 3;
 
 fn authorizations<B: Backend>(backend: &B) -> Authorizations<B::Store> {
-    Authorizations::new(Arc::new(backend.store()), OPTIONS)
-}
-
-fn state(text: &str) -> State {
-    State::new(text).unwrap()
-}
-
-fn client(id: &str) -> ClientId {
-    ClientId::new(id).unwrap()
-}
-
-fn new(text: &str) -> NewPending {
-    NewPending {
-        state: state(text),
-        provider: provider("okta"),
-        session: session("s"),
-        client: client("c"),
-        user: Some(user("u")),
-        payload: SecretBytes::new(format!("payload of {text}").into_bytes()),
-        ttl: Duration::from_secs(600),
-    }
+    pending_in(backend.store(), OF_CLIENT, 5)
 }
 
 fn payload(pending: &PendingAuthorization) -> &str {
@@ -56,14 +33,6 @@ fn payload(pending: &PendingAuthorization) -> &str {
         Payload::Plain(bytes) => str::from_utf8(bytes).unwrap(),
         Payload::Sealed(_) => panic!("it is sealed"),
     }
-}
-
-async fn consume<S: store::Authorizations>(
-    pending: &Authorizations<S>,
-    text: &str,
-) -> Result<PendingAuthorization, Error> {
-    let reach = Reach::default();
-    pending.consume(&state(text), None, &reach).await
 }
 
 async fn is_gone<S: store::Authorizations>(pending: &Authorizations<S>, text: &str) {
@@ -76,7 +45,7 @@ pub async fn an_authorization_is_consumed_once<B: Backend>(backend: B) {
     let [first, second] = [authorizations(&backend), authorizations(&backend)];
     is_gone(&first, "x").await;
     for odd in ["x", "a:b {%}", "\"", "idx", "é"] {
-        first.create(new(odd)).await.unwrap();
+        first.create(new_pending(odd)).await.unwrap();
         let taken = consume(&second, odd).await.unwrap();
         assert_eq!(payload(&taken), format!("payload of {odd}"));
         assert_eq!(
@@ -90,7 +59,7 @@ pub async fn an_authorization_is_consumed_once<B: Backend>(backend: B) {
     let nobody = NewPending {
         user: None,
         payload: bytes,
-        ..new("y")
+        ..new_pending("y")
     };
     first.create(nobody).await.unwrap();
     let taken = consume(&second, "y").await.unwrap();
@@ -106,7 +75,7 @@ pub async fn of_many_consumers_one_gets_it<B: Backend>(backend: B) {
     let brokers: Vec<_> = (0..3).map(|_| Arc::new(authorizations(&backend))).collect();
     for round in 0..20 {
         let text = format!("state {round}");
-        brokers[0].create(new(&text)).await.unwrap();
+        brokers[0].create(new_pending(&text)).await.unwrap();
         let mut rush = JoinSet::new();
         for number in 0..30 {
             let (pending, text) = (Arc::clone(&brokers[number % 3]), text.clone());
@@ -125,22 +94,22 @@ pub async fn a_misrouted_callback_burns_it<B: Backend>(backend: B) {
         let reach = Reach::default();
         pending.consume(&state(text), Some(&name), &reach).await
     };
-    pending.create(new("x")).await.unwrap();
+    pending.create(new_pending("x")).await.unwrap();
     let burnt = at("x", "github").await;
     assert!(matches!(burnt, Err(Error::ProviderMismatch)), "{burnt:?}");
     let late = at("x", "okta").await;
     assert!(matches!(late, Err(Error::StateNotFound)), "{late:?}");
-    pending.create(new("y")).await.unwrap();
+    pending.create(new_pending("y")).await.unwrap();
     assert!(at("y", "okta").await.is_ok());
 }
 
 /// A state is taken while something is pending under it.
 pub async fn a_state_is_taken_once<B: Backend>(backend: B) {
     let [first, second] = [authorizations(&backend), authorizations(&backend)];
-    first.create(new("x")).await.unwrap();
+    first.create(new_pending("x")).await.unwrap();
     let other = NewPending {
         payload: SecretBytes::new(b"another".to_vec()),
-        ..new("x")
+        ..new_pending("x")
     };
     let taken = second.create(other).await;
     assert!(matches!(taken, Err(Error::StateExists)), "{taken:?}");
@@ -154,11 +123,11 @@ pub async fn an_authorization_expires<B: Backend>(backend: B) {
     for text in ["x", "y", "z"] {
         let short = NewPending {
             ttl: Duration::from_secs(1),
-            ..new(text)
+            ..new_pending(text)
         };
         pending.create(short).await.unwrap();
     }
-    let full = pending.create(new("v")).await;
+    let full = pending.create(new_pending("v")).await;
     assert!(
         matches!(full, Err(Error::TooManyPending { .. })),
         "{full:?}"
@@ -167,7 +136,7 @@ pub async fn an_authorization_expires<B: Backend>(backend: B) {
     // There is room for as many as have expired.
     for text in ["u", "v", "w"] {
         while matches!(
-            pending.create(new(text)).await,
+            pending.create(new_pending(text)).await,
             Err(Error::TooManyPending { .. })
         ) {
             assert!(started.elapsed() < Duration::from_secs(10));
@@ -185,9 +154,9 @@ pub async fn a_flood_locks_nobody_else_out<B: Backend>(backend: B) {
     let pending = authorizations(&backend);
     let of = |id: &str, text: &str| NewPending {
         client: client(id),
-        ..new(text)
+        ..new_pending(text)
     };
-    for number in 0..OPTIONS.limits.of_client {
+    for number in 0..OF_CLIENT {
         pending
             .create(of("flood", &format!("f{number}")))
             .await
@@ -213,7 +182,7 @@ pub async fn a_flood_locks_nobody_else_out<B: Backend>(backend: B) {
 /// What isn't within a caller's reach stays, and counts as none.
 pub async fn what_is_out_of_reach_stays<B: Backend>(backend: B) {
     let pending = authorizations(&backend);
-    pending.create(new("x")).await.unwrap();
+    pending.create(new_pending("x")).await.unwrap();
     let of = |providers, client| Reach { providers, client };
     let github = ProviderSet::Named([provider("github")].into());
     for reach in [
@@ -235,7 +204,7 @@ pub async fn a_payload_has_a_limit<B: Backend>(backend: B) {
     let pending = authorizations(&backend);
     let of = |size| NewPending {
         payload: SecretBytes::new(vec![0xff; size]),
-        ..new("x")
+        ..new_pending("x")
     };
     let refused = pending.create(of(16 * 1024 + 1)).await;
     assert!(matches!(
@@ -252,7 +221,7 @@ fn forgetful<B: Backend>(
     meanwhile: impl Future<Output = ()> + Send + 'static,
 ) -> Authorizations<Forgetful<B::Store>> {
     let store = Forgetful::once(backend.store(), fate, meanwhile);
-    Authorizations::new(Arc::new(store), OPTIONS)
+    pending_in(store, OF_CLIENT, 5)
 }
 
 /// A caller whose answer was lost on the way from the store has it all the same, and nobody else.
@@ -261,7 +230,7 @@ pub async fn a_consumer_whose_answer_is_lost_has_it<B: Backend>(backend: B) {
     for fate in [Fate::NotDone, Fate::Done] {
         let text = format!("{fate:?}");
         let broker = forgetful(&backend, fate, async {});
-        broker.create(new(&text)).await.unwrap();
+        broker.create(new_pending(&text)).await.unwrap();
         let taken = consume(&forgetful(&backend, fate, async {}), &text).await;
         assert_eq!(payload(&taken.unwrap()), format!("payload of {text}"));
         is_gone(&others, &text).await;
@@ -271,7 +240,7 @@ pub async fn a_consumer_whose_answer_is_lost_has_it<B: Backend>(backend: B) {
 /// Whoever comes while the answer is lost gets it, and the first caller doesn't: it wasn't taken for it.
 pub async fn a_consumer_who_comes_between_gets_it_alone<B: Backend>(backend: B) {
     let others = Arc::new(authorizations(&backend));
-    others.create(new("x")).await.unwrap();
+    others.create(new_pending("x")).await.unwrap();
     let meanwhile = {
         let others = Arc::clone(&others);
         async move { assert!(consume(&others, "x").await.is_ok()) }

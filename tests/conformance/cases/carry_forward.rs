@@ -7,9 +7,9 @@ use testkit::{
 };
 use token_broker::{
     error::Error,
-    store::{Condition, Put, Store},
+    store::Store,
     tokens::{Precondition, StoreTokens},
-    types::{ReauthReason, Row, RowKey, StoredRow, Subject, Version},
+    types::{ReauthReason, Row, RowKey, StoredRow, Subject},
 };
 
 use crate::backend::Backend;
@@ -36,15 +36,7 @@ async fn put_in_need<S: Store>(broker: &Broker<S>, key: &RowKey, row: &Row, reas
         reauth: Some(reason),
         ..row.clone()
     };
-    let put = Put {
-        key,
-        row: &row,
-        version: Version::random(),
-        keep_for: None,
-        condition: Condition::Always,
-        source: None,
-        max_providers: 64,
-    };
+    let put = put_always(key, &row);
     broker.backend().put(put).await.unwrap();
 }
 

@@ -244,13 +244,9 @@ pub async fn i7_a_write_is_done_once_however_often_it_is_sent<B: Backend>(backen
     let before = broker.put(&key, &row).await;
     let put = |condition, version| {
         let put = Put {
-            key: &key,
-            row: &row,
             version,
-            keep_for: None,
             condition,
-            source: None,
-            max_providers: 64,
+            ..put_always(&key, &row)
         };
         let put = store.put(put);
         async move { put.await.unwrap() }

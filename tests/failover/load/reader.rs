@@ -7,7 +7,8 @@ use std::{
 };
 
 use rand::{RngExt, rngs::StdRng, seq::IteratorRandom};
-use token_broker::proto::v1::{GetAllRequest, GetAllResponse, GetRequest, GetResponse};
+use testkit::requests::get_request;
+use token_broker::proto::v1::{GetAllRequest, GetAllResponse, GetResponse};
 
 use super::{PAIRS, Shared, call::PlannedCall};
 use crate::rows::{self, RowName};
@@ -39,11 +40,7 @@ fn some_row(shared: &Shared, dice: &mut StdRng) -> RowName {
 
 /// Reads a row.
 pub(super) async fn get(shared: &Shared, broker: usize, row: RowName, deadline: Duration) {
-    let request = GetRequest {
-        session_id: shared.round.session(row),
-        provider: row.provider().to_owned(),
-        ..GetRequest::default()
-    };
+    let request = get_request(&shared.round.session(row), row.provider());
     let mut client = shared.client(broker);
     let send = async |request| client.get(request).await;
     let shown = |answer: Option<GetResponse>| {

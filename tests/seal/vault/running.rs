@@ -12,13 +12,13 @@ use testkit::{
     broker_process::{BrokerProcess, program},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
+    requests::{store_request, tokens},
     rows::{bare, key},
     sealing,
     waiting::until,
 };
 use token_broker::{
     meter::{Reload, Trust},
-    proto::v1::{StoreRequest, UpstreamTokens},
     seal::Keys,
     store::{Sealed, Sealing, redis::RedisStore},
 };
@@ -119,16 +119,7 @@ async fn a_broker_needs_vault_at_its_start_alone() {
 
     // The one that runs seals and opens.
     let mut client = running.client().await;
-    let stored = StoreRequest {
-        session_id: "s".to_owned(),
-        provider: "p".to_owned(),
-        tokens: Some(UpstreamTokens {
-            access_token: "at-1".to_owned(),
-            user_id: "u".to_owned(),
-            ..UpstreamTokens::default()
-        }),
-        ..StoreRequest::default()
-    };
+    let stored = store_request("s", "p", tokens("at-1", "u"));
     client.store(stored).await.unwrap();
     assert_eq!(sealed_with(&tenant, &key("s", "p")).as_deref(), Some("k1"));
 
