@@ -5,10 +5,9 @@ use token_broker::{
     proto::v1,
     types::Reach,
 };
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
+use tonic::Code;
 
-use super::world::{Asks, Connection, OWN, World, client_id, policy};
+use super::world::{Asks, Connection, OWN, World, client_id, policy, reason};
 use crate::{
     every_rpc::pending,
     refusal::{refusal, refused},
@@ -37,11 +36,6 @@ fn asks(client: Option<&'static str>) -> Asks {
         provider: OWN,
         client,
     }
-}
-
-fn reason(answer: Result<(), Status>) -> String {
-    let details = answer.map_err(|status| status.get_details_error_info().unwrap().reason);
-    details.err().unwrap_or_else(|| "OK".to_owned())
 }
 
 /// The reads that bring a binding, which has to name the caller's own client.

@@ -9,10 +9,8 @@ use token_broker::{
     access::{Rights, Role, Rpc},
     types::Reach,
 };
-use tonic::Status;
-use tonic_types::StatusExt;
 
-use super::world::{Asks, FOREIGN, OWN, World, policy, providers};
+use super::world::{Asks, FOREIGN, OWN, World, policy, providers, reason};
 
 fn rights(roles: &[Role], names: &[&str]) -> Rights {
     Rights {
@@ -23,11 +21,6 @@ fn rights(roles: &[Role], names: &[&str]) -> Rights {
         },
         ..Rights::default()
     }
-}
-
-fn reason(answer: Result<(), Status>) -> String {
-    let details = answer.map_err(|status| status.get_details_error_info().unwrap().reason);
-    details.err().unwrap_or_else(|| "OK".to_owned())
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
+use tonic_types::StatusExt;
 
 use crate::{
     every_rpc::requests,
@@ -62,6 +63,12 @@ pub fn policy_of_tenants<'a>(
         policy.add(caller, vec![Credential::Bearer(hash)]).unwrap();
     }
     policy
+}
+
+/// Returns the reason of a refusal, or `OK`.
+pub fn reason(answer: Result<(), Status>) -> String {
+    let details = answer.map_err(|status| status.get_details_error_info().unwrap().reason);
+    details.err().unwrap_or_else(|| "OK".to_owned())
 }
 
 fn token(name: &str) -> String {
