@@ -31,6 +31,11 @@ const MAY_END: &[(&str, usize, &str)] = &[
         "one refresh: it is as if the process had died in it",
     ),
     (
+        "refresh/provider/discovery.rs",
+        1,
+        "one fetch of metadata: the earlier metadata stays in use, and is fetched again later",
+    ),
+    (
         "refresh/revocation.rs",
         1,
         "one revocation: it is counted as failed",

@@ -1,8 +1,12 @@
 //! Where the endpoints are.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use testkit::{
     certificates::Certificates,
-    token_endpoint::{Behaviour, TokenEndpoint},
+    token_endpoint::{Behaviour, End, TokenEndpoint},
+    waiting::until,
 };
 use token_broker::refresh::provider::{
     Answer, Asked, PrepareError, Provider, ProviderOptions, Verdict, Why,
@@ -187,23 +191,47 @@ async fn those_who_wait_for_metadata_share_what_came_of_it() {
     assert_eq!(server.received_at(OPENID).len(), 2);
 }
 
-#[tokio::test(start_paused = true)]
+/// Metadata that the broker has serves while it is fetched again, however long that takes.
+#[tokio::test]
+async fn an_issuer_that_hangs_holds_no_refresh_whose_metadata_is_only_old() {
+    let server = TokenEndpoint::start().await;
+    let good = metadata(&server, &server.url(""));
+    server.behave(OPENID, [good, Behaviour::raw("").end(End::Hang)]);
+    let provider = Provider::new(options_of(&server));
+    provider.prepare().await.unwrap();
+    pass(3601).await;
+    let prepare = async || {
+        // The issuer has twice as long to answer.
+        let prepared = tokio::time::timeout(Duration::from_secs(5), provider.prepare());
+        prepared.await.expect("it waits for the issuer").unwrap();
+    };
+    join_all((0..20).map(|_| prepare())).await;
+    until("the metadata is fetched", async || fetched(&server) == 2).await;
+    join_all((0..20).map(|_| prepare())).await;
+    assert_eq!(fetched(&server), 2, "one fetch at a time");
+}
+
+#[tokio::test]
 async fn metadata_is_fetched_again_and_kept_if_that_fails() {
     let server = TokenEndpoint::start().await;
     let good = metadata(&server, &server.url(""));
-    server.behave(OPENID, [good, Behaviour::answer(500, &[], "")]);
+    let bad = Behaviour::json(200, "garbage");
+    server.behave(OPENID, [good, bad]);
     let provider = Provider::new(options_of(&server));
-    let fetched = || server.received_at(OPENID).len();
     provider.prepare().await.unwrap();
-    // The clock stands still but for what is waited for, so that an hour takes no time.
-    tokio::time::advance(std::time::Duration::from_secs(3601)).await;
-    provider.prepare().await.unwrap();
-    assert_eq!(fetched(), 2);
-    provider.prepare().await.unwrap();
-    assert_eq!(fetched(), 2, "it is left alone for a while");
+    pass(3601).await;
+    let failed = async || {
+        provider.prepare().await.unwrap();
+        fetched(&server) == 2
+    };
+    until("the metadata is fetched again", failed).await;
+    for _ in 0..3 {
+        provider.prepare().await.unwrap();
+    }
+    assert_eq!(fetched(&server), 2, "it is left alone for a while");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_endpoint_that_is_gone_is_looked_up_again() {
     let server = TokenEndpoint::start().await;
     let issuer = server.url("");
@@ -216,23 +244,33 @@ async fn an_endpoint_that_is_gone_is_looked_up_again() {
     server.behave("/moved", [tokens()]);
     let provider = Provider::new(options_of(&server));
     let send = async || {
-        provider
-            .prepare()
-            .await
-            .unwrap()
-            .send(&crate::setup::secret("r"))
-            .await
+        let prepared = provider.prepare().await.unwrap();
+        prepared.send(&crate::setup::secret("r")).await
     };
-    assert!(matches!(
-        send().await,
-        Answer::OurFault {
-            why: Why::NotRedeemedStatus(404),
-            ..
-        }
-    ));
-    tokio::time::advance(std::time::Duration::from_secs(11)).await;
-    let answer = send().await;
-    assert!(matches!(answer, Answer::Tokens(_)), "{answer:?}");
+    let gone = |answer| {
+        let why = Why::NotRedeemedStatus(404);
+        matches!(answer, Answer::OurFault { why: told, .. } if told == why)
+    };
+    for _ in 0..3 {
+        assert!(gone(send().await));
+    }
+    assert_eq!(fetched(&server), 1, "it is left alone for a while");
+    pass(11).await;
+    // The first answer that the endpoint is gone has it looked up, and no call waits for that.
+    let found = async || matches!(send().await, Answer::Tokens(_));
+    until("the endpoint is found where it is now", found).await;
+    assert_eq!(fetched(&server), 2);
+}
+
+fn fetched(server: &TokenEndpoint) -> usize {
+    server.received_at(OPENID).len()
+}
+
+/// Lets so many seconds pass, which takes no time.
+async fn pass(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
 }
 
 #[tokio::test]

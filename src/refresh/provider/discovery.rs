@@ -1,14 +1,15 @@
 //! Where a provider's endpoints are (OpenID Connect Discovery 1.0, RFC 8414).
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use http::{Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Authentication, ProviderOptions, Why, credentials::Material};
 use crate::outbound::{Connection, Endpoint, Failure, exchange};
@@ -53,96 +54,166 @@ pub struct Asked {
     pub issuer: Result<String, Why>,
 }
 
+/// What is known of a provider's metadata.
 #[derive(Debug, Default)]
-struct Cached {
+struct Known {
     found: Option<Found>,
     /// When metadata was last asked for.
     asked: Option<Instant>,
+    /// Whether a call failed since as if an endpoint had moved.
+    is_suspect: bool,
     /// Why nothing was found, and when that was known.
     failed: Option<(Instant, Why)>,
     /// What came of asking last.
     trace: Vec<Asked>,
 }
 
+impl Known {
+    /// Whether metadata is to be fetched.
+    fn is_due(&self) -> bool {
+        let pause = if self.is_suspect { PAUSE } else { AGE };
+        self.asked.is_none_or(|asked| asked.elapsed() >= pause)
+    }
+}
+
 /// The metadata that was last fetched.
 #[derive(Debug, Default)]
 pub(super) struct Discovery {
-    cached: Mutex<Cached>,
-    /// Whether a call failed as if an endpoint had moved.
-    is_suspect: AtomicBool,
+    known: Mutex<Known>,
+    /// Who has it fetches.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Discovery {
     /// Returns the endpoints: those that are set, and for others those that the issuer names. Metadata that was fetched
-    /// once is used on if it can't be fetched again.
+    /// once is used until newer metadata is there: nobody waits for that.
     ///
     /// # Errors
     /// Returns why an endpoint that isn't set couldn't be found.
     pub async fn endpoints(
-        &self,
-        options: &ProviderOptions,
-        material: &Material,
+        self: &Arc<Self>,
+        options: &Arc<ProviderOptions>,
+        material: &Arc<Material>,
     ) -> Result<Found, Why> {
         let set = &options.endpoints;
-        let all_are_set = set.token.is_some() && set.revocation.is_some();
-        let Some(issuer) = set.issuer.as_ref().filter(|_| !all_are_set) else {
+        let Some(issuer) = issuer(options) else {
             return Ok(Found {
                 token: set.token.clone(),
                 revocation: set.revocation.clone(),
             });
         };
-        // Whoever comes meanwhile waits for this answer, instead of asking too.
-        let came = Instant::now();
-        let mut cached = self.cached.lock().await;
-        if let Some((at, why)) = &cached.failed
-            && *at > came
-        {
-            return Err(why.clone());
-        }
-        let age = cached.asked.map(|asked| asked.elapsed());
-        let is_suspect = self.is_suspect.load(Ordering::SeqCst);
-        let is_due = match age {
-            None => true,
-            Some(age) => age >= AGE || is_suspect && age >= PAUSE,
-        };
-        if is_due || cached.found.is_none() {
-            self.is_suspect.store(false, Ordering::SeqCst);
-            let mut trace = Vec::new();
-            let fetched = fetch(issuer, options, material, &mut trace).await;
-            cached.trace = trace;
-            match fetched {
-                Ok(found) => {
-                    cached.found = Some(found);
-                    cached.asked = Some(Instant::now());
-                    cached.failed = None;
-                }
-                Err(why) if cached.found.is_some() => {
-                    let provider = options.name.as_str();
-                    tracing::warn!(provider, "the earlier metadata stays in use: {why}");
-                    cached.asked = Some(Instant::now());
-                }
-                Err(why) => {
-                    cached.failed = Some((Instant::now(), why.clone()));
-                    return Err(why);
-                }
+        let found = self.known().found.clone();
+        let found = match found {
+            Some(found) => {
+                self.fetch_if_due(options, material);
+                found
             }
-        }
-        let found = cached.found.as_ref().ok_or(Why::DiscoveryFailed)?;
+            None => self.first(issuer, options, material).await?,
+        };
         Ok(Found {
-            token: set.token.clone().or_else(|| found.token.clone()),
-            revocation: set.revocation.clone().or_else(|| found.revocation.clone()),
+            token: set.token.clone().or(found.token),
+            revocation: set.revocation.clone().or(found.revocation),
         })
     }
 
     /// Returns what came of asking for metadata last.
-    pub async fn trace(&self) -> Vec<Asked> {
-        self.cached.lock().await.trace.clone()
+    pub fn trace(&self) -> Vec<Asked> {
+        self.known().trace.clone()
     }
 
     /// Notes that an endpoint may have moved, so that the metadata is fetched again soon.
-    pub fn suspect(&self) {
-        self.is_suspect.store(true, Ordering::SeqCst);
+    pub fn suspect(self: &Arc<Self>, options: &Arc<ProviderOptions>, material: &Arc<Material>) {
+        self.known().is_suspect = true;
+        self.fetch_if_due(options, material);
     }
+
+    /// Returns the first metadata, as soon as it is there. Whoever comes meanwhile waits for the same answer, instead of
+    /// asking too.
+    async fn first(
+        &self,
+        issuer: &Endpoint,
+        options: &ProviderOptions,
+        material: &Material,
+    ) -> Result<Found, Why> {
+        let came = Instant::now();
+        let _turn = self.turn.lock().await;
+        {
+            let known = self.known();
+            if let Some(found) = &known.found {
+                return Ok(found.clone());
+            }
+            if let Some((at, why)) = &known.failed
+                && *at > came
+            {
+                return Err(why.clone());
+            }
+        }
+        self.fetch(issuer, options, material).await
+    }
+
+    /// Fetches metadata in the background, if it is time and nobody does.
+    fn fetch_if_due(self: &Arc<Self>, options: &Arc<ProviderOptions>, material: &Arc<Material>) {
+        if issuer(options).is_none() || !self.known().is_due() {
+            return;
+        }
+        let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() else {
+            return;
+        };
+        let (this, options) = (Arc::clone(self), Arc::clone(options));
+        let material = Arc::clone(material);
+        let fetching = async move {
+            let _turn = turn;
+            let Some(issuer) = issuer(&options) else {
+                return;
+            };
+            // Somebody may have fetched it just before.
+            if this.known().is_due()
+                && let Err(why) = this.fetch(issuer, &options, &material).await
+            {
+                let provider = options.name.as_str();
+                tracing::warn!(provider, "the earlier metadata stays in use: {why}");
+            }
+        };
+        tokio::spawn(fetching.in_current_span());
+    }
+
+    /// Fetches metadata, and notes what came of it. The caller has the turn.
+    async fn fetch(
+        &self,
+        issuer: &Endpoint,
+        options: &ProviderOptions,
+        material: &Material,
+    ) -> Result<Found, Why> {
+        {
+            let mut known = self.known();
+            known.asked = Some(Instant::now());
+            // What is suspected from now on counts: the answer may be older.
+            known.is_suspect = false;
+        }
+        let mut trace = Vec::new();
+        let fetched = fetch(issuer, options, material, &mut trace).await;
+        let mut known = self.known();
+        known.trace = trace;
+        match &fetched {
+            Ok(found) => {
+                known.found = Some(found.clone());
+                known.failed = None;
+            }
+            Err(why) => known.failed = Some((Instant::now(), why.clone())),
+        }
+        fetched
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the issuer, if an endpoint isn't set.
+fn issuer(options: &ProviderOptions) -> Option<&Endpoint> {
+    let set = &options.endpoints;
+    let all_are_set = set.token.is_some() && set.revocation.is_some();
+    set.issuer.as_ref().filter(|_| !all_are_set)
 }
 
 async fn fetch(

@@ -74,8 +74,8 @@ pub(super) struct Ready {
 
 impl Provider {
     /// Does all that can be done before a refresh token is sent: reads the credentials, finds the token endpoint, signs
-    /// the client assertion, and connects. Takes as long as `connect-timeout`, and when the endpoints have to be looked
-    /// up, as long as `connect-timeout` and `timeout` more.
+    /// the client assertion, and connects. Takes as long as `connect-timeout`, and when the endpoints aren't known yet,
+    /// as long as `connect-timeout` and `timeout` more.
     ///
     /// A provider drops a connection on which nothing comes, and an assertion is valid for two minutes: send soon.
     ///
@@ -126,7 +126,7 @@ impl Provider {
         let way = material.way(options);
         let opened = Connection::open(&endpoint, way, options.connect_timeout).await;
         let connection = opened.map_err(|fault| {
-            self.discovery.suspect();
+            self.discovery.suspect(options, &material);
             PrepareError::from(Why::from(fault))
         })?;
         Ok(Ready {
@@ -172,7 +172,7 @@ impl Provider {
             reply.retry_after = wait.map(|wait| wait.min(LONGEST_RETRY_AFTER));
         }
         if matches!(&reply, Ok(reply) if matches!(reply.status, 301..=308 | 404 | 410)) {
-            self.discovery.suspect();
+            self.discovery.suspect(&self.options, &ready.material);
         }
         reply
     }

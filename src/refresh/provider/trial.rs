@@ -62,7 +62,7 @@ impl Provider {
                 Err(error) => error.into(),
             }
         };
-        trial.asked = self.discovery.trace().await;
+        trial.asked = self.discovery.trace();
         trial
     }
 
