@@ -36,6 +36,10 @@ impl Default for BreakerOptions {
     }
 }
 
+/// Tells a probe from those before and after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeId(u64);
+
 /// Whether a call may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -43,7 +47,7 @@ pub enum Admission {
     Free,
     /// The breaker is open, and this call is the one that finds out whether the provider works again. The caller must
     /// report its outcome, or call [`Breaker::withdraw`] if it makes no call.
-    Probe,
+    Probe(ProbeId),
     /// The breaker is open.
     Stopped {
         /// How long it makes no sense to ask again.
@@ -54,8 +58,15 @@ pub enum Admission {
 #[derive(Debug)]
 enum State {
     Closed,
-    Open { until: Instant, pause: Duration },
-    Probing { until: Instant, pause: Duration },
+    Open {
+        until: Instant,
+        pause: Duration,
+    },
+    Probing {
+        id: ProbeId,
+        until: Instant,
+        pause: Duration,
+    },
 }
 
 /// The breaker of one provider. `R` tells rows apart. Time is passed in.
@@ -63,6 +74,8 @@ enum State {
 pub struct Breaker<R> {
     options: BreakerOptions,
     state: State,
+    /// How many probes there were.
+    probes: u64,
     /// When each row last failed since the last success.
     failed: HashMap<R, Instant>,
 }
@@ -74,6 +87,7 @@ impl<R: Eq + Hash> Breaker<R> {
         Self {
             options,
             state: State::Closed,
+            probes: 0,
             failed: HashMap::new(),
         }
     }
@@ -91,7 +105,7 @@ impl<R: Eq + Hash> Breaker<R> {
             State::Closed => return None,
             State::Open { until, .. } => (until, Duration::MAX),
             // A probe is mostly answered long before it counts as failed.
-            State::Probing { until, pause } => (until, pause),
+            State::Probing { until, pause, .. } => (until, pause),
         };
         let left = until.saturating_duration_since(now).min(at_most);
         (!left.is_zero()).then_some(left)
@@ -106,33 +120,34 @@ impl<R: Eq + Hash> Breaker<R> {
             State::Closed => return Admission::Free,
             State::Open { pause, .. } | State::Probing { pause, .. } => pause,
         };
+        self.probes += 1;
+        let id = ProbeId(self.probes);
         self.state = State::Probing {
+            id,
             until: now + self.options.probe,
             pause,
         };
-        Admission::Probe
+        Admission::Probe(id)
     }
 
-    /// Notes that a call about `row` failed in a way that says that the provider is down. Returns whether the breaker was
-    /// closed and opens.
-    pub fn failed(&mut self, row: R, now: Instant) -> bool {
-        match self.state {
-            State::Closed => {
-                let within = self.options.within;
-                self.failed
-                    .retain(|_, at| now.saturating_duration_since(*at) < within);
-                self.failed.insert(row, now);
-                if self.failed.len() >= self.options.rows {
-                    self.open(self.options.pause, now);
-                    return true;
-                }
+    /// Notes that a call about `row` failed in a way that says that the provider is down. `probe` is the probe that the call
+    /// is, if it is one. Returns whether the breaker was closed and opens.
+    pub fn failed(&mut self, row: R, probe: Option<ProbeId>, now: Instant) -> bool {
+        if let Some(pause) = self.pause_of(probe) {
+            let longer = (pause * 2).min(self.options.longest_pause);
+            self.open(longer, now);
+            return false;
+        }
+        // Otherwise the call began before the breaker opened, and tells nothing that isn't known.
+        if let State::Closed = self.state {
+            let within = self.options.within;
+            self.failed
+                .retain(|_, at| now.saturating_duration_since(*at) < within);
+            self.failed.insert(row, now);
+            if self.failed.len() >= self.options.rows {
+                self.open(self.options.pause, now);
+                return true;
             }
-            State::Probing { pause, .. } => {
-                let longer = (pause * 2).min(self.options.longest_pause);
-                self.open(longer, now);
-            }
-            // A call that began before it opened.
-            State::Open { .. } => {}
         }
         false
     }
@@ -145,9 +160,9 @@ impl<R: Eq + Hash> Breaker<R> {
         was_open
     }
 
-    /// Notes that a probe told nothing: the answer may be about its row alone. Another one may be made soon.
-    pub fn unclear(&mut self, now: Instant) {
-        if let State::Probing { pause, .. } = self.state {
+    /// Notes that this probe told nothing: the answer may be about its row alone. Another one may be made soon.
+    pub fn unclear(&mut self, probe: ProbeId, now: Instant) {
+        if let Some(pause) = self.pause_of(Some(probe)) {
             self.state = State::Open {
                 until: now + self.options.pause,
                 pause,
@@ -155,10 +170,18 @@ impl<R: Eq + Hash> Breaker<R> {
         }
     }
 
-    /// Notes that a probe made no call. The next one may be made at once.
-    pub fn withdraw(&mut self, now: Instant) {
-        if let State::Probing { pause, .. } = self.state {
+    /// Notes that this probe made no call. The next one may be made at once.
+    pub fn withdraw(&mut self, probe: ProbeId, now: Instant) {
+        if let Some(pause) = self.pause_of(Some(probe)) {
             self.state = State::Open { until: now, pause };
+        }
+    }
+
+    /// Returns the pause that came before this probe, if it is the one that is awaited.
+    fn pause_of(&self, probe: Option<ProbeId>) -> Option<Duration> {
+        match self.state {
+            State::Probing { id, pause, .. } if probe == Some(id) => Some(pause),
+            _ => None,
         }
     }
 
@@ -189,18 +212,25 @@ mod tests {
 
     fn open_at(now: Instant) -> Breaker<u32> {
         let mut breaker = Breaker::new(OPTIONS);
-        (0..3).for_each(|row| _ = breaker.failed(row, now));
+        (0..3).for_each(|row| _ = breaker.failed(row, None, now));
         breaker
+    }
+
+    fn probe(breaker: &mut Breaker<u32>, now: Instant) -> ProbeId {
+        match breaker.admit(now) {
+            Admission::Probe(id) => id,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn different_rows_open_it_and_one_row_alone_does_not() {
         let now = Instant::now();
         let mut breaker = Breaker::new(OPTIONS);
-        (0..100).for_each(|_| _ = breaker.failed(1, now));
+        (0..100).for_each(|_| _ = breaker.failed(1, None, now));
         assert_eq!(breaker.admit(now), Admission::Free);
-        assert!(!breaker.failed(2, now) && !breaker.is_open());
-        assert!(breaker.failed(3, now));
+        assert!(!breaker.failed(2, None, now) && !breaker.is_open());
+        assert!(breaker.failed(3, None, now));
         let retry_after = seconds(1);
         assert_eq!(breaker.admit(now), Admission::Stopped { retry_after });
     }
@@ -209,13 +239,13 @@ mod tests {
     fn old_failures_and_those_before_a_success_do_not_count() {
         let now = Instant::now();
         let mut breaker = Breaker::new(OPTIONS);
-        breaker.failed(1, now);
-        breaker.failed(2, now + seconds(5));
-        breaker.failed(3, now + seconds(11));
+        breaker.failed(1, None, now);
+        breaker.failed(2, None, now + seconds(5));
+        breaker.failed(3, None, now + seconds(11));
         assert!(!breaker.is_open());
         breaker.succeeded();
-        breaker.failed(4, now + seconds(11));
-        breaker.failed(5, now + seconds(11));
+        breaker.failed(4, None, now + seconds(11));
+        breaker.failed(5, None, now + seconds(11));
         assert!(!breaker.is_open());
     }
 
@@ -224,7 +254,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = open_at(now);
         let later = now + seconds(1);
-        assert_eq!(breaker.admit(later), Admission::Probe);
+        probe(&mut breaker, later);
         // The others ask again soon, and not when the probe counts as failed.
         let retry_after = seconds(1);
         assert_eq!(breaker.admit(later), Admission::Stopped { retry_after });
@@ -242,8 +272,8 @@ mod tests {
                 Admission::Stopped { retry_after } if retry_after == seconds(pause)
             ));
             now += seconds(pause);
-            assert_eq!(breaker.admit(now), Admission::Probe);
-            breaker.failed(9, now);
+            let probe = probe(&mut breaker, now);
+            breaker.failed(9, Some(probe), now);
         }
     }
 
@@ -252,14 +282,14 @@ mod tests {
         let now = Instant::now();
         let mut breaker = open_at(now);
         let probed = now + seconds(1);
-        assert_eq!(breaker.admit(probed), Admission::Probe);
+        probe(&mut breaker, probed);
         assert!(matches!(
             breaker.admit(probed + seconds(19)),
             Admission::Stopped { .. }
         ));
-        assert_eq!(breaker.admit(probed + seconds(20)), Admission::Probe);
-        breaker.withdraw(probed + seconds(20));
-        assert_eq!(breaker.admit(probed + seconds(20)), Admission::Probe);
+        let second = probe(&mut breaker, probed + seconds(20));
+        breaker.withdraw(second, probed + seconds(20));
+        probe(&mut breaker, probed + seconds(20));
     }
 
     #[test]
@@ -267,14 +297,14 @@ mod tests {
         let now = Instant::now();
         let mut breaker = open_at(now);
         let mut later = now + seconds(1);
-        assert_eq!(breaker.admit(later), Admission::Probe);
-        breaker.failed(9, later);
+        let first = probe(&mut breaker, later);
+        breaker.failed(9, Some(first), later);
         later += seconds(2);
-        assert_eq!(breaker.admit(later), Admission::Probe);
-        breaker.unclear(later);
+        let second = probe(&mut breaker, later);
+        breaker.unclear(second, later);
         let retry_after = seconds(1);
         assert_eq!(breaker.admit(later), Admission::Stopped { retry_after });
-        assert_eq!(breaker.admit(later + seconds(1)), Admission::Probe);
+        probe(&mut breaker, later + seconds(1));
         assert!(breaker.succeeded() && !breaker.succeeded());
     }
 
@@ -282,7 +312,27 @@ mod tests {
     fn calls_that_began_before_it_opened_lengthen_nothing() {
         let now = Instant::now();
         let mut breaker = open_at(now);
-        breaker.failed(7, now);
-        assert_eq!(breaker.admit(now + seconds(1)), Admission::Probe);
+        breaker.failed(7, None, now);
+        let later = now + seconds(1);
+        let awaited = probe(&mut breaker, later);
+        breaker.failed(7, None, later);
+        // The probe is awaited as before.
+        breaker.withdraw(awaited, later);
+        probe(&mut breaker, later);
+    }
+
+    #[test]
+    fn a_probe_that_comes_late_ends_no_other() {
+        let now = Instant::now();
+        let mut breaker = open_at(now);
+        let late = probe(&mut breaker, now + seconds(1));
+        let now = now + seconds(21);
+        let awaited = probe(&mut breaker, now);
+        breaker.withdraw(late, now);
+        breaker.unclear(late, now);
+        breaker.failed(9, Some(late), now);
+        assert!(matches!(breaker.admit(now), Admission::Stopped { .. }));
+        breaker.withdraw(awaited, now);
+        probe(&mut breaker, now);
     }
 }

@@ -4,7 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`provider`] | one provider: its settings, and the calls to its endpoints. Knows no store and no other broker |
-//! | [`breaker`], [`gate`], [`Providers`] | what keeps a process from calling a provider too often |
+//! | [`breaker`], [`gate`], `permit`, [`Providers`] | what keeps a process from calling a provider too often |
 //! | [`waits`] | asking whether a call may wait for a provider |
 //! | [`rules`] | what an attempt may do, and what becomes of the record that all brokers share: no clock, no store, no network |
 //! | `decide` | what that means for the row and for who asked |
@@ -31,6 +31,7 @@ mod flights;
 pub mod gate;
 mod lease;
 mod merge;
+mod permit;
 pub mod provider;
 mod providers;
 mod redeem;
@@ -280,7 +281,6 @@ impl<S: Records> Refresher<S> {
                     is_rejected,
                     lingers_until,
                     slot,
-                    place: None,
                 };
                 traces::during(span.as_ref(), pin!(refresh.run())).await;
             };

@@ -10,11 +10,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    breaker::{Breaker, BreakerOptions},
+    breaker::BreakerOptions,
     counts::Counts,
     due::Terms,
     failures::Failures,
-    gate::Gate,
+    gate::{self, Gate},
+    permit::{Breakers, Permit, Stopped},
     provider::{Concern, Provider, ProviderOptions, Replay, Rotation, TokenAnswer, TokenHint, Why},
     revocation::Revocations,
     rules::Policy,
@@ -61,10 +62,8 @@ pub struct Configured {
     pub gate: Gate,
     /// What became of the calls.
     pub counts: Counts,
-    /// Stops calls while the provider fails. Rows are told apart by a hash.
-    breaker: Mutex<Breaker<u64>>,
-    /// Stops second sendings while answers to several rows leave it open what they are about.
-    resending: Mutex<Breaker<u64>>,
+    breakers: Breakers,
+    /// Tells rows apart.
     hasher: RandomState,
     /// Why calls failed.
     failures: Mutex<Failures>,
@@ -205,8 +204,7 @@ impl Configured {
             provider: Provider::new(options),
             gate,
             counts: Counts::default(),
-            breaker: Mutex::new(Breaker::new(BreakerOptions::default())),
-            resending: Mutex::new(Breaker::new(BreakerOptions::default())),
+            breakers: Breakers::new(BreakerOptions::default()),
             hasher: RandomState::new(),
             failures: Mutex::default(),
             works_again: Notify::new(),
@@ -236,43 +234,54 @@ impl Configured {
     }
 
     /// Takes note of why a call about a row failed. What says something about the provider counts for the breaker; what says
-    /// something about the one token doesn't.
-    pub(super) fn failed(&self, key: &RowKey, why: &Why, error: &Error) {
+    /// something about the one token doesn't. `is_in_doubt` says whether the token may have been redeemed.
+    pub(super) fn failed(
+        &self,
+        permit: Permit<'_>,
+        key: &RowKey,
+        why: &Why,
+        error: &Error,
+        is_in_doubt: bool,
+    ) {
         match why.concern() {
             Concern::Provider => {
-                self.provider_failed(key, error, Some(why));
+                self.provider_failed(permit, key, error, Some(why));
             }
             Concern::Token => {
                 self.row_failed(key, error);
-                self.works();
+                self.works(permit);
             }
             Concern::Unclear => {
                 self.row_failed(key, error);
-                self.breaker().unclear(Instant::now());
+                permit.unclear(self.hashed(key), is_in_doubt);
             }
         }
     }
 
     /// Takes note that no request could be prepared.
-    pub(super) fn not_prepared(&self, key: &RowKey, error: &Error) {
-        self.provider_failed(key, error, None);
+    pub(super) fn not_prepared(&self, permit: Permit<'_>, key: &RowKey, error: &Error) {
+        self.provider_failed(permit, key, error, None);
     }
 
-    fn provider_failed(&self, key: &RowKey, error: &Error, answered: Option<&Why>) {
-        let now = Instant::now();
+    fn provider_failed(
+        &self,
+        permit: Permit<'_>,
+        key: &RowKey,
+        error: &Error,
+        answered: Option<&Why>,
+    ) {
         let why = error.operator_detail().unwrap_or_default();
         let is_news = {
             let mut failures = locked(&self.failures);
             failures.of_provider(error);
-            failures.is_news(why, TOLD, now)
+            failures.is_news(why, TOLD, Instant::now())
         };
-        self.resending().unclear(now);
         let provider = &self.provider.options().name;
         if is_news {
             let next = self.what_may_help(answered);
             tracing::warn!(%provider, why, "{error}: {next}");
         }
-        if self.breaker().failed(self.hashed(key), now) {
+        if permit.provider_fails(self.hashed(key)) {
             tracing::warn!(%provider, why, "the breaker opens: calls about several rows failed; one goes through now and then");
         }
     }
@@ -306,29 +315,21 @@ impl Configured {
     }
 
     /// Takes note that the provider's answer settled what becomes of a row.
-    pub(super) fn succeeded(&self, key: &RowKey) {
+    pub(super) fn succeeded(&self, permit: Permit<'_>, key: &RowKey) {
         locked(&self.failures).row_is_settled(self.hashed(key));
-        self.works();
+        self.works(permit);
     }
 
     /// Takes note that the provider answered as one that works.
-    fn works(&self) {
+    fn works(&self, permit: Permit<'_>) {
         locked(&self.failures).works();
-        let (closes, resends) = (self.breaker().succeeded(), self.resending().succeeded());
-        if closes {
+        let restored = permit.works();
+        if restored.calls {
             let provider = &self.provider.options().name;
             tracing::info!(%provider, "the breaker closes: the provider works again");
         }
-        if closes || resends {
+        if restored.calls || restored.resending {
             self.works_again.notify_waiters();
-        }
-    }
-
-    /// Takes note that it isn't known whether a row's token was redeemed, nor what the answer is about.
-    pub(super) fn is_in_doubt(&self, key: &RowKey, why: &Why) {
-        if why.concern() == Concern::Unclear {
-            let row = self.hashed(key);
-            self.resending().failed(row, Instant::now());
         }
     }
 
@@ -372,23 +373,25 @@ impl Configured {
         );
     }
 
-    pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker<u64>> {
-        locked(&self.breaker)
+    /// Returns how long it makes no sense to ask for a call, if the provider fails.
+    pub(super) fn stopped(&self) -> Option<Duration> {
+        self.breakers.stopped()
     }
 
-    pub(super) fn resending(&self) -> MutexGuard<'_, Breaker<u64>> {
-        locked(&self.resending)
+    /// Asks for a call that has this place. `is_resent` says whether its token may have been redeemed.
+    pub(super) fn admit(&self, place: gate::Place, is_resent: bool) -> Result<Permit<'_>, Stopped> {
+        self.breakers.admit(place, is_resent)
     }
 
     /// Whether a token that may have been redeemed can be sent again.
     pub(super) fn may_resend(&self) -> bool {
-        !self.breaker().is_open() && self.resending().stopped(Instant::now()).is_none()
+        self.breakers.may_resend()
     }
 
     /// Whether calls are stopped because the provider fails.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.breaker().is_open()
+        self.breakers.is_open()
     }
 
     /// Whether the tokens of deleted rows are revoked.

@@ -7,11 +7,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     Shared,
     attempt::{Attempt, contended},
-    breaker::Admission,
     clock::Moment,
     decide::{Decision, Token, Wait, Wish, decide},
     flights::{End, Progress, Slot},
-    gate,
+    permit::{Permit, Stopped},
     provider::{PrepareError, Rotation},
     providers::Configured,
     rules::{LEASE, Policy},
@@ -43,9 +42,6 @@ pub(super) struct Refresh<'a, S> {
     /// Until then the refresh goes on even if nobody waits for it.
     pub lingers_until: Instant,
     pub slot: Slot<'a>,
-    /// The right to make the call that is being made. Whoever writes what came of it, or gives a token back, gives it up
-    /// before: that may take as long as the store is away.
-    pub place: Option<gate::Place>,
 }
 
 /// What follows a step.
@@ -155,17 +151,19 @@ impl<'a, S: Records> Refresh<'a, S> {
             other => return self.act(&seen, other).await,
         };
         match self.admitted(is_resent).await {
-            Ok(place) => self.place = Some(place),
-            Err(next) => return next,
+            Ok(permit) => {
+                self.with_permit(permit, &seen, &policy, retried_credentials)
+                    .await
+            }
+            Err(next) => next,
         }
-        let next = self.with_place(&seen, &policy, retried_credentials).await;
-        self.place = None;
-        next
     }
 
-    /// Takes and redeems the token, when a request may be made.
-    async fn with_place(
+    /// Takes and redeems the token, when a request may be made. Whoever writes what came of it, or gives a token back, gives
+    /// the permit up before: that may take as long as the store is away.
+    async fn with_permit(
         &mut self,
+        permit: Permit<'a>,
         seen: &Seen,
         policy: &Policy,
         retried_credentials: &mut bool,
@@ -181,24 +179,18 @@ impl<'a, S: Records> Refresh<'a, S> {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => {
-                self.place = None;
-                return self.not_prepared(seen, error).await;
-            }
+            Err(error) => return self.not_prepared(permit, seen, error).await,
         };
         if self.shared.is_stopping() {
-            self.withdraw_admission();
             return Next::End(End::Failed(stopping()));
         }
-        let taken = match self.take(policy).await {
+        let (taken, permit) = match self.take(permit, policy).await {
             Ok(taken) => taken,
-            Err(next) => {
-                self.withdraw_admission();
-                return next;
-            }
+            Err(next) => return next,
         };
         self.is_rejected = false;
-        self.redeem(taken, prepared, retried_credentials).await
+        self.redeem(permit, taken, prepared, retried_credentials)
+            .await
     }
 
     fn decide(&self, seen: &Seen, attempt: AttemptId, policy: &Policy) -> Decision {
@@ -266,11 +258,10 @@ impl<'a, S: Records> Refresh<'a, S> {
     }
 
     /// Waits until a request may be made. `is_resent` says whether its token may have been redeemed.
-    async fn admitted(&self, is_resent: bool) -> Result<gate::Place, Next> {
+    async fn admitted(&self, is_resent: bool) -> Result<Permit<'a>, Next> {
         // Who can't make one needn't wait for others, nor use up the rate.
-        let stopped = self.configured.breaker().stopped(std::time::Instant::now());
-        if let Some(retry_after) = stopped {
-            return Err(self.stopped(retry_after));
+        if let Some(span) = self.configured.stopped() {
+            return Err(self.stopped(Stopped::Calls(span)));
         }
         let queued = traces::child("provider_gate", Kind::Internal);
         let place = tokio::select! {
@@ -278,40 +269,27 @@ impl<'a, S: Records> Refresh<'a, S> {
             () = self.shared.stopped() => return Err(Next::Again),
         };
         drop(queued);
-        let now = std::time::Instant::now();
-        let admission = self.configured.breaker().admit(now);
-        if let Admission::Stopped { retry_after } = admission {
-            return Err(self.stopped(retry_after));
-        }
-        if is_resent
-            && let Admission::Stopped { retry_after } = self.configured.resending().admit(now)
-        {
-            self.configured.breaker().withdraw(now);
-            let failure = self.configured.failure_of(self.key, retry_after);
-            return Err(later(retry_after, failure));
-        }
-        Ok(place)
+        let permit = self.configured.admit(place, is_resent);
+        permit.map_err(|stopped| self.stopped(stopped))
     }
 
-    fn stopped(&self, span: Duration) -> Next {
-        later(span, self.configured.failure(span))
+    fn stopped(&self, stopped: Stopped) -> Next {
+        let (span, failure) = match stopped {
+            Stopped::Calls(span) => (span, self.configured.failure(span)),
+            Stopped::Resending(span) => (span, self.configured.failure_of(self.key, span)),
+        };
+        let running = None;
+        Next::Later(Wait { span, running }, Some(failure))
     }
 
-    /// Tells the breaker that no request was sent.
-    pub(super) fn withdraw_admission(&self) {
-        let now = std::time::Instant::now();
-        self.configured.breaker().withdraw(now);
-        self.configured.resending().withdraw(now);
-    }
-
-    async fn not_prepared(&self, seen: &Seen, error: PrepareError) -> Next {
+    async fn not_prepared(&self, permit: Permit<'a>, seen: &Seen, error: PrepareError) -> Next {
         let error = match error {
             PrepareError::Misconfigured(what) => {
                 Error::ProviderMisconfigured(ProviderFailure(what))
             }
             PrepareError::Unreachable(why) => Error::provider_unavailable(why.to_string()),
         };
-        self.configured.not_prepared(self.key, &error);
+        self.configured.not_prepared(permit, self.key, &error);
         let token = seen
             .stored()
             .and_then(|stored| stored.row.refresh_token.as_ref());
@@ -323,7 +301,7 @@ impl<'a, S: Records> Refresh<'a, S> {
     }
 
     /// Takes the token.
-    async fn take(&mut self, policy: &Policy) -> Result<Taken, Next> {
+    async fn take(&self, permit: Permit<'a>, policy: &Policy) -> Result<(Taken, Permit<'a>), Next> {
         let id = AttemptId::random();
         let (mut maybe_taken, mut failure) = (None, None);
         for _ in 0..TAKINGS {
@@ -338,17 +316,19 @@ impl<'a, S: Records> Refresh<'a, S> {
             let (record, token) = match self.decide(&seen, id, policy) {
                 Decision::Take(record, token) => (record, token),
                 other => {
+                    drop(permit);
                     self.give_back(maybe_taken, id).await;
                     return Err(self.act(&seen, other).await);
                 }
             };
             match self.write(&seen, &record, None).await {
                 Ok(true) if began.elapsed() + LEFT < LEASE => {
-                    return Ok(Taken {
+                    let taken = Taken {
                         token,
                         attempt: id,
                         began,
-                    });
+                    };
+                    return Ok((taken, permit));
                 }
                 // Too late. It is taken again under its id, which begins the lease anew.
                 Ok(true) => maybe_taken = Some(token.hash),
@@ -363,6 +343,7 @@ impl<'a, S: Records> Refresh<'a, S> {
                 }
             }
         }
+        drop(permit);
         let failure: Error = match failure.unwrap_or_else(contended) {
             // The caller asked for a token, and wrote nothing.
             store::Error::Unknown(detail) => store::Error::Unavailable(detail).into(),
@@ -376,8 +357,7 @@ impl<'a, S: Records> Refresh<'a, S> {
     }
 
     /// Gives a token back that may have been taken.
-    async fn give_back(&mut self, maybe_taken: Option<TokenHash>, id: AttemptId) {
-        self.place = None;
+    async fn give_back(&self, maybe_taken: Option<TokenHash>, id: AttemptId) {
         if let Some(token) = maybe_taken {
             self.attempt(token, id).withdraw().await;
         }
@@ -391,12 +371,6 @@ impl<'a, S: Records> Refresh<'a, S> {
             id,
         }
     }
-}
-
-/// Returns that nobody redeems the token for `span`, because calls failed.
-fn later(span: Duration, failure: Error) -> Next {
-    let running = None;
-    Next::Later(Wait { span, running }, Some(failure))
 }
 
 fn stopping() -> Error {

@@ -9,6 +9,7 @@ use super::{
     back_off::back_off,
     decide::Token,
     flights::{End, Progress, UNSAVED},
+    permit::Permit,
     provider::{Answer, Prepared, TokenAnswer},
     redeem::{LEFT, Next, Refresh, Taken},
     rules::LEASE,
@@ -23,25 +24,24 @@ use crate::{
 impl<S: Records> Refresh<'_, S> {
     /// Sends the token, and writes what comes of it.
     pub(super) async fn redeem(
-        &mut self,
+        &self,
+        permit: Permit<'_>,
         taken: Taken,
         prepared: Prepared,
         retried_credentials: &mut bool,
     ) -> Next {
         let attempt = self.attempt(taken.token.hash, taken.attempt);
-        let place = self.place.take();
         let sent_at = UnixTime::now();
         if taken.began.elapsed() + LEFT >= LEASE {
-            self.withdraw_admission();
-            drop(place);
+            drop(permit);
             attempt.withdraw().await;
             return Next::Again;
         }
         self.configured.counts.sent.up();
         let redeeming = async {
             let answer = prepared.send(&taken.token.secret).await;
-            drop(place);
-            self.answered(&attempt, &taken.token, sent_at, answer, retried_credentials)
+            let (attempt, token) = (&attempt, &taken.token);
+            self.answered(permit, attempt, token, sent_at, answer, retried_credentials)
                 .await
         };
         tokio::select! {
@@ -52,6 +52,7 @@ impl<S: Records> Refresh<'_, S> {
 
     async fn answered(
         &self,
+        permit: Permit<'_>,
         attempt: &Attempt<'_, S>,
         token: &Token,
         sent_at: UnixTime,
@@ -62,12 +63,12 @@ impl<S: Records> Refresh<'_, S> {
         match answer {
             Answer::Tokens(answer) => {
                 counts.tokens.up();
-                self.configured.succeeded(self.key);
+                self.configured.succeeded(permit, self.key);
                 self.tokens(attempt, token, sent_at, *answer).await
             }
             Answer::Refused { code } => {
                 counts.refused.up();
-                self.configured.succeeded(self.key);
+                self.configured.succeeded(permit, self.key);
                 let provider = &self.key.provider;
                 tracing::info!(%provider, %code, "a refresh token was refused");
                 self.verdict(attempt).await
@@ -78,25 +79,26 @@ impl<S: Records> Refresh<'_, S> {
             } => {
                 counts.misconfigured.up();
                 if credentials_changed && !std::mem::replace(retried_credentials, true) {
-                    self.withdraw_admission();
+                    drop(permit);
                     attempt.withdraw().await;
                     return Next::Again;
                 }
                 let error = Error::ProviderMisconfigured(ProviderFailure(why.to_string()));
-                self.configured.failed(self.key, &why, &error);
+                self.configured
+                    .failed(permit, self.key, &why, &error, false);
                 self.back_off(attempt, None, error).await
             }
             Answer::Passing { why, retry_after } => {
                 counts.passing.up();
                 let error = Error::provider_unavailable(why.to_string());
-                self.configured.failed(self.key, &why, &error);
+                self.configured
+                    .failed(permit, self.key, &why, &error, false);
                 self.back_off(attempt, retry_after, error).await
             }
             Answer::Unknown { why } => {
                 counts.unknown.up();
                 let error = Error::provider_unavailable(why.to_string());
-                self.configured.failed(self.key, &why, &error);
-                self.configured.is_in_doubt(self.key, &why);
+                self.configured.failed(permit, self.key, &why, &error, true);
                 let provider = &self.key.provider;
                 tracing::warn!(%provider, %why, "it isn't known whether a refresh token was redeemed");
                 attempt.no_answer(back_off).await;
