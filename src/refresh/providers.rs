@@ -172,6 +172,15 @@ impl Providers {
         }
     }
 
+    /// Takes note that so many tokens of deleted rows weren't revoked, though they should be, because nobody knows them. Does
+    /// nothing if the provider revokes none. Without a provider, it isn't known which one it is.
+    pub fn not_revoked(&self, provider: Option<&ProviderName>, tokens: u64, why: &str) {
+        let revokes = |name: &ProviderName| self.get(name).is_some_and(Configured::revokes);
+        if provider.is_none_or(revokes) {
+            self.revocations.lost(provider, tokens, why);
+        }
+    }
+
     /// Revokes in the background what a refresh brought for a row that was deleted meanwhile, if the tokens of deleted rows
     /// are revoked.
     pub(super) fn revoke_given_up(&self, provider: &ProviderName, answer: TokenAnswer) {

@@ -1,7 +1,8 @@
 //! Revoking tokens in the background (RFC 7009): the tokens of rows that were deleted.
 //!
 //! Nobody waits for it, and nothing fails by it. What can't be revoked after a few attempts, or when too many tokens wait,
-//! stays valid at the provider for as long as it lives. That is counted, and said in the log.
+//! or because it couldn't be read before it was deleted, stays valid at the provider for as long as it lives. That is
+//! counted, and said in the log.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -24,7 +25,7 @@ use super::provider::{Provider, Revocation, TokenHint, Why};
 use crate::{
     meter::Count,
     traces::{self, Attribute, Kind, Span},
-    types::Secret,
+    types::{ProviderName, Secret},
 };
 
 /// How many tokens may wait in one process.
@@ -38,6 +39,9 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// The longest wait that a provider may ask for before another attempt.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How the log begins to say that a token wasn't revoked.
+const NOT_REVOKED: &str = "a token of a deleted row was not revoked";
 
 /// The tokens that this process revokes. Clones share everything.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ pub struct RevocationFigures {
     pub revoked: u64,
     /// Refused by the provider, or given up after the last attempt.
     pub failed: u64,
-    /// Not tried, because too many waited or the process ended.
+    /// Not tried, because too many waited, the process ended, or the row couldn't be read.
     pub dropped: u64,
 }
 
@@ -132,6 +136,13 @@ impl Revocations {
             }
             _ => self.note(&provider, &Outcome::Dropped, span.as_ref()),
         }
+    }
+
+    /// Takes note that so many tokens can't be revoked, because nobody knows them.
+    pub fn lost(&self, provider: Option<&ProviderName>, tokens: u64, why: &str) {
+        self.counted.dropped.add(tokens);
+        let provider = provider.map(ProviderName::as_str);
+        tracing::warn!(provider, tokens, "{NOT_REVOKED}: {why}");
     }
 
     /// Ends the work: what waits is dropped, and what is under way has as long as `within`.
@@ -216,7 +227,7 @@ impl Revocations {
         counter.up();
         if let Some(why) = why {
             let provider = name;
-            tracing::warn!(provider, "a token of a deleted row was not revoked: {why}");
+            tracing::warn!(provider, "{NOT_REVOKED}: {why}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Deleting rows and users. Where the provider is configured so (`revoke-on-delete`), the tokens are revoked in the
 //! background. Only then are the rows read before.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use super::{Tokens, UserRows};
 use crate::{
@@ -49,10 +49,21 @@ impl<S: Store> Tokens<S> {
         key: &RowKey,
         version: Option<Version>,
     ) -> Result<bool, Error> {
+        let raced = || "other writes came between".to_owned();
+        let mut why = None;
         for _ in 0..LOOKS {
-            // What can't be read is deleted all the same.
-            let Ok(Some(Ok(stored))) = self.store.get(key).await else {
-                break;
+            let stored = match self.store.get(key).await {
+                Ok(Some(Ok(stored))) => stored,
+                Ok(None) => break,
+                // What can't be read is deleted all the same.
+                Ok(Some(Err(unreadable))) => {
+                    why = Some(unread(unreadable));
+                    break;
+                }
+                Err(error) => {
+                    why = Some(unread(error));
+                    break;
+                }
             };
             if version.is_some_and(|version| version != stored.version) {
                 break;
@@ -63,11 +74,35 @@ impl<S: Store> Tokens<S> {
                     return Ok(true);
                 }
                 // Another write came between.
-                Err(Error::VersionMismatch) if version.is_none() => {}
-                other => return other,
+                Err(Error::VersionMismatch) if version.is_none() => why = Some(raced()),
+                other => return self.unless_deleted(key, other, UNKNOWN),
             }
         }
-        self.delete_row(key, version).await
+        let outcome = self.delete_row(key, version).await;
+        // Where there was no row, only one that came meanwhile was deleted.
+        let came = matches!(outcome, Ok(true)).then(raced);
+        match why.or(came) {
+            Some(why) => self.unless_deleted(key, outcome, &why),
+            None => outcome,
+        }
+    }
+
+    /// Tells that the token of a row wasn't revoked, unless the row wasn't deleted.
+    fn unless_deleted(
+        &self,
+        key: &RowKey,
+        outcome: Result<bool, Error>,
+        why: &str,
+    ) -> Result<bool, Error> {
+        let may_be_deleted = match &outcome {
+            Ok(is_deleted) => *is_deleted,
+            Err(error) => may_be_done(error),
+        };
+        if may_be_deleted {
+            let providers = &self.rules.providers;
+            providers.not_revoked(Some(&key.provider), 1, why);
+        }
+        outcome
     }
 
     async fn delete_row(&self, key: &RowKey, version: Option<Version>) -> Result<bool, Error> {
@@ -96,14 +131,33 @@ impl<S: Store> Tokens<S> {
     pub async fn delete_all(&self, session: &SessionId) -> Result<u64, Error> {
         let providers = &self.rules.providers;
         let rows = match providers.revoking().next() {
-            Some(_) => self.store.get_session(session).await.unwrap_or_default(),
-            None => BTreeMap::new(),
+            Some(_) => self.store.get_session(session).await,
+            None => Ok(BTreeMap::new()),
         };
-        let count = self.store.delete_session(session).await?;
-        for (provider, decoded) in rows {
-            if let Ok(stored) = decoded {
-                self.revoke(&provider, stored.row);
+        let outcome = self.store.delete_session(session).await;
+        let count = outcome.map_err(|error| {
+            let error = Error::from(error);
+            let revokes =
+                |provider: &ProviderName| providers.get(provider).is_some_and(Configured::revokes);
+            let had_some = rows.as_ref().is_ok_and(|rows| rows.keys().any(revokes));
+            if had_some && may_be_done(&error) {
+                providers.not_revoked(None, 1, UNKNOWN);
             }
+            error
+        })?;
+        match rows {
+            Ok(rows) => {
+                for (provider, decoded) in rows {
+                    match decoded {
+                        Ok(stored) => self.revoke(&provider, stored.row),
+                        Err(unreadable) => {
+                            providers.not_revoked(Some(&provider), 1, &unread(unreadable));
+                        }
+                    }
+                }
+            }
+            Err(error) if count > 0 => providers.not_revoked(None, 1, &unread(error)),
+            Err(_) => {}
         }
         Ok(count)
     }
@@ -115,30 +169,71 @@ impl<S: Store> Tokens<S> {
         }
     }
 
-    /// Returns the tokens to revoke when this user is deleted, as many as can wait at most. What can't be read is left
-    /// out.
-    async fn tokens_of_user(&self, user: &UserId) -> Vec<Deleted> {
-        let mut tokens = Vec::new();
+    /// Returns the tokens to revoke when this user is deleted, as many as can wait at most.
+    async fn tokens_of_user(&self, user: &UserId) -> TokensOfUser<'_> {
+        let mut all = TokensOfUser::default();
         let providers = &self.rules.providers;
         for provider in providers.revoking() {
             let mut rows = UserRows::new(&*self.store, user, provider);
-            while let Ok(Some(chunk)) = rows.next().await {
-                let read = chunk.into_iter().filter_map(|(_, decoded)| decoded.ok());
-                tokens.extend(
-                    read.filter_map(|stored| providers.token_to_revoke(provider, stored.row)),
-                );
-                if tokens.len() >= WAITING {
-                    let provider = provider.as_str();
-                    tracing::warn!(
-                        provider,
-                        "a deleted user has more tokens than can be revoked"
-                    );
-                    return tokens;
+            loop {
+                let chunk = match rows.next().await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break,
+                    Err(error) => {
+                        all.miss(provider, unread(error));
+                        break;
+                    }
+                };
+                if all.read.len() >= WAITING {
+                    let why = "the user has more tokens than can be revoked";
+                    all.miss(provider, why.to_owned());
+                    return all;
+                }
+                for (_, decoded) in chunk {
+                    match decoded {
+                        Ok(stored) => {
+                            let token = providers.token_to_revoke(provider, stored.row);
+                            all.read.extend(token);
+                        }
+                        Err(unreadable) => all.miss(provider, unread(unreadable)),
+                    }
                 }
             }
         }
-        tokens
+        all
     }
+}
+
+/// The tokens of a user that are to be revoked.
+#[derive(Default)]
+struct TokensOfUser<'a> {
+    read: Vec<Deleted>,
+    /// How many others couldn't be read, by provider and by why. A read that failed counts as one.
+    missed: BTreeMap<(&'a ProviderName, String), u64>,
+}
+
+impl<'a> TokensOfUser<'a> {
+    fn miss(&mut self, provider: &'a ProviderName, why: String) {
+        *self.missed.entry((provider, why)).or_default() += 1;
+    }
+}
+
+/// Why a token wasn't revoked, if it isn't known whether its row was deleted.
+const UNKNOWN: &str = "it isn't known whether the row was deleted";
+
+/// Why a token wasn't revoked, if the deletion of its user was interrupted.
+const INTERRUPTED: &str = "the deletion of a user was interrupted, and a part may be done";
+
+fn unread(error: impl fmt::Display) -> String {
+    format!("the row couldn't be read: {error}")
+}
+
+/// Whether what failed so may have been done. A second call then finds nothing.
+fn may_be_done(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::OutcomeUnknown(_) | Error::NotDurable(_) | Error::DoneNotDurable(_)
+    )
 }
 
 impl<S: Store + Identities> Tokens<S> {
@@ -152,6 +247,7 @@ impl<S: Store + Identities> Tokens<S> {
     /// [`Error::IndexUnreadable`].
     pub async fn delete_user(&self, user: &UserId) -> Result<DeletedUser, Error> {
         let mut all = DeletedUser::default();
+        let providers = &self.rules.providers;
         for _ in 0..LINEAGES {
             let identities = match self.store.delete_user(user).await {
                 Ok(identities) => Ok(identities),
@@ -161,9 +257,20 @@ impl<S: Store + Identities> Tokens<S> {
             };
             let tokens = self.tokens_of_user(user).await;
             let rows = self.store.delete_user_rows(user).await;
-            let rows = rows.map_err(interrupted)?;
-            let revoke = |token| self.rules.providers.revoke(token);
-            tokens.into_iter().for_each(revoke);
+            let rows = rows.map_err(|error| {
+                if !tokens.read.is_empty() {
+                    providers.not_revoked(None, 1, INTERRUPTED);
+                }
+                interrupted(error)
+            })?;
+            for token in tokens.read {
+                providers.revoke(token);
+            }
+            if rows.count > 0 {
+                for ((provider, why), count) in tokens.missed {
+                    providers.not_revoked(Some(provider), count, &why);
+                }
+            }
             let identities = identities?;
             all.rows += rows.count;
             all.identities += identities.count;

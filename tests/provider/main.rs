@@ -11,3 +11,4 @@ mod oidc;
 mod requests;
 mod revocation;
 mod setup;
+mod unread;
