@@ -9,8 +9,8 @@ use super::{
     merge::merge,
     provider::{ProviderOptions, TokenAnswer},
     rules::{
-        Answered, Held, LEASE, Placing, given_up, no_answer, passing, place, refused, renew,
-        withdraw, written,
+        Answered, Held, LEASE, Placing, Refusal, given_up, no_answer, passing, place, refused,
+        renew, withdraw, written,
     },
     subject::{self, Mismatch},
     told,
@@ -161,8 +161,13 @@ impl<S: Records> Attempt<'_, S> {
     /// Makes the verdict, if there is one, and returns the row with its mark.
     fn refuse(&self, record: &mut Record, seen: &Seen, for_good: bool) -> Option<StoredRow> {
         let row = seen.stored().filter(|stored| self.is_held_by(&stored.row));
-        let whether = (row.is_some(), for_good);
-        let reason = refused(record, self.token, self.id, whether, seen.at)?;
+        let refusal = Refusal {
+            attempt: self.id,
+            is_held: row.is_some(),
+            for_good,
+            now: seen.at,
+        };
+        let reason = refused(record, self.token, refusal)?;
         Some(marked(row?, Some(reason)))
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::rules::{Policy, Take, take};
+use super::rules::{Policy, Take, Taking, take};
 use crate::{
     error::Error,
     store::Seen,
@@ -85,15 +85,15 @@ pub(super) fn decide(seen: &Seen, wish: &Wish<'_>) -> Decision {
     };
     let hash = TokenHash::of(&secret);
     let mut record = seen.record.clone();
-    let flags = (wish.may_resend, wish.is_rejected);
-    let outcome = take(
-        &mut record,
-        hash,
-        wish.attempt,
-        wish.policy,
-        flags,
-        (seen.at, seen.lineage),
-    );
+    let taking = Taking {
+        attempt: wish.attempt,
+        policy: wish.policy,
+        may_resend: wish.may_resend,
+        is_rejected: wish.is_rejected,
+        now: seen.at,
+        lineage: seen.lineage,
+    };
+    let outcome = take(&mut record, hash, &taking);
     let wait = |until: StoreTime| Wait {
         span: until.since(seen.at),
         running: record.entry(hash).and_then(|entry| entry.running()),

@@ -7,8 +7,8 @@ use token_broker::{
     refresh::{
         provider::Rotation,
         rules::{
-            Answered, Held, Placing, Policy, Take, given_up, no_answer, passing, place, refused,
-            renew, take, withdraw, written,
+            Answered, Held, Placing, Policy, Refusal, Take, Taking, given_up, no_answer, passing,
+            place, refused, renew, take, withdraw, written,
         },
     },
     types::{AttemptId, EntryState, Lineage, ReauthReason, Record, StoreTime, Version},
@@ -174,14 +174,17 @@ impl Redeemer {
             data.record = Record::new(last.cloned().collect());
         }
         let outcome = match row {
-            Some(_) => take(
-                &mut data.record,
-                token,
-                self.attempt,
-                &policy(setup),
-                (true, false),
-                (moment(now.unit), now.lineage(setup)),
-            ),
+            Some(_) => {
+                let taking = Taking {
+                    attempt: self.attempt,
+                    policy: &policy(setup),
+                    may_resend: true,
+                    is_rejected: false,
+                    now: moment(now.unit),
+                    lineage: now.lineage(setup),
+                };
+                take(&mut data.record, token, &taking)
+            }
             None => Take::Ended,
         };
         match outcome {
@@ -242,13 +245,13 @@ impl Redeemer {
             Phase::Answered(tokens) => return Some(self.put(setup, data, tokens)),
             Phase::Refused => {
                 let held = data.row.filter(|row| row.token == self.token);
-                let verdict = refused(
-                    &mut data.record,
-                    token,
-                    self.attempt,
-                    (held.is_some(), false),
-                    moment(now.unit),
-                );
+                let refusal = Refusal {
+                    attempt: self.attempt,
+                    is_held: held.is_some(),
+                    for_good: false,
+                    now: moment(now.unit),
+                };
+                let verdict = refused(&mut data.record, token, refusal);
                 if let (Some(row), Some(reason)) = (data.row.as_mut(), verdict) {
                     row.mark = Some(reason);
                 }
@@ -370,15 +373,15 @@ pub(crate) fn can_proceed(setup: &Setup, data: &Data, row: &RowData, mut now: St
     let mut record = data.record.clone();
     for _ in 0..5 {
         now = now.plus(20 * UNIT);
-        let attempt = AttemptId::from_number(99);
-        match take(
-            &mut record,
-            row.token.hash(),
-            attempt,
-            &policy(setup),
-            (true, false),
-            (now, Some(Lineage::default())),
-        ) {
+        let taking = Taking {
+            attempt: AttemptId::from_number(99),
+            policy: &policy(setup),
+            may_resend: true,
+            is_rejected: false,
+            now,
+            lineage: Some(Lineage::default()),
+        };
+        match take(&mut record, row.token.hash(), &taking) {
             Take::Taken => return true,
             Take::Verdict(_) => return true,
             Take::Wait(_) | Take::Asked(_) => {}

@@ -73,18 +73,29 @@ pub fn no_answer(
     }
 }
 
+/// A refusal of a token by the provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// The attempt that was refused.
+    pub attempt: AttemptId,
+    /// Whether the row still holds the token.
+    pub is_held: bool,
+    /// Whether no operator can take the verdict back.
+    pub for_good: bool,
+    /// When the record was read, by the store's clock.
+    pub now: StoreTime,
+}
+
 /// Takes note that the provider refused the token for good. If another attempt may have redeemed it, that is why, and the
 /// verdict is that the token is in doubt. Returns the verdict, or `None` if there is none: the attempt has ended, the token
-/// was redeemed, or the row holds another one (`is_held` is false).
-///
-/// `for_good` says that no operator can take the verdict back.
-pub fn refused(
-    record: &mut Record,
-    token: TokenHash,
-    attempt: AttemptId,
-    (is_held, for_good): (bool, bool),
-    now: StoreTime,
-) -> Option<ReauthReason> {
+/// was redeemed, or the row holds another one.
+pub fn refused(record: &mut Record, token: TokenHash, refusal: Refusal) -> Option<ReauthReason> {
+    let Refusal {
+        attempt,
+        is_held,
+        for_good,
+        now,
+    } = refusal;
     let entry = record.entry_mut(token);
     if !entry.end(attempt) || matches!(entry.state, EntryState::Redeemed(_)) {
         return None;

@@ -22,9 +22,9 @@ mod tests;
 use std::time::Duration;
 
 pub use self::{
-    ending::{clear_refused, no_answer, passing, refused, withdraw},
+    ending::{Refusal, clear_refused, no_answer, passing, refused, withdraw},
     result::{Answered, Held, Placing, given_up, place, written},
-    take::{Take, renew, take},
+    take::{Take, Taking, renew, take},
 };
 use super::provider::Rotation;
 

@@ -29,30 +29,29 @@ pub enum Take {
     Throttled,
 }
 
-/// Tries to take the refresh token that the row holds.
-///
-/// An attempt that has it already keeps it, and its lease begins anew. `may_resend` says whether a token that may have been
-/// redeemed can be sent again now. `is_rejected` says that it is taken because a resource server refused the access token.
-///
-/// `now` and `lineage` are those of the store when the record was read. Nobody takes a token over from a holder that may live
-/// while the lineage isn't known.
-pub fn take(
-    record: &mut Record,
-    token: TokenHash,
-    attempt: AttemptId,
-    policy: &Policy,
-    (may_resend, is_rejected): (bool, bool),
-    (now, lineage): (StoreTime, Option<Lineage>),
-) -> Take {
+/// Who takes a token, why, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Taking<'a> {
+    /// The attempt that takes it.
+    pub attempt: AttemptId,
+    /// What the provider's settings say.
+    pub policy: &'a Policy,
+    /// Whether a token that may have been redeemed can be sent again now.
+    pub may_resend: bool,
+    /// Whether it is taken because a resource server refused the access token.
+    pub is_rejected: bool,
+    /// When the record was read, by the store's clock.
+    pub now: StoreTime,
+    /// The lineage of the store when the record was read. While it isn't known, nobody takes a token over from a holder that
+    /// may live.
+    pub lineage: Option<Lineage>,
+}
+
+/// Tries to take the refresh token that the row holds. An attempt that has it already keeps it, and its lease begins anew.
+pub fn take(record: &mut Record, token: TokenHash, taking: &Taking<'_>) -> Take {
     let known = record.entry(token).cloned();
     let mut entry = known.unwrap_or_else(|| Entry::free(token));
-    let outcome = take_entry(
-        &mut entry,
-        attempt,
-        policy,
-        (may_resend, is_rejected),
-        (now, lineage),
-    );
+    let outcome = take_entry(&mut entry, taking);
     if matches!(outcome, Take::Taken | Take::Asked(_) | Take::Verdict(_)) {
         *record.entry_mut(token) = entry;
     }
@@ -62,13 +61,8 @@ pub fn take(
     outcome
 }
 
-fn take_entry(
-    entry: &mut Entry,
-    attempt: AttemptId,
-    policy: &Policy,
-    (may_resend, is_rejected): (bool, bool),
-    (now, lineage): (StoreTime, Option<Lineage>),
-) -> Take {
+fn take_entry(entry: &mut Entry, taking: &Taking<'_>) -> Take {
+    let (attempt, now) = (taking.attempt, taking.now);
     match entry.attempt(attempt) {
         Some(AttemptState::Running)
             if entry.state == EntryState::Open && entry.holder == Some(attempt) =>
@@ -92,14 +86,14 @@ fn take_entry(
         return Take::Wait(not_before);
     }
     if entry.state == EntryState::Open {
-        match take_over(entry, policy, may_resend, (now, lineage)) {
+        match take_over(entry, taking) {
             Take::Taken => {}
             outcome => return outcome,
         }
     }
     // One that is open is gone on with. That isn't another refresh.
-    if is_rejected && entry.state == EntryState::Free {
-        let again = |last: StoreTime| last.plus(policy.rejected_interval);
+    if taking.is_rejected && entry.state == EntryState::Free {
+        let again = |last: StoreTime| last.plus(taking.policy.rejected_interval);
         if entry.rejected_at.is_some_and(|last| now < again(last)) {
             return Take::Throttled;
         }
@@ -118,12 +112,13 @@ fn take_entry(
 }
 
 /// Decides about a token that another attempt has taken. [`Take::Taken`] means that it may be taken.
-fn take_over(
-    entry: &mut Entry,
-    policy: &Policy,
-    may_resend: bool,
-    (now, lineage): (StoreTime, Option<Lineage>),
-) -> Take {
+fn take_over(entry: &mut Entry, taking: &Taking<'_>) -> Take {
+    let &Taking {
+        policy,
+        now,
+        lineage,
+        ..
+    } = taking;
     // A holder that has no answer doesn't renew its lease, and nobody needs to ask it.
     let asks = entry
         .holder
@@ -170,7 +165,7 @@ fn take_over(
     if has_holder && now < over {
         return Take::Wait(over);
     }
-    if !may_resend && entry.unresolved() > 0 {
+    if !taking.may_resend && entry.unresolved() > 0 {
         return Take::Wait(now.plus(LEASE));
     }
     Take::Taken

@@ -53,9 +53,29 @@ impl World {
     }
 
     fn take(&mut self, attempt: u128) -> Take {
-        let flags = (self.may_resend, false);
-        let (attempt, at) = (id(attempt), (self.now, self.lineage));
-        take(&mut self.record, token(1), attempt, &self.policy, flags, at)
+        let taking = Taking {
+            attempt: id(attempt),
+            policy: &self.policy,
+            may_resend: self.may_resend,
+            is_rejected: false,
+            now: self.now,
+            lineage: self.lineage,
+        };
+        take(&mut self.record, token(1), &taking)
+    }
+
+    /// A refusal as most are: the row holds the token, and an operator may take the verdict back.
+    fn refusal(&self, attempt: u128) -> Refusal {
+        Refusal {
+            attempt: id(attempt),
+            is_held: true,
+            for_good: false,
+            now: self.now,
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Option<ReauthReason> {
+        refused(&mut self.record, token(1), refusal)
     }
 
     /// Takes the token for another attempt as early as possible. Returns what came of it, and after how long.
@@ -311,7 +331,7 @@ fn withdrawing_lifts_the_doubt_of_that_attempt_alone() {
 fn refused_is_a_verdict_unless_another_attempt_may_be_the_reason() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    let verdict = refused(&mut world.record, token(1), id(1), (true, false), world.now);
+    let verdict = world.refuse(world.refusal(1));
     assert_eq!(verdict, Some(ReauthReason::Refused));
     assert_eq!(world.take(2), Take::Verdict(ReauthReason::Refused));
     let later = world.now.plus(Duration::from_millis(1));
@@ -322,7 +342,7 @@ fn refused_is_a_verdict_unless_another_attempt_may_be_the_reason() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
     world.take_over(2);
-    let verdict = refused(&mut world.record, token(1), id(2), (true, false), world.now);
+    let verdict = world.refuse(world.refusal(2));
     assert_eq!(verdict, Some(ReauthReason::InDoubt));
     assert!(!clear_refused(
         &mut world.record,
@@ -343,7 +363,10 @@ fn refused_is_a_verdict_unless_another_attempt_may_be_the_reason() {
 fn an_answer_about_another_user_is_never_taken_back() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    refused(&mut world.record, token(1), id(1), (true, true), world.now);
+    world.refuse(Refusal {
+        for_good: true,
+        ..world.refusal(1)
+    });
     assert!(!clear_refused(
         &mut world.record,
         token(1),
@@ -412,16 +435,15 @@ fn a_redeemed_token_that_comes_back_is_in_doubt() {
 fn refreshing_because_of_a_refusal_is_throttled_and_the_new_token_inherits_that() {
     let mut world = World::new(Rotation::Strict);
     let take_rejected = |world: &mut World, number, attempt| {
-        let (attempt, at) = (id(attempt), (world.now, world.lineage));
-        let token = token(number);
-        take(
-            &mut world.record,
-            token,
-            attempt,
-            &world.policy,
-            (true, true),
-            at,
-        )
+        let taking = Taking {
+            attempt: id(attempt),
+            policy: &world.policy,
+            may_resend: true,
+            is_rejected: true,
+            now: world.now,
+            lineage: world.lineage,
+        };
+        take(&mut world.record, token(number), &taking)
     };
     assert_eq!(take_rejected(&mut world, 1, 1), Take::Taken);
     let answered = world.answered(1, 2);
@@ -457,7 +479,11 @@ fn an_id_that_may_have_sent_gets_no_other_lease() {
 fn a_token_that_was_answered_for_another_user_is_refused_also_if_no_row_holds_it() {
     let mut world = World::new(Rotation::Strict);
     world.take(1);
-    let verdict = refused(&mut world.record, token(1), id(1), (false, true), world.now);
+    let verdict = world.refuse(Refusal {
+        is_held: false,
+        for_good: true,
+        ..world.refusal(1)
+    });
     assert_eq!(verdict, None);
     assert_eq!(world.state(), EntryState::Refused { for_good: true });
 }
