@@ -74,7 +74,7 @@ pub(super) struct Flight {
     /// Who has a receiver waits for it.
     progress: watch::Sender<Progress>,
     /// Tells that somebody joined who knows another version of the row.
-    is_outdated: Notify,
+    outdated: Notify,
     /// The way to its span, if the call that began it is traced.
     link: Option<Link>,
 }
@@ -129,7 +129,7 @@ impl Flights {
                 let flight = running.get();
                 let is_of_another_version = flight.version != version;
                 if is_of_another_version {
-                    flight.is_outdated.notify_one();
+                    flight.outdated.notify_one();
                 }
                 Joined {
                     progress: flight.progress.subscribe(),
@@ -145,7 +145,7 @@ impl Flights {
                 let flight = Arc::new(Flight {
                     version,
                     progress: watch::Sender::new(Progress::Running),
-                    is_outdated: Notify::new(),
+                    outdated: Notify::new(),
                     link,
                 });
                 place.insert(Arc::clone(&flight));
@@ -212,13 +212,13 @@ impl Slot<'_> {
     }
 
     /// Waits until nobody waits for the refresh any more.
-    pub async fn is_lonely(&self) {
+    pub async fn until_lonely(&self) {
         self.flight.progress.closed().await;
     }
 
     /// Waits until somebody joins who knows another version of the row.
-    pub async fn is_outdated(&self) {
-        self.flight.is_outdated.notified().await;
+    pub async fn until_outdated(&self) {
+        self.flight.outdated.notified().await;
     }
 
     /// Ends the refresh, if nobody waits for it. Returns whether it did.

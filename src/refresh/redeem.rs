@@ -124,14 +124,14 @@ impl<'a, S: Records> Refresh<'a, S> {
         let span = wait.running.map_or(wait.span, |_| wait.span.min(POLL));
         let lonely = async {
             sleep_until(self.lingers_until).await;
-            self.slot.is_lonely().await;
+            self.slot.until_lonely().await;
         };
         tokio::select! {
             () = ended => Waited::Announced,
             () = sleep(span) => Waited::Over,
             () = self.configured.works_again() => Waited::Over,
             () = self.shared.stopped() => Waited::Over,
-            () = self.slot.is_outdated() => Waited::Over,
+            () = self.slot.until_outdated() => Waited::Over,
             () = lonely => if self.slot.leave() { Waited::Left } else { Waited::Over },
         }
     }
