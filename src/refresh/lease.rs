@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{
     Refresher,
     attempt::{Attempt, contended},
+    configured::Configured,
     decide::{Decision, Wish, decide},
-    providers::Configured,
     rules::{LEASE, Policy},
     told,
 };

@@ -4,7 +4,8 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`provider`] | one provider: its settings, and the calls to its endpoints. Knows no store and no other broker |
-//! | [`breaker`], [`gate`], `permit`, [`Providers`] | what keeps a process from calling a provider too often |
+//! | [`Providers`], [`Configured`] | all providers of a tenant; one of them, with what the process keeps about it |
+//! | [`breaker`], [`gate`], `permit` | what keeps a process from calling a provider too often |
 //! | [`waits`] | asking whether a call may wait for a provider |
 //! | [`rules`] | what an attempt may do, and what becomes of the record that all brokers share: no clock, no store, no network |
 //! | `decide` | what that means for the row and for who asked |
@@ -23,6 +24,7 @@ mod clear;
 mod clock;
 mod completion;
 mod completions;
+mod configured;
 mod counts;
 mod decide;
 mod due;
@@ -53,10 +55,11 @@ use tracing::Instrument;
 pub use self::{
     clear::{Cleared, Kept, clear},
     completion::{Completed, Completion, Outcome},
+    configured::Configured,
     counts::Counts,
     due::{Due, Terms, due},
     lease::Begun,
-    providers::{Configured, Deleted, Providers},
+    providers::{Deleted, Providers},
     revocation::{RevocationFigures, Revocations, WAITING},
 };
 use self::{

@@ -8,11 +8,11 @@ use super::{
     Shared,
     attempt::{Attempt, contended},
     clock::Moment,
+    configured::Configured,
     decide::{Decision, Token, Wait, Wish, decide},
     flights::{End, Progress, Slot},
     permit::{Permit, Stopped},
     provider::{PrepareError, Rotation},
-    providers::Configured,
     rules::{LEASE, Policy},
     told,
 };
