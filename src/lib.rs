@@ -26,7 +26,7 @@
 //! | [`outbound`] | requests over HTTP to other services: one connection, one request, one bounded answer | `traces`, `types` |
 //! | [`traces`] | traces of calls: spans, which of them there are, and who sends them to a collector | `meter`, `upheld`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
-//! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | nothing |
+//! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | `types` |
 //! | [`reading`] | reading files that may be on a disk that doesn't answer | nothing |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
 //! | [`stderr`] | the process's stderr, whose reader holds up nobody | nothing |

@@ -101,7 +101,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("outbound", &["traces", "types"]),
     ("traces", &["meter", "upheld", "types"]),
     ("error", &["types"]),
-    ("meter", &[]),
+    ("meter", &["types"]),
     ("reading", &[]),
     ("proto", &[]),
     ("stderr", &[]),
