@@ -2,8 +2,6 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
 use super::Names;
 use crate::types::SecretBytes;
 
@@ -86,8 +84,7 @@ impl Names {
     /// # Errors
     /// Returns what is wrong with the key.
     pub fn from_base64(key: &str) -> Result<Self, KeyProblem> {
-        let key = STANDARD.decode(key).map_err(|_| KeyProblem::NoBase64)?;
-        let key = SecretBytes::new(key);
+        let key = SecretBytes::from_base64(key).ok_or(KeyProblem::NoBase64)?;
         if key.len() < Self::SHORTEST_KEY {
             return Err(KeyProblem::TooShort);
         }
@@ -97,6 +94,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
     use super::*;
 
     #[test]

@@ -62,8 +62,9 @@ fn named(args: &NameArgs) -> Result<String, String> {
         .map_err(|wrong| wrong.to_string())
         .and_then(|key| Names::from_base64(key.expose()).map_err(|wrong| wrong.to_string()));
     let names = key.map_err(|wrong| format!("--audit-key-file: {wrong}"))?;
-    let mut ids = SecretBytes::new(Vec::new());
+    let mut ids = Vec::new();
     let read = io::stdin().read_to_end(&mut ids);
+    let ids = SecretBytes::new(ids);
     read.map_err(|error| format!("stdin can't be read: {error}"))?;
     let ids = str::from_utf8(&ids).map_err(|_| "stdin is not UTF-8".to_owned())?;
     let mut text = String::new();

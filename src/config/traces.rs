@@ -41,11 +41,7 @@ pub(super) fn options(
     let authorities = authorities.map_err(|wrong| problems.add(ca, wrong)).ok()?;
     let secret = read.traces_header_file.as_deref().map(secret).transpose();
     let secret = secret.map_err(|wrong| problems.add(header, wrong)).ok()?;
-    let collector = Collector::new(
-        &address,
-        authorities.as_ref().map(|pem| &***pem),
-        secret.as_ref(),
-    );
+    let collector = Collector::new(&address, authorities.as_deref(), secret.as_ref());
     let collector = collector.map_err(|problem| match problem {
         CollectorProblem::Address(wrong) => problems.add(name, wrong),
         CollectorProblem::Authorities(wrong) => problems.add_together(ca, &[name], wrong),

@@ -21,7 +21,7 @@ use tokio_rustls::{
 };
 
 use super::{Endpoint, Fault, Proxy, basic};
-use crate::types::Secret;
+use crate::types::{Secret, SecretBytes};
 
 /// The longest answer of a proxy that is read.
 const PROXY_ANSWER: usize = 8192;
@@ -117,7 +117,8 @@ async fn tunnel(
         host if host.contains(':') => format!("[{host}]:{}", endpoint.port()),
         host => format!("{host}:{}", endpoint.port()),
     };
-    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+    let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    let mut request = SecretBytes::new(request.into_bytes());
     if let Some(pair) = credentials {
         let (user, password) = pair.expose().split_once(':').ok_or(Fault::ProxyFailed)?;
         let value = basic(user, std::iter::once(password)).map_err(|_| Fault::ProxyFailed)?;

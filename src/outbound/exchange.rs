@@ -168,7 +168,7 @@ async fn whole(mut body: Incoming, largest: usize) -> Result<SecretBytes, Fault>
     if usize::try_from(expected).is_ok_and(|expected| expected > largest) {
         return Err(Fault::TooLarge);
     }
-    let mut bytes = SecretBytes::new(Vec::with_capacity(8192));
+    let mut bytes = SecretBytes::with_capacity(8192);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Fault::CutOff)?;
         let Some(data) = frame.data_ref() else {
@@ -176,12 +176,6 @@ async fn whole(mut body: Incoming, largest: usize) -> Result<SecretBytes, Fault>
         };
         if bytes.len() + data.len() > largest {
             return Err(Fault::TooLarge);
-        }
-        if bytes.len() + data.len() > bytes.capacity() {
-            // A buffer that grows would leave a copy of its tokens behind.
-            let mut larger = SecretBytes::new(Vec::with_capacity(2 * (bytes.len() + data.len())));
-            larger.extend_from_slice(&bytes);
-            bytes = larger;
         }
         bytes.extend_from_slice(data);
     }

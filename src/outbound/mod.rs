@@ -22,7 +22,7 @@ mod fault;
 mod tls;
 
 pub(crate) use self::{
-    basic::basic,
+    basic::{basic, secret_header},
     body::secret_body,
     connect::{Connection, Way},
     exchange::{Failure, exchange},

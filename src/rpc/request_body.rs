@@ -13,7 +13,7 @@ use http_body::{Body as HttpBody, Frame};
 use tonic::{Status, body::Body, codegen::Bytes};
 
 use super::{admission::Permit, status};
-use crate::error::Error;
+use crate::{error::Error, types::SecretBytes};
 
 /// gRPC's frame around a message: whether it is compressed, and its length.
 const FRAME: usize = 5;
@@ -58,7 +58,7 @@ impl Metered {
     /// Returns the status of a request that is to be refused without being decoded, or whose client is gone.
     pub async fn arrived(mut self) -> Result<Arrived, Status> {
         // What is in many small pieces is copied: each could keep much more memory than its bytes.
-        let (mut pieces, mut arrived) = (Vec::new(), Arrived::default());
+        let (mut pieces, mut arrived) = (SecretBytes::default(), Arrived::default());
         while !self.body.is_end_stream() && !self.is_too_large() {
             let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
             let Some(frame) = frame else {
@@ -83,7 +83,7 @@ impl Metered {
             }
         }
         if !pieces.is_empty() {
-            arrived.data = pieces.into();
+            arrived.data = Bytes::from_owner(pieces);
         }
         Ok(arrived)
     }

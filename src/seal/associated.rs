@@ -13,7 +13,7 @@ impl AssociatedData {
     /// Begins the associated data of a kind of payload, such as `row`. Two kinds never open each other's envelopes.
     #[must_use]
     pub fn of(kind: &str) -> Self {
-        Self(SecretBytes::new(Vec::with_capacity(1024))).text(kind)
+        Self(SecretBytes::with_capacity(1024)).text(kind)
     }
 
     /// Adds a part.

@@ -74,7 +74,7 @@ pub(super) fn seal(
     let mut salt = [0; SALT];
     rand::fill(&mut salt).ok()?;
     // With room for the tag: a buffer that grows would leave the payload behind.
-    let mut bytes = SecretBytes::new(Vec::with_capacity(SALT + payload.len() + TAG));
+    let mut bytes = SecretBytes::with_capacity(SALT + payload.len() + TAG);
     bytes.extend_from_slice(&salt);
     bytes.extend_from_slice(payload);
     let (_, sealed) = bytes.split_at_mut(SALT);

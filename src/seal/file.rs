@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-
 use super::{KeyRing, KeysProblem, Kms, MasterKey, WrappedKey};
 use crate::types::{KeyName, SecretBytes};
 
@@ -128,9 +126,6 @@ impl Key {
         if text.contains(':') {
             return WrappedKey::new(text).map(Self::Wrapped);
         }
-        // With room for what the decoder may need from the start: a buffer that grows would leave a copy behind.
-        let mut bytes = SecretBytes::new(Vec::with_capacity(text.len()));
-        STANDARD.decode_vec(text, &mut bytes).ok()?;
-        MasterKey::new(name, bytes).map(Self::Plain)
+        MasterKey::new(name, SecretBytes::from_base64(text)?).map(Self::Plain)
     }
 }

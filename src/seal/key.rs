@@ -65,7 +65,7 @@ impl MasterKey {
     /// Returns the line of a key file with this key.
     #[must_use]
     pub fn line(&self) -> SecretBytes {
-        let mut line = SecretBytes::new(Vec::with_capacity(KeyName::LONGEST + 64));
+        let mut line = SecretBytes::with_capacity(KeyName::LONGEST + 64);
         line.extend_from_slice(self.id.name().as_bytes());
         line.push(b' ');
         if let Some(text) = Secret::new(STANDARD.encode(&*self.key)) {

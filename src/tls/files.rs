@@ -67,7 +67,7 @@ impl Files {
             .map(|(part, found)| {
                 let name = part.to_string().into_bytes();
                 match found {
-                    Ok(bytes) => (name, &b"1"[..], bytes.as_slice()),
+                    Ok(bytes) => (name, &b"1"[..], &**bytes),
                     Err(why) => (name, &b"0"[..], why.as_bytes()),
                 }
             })

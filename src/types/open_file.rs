@@ -55,9 +55,11 @@ pub(super) fn read_open(file: File, at_most_mib: u64) -> Result<SecretBytes, Not
     let size = file.metadata()?.len();
     // With room for everything from the start: a buffer that grows would leave a copy behind.
     let room = usize::try_from(size.min(largest)).unwrap_or_default() + 1;
-    let mut bytes = SecretBytes::new(Vec::with_capacity(room));
+    let mut bytes = Vec::with_capacity(room);
     // It may have grown meanwhile.
-    file.take(largest + 1).read_to_end(&mut bytes)?;
+    let read = file.take(largest + 1).read_to_end(&mut bytes);
+    let bytes = SecretBytes::new(bytes);
+    read?;
     match bytes.len() as u64 > largest {
         true => Err(NotRead::TooLarge(at_most_mib)),
         false => Ok(bytes),

@@ -1,10 +1,11 @@
 //! Tokens in memory.
 
 use std::{
-    fmt,
+    fmt, io,
     ops::{Deref, DerefMut},
 };
 
+use base64::{Engine, decoded_len_estimate, engine::general_purpose::STANDARD};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A non-empty string that must not leak. `Debug` doesn't print it, and its memory is wiped when it is
@@ -48,30 +49,117 @@ impl Drop for Secret {
 
 impl ZeroizeOnDrop for Secret {}
 
-/// Bytes with tokens in them. `Debug` doesn't print them, and their memory is wiped when they are dropped. Memory that
-/// a growing buffer left behind isn't.
+/// Bytes with tokens in them. `Debug` doesn't print them, and their memory is wiped when they are dropped, or when they move
+/// because there are more of them.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretBytes(Vec<u8>);
 
 impl SecretBytes {
     /// Takes `bytes` without copying them.
     #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub const fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    /// Returns what a text in base64 stands for (RFC 4648, section 4), or `None` if it is none.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let mut bytes = Self(vec![0; decoded_len_estimate(text.len())]);
+        let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+        bytes.truncate(length);
+        Some(bytes)
+    }
+
+    /// Returns the bytes without copying them. The caller has to wipe them.
+    #[must_use]
+    pub fn into_exposed(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Returns no bytes, with room for so many.
+    #[must_use]
+    pub fn with_capacity(room: usize) -> Self {
+        Self(Vec::with_capacity(room))
+    }
+
+    /// Returns for how many bytes there is room.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Makes room for so many bytes more. Where the bytes were before is wiped: a vector that grows by itself leaves a copy there.
+    pub fn reserve(&mut self, more: usize) {
+        let needed = self.0.len().saturating_add(more);
+        if needed > self.0.capacity() {
+            self.reserve_exact(needed.max(2 * self.0.len()) - self.0.len());
+        }
+    }
+
+    /// Makes room for so many bytes more and none beyond, as [`reserve`](Self::reserve) does.
+    pub fn reserve_exact(&mut self, more: usize) {
+        let needed = self.0.len().saturating_add(more);
+        if needed > self.0.capacity() {
+            let mut larger = Vec::with_capacity(needed);
+            larger.extend_from_slice(&self.0);
+            wipe(std::mem::replace(&mut self.0, larger));
+        }
+    }
+
+    /// Adds a byte.
+    pub fn push(&mut self, byte: u8) {
+        self.reserve(1);
+        self.0.push(byte);
+    }
+
+    /// Adds bytes.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Removes all bytes but the first ones. The others are wiped.
+    pub fn truncate(&mut self, length: usize) {
+        if let Some(others) = self.0.get_mut(length..) {
+            others.zeroize();
+            self.0.truncate(length);
+        }
+    }
+
+    /// Removes all bytes, and wipes them. The room stays.
+    pub fn clear(&mut self) {
+        self.truncate(0);
     }
 }
 
 impl Deref for SecretBytes {
-    type Target = Vec<u8>;
+    type Target = [u8];
 
-    fn deref(&self) -> &Vec<u8> {
+    fn deref(&self) -> &[u8] {
         &self.0
     }
 }
 
 impl DerefMut for SecretBytes {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
+    fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.0
+    }
+}
+
+impl AsRef<[u8]> for SecretBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl io::Write for SecretBytes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -106,6 +194,29 @@ mod tests {
     fn a_secret_does_not_print() {
         let secret = Secret::new("gho_16C7e42F".to_owned()).unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(***)");
+    }
+
+    #[test]
+    fn bytes_grow_as_those_of_a_vector() {
+        let (mut bytes, mut expected) = (SecretBytes::with_capacity(3), Vec::new());
+        for number in 0..100_u8 {
+            bytes.push(number);
+            bytes.extend_from_slice(&[number; 7]);
+            expected.push(number);
+            expected.extend_from_slice(&[number; 7]);
+        }
+        assert_eq!(*bytes, *expected);
+        assert!(bytes.capacity() >= bytes.len());
+        bytes.truncate(800);
+        bytes.truncate(801);
+        assert_eq!(bytes.len(), 800);
+        bytes.truncate(3);
+        assert_eq!(*bytes, expected[..3]);
+        let room = bytes.capacity();
+        bytes.clear();
+        assert_eq!((bytes.len(), bytes.capacity()), (0, room));
+        bytes.reserve_exact(room + 1);
+        assert_eq!(bytes.into_exposed().capacity(), room + 1);
     }
 
     #[test]

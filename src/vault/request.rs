@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Request, header};
+use http::{Request, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::{
     refusal::{Asked, refusal},
 };
 use crate::{
-    outbound::{Connection, Failure, Way, exchange, secret_body, tls_config},
+    outbound::{Connection, Failure, Way, exchange, secret_body, secret_header, tls_config},
     seal::KmsError,
     types::{Secret, SecretBytes, read_whole},
 };
@@ -85,7 +85,7 @@ impl Vault {
                 Some(read.map_err(|problem| wrong(problem.to_string()))?)
             }
         };
-        let ca = ca.as_ref().map(|ca| &***ca);
+        let ca = ca.as_deref();
         tls_config(ca, None).map_err(|problem| wrong(problem.what))
     }
 
@@ -97,9 +97,8 @@ impl Vault {
     ) -> Result<Request<Full<Bytes>>, KmsError> {
         let options = &self.options;
         let impossible = || KmsError::lasting("no request can be made of the settings");
-        // A buffer that grows would leave a copy of its secrets behind.
-        let mut bytes = SecretBytes::new(Vec::with_capacity(ROOM));
-        serde_json::to_writer(&mut *bytes, body).map_err(|_| impossible())?;
+        let mut bytes = SecretBytes::with_capacity(ROOM);
+        serde_json::to_writer(&mut bytes, body).map_err(|_| impossible())?;
         let mut request = Request::post(format!("/v1/{path}"))
             .header(header::HOST, options.address.authority())
             .header(header::ACCEPT, "application/json")
@@ -117,9 +116,9 @@ impl Vault {
             request = request.header("X-Vault-Namespace", namespace);
         }
         if let Some(token) = token {
-            let unfit = |_| KmsError::lasting("Vault's token can't be sent in a header");
-            let mut value = HeaderValue::from_str(token.expose()).map_err(unfit)?;
-            value.set_sensitive(true);
+            let value = secret_header(SecretBytes::new(token.expose().into()));
+            let unfit = || KmsError::lasting("Vault's token can't be sent in a header");
+            let value = value.ok_or_else(unfit)?;
             request = request.header("X-Vault-Token", value);
         }
         let body = Full::new(secret_body(bytes));
@@ -134,13 +133,11 @@ pub(super) fn unreadable(_: serde_json::Error) -> KmsError {
 
 /// Returns the bytes that a text in base64 stands for.
 pub(super) fn base64(text: &str) -> Result<SecretBytes, KmsError> {
-    let mut bytes = SecretBytes::new(Vec::with_capacity(text.len()));
-    let decoded = STANDARD.decode_vec(text, &mut bytes);
-    decoded.map_err(|_| KmsError::lasting("what Vault unwrapped isn't base64"))?;
-    Ok(bytes)
+    let bytes = SecretBytes::from_base64(text);
+    bytes.ok_or_else(|| KmsError::lasting("what Vault unwrapped isn't base64"))
 }
 
 /// Returns bytes in base64. They aren't empty.
 pub(super) fn to_base64(bytes: &SecretBytes) -> Option<Secret> {
-    Secret::new(STANDARD.encode(&***bytes))
+    Secret::new(STANDARD.encode(&**bytes))
 }

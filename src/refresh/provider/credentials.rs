@@ -270,8 +270,8 @@ impl Material {
             .certificate
             .as_ref()
             .zip(parts.certificate_key.as_ref())
-            .map(|(certificate, key)| (&***certificate, &***key));
-        let ca = parts.ca.as_ref().map(|ca| &***ca);
+            .map(|(certificate, key)| (&**certificate, &**key));
+        let ca = parts.ca.as_deref();
         let tls = tls_config(ca, identity).map_err(|wrong| files.problems.push(wrong.into()));
         match tls {
             Ok(tls) if files.problems.is_empty() => Ok(Self {

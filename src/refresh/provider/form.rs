@@ -28,13 +28,7 @@ impl Form {
 
     /// Adds a parameter.
     pub fn add(&mut self, name: &str, value: &str) {
-        // A buffer that grows would leave a copy of its secrets behind.
-        let most = self.0.len() + name.len() + 3 * value.len() + 2;
-        if self.0.capacity() < most {
-            let mut larger = SecretBytes::new(Vec::with_capacity(2 * most));
-            larger.extend_from_slice(&self.0);
-            self.0 = larger;
-        }
+        self.0.reserve(name.len() + 3 * value.len() + 2);
         if !self.0.is_empty() {
             self.0.push(b'&');
         }

@@ -16,7 +16,7 @@ pub(super) fn create(expires_at: UnixTime) -> v1::CreateResponse {
 /// # Errors
 /// Returns [`Error::RecordUnreadable`] if the payload is still sealed: the store has no one to open it.
 pub(super) fn consume(taken: PendingAuthorization) -> Result<v1::ConsumeResponse, Error> {
-    let Payload::Plain(mut payload) = taken.payload else {
+    let Payload::Plain(payload) = taken.payload else {
         return Err(Error::RecordUnreadable(Damage("it is sealed".to_owned())));
     };
     Ok(v1::ConsumeResponse {
@@ -24,6 +24,6 @@ pub(super) fn consume(taken: PendingAuthorization) -> Result<v1::ConsumeResponse
         session_id: taken.session.as_str().to_owned(),
         client_id: taken.client.into(),
         user_id: taken.user.map(String::from),
-        payload: std::mem::take(&mut *payload),
+        payload: payload.into_exposed(),
     })
 }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use tokio::io::AsyncWrite;
-use zeroize::Zeroize;
 
 use super::{super::wire::Transport, silence::Silence};
 use crate::types::SecretBytes;
@@ -108,14 +107,11 @@ impl Outgoing {
         if needed <= self.collected.capacity() {
             return;
         }
-        // A vector that grows by itself would leave a copy behind.
-        let mut larger = Vec::with_capacity(needed.next_power_of_two().max(LEAST));
-        larger.extend_from_slice(&self.collected);
-        self.collected = SecretBytes::new(larger);
+        let room = needed.next_power_of_two().max(LEAST);
+        self.collected.reserve_exact(room - self.collected.len());
     }
 
     fn wipe(&mut self) {
-        self.collected.as_mut_slice().zeroize();
         self.collected.clear();
         self.taken = 0;
     }

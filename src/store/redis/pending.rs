@@ -67,10 +67,9 @@ pub fn encode(pending: &PendingAuthorization) -> Result<SecretBytes, serde_json:
         payload,
         sealed,
     };
-    // With room for everything from the start: a buffer that grows would leave a copy behind. An id may take six bytes for each
-    // of its own.
-    let mut json = SecretBytes::new(Vec::with_capacity(size + 4 * 6 * 512 + 32 * 1024));
-    serde_json::to_writer(&mut *json, &stored)?;
+    // An id may take six bytes for each of its own.
+    let mut json = SecretBytes::with_capacity(size + 4 * 6 * 512 + 32 * 1024);
+    serde_json::to_writer(&mut json, &stored)?;
     Ok(json)
 }
 

@@ -105,7 +105,7 @@ impl Records for RedisStore {
             held.as_bytes(),
             number.as_bytes(),
             next.as_bytes(),
-            row.as_ref().map_or(&[], |row| row.json.as_slice()),
+            row.as_ref().map_or(&[], |row| &*row.json),
             keep_for.as_deref().unwrap_or_default().as_bytes(),
             channel.as_bytes(),
             attempt.as_bytes(),

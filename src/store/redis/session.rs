@@ -169,7 +169,7 @@ impl RedisStore {
                 foreign += 1;
                 continue;
             }
-            let Some((guess, bytes)) = by_key.remove(member.as_slice()) else {
+            let Some((guess, bytes)) = by_key.remove(&**member) else {
                 self.likely.was_wrong();
                 return Ok(None);
             };

@@ -102,7 +102,7 @@ impl Told {
     /// Returns what scripts take for each key, as `lib/listen.lua` has it.
     pub(super) fn args(&self) -> impl Iterator<Item = &[u8]> {
         let all = self.told.iter();
-        all.flat_map(|(key, told)| std::iter::once(&**key).chain(told).map(Vec::as_slice))
+        all.flat_map(|(key, told)| std::iter::once(&**key).chain(told.iter().map(Vec::as_slice)))
     }
 
     /// Returns the script's answer. Returns `None` if the script asks: it has to be called again with [`Told::args`].

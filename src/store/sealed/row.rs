@@ -161,8 +161,7 @@ fn payload(row: &Row) -> Option<SecretBytes> {
     let tokens = [&row.access_token, &row.refresh_token, &row.id_token];
     let tokens = tokens.map(|token| token.as_ref().map_or("", Secret::expose));
     let size: usize = tokens.iter().map(|token| token.len() + 4).sum();
-    // With room for everything from the start: a buffer that grows would leave a copy behind.
-    let mut payload = SecretBytes::new(Vec::with_capacity(size));
+    let mut payload = SecretBytes::with_capacity(size);
     for token in tokens {
         let length = u32::try_from(token.len()).ok()?;
         payload.extend_from_slice(&length.to_be_bytes());

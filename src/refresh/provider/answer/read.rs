@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{TokenAnswer, Why};
-use crate::types::{MAX_TOKEN_TYPE_BYTES, Secret, is_token, wipe};
+use crate::types::{MAX_TOKEN_TYPE_BYTES, Secret, SecretBytes, is_token, wipe};
 
 /// The longest life that is believed.
 const LONGEST: u64 = 100 * 366 * 86_400;
@@ -45,13 +45,16 @@ impl Body {
     pub fn read(bytes: &[u8], is_form: bool) -> Option<Self> {
         // Some servers put a byte order mark in front.
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-        let json = || serde_json::from_slice(bytes).ok().filter(Value::is_object);
+        let json = || {
+            let value = serde_json::from_slice(bytes).map(Wiped).ok();
+            value.filter(|value| value.0.is_object())
+        };
         let value = if is_form {
             form(bytes).or_else(json)
         } else {
             json().or_else(|| form(bytes))
         };
-        value.map(|value| Self(Wiped(value)))
+        value.map(Self)
     }
 
     /// Returns the code of an error, if the answer is one.
@@ -133,19 +136,32 @@ pub(in super::super) fn error_code(bytes: &[u8], is_form: bool) -> Option<String
 }
 
 /// Reads a form. Returns `None` unless it has a field that an answer may have.
-fn form(bytes: &[u8]) -> Option<Value> {
+fn form(bytes: &[u8]) -> Option<Wiped> {
     let text = str::from_utf8(bytes).ok()?.trim();
-    let mut fields = Map::new();
+    let mut form = Wiped(Value::Object(Map::new()));
+    let fields = form.0.as_object_mut()?;
     for pair in text.split('&') {
         let (name, value) = pair.split_once('=')?;
-        let value = value.replace('+', " ");
-        let value = percent_decode_str(&value).decode_utf8().ok()?.into_owned();
-        fields.insert(name.to_owned(), Value::String(value));
+        let value = Value::String(decoded(value)?);
+        fields.insert(name.to_owned(), value).map(Wiped);
     }
     let is_answer = ["access_token", "error"]
         .iter()
         .any(|name| fields.contains_key(*name));
-    is_answer.then_some(Value::Object(fields))
+    is_answer.then_some(form)
+}
+
+/// Returns what a value of a form stands for. It may be a token, and there is no copy of it.
+fn decoded(value: &str) -> Option<String> {
+    let mut bytes = SecretBytes::with_capacity(value.len());
+    for (at, part) in value.split('+').enumerate() {
+        if at > 0 {
+            bytes.push(b' ');
+        }
+        percent_decode_str(part).for_each(|byte| bytes.push(byte));
+    }
+    str::from_utf8(&bytes).ok()?;
+    String::from_utf8(bytes.into_exposed()).ok()
 }
 
 fn secret(object: &mut Map<String, Value>, name: &str) -> Option<Secret> {

@@ -22,9 +22,9 @@ impl Key {
 
     /// Takes a name that Redis told. Returns `None` if it isn't a text.
     #[must_use]
-    pub fn told(mut name: SecretBytes) -> Option<Self> {
+    pub fn told(name: SecretBytes) -> Option<Self> {
         str::from_utf8(&name).ok()?;
-        String::from_utf8(std::mem::take(&mut *name)).ok().map(Self)
+        String::from_utf8(name.into_exposed()).ok().map(Self)
     }
 
     /// Returns the name.

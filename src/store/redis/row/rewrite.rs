@@ -88,15 +88,13 @@ impl<'a> Fields<'a> {
             .iter()
             .map(|field| field.spelled.len() + field.value.len() + 2)
             .sum();
-        // The buffer is large enough: one that grows would leave its old memory unwiped.
         let room = size + 6 * provider_id.len() + 40 * last.len() + 128;
-        let mut json = SecretBytes::new(Vec::with_capacity(room));
+        let mut json = SecretBytes::with_capacity(room);
         let provider_id = serde_json::to_vec(provider_id)?;
-        let buffer: &mut Vec<u8> = &mut json;
         let mut write = |name: &[u8], value: &[u8]| {
-            buffer.push(if buffer.is_empty() { b'{' } else { b',' });
+            json.push(if json.is_empty() { b'{' } else { b',' });
             for part in [name, b":", value] {
-                buffer.extend_from_slice(part);
+                json.extend_from_slice(part);
             }
         };
         if let Some(version) = version {
@@ -144,8 +142,7 @@ pub fn replace(
     if room == 0 {
         return Ok(json);
     }
-    // The buffer is large enough: one that grows would leave its old memory unwiped.
-    let mut kept = SecretBytes::new(Vec::with_capacity(json.len() + room));
+    let mut kept = SecretBytes::with_capacity(json.len() + room);
     kept.extend_from_slice(json.strip_suffix(b"}").unwrap_or(&json));
     for field in unknown() {
         for part in [b",", field.spelled, b":", field.value] {
@@ -339,7 +336,7 @@ mod tests {
         let rewritten = Fields::parse(json).unwrap().rewrite("okta", Some(7), &[]);
         let expected: &[u8] =
             b"{\"version\":7,\"user_id\":\"u\",\"provider_id\":\"okta\",\"x\":\"\xff\\\"}\",\"\\u0078\":[{\"a\":\"]\"},1]}";
-        assert_eq!(&**rewritten.unwrap(), expected);
+        assert_eq!(*rewritten.unwrap(), *expected);
     }
 
     proptest! {

@@ -97,8 +97,8 @@ pub fn encode(
         origin_client: origin.map_or("", |origin| &origin.client_id),
         sealed: row.sealed.as_ref().map(Envelope::as_str),
     };
-    // The buffer is large enough for most rows. One that grows leaves its old memory unwiped.
-    let mut json = SecretBytes::new(Vec::with_capacity(row.size() + row.size() / 8 + 768));
-    serde_json::to_writer(&mut *json, &written)?;
+    // Room enough for most rows.
+    let mut json = SecretBytes::with_capacity(row.size() + row.size() / 8 + 768);
+    serde_json::to_writer(&mut json, &written)?;
     Ok(json)
 }

@@ -11,16 +11,18 @@ use std::{
 
 use memchr::memchr;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use zeroize::{Zeroize, Zeroizing};
 
-use crate::store::redis::largest::{Largest, TOO_LARGE};
+use crate::{
+    store::redis::largest::{Largest, TOO_LARGE},
+    types::SecretBytes,
+};
 
 /// A stream over which a server answers. A string that is too large comes as [`TOO_LARGE`].
 pub struct Bounded<S> {
     stream: S,
     filter: Filter,
     /// What was read and passes, and how much of it was handed on. Mostly bytes pass where they are.
-    ready: Zeroizing<Vec<u8>>,
+    ready: SecretBytes,
     handed: usize,
 }
 
@@ -34,7 +36,7 @@ impl<S> Bounded<S> {
                 next: Next::Start,
                 held: Vec::new(),
             },
-            ready: Zeroizing::default(),
+            ready: SecretBytes::default(),
             handed: 0,
         }
     }
@@ -55,7 +57,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
                 this.handed += count;
                 return Poll::Ready(Ok(()));
             }
-            this.ready.zeroize();
+            this.ready.clear();
             this.handed = 0;
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
@@ -67,7 +69,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
                 None => return Poll::Ready(Ok(())),
                 Some(passed) => {
                     buf.set_filled(before);
-                    this.ready = Zeroizing::new(passed);
+                    this.ready = passed;
                 }
             }
         }
@@ -129,8 +131,8 @@ enum Next {
 
 impl Filter {
     /// Returns what passes of some bytes, or `None` if all of them do.
-    fn pass(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut passed = (!self.held.is_empty()).then(Vec::new);
+    fn pass(&mut self, bytes: &[u8]) -> Option<SecretBytes> {
+        let mut passed = (!self.held.is_empty()).then(SecretBytes::default);
         // What is before `taken` is in `passed`, or was left out. A length begins at `length_at`.
         let (mut at, mut taken, mut length_at) = (0, 0, 0);
         while let Some(&byte) = bytes.get(at) {
@@ -178,7 +180,8 @@ impl Filter {
                     if !matches!(self.next, Next::Length(_))
                         && let Some(passed) = &mut passed
                     {
-                        passed.append(&mut self.held);
+                        passed.extend_from_slice(&self.held);
+                        self.held.clear();
                     }
                 }
                 Next::Passes(left) => {
@@ -232,7 +235,10 @@ mod tests {
         let (mut rest, mut pieces) = (bytes, pieces.iter().cycle());
         while !rest.is_empty() {
             let (piece, later) = rest.split_at((*pieces.next().unwrap()).min(rest.len()));
-            passed.extend(filter.pass(piece).unwrap_or_else(|| piece.to_vec()));
+            match filter.pass(piece) {
+                Some(some) => passed.extend_from_slice(&some),
+                None => passed.extend_from_slice(piece),
+            }
             rest = later;
         }
         passed

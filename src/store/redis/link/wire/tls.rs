@@ -196,8 +196,10 @@ fn text(
 ) -> Result<SecretBytes, TlsProblem> {
     let read = read.map_err(|problem| TlsProblem::new(part, problem.to_string()));
     read.map(|mut bytes| {
-        if bytes.starts_with("\u{feff}".as_bytes()) {
-            bytes.drain(..'\u{feff}'.len_utf8());
+        let mark = "\u{feff}".as_bytes();
+        if bytes.starts_with(mark) {
+            bytes.rotate_left(mark.len());
+            bytes.truncate(bytes.len() - mark.len());
         }
         bytes
     })

@@ -120,7 +120,7 @@ impl Settler<'_> {
         let values = self.values(keys).await?;
         let mut steps = Vec::with_capacity(plans.len());
         for ((candidate, plan), existing) in plans.into_iter().zip(values) {
-            let existing = existing.as_ref().map(|bytes| bytes.as_slice());
+            let existing = existing.as_deref();
             match plan.step(&candidate.key, existing, self.migration) {
                 Ok(step) => steps.push((candidate, step)),
                 Err(outcome) => settled.push((candidate, outcome)),

@@ -144,7 +144,7 @@ impl<'a> Shared<'a> {
             };
             if let Some(call) = calls.last_mut() {
                 call.keys.extend(step.keys.iter().map(Key::as_str));
-                call.args.extend(step.args.iter().map(|arg| arg.as_slice()));
+                call.args.extend(step.args.iter().map(|arg| &**arg));
             }
             current = Some((step.kind, count + 1, bytes + step.bytes));
         }

@@ -111,7 +111,7 @@ impl Reseal {
         let begun = Instant::now();
         let values = self.link.strings(rows.iter().map(Key::as_str)).await?;
         sleep(self.rest(begun.elapsed())).await;
-        let rows = values.iter().flatten().filter(|row| ***row != row::NULL);
+        let rows = values.iter().flatten().filter(|row| ***row != *row::NULL);
         Ok(rows.count() as u64)
     }
 
@@ -186,7 +186,7 @@ impl Reseal {
                 args: vec![
                     self.keys.prefix().as_bytes(),
                     new.sha.as_bytes(),
-                    new.json.as_slice(),
+                    &*new.json,
                 ],
             })
             .collect();
