@@ -11,7 +11,7 @@ use testkit::{
 };
 use token_broker::{
     store::{Identities, MemoryStore, Records, Store, redis::keyspace::Keyspace},
-    types::{ProviderName, Row, RowKey, Secret, SessionId, State},
+    types::{ProviderName, Row, RowKey, Secret, SecretBytes, SessionId, State},
 };
 
 /// What stands before the part that is looked for. It is so long that the allocator puts what is freed where it writes over its
@@ -188,4 +188,36 @@ fn no_key_is_left_in_memory() {
         let left = find(part, |_| true);
         assert!(left.is_empty(), "{part}: {}: {left:#?}", left.len());
     }
+}
+
+/// Secret bytes that come piece by piece, as a request in several frames does, move to larger memory now and then.
+#[test]
+fn bytes_that_grow_leave_nothing_where_they_were() {
+    const TOKEN: &str = "Gn5/token-that-grows/2wLd";
+    let mut grown: Vec<_> = (0..SESSIONS).map(|_| SecretBytes::default()).collect();
+    for (number, bytes) in grown.iter_mut().enumerate() {
+        let token = Secret::new(text(TOKEN, number, "access")).unwrap();
+        bytes.extend_from_slice(token.expose().as_bytes());
+        for _ in 0..100 {
+            bytes.extend_from_slice(&[0; 50]);
+        }
+        bytes.truncate(0);
+    }
+    let left = find(TOKEN, |_| true);
+    assert!(left.is_empty(), "{}: {left:#?}", left.len());
+}
+
+#[test]
+fn bytes_that_move_and_are_not_wiped_are_found() {
+    const TOKEN: &str = "Gn5/token-that-moves/2wLd";
+    let mut moved: Vec<Vec<u8>> = vec![Vec::new(); SESSIONS];
+    for (number, bytes) in moved.iter_mut().enumerate() {
+        let token = text(TOKEN, number, "access").into_bytes();
+        // A vector that grows may do so where it is.
+        bytes.extend_from_slice(&token);
+        drop(token);
+        bytes.fill(0);
+    }
+    let left = find(TOKEN, |_| true);
+    assert!(left.len() > FOUND, "{}", left.len());
 }
