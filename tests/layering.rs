@@ -240,6 +240,21 @@ fn the_domain_knows_neither_grpc_nor_redis() {
     }
 }
 
+/// Parsers of PEM pass over what they don't know, so that only one place uses them, and asks what they have left out.
+#[test]
+fn pem_is_read_in_one_place() {
+    let tree = Tree::read();
+    let parses = |source: &&Source| source.text.contains("PemObject");
+    let (here, elsewhere): (Vec<_>, Vec<_>) = tree
+        .sources
+        .iter()
+        .filter(parses)
+        .map(|source| &source.file)
+        .partition(|file| file.starts_with("src/types/pem"));
+    assert!(!here.is_empty(), "nobody reads PEM");
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+}
+
 #[test]
 fn arrows_point_down() {
     let names = Names::of(&Tree::read());

@@ -6,13 +6,12 @@ use std::{
 };
 
 use tokio_rustls::rustls::{
-    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore,
-    client::Resumption,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    AlertDescription, CertificateError, ClientConfig, Error, RootCertStore, client::Resumption,
+    crypto::aws_lc_rs, pki_types::CertificateDer,
 };
 
 use super::Fault;
+use crate::types::{certificates_in, private_key_in};
 
 /// One of the parts that TLS is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +61,13 @@ pub(crate) fn config(
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
-            let wrong = |what| TlsProblem::new(TlsPart::Key, what);
             let chain = certificates(certificate, TlsPart::Certificate)?;
-            let key = PrivateKeyDer::from_pem_slice(key)
-                .map_err(|_| wrong("the file holds no private key in PEM"))?;
+            let wrong = |what| TlsProblem::new(TlsPart::Key, what);
+            let key = private_key_in(key).map_err(wrong)?;
+            let apart = "the client certificate and its key don't belong together";
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|_| wrong("the client certificate and its key don't belong together"))?
+                .map_err(|_| wrong(apart.to_owned()))?
         }
     };
     config.enable_early_data = false;
@@ -79,14 +78,7 @@ pub(crate) fn config(
 }
 
 fn certificates(pem: &[u8], part: TlsPart) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(TlsProblem::new(
-            part,
-            "the file holds no certificate in PEM",
-        )),
-    }
+    certificates_in(pem).map_err(|what| TlsProblem::new(part, what))
 }
 
 fn authorities(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsProblem> {

@@ -33,6 +33,9 @@ impl KeyFile {
     /// Returns the first [`KeysProblem`].
     pub fn parse(text: &[u8]) -> Result<Self, KeysProblem> {
         let text = str::from_utf8(text).map_err(|_| KeysProblem::NoText)?;
+        if text.starts_with('\u{feff}') {
+            return Err(KeysProblem::ByteOrderMark);
+        }
         let (mut entries, mut names) = (Vec::new(), HashSet::new());
         for (line, text) in (1..).zip(text.lines()) {
             let text = text.trim();

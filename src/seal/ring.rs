@@ -22,6 +22,9 @@ pub enum KeysProblem {
     /// It isn't UTF-8.
     #[error("it is not UTF-8")]
     NoText,
+    /// It begins with a byte order mark.
+    #[error("it begins with a byte order mark: save it without one")]
+    ByteOrderMark,
     /// A line doesn't consist of a name and a key.
     #[error("line {0} must be the key's name, a blank, and the key, in base64 or wrapped")]
     Line(usize),
@@ -202,5 +205,7 @@ mod tests {
             assert!(!found.to_string().contains(key.trim()));
         }
         assert_eq!(KeyRing::parse(b"\xff").unwrap_err(), KeysProblem::NoText);
+        let marked = KeyRing::parse("\u{feff}a AAAA".as_bytes()).unwrap_err();
+        assert_eq!(marked, KeysProblem::ByteOrderMark);
     }
 }

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::{ALPN, files};
-use crate::types::{read_private, read_whole};
+use crate::types::{certificates_in, private_key_in, read_private, read_whole};
 
 /// The files of a client, in PEM.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +41,9 @@ pub fn client(with: &ClientFiles) -> Result<Arc<ClientConfig>, String> {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let pem = read_whole(certificate).map_err(|problem| format!("cert: {problem}"))?;
-            let chain = files::certificates(&pem).map_err(|what| format!("cert: {what}"))?;
+            let chain = certificates_in(&pem).map_err(|what| format!("cert: {what}"))?;
             let pem = read_private(key).map_err(|problem| format!("key: {problem}"))?;
-            let key = files::private_key(&pem).map_err(|what| format!("key: {what}"))?;
+            let key = private_key_in(&pem).map_err(|what| format!("key: {what}"))?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(|error| format!("cert: it or its key can't be used: {error}"))?

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use tokio_rustls::rustls::{
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use tokio_rustls::rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
 
 use super::{
     authorities::Authorities,
@@ -13,7 +10,7 @@ use super::{
     own::Own,
     parts::{self, Fingerprint},
 };
-use crate::types::{SecretBytes, read_private, read_whole};
+use crate::types::{SecretBytes, certificates_in, private_key_in, read_private, read_whole};
 
 /// How often the files are read until they are twice the same. They are replaced in one step (Kubernetes swaps a link)
 /// or within moments.
@@ -82,8 +79,8 @@ impl Files {
     /// Returns a [`TlsProblem`] for each file that can't be used.
     pub fn own(&self, provider: &CryptoProvider) -> Result<Arc<Own>, Vec<TlsProblem>> {
         let (certificate, key) = (TlsPart::Certificate, TlsPart::Key);
-        let chain = self.parsed(&certificate, certificates);
-        match (chain, self.parsed(&key, private_key)) {
+        let chain = self.parsed(&certificate, certificates_in);
+        match (chain, self.parsed(&key, private_key_in)) {
             (Ok(chain), Ok(found)) => {
                 let own = Own::new(chain, found, provider, [&certificate, &key]);
                 own.map(Arc::new).map_err(|problem| vec![problem])
@@ -118,29 +115,11 @@ impl Files {
     }
 }
 
-/// Returns the certificates in a text, or what is wrong with it.
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err("the file holds no certificate in PEM".to_owned()),
-        Err(_) => Err("the file holds a damaged certificate".to_owned()),
-    }
-}
-
 /// Returns the authorities in a text, or what is wrong with it.
 pub(super) fn authorities(pem: &[u8]) -> Result<Authorities, String> {
-    Authorities::of(certificates(pem)?, "the file")
+    Authorities::of(certificates_in(pem)?, "the file")
 }
 
 fn usable(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    parts::authorities(certificates(pem)?, "the file")
-}
-
-/// Returns the private key in a text, or what is wrong with it.
-pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        "the file holds no private key in PEM that isn't encrypted (PKCS #8, PKCS #1 or SEC 1)"
-            .to_owned()
-    })
+    parts::authorities(certificates_in(pem)?, "the file")
 }

@@ -180,7 +180,7 @@ mod tests {
     use tokio_rustls::rustls::pki_types::CertificateDer;
 
     use super::*;
-    use crate::tls::files;
+    use crate::types::{certificates_in, private_key_in};
 
     fn maker() -> Maker {
         Maker {
@@ -191,8 +191,8 @@ mod tests {
 
     fn own(authority: &Authority) -> Arc<Own> {
         let identity = authority.sign(&Wanted::server());
-        let chain = files::certificates(identity.certificate.as_bytes()).unwrap();
-        let key = files::private_key(identity.key.as_bytes()).unwrap();
+        let chain = certificates_in(identity.certificate.as_bytes()).unwrap();
+        let key = private_key_in(identity.key.as_bytes()).unwrap();
         let parts = [&TlsPart::Certificate, &TlsPart::Key];
         Arc::new(Own::new(chain, key, &maker().provider, parts).unwrap())
     }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn roots(of: &[&Authority]) -> Vec<CertificateDer<'static>> {
-        let certificates = |one: &&Authority| files::certificates(one.pem.as_bytes()).unwrap();
+        let certificates = |one: &&Authority| certificates_in(one.pem.as_bytes()).unwrap();
         of.iter().flat_map(certificates).collect()
     }
 

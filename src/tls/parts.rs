@@ -78,11 +78,11 @@ mod tests {
     use testkit::authority::Authority;
 
     use super::*;
-    use crate::tls::files;
+    use crate::types::certificates_in;
 
     fn certificate(name: &str) -> CertificateDer<'static> {
         let authority = Authority::new(name);
-        let found = files::certificates(authority.pem.as_bytes()).unwrap();
+        let found = certificates_in(authority.pem.as_bytes()).unwrap();
         found.into_iter().next().unwrap()
     }
 

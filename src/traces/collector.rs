@@ -3,16 +3,13 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use http::{Uri, uri::Scheme};
-use tokio_rustls::rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use tokio_rustls::rustls::RootCertStore;
 use tonic::{
     metadata::{Ascii, MetadataKey, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use crate::types::Secret;
+use crate::types::{Secret, certificates_in, without_mark};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -57,9 +54,9 @@ impl Collector {
             (true, ca) => {
                 let tls = match ca {
                     Some(pem) => {
-                        check(pem)
-                            .map_err(|what| CollectorProblem::Authorities(what.to_owned()))?;
-                        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
+                        check(pem).map_err(CollectorProblem::Authorities)?;
+                        let pem = Certificate::from_pem(without_mark(pem));
+                        ClientTlsConfig::new().ca_certificate(pem)
                     }
                     None => ClientTlsConfig::new().with_native_roots(),
                 };
@@ -134,15 +131,13 @@ fn is_local(uri: &Uri) -> bool {
 }
 
 /// Checks that a file holds authorities, and nothing that would silently be left out.
-fn check(pem: &[u8]) -> Result<(), &'static str> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let found = found.ok().filter(|found| !found.is_empty());
-    let found = found.ok_or("the file holds no certificate in PEM")?;
+fn check(pem: &[u8]) -> Result<(), String> {
     let mut roots = RootCertStore::empty();
-    let mut added = found.into_iter().map(|certificate| roots.add(certificate));
+    let found = certificates_in(pem)?.into_iter();
+    let mut added = found.map(|certificate| roots.add(certificate));
     match added.all(|added| added.is_ok()) {
         true => Ok(()),
-        false => Err("a certificate in the file can't be used"),
+        false => Err("a certificate in the file can't be used".to_owned()),
     }
 }
 

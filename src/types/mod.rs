@@ -15,6 +15,7 @@ mod lineage;
 mod open_file;
 mod origin;
 mod peer;
+mod pem;
 mod protocol;
 mod reach;
 mod record;
@@ -40,6 +41,7 @@ pub use lineage::Lineage;
 pub use open_file::{NotRead, open_file, read_file, read_once};
 pub use origin::Origin;
 pub use peer::{Address, Channel, Peer, PeerCertificate};
+pub(crate) use pem::{certificates_in, private_key_in, without_mark};
 pub use protocol::{PROTOCOL_TYPES, TypeNames};
 pub use reach::{ProviderSet, Reach};
 pub use record::{

@@ -14,6 +14,7 @@ mod command;
 mod deaf;
 mod ends;
 mod hardened;
+mod joined;
 mod listeners;
 mod policy;
 mod raw;

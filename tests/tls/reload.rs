@@ -202,6 +202,42 @@ async fn an_authority_that_is_added_lets_its_clients_in() {
     broker.serves(Some(&broker.good())).await.unwrap();
 }
 
+/// Two authorities in one file, and then the same with a mistake by which parsers pass over the second. Its clients are served as
+/// before, and the log says what is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_parsers_would_pass_over_is_not_taken_away() {
+    let mut broker = Broker::start(&[]).await;
+    let (first, second) = (broker.clients.pem.clone(), Authority::new("second"));
+    let of_second = second.sign(&Wanted::nobody());
+    let server = broker.authority.sign(&Wanted::server());
+    let fill = |dir: &Path, bundle: &str| {
+        server.write_to(dir, "server");
+        fs::write(dir.join("clients.pem"), bundle).unwrap();
+    };
+    let both = format!("\u{feff}{first}{}", second.pem);
+    broker.files.swap(|dir| fill(dir, &both));
+    until("both are let in", || async {
+        broker.serves(Some(&of_second)).await.is_ok()
+    })
+    .await;
+    for (told, bundle) in [
+        (
+            "has an END and a BEGIN: put a line break between them",
+            format!("{}{}", first.trim_end(), second.pem),
+        ),
+        (
+            "names another form of a certificate",
+            first.clone() + &second.pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+        ),
+    ] {
+        broker.files.swap(|dir| fill(dir, &bundle));
+        until(told, || async { broker.process.log().contains(told) }).await;
+        for identity in [&broker.good(), &of_second] {
+            broker.serves(Some(identity)).await.unwrap();
+        }
+    }
+}
+
 /// Somebody writes a bundle in place, and is looked at halfway. What is there then doesn't count, and its clients are served as
 /// before. What is there at the end does.
 #[tokio::test(flavor = "multi_thread")]

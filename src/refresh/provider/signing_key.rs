@@ -8,15 +8,13 @@ use aws_lc_rs::{
         RsaKeyPair,
     },
 };
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::Algorithm;
+use crate::types::private_key_in;
 
 /// The smallest RSA key that may sign, in bytes (RFC 7518, section 3.3).
 const RSA_BYTES: usize = 256;
-
-/// What stands in the PEM of a key that needs a passphrase, in PKCS #8 and in the older forms.
-const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// A private key and the algorithm that it signs with.
 pub(super) struct SigningKey {
@@ -50,15 +48,7 @@ impl SigningKey {
     /// # Errors
     /// Returns what is wrong with it. The text doesn't quote the key.
     pub fn from_pem(pem: &[u8], algorithm: Algorithm) -> Result<Self, String> {
-        let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-            let is_encrypted = pem.windows(ENCRYPTED.len()).any(|text| text == ENCRYPTED);
-            match is_encrypted {
-                true => "the private key is encrypted, and the broker has no passphrase: write it without one, as \
-                         `openssl pkey` does",
-                false => "the file holds no private key in PEM",
-            }
-            .to_owned()
-        })?;
+        let der = private_key_in(pem)?;
         let pair = Pair::of(&der, algorithm).ok_or_else(|| {
             let fits = Algorithm::ALL.into_iter();
             let fits = fits.filter(|other| Pair::of(&der, *other).is_some());

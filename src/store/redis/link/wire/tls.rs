@@ -8,14 +8,14 @@ use std::{
 use tokio_rustls::rustls::{
     self, ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
 
 use super::{READING, TlsPart};
 use crate::{
     reading::Hangs,
     store::redis::Tls,
-    types::{SecretBytes, SecretProblem, read_private, read_whole},
+    types::{certificates_in, private_key_in, read_private, read_whole},
 };
 
 /// A file or a name that can't be used.
@@ -131,41 +131,9 @@ fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsProblem> {
 }
 
 fn certificates(part: TlsPart, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let pem = text(part, read_whole(path))?;
-    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    match found {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ if holds(&pem, CERTIFICATE) => Err(TlsProblem::new(
-            part,
-            "the file holds a damaged certificate",
-        )),
-        _ => {
-            let instead = instead(&pem);
-            let found = format!("the file holds no certificate in PEM{instead}");
-            Err(TlsProblem::new(part, found))
-        }
-    }
-}
-
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-
-fn holds(pem: &[u8], mark: &[u8]) -> bool {
-    pem.windows(mark.len()).any(|window| window == mark)
-}
-
-/// Returns the end of a message that says what a file holds instead, if it can be told.
-fn instead(pem: &[u8]) -> &'static str {
-    if holds(pem, b"ENCRYPTED") {
-        ": its key is encrypted, and the broker needs one that isn't"
-    } else if holds(pem, b"PRIVATE KEY-----") {
-        ": it holds a private key"
-    } else if holds(pem, CERTIFICATE) {
-        ": it holds a certificate"
-    } else if pem.starts_with(&[0x30]) {
-        ": it seems to be in DER"
-    } else {
-        ""
-    }
+    let read = read_whole(path).map_err(|problem| problem.to_string());
+    let found = read.and_then(|pem| certificates_in(&pem));
+    found.map_err(|found| TlsProblem::new(part, found))
 }
 
 /// Returns the problem with a certificate and a key that can be read, and not used together.
@@ -182,46 +150,7 @@ fn unfit(error: &rustls::Error) -> TlsProblem {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
-    let pem = text(TlsPart::Key, read_private(path))?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-        let found = format!("the file holds no private key in PEM{}", instead(&pem));
-        TlsProblem::new(TlsPart::Key, found)
-    })
-}
-
-/// Returns what was read from a file, without the byte order mark that some editors begin it with.
-fn text(
-    part: TlsPart,
-    read: Result<SecretBytes, SecretProblem>,
-) -> Result<SecretBytes, TlsProblem> {
-    let read = read.map_err(|problem| TlsProblem::new(part, problem.to_string()));
-    read.map(|mut bytes| {
-        let mark = "\u{feff}".as_bytes();
-        if bytes.starts_with(mark) {
-            bytes.rotate_left(mark.len());
-            bytes.truncate(bytes.len() - mark.len());
-        }
-        bytes
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_certificates_may_begin_with_a_byte_order_mark_and_a_damaged_one_is_called_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ca.pem");
-        let read = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            certificates(TlsPart::Authorities, &path).map_err(|problem| problem.found)
-        };
-        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert_eq!(read(&format!("\u{feff}{pem}")).unwrap().len(), 1);
-        let damaged = read(&pem.replace("-----END", "")).unwrap_err();
-        assert!(damaged.contains("damaged"), "{damaged}");
-        let key = read("-----BEGIN PRIVATE KEY-----\n").unwrap_err();
-        assert!(key.contains("it holds a private key"), "{key}");
-    }
+    let read = read_private(path).map_err(|problem| problem.to_string());
+    let found = read.and_then(|pem| private_key_in(&pem));
+    found.map_err(|found| TlsProblem::new(TlsPart::Key, found))
 }
