@@ -56,7 +56,7 @@ pub struct Trust {
     pub sealing_keys: Gauge,
     sealing_key_changes: [Count; KeyChange::ALL.len()],
     handshakes_failed: [Count; HandshakeFailure::ALL.len()],
-    /// When the broker's own certificate expires, in seconds since 1970. 0 if it has none.
+    /// When the broker's own certificate expires, or one that it needs, in seconds since 1970. 0 if it has none.
     pub certificate_expires: Gauge,
     /// Connections that ended because their client's certificate expired, or its last authority.
     pub clients_expired: Count,

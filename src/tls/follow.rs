@@ -80,14 +80,14 @@ impl Tls {
         if end < now() {
             if ending.is_news("expired") {
                 tracing::error!(
-                    "the broker's certificate has expired, and there is no other: clients refuse it"
+                    "the broker's certificate, or one that it needs, has expired, and there is no other: clients refuse it"
                 );
             }
         } else if left < (end - begin.min(end)) / LAST_PART {
             if ending.is_news("expires") {
                 tracing::warn!(
                     seconds = left,
-                    "the broker's certificate expires soon, and there is no other yet"
+                    "the broker's certificate, or one that it needs, expires soon, and there is no other yet"
                 );
             }
         } else {

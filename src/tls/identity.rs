@@ -101,7 +101,13 @@ pub(super) fn authority(certificate: &CertificateDer<'_>, now: u64) -> Authority
     }
 }
 
-fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, &'static str> {
+/// Returns what a certificate holds.
+///
+/// # Errors
+/// Returns that it can't be read.
+pub(super) fn parsed<'a>(
+    certificate: &'a CertificateDer<'_>,
+) -> Result<X509Certificate<'a>, &'static str> {
     match parse_x509_certificate(certificate) {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err("it can't be read"),

@@ -220,6 +220,9 @@ impl Tls {
         if begin > now() {
             tracing::warn!("the broker's certificate is not valid yet, by this machine's clock");
         }
+        for odd in &material.own.oddities {
+            tracing::warn!("the broker's certificate: {odd}");
+        }
         self.material.send_replace(Some(material));
     }
 

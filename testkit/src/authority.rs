@@ -129,6 +129,33 @@ impl Authority {
         self.pem = self.params.self_signed(self.issuer.key()).unwrap().pem();
     }
 
+    /// Makes an authority that this one vouches for, until then.
+    #[must_use]
+    pub fn intermediate(&self, name: &str, end: SystemTime) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.use_authority_key_identifier_extension = true;
+        params.not_before = (SystemTime::now() - 2 * DAY).into();
+        params.not_after = end.into();
+        let key = KeyPair::generate().unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params.clone(), key),
+            params,
+        }
+    }
+
+    /// Vouches again for an intermediate authority, until then. Returns its new certificate.
+    pub fn vouch_again(&self, other: &Self, end: SystemTime) -> String {
+        let mut params = other.params.clone();
+        params.not_after = end.into();
+        let signed = params.signed_by(other.issuer.key(), &self.issuer);
+        signed.unwrap().pem()
+    }
+
     /// Signs a certificate.
     pub fn sign(&self, wanted: &Wanted) -> Identity {
         let mut params = CertificateParams::default();
@@ -149,6 +176,7 @@ impl Authority {
         if wanted.may_sign {
             params.key_usages.push(KeyUsagePurpose::KeyCertSign);
         }
+        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
         Identity {

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use testkit::{
@@ -99,7 +100,9 @@ async fn files_that_are_broken_change_nothing() {
         server.write_to(dir, "server");
         fs::write(dir.join("clients.pem"), &clients).unwrap();
     };
-    let broken: [(&str, Fill<'_>); 7] = [
+    let past = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let intermediate = broker.authority.intermediate("intermediate", past);
+    let broken: [(&str, Fill<'_>); 8] = [
         (
             "tls-key: the key isn't that",
             Box::new(|dir| {
@@ -148,11 +151,17 @@ async fn files_that_are_broken_change_nothing() {
             "tls-cert: the certificate has expired",
             Box::new(|dir| {
                 whole(dir);
-                let past = std::time::SystemTime::UNIX_EPOCH
-                    + std::time::Duration::from_secs(1_000_000_000);
-                let expired =
-                    Wanted::server().valid(past, past + std::time::Duration::from_secs(1));
+                let expired = Wanted::server().valid(past, past + Duration::from_secs(1));
                 broker.authority.sign(&expired).write_to(dir, "server");
+            }),
+        ),
+        (
+            "tls-cert: the certificate needs an intermediate one, number 2 of the chain, which has expired",
+            Box::new(|dir| {
+                whole(dir);
+                let mut below = intermediate.sign(&Wanted::server());
+                below.certificate += &intermediate.pem;
+                below.write_to(dir, "server");
             }),
         ),
     ];
@@ -170,7 +179,7 @@ async fn files_that_are_broken_change_nothing() {
     }
     broker.serves(Some(&broker.good())).await.unwrap();
     let text = broker.process.metrics();
-    let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 7"#;
+    let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 8"#;
     assert!(text.contains(failed), "{text}");
     broker.files.swap(|dir| {
         whole(dir);

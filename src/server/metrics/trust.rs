@@ -56,8 +56,7 @@ impl Collector for Guards {
         let help = "Connections that ended because their client's certificate was good no longer";
         families.counters("client_certificates_ended", help, ended)?;
         let expires = [([], trust.certificate_expires.get())];
-        let help =
-            "When the broker's own certificate expires, in seconds since 1970; 0 without TLS";
+        let help = "When the broker's own certificate expires, or one that it needs, in seconds since 1970; 0 without TLS";
         families.gauges("certificate_expires_seconds", help, expires)?;
         let keys = [([], trust.sealing_keys.get())];
         let help = "Sealing keys that are in use, to seal or to open";
