@@ -87,16 +87,18 @@ impl Handshakes {
                 })
             }
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a TLS handshake failed");
+                let peer = address.map(tracing::field::display);
+                tracing::debug!(peer, %error, "a TLS handshake failed");
                 let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(failures) = failures.happened() {
-                    tracing::warn!(%error, failures, "TLS handshakes fail");
+                    tracing::warn!(peer, %error, failures, "TLS handshakes fail");
                 }
                 None
             }
             Err(_) => {
                 tls.gave_up(HandshakeFailure::TooSlow);
-                tracing::debug!("a client hasn't finished its TLS handshake in time");
+                let peer = address.map(tracing::field::display);
+                tracing::debug!(peer, "a client hasn't finished its TLS handshake in time");
                 None
             }
         }

@@ -5,7 +5,7 @@
 //! handshake needs. `own` is the broker's certificate, `chain` which others it needs, `authorities` are who vouches for clients, and until when, `verifier` decides whether a client's is good, and `identity` what it
 //! says. [`Tls`] (`reload`) has the material in force, and takes what is new; `follow` looks for that, and says what is
 //! wrong, which `complaint` keeps from being said too often. A connection holds a [`Standing`], which says when its client's
-//! certificate is good no longer. `client` is the other side, for `token-broker health`.
+//! certificate is good no longer. `not_secured` says why there is no connection. `client` is the other side, for `token-broker health`.
 //!
 //! rustls does the work, on aws-lc-rs, with TLS 1.2 and 1.3 alone. No session is resumed: each handshake verifies
 //! the client's certificate by what is in force at that moment.
@@ -18,6 +18,7 @@ mod files;
 mod follow;
 mod identity;
 mod material;
+mod not_secured;
 mod offer;
 mod options;
 mod own;
@@ -29,6 +30,7 @@ mod verifier;
 pub use self::{
     client::{ClientFiles, client},
     identity::read as read_certificate,
+    not_secured::NotSecured,
     options::{ClientCertificates, Source, TlsOptions, TlsPart, TlsProblem},
     reload::{Secured, Tls},
     standing::{End, Standing},

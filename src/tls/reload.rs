@@ -20,6 +20,7 @@ use super::{
     complaint::Complaint,
     files::Files,
     material::{Maker, Material},
+    not_secured::NotSecured,
     now, offer,
     options::{Source, TlsOptions, TlsProblem},
     parts::{Fingerprint, Parts},
@@ -234,7 +235,18 @@ impl Tls {
     ///
     /// # Errors
     /// Returns why it failed.
-    pub async fn accept<S>(&self, stream: S) -> io::Result<Secured<S>>
+    pub async fn accept<S>(&self, stream: S) -> Result<Secured<S>, NotSecured>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let secured = NotSecured::or(self.handshake(stream)).await;
+        if let Err(failed) = &secured {
+            self.gave_up(failed.kind());
+        }
+        secured
+    }
+
+    async fn handshake<S>(&self, stream: S) -> io::Result<Secured<S>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -248,11 +260,7 @@ impl Tls {
                 "the broker has no certificate yet: it waits for the agent",
             )),
         };
-        let secured = accepted.and_then(|stream| self.secured(stream, material));
-        if let Err(error) = &secured {
-            self.gave_up(why(error));
-        }
-        secured
+        accepted.and_then(|stream| self.secured(stream, material))
     }
 
     /// Counts a handshake that failed for this reason.
@@ -295,18 +303,6 @@ impl Seen {
             parts.authorities.extend(of_agent.authorities);
         }
         Some(parts)
-    }
-}
-
-/// Returns why a handshake failed.
-fn why(error: &io::Error) -> HandshakeFailure {
-    let of_tls = error.get_ref().and_then(|error| error.downcast_ref());
-    match of_tls {
-        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
-            HandshakeFailure::Certificate
-        }
-        Some(_) => HandshakeFailure::Protocol,
-        None => HandshakeFailure::CutOff,
     }
 }
 

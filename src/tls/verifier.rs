@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{
 use super::{
     authorities::{Authorities, Vouching},
     identity,
+    not_secured::NotSecured,
 };
 use crate::types::PeerCertificate;
 
@@ -142,8 +143,11 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, intermediates, now)?;
-        Ok(ClientCertVerified::assertion())
+        let verified = self.verify(end_entity, intermediates, now);
+        if verified.is_err() {
+            NotSecured::note(end_entity);
+        }
+        verified.map(|_| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

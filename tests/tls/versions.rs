@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use testkit::http2::BEGUN;
+use testkit::{http2::BEGUN, waiting::until};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -61,14 +61,27 @@ async fn answer(broker: &Broker, version: [u8; 2]) -> (u8, Vec<u8>) {
     (head[0], body)
 }
 
+/// Waits until the log says why handshakes failed, so often.
+async fn told(broker: &Broker, why: &str, times: usize) {
+    until(why, || async {
+        let log = broker.process.log();
+        let failed = log
+            .lines()
+            .filter(|line| line.contains("a TLS handshake failed"));
+        failed.filter(|line| line.contains(why)).count() == times
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn old_versions_are_refused() {
-    let broker = Broker::start(&[]).await;
+    let broker = Broker::start(&["--log-level", "debug"]).await;
     for old in [[3, 0], [3, 1], [3, 2]] {
         let (kind, body) = answer(&broker, old).await;
         // A fatal alert: protocol_version.
         assert_eq!((kind, &body[..]), (ALERT, &[2, 70][..]), "{old:?}");
     }
+    told(&broker, "speaks neither TLS 1.2 nor TLS 1.3", 3).await;
     // The same hello of TLS 1.2 is answered by a ServerHello.
     let (kind, body) = answer(&broker, [3, 3]).await;
     assert_eq!((kind, body[0]), (HANDSHAKE, 2));
@@ -76,7 +89,7 @@ async fn old_versions_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_versions_are_spoken_with_http_2_alone() {
-    let broker = Broker::start(&[]).await;
+    let broker = Broker::start(&["--log-level", "debug"]).await;
     for version in [&TLS12, &TLS13] {
         let config = broker.config_of(&broker.good(), version, &[b"h2"]);
         let stream = broker.stream(Arc::new(config)).await.unwrap();
@@ -97,6 +110,8 @@ async fn both_versions_are_spoken_with_http_2_alone() {
     let mut answer = Vec::new();
     plain.read_to_end(&mut answer).await.ok();
     assert!(answer.is_empty() || answer[0] == ALERT, "{answer:?}");
+    told(&broker, "doesn't offer HTTP/2 by ALPN (h2)", 4).await;
+    told(&broker, "the client speaks no TLS", 1).await;
 }
 
 /// A session that is resumed wouldn't verify the client's certificate again.
