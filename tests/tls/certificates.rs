@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use testkit::{
     authority::{Authority, Wanted},
-    broker_process::program,
+    broker_process::{BrokerProcess, program},
 };
 
 use crate::broker::Broker;
@@ -182,6 +182,49 @@ async fn a_certificate_that_may_sign_no_other_is_no_authority() {
     );
     let (code, told) = checked("ca.pem");
     assert_eq!(code, Some(0), "{told}");
+}
+
+/// Clients refuse such certificates, and the broker learns no more than that. So it tells of them when it takes them.
+#[tokio::test]
+async fn the_log_warns_of_a_certificate_that_clients_will_not_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let authority = Authority::new("server ca");
+    let warns = |wanted: &Wanted, others: &str| {
+        let mut own = authority.sign(wanted);
+        own.certificate += others;
+        own.write_to(dir.path(), "own");
+        let (own, key) = (path("own.pem"), path("own.key"));
+        let broker = BrokerProcess::start(&["--tls-cert", &own, "--tls-key", &key]);
+        let log = broker.log();
+        let told = log
+            .lines()
+            .find(|line| line.contains("the broker's certificate: "));
+        told.map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(warns(&Wanted::server(), &authority.pem), "");
+    let nameless = Wanted::nobody().for_servers();
+    let end = SystemTime::now() + HOUR;
+    let stranger = Authority::new("other").intermediate("stranger", end).pem;
+    for (wanted, others, told) in [
+        (&nameless, "", "it names nobody"),
+        (
+            &Wanted::nobody().dns_name("localhost"),
+            "",
+            "it isn't for servers",
+        ),
+        (
+            &Wanted::server(),
+            &*stranger,
+            "certificate 2 of the chain signed no other",
+        ),
+    ] {
+        let found = warns(wanted, others);
+        assert!(
+            found.contains(told) && found.contains("WARN"),
+            "{told}: {found}"
+        );
+    }
 }
 
 /// Each further certificate of a chain makes verifying dearer.
