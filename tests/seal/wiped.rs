@@ -194,30 +194,33 @@ fn no_key_is_left_in_memory() {
 #[test]
 fn bytes_that_grow_leave_nothing_where_they_were() {
     const TOKEN: &str = "Gn5/token-that-grows/2wLd";
-    let mut grown: Vec<_> = (0..SESSIONS).map(|_| SecretBytes::default()).collect();
+    let mut grown = vec![SecretBytes::default(); SESSIONS];
     for (number, bytes) in grown.iter_mut().enumerate() {
         let token = Secret::new(text(TOKEN, number, "access")).unwrap();
         bytes.extend_from_slice(token.expose().as_bytes());
-        for _ in 0..100 {
-            bytes.extend_from_slice(&[0; 50]);
-        }
-        bytes.truncate(0);
     }
+    for bytes in &mut grown {
+        bytes.extend_from_slice(&[0; 5_000]);
+    }
+    drop(grown);
     let left = find(TOKEN, |_| true);
     assert!(left.is_empty(), "{}: {left:#?}", left.len());
 }
 
 #[test]
-fn bytes_that_move_and_are_not_wiped_are_found() {
-    const TOKEN: &str = "Gn5/token-that-moves/2wLd";
-    let mut moved: Vec<Vec<u8>> = vec![Vec::new(); SESSIONS];
-    for (number, bytes) in moved.iter_mut().enumerate() {
-        let token = text(TOKEN, number, "access").into_bytes();
-        // A vector that grows may do so where it is.
-        bytes.extend_from_slice(&token);
-        drop(token);
-        bytes.fill(0);
+fn bytes_that_a_vector_leaves_behind_are_found() {
+    const TOKEN: &str = "Gn5/token-of-a-vector/2wLd";
+    let mut moved: Vec<_> = (0..SESSIONS)
+        .map(|number| text(TOKEN, number, "access").into_bytes())
+        .collect();
+    for bytes in &mut moved {
+        // As a vector does that can't grow where it is.
+        let larger = [&bytes[..], &[0; 5_000]].concat();
+        *bytes = larger;
     }
+    moved
+        .into_iter()
+        .for_each(|bytes| drop(SecretBytes::new(bytes)));
     let left = find(TOKEN, |_| true);
     assert!(left.len() > FOUND, "{}", left.len());
 }
