@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use testkit::{
     broker::{Broker, request},
+    broker_process::BrokerProcess,
+    redis_server::RedisServer,
+    redis_tenant::RedisTenant,
+    requests::{get_request, store_request, tokens},
     rows::{access_token, bare, key, provider, refresh_token, row, session, user},
 };
 use token_broker::{
@@ -26,7 +30,7 @@ fn is_missing<T: std::fmt::Debug>(answer: Result<T, Error>, what: &str) {
 /// A tenant with a row under a new key, `s` at `p`, and a row under the old one, `s` at `q`; and the broker that has only
 /// the old one.
 async fn half_rolled_out() -> (
-    testkit::redis_tenant::RedisTenant,
+    RedisTenant,
     Broker<Sealed<RedisStore>>,
     Broker<Sealed<RedisStore>>,
 ) {
@@ -168,4 +172,33 @@ async fn a_broker_without_keys_reads_no_sealed_row() {
     let (tenant, ..) = half_rolled_out().await;
     let plain = tenant.sealed_broker(&[]);
     is_missing(plain.get(&key("s", "p"), &Binding::default()).await, "Get");
+}
+
+/// Somebody forgot the keys of one broker. What it stores is plain, so it says so, and once.
+#[tokio::test]
+async fn a_broker_without_any_key_tells_that_it_stores_plain_rows() {
+    let redis = RedisServer::start();
+    let tenant = RedisTenant::on(&redis);
+    let (url, name) = (redis.url(), tenant.name().to_string());
+    let keyless =
+        BrokerProcess::start(&["--backend=redis", "--redis-url", &url, "--tenant", &name]);
+    keyless.serving().await;
+    let mut client = keyless.client().await;
+    let told = || {
+        keyless
+            .log()
+            .matches("this broker has no sealing keys")
+            .count()
+    };
+    let plain = store_request("plain", "p", tokens("at", "u"));
+    client.store(plain).await.unwrap();
+    client.get(get_request("plain", "p")).await.unwrap();
+    assert_eq!(told(), 0, "nothing is sealed");
+    let ahead = tenant.sealed_broker(&["k"]);
+    ahead.put(&key("s", "p"), &row("u", "at")).await;
+    for _ in 0..3 {
+        let refused = client.get(get_request("s", "p")).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unavailable);
+    }
+    assert_eq!(told(), 1, "{}", keyless.log());
 }

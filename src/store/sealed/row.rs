@@ -1,5 +1,7 @@
 //! A row and its envelope.
 
+use std::sync::Once;
+
 use crate::{
     error::{KeyMissing, Unreadable},
     seal::{AssociatedData, Keys, NotOpened},
@@ -98,9 +100,24 @@ impl Sealing {
             }
             Err(NotOpened::Damaged(what)) => damaged(what),
             Err(NotOpened::KeyMissing(key)) => {
+                self.tell_if_it_has_none();
                 let shown = StoredRow { row, version };
                 Err(Unreadable::KeyMissing(Box::new(KeyMissing { key, shown })))
             }
+        }
+    }
+
+    /// Tells the log, once, that this broker has no keys though the tenant's rows are sealed: what it stores is plain, which
+    /// nobody may have meant.
+    fn tell_if_it_has_none(&self) {
+        static TOLD: Once = Once::new();
+        if self.keys.ring().sealing().is_none() {
+            TOLD.call_once(|| {
+                tracing::error!(
+                    tenant = %self.tenant,
+                    "a row is sealed, and this broker has no sealing keys: it can't read such rows, and what it stores is plain"
+                );
+            });
         }
     }
 
