@@ -21,7 +21,7 @@ pub(super) fn lock(wanted: MemoryLock) -> Result<(), ServeError> {
             let why = format!("memory-lock: memory can't be locked: {why}");
             return Err(ServeError::Misconfigured(why));
         }
-        (Err(why), _) => tracing::debug!("memory isn't locked, and may be swapped out: {why}"),
+        (Err(why), _) => tracing::info!("memory isn't locked, and may be swapped out: {why}"),
     }
     Ok(())
 }
@@ -38,8 +38,8 @@ fn lock_all() -> Result<(), String> {
         capabilities(None).is_ok_and(|has| has.effective.contains(CapabilitySet::IPC_LOCK));
     if !may_lock && getrlimit(Resource::Memlock).current.is_some() {
         return Err(
-            "the process has a limit on locked memory; give it the capability IPC_LOCK, or no limit \
-             (ulimit -l unlimited, LimitMEMLOCK=infinity)"
+            "the process has a limit on locked memory; give it no limit (ulimit -l unlimited, LimitMEMLOCK=infinity), or the \
+             capability IPC_LOCK, which a container's settings give to processes of root alone"
                 .to_owned(),
         );
     }

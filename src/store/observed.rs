@@ -17,7 +17,7 @@ use super::{
 use crate::{
     meter::{Count, Distribution, Gauge, Times},
     traces::{self, Attribute, Kind, Span},
-    types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version},
+    types::{AttemptId, ProviderName, RowKey, SessionId, UserId, Version, labels},
 };
 
 /// A store that reports its calls to an [`Observer`].
@@ -27,31 +27,32 @@ pub struct Observed<S, O = Figures> {
     observer: O,
 }
 
-/// A method of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "named after the methods of the traits")]
-pub enum Operation {
-    Put,
-    Get,
-    GetSession,
-    GetMany,
-    UserRows,
-    Delete,
-    DeleteSession,
-    DeleteUserRows,
-    Look,
-    Change,
-    DeleteUser,
-    Ready,
-    Resolve,
-    User,
-    Link,
-    LeadsTo,
-    Unlink,
-    Identities,
-    Create,
-    Pending,
-    Take,
+labels! {
+    /// A method of a store.
+    #[expect(missing_docs, reason = "named after the methods of the traits")]
+    pub enum Operation {
+        Put = "put",
+        Get = "get",
+        GetSession = "get_session",
+        GetMany = "get_many",
+        UserRows = "user_rows",
+        Delete = "delete",
+        DeleteSession = "delete_session",
+        DeleteUserRows = "delete_user_rows",
+        Look = "look",
+        Change = "change",
+        DeleteUser = "delete_user",
+        Ready = "ready",
+        Resolve = "resolve",
+        User = "user",
+        Link = "link",
+        LeadsTo = "leads_to",
+        Unlink = "unlink",
+        Identities = "identities",
+        Create = "create",
+        Pending = "pending",
+        Take = "take",
+    }
 }
 
 /// A listener for the calls of a store.
@@ -221,15 +222,16 @@ struct Counters {
     failed: [Count; Failure::ALL.len()],
 }
 
-/// A way in which a call fails, which tells what became of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named after the variants of the error")]
-pub enum Failure {
-    Unavailable,
-    Unknown,
-    NotDurable,
-    WrongType,
-    RecordUnreadable,
+labels! {
+    /// A way in which a call fails, which tells what became of a write.
+    #[expect(missing_docs, reason = "named after the variants of the error")]
+    pub enum Failure {
+        Unavailable = "unavailable",
+        Unknown = "unknown",
+        NotDurable = "not_durable",
+        WrongType = "wrong_type",
+        RecordUnreadable = "record_unreadable",
+    }
 }
 
 /// The counts and times of one [`Operation`].
@@ -245,71 +247,7 @@ pub struct Tally {
     pub took: Duration,
 }
 
-impl Operation {
-    /// All operations.
-    pub const ALL: [Self; 21] = [
-        Self::Put,
-        Self::Get,
-        Self::GetSession,
-        Self::GetMany,
-        Self::UserRows,
-        Self::Delete,
-        Self::DeleteSession,
-        Self::DeleteUserRows,
-        Self::Look,
-        Self::Change,
-        Self::DeleteUser,
-        Self::Ready,
-        Self::Resolve,
-        Self::User,
-        Self::Link,
-        Self::LeadsTo,
-        Self::Unlink,
-        Self::Identities,
-        Self::Create,
-        Self::Pending,
-        Self::Take,
-    ];
-
-    /// Returns its name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Put => "put",
-            Self::Get => "get",
-            Self::GetSession => "get_session",
-            Self::GetMany => "get_many",
-            Self::UserRows => "user_rows",
-            Self::Delete => "delete",
-            Self::DeleteSession => "delete_session",
-            Self::DeleteUserRows => "delete_user_rows",
-            Self::Look => "look",
-            Self::Change => "change",
-            Self::DeleteUser => "delete_user",
-            Self::Ready => "ready",
-            Self::Resolve => "resolve",
-            Self::User => "user",
-            Self::Link => "link",
-            Self::LeadsTo => "leads_to",
-            Self::Unlink => "unlink",
-            Self::Identities => "identities",
-            Self::Create => "create",
-            Self::Pending => "pending",
-            Self::Take => "take",
-        }
-    }
-}
-
 impl Failure {
-    /// All ways to fail.
-    pub const ALL: [Self; 5] = [
-        Self::Unavailable,
-        Self::Unknown,
-        Self::NotDurable,
-        Self::WrongType,
-        Self::RecordUnreadable,
-    ];
-
     fn of(error: &Error) -> Self {
         match error {
             Error::Unavailable(_) => Self::Unavailable,
@@ -317,18 +255,6 @@ impl Failure {
             Error::NotDurable(_) => Self::NotDurable,
             Error::WrongType => Self::WrongType,
             Error::RecordUnreadable => Self::RecordUnreadable,
-        }
-    }
-
-    /// Returns its name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unavailable => "unavailable",
-            Self::Unknown => "unknown",
-            Self::NotDurable => "not_durable",
-            Self::WrongType => "wrong_type",
-            Self::RecordUnreadable => "record_unreadable",
         }
     }
 }

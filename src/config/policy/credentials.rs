@@ -1,5 +1,7 @@
 //! What a caller is known by.
 
+use std::net::IpAddr;
+
 use super::caller::{Item, Table};
 use crate::{
     access::{Credential, TokenSha256},
@@ -83,6 +85,9 @@ fn dns_name(text: &str) -> Result<Credential, String> {
         return Err(
             "must be a whole name: a name matches itself alone, and no wildcard".to_owned(),
         );
+    }
+    if text.parse::<IpAddr>().is_ok() {
+        return Err("is an IP address, and those of certificates don't count".to_owned());
     }
     let is_label = |label: &str| {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');

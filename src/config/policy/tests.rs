@@ -72,7 +72,7 @@ providers = "hunter2"
 tenant = "c:d"
 spiffe-ids = ["hunter2", "spiffe://prod.example/a"]
 uris = ["spiffe://prod.example/b", "hunter2"]
-dns-names = ["*.example", "hunter2.", "a..b"]
+dns-names = ["*.example", "hunter2.", "a..b", "10.0.0.1"]
 bearer-sha256 = ["hunter2"]
 require-client-binding = true
 [callers.two]
@@ -110,6 +110,7 @@ roles = ["admin"]
         "line 10: callers.one.dns-names: entry 1 must be a whole name: a name matches itself alone, and no wildcard",
         "line 10: callers.one.dns-names: entry 2 must be a DNS name, without a dot at its end",
         "line 10: callers.one.dns-names: entry 3 must be a DNS name, without a dot at its end",
+        "line 10: callers.one.dns-names: entry 4 is an IP address, and those of certificates don't count",
         "line 11: callers.one.bearer-sha256: must be the SHA-256 of a token, in 64 hexadecimal digits, and never the token itself",
         "line 12: callers.one.require-client-binding: needs client-id",
         "line 13: callers.two: must be allowed something: set roles or rpcs",

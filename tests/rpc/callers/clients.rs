@@ -90,6 +90,43 @@ async fn each_read_has_to_name_the_callers_client() {
     kept.broker.get(mine).await.unwrap();
 }
 
+/// Whatever a call asks for, and whichever RPC it is, also one that is new. The control is the caller that is free.
+#[tokio::test]
+async fn no_answer_has_a_secret_of_another_client() {
+    let mut given = Vec::new();
+    for rpc in Rpc::ALL {
+        for client in [None, Some("web"), Some("client")] {
+            for name in ["kept", "free"] {
+                let world = world().await;
+                let mut free = world.caller("free").await;
+                free.call(Rpc::Create, asks(Some("client"))).await.unwrap();
+                let mut caller = world.caller(name).await;
+                let answer = caller.send(*rpc, asks(client).requests()).await;
+                let bytes = answer.unwrap_or_else(|status| format!("{status:?}").into_bytes());
+                if memchr::memmem::find(&bytes, SECRET.as_bytes()).is_some() {
+                    assert_eq!(name, "free", "{rpc} {client:?}");
+                    given.push(*rpc);
+                }
+            }
+        }
+    }
+    given.dedup();
+    assert_eq!(
+        given,
+        [
+            Rpc::Get,
+            Rpc::GetAll,
+            Rpc::GetLatestForUser,
+            Rpc::ListUserSessions,
+            Rpc::BeginRefresh,
+            Rpc::CompleteRefresh,
+            Rpc::GetAccessToken,
+            Rpc::GetAllAccessTokens,
+            Rpc::Consume,
+        ]
+    );
+}
+
 fn of_client(session: &str, client: &str) -> v1::StoreRequest {
     let mut request = store(session, OWN);
     request.tokens.as_mut().unwrap().client_id = client.to_owned();
