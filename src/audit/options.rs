@@ -1,9 +1,14 @@
 //! What an operator decides about the trail.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::Names;
-use crate::types::SecretBytes;
+use crate::types::{SecretBytes, read_private_secret};
 
 /// How events are written.
 #[derive(Clone, Debug)]
@@ -79,6 +84,17 @@ impl fmt::Display for KeyProblem {
 impl std::error::Error for KeyProblem {}
 
 impl Names {
+    /// Reads the key from a file, whose rights have to be those of [`read_private_secret`].
+    ///
+    /// # Errors
+    /// Returns what is wrong with the file or the key.
+    pub fn from_file(path: &Path) -> Result<Self, String> {
+        let key = read_private_secret(path).map_err(|wrong| {
+            format!("{wrong}; it must be the path of a file that holds the key in base64")
+        })?;
+        Self::from_base64(key.expose()).map_err(|wrong| wrong.to_string())
+    }
+
     /// Makes names under the key that stands, in base64, in a text.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::{USAGE, complain, out, path};
 use crate::{
     audit::{Name, Names},
-    types::{IdError, ProviderName, SecretBytes, SessionId, Tenant, UserId, read_private_secret},
+    types::{IdError, ProviderName, SecretBytes, SessionId, Tenant, UserId},
 };
 
 /// The options of `audit name`.
@@ -58,10 +58,8 @@ pub(super) fn run(args: &NameArgs) -> u8 {
 }
 
 fn named(args: &NameArgs) -> Result<String, String> {
-    let key = read_private_secret(&args.audit_key_file)
-        .map_err(|wrong| wrong.to_string())
-        .and_then(|key| Names::from_base64(key.expose()).map_err(|wrong| wrong.to_string()));
-    let names = key.map_err(|wrong| format!("--audit-key-file: {wrong}"))?;
+    let names = Names::from_file(&args.audit_key_file)
+        .map_err(|wrong| format!("--audit-key-file: {wrong}"))?;
     let mut ids = Vec::new();
     let read = io::stdin().read_to_end(&mut ids);
     let ids = SecretBytes::new(ids);

@@ -3,10 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{problem::Problems, settings::AuditSettings, written::Settings};
-use crate::{
-    audit::{AuditOptions, Destination, Names, Rotation},
-    types::read_private_secret,
-};
+use crate::audit::{AuditOptions, Destination, Names, Rotation};
 
 /// How many events may wait beyond those of the calls in flight: those of calls that were refused or have just ended.
 const SPARE_PLACES: usize = 1024;
@@ -98,10 +95,6 @@ fn names(path: Option<&Path>, problems: &mut Problems) -> Option<Names> {
         problems.add_together(name, &[audit], format!("must be set, because {audit} is"));
         return None;
     };
-    let key = read_private_secret(path).map_err(|wrong| {
-        format!("{wrong}; it must be the path of a file that holds the key in base64")
-    });
-    let names =
-        key.and_then(|key| Names::from_base64(key.expose()).map_err(|wrong| wrong.to_string()));
+    let names = Names::from_file(path);
     names.map_err(|wrong| problems.add(name, wrong)).ok()
 }

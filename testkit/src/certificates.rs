@@ -1,16 +1,13 @@
 //! Certificates for servers on this machine and for their clients. Each run makes new ones.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    sync::OnceLock,
-};
+use std::{path::Path, sync::OnceLock};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer,
     KeyPair, date_time_ymd,
 };
+
+use crate::private_file::write_private;
 
 /// The names that the servers' certificates are for.
 const NAMES: [&str; 3] = ["127.0.0.1", "localhost", "redis.test"];
@@ -89,12 +86,6 @@ impl Certificates {
             write_private(&dir.join(name), text);
         }
     }
-}
-
-/// Writes a file that only its owner may read, as a broker wants of keys.
-pub fn write_private(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Returns a certificate, its key, and what signs with them.

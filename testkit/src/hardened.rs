@@ -1,11 +1,7 @@
 //! Where a configuration of `deploy/hardened` runs in a test: a Redis, the files that it names, and addresses and paths of this
 //! machine in the place of its own.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
@@ -13,6 +9,7 @@ use crate::{
     broker_process::{BrokerProcess, program},
     deployment::Deployment,
     launch::Program,
+    private_file::write_private,
     security::{BROKER_PASSWORD, Security},
     standalone::Standalone,
     tree,
@@ -133,11 +130,4 @@ pub fn file(name: &str) -> PathBuf {
 /// Returns the text of a file in `deploy/hardened`.
 pub fn text(name: &str) -> String {
     fs::read_to_string(file(name)).unwrap()
-}
-
-/// Writes a file that nobody else may read, in a directory that is made for it.
-pub fn write_private(path: &Path, text: impl AsRef<[u8]>) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }

@@ -25,6 +25,7 @@ pub mod own_memory;
 pub mod panicking_log;
 pub mod partition;
 pub mod pending;
+pub mod private_file;
 pub mod provider;
 pub mod raw_codec;
 pub mod redis_server;

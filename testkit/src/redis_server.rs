@@ -16,7 +16,7 @@ use std::{
 
 use redis::{ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 
-use crate::{certificates::write_private, launch::Launch};
+use crate::{launch::Launch, private_file::write_private};
 
 /// Long enough for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,8 +1,8 @@
 //! A broker with all that it can have: TLS and callers, sealing, an audit trail, metrics, Redis with a password, providers.
 
 use std::{
-    fs::{self, Permissions},
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -13,6 +13,7 @@ use testkit::{
     authority::{Authority, Identity, Wanted},
     broker_process::{BrokerProcess, program},
     canary::Sink,
+    private_file::write_private,
     redis_server::RedisServer,
     token_endpoint::TokenEndpoint,
     waiting::until,
@@ -298,9 +299,4 @@ async fn ended(broker: &mut BrokerProcess) -> String {
     .await;
     assert_eq!(broker.exit_code(), Some(0));
     broker.log()
-}
-
-fn write_private(path: &Path, text: &str) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
 }

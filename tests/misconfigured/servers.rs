@@ -3,8 +3,7 @@
 use std::{fs, net::UdpSocket};
 
 use testkit::{
-    certificates::{Certificates, write_private},
-    launch::Launch,
+    certificates::Certificates, launch::Launch, private_file::write_private,
     redis_server::RedisServer,
 };
 

@@ -4,13 +4,14 @@ use std::process::Output;
 
 use testkit::{
     broker_process::{output, program},
+    private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{bare, key, row},
     sealing,
 };
 
-use crate::{name, rotation::write_private, text};
+use crate::{name, text};
 
 /// A tenant, and what an operator has set for it.
 struct Site {

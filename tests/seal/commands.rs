@@ -11,6 +11,7 @@ use std::{
 use testkit::{
     broker::Broker,
     broker_process::{output, program},
+    private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{bare, key},
@@ -23,7 +24,7 @@ use token_broker::{
     store::{Sealed, Sealing},
 };
 
-use crate::{rotation::write_private, sealed_with, tenant};
+use crate::{sealed_with, tenant};
 
 async fn run(args: &[&str]) -> Output {
     let mut command = program();
@@ -104,7 +105,7 @@ async fn a_key_that_cannot_be_written_leaves_no_file() {
 async fn a_key_file_that_others_may_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");
-    write_private(&path, &sealing::file(&["k"]));
+    write_private(&path, sealing::file(&["k"]));
     for (mode, is_fine) in [
         (0o600, true),
         (0o400, true),
@@ -160,7 +161,7 @@ async fn status_says_what_rows_are_sealed_with() {
     let tenant = RedisTenant::on(&redis);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");
-    write_private(&path, &sealing::file(&["new", "old"]));
+    write_private(&path, sealing::file(&["new", "old"]));
     let (url, name) = (redis.url(), tenant.name().to_string());
     let status = async || {
         run(&[

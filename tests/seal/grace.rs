@@ -5,6 +5,7 @@ use std::{process::Stdio, time::Duration};
 use testkit::{
     broker::request,
     broker_process::{BrokerProcess, output, program},
+    private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{key, row},
@@ -16,7 +17,7 @@ use token_broker::{
     store::redis::maintenance::{progress::Silent, reseal::Reseal},
 };
 
-use crate::{rotation::write_private, sealed_with, tenant, text};
+use crate::{sealed_with, tenant, text};
 
 #[tokio::test]
 async fn nothing_is_sealed_in_the_grace_period_that_begins_later() {
@@ -73,7 +74,7 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
     tenant.run::<()>(&["SET", &tenant.key("broker:grace"), "1"]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
-    write_private(&file, &sealing::file(&["k"]));
+    write_private(&file, sealing::file(&["k"]));
     let name = tenant.name().to_string();
     let keys = file.to_str().unwrap();
     let url = redis.url();
@@ -124,7 +125,7 @@ async fn a_start_that_is_refused_begins_no_grace_period() {
     sealing.put(&key("s", "p"), &row("u", "before")).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
-    write_private(&file, &sealing::file(&["k"]));
+    write_private(&file, sealing::file(&["k"]));
     let (name, url) = (tenant.name().to_string(), redis.url());
     let settings = [
         "--redis-url",

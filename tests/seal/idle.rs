@@ -3,6 +3,7 @@
 
 use testkit::{
     broker_process::BrokerProcess,
+    private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     requests::{store_request, tokens},
@@ -11,8 +12,6 @@ use testkit::{
     waiting::until,
 };
 
-use crate::rotation::write_private;
-
 /// A key that is taken away after that is needed by no row. The control is a broker that looks at its file when it is called.
 #[tokio::test]
 async fn a_broker_that_nobody_calls_reads_its_keys_again() {
@@ -20,7 +19,7 @@ async fn a_broker_that_nobody_calls_reads_its_keys_again() {
     let tenant = RedisTenant::on(&redis);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
-    let write = |keys: &[&str]| write_private(&file, &sealing::file(keys));
+    let write = |keys: &[&str]| write_private(&file, sealing::file(keys));
     write(&["old"]);
     let (url, name) = (redis.url(), tenant.name().to_string());
     let broker = BrokerProcess::start(&[

@@ -11,6 +11,7 @@ use std::{
 
 use testkit::{
     broker_process::{BrokerProcess, output, program},
+    private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     sealing,
@@ -20,8 +21,6 @@ use token_broker::{
     meter::{KeyChange, Reload, Trust},
     seal::{Demands, Keys},
 };
-
-use crate::rotation::write_private;
 
 /// A key file with the keys `old`.
 struct KeyFile {
@@ -35,7 +34,7 @@ impl KeyFile {
         let folder = dir.path().join("mounted");
         fs::create_dir(&folder).unwrap();
         let path = folder.join("keys");
-        write_private(&path, &sealing::file(&["old"]));
+        write_private(&path, sealing::file(&["old"]));
         Self { dir, path }
     }
 

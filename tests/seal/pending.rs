@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use testkit::{
     broker_process::BrokerProcess,
     pending::{client, consume, new_pending, pending_in, state},
+    private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rows::{provider, session, user},
@@ -22,7 +23,7 @@ use token_broker::{
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::{rotation::write_private, tenant};
+use crate::tenant;
 
 /// What the auth server keeps.
 pub const PAYLOAD: &str = "verifier-of-the-login";
@@ -131,7 +132,7 @@ async fn an_auth_server_is_told_to_come_again() {
     ahead.create(new("x")).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");
-    write_private(&path, &sealing::file(&["old"]));
+    write_private(&path, sealing::file(&["old"]));
     let (url, name) = (RedisServer::shared().url(), tenant.name().to_string());
     let keys = path.to_str().unwrap();
     let args = ["--backend", "redis", "--redis-url", &url, "--tenant", &name];
@@ -149,7 +150,7 @@ async fn an_auth_server_is_told_to_come_again() {
     assert!(details.retry_info().is_some(), "{details:?}");
     tells_nothing(&status, "the status");
     // The rollout goes on, and the same call succeeds.
-    write_private(&path, &sealing::file(&["old", "new"]));
+    write_private(&path, sealing::file(&["old", "new"]));
     behind.signal("HUP");
     testkit::waiting::until("the broker has the key", || {
         let mut client = client.clone();

@@ -228,13 +228,6 @@ async fn a_rotation_takes_no_more_of_the_time_of_redis_than_it_may() {
     println!("Redis is busy for {part:.3} of the time, and {without_rests:.3} without rests");
 }
 
-/// Writes a file that only its owner may read.
-pub fn write_private(path: &std::path::Path, text: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-}
-
 /// The audit sees rows and indexes alike, sealed or not.
 #[tokio::test]
 async fn a_sealed_row_is_in_its_indexes() {

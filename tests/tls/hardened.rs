@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fs};
 use testkit::{
     authority::{Authority, Identity, Wanted},
     broker_process::BrokerProcess,
-    hardened::{self, CLIENT_SECRET, Site, write_private},
+    hardened::{self, CLIENT_SECRET, Site},
+    private_file::write_private,
     requests::{get_request, store_request, tokens},
     security::BROKER_PASSWORD,
     waiting::until,

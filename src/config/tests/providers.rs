@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use testkit::certificates::write_private;
+use testkit::private_file::write_private;
 
 use crate::{
     config::{

@@ -14,6 +14,7 @@ use std::{
 use futures_util::future::join_all;
 use testkit::{
     broker_process::{output, program},
+    private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
     rotating_provider::{Fault, RotatingProvider, Rules},
@@ -28,7 +29,6 @@ use super::{
 };
 use crate::{
     refreshing::{expired, refreshing_with},
-    rotation::write_private,
     sealed_with,
 };
 
@@ -61,8 +61,8 @@ impl Rollout {
             ..Fault::default()
         });
         let dir = tempfile::tempdir().unwrap();
-        write_private(&dir.path().join("behind"), &sealing::file(&["old"]));
-        write_private(&dir.path().join("both"), &sealing::file(&["new", "old"]));
+        write_private(&dir.path().join("behind"), sealing::file(&["old"]));
+        write_private(&dir.path().join("both"), sealing::file(&["new", "old"]));
         let keys = sealing::followed(Keys::from_file(&dir.path().join("behind")).unwrap());
         let behind = refreshing_with(&tenant, &at, keys);
         let ahead = refreshing_with(&tenant, &at, sealing::keys(&["new", "old"]));
@@ -154,7 +154,7 @@ impl Rollout {
     /// Gives the broker without the new key that key.
     pub fn catch_up(&self) {
         let next = self.dir.path().join("next");
-        write_private(&next, &sealing::file(&["new", "old"]));
+        write_private(&next, sealing::file(&["new", "old"]));
         fs::rename(next, self.dir.path().join("behind")).unwrap();
     }
 }

@@ -7,7 +7,8 @@ use testkit::{
     authority::{Authority, Wanted},
     broker_process::{output, program},
     certificates::Certificates,
-    hardened::{self, Site, write_private},
+    hardened::{self, Site},
+    private_file::write_private,
     waiting::until,
 };
 use tonic::transport::Endpoint;

@@ -7,6 +7,7 @@ mod running;
 mod stand_in;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
+use testkit::private_file::write_private;
 
 use tempfile::TempDir;
 use token_broker::{
@@ -15,7 +16,6 @@ use token_broker::{
 };
 
 pub use self::stand_in::{Mode, VaultServer};
-use crate::rotation::write_private;
 
 /// The files of a broker whose keys Vault wraps.
 struct Files(TempDir);

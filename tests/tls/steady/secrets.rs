@@ -4,7 +4,7 @@ use std::{fs, sync::Arc};
 
 use testkit::{
     broker_process::program,
-    hardened::write_private,
+    private_file::write_private,
     redis_server::RedisServer,
     rotating_provider::{RotatingProvider, Rules},
     sealing,

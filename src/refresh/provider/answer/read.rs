@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::{TokenAnswer, Why};
-use crate::types::{MAX_TOKEN_TYPE_BYTES, Secret, SecretBytes, is_token, wipe};
+use crate::types::{MAX_TOKEN_TYPE_BYTES, Secret, SecretBytes, is_token, wipe, without_mark};
 
 /// The longest life that is believed.
 const LONGEST: u64 = 100 * 366 * 86_400;
@@ -44,7 +44,7 @@ impl Body {
     /// Reads a body: JSON, or a form where it is said to be one or looks like one. Returns `None` if it is neither.
     pub fn read(bytes: &[u8], is_form: bool) -> Option<Self> {
         // Some servers put a byte order mark in front.
-        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let bytes = without_mark(bytes);
         let json = || {
             let value = serde_json::from_slice(bytes).map(Wiped).ok();
             value.filter(|value| value.0.is_object())
