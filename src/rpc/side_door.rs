@@ -1,8 +1,8 @@
 //! The side door: the layer around the services for probes and tools, which are health and reflection.
 //!
 //! They have small bounds of their own. So probes are answered while calls are refused, and streams, which
-//! may last for ever, can't fill the memory. Where all places are taken, the oldest call of who isn't a caller makes room
-//! for the next one: anybody may call here, and nobody can keep others out by that.
+//! may last for ever, can't fill the memory. Where all places are taken, the connection that has the
+//! most makes room for the next call, unless it is a caller's: anybody may call here, and nobody can keep others out by that.
 
 use std::{
     collections::HashSet,

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -44,6 +45,8 @@ pub const CHECK: &str = "/grpc.health.v1.Health/Check";
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the kubelet waits for a probe, unless it is told otherwise.
 const PROBE: Duration = Duration::from_secs(1);
+/// How many probes and watches a connection may have at once.
+const STREAMS: usize = 16;
 /// How often strangers look whether their connection is closed.
 pub const LOOK: Duration = Duration::from_millis(20);
 
@@ -56,8 +59,12 @@ enum Hold {
     SlowHeaders,
     /// They watch the health, as often as a connection may.
     Watches,
-    /// They ask for the health, and don't send the whole of any request.
+    /// They ask for the health, as often as a connection may, and don't send the whole of any request.
     HalfSentChecks,
+    /// They watch again for each watch that ends.
+    WatchesAgain,
+    /// They ask again for each answer.
+    HalfSentChecksAgain,
     /// They call without credentials, again and again.
     RefusedCalls,
 }
@@ -115,20 +122,26 @@ async fn held(address: SocketAddr, hold: Hold, came: &AtomicUsize) -> std::io::R
     }
     let mut raw = Raw::connect(address, &[]).await?.reading();
     came.fetch_add(1, Ordering::Relaxed);
-    for _ in 0..16 {
-        match hold {
-            Hold::Watches => {
-                let stream = raw.open(WATCH).await?;
-                raw.frame(DATA, END_STREAM, stream, &[0; 5]).await?;
-            }
-            Hold::HalfSentChecks => {
-                let stream = raw.open(CHECK).await?;
-                raw.frame(DATA, 0, stream, &[0; 2]).await?;
-            }
-            _ => {}
-        }
-    }
+    let mut opened = 0;
     while !raw.is_closed() {
+        let ended = match hold {
+            Hold::WatchesAgain | Hold::HalfSentChecksAgain => raw.ended(),
+            _ => 0,
+        };
+        while opened < ended + STREAMS {
+            opened += 1;
+            match hold {
+                Hold::Watches | Hold::WatchesAgain => {
+                    let stream = raw.open(WATCH).await?;
+                    raw.frame(DATA, END_STREAM, stream, &[0; 5]).await?;
+                }
+                Hold::HalfSentChecks | Hold::HalfSentChecksAgain => {
+                    let stream = raw.open(CHECK).await?;
+                    raw.frame(DATA, 0, stream, &[0; 2]).await?;
+                }
+                _ => {}
+            }
+        }
         sleep(LOOK).await;
         if let Hold::RefusedCalls = hold {
             raw.call("Get", &get(SMALL, "p")).await?;
@@ -291,25 +304,30 @@ async fn a_caller_that_holds_all_connections_makes_room_for_another() {
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
 
-/// Half-sent probes and watches fill no places that others' probes and watches need.
+/// Half-sent probes and watches fill no places that others' probes and watches need, however fast they come again.
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_of_strangers_make_room_for_probes_and_watches() {
-    const HOLDS: &[Hold] = &[Hold::HalfSentChecks, Hold::Watches];
+    const HOLDS: &[Hold] = &[Hold::HalfSentChecksAgain, Hold::WatchesAgain];
     let known = Known::start(&["--max-connections", "300"]).await;
     let address = known.broker.address();
-    // Sixteen on each: all places among the probes, and more watches than there are places.
+    // Each of them wants `STREAMS` places, which is more than there are.
     let strangers = Strangers::send(160, address, HOLDS);
     strangers.have_come(160).await;
-    let channel = counting(address).0;
-    let mut health = HealthClient::new(channel);
+    let [mut watcher, mut prober] = [(); 2].map(|()| HealthClient::new(counting(address).0));
     let request = HealthCheckRequest::default;
-    for _ in 0..3 {
-        let asked = timeout(PATIENCE, health.check(request())).await.unwrap();
+    let watch = timeout(PATIENCE, watcher.watch(request())).await.unwrap();
+    let mut kept = watch.unwrap().into_inner();
+    assert!(kept.message().await.unwrap().is_some());
+    for _ in 0..20 {
+        let asked = timeout(PATIENCE, prober.check(request())).await.unwrap();
         asked.unwrap();
-        let watch = timeout(PATIENCE, health.watch(request())).await.unwrap();
+        let watch = timeout(PATIENCE, prober.watch(request())).await.unwrap();
         let mut watch = watch.unwrap().into_inner();
         assert!(watch.message().await.unwrap().is_some());
+        sleep(LOOK).await;
     }
+    // The watch keeps its place, although it is the oldest.
+    assert!(kept.message().now_or_never().is_none());
 }
 
 /// All places of `health-listen` are held. Each probe is answered in the time that the kubelet gives it.

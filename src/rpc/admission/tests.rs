@@ -3,6 +3,8 @@
 mod callers;
 mod turns;
 
+use std::collections::VecDeque;
+
 use futures_util::FutureExt;
 
 use super::*;
@@ -387,4 +389,27 @@ fn places_beside_the_calls_go_from_strangers_to_who_comes_next() {
     assert!(kept_is_lost.now_or_never().is_none());
     drop(kept);
     aside(&next).unwrap();
+}
+
+/// A connection that has one place keeps it, although it is the oldest, while others that have more call without end.
+#[test]
+fn places_beside_the_calls_go_from_who_has_the_most() {
+    let admission = roomy();
+    let places = SidePlaces::new(5);
+    let [one, many, more] = std::array::from_fn(|_| admission.share().0);
+    let aside = |share: &Arc<Share>| share.admit_aside(&places).unwrap();
+    let mut kept = aside(&one);
+    let mut is_lost = kept.lost();
+    // Each gives way to its own next calls, as soon as both have two.
+    let mut calls: VecDeque<_> = (0..4).map(|_| aside(&many)).collect();
+    for _ in 0..40 {
+        calls.extend([aside(&many), aside(&more)]);
+        calls.drain(..calls.len() - 4);
+    }
+    assert!((&mut is_lost).now_or_never().is_none());
+    // Beside others that have one, too, it is the oldest that goes.
+    drop(calls);
+    let others: [_; 5] = std::array::from_fn(|_| aside(&admission.share().0));
+    assert!(is_lost.now_or_never().is_some());
+    drop(others);
 }
