@@ -32,6 +32,7 @@ pub mod redis_server;
 pub mod redis_tenant;
 pub mod replica;
 pub mod requests;
+pub mod reserved_port;
 pub mod resp_proxy;
 pub mod rotating_provider;
 pub mod rows;

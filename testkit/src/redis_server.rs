@@ -6,7 +6,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Mutex, OnceLock},
@@ -16,7 +15,7 @@ use std::{
 
 use redis::{ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 
-use crate::{launch::Launch, private_file::write_private};
+use crate::{launch::Launch, private_file::write_private, reserved_port::ReservedPort};
 
 /// Long enough for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,8 +40,8 @@ wait $! 2>/dev/null
 /// A server that runs, or that was killed and can be restarted.
 pub struct RedisServer {
     running: Mutex<Option<Running>>,
-    port: u16,
-    second: u16,
+    port: ReservedPort,
+    second: ReservedPort,
     dir: PathBuf,
     launch: Launch,
 }
@@ -68,28 +67,21 @@ impl RedisServer {
 
     /// Starts a server.
     pub(crate) fn launch(launch: Launch) -> Self {
-        let mut server = Self {
+        let server = Self {
             running: Mutex::default(),
-            port: 0,
-            second: 0,
+            port: ReservedPort::new(),
+            second: ReservedPort::new(),
             dir: tempfile::tempdir().unwrap().keep(),
             launch,
         };
         for (name, text) in &server.launch.files {
             write_private(&server.dir.join(name), text);
         }
-        // Another process may take the port before the server does.
-        for _ in 0..10 {
-            (server.port, server.second) = (free_port(), free_port());
-            let file = server
-                .launch
-                .config(server.port, server.second, &server.dir);
-            fs::write(server.dir.join("redis.conf"), file).unwrap();
-            if server.run() {
-                return server;
-            }
-        }
-        panic!("the server doesn't start: {}", server.log());
+        let (port, second) = (server.port(), server.second_port());
+        let file = server.launch.config(port, second, &server.dir);
+        fs::write(server.dir.join("redis.conf"), file).unwrap();
+        assert!(server.run(), "the server doesn't start: {}", server.log());
+        server
     }
 
     /// Returns the server that the tests of this process share. Each test has a tenant of its own.
@@ -100,17 +92,17 @@ impl RedisServer {
 
     /// Returns `redis://127.0.0.1:<port>/0`.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+        format!("redis://127.0.0.1:{}/0", self.port())
     }
 
     /// Returns the port, which is the same after a restart.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Returns the other port, which replaces `{second}` in the configuration.
     pub fn second_port(&self) -> u16 {
-        self.second
+        self.second.number()
     }
 
     /// Returns the user and password of the test itself, if the server requires a login.
@@ -236,7 +228,7 @@ impl RedisServer {
         if let Some((user, password)) = &self.launch.login {
             settings = settings.set_username(user).set_password(password);
         }
-        let info = ("127.0.0.1", self.port).into_connection_info().unwrap();
+        let info = ("127.0.0.1", self.port()).into_connection_info().unwrap();
         info.set_redis_settings(settings)
     }
 
@@ -273,12 +265,6 @@ impl Drop for RedisServer {
             fs::remove_dir_all(&self.dir).ok();
         }
     }
-}
-
-/// Returns a port that no process listens on right now.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {

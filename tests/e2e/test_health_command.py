@@ -1,9 +1,11 @@
 """Tests `token-broker health`, the probe for a container without a shell."""
 
+from contextlib import closing
+
 import pytest
 
 from support.broker import TOKEN_BROKER, running
-from support.redis import free_port
+from support.redis import ReservedPort
 from test_command_line import run
 
 
@@ -34,7 +36,8 @@ def test_it_says_what_is_wrong(broker, redis):
 
 
 def test_a_broker_that_is_not_there_is_a_failure():
-    done = run("health", "--addr", f"127.0.0.1:{free_port()}")
+    with closing(ReservedPort()) as port:
+        done = run("health", "--addr", f"127.0.0.1:{port.number}")
     assert done.returncode == 1
     assert done.stderr
 

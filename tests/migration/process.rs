@@ -310,8 +310,9 @@ async fn m6_exit_codes_and_where_keys_are_named() {
 
 #[tokio::test]
 async fn a_redis_that_is_not_there_is_a_failure() {
-    let port = testkit::redis_server::free_port();
-    let output = output(migrate(port, &["--redis-connect-timeout", "200ms"])).await;
+    let port = testkit::reserved_port::ReservedPort::new();
+    let waits = ["--redis-connect-timeout", "200ms"];
+    let output = output(migrate(port.number(), &waits)).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
 }

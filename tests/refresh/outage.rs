@@ -12,6 +12,7 @@ use std::{
 use futures_util::future::join_all;
 use testkit::{
     provider,
+    reserved_port::ReservedPort,
     rotating_provider::{Fault, RotatingProvider, Rules},
     rows,
     token_endpoint::{Behaviour, TokenEndpoint},
@@ -208,7 +209,7 @@ async fn no_session_is_lost_in_an_outage() {
     let rows = if is_long { 1_000 } else { 300 };
     let provider = RotatingProvider::start(Rules::default()).await;
     let mut door = Door::open(provider.address()).await;
-    let options = options_at(&format!("http://{}/token", door.at));
+    let options = options_at(&format!("http://{}/token", door.at.address()));
     let store = Arc::new(MemoryStore::new());
     let brokers = Process::start_all(BROKERS, &store, &options);
     let (mut keys, mut tokens) = (Vec::new(), Vec::new());
@@ -277,19 +278,20 @@ async fn no_session_is_lost_in_an_outage() {
 
 /// What stands before a provider. When it is closed, connections are refused.
 struct Door {
-    at: SocketAddr,
+    at: ReservedPort,
     to: SocketAddr,
     open: Option<JoinHandle<()>>,
 }
 
 impl Door {
     async fn open(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self {
-            at: listener.local_addr().unwrap(),
+        let mut door = Self {
+            at: ReservedPort::new(),
             to,
-            open: Some(tokio::spawn(forward(listener, to))),
-        }
+            open: None,
+        };
+        door.reopen().await;
+        door
     }
 
     async fn close(&mut self) {
@@ -300,7 +302,7 @@ impl Door {
     }
 
     async fn reopen(&mut self) {
-        let listener = TcpListener::bind(self.at).await.unwrap();
+        let listener = TcpListener::bind(self.at.address()).await.unwrap();
         self.open = Some(tokio::spawn(forward(listener, self.to)));
     }
 }

@@ -10,11 +10,19 @@ from support.processes import kill, spawn
 from support.waiting import eventually
 
 
-def free_port() -> int:
-    """Returns a port that no process listens on right now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+class ReservedPort:
+    """A port that nobody gets who asks for any port. Connections are refused while no server listens there."""
+
+    def __init__(self):
+        self._bound = socket.socket()
+        # A server that is told to listen there may do so.
+        self._bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._bound.bind(("127.0.0.1", 0))
+        self.number = self._bound.getsockname()[1]
+
+    def close(self) -> None:
+        """Gives the port up."""
+        self._bound.close()
 
 
 class Redis:
@@ -24,15 +32,9 @@ class Redis:
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
         self._password = password
         self._process = None
-        # Another process may take the port between the choice and the start.
-        for attempt in range(5):
-            self.port = free_port()
-            try:
-                self.start()
-                return
-            except AssertionError:
-                if attempt == 4:
-                    raise
+        self._port = ReservedPort()
+        self.port = self._port.number
+        self.start()
 
     @property
     def url(self) -> str:
@@ -99,3 +101,4 @@ class Redis:
         """Stops the server for good."""
         self.kill()
         self._folder.cleanup()
+        self._port.close()
