@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of a line, without its line break.
+/// The SHA-256 of a line, without its line break, or of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hash([u8; 32]);
 
@@ -16,6 +16,12 @@ impl Hash {
     #[must_use]
     pub fn of(line: &[u8]) -> Self {
         Self(Sha256::digest(line).into())
+    }
+
+    /// Takes a hash that was computed elsewhere.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// Parses 64 hexadecimal digits.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::Name;
+use super::{Hash, Name};
 use crate::types::{Address, ProviderName, Tenant};
 
 /// What happened. It holds no secret and no id, except the names of caller, tenant and providers.
@@ -32,7 +32,7 @@ pub struct Event {
     pub reason: Option<&'static str>,
     /// The rows that the call named or was given.
     pub rows: Vec<RowAccess>,
-    /// How many rows were listed or deleted, for a call that does that.
+    /// How many rows were listed or deleted, for a call that does that, and how many callers a policy has.
     pub count: Option<u64>,
     /// The session, for a call about all rows of one.
     pub session: Option<Name>,
@@ -47,6 +47,8 @@ pub enum Kind {
     Call,
     /// A provider answered a refresh with tokens of another user than the row's. Nothing of them was kept or served.
     AnotherUser,
+    /// A policy came into force, at the start or in the place of another one. This is the SHA-256 of its file.
+    Policy(Hash),
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
         match self {
             Self::Call => "call",
             Self::AnotherUser => "another-user",
+            Self::Policy(_) => "policy",
         }
     }
 }

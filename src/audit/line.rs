@@ -156,8 +156,10 @@ impl Spelling {
             }
             None => {}
         }
-        if *kind == Kind::Call {
-            field(out, "code", code);
+        match kind {
+            Kind::Call => field(out, "code", code),
+            Kind::AnotherUser => {}
+            Kind::Policy(of_file) => hash(out, "sha256", &of_file.hex()),
         }
         if let Some(reason) = reason {
             field(out, "reason", reason);

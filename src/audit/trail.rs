@@ -112,10 +112,11 @@ impl Audit {
         place.transpose()
     }
 
-    /// Writes an event that no answer waits for.
+    /// Writes an event that no answer waits for, before those of all calls that begin from now on.
     pub fn note(&self, event: Event) {
         if let Some(shared) = &self.0 {
-            shared.push(event, None);
+            // At a desk it would lie until the agent has its turn, and other desks' events overtake it.
+            shared.hand_over(&[entry(event, shared.queues.len(), None, None)]);
         }
     }
 

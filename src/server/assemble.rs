@@ -133,11 +133,16 @@ async fn serve_audited(
         return serve_on(listeners, (config, decorate), guard, told, stop).await;
     };
     let mut in_force = Some(text.digest());
+    if let Some(policy) = guard.policy() {
+        policy::tell(&told.0, text.digest(), &policy);
+    }
     drop(text);
+    let audit = told.0.clone();
     let following = upheld("following the policy", || {
         // After a panic it isn't known which one is in force.
         let in_force = in_force.take().unwrap_or_default();
-        policy::follow(file.clone(), in_force, guard.clone(), hangups.clone())
+        let (guard, audit) = (guard.clone(), audit.clone());
+        policy::follow(file.clone(), in_force, (guard, audit), hangups.clone())
     });
     tokio::select! {
         ended = serve_on(listeners, (config, decorate), guard.clone(), told, stop) => ended,

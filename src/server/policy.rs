@@ -6,7 +6,8 @@ use tokio::time::{sleep, timeout};
 
 use super::signals::Hangups;
 use crate::{
-    access::Guard,
+    access::{Guard, Policy},
+    audit::{Audit, Event, Hash, Kind},
     config::{PolicyFile, PolicyText, Problem},
     reading::Reading,
 };
@@ -32,7 +33,7 @@ enum Seen {
 pub(super) async fn follow(
     file: PolicyFile,
     mut in_force: [u8; 32],
-    guard: Guard,
+    (guard, audit): (Guard, Audit),
     mut hangups: Hangups,
 ) -> Infallible {
     let mut seen = Seen::Text(in_force);
@@ -64,10 +65,11 @@ pub(super) async fn follow(
                 for warning in file.warnings(&policy) {
                     tracing::warn!("{warning}");
                 }
-                guard.replace(policy);
                 if let Seen::Text(digest) = seen {
                     in_force = digest;
+                    tell(&audit, digest, &policy);
                 }
+                guard.replace(policy);
                 counts.reloads.fetch_add(1, Ordering::Relaxed);
                 counts.is_stale.store(0, Ordering::Relaxed);
                 tracing::info!(callers, "the policy was read again, and is in force");
@@ -79,6 +81,14 @@ pub(super) async fn follow(
             }
         }
     }
+}
+
+/// Tells the audit trail of the policy that comes into force, whose text has this digest. What is judged by it has its event later.
+pub(super) fn tell(audit: &Audit, digest: [u8; 32], policy: &Policy) {
+    let kind = Kind::Policy(Hash::from_bytes(digest));
+    let mut event = Event::new(kind, None, "");
+    event.count = u64::try_from(policy.callers().len()).ok();
+    audit.note(event);
 }
 
 /// Reads the file until it stays the same for a moment.
@@ -150,7 +160,8 @@ mod tests {
             let read = file.read().unwrap();
             let guard = Guard::of(file.parse(&read).unwrap());
             let (hang_up, told) = watch::channel(());
-            let following = follow(file, read.digest(), guard.clone(), Hangups::of(told));
+            let told_of = (guard.clone(), Audit::off());
+            let following = follow(file, read.digest(), told_of, Hangups::of(told));
             Self {
                 following: tokio::spawn(following),
                 directory,

@@ -25,7 +25,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 use crate::world::{World, row};
 
 /// The auth server, which stores and reads.
-const AUTH: &str = "auth";
+pub const AUTH: &str = "auth";
 /// A sidecar, which reads, and is denied what it asks beyond that.
 const PROXY: &str = "proxy";
 /// How many pairs of them are at work.
@@ -262,7 +262,7 @@ impl Pair {
 }
 
 /// A request with the credential of a caller.
-fn shown<T>(caller: &str, message: T) -> Request<T> {
+pub fn shown<T>(caller: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let bearer = format!("Bearer {}", token(caller));
     let headers = request.metadata_mut();

@@ -1,0 +1,84 @@
+//! Which policy judged a call: each that comes into force has its event, before those of the calls that it judges.
+
+use std::fs;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use testkit::{
+    requests::{store_request, tokens},
+    waiting::until,
+};
+
+use crate::{
+    two_callers::{AUTH, shown},
+    world::World,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_has_its_event_before_the_calls_that_it_judges() {
+    let world = World::new();
+    let file = world.path().display().to_string();
+    let (broker, _pipe) = world.start_with_policy("required", &[&file]).await;
+    let path = world.folder().join("policy.toml");
+    let first = fs::read_to_string(&path).unwrap();
+    let client = broker.client().await;
+    let store = async || {
+        let request = store_request("s", "p", tokens("at", ""));
+        let mut client = client.clone();
+        client.store(shown(AUTH, request)).await.unwrap();
+    };
+    store().await;
+    // The same caller by another name, and back again.
+    let second = first.replace(&format!("[callers.{AUTH}]"), "[callers.renamed]");
+    let broken = "[callers.nobody]\n";
+    for (text, name) in [(&*second, "renamed"), (broken, "renamed"), (&first, AUTH)] {
+        let new = world.folder().join("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(&new, &path).unwrap();
+        until("the policy is in force, or refused", || async {
+            store().await;
+            let is_told = broker.log().contains("can't be read again");
+            caller_of(lines(&world).last().unwrap()) == name && (text != broken || is_told)
+        })
+        .await;
+    }
+    assert!(broker.terminate().success());
+    let mut told = Vec::new();
+    for line in lines(&world) {
+        match line["event"].as_str().unwrap() {
+            "policy" => {
+                assert_eq!(line["count"], 2);
+                told.push(line["sha256"].as_str().unwrap().to_owned());
+            }
+            "call" if told.last() != Some(&caller_of(&line)) => told.push(caller_of(&line)),
+            _ => {}
+        }
+    }
+    let [first, second] = [&first, &second].map(|text| hex(text));
+    let renamed = "renamed".to_owned();
+    let auth = AUTH.to_owned();
+    assert_eq!(
+        told,
+        [&first, &auth, &second, &renamed, &first, &auth].map(String::clone)
+    );
+}
+
+fn lines(world: &World) -> Vec<Value> {
+    let text = fs::read_to_string(world.path()).unwrap();
+    let whole = text
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'));
+    whole
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn caller_of(line: &Value) -> String {
+    line["caller"].as_str().unwrap_or_default().to_owned()
+}
+
+/// As `sha256sum` prints it.
+fn hex(text: &str) -> String {
+    let hash = Sha256::digest(text);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
