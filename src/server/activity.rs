@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::source::{Source, who_yield};
+use super::source::{Origin, Source, who_yield};
 use crate::rpc::admission::Share;
 
 /// What a connection is doing. The connection itself and whoever looks for room share it.
@@ -21,9 +21,7 @@ use crate::rpc::admission::Share;
 #[derive(Debug)]
 pub(super) struct Activity {
     share: Arc<Share>,
-    source: Source,
-    /// When the connection began.
-    since: Instant,
+    origin: Origin,
     state: Mutex<State>,
     leave: Notify,
     /// Whether an answer waits in the outbox until the client reads.
@@ -40,13 +38,12 @@ struct State {
 impl Activity {
     /// Returns the activity of a new connection from `source`, whose calls are admitted by `share`.
     pub fn new(share: Arc<Share>, source: Source) -> Arc<Self> {
-        let since = Instant::now();
+        let origin = Origin::now(source);
         Arc::new(Self {
             share,
-            source,
-            since,
+            origin,
             state: Mutex::new(State {
-                sent: since,
+                sent: origin.since,
                 asked_to_leave: false,
             }),
             leave: Notify::new(),
@@ -61,7 +58,7 @@ impl Activity {
             return None;
         }
         let Some(last) = self.share.last_let_in() else {
-            return Some(self.since.elapsed());
+            return Some(self.origin.since.elapsed());
         };
         let idle = !self.is_sending();
         idle.then(|| last.max(self.state().sent).elapsed())
@@ -101,8 +98,8 @@ impl Activity {
     }
 
     /// Returns where the connection comes from, and since when it is there.
-    pub fn origin(&self) -> (Source, Instant) {
-        (self.source, self.since)
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Asks the connection to leave.
@@ -161,7 +158,7 @@ pub(super) fn who_make_room<'a>(
         let idle = of_strangers
             .into_iter()
             .filter(|(idle, _)| *idle >= room.least);
-        let idle = idle.map(|(_, activity)| (activity.source, activity.since, activity));
+        let idle = idle.map(|(_, activity)| (activity.origin, activity));
         return who_yield(idle, many);
     }
     if let Some(theirs) = who_has_most(&all, room.most) {
@@ -200,8 +197,8 @@ fn idlest(theirs: Vec<&Arc<Activity>>, room: Room) -> Option<&Arc<Activity>> {
     }
     let old = left
         .into_iter()
-        .filter(|activity| activity.since.elapsed() >= room.least);
-    old.max_by_key(|activity| (activity.idle_for(), activity.since.elapsed()))
+        .filter(|activity| activity.origin.since.elapsed() >= room.least);
+    old.max_by_key(|activity| (activity.idle_for(), activity.origin.since.elapsed()))
 }
 
 #[cfg(test)]

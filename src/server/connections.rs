@@ -1,19 +1,16 @@
 //! Accepts connections, limits how many are open, and makes room for new ones.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{
-    task::{AbortHandle, Id, JoinError, JoinSet},
-    time::{Instant, sleep, timeout, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     activity::{Activity, Room, who_make_room},
     connection::Entrance,
     listeners::Listener,
+    open::Open,
     services::Shared,
-    source::{LEAST, who_yield},
     trouble::Trouble,
     wire::Wire,
     workers::Workers,
@@ -43,18 +40,11 @@ const LEAVING: usize = 2;
 
 /// The open connections.
 pub(super) struct Connections {
-    serving: JoinSet<()>,
+    open: Open<Arc<Activity>>,
     figures: Arc<ConnectionFigures>,
-    open: HashMap<Id, Open>,
     guests: Guests,
     /// When it was last looked for connections to ask.
     looked: Option<Instant>,
-}
-
-/// A connection that is open.
-struct Open {
-    activity: Arc<Activity>,
-    task: AbortHandle,
 }
 
 /// Whom a listener is for, and so how connections make room.
@@ -85,9 +75,8 @@ impl Connections {
     /// Returns no connections yet.
     pub fn new(guests: Guests, figures: Arc<ConnectionFigures>) -> Self {
         Self {
-            serving: JoinSet::new(),
+            open: Open::default(),
             figures,
-            open: HashMap::new(),
             guests,
             looked: None,
         }
@@ -114,9 +103,9 @@ impl Connections {
                 self.make_room(most, &mut full).await;
                 let (serve, activity) = entrance.admit(wire.source(), stopping);
                 let serve = counted(serve, Arc::clone(&figures));
-                if let Some(task) = workers.serve(wire, &mut self.serving, serve) {
-                    self.open.insert(task.id(), Open { activity, task });
-                }
+                self.open.add(activity.origin(), activity, |tasks| {
+                    workers.serve(wire, tasks, serve)
+                });
             }
         };
         // It has no end of its own.
@@ -134,15 +123,13 @@ impl Connections {
 
     /// Waits until fewer than `most` connections are open. Until then it has others make room.
     async fn make_room(&mut self, most: usize, full: &mut Trouble) {
-        while let Some(ended) = self.serving.try_join_next_with_id() {
-            self.forget(ended);
-        }
-        if self.serving.len() < most {
+        self.open.forget_ended();
+        if self.open.count() < most {
             return;
         }
         self.figures.waited.up();
         if let Some(times) = full.happened() {
-            let connections = self.serving.len();
+            let connections = self.open.count();
             match self.guests {
                 Guests::Callers => tracing::warn!(
                     connections,
@@ -156,22 +143,22 @@ impl Connections {
                 ),
             }
         }
-        while self.serving.len() >= most {
-            let wait = match self.guests {
-                Guests::Callers => self.ask_to_leave(most),
-                Guests::Probes => self.close_oldest(),
-            };
-            if let Ok(Some(ended)) = timeout(wait, self.serving.join_next_with_id()).await {
-                self.forget(ended);
+        while self.open.count() >= most {
+            match self.guests {
+                Guests::Callers => {
+                    self.ask_to_leave(most);
+                    self.open.one_ended(LOOK).await;
+                }
+                Guests::Probes => self.open.close_oldest().await,
             }
         }
     }
 
     /// Asks connections to leave, as many as may be leaving at once. To look at all of them takes a while, so it does
-    /// that now and then only. Returns when to look again.
-    fn ask_to_leave(&mut self, most: usize) -> Duration {
+    /// that now and then only.
+    fn ask_to_leave(&mut self, most: usize) {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
-            return LOOK;
+            return;
         }
         self.looked = Some(Instant::now());
         let room = Room {
@@ -179,33 +166,10 @@ impl Connections {
             least: IDLE,
             leaving: (most / PART_THAT_LEAVES).max(LEAVING),
         };
-        let activities = self.open.values().map(|open| &open.activity);
-        for idle in who_make_room(activities, room) {
+        for idle in who_make_room(self.open.known(), room) {
             idle.ask_to_leave();
             self.figures.asked_to_leave.up();
         }
-        LOOK
-    }
-
-    /// Closes the oldest connection of the source that has the most, if it has had its time. Returns when to look again.
-    fn close_oldest(&self) -> Duration {
-        let open = self.open.values().map(|open| {
-            let (source, since) = open.activity.origin();
-            (source, since, (&open.task, since))
-        });
-        for (oldest, since) in who_yield(open, 1) {
-            let left = (since + LEAST).saturating_duration_since(Instant::now());
-            if !left.is_zero() {
-                return left;
-            }
-            oldest.abort();
-        }
-        LOOK
-    }
-
-    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        self.open.remove(&id);
     }
 
     /// Waits until all connections are closed, but not beyond `end`. Once `drained` is done, no call is left
@@ -217,17 +181,15 @@ impl Connections {
             drained.await;
             // An answer stops counting as a call a moment before its connection is known to be sending it.
             sleep(SENT).await;
-            while self.open.values().any(|open| open.activity.is_sending()) {
+            while self.open.known().any(|activity| activity.is_sending()) {
                 sleep(SENT).await;
             }
         };
         if timeout_at(end, sent).await.is_err() {
             return false;
         }
-        let closed = async { while self.serving.join_next().await.is_some() {} };
-        timeout_at(end.min(Instant::now() + GOODBYE), closed)
-            .await
-            .ok();
+        let goodbye = end.min(Instant::now() + GOODBYE);
+        timeout_at(goodbye, self.open.all_ended()).await.ok();
         true
     }
 }

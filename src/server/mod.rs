@@ -1,7 +1,7 @@
 //! The running broker, from its start to its end.
 //!
 //! Begin with `assemble`, which puts the parts of a broker together. `prepare` does the work that comes
-//! before serving, and `run` listens and stops. `entrance` has the ways to the services. `connections` accepts connections and makes room for them. Each of them
+//! before serving, and `run` listens and stops. `entrance` has the ways to the services. `connections` accepts connections and makes room for them; `open` has those of one listener. Each of them
 //! belongs to one of the `workers`, the threads where `connection` serves it, after the `handshake`. `events` says when it
 //! ends, `frames` finds calls in what a client sends, and `begun` those that HTTP/2 has refused. `health` answers probes, and so does `probes`, for machines that speak HTTP/1 alone; `scrape` has the text of `/metrics` written elsewhere. `measured` lists what has metrics. `policy` takes up a policy of
 //! the callers that has changed.
@@ -26,6 +26,7 @@ mod listeners;
 mod measured;
 mod memory;
 pub mod metrics;
+mod open;
 mod pages;
 mod policy;
 mod prepare;

@@ -1,7 +1,7 @@
 //! HTTP/1 for machines that bring no certificate: `/livez`, `/readyz` and `/metrics`, in plain text. Nothing else is
 //! served here.
 
-use std::{collections::HashMap, convert::Infallible, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -13,15 +13,15 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::{AbortHandle, Id, JoinError, JoinSet},
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{sleep, timeout},
 };
 
 use super::{
     health::Health,
     metrics::CONTENT_TYPE,
+    open::Open,
     scrape::Scrapes,
-    source::{LEAST, Source, who_yield},
+    source::{Origin, Source},
     trouble::Trouble,
 };
 
@@ -36,59 +36,18 @@ const HEADER_BYTES: usize = 16 * 1024;
 /// How long to wait after accepting a connection failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The open connections. When all places are taken, the oldest one of the source that has the most is closed: a request is
-/// answered at once, so that whoever needs longer has none.
-#[derive(Default)]
-struct Crowd {
-    serving: JoinSet<()>,
-    open: HashMap<Id, (Source, Instant, AbortHandle)>,
-    full: Trouble,
-}
-
-impl Crowd {
-    /// Has others make room for one more.
-    async fn make_room(&mut self) {
-        while let Some(ended) = self.serving.try_join_next_with_id() {
-            self.forget(ended);
+/// Has connections make room for one more. When all places are taken, the oldest one of the source that has the most is
+/// closed: a request is answered at once, so that whoever needs longer has none.
+async fn make_room(open: &mut Open<()>, full: &mut Trouble) {
+    open.forget_ended();
+    while open.count() >= CONNECTIONS {
+        if let Some(times) = full.happened() {
+            tracing::warn!(
+                times,
+                "metrics-listen: all connections are taken: the oldest ones make room"
+            );
         }
-        while self.serving.len() >= CONNECTIONS {
-            if let Some(times) = self.full.happened() {
-                tracing::warn!(
-                    times,
-                    "metrics-listen: all connections are taken: the oldest ones make room"
-                );
-            }
-            let all = self.open.values();
-            let all = all.map(|(source, since, task)| (*source, *since, (task, *since)));
-            let chosen = who_yield(all, 1);
-            let chosen = chosen
-                .first()
-                .map(|(task, since)| ((*task).clone(), *since));
-            if let Some((task, since)) = chosen {
-                let ended = timeout_at(since + LEAST, self.serving.join_next_with_id()).await;
-                if let Ok(Some(ended)) = ended {
-                    self.forget(ended);
-                    continue;
-                }
-                task.abort();
-            }
-            if let Some(ended) = self.serving.join_next_with_id().await {
-                self.forget(ended);
-            }
-        }
-    }
-
-    /// Serves one more.
-    fn serve(&mut self, source: Source, connection: impl Future<Output = ()> + Send + 'static) {
-        let task = self.serving.spawn(async move {
-            timeout(LIFE, connection).await.ok();
-        });
-        self.open.insert(task.id(), (source, Instant::now(), task));
-    }
-
-    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        self.open.remove(&id);
+        open.close_oldest().await;
     }
 }
 
@@ -98,13 +57,16 @@ pub(super) async fn serve(
     health: &Health,
     scrapes: &Scrapes,
 ) -> Infallible {
-    let (mut crowd, mut failures) = (Crowd::default(), Trouble::default());
+    let mut open = Open::default();
+    let (mut full, mut failures) = (Trouble::default(), Trouble::default());
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                crowd.make_room().await;
+                make_room(&mut open, &mut full).await;
                 let connection = connection(stream, health.clone(), scrapes.clone());
-                crowd.serve(Source::of(Some(address)), connection);
+                let served = async { _ = timeout(LIFE, connection).await };
+                let origin = Origin::now(Source::of(Some(address)));
+                open.add(origin, (), |tasks| Some(tasks.spawn(served)));
             }
             Err(error) => {
                 if let Some(failures) = failures.happened() {
@@ -167,24 +129,4 @@ async fn answer(
     let kind = http::HeaderValue::from_static(kind);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::pending;
-
-    use super::*;
-
-    /// Whoever has just come isn't closed before it could ask.
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_has_its_time_also_when_all_places_are_taken() {
-        let mut crowd = Crowd::default();
-        let begun = Instant::now();
-        for _ in 0..3 * CONNECTIONS {
-            crowd.make_room().await;
-            crowd.serve(Source::of(None), pending());
-        }
-        let took = begun.elapsed();
-        assert!((2 * LEAST..3 * LEAST).contains(&took), "{took:?}");
-    }
 }

@@ -26,6 +26,21 @@ impl Source {
     }
 }
 
+/// Where a connection comes from, and since when it is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub source: Source,
+    pub since: Instant,
+}
+
+impl Origin {
+    /// Returns the origin of a connection that begins now.
+    pub fn now(source: Source) -> Self {
+        let since = Instant::now();
+        Self { source, since }
+    }
+}
+
 /// How long a connection of a probe lasts at least, so that whoever has just come can ask. Those that come again as soon as they have
 /// made room would otherwise take all places in the time that a client needs to send its request.
 pub(super) const LEAST: Duration = Duration::from_millis(20);
@@ -34,13 +49,11 @@ pub(super) const LEAST: Duration = Duration::from_millis(20);
 /// the one that is there for longest.
 ///
 /// Clients that connect from many sources, or share one with others (behind a NAT, or a mesh), yield in the order of coming.
-pub(super) fn who_yield<T>(
-    connections: impl Iterator<Item = (Source, Instant, T)>,
-    many: usize,
-) -> Vec<T> {
+pub(super) fn who_yield<T>(connections: impl Iterator<Item = (Origin, T)>, many: usize) -> Vec<T> {
     let mut sources: HashMap<Source, Vec<(Instant, T)>> = HashMap::new();
-    for (source, since, connection) in connections {
-        sources.entry(source).or_default().push((since, connection));
+    for (origin, connection) in connections {
+        let of_source = sources.entry(origin.source).or_default();
+        of_source.push((origin.since, connection));
     }
     let mut sources: Vec<_> = sources.into_values().collect();
     for of_source in &mut sources {
@@ -77,8 +90,11 @@ mod tests {
     fn yield_to(many: usize, connections: &[(&str, u64)]) -> Vec<usize> {
         let now = Instant::now();
         let all = connections.iter().enumerate();
-        let all = all
-            .map(|(number, (ip, after))| (source(ip), now + Duration::from_secs(*after), number));
+        let all = all.map(|(number, (ip, after))| {
+            let since = now + Duration::from_secs(*after);
+            let source = source(ip);
+            (Origin { source, since }, number)
+        });
         who_yield(all, many)
     }
 

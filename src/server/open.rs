@@ -1,0 +1,149 @@
+//! The open connections of one listener: which task serves which of them, and which one is closed to make room.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::{
+    task::{AbortHandle, Id, JoinError, JoinSet},
+    time::{timeout, timeout_at},
+};
+
+use super::source::{LEAST, Origin, who_yield};
+
+/// The open connections of one listener. A `T` is what the listener knows of each. They are closed when this is dropped.
+pub(super) struct Open<T> {
+    tasks: JoinSet<()>,
+    served: HashMap<Id, Served<T>>,
+}
+
+/// A connection that a task serves.
+struct Served<T> {
+    origin: Origin,
+    known: T,
+    task: AbortHandle,
+}
+
+impl<T> Default for Open<T> {
+    fn default() -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            served: HashMap::new(),
+        }
+    }
+}
+
+impl<T> Open<T> {
+    /// Adds a connection, if `serve` begins a task that serves it.
+    pub fn add(
+        &mut self,
+        origin: Origin,
+        known: T,
+        serve: impl FnOnce(&mut JoinSet<()>) -> Option<AbortHandle>,
+    ) {
+        if let Some(task) = serve(&mut self.tasks) {
+            let served = Served {
+                origin,
+                known,
+                task,
+            };
+            self.served.insert(served.task.id(), served);
+        }
+    }
+
+    /// Returns how many connections are open. Those that have ended count until this has waited for them or forgotten them.
+    pub fn count(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Returns what is known of each connection.
+    pub fn known(&self) -> impl Iterator<Item = &T> {
+        self.served.values().map(|served| &served.known)
+    }
+
+    /// Forgets the connections that have ended.
+    pub fn forget_ended(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
+            self.forget(ended);
+        }
+    }
+
+    /// Waits until a connection ends, but not for longer than `most`.
+    pub async fn one_ended(&mut self, most: Duration) {
+        if let Ok(Some(ended)) = timeout(most, self.tasks.join_next_with_id()).await {
+            self.forget(ended);
+        }
+    }
+
+    /// Waits until all connections have ended.
+    pub async fn all_ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Waits until a connection ends. If none has by the time that the oldest one of the source that has the most has had
+    /// [what each has at least](LEAST), that one is closed.
+    pub async fn close_oldest(&mut self) {
+        let all = self.served.values().map(|served| (served.origin, served));
+        let Some(&oldest) = who_yield(all, 1).first() else {
+            return;
+        };
+        let its_end = oldest.origin.since + LEAST;
+        let ended = match timeout_at(its_end, self.tasks.join_next_with_id()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                oldest.task.abort();
+                self.tasks.join_next_with_id().await
+            }
+        };
+        if let Some(ended) = ended {
+            self.forget(ended);
+        }
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        self.served.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::server::source::Source;
+
+    fn begin(open: &mut Open<()>, work: impl Future<Output = ()> + Send + 'static) {
+        let origin = Origin::now(Source::of(None));
+        open.add(origin, (), |tasks| Some(tasks.spawn(work)));
+    }
+
+    /// Whoever has just come isn't closed before it could ask.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_has_its_time_also_when_all_places_are_taken() {
+        const PLACES: usize = 32;
+        let mut open = Open::default();
+        let begun = Instant::now();
+        for _ in 0..3 * PLACES {
+            open.forget_ended();
+            while open.count() >= PLACES {
+                open.close_oldest().await;
+            }
+            begin(&mut open, pending());
+        }
+        let took = begun.elapsed();
+        assert!((2 * LEAST..3 * LEAST).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_connection_is_closed_when_another_ends_in_time() {
+        let mut open = Open::default();
+        begin(&mut open, pending());
+        begin(&mut open, sleep(LEAST / 2));
+        open.close_oldest().await;
+        assert_eq!(open.count(), 1);
+        sleep(LEAST).await;
+        open.forget_ended();
+        assert_eq!((open.count(), open.known().count()), (1, 1));
+    }
+}
