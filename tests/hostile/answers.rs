@@ -86,7 +86,8 @@ async fn a_connection_whose_small_answers_do_not_leave_is_closed() {
 /// One connection may have a quarter of `max-bytes-in-flight`, and further answers are refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_holds_a_bounded_part_of_the_answers() {
-    let target = Target::start(&[]).await;
+    // An answer that nobody reads is given up after a call's time, which would make room.
+    let target = Target::start(&["--call-timeout", "2m"]).await;
     let raw = Raw::connect(target.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
     let mut raw = raw.unwrap().reading();
     for _ in 0..40 {
@@ -94,6 +95,7 @@ async fn one_connection_holds_a_bounded_part_of_the_answers() {
     }
     // A refusal has no data, so it isn't held back. 32 MiB are eight answers.
     until("the others are refused", || async { raw.ended() >= 32 }).await;
-    assert_eq!(raw.ended(), 32);
+    // A slow machine refuses some more, which wait for too long until they are read.
+    assert!((32..40).contains(&raw.ended()), "{}", raw.ended());
     assert!(!is_overloaded(&target).await);
 }

@@ -25,7 +25,7 @@ const BEFORE: &str = concat!(
 /// How many bytes at the beginning of what is freed the C library's allocator may write over: two words, or four.
 const OVERWRITTEN: [usize; 2] = [16, 32];
 /// How many sessions are used. The more there are, the more of what isn't wiped is still there at the end.
-const SESSIONS: usize = 100;
+const SESSIONS: usize = 300;
 /// So many of the texts that nobody wipes are found at least, mostly all. Others were overwritten.
 const FOUND: usize = 20;
 /// So many texts at most may look like the broker's own, mostly one or two: a key that a connection has moved to the beginning of its
