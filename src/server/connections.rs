@@ -149,7 +149,7 @@ impl Connections {
                     self.ask_to_leave(most);
                     self.open.one_ended(LOOK).await;
                 }
-                Guests::Probes => self.open.close_oldest().await,
+                Guests::Probes => self.open.close_oldest(|_| Duration::ZERO).await,
             }
         }
     }

@@ -79,9 +79,14 @@ impl<T> Open<T> {
     }
 
     /// Waits until a connection ends. If none has by the time that the oldest one of the source that has the most has had
-    /// [what each has at least](LEAST), that one is closed.
-    pub async fn close_oldest(&mut self) {
-        let all = self.served.values().map(|served| (served.origin, served));
+    /// [what each has at least](LEAST), that one is closed. A connection that has earned some time counts as come so much
+    /// later.
+    pub async fn close_oldest(&mut self, earned: impl Fn(&T) -> Duration) {
+        let all = self.served.values().map(|served| {
+            let Origin { source, since } = served.origin;
+            let since = since + earned(&served.known);
+            (Origin { source, since }, served)
+        });
         let Some(&oldest) = who_yield(all, 1).first() else {
             return;
         };
@@ -127,7 +132,7 @@ mod tests {
         for _ in 0..3 * PLACES {
             open.forget_ended();
             while open.count() >= PLACES {
-                open.close_oldest().await;
+                open.close_oldest(|()| Duration::ZERO).await;
             }
             begin(&mut open, pending());
         }
@@ -136,11 +141,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_has_earned_time_goes_after_who_came_in_it() {
+        let mut open = Open::default();
+        let come = |open: &mut Open<u64>, earned| {
+            let origin = Origin::now(Source::of(None));
+            open.add(origin, earned, |tasks| Some(tasks.spawn(pending())));
+        };
+        for earned in [10, 0, 0] {
+            come(&mut open, earned);
+            sleep(Duration::from_secs(6)).await;
+        }
+        for left in [[0, 10].as_slice(), &[0]] {
+            open.close_oldest(|earned| Duration::from_secs(*earned))
+                .await;
+            let mut known: Vec<_> = open.known().copied().collect();
+            known.sort_unstable();
+            assert_eq!(known, left);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn no_connection_is_closed_when_another_ends_in_time() {
         let mut open = Open::default();
         begin(&mut open, pending());
         begin(&mut open, sleep(LEAST / 2));
-        open.close_oldest().await;
+        open.close_oldest(|()| Duration::ZERO).await;
         assert_eq!(open.count(), 1);
         sleep(LEAST).await;
         open.forget_ended();

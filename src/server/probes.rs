@@ -1,7 +1,14 @@
 //! HTTP/1 for machines that bring no certificate: `/livez`, `/readyz` and `/metrics`, in plain text. Nothing else is
 //! served here.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -33,12 +40,18 @@ const HEADERS: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(10);
 /// How large the headers of a request may be, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
+/// How much longer than others a connection has to whose request was read: a page may take a while to write. Half of the time that
+/// the kubelet gives a probe.
+const ANSWER: Duration = Duration::from_millis(500);
 /// How long to wait after accepting a connection failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Whether the request of a connection was read. The connection and whoever looks for room share it.
+type HasAsked = Arc<AtomicBool>;
+
 /// Has connections make room for one more. When all places are taken, the oldest one of the source that has the most is
-/// closed: a request is answered at once, so that whoever needs longer has none.
-async fn make_room(open: &mut Open<()>, full: &mut Trouble) {
+/// closed: a request is sent and answered soon, so that whoever needs longer has none.
+async fn make_room(open: &mut Open<HasAsked>, full: &mut Trouble) {
     open.forget_ended();
     while open.count() >= CONNECTIONS {
         if let Some(times) = full.happened() {
@@ -47,7 +60,11 @@ async fn make_room(open: &mut Open<()>, full: &mut Trouble) {
                 "metrics-listen: all connections are taken: the oldest ones make room"
             );
         }
-        open.close_oldest().await;
+        let earned = |has_asked: &HasAsked| match has_asked.load(Ordering::Relaxed) {
+            true => ANSWER,
+            false => Duration::ZERO,
+        };
+        open.close_oldest(earned).await;
     }
 }
 
@@ -63,10 +80,12 @@ pub(super) async fn serve(
         match listener.accept().await {
             Ok((stream, address)) => {
                 make_room(&mut open, &mut full).await;
-                let connection = connection(stream, health.clone(), scrapes.clone());
+                let has_asked = HasAsked::default();
+                let told = (health.clone(), scrapes.clone());
+                let connection = connection(stream, Arc::clone(&has_asked), told);
                 let served = async { _ = timeout(LIFE, connection).await };
                 let origin = Origin::now(Source::of(Some(address)));
-                open.add(origin, (), |tasks| Some(tasks.spawn(served)));
+                open.add(origin, has_asked, |tasks| Some(tasks.spawn(served)));
             }
             Err(error) => {
                 if let Some(failures) = failures.happened() {
@@ -78,8 +97,9 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, health: Health, scrapes: Scrapes) {
+async fn connection(stream: TcpStream, has_asked: HasAsked, (health, scrapes): (Health, Scrapes)) {
     let service = service_fn(|request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let (health, scrapes) = (&health, &scrapes);
         async move {
             let answer = answer(request.method(), request.uri().path(), health, scrapes);
