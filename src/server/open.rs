@@ -4,10 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::{
     task::{AbortHandle, Id, JoinError, JoinSet},
-    time::{timeout, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::source::{LEAST, Origin, who_yield};
+
+/// How much later than it did a connection counts as come that hasn't had its time. None earns more.
+const NEWEST: Duration = Duration::from_secs(1);
 
 /// The open connections of one listener. A `T` is what the listener knows of each. They are closed when this is dropped.
 pub(super) struct Open<T> {
@@ -79,12 +82,18 @@ impl<T> Open<T> {
     }
 
     /// Waits until a connection ends. If none has by the time that the oldest one of the source that has the most has had
-    /// [what each has at least](LEAST), that one is closed. A connection that has earned some time counts as come so much
-    /// later.
+    /// [what each has at least](LEAST), that one is closed. A connection that has earned some time, [a second](NEWEST) at most,
+    /// counts as come so much later.
     pub async fn close_oldest(&mut self, earned: impl Fn(&T) -> Duration) {
+        let now = Instant::now();
         let all = self.served.values().map(|served| {
             let Origin { source, since } = served.origin;
-            let since = since + earned(&served.known);
+            // One that hasn't had its time is the last, whatever others have earned: it would have to be waited for.
+            let later = match now < since + LEAST {
+                true => NEWEST,
+                false => earned(&served.known).min(NEWEST),
+            };
+            let since = since + later;
             (Origin { source, since }, served)
         });
         let Some(&oldest) = who_yield(all, 1).first() else {
@@ -113,7 +122,7 @@ impl<T> Open<T> {
 mod tests {
     use std::future::pending;
 
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     use super::*;
     use crate::server::source::Source;
@@ -123,21 +132,50 @@ mod tests {
         open.add(origin, (), |tasks| Some(tasks.spawn(work)));
     }
 
-    /// Whoever has just come isn't closed before it could ask.
+    /// Whoever has just come isn't closed before it could ask. The next ones don't wait for each of them, whatever they have
+    /// earned.
     #[tokio::test(start_paused = true)]
     async fn a_connection_has_its_time_also_when_all_places_are_taken() {
         const PLACES: usize = 32;
+        for earned in [0, 500, 5_000].map(Duration::from_millis) {
+            let mut open = Open::default();
+            let begun = Instant::now();
+            for _ in 0..3 * PLACES {
+                open.forget_ended();
+                while open.count() >= PLACES {
+                    open.close_oldest(|()| earned).await;
+                }
+                begin(&mut open, pending());
+            }
+            let took = begun.elapsed();
+            assert!((2 * LEAST..3 * LEAST).contains(&took), "{took:?}");
+        }
+    }
+
+    /// While some come again and again who earn time soon, each takes the place of one that is older.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_new_is_not_waited_for_because_others_have_earned_time() {
+        const PLACES: usize = 32;
         let mut open = Open::default();
         let begun = Instant::now();
-        for _ in 0..3 * PLACES {
-            open.forget_ended();
-            while open.count() >= PLACES {
-                open.close_oldest(|()| Duration::ZERO).await;
-            }
-            begin(&mut open, pending());
+        let earned = |since: &Instant| match since.elapsed() < LEAST / 2 {
+            true => Duration::ZERO,
+            false => Duration::from_millis(500),
+        };
+        let come = |open: &mut Open<Instant>| {
+            let origin = Origin::now(Source::of(None));
+            open.add(origin, Instant::now(), |tasks| Some(tasks.spawn(pending())));
+        };
+        (0..PLACES).for_each(|_| come(&mut open));
+        sleep(LEAST).await;
+        // More often than each of them could be waited for.
+        for _ in 0..200 {
+            open.close_oldest(earned).await;
+            come(&mut open);
+            sleep(LEAST / 4).await;
         }
         let took = begun.elapsed();
-        assert!((2 * LEAST..3 * LEAST).contains(&took), "{took:?}");
+        assert!(took <= LEAST + 201 * LEAST / 4, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -147,12 +185,12 @@ mod tests {
             let origin = Origin::now(Source::of(None));
             open.add(origin, earned, |tasks| Some(tasks.spawn(pending())));
         };
-        for earned in [10, 0, 0] {
+        for earned in [1_000, 0, 0] {
             come(&mut open, earned);
-            sleep(Duration::from_secs(6)).await;
+            sleep(Duration::from_millis(600)).await;
         }
-        for left in [[0, 10].as_slice(), &[0]] {
-            open.close_oldest(|earned| Duration::from_secs(*earned))
+        for left in [[0, 1_000].as_slice(), &[0]] {
+            open.close_oldest(|earned| Duration::from_millis(*earned))
                 .await;
             let mut known: Vec<_> = open.known().copied().collect();
             known.sort_unstable();

@@ -40,18 +40,19 @@ const HEADERS: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(10);
 /// How large the headers of a request may be, in bytes.
 const HEADER_BYTES: usize = 16 * 1024;
-/// How much longer than others a connection has to whose request was read: a page may take a while to write. Half of the time that
-/// the kubelet gives a probe.
-const ANSWER: Duration = Duration::from_millis(500);
+/// How much longer than others a connection has while its page is made, which may take a while. Half of the time that the kubelet
+/// gives a probe.
+const MAKING: Duration = Duration::from_millis(500);
 /// How long to wait after accepting a connection failed.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Whether the request of a connection was read. The connection and whoever looks for room share it.
-type HasAsked = Arc<AtomicBool>;
+/// Whether the page that a connection asked for is being made. The connection and whoever looks for room share it. It isn't any
+/// more while the page is sent: who doesn't read earns no time by that.
+type IsMaking = Arc<AtomicBool>;
 
 /// Has connections make room for one more. When all places are taken, the oldest one of the source that has the most is
 /// closed: a request is sent and answered soon, so that whoever needs longer has none.
-async fn make_room(open: &mut Open<HasAsked>, full: &mut Trouble) {
+async fn make_room(open: &mut Open<IsMaking>, full: &mut Trouble) {
     open.forget_ended();
     while open.count() >= CONNECTIONS {
         if let Some(times) = full.happened() {
@@ -60,8 +61,8 @@ async fn make_room(open: &mut Open<HasAsked>, full: &mut Trouble) {
                 "metrics-listen: all connections are taken: the oldest ones make room"
             );
         }
-        let earned = |has_asked: &HasAsked| match has_asked.load(Ordering::Relaxed) {
-            true => ANSWER,
+        let earned = |is_making: &IsMaking| match is_making.load(Ordering::Relaxed) {
+            true => MAKING,
             false => Duration::ZERO,
         };
         open.close_oldest(earned).await;
@@ -80,12 +81,12 @@ pub(super) async fn serve(
         match listener.accept().await {
             Ok((stream, address)) => {
                 make_room(&mut open, &mut full).await;
-                let has_asked = HasAsked::default();
+                let is_making = IsMaking::default();
                 let told = (health.clone(), scrapes.clone());
-                let connection = connection(stream, Arc::clone(&has_asked), told);
+                let connection = connection(stream, Arc::clone(&is_making), told);
                 let served = async { _ = timeout(LIFE, connection).await };
                 let origin = Origin::now(Source::of(Some(address)));
-                open.add(origin, has_asked, |tasks| Some(tasks.spawn(served)));
+                open.add(origin, is_making, |tasks| Some(tasks.spawn(served)));
             }
             Err(error) => {
                 if let Some(failures) = failures.happened() {
@@ -97,13 +98,14 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, has_asked: HasAsked, (health, scrapes): (Health, Scrapes)) {
+async fn connection(stream: TcpStream, is_making: IsMaking, (health, scrapes): (Health, Scrapes)) {
     let service = service_fn(|request: Request<Incoming>| {
-        has_asked.store(true, Ordering::Relaxed);
-        let (health, scrapes) = (&health, &scrapes);
+        is_making.store(true, Ordering::Relaxed);
+        let (health, scrapes, is_making) = (&health, &scrapes, &is_making);
         async move {
-            let answer = answer(request.method(), request.uri().path(), health, scrapes);
-            Ok::<_, Infallible>(answer.await)
+            let answer = answer(request.method(), request.uri().path(), health, scrapes).await;
+            is_making.store(false, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
         }
     });
     let served = http1::Builder::new()
