@@ -5,21 +5,15 @@ use std::{
     fmt,
     future::pending,
     path::{Path, PathBuf},
-    pin::pin,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use arc_swap::{ArcSwap, Guard};
-use futures_util::{Stream, StreamExt};
-use tokio::time::timeout;
+use futures_util::Stream;
 
 use super::{
-    Demands, KeyFile, KeyRing, KeysProblem, Kms, KmsError, NotUnwrapped,
-    stamp::{Stamp, stamped},
+    Demands, KeyFile, KeyRing, KeysProblem, Kms, NotUnwrapped,
+    follow::{Following, Mark},
     unlock::Unwrapped,
 };
 use crate::{
@@ -28,17 +22,10 @@ use crate::{
     types::{SecretProblem, read_private},
 };
 
-/// How often the file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a service that couldn't unwrap a key is left alone, at most. It begins with a second, and is twice as long each
-/// time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
 /// The keys of a tenant. Clones share them.
 ///
-/// The file is looked at once a second while somebody [follows](Self::follow) it, as brokers do; commands have the keys that it had at their start. Nobody waits
-/// for what comes of a look. A file that changed is read again, also when it lies behind a symlink that was swapped. One that is broken changes nothing, and is
-/// logged.
+/// The file is read again while somebody [follows](Self::follow) it, as brokers do; commands have the keys that it had at their start. One that is broken changes
+/// nothing, and is logged.
 #[derive(Clone, Debug, Default)]
 pub struct Keys(Arc<Inner>);
 
@@ -50,33 +37,20 @@ struct Inner {
     told: OnceLock<Arc<Trust>>,
 }
 
+/// A key file that may change.
 #[derive(Debug)]
-struct Watched {
-    path: PathBuf,
-    looked: Mutex<Looked>,
-    reading: Reading,
-    /// Whether the file couldn't be looked at last, because earlier looks hang.
-    hangs: AtomicBool,
+pub(super) struct Watched {
+    pub path: PathBuf,
     /// Who unwraps keys.
-    kms: Option<Arc<dyn Kms>>,
+    pub kms: Option<Arc<dyn Kms>>,
     /// What the keys have to be.
-    demands: Demands,
-    /// What the file held at the start, while its keys are still wrapped.
+    pub demands: Demands,
+    /// What the file held at the start, until it is followed.
+    mark: Mutex<Option<Mark>>,
+    /// The same, while its keys are still wrapped.
     locked: Mutex<Option<KeyFile>>,
     /// Whoever has keys unwrapped holds it.
-    unwrapped: Mutex<Unwrapped>,
-}
-
-#[derive(Debug)]
-struct Looked {
-    /// How long until the next look, at least.
-    pause: Duration,
-    /// When that is over.
-    next: Instant,
-    /// What the file was when it was last read.
-    stamp: Option<Stamp>,
-    /// Why it couldn't be read last, if that may pass.
-    problem: Option<String>,
+    pub unwrapped: tokio::sync::Mutex<Unwrapped>,
 }
 
 /// What is wrong with a key file. It quotes neither the path nor what the file holds.
@@ -98,7 +72,7 @@ pub enum KeysFileProblem {
 
 impl KeysFileProblem {
     /// Whether the service that unwraps keys failed, or answered something that is no key: its next answer may be another one.
-    fn is_of_the_service(&self) -> bool {
+    pub(super) fn is_of_the_service(&self) -> bool {
         matches!(self, Self::Kms(_) | Self::Text(KeysProblem::Unwrapped(_)))
     }
 }
@@ -141,12 +115,10 @@ impl Keys {
         kms: Option<Arc<dyn Kms>>,
         demands: Demands,
     ) -> Result<Self, KeysFileProblem> {
-        let reading = Reading::default();
-        let (stamp, file) = {
-            let (path, kms, demands) = (path.to_owned(), kms.clone(), demands.clone());
-            reading.wait(move || stamped(&path, || read(&path, kms.as_deref(), &demands)))?
-        };
-        let file = file?;
+        let own = path.to_owned();
+        let text = Reading::default().wait(move || read_private(&own))??;
+        let file = parse(&text, kms.as_deref(), &demands)?;
+        let mark = Mark::of(&Ok(text));
         let (ring, locked) = match file.is_wrapped() {
             true => (file.locked(), Some(file)),
             false => (demands.ring(&file, |_| None)?, None),
@@ -156,18 +128,11 @@ impl Keys {
             told: OnceLock::new(),
             file: Some(Watched {
                 path: path.to_owned(),
-                looked: Mutex::new(Looked {
-                    pause: LOOK_EVERY,
-                    next: Instant::now(),
-                    stamp,
-                    problem: None,
-                }),
-                reading,
-                hangs: AtomicBool::new(false),
                 kms,
                 demands,
+                mark: Mutex::new(Some(mark)),
                 locked: Mutex::new(locked),
-                unwrapped: Mutex::default(),
+                unwrapped: tokio::sync::Mutex::default(),
             }),
         })))
     }
@@ -188,10 +153,7 @@ impl Keys {
         let ring = unwrapped.open_at_last(&text, &**kms).await?;
         file.demands.check_ring(&ring)?;
         tracing::info!(keys = %ring, "the sealing keys were unwrapped; the first one seals");
-        *file
-            .unwrapped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = unwrapped;
+        *file.unwrapped.lock().await = unwrapped;
         self.put_in_force(ring);
         *locked() = None;
         Ok(())
@@ -212,18 +174,15 @@ impl Keys {
         self.0.ring.load()
     }
 
-    /// Has the file looked at every second, and whenever `asked` tells. So also a broker that nobody calls has the keys that its
-    /// file has, and the call that comes next seals with them.
+    /// Has the file followed by the [rules](crate::reading::Looks) for all files, and looked at whenever `asked` tells. So also a broker that nobody
+    /// calls has the keys that its file has, and the call that comes next seals with them.
     pub async fn follow(&self, asked: impl Stream<Item = ()> + Send) -> Infallible {
         let Some(file) = &self.0.file else {
             return pending().await;
         };
-        let mut asked = pin!(asked);
+        let mut following = Following::new(self, file, asked);
         loop {
-            if let Ok(Some(())) = timeout(LOOK_EVERY, asked.next()).await {
-                file.looked().next = Instant::now();
-            }
-            self.look();
+            following.look().await;
         }
     }
 
@@ -231,102 +190,27 @@ impl Keys {
         self.0.ring.store(Arc::new(ring));
     }
 
-    /// Has the file looked at, unless it is too early. Nobody waits for that: the disk may not answer.
-    fn look(&self) {
-        let Some(file) = &self.0.file else { return };
-        if file.looked().next > Instant::now() || file.is_locked() {
-            return;
+    /// Puts the keys of a file that changed in force. Returns whether they are others than before.
+    pub(super) fn replace(&self, ring: KeyRing) -> bool {
+        let before = self.ring();
+        if before.ids().eq(ring.ids()) {
+            return false;
         }
-        let keys = self.clone();
-        match file.reading.begin(move || keys.read_again()) {
-            Ok(()) => file.hangs.store(false, Ordering::Relaxed),
-            Err(hangs) => {
-                if !file.hangs.swap(true, Ordering::Relaxed) {
-                    tracing::error!("seal-keys: {hangs}; the keys stay as they were");
-                }
-            }
+        if let Some(trust) = self.0.told.get() {
+            let count = |ring: &KeyRing| ring.ids().count() as u64;
+            trust.sealing_keys.change(count(&before), count(&ring));
+            trust.reloads(Reload::SealingKeys).done.up();
         }
+        tracing::info!(keys = %ring, "the sealing keys were read again; the first one seals");
+        self.tell_of_change(&before, &ring);
+        self.put_in_force(ring);
+        true
     }
 
-    /// Reads the file again if it has changed.
-    fn read_again(&self) {
-        let Some(file) = &self.0.file else { return };
-        let (path, demands) = (&file.path, &file.demands);
-        if Stamp::at(path) == file.looked().stamp {
-            // What was wrong has passed, and is told again if it comes back.
-            file.looked().problem = None;
-            return;
-        }
-        let (stamp, text) = stamped(path, || read(path, file.kms.as_deref(), demands));
-        let read = match text {
-            Ok(text) if text.is_wrapped() => match file.unwrap(&text) {
-                Some(opened) => opened.and_then(|ring| {
-                    demands.check_ring(&ring)?;
-                    Ok(ring)
-                }),
-                // Another thread is at it.
-                None => return,
-            },
-            Ok(text) => demands.ring(&text, |_| None).map_err(KeysFileProblem::from),
-            Err(problem) => Err(problem),
-        };
-        if read.is_ok() && Stamp::at(path) != stamp {
-            // To read it, or to have its keys unwrapped, took so long that another one is there: its keys may be withdrawn. The
-            // next look reads that one.
-            return;
-        }
-        let told = self.0.told.get();
-        let reloads = told.map(|trust| trust.reloads(Reload::SealingKeys));
-        let problem = {
-            let mut looked = file.looked();
-            looked.pause = match &read {
-                Err(problem) if problem.is_of_the_service() => {
-                    (2 * looked.pause).min(LONGEST_PAUSE)
-                }
-                _ => LOOK_EVERY,
-            };
-            // Who follows the file comes a second later anyway.
-            looked.next = Instant::now() + (looked.pause - LOOK_EVERY);
-            match &read {
-                // These may pass, without another change of the file.
-                Err(problem @ KeysFileProblem::File(SecretProblem::Unreadable(_))) => {
-                    Some(problem.to_string())
-                }
-                Err(problem) if problem.is_of_the_service() => Some(problem.to_string()),
-                _ => {
-                    looked.stamp = stamp;
-                    None
-                }
-            }
-        };
-        let is_told = std::mem::replace(&mut file.looked().problem, problem.clone()) == problem;
-        if problem.is_some() && is_told {
-            // Told once, and counted each time.
-            if let (Err(problem), Some(reloads)) = (&read, reloads)
-                && problem.is_of_the_service()
-            {
-                reloads.failed.up();
-            }
-            return;
-        }
-        match read {
-            Ok(ring) => {
-                let before = self.ring();
-                if let (Some(trust), Some(reloads)) = (told, reloads) {
-                    let count = |ring: &KeyRing| ring.ids().count() as u64;
-                    trust.sealing_keys.change(count(&before), count(&ring));
-                    reloads.done.up();
-                }
-                tracing::info!(keys = %ring, "the sealing keys were read again; the first one seals");
-                self.tell_of_change(&before, &ring);
-                self.put_in_force(ring);
-            }
-            Err(problem) => {
-                if let Some(reloads) = reloads {
-                    reloads.failed.up();
-                }
-                tracing::error!("seal-keys: {problem}; the keys stay as they were");
-            }
+    /// Takes note that a file that changed can't be used.
+    pub(super) fn count_refusal(&self) {
+        if let Some(trust) = self.0.told.get() {
+            trust.reloads(Reload::SealingKeys).failed.up();
         }
     }
 }
@@ -368,45 +252,26 @@ impl Keys {
 }
 
 impl Watched {
-    fn looked(&self) -> MutexGuard<'_, Looked> {
-        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the mark of what the file held at the start, for the first one who follows it.
+    pub(super) fn take_mark(&self) -> Option<Mark> {
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        mark.take()
     }
 
-    fn is_locked(&self) -> bool {
+    /// Whether the keys that the file held at the start are still wrapped.
+    pub(super) fn is_locked(&self) -> bool {
         let locked = self.locked.lock();
         locked.unwrap_or_else(PoisonError::into_inner).is_some()
     }
-
-    /// Has the keys of a file that changed unwrapped, on a thread where that may take its time. Returns `None` if another
-    /// thread does so.
-    fn unwrap(&self, file: &KeyFile) -> Option<Result<KeyRing, KeysFileProblem>> {
-        let mut unwrapped = match self.unwrapped.try_lock() {
-            Ok(unwrapped) => unwrapped,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        // What has wrapped keys was checked to have somebody who unwraps them.
-        let kms = self.kms.as_ref()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                let error = KmsError::passing(format!("there is no runtime to ask in: {error}"));
-                let name = file.entries().first()?.name.clone();
-                return Some(Err(NotUnwrapped { name, error }.into()));
-            }
-        };
-        let opened = runtime.block_on(unwrapped.open(file, &**kms));
-        // The resolver of names may hang.
-        runtime.shutdown_background();
-        Some(opened)
-    }
 }
 
-fn read(path: &Path, kms: Option<&dyn Kms>, demands: &Demands) -> Result<KeyFile, KeysFileProblem> {
-    let file = KeyFile::parse(&read_private(path)?)?;
+/// Reads the text of a key file, and checks what is to be seen in it.
+pub(super) fn parse(
+    text: &[u8],
+    kms: Option<&dyn Kms>,
+    demands: &Demands,
+) -> Result<KeyFile, KeysProblem> {
+    let file = KeyFile::parse(text)?;
     file.check(kms)?;
     demands.check_file(&file)?;
     Ok(file)

@@ -1,21 +1,15 @@
 //! Takes up a policy that has changed, while the broker serves.
 
-use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
-
-use tokio::time::{sleep, timeout};
+use std::{convert::Infallible, sync::atomic::Ordering};
 
 use super::signals::Hangups;
 use crate::{
     access::{Guard, Policy},
     audit::{Audit, Event, Hash, Kind},
-    config::{PolicyFile, PolicyText, Problem},
-    reading::Reading,
+    config::{PolicyFile, Problem},
+    reading::{Complaint, Hangs, Look, Looks},
 };
 
-/// How often the file is looked at.
-const INTERVAL: Duration = Duration::from_secs(2);
-/// How long a text has to stay the same before it counts: an editor may be writing it.
-const SETTLES: Duration = Duration::from_millis(100);
 /// How many mistakes in a file are logged.
 const TOLD: usize = 20;
 
@@ -26,41 +20,47 @@ enum Seen {
     Unreadable(String),
 }
 
-/// Puts each new policy of `file` in force, for ever. `in_force` is the digest of the text that the policy in force was made of. By
-/// content, and not by the time of a file, so that a symbolic link may be swapped.
+/// Puts each new policy of `file` in force, for ever, by the [rules](Looks) for all files. `in_force` is the digest of the text that
+/// the policy in force was made of.
 ///
-/// A file that is broken changes nothing: the log says so once, and a counter goes up. It does so each time if SIGHUP asks.
+/// A file that is broken changes nothing: the log says so, and a counter goes up. It does so each time if SIGHUP asks.
 pub(super) async fn follow(
     file: PolicyFile,
     mut in_force: [u8; 32],
     (guard, audit): (Guard, Audit),
-    mut hangups: Hangups,
+    hangups: Hangups,
 ) -> Infallible {
     let mut seen = Seen::Text(in_force);
-    let reading = Reading::default();
+    let mut wrong = Complaint::default();
+    let mut looks = Looks::new(hangups.stream());
     loop {
-        let is_asked = timeout(INTERVAL, hangups.next()).await.is_ok();
-        let read = settled(&file, &reading).await;
-        let now = match &read {
+        let own = file.clone();
+        let Look { found, was_asked } = looks.next(move || own.read()).await;
+        let found = found.unwrap_or_else(|hangs| Err(hanging(hangs)));
+        let now = match &found {
             Ok(text) => Seen::Text(text.digest()),
             Err(problem) => Seen::Unreadable(problem.to_string()),
         };
-        if now == seen && !is_asked {
+        let is_new = now != seen;
+        let is_told_again = wrong.again(was_asked).is_some();
+        if !(is_new || was_asked || is_told_again) {
             continue;
         }
         seen = now;
         let counts = guard.counts();
         if seen == Seen::Text(in_force) {
+            wrong.is_over();
             counts.is_stale.store(0, Ordering::Relaxed);
             tracing::info!("the policy was read again, and is the one in force");
             continue;
         }
-        let policy = match read {
+        let policy = match found {
             Ok(text) => file.parse(&text),
             Err(problem) => Err(vec![problem]),
         };
         match policy {
             Ok(policy) => {
+                wrong.is_over();
                 let callers = policy.callers().len();
                 for warning in file.warnings(&policy) {
                     tracing::warn!("{warning}");
@@ -75,9 +75,12 @@ pub(super) async fn follow(
                 tracing::info!(callers, "the policy was read again, and is in force");
             }
             Err(problems) => {
-                counts.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                if is_new || was_asked {
+                    counts.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                }
                 counts.is_stale.store(1, Ordering::Relaxed);
                 complain(&problems);
+                wrong.was_told("the policy");
             }
         }
     }
@@ -91,29 +94,11 @@ pub(super) fn tell(audit: &Audit, digest: [u8; 32], policy: &Policy) {
     audit.note(event);
 }
 
-/// Reads the file until it stays the same for a moment.
-async fn settled(file: &PolicyFile, reading: &Reading) -> Result<PolicyText, Problem> {
-    let mut last = read(file, reading).await;
-    loop {
-        sleep(SETTLES).await;
-        let next = read(file, reading).await;
-        if next == last {
-            return next;
-        }
-        last = next;
-    }
-}
-
-/// Reads the file apart from this thread, which a disk that doesn't answer must not hold up.
-async fn read(file: &PolicyFile, reading: &Reading) -> Result<PolicyText, Problem> {
-    let file = file.clone();
-    match reading.read(move || file.read()).await {
-        Ok(read) => read,
-        Err(hangs) => Err(Problem {
-            setting: "policy".to_owned(),
-            given_as: None,
-            message: hangs.to_string(),
-        }),
+fn hanging(hangs: Hangs) -> Problem {
+    Problem {
+        setting: "policy".to_owned(),
+        given_as: None,
+        message: hangs.to_string(),
     }
 }
 
@@ -129,10 +114,11 @@ fn complain(problems: &[Problem]) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink, path::PathBuf};
+    use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 
     use tempfile::TempDir;
-    use tokio::{sync::watch, task::JoinHandle};
+    use testkit::captured_log::CapturedLog;
+    use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
     use super::*;
     use crate::access::Ways;
@@ -200,6 +186,7 @@ mod tests {
     }
 
     const LOOKED: Duration = Duration::from_secs(5);
+    const SETTLES: Duration = Looks::SETTLES;
 
     #[tokio::test(start_paused = true)]
     async fn a_link_that_is_swapped_is_a_new_policy() {
@@ -236,6 +223,24 @@ mod tests {
         followed.point_to("second", ONE);
         sleep(LOOKED).await;
         assert_eq!(followed.counted(), [0, failed + 1, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_stays_broken_is_told_again_and_counted_once() {
+        let (log, _logging) = CapturedLog::of_this_thread();
+        let followed = Followed::start(ONE);
+        followed.point_to("second", "[callers");
+        let told = || {
+            let text = log.text();
+            text.matches("the one before stays in force").count()
+        };
+        for (times, pause) in [(1, LOOKED), (1, 100 * LOOKED), (2, 30 * LOOKED)] {
+            sleep(pause).await;
+            assert_eq!((told(), followed.counted()), (times, [0, 1, 1]));
+        }
+        followed.point_to("second", ONE);
+        sleep(200 * LOOKED).await;
+        assert_eq!((told(), followed.counted()), (2, [0, 1, 0]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ use crate::types::{SecretBytes, certificates_in, private_key_in, read_private, r
 const TRIES: usize = 5;
 
 /// What is in the files, or why one can't be read.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Files(BTreeMap<TlsPart, Result<SecretBytes, String>>);
 
 impl Files {
@@ -34,7 +35,8 @@ impl Files {
         read
     }
 
-    fn once(options: &TlsOptions) -> Self {
+    /// Reads all files.
+    pub fn once(options: &TlsOptions) -> Self {
         let text = |problem: crate::types::SecretProblem| problem.to_string();
         let whole = |path: &Path| read_whole(path).map_err(text);
         let mut files = BTreeMap::new();

@@ -4,8 +4,7 @@
 //! agent gives by SPIFFE's Workload API. Both make `parts`, each of which may be broken, and `material` makes of these what a
 //! handshake needs. `own` is the broker's certificate, and `chain` says which others it needs. `authorities` are who vouches
 //! for clients, and until when, `verifier` decides whether a client's is good, and `identity` what it says. [`Tls`]
-//! (`reload`) has the material in force, and takes what is new; `follow` looks for that, and says what is wrong, which
-//! `complaint` keeps from being said too often. A connection holds a [`Standing`], which says when its client's certificate
+//! (`reload`) has the material in force, and takes what is new; `follow` looks for that. A connection holds a [`Standing`], which says when its client's certificate
 //! is good no longer, and `not_secured` says why there is none. `client` is the other side, for `token-broker health`.
 //!
 //! rustls does the work, on aws-lc-rs, with TLS 1.2 and 1.3 alone. No session is resumed: each handshake verifies
@@ -14,7 +13,6 @@
 mod authorities;
 mod chain;
 mod client;
-mod complaint;
 mod files;
 mod follow;
 mod identity;

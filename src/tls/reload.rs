@@ -17,17 +17,17 @@ use tokio_rustls::{
 
 use super::{
     ALPN,
-    complaint::Complaint,
     files::Files,
     material::{Maker, Material},
     not_secured::NotSecured,
     now, offer,
     options::{Source, TlsOptions, TlsProblem},
-    parts::{Fingerprint, Parts},
+    parts::{self, Fingerprint, Parts},
     standing::Standing,
 };
 use crate::{
     meter::{HandshakeFailure, Reload, Trust},
+    reading::{Complaint, Look},
     spiffe::Update,
     types::PeerCertificate,
 };
@@ -49,6 +49,10 @@ pub(super) struct Seen {
     files: Fingerprint,
     of_files: Parts,
     of_agent: Option<Parts>,
+    /// Why the files couldn't be read, so that `of_files` is older.
+    files_problem: Option<String>,
+    /// What is wrong with the agent's last update, so that `of_agent` is older.
+    agent_problem: Option<String>,
     refused: Complaint,
 }
 
@@ -93,6 +97,8 @@ impl Tls {
                 files: files.fingerprint(),
                 of_files,
                 of_agent: None,
+                files_problem: None,
+                agent_problem: None,
                 refused: Complaint::default(),
             }),
             trust,
@@ -122,27 +128,31 @@ impl Tls {
     }
 
     /// Takes what is good in the files, if anything is new. Whoever told the broker to look is told what came of it.
-    pub(super) fn take(&self, files: &Files, was_told: bool) {
-        let fingerprint = files.fingerprint();
+    pub(super) fn take(&self, Look { found, was_asked }: Look<Files>) {
+        let fingerprint = match &found {
+            Ok(files) => files.fingerprint(),
+            Err(hangs) => parts::fingerprint([hangs.to_string().as_bytes()]),
+        };
         let mut seen = self.seen();
         if seen.files == fingerprint {
-            if was_told && seen.refused.is_any() && self.material.borrow().is_some() {
-                self.trust.reloads(Reload::Certificates).failed.up();
-            }
-            if let Some(problems) = seen.refused.again(was_told) {
-                tracing::error!(
-                    problems,
-                    "parts of TLS can't be used: what they held before is still in force"
-                );
-            } else if was_told && !seen.refused.is_any() {
+            if let Some(problems) = seen.refused.again(was_asked) {
+                self.tell(problems, was_asked);
+            } else if was_asked {
                 tracing::info!("SIGHUP: no file of TLS has changed");
             }
             return;
         }
         seen.files = fingerprint;
-        seen.refused.has_changed();
-        seen.of_files = of_files(files, &self.maker);
-        self.renew(&mut seen);
+        // What is wrong now is told, even if it is the same as before.
+        let was_wrong = seen.refused.is_over();
+        match found {
+            Ok(files) => {
+                seen.of_files = of_files(&files, &self.maker);
+                seen.files_problem = None;
+            }
+            Err(hangs) => seen.files_problem = Some(hangs.to_string()),
+        }
+        self.renew(&mut seen, was_wrong || was_asked);
     }
 
     /// Takes what is good in an agent's update.
@@ -156,26 +166,29 @@ impl Tls {
         match parts {
             Ok(parts) => {
                 seen.of_agent = Some(parts);
-                self.renew(&mut seen);
+                seen.agent_problem = None;
             }
-            Err(problem) => self.refuse(&mut seen, &[problem]),
+            Err(problem) => seen.agent_problem = Some(problem.to_string()),
         }
+        let was_wrong = seen.refused.is_any();
+        self.renew(&mut seen, was_wrong);
     }
 
-    /// Puts into force what is good of what was found last.
-    fn renew(&self, seen: &mut Seen) {
-        let Some(parts) = seen.parts(&self.options) else {
-            return;
-        };
-        let before = self.material.borrow().clone();
-        let made = match &before {
-            Some(before) => self.maker.next(before, parts),
-            None => {
-                let first = self.maker.first(parts);
-                first.map(|(first, problems)| (Some(first), problems))
-            }
-        };
-        let (material, problems) = made.unwrap_or_else(|problems| (None, problems));
+    /// Puts into force what is good of what was found last. `is_awaited` says whether the log is to tell also that nothing is
+    /// wrong and nothing new.
+    fn renew(&self, seen: &mut Seen, is_awaited: bool) {
+        let parts = seen.parts(&self.options);
+        let is_complete = parts.is_some();
+        let (material, problems) = parts.map(|parts| self.make(parts)).unwrap_or_default();
+        let of_all = [&seen.files_problem, &seen.agent_problem];
+        let problems = problems.iter().map(ToString::to_string);
+        let problems: Vec<_> = of_all
+            .into_iter()
+            .flatten()
+            .cloned()
+            .chain(problems)
+            .collect();
+        let is_new = material.is_some();
         if let Some(material) = material {
             self.install(Arc::new(material));
             if problems.is_empty() {
@@ -186,32 +199,53 @@ impl Tls {
                 );
             }
         }
-        if problems.is_empty() {
-            seen.refused.is_over();
+        if !problems.is_empty() {
+            self.refuse(seen, &problems.join("; "));
+            return;
+        }
+        seen.refused.is_over();
+        if is_new {
             self.trust.reloads(Reload::Certificates).done.up();
-        } else {
-            self.refuse(seen, &problems);
+        } else if is_awaited && is_complete {
+            tracing::info!("all parts of TLS are in order, and what they hold is in force");
         }
     }
 
-    fn refuse(&self, seen: &mut Seen, problems: &[TlsProblem]) {
-        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        let problems = problems.join("; ");
-        if !seen.refused.is_news(&problems) {
-            return;
+    /// Makes material of parts, if it is another one than what is in force. Returns what is wrong with them, too.
+    fn make(&self, parts: Parts) -> (Option<Material>, Vec<TlsProblem>) {
+        let before = self.material.borrow().clone();
+        let made = match &before {
+            Some(before) => self.maker.next(before, parts),
+            None => {
+                let first = self.maker.first(parts);
+                first.map(|(first, problems)| (Some(first), problems))
+            }
+        };
+        made.unwrap_or_else(|problems| (None, problems))
+    }
+
+    fn refuse(&self, seen: &mut Seen, problems: &str) {
+        if seen.refused.is_news(problems) {
+            self.tell(problems, true);
         }
-        if self.material.borrow().is_some() {
-            self.trust.reloads(Reload::Certificates).failed.up();
-            tracing::error!(
-                problems,
-                "parts of TLS have changed and can't be used: what they held before stays in force"
-            );
-        } else {
+    }
+
+    /// Tells what is wrong. Counts it, unless it is told once more only because it has been so for long.
+    fn tell(&self, problems: &str, counts: bool) {
+        if self.material.borrow().is_none() {
             tracing::warn!(
                 problems,
-                "there is no certificate for TLS yet: what the agent gives can't be used"
+                "there is no certificate for TLS yet, and what there is can't be used"
             );
+            return;
         }
+        if counts {
+            self.trust.reloads(Reload::Certificates).failed.up();
+        }
+        tracing::error!(
+            problems,
+            "parts of TLS can't be used: what they held before stays in force"
+        );
     }
 
     /// Puts material into force, and warns if clients won't take its certificate.

@@ -16,7 +16,7 @@ const MAY_END: &[(&str, usize, &str)] = &[
         "its end is logged and counted, and calls are refused",
     ),
     (
-        "reading.rs",
+        "reading/mod.rs",
         2,
         "one reading: who waits for it panics as well, or reads again later",
     ),

@@ -11,6 +11,7 @@ use std::{
 
 use testkit::{
     broker_process::{BrokerProcess, output, program},
+    captured_log::CapturedLog,
     private_file::write_private,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
@@ -290,4 +291,88 @@ async fn the_program_counts_the_keys_that_it_reads_again() {
     }
     assert_eq!((reloads("done"), reloads("failed")), (1, 1));
     assert_eq!(broker.metric("token_broker_sealing_keys "), Some(2));
+}
+
+/// The keys of a file, followed by somebody who may be asked to look at once, as by SIGHUP.
+struct Asked {
+    keys: Keys,
+    trust: Arc<Trust>,
+    ask: tokio::sync::mpsc::UnboundedSender<()>,
+}
+
+impl Asked {
+    fn follow(file: &KeyFile) -> Self {
+        let keys = Keys::from_file(&file.path).unwrap();
+        let trust = Arc::new(Trust::default());
+        keys.tell(&trust);
+        let (ask, asked) = tokio::sync::mpsc::unbounded_channel();
+        let asked = tokio_stream::wrappers::UnboundedReceiverStream::new(asked);
+        let followed = keys.clone();
+        tokio::spawn(async move { followed.follow(asked).await });
+        Self { keys, trust, ask }
+    }
+
+    fn count(&self) -> usize {
+        self.keys.ring().ids().count()
+    }
+
+    fn reloads(&self) -> (u64, u64) {
+        let reloads = self.trust.reloads(Reload::SealingKeys);
+        (reloads.done.get(), reloads.failed.get())
+    }
+}
+
+/// Whoever takes the half of it drops a key, and can't open what that key has sealed.
+#[tokio::test]
+async fn a_file_that_is_being_written_is_not_taken_by_half() {
+    let file = KeyFile::new();
+    let followed = Asked::follow(&file);
+    for (keys, before) in [
+        (["new", "old"], 1),
+        (["old", "new"], 2),
+        (["new", "old"], 2),
+    ] {
+        let whole = sealing::file(&keys);
+        let first = sealing::file(&keys[..1]);
+        let done = followed.reloads().0;
+        for half in ["", &whole[..first.len() / 2], &first] {
+            fs::write(&file.path, half).unwrap();
+            followed.ask.send(()).unwrap();
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            assert_eq!(followed.count(), before, "{half:?}");
+        }
+        fs::write(&file.path, &whole).unwrap();
+        until("the whole is taken", async || followed.reloads().0 > done).await;
+        assert_eq!(followed.count(), 2);
+    }
+    assert_eq!(followed.reloads(), (3, 0));
+}
+
+/// Whoever asks is told, also of what was told before.
+#[tokio::test]
+async fn who_asks_is_told_what_is_wrong_or_that_nothing_is_new() {
+    let (log, _logging) = CapturedLog::of_this_thread();
+    let file = KeyFile::new();
+    let followed = Asked::follow(&file);
+    let told = |text: &str| log.text().matches(text).count();
+    let nothing_new = "SIGHUP: the sealing keys haven't changed";
+    followed.ask.send(()).unwrap();
+    until("it is told", async || told(nothing_new) == 1).await;
+    // The same in another file is nothing new either.
+    file.replace(&sealing::file(&["old"]));
+    followed.ask.send(()).unwrap();
+    until("it is told", async || told(nothing_new) == 2).await;
+    file.replace("broken");
+    let wrong = "seal-keys: line 1 must be";
+    for times in 1..4 {
+        until("it is told", async || told(wrong) == times).await;
+        assert_eq!(followed.reloads(), (0, times as u64));
+        followed.ask.send(()).unwrap();
+    }
+    until("it is told", async || told(wrong) == 4).await;
+    // What was in force all the time comes back.
+    file.replace(&sealing::file(&["old"]));
+    let back = "the key file is in order again";
+    until("it is told", async || told(back) == 1).await;
+    assert_eq!(followed.reloads(), (0, 4));
 }

@@ -107,7 +107,7 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
     let ignored = ignores.await.unwrap();
     assert!(ignored.told.is_some(), "{ignored:?}");
     let took = ignored.ended.unwrap() - swapped;
-    // A look every 2 s, and 2 s for calls.
+    // A look every second, and 2 s for calls.
     assert!(took < 8 * SECOND, "{took:?}");
     let stayed = stays_raw.await.unwrap();
     assert!(

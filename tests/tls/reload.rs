@@ -74,7 +74,7 @@ async fn no_call_fails_while_certificates_are_swapped() {
     assert_eq!(log.matches("the new ones are in force").count(), 3, "{log}");
 }
 
-/// SIGHUP has the files read at once. (The broker looks every 2 s by itself, which the log tells apart.)
+/// SIGHUP has the files read at once. (The broker looks every second by itself, which the log tells apart.)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hangup_is_answered() {
     let broker = Broker::start(&[]).await;
@@ -181,6 +181,11 @@ async fn files_that_are_broken_change_nothing() {
     let text = broker.process.metrics();
     let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 8"#;
     assert!(text.contains(failed), "{text}");
+    // What is in force comes back.
+    broker.files.swap(whole);
+    let told = "all parts of TLS are in order";
+    until(told, || async { broker.process.log().contains(told) }).await;
+    assert_eq!(shown(&broker).await, before);
     broker.files.swap(|dir| {
         whole(dir);
         other.write_to(dir, "server");

@@ -167,7 +167,7 @@ async fn a_bundle_that_is_taken_away_takes_its_connections_along() {
     for ends in [goes, leaves] {
         let ended = ends.await.unwrap();
         assert!(ended.told.is_some(), "{ended:?}");
-        // There is no look every 2 s here: the agent tells.
+        // There is no look every second here: the agent tells.
         let took = ended.ended.unwrap() - taken;
         assert!(took < 6 * SECOND, "{took:?}");
     }

@@ -1,12 +1,12 @@
 //! A key file that changes while it is read.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{future::BoxFuture, stream};
 
 use super::*;
 use crate::{
-    seal::{MasterKey, WrappedKey},
+    seal::{KmsError, MasterKey, WrappedKey},
     types::{KeyName, SecretBytes},
 };
 
@@ -64,8 +64,8 @@ fn plain(name: &str) -> String {
     String::from_utf8(key.line().to_vec()).unwrap()
 }
 
-#[test]
-fn a_file_that_was_replaced_before_its_keys_were_unwrapped_never_seals() {
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_replaced_before_its_keys_were_unwrapped_never_seals() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seal.keys");
     write(&path, &plain("a"));
@@ -75,13 +75,15 @@ fn a_file_that_was_replaced_before_its_keys_were_unwrapped_never_seals() {
     });
     let keys = Keys::read(&path, Some(kms), Demands::default()).unwrap();
     let sealing = || keys.ring().sealing().unwrap().name().to_owned();
+    let file = keys.0.file.as_ref().unwrap();
+    let mut following = Following::new(&keys, file, stream::pending());
     write(&path, "b test:1\n");
-    keys.read_again();
+    following.look().await;
     assert_eq!(sealing(), "a");
-    keys.read_again();
+    following.look().await;
     assert_eq!(sealing(), "c");
     // The control: nobody replaces it.
     write(&path, "b test:1\n");
-    keys.read_again();
+    following.look().await;
     assert_eq!(sealing(), "b");
 }

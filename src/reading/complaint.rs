@@ -9,7 +9,7 @@ const TELL: Duration = Duration::from_secs(600);
 
 /// Something that may be wrong for a while. It is told when it begins or changes, and later again from time to time.
 #[derive(Debug, Default)]
-pub(super) struct Complaint(Option<(String, Instant)>);
+pub struct Complaint(Option<(String, Instant)>);
 
 impl Complaint {
     /// Takes note of what is wrong. Returns whether it should be told now.
@@ -18,15 +18,13 @@ impl Complaint {
         if self.0.as_ref().is_some_and(is_told) {
             return false;
         }
-        self.0 = Some((wrong.to_owned(), Instant::now()));
+        self.was_told(wrong);
         true
     }
 
-    /// Takes note that what is looked at has changed: whatever is wrong with it now is told, even if it is the same.
-    pub fn has_changed(&mut self) {
-        if let Some((wrong, _)) = &mut self.0 {
-            wrong.clear();
-        }
+    /// Takes note that this is wrong, and was told just now.
+    pub fn was_told(&mut self, wrong: &str) {
+        self.0 = Some((wrong.to_owned(), Instant::now()));
     }
 
     /// Returns what is wrong and should be told again: because it is time, or because somebody asks.
@@ -47,5 +45,30 @@ impl Complaint {
     /// Whether something is wrong.
     pub fn is_any(&self) -> bool {
         self.0.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_told_when_it_is_new_and_from_time_to_time() {
+        let mut complaint = Complaint::default();
+        assert!(!complaint.is_any() && complaint.again(true).is_none());
+        assert!(complaint.is_news("one"));
+        assert!(!complaint.is_news("one") && complaint.is_any());
+        assert_eq!(complaint.again(false), None);
+        assert_eq!(complaint.again(true), Some("one"), "somebody asks");
+        advance(TELL).await;
+        assert_eq!(complaint.again(false), Some("one"));
+        assert!(!complaint.is_news("one"), "it was told just now");
+        assert!(complaint.is_news("another"));
+        advance(TELL).await;
+        assert!(complaint.is_news("another"));
+        assert!(complaint.is_over() && !complaint.is_over());
+        assert!(complaint.is_news("another"), "it has come back");
     }
 }

@@ -1,10 +1,19 @@
-//! Reading files that may be on a disk that doesn't answer: the one place where such readings are bounded.
+//! Reading files that may be on a disk that doesn't answer: the one place where such readings are bounded. And following files that
+//! change: [`Looks`] has the rules, and [`Complaint`] when the log tells of what is wrong.
+
+mod complaint;
+mod looks;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{Arc, mpsc},
     thread,
     time::Duration,
+};
+
+pub use self::{
+    complaint::Complaint,
+    looks::{Look, Looks},
 };
 
 use tokio::{
@@ -39,6 +48,9 @@ pub enum Hangs {
     /// The system has no thread to read with.
     #[error("there is no thread to read the file with")]
     NoThread,
+    /// Whenever it was read, something else was there.
+    #[error("what is read changes again and again, and is never the same for a moment")]
+    Restless,
 }
 
 impl Default for Reading {
@@ -113,10 +125,7 @@ impl Reading {
     }
 
     /// Begins `read`, and doesn't wait for it.
-    ///
-    /// # Errors
-    /// Returns [`Hangs`] if it isn't begun.
-    pub fn begin(&self, read: impl FnOnce() + Send + 'static) -> Result<(), Hangs> {
+    fn begin(&self, read: impl FnOnce() + Send + 'static) -> Result<(), Hangs> {
         let named = thread::Builder::new().name("files".to_owned());
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| Hangs::Earlier)?;
