@@ -9,7 +9,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
-use testkit::token_endpoint::Behaviour;
+use testkit::{captured_log::CapturedLog, token_endpoint::Behaviour};
 use token_broker::refresh::provider::{
     Algorithm, Answer, Authentication, ClientCertificate, PrepareError, Provider, SecretSource,
 };
@@ -147,6 +147,30 @@ async fn a_broken_file_keeps_what_was() {
     provider.prepare().await.unwrap().send(&secret("r")).await;
     for request in server.received() {
         assert_eq!(request.parameter("client_secret"), Some("good"));
+    }
+}
+
+/// Thousands of requests may come while a file is broken.
+#[tokio::test]
+async fn the_log_has_one_line_about_a_file_that_stays_broken() {
+    let (log, _logging) = CapturedLog::of_this_thread();
+    let (dir, server) = (TempDir::new().unwrap(), server(tokens()).await);
+    let mut options = options_at(&server);
+    options.authentication = Authentication::SecretPost(file(&dir, "good"));
+    let provider = Provider::new(options);
+    let prepare = async || drop(provider.prepare().await.unwrap());
+    prepare().await;
+    let told = || {
+        log.text()
+            .matches("the earlier credentials stay in use")
+            .count()
+    };
+    for (text, times) in [("\n", 1), ("a\nb", 2), ("good", 2), ("\n", 3)] {
+        file(&dir, text);
+        for _ in 0..3 {
+            prepare().await;
+        }
+        assert_eq!(told(), times, "{text:?}: {}", log.text());
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     env, fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::ClientConfig;
 use super::{Authentication, ProviderOptions, signing_key::SigningKey};
 use crate::{
     outbound::{TlsPart, TlsProblem, Way, tls_config},
-    reading::Reading,
+    reading::{Complaint, Reading},
     types::{Secret, SecretBytes, one_line, read_private, read_whole},
 };
 
@@ -292,21 +292,17 @@ fn told(problems: &[FileProblem]) -> String {
     texts.join("; ")
 }
 
-fn stays_in_use(options: &ProviderOptions, wrong: &str) {
-    let provider = options.name.as_str();
-    tracing::warn!(provider, "the earlier credentials stay in use: {wrong}");
-}
-
 /// The credentials that were last read and found good.
 #[derive(Default)]
 pub(super) struct Credentials {
     last: Mutex<Option<Arc<Material>>>,
     reading: Reading,
+    wrong: Mutex<Complaint>,
 }
 
 impl Credentials {
     /// Reads the credentials, for as long as `connect-timeout` at most. If they can't be used, returns those that were last
-    /// found good, and says so in the log.
+    /// found good, and says so in the log now and then.
     ///
     /// # Errors
     /// Returns what is wrong if there are no earlier ones.
@@ -316,45 +312,32 @@ impl Credentials {
     ) -> Result<Arc<Material>, String> {
         let (this, shared) = (Arc::clone(self), Arc::clone(options));
         let read = move || this.read_here(&shared);
-        let wrong = match self
-            .reading
-            .read_within(options.connect_timeout, read)
-            .await
-        {
-            Ok(read) => return read,
+        let read = self.reading.read_within(options.connect_timeout, read);
+        let wrong = match read.await {
+            Ok(Ok(made)) => return Ok(made),
+            Ok(Err(problems)) => told(&problems),
             Err(hangs) => hangs.to_string(),
         };
-        match self.last() {
-            Some(last) => {
-                stays_in_use(options, &wrong);
-                Ok(last)
-            }
-            None => Err(wrong),
+        let last = self.last().ok_or_else(|| wrong.clone())?;
+        // Each request comes here.
+        if self.wrong().is_news(&wrong) {
+            let provider = options.name.as_str();
+            tracing::warn!(provider, "the earlier credentials stay in use: {wrong}");
         }
+        Ok(last)
     }
 
-    fn read_here(&self, options: &ProviderOptions) -> Result<Arc<Material>, String> {
+    fn read_here(&self, options: &ProviderOptions) -> Result<Arc<Material>, Vec<FileProblem>> {
         let last = self.last();
         let mut files = Files::default();
         let parts = Parts::read(options, &mut files);
-        let made = match &last {
-            Some(last) if files.problems.is_empty() && last.mark == parts.mark() => {
-                Ok(Arc::clone(last))
-            }
-            _ => Material::make(&parts, options, files).map(Arc::new),
+        let made = match last {
+            Some(last) if files.problems.is_empty() && last.mark == parts.mark() => last,
+            _ => Arc::new(Material::make(&parts, options, files)?),
         };
-        let made = made.map_err(|problems| told(&problems));
-        match (made, last) {
-            (Ok(made), _) => {
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
-                Ok(made)
-            }
-            (Err(wrong), Some(last)) => {
-                stays_in_use(options, &wrong);
-                Ok(last)
-            }
-            (Err(wrong), None) => Err(wrong),
-        }
+        self.wrong().is_over();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
+        Ok(made)
     }
 
     /// Whether the credentials are others by now than `used`.
@@ -365,6 +348,10 @@ impl Credentials {
     ) -> bool {
         let now = self.read(options).await;
         now.is_ok_and(|now| now.mark != used.mark)
+    }
+
+    fn wrong(&self) -> MutexGuard<'_, Complaint> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> Option<Arc<Material>> {
