@@ -27,7 +27,7 @@
 //! | [`traces`] | traces of calls: spans, which of them there are, and who sends them to a collector | `meter`, `upheld`, `types` |
 //! | [`error`] | what can go wrong, with two faces: the caller's and the operator's | `types` |
 //! | [`meter`] | numbers about the process: atomics that all others fill and metrics are read from | `types` |
-//! | [`reading`] | reading files that may be on a disk that doesn't answer | nothing |
+//! | [`reading`] | reading files that may be on a disk that doesn't answer, and following those that change, by one set of rules | nothing |
 //! | [`proto`] | the generated code, which prints no secret | nothing |
 //! | [`stderr`] | the process's stderr, whose reader holds up nobody | nothing |
 //! | [`upheld`] | work in the background that goes on after a panic | nothing |

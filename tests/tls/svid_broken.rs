@@ -1,6 +1,9 @@
 //! Updates of the Workload API that are broken, wholly or in part.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    fs,
+    time::{Duration, Instant, SystemTime},
+};
 
 use testkit::{
     authority::{Authority, Identity, Wanted},
@@ -119,6 +122,26 @@ async fn what_is_good_in_a_broken_update_counts() {
     let by_next = next.sign(&Wanted::nobody().uri("spiffe://partner.test/proxy"));
     let by_next = spiffe.config_with(&by_next);
     spiffe.serves_with(by_next).await.unwrap();
+}
+
+/// A file that changes doesn't make the broker forget what is wrong with the agent's last update.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_changes_does_not_hide_what_the_agent_gave() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("clients.pem");
+    let write = |name: &str| fs::write(&file, Authority::new(name).pem).unwrap();
+    write("one");
+    let spiffe = Spiffe::start(&["--client-ca", file.to_str().unwrap()]).await;
+    spiffe.agent.gives(Gift::default());
+    let wrong = "the broker's SVID: the agent gives none";
+    spiffe.logs(wrong).await;
+    write("two");
+    spiffe.logs("those that can be used are in force").await;
+    // Whoever asks is told.
+    let told = || spiffe.process.log().matches(wrong).count();
+    let before = told();
+    spiffe.process.signal("HUP");
+    until("it is told again", async || told() > before).await;
 }
 
 /// What the agent answers instead of an update counts as one that failed: it is said once, as an error, and counted. That it is
