@@ -82,7 +82,8 @@ pub fn read_private(path: &Path) -> Result<SecretBytes, SecretProblem> {
     let file = open(path)?;
     let rights = file.metadata().map_err(SecretProblem::Unreadable)?;
     let mode = rights.permissions().mode() & 0o7777;
-    if mode & OPEN_TO_OTHERS != 0 {
+    // To read a folder is an error that says so.
+    if mode & OPEN_TO_OTHERS != 0 && !rights.is_dir() {
         return Err(SecretProblem::OpenToOthers(mode));
     }
     whole(file)
@@ -194,6 +195,10 @@ mod tests {
         }
         let told = read_private(&path).unwrap_err().to_string();
         assert!(told.contains("0601") && told.contains("fsGroup"), "{told}");
+        // Whatever its rights are.
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let told = read_private(dir.path()).unwrap_err().to_string();
+        assert!(told.contains("directory"), "{told}");
     }
 
     #[test]
