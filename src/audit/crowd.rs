@@ -4,11 +4,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::types::Tenant;
+use crate::types::{Tenant, lock};
 
 /// For so long refusals are counted together.
 pub(super) const WINDOW: Duration = Duration::from_secs(5);
@@ -62,7 +62,7 @@ pub(super) struct Refusals {
 impl Turnstile {
     /// Whether a refusal that happens now has an event of its own.
     pub fn passes(&self, now: Instant) -> bool {
-        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed = lock(&self.0);
         let passed = match &mut *passed {
             Some(passed) if now.duration_since(passed.began) < WINDOW => passed,
             other => other.insert(Passed {
@@ -109,7 +109,7 @@ impl Crowd {
     }
 
     fn counted(&self) -> MutexGuard<'_, BTreeMap<Option<Known>, Counted>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use super::{Duty, entry::Entry, trail::Shared};
+use crate::types::lock;
 
 thread_local! {
     /// The desks that this thread has used: one for each trail and runtime, so one as a rule.
@@ -64,7 +65,7 @@ impl Desk {
             if let Some(desk) = desks.iter().find(is_mine) {
                 return Some(Arc::clone(desk));
             }
-            desks.retain(|desk| !desk.state().is_closed);
+            desks.retain(|desk| !lock(&desk.state).is_closed);
             let desk = Arc::new(Self {
                 runtime: id,
                 trail: Arc::downgrade(trail),
@@ -82,16 +83,12 @@ impl Desk {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Leaves an event here.
     ///
     /// # Errors
     /// Returns the event if the agent has ended.
     pub fn leave(&self, entry: Arc<Entry>) -> Result<(), Arc<Entry>> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.is_closed {
             return Err(entry);
         }
@@ -112,7 +109,7 @@ impl Desk {
                 entry.wake();
                 continue;
             };
-            let mut state = desk.state();
+            let mut state = lock(&desk.state);
             if state.is_closed {
                 entry.wake();
                 continue;
@@ -134,7 +131,7 @@ impl Desk {
         };
         let State {
             outgoing, written, ..
-        } = mem::replace(&mut *self.state(), closed);
+        } = mem::replace(&mut *lock(&self.state), closed);
         self.hand_over(&outgoing);
         written.iter().for_each(|entry| entry.wake());
         self.agent.wake();
@@ -142,7 +139,7 @@ impl Desk {
 
     /// Fails the events that are late. Returns when the next one is, if an answer waits.
     fn next_late(&self) -> Option<Instant> {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         loop {
             let (late, entry) = state.late.front()?;
             if !entry.is_written() {
@@ -177,7 +174,7 @@ impl Future for Agent {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         this.desk.agent.register(cx.waker());
-        let mut state = this.desk.state();
+        let mut state = lock(&this.desk.state);
         if state.is_closed {
             return Poll::Ready(());
         }

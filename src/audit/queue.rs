@@ -14,6 +14,7 @@ use super::{
     figures::Figures,
     flow::{Flow, Gathered},
 };
+use crate::types::lock;
 
 /// What waits for the writer of one destination, and how the writer fares.
 #[derive(Debug)]
@@ -98,13 +99,9 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds events. Fails them at once if nobody writes any more.
     pub fn push(&self, entries: &[Arc<Entry>]) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.has_ended {
             drop(state);
             entries.iter().for_each(|entry| entry.failed());
@@ -120,19 +117,19 @@ impl Queue {
     /// Returns how many events the writer has yet to take.
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
-        self.state().waiting.len()
+        lock(&self.state).waiting.len()
     }
 
     /// Has the writer look where its file is.
     pub fn poke(&self) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.is_poked = true;
         self.wake(state);
     }
 
     /// Tells the writer to write what waits, and to end by `end` at the latest.
     pub fn close(&self, end: Instant) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.end = Some(end);
         self.wake(state);
     }
@@ -155,7 +152,7 @@ impl Queue {
     /// Waits until there is something to do, for `patience` at most. While events come fast, some gather first.
     pub fn take(&self, patience: Duration) -> Taken {
         self.busy_since.store(0, Ordering::Release);
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let in_flight = self.in_flight();
         if let Some((wanted, gathered)) = state.flow.gathers(in_flight) {
             state.stirred = (Instant::now(), in_flight);
@@ -206,7 +203,7 @@ impl Queue {
     pub fn ended(&self) -> usize {
         self.note_failing(true);
         self.busy_since.store(0, Ordering::Release);
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.has_ended = true;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
@@ -264,7 +261,7 @@ mod tests {
     /// Returns a queue of events that come fast, of which a writer waits so long for some.
     fn queue(gathered: Duration) -> Queue {
         let queue = slow();
-        queue.state().flow = Flow::fast(gathered);
+        lock(&queue.state).flow = Flow::fast(gathered);
         queue
     }
 
@@ -282,7 +279,7 @@ mod tests {
 
     /// Waits until the writer waits for so many events.
     fn until_it_awaits(queue: &Queue, events: usize) {
-        while queue.state().awaited != Some(events) {
+        while lock(&queue.state).awaited != Some(events) {
             thread::yield_now();
         }
     }
@@ -295,7 +292,7 @@ mod tests {
             until_it_awaits(&queue, 4);
             for waiting in 1..=3 {
                 push(&queue);
-                let state = queue.state();
+                let state = lock(&queue.state);
                 assert_eq!((state.waiting.len(), state.awaited), (waiting, Some(4)));
             }
             push(&queue);

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use super::{
     tail::Tail,
     writer::Writer,
 };
-use crate::error::Error;
+use crate::{error::Error, types::lock};
 
 /// How much longer than it should a writer may take to end.
 const OVERTIME: Duration = Duration::from_millis(500);
@@ -203,18 +203,14 @@ impl Shared {
 
     /// Takes note of a desk, so that what lies there is written before the end.
     pub(super) fn note_desk(&self, desk: &Arc<Desk>) {
-        let mut desks = self.desks();
+        let mut desks = lock(&self.desks);
         desks.retain(|desk| desk.strong_count() > 0);
         desks.push(Arc::downgrade(desk));
     }
 
-    fn desks(&self) -> MutexGuard<'_, Vec<Weak<Desk>>> {
-        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Hands over what lies at the desks, and closes them.
     fn close_desks(&self) {
-        let desks = std::mem::take(&mut *self.desks());
+        let desks = std::mem::take(&mut *lock(&self.desks));
         for desk in desks.iter().filter_map(Weak::upgrade) {
             desk.close();
         }
@@ -240,7 +236,7 @@ impl Shared {
 
     /// Returns what tells the ends of the writers, once.
     fn writers(&self) -> Vec<oneshot::Receiver<()>> {
-        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = lock(&self.writers);
         std::mem::take(&mut *writers)
     }
 

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     error::Error,
     store::{Identities, LinkOutcome, NewIdentity, Resolved, UnlinkOutcome, until_known},
-    types::{Identity, IdentityKey, Reach, TypeNames, UserId, UserRecord},
+    types::{Identity, IdentityKey, Reach, TypeNames, UserId, UserRecord, lock},
 };
 
 /// The users of one tenant, with the operations of the `Identities` service.
@@ -67,7 +67,7 @@ impl<S: Identities> Users<S> {
         let drawn = Mutex::new(Vec::new());
         let attempt = || {
             let new = UserId::random();
-            let mut drawn = drawn.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut drawn = lock(&drawn);
             drawn.push(new.clone());
             async move { self.store.resolve(identity, &new).await }
         };

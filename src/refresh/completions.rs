@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ use super::Completed;
 use crate::{
     error::Error,
     traces::{self, Kind},
-    types::{AttemptId, RowKey},
+    types::{AttemptId, RowKey, lock},
 };
 
 /// How many may be written at once. Each keeps tokens in memory, also when its caller has left.
@@ -63,7 +63,7 @@ impl Completions {
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<Id, watch::Receiver<Noted>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

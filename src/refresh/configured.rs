@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    types::{Origin, RowKey},
+    types::{Origin, RowKey, lock},
 };
 
 /// So long after its time limit a request may still arrive at the provider.
@@ -128,7 +128,7 @@ impl Configured {
     ) {
         let why = error.operator_detail().unwrap_or_default();
         let is_news = {
-            let mut failures = self.failures();
+            let mut failures = lock(&self.failures);
             failures.of_provider(error);
             failures.is_news(why, TOLD, Instant::now())
         };
@@ -162,7 +162,7 @@ impl Configured {
     /// Other rows may work meanwhile, so that each reason is told once, and not whenever it comes again.
     fn row_failed(&self, key: &RowKey, error: &Error) {
         let why = error.operator_detail().unwrap_or_default();
-        let mut failures = self.failures();
+        let mut failures = lock(&self.failures);
         failures.of_row(self.hashed(key), error);
         if failures.is_news(why, Duration::MAX, Instant::now()) {
             let provider = &self.provider.options().name;
@@ -172,13 +172,13 @@ impl Configured {
 
     /// Takes note that the provider's answer settled what becomes of a row.
     pub(super) fn succeeded(&self, permit: Permit<'_>, key: &RowKey) {
-        self.failures().row_is_settled(self.hashed(key));
+        lock(&self.failures).row_is_settled(self.hashed(key));
         self.works(permit);
     }
 
     /// Takes note that the provider answered as one that works.
     fn works(&self, permit: Permit<'_>) {
-        self.failures().works();
+        lock(&self.failures).works();
         let restored = permit.works();
         if restored.calls {
             let provider = &self.provider.options().name;
@@ -200,12 +200,12 @@ impl Configured {
 
     /// Returns the error for a caller who would have to wait for `span`, because calls failed.
     pub(super) fn failure(&self, span: Duration) -> Error {
-        self.failures().error(None, span)
+        lock(&self.failures).error(None, span)
     }
 
     /// Returns the error for a caller who would have to wait for `span`, because calls about this row failed.
     pub(super) fn failure_of(&self, key: &RowKey, span: Duration) -> Error {
-        self.failures().error(Some(self.hashed(key)), span)
+        lock(&self.failures).error(Some(self.hashed(key)), span)
     }
 
     /// Writes what became of the calls to the log, if there were any.
@@ -272,10 +272,5 @@ impl Configured {
     #[must_use]
     pub fn tokens_may_be_shared(&self) -> bool {
         self.provider.options().rotation == Rotation::None
-    }
-
-    fn failures(&self) -> MutexGuard<'_, Failures> {
-        let failures = self.failures.lock();
-        failures.unwrap_or_else(PoisonError::into_inner)
     }
 }

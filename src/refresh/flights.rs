@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     error::Error,
     traces::{self, Kind, Link, Span},
-    types::{RowKey, StoredRow, UnixTime, Version},
+    types::{RowKey, StoredRow, UnixTime, Version, lock},
 };
 
 /// How long tokens that can't be stored are handed out from memory. Nobody else can delete them there.
@@ -124,7 +124,7 @@ impl Flights {
     /// Joins the refresh of a row that has this version. If none was running, the caller has to run it. One that waits with
     /// another version looks at the row again.
     pub fn join(&self, key: &RowKey, version: Version) -> Joined {
-        match self.running().entry(key.clone()) {
+        match lock(&self.running).entry(key.clone()) {
             Entry::Occupied(running) => {
                 let flight = running.get();
                 let is_of_another_version = flight.version != version;
@@ -163,7 +163,7 @@ impl Flights {
     /// Returns the row as it will be, if the provider has answered and the row can't be stored yet. If the row shows a
     /// version, it must be the one with which the refresh began, or the one that it writes.
     pub fn unsaved(&self, key: &RowKey, shown: Option<Version>) -> Option<StoredRow> {
-        let flight = self.running().get(key).cloned()?;
+        let flight = lock(&self.running).get(key).cloned()?;
         let progress = flight.progress.borrow();
         let Progress::Unsaved(stored, until) = &*progress else {
             return None;
@@ -199,10 +199,6 @@ impl Flights {
     pub fn count(&self) -> usize {
         *self.count.borrow()
     }
-
-    fn running(&self) -> MutexGuard<'_, HashMap<RowKey, Arc<Flight>>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Slot<'_> {
@@ -223,7 +219,7 @@ impl Slot<'_> {
 
     /// Ends the refresh, if nobody waits for it. Returns whether it did.
     pub fn leave(&self) -> bool {
-        let mut running = self.flights.running();
+        let mut running = lock(&self.flights.running);
         let leaves = self.flight.progress.receiver_count() == 0;
         if leaves {
             running.remove(&self.key);
@@ -233,14 +229,14 @@ impl Slot<'_> {
 
     /// Ends the refresh, and tells who waits.
     pub fn end(self, end: End) {
-        self.flights.running().remove(&self.key);
+        lock(&self.flights.running).remove(&self.key);
         self.tell(Progress::Ended(end));
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let mut running = self.flights.running();
+        let mut running = lock(&self.flights.running);
         if let Entry::Occupied(other) = running.entry(self.key.clone())
             && Arc::ptr_eq(other.get(), &self.flight)
         {

@@ -1,7 +1,7 @@
 //! The bounds on calls to one provider: how many at once, how many a second, and how many callers wait for them.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::waits;
-use crate::types::ProviderName;
+use crate::types::{ProviderName, lock};
 
 /// The bounds of one provider in this process.
 #[derive(Debug)]
@@ -55,11 +55,7 @@ impl Gate {
         // The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         loop {
-            let taken = self
-                .rate
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(Instant::now());
+            let taken = lock(&self.rate).take(Instant::now());
             match taken {
                 Ok(()) => return Place(place),
                 Err(wait) => sleep(wait).await,

@@ -1,7 +1,7 @@
 //! The breakers of one provider, and the permits that calls need of them.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -9,6 +9,7 @@ use super::{
     breaker::{Admission, Breaker, BreakerOptions, ProbeId},
     gate,
 };
+use crate::types::lock;
 
 /// The breakers of one provider. Rows are told apart by hashes.
 #[derive(Debug)]
@@ -67,10 +68,10 @@ impl Breakers {
             resending: None,
             _place: place,
         };
-        let admission = self.calls().admit(now);
+        let admission = lock(&self.calls).admit(now);
         permit.probe = probe(admission).map_err(Stopped::Calls)?;
         if is_resent {
-            let admission = self.resending().admit(now);
+            let admission = lock(&self.resending).admit(now);
             permit.resending = probe(admission).map_err(Stopped::Resending)?;
         }
         Ok(permit)
@@ -78,26 +79,17 @@ impl Breakers {
 
     /// Returns how long it makes no sense to ask for a call, if calls are stopped.
     pub fn stopped(&self) -> Option<Duration> {
-        self.calls().stopped(Instant::now())
+        lock(&self.calls).stopped(Instant::now())
     }
 
     /// Whether the provider fails, so that there are no calls but probes.
     pub fn is_open(&self) -> bool {
-        self.calls().is_open()
+        lock(&self.calls).is_open()
     }
 
     /// Whether a token that may have been redeemed can be sent again.
     pub fn may_resend(&self) -> bool {
-        !self.is_open() && self.resending().stopped(Instant::now()).is_none()
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Breaker<u64>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn resending(&self) -> MutexGuard<'_, Breaker<u64>> {
-        let resending = self.resending.lock();
-        resending.unwrap_or_else(PoisonError::into_inner)
+        !self.is_open() && lock(&self.resending).stopped(Instant::now()).is_none()
     }
 }
 
@@ -113,8 +105,8 @@ impl Permit<'_> {
     /// Tells that the provider answered as one that works.
     pub fn works(self) -> Restored {
         Restored {
-            calls: self.breakers.calls().succeeded(),
-            resending: self.breakers.resending().succeeded(),
+            calls: lock(&self.breakers.calls).succeeded(),
+            resending: lock(&self.breakers.resending).succeeded(),
         }
     }
 
@@ -122,7 +114,7 @@ impl Permit<'_> {
     /// from now on.
     pub fn provider_fails(self, row: u64) -> bool {
         self.resending_is_unclear();
-        let mut calls = self.breakers.calls();
+        let mut calls = lock(&self.breakers.calls);
         calls.failed(row, self.probe, Instant::now())
     }
 
@@ -131,10 +123,10 @@ impl Permit<'_> {
     pub fn unclear(self, row: u64, is_in_doubt: bool) {
         let now = Instant::now();
         if let Some(probe) = self.probe {
-            self.breakers.calls().unclear(probe, now);
+            lock(&self.breakers.calls).unclear(probe, now);
         }
         if is_in_doubt {
-            let mut resending = self.breakers.resending();
+            let mut resending = lock(&self.breakers.resending);
             resending.failed(row, self.resending, now);
         } else {
             self.resending_is_unclear();
@@ -143,7 +135,7 @@ impl Permit<'_> {
 
     fn resending_is_unclear(&self) {
         if let Some(probe) = self.resending {
-            let mut resending = self.breakers.resending();
+            let mut resending = lock(&self.breakers.resending);
             resending.unclear(probe, Instant::now());
         }
     }
@@ -154,10 +146,10 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
         if let Some(probe) = self.probe {
-            self.breakers.calls().withdraw(probe, now);
+            lock(&self.breakers.calls).withdraw(probe, now);
         }
         if let Some(probe) = self.resending {
-            self.breakers.resending().withdraw(probe, now);
+            lock(&self.breakers.resending).withdraw(probe, now);
         }
     }
 }

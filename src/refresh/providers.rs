@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     meter::Count,
-    types::{ProviderName, Row, Secret},
+    types::{ProviderName, Row, Secret, lock},
 };
 
 /// So many names of providers that aren't configured are logged at most.
@@ -71,8 +71,7 @@ impl Providers {
     /// Returns the error for a row whose provider isn't configured. Logs the name, once, and at most 64 of them.
     pub fn not_configured(&self, name: &ProviderName) -> Error {
         self.not_configured.up();
-        let others = self.others.lock();
-        let mut others = others.unwrap_or_else(PoisonError::into_inner);
+        let mut others = lock(&self.others);
         if others.len() < OTHERS && others.insert(name.clone()) {
             let provider = name.as_str();
             tracing::warn!(

@@ -1,11 +1,11 @@
 //! What a call's event will say, as far as the handler knows it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::{
     audit::{Audit, Name, Names, RowAccess, TokenKinds},
     error::Error,
-    types::{ProviderName, Row, RowKey, SessionId, Tenant, UserId},
+    types::{ProviderName, Row, RowKey, SessionId, Tenant, UserId, lock},
 };
 
 /// The notes on a call. Clones share them. If there is no audit trail, nothing is noted.
@@ -154,19 +154,15 @@ impl Notes {
     pub(super) fn take(&self) -> Noted {
         self.0
             .as_deref()
-            .map(|book| std::mem::take(&mut *book.noted()))
+            .map(|book| std::mem::take(&mut *lock(&book.noted)))
             .unwrap_or_default()
     }
 
     fn note(&self, note: impl FnOnce(&Notebook, &mut Noted)) {
         if let Some(book) = &self.0 {
-            note(book, &mut book.noted());
+            note(book, &mut lock(&book.noted));
         }
     }
 }
 
-impl Notebook {
-    fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Notebook {}

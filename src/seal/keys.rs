@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::pending,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     meter::{KeyChange, Reload, Trust},
     reading::{Hangs, Reading},
-    types::{SecretProblem, read_private},
+    types::{SecretProblem, lock, read_private},
 };
 
 /// The keys of a tenant. Clones share them.
@@ -145,7 +145,7 @@ impl Keys {
         let Some(file) = &self.0.file else {
             return Ok(());
         };
-        let locked = || file.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let locked = || lock(&file.locked);
         let (Some(text), Some(kms)) = (locked().clone(), &file.kms) else {
             return Ok(());
         };
@@ -254,14 +254,12 @@ impl Keys {
 impl Watched {
     /// Returns the mark of what the file held at the start, for the first one who follows it.
     pub(super) fn take_mark(&self) -> Option<Mark> {
-        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        mark.take()
+        lock(&self.mark).take()
     }
 
     /// Whether the keys that the file held at the start are still wrapped.
     pub(super) fn is_locked(&self) -> bool {
-        let locked = self.locked.lock();
-        locked.unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.locked).is_some()
     }
 }
 

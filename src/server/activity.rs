@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::source::{Origin, Source, who_yield};
-use crate::rpc::admission::Share;
+use crate::{rpc::admission::Share, types::lock};
 
 /// What a connection is doing. The connection itself and whoever looks for room share it.
 ///
@@ -61,7 +61,7 @@ impl Activity {
             return Some(self.origin.since.elapsed());
         };
         let idle = !self.is_sending();
-        idle.then(|| last.max(self.state().sent).elapsed())
+        idle.then(|| last.max(lock(&self.state).sent).elapsed())
     }
 
     /// Returns whether an answer was already leaving at the last look but one. Each call is a look.
@@ -78,7 +78,7 @@ impl Activity {
     pub fn note_sending(&self, is_sending: bool) {
         if self.is_sending() != is_sending {
             self.is_sending.store(is_sending, Ordering::Relaxed);
-            self.state().sent = Instant::now();
+            lock(&self.state).sent = Instant::now();
         }
     }
 
@@ -104,22 +104,18 @@ impl Activity {
 
     /// Asks the connection to leave.
     pub fn ask_to_leave(&self) {
-        self.state().asked_to_leave = true;
+        lock(&self.state).asked_to_leave = true;
         self.leave.notify_one();
     }
 
     /// Returns whether the connection was asked to leave.
     fn is_asked_to_leave(&self) -> bool {
-        self.state().asked_to_leave
+        lock(&self.state).asked_to_leave
     }
 
     /// Waits until the connection is asked to leave.
     pub async fn asked_to_leave(&self) {
         self.leave.notified().await;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

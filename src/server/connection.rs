@@ -214,7 +214,7 @@ impl Drop for EndOfSending<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::Mutex;
 
     use futures_util::future::{Ready, ready};
     use hyper_util::rt::TokioExecutor;
@@ -227,7 +227,7 @@ mod tests {
     use tower::Service;
 
     use super::*;
-    use crate::types::Address;
+    use crate::types::{Address, lock};
     use crate::{
         config::Settings,
         rpc::CallLimits,
@@ -250,7 +250,7 @@ mod tests {
 
         fn call(&mut self, request: Request<Body>) -> Self::Future {
             let peer = request.extensions().get::<Arc<Peer>>().cloned();
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = lock(&self.0);
             kept.push(peer);
             ready(Ok(Response::new(Body::empty())))
         }

@@ -1,6 +1,6 @@
 //! What comes before HTTP/2: TLS, and who is at the other end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -13,7 +13,7 @@ use crate::{
     meter::HandshakeFailure,
     rpc::Stopping,
     tls::{Standing, Tls},
-    types::{Channel, Peer, Right},
+    types::{Channel, Peer, Right, lock},
 };
 
 /// How connections become ready for HTTP/2. Clones share what they know.
@@ -89,7 +89,7 @@ impl Handshakes {
             Ok(Err(error)) => {
                 let peer = address.map(tracing::field::display);
                 tracing::debug!(peer, %error, "a TLS handshake failed");
-                let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut failures = lock(&self.failures);
                 if let Some(failures) = failures.happened() {
                     tracing::warn!(peer, %error, failures, "TLS handshakes fail");
                 }

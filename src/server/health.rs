@@ -236,16 +236,13 @@ impl Logged {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::VecDeque,
-        future::pending,
-        sync::{Mutex, PoisonError},
-    };
+    use std::{collections::VecDeque, future::pending, sync::Mutex};
 
     use tokio::time::Instant;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
     use super::*;
+    use crate::types::lock;
 
     /// A store that answers each look as it is told, and then never again.
     struct Told(Mutex<VecDeque<Answer>>);
@@ -261,7 +258,7 @@ mod tests {
     impl Tenants for Told {
         async fn look(&self) -> Vec<Result<(), Error>> {
             let answer = {
-                let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut answers = lock(&self.0);
                 answers.pop_front()
             };
             match answer {

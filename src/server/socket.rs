@@ -13,7 +13,7 @@ mod tests;
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
 };
 
@@ -28,7 +28,7 @@ use self::{
     outgoing::{COLLECTED, Outgoing},
 };
 use super::{beginning::Beginning, frames::Head, wire::Transport};
-use crate::rpc::admission::Share;
+use crate::{rpc::admission::Share, types::lock};
 
 /// How many bytes HTTP/2 gets at once, about, before other connections have their turn. The smallest frames of so many keep a
 /// thread busy for a fraction of a millisecond.
@@ -144,10 +144,6 @@ impl Outbox {
         let writing = shared.outgoing.is_silent();
         reading || writing
     }
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {

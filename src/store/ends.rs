@@ -5,14 +5,14 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::oneshot;
 
-use crate::types::AttemptId;
+use crate::types::{AttemptId, lock};
 
 /// Leads from attempts to those who wait for their ends. It holds nothing but who waits now. Clones share it.
 #[derive(Clone, Default)]
@@ -39,7 +39,7 @@ impl Ends {
     pub(super) fn of(&self, attempt: AttemptId) -> impl Future<Output = ()> + Send + 'static {
         let number = self.0.last_number.fetch_add(1, Ordering::Relaxed);
         let (sender, told) = oneshot::channel();
-        let mut waiting = self.0.waiting();
+        let mut waiting = lock(&self.0.waiting);
         waiting.entry(attempt).or_default().insert(number, sender);
         drop(waiting);
         let waiter = Waiter {
@@ -56,26 +56,22 @@ impl Ends {
 
     /// Wakes all who wait for an attempt.
     pub(super) fn tell(&self, attempt: AttemptId) {
-        let told = self.0.waiting().remove(&attempt);
+        let told = lock(&self.0.waiting).remove(&attempt);
         drop(told);
     }
 
     /// Wakes everyone.
     pub(super) fn tell_all(&self) {
-        let told = std::mem::take(&mut *self.0.waiting());
+        let told = std::mem::take(&mut *lock(&self.0.waiting));
         drop(told);
     }
 }
 
-impl Inner {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Inner {}
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiting = self.inner.waiting();
+        let mut waiting = lock(&self.inner.waiting);
         if let Some(others) = waiting.get_mut(&self.attempt) {
             others.remove(&self.number);
             if others.is_empty() {
@@ -87,7 +83,7 @@ impl Drop for Waiter {
 
 impl fmt::Debug for Ends {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = self.0.waiting().len();
+        let waiting = lock(&self.0.waiting).len();
         f.debug_struct("Ends").field("waiting", &waiting).finish()
     }
 }
@@ -115,6 +111,6 @@ mod tests {
         ends.tell_all();
         other.await;
         drop(ends.of(first));
-        assert!(ends.0.waiting().is_empty());
+        assert!(lock(&ends.0.waiting).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::{
@@ -29,7 +29,7 @@ use crate::{
     meter::{HandshakeFailure, Reload, Trust},
     reading::{Complaint, Look},
     spiffe::Update,
-    types::PeerCertificate,
+    types::{PeerCertificate, lock},
 };
 
 /// TLS as it is in force.
@@ -262,7 +262,7 @@ impl Tls {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     /// Does the handshake with a client.

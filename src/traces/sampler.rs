@@ -1,11 +1,9 @@
 //! Which calls are traced.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Mutex, time::Instant};
 
 use super::Parent;
+use crate::types::lock;
 
 /// Decides which calls are traced.
 ///
@@ -52,7 +50,7 @@ impl Sampler {
 
     fn grants(&self, now: Instant) -> bool {
         let most = f64::from(self.asked);
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = lock(&self.left);
         let passed = now.saturating_duration_since(left.at);
         left.calls = (left.calls + passed.as_secs_f64() * most).min(most);
         left.at = left.at.max(now);

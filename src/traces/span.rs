@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::{Instant, SystemTime},
@@ -16,6 +16,7 @@ use super::{
     figures::TraceFigures,
     ids::{SpanId, TraceId},
 };
+use crate::types::lock;
 
 /// How many spans one trace has at most here. A call that goes through all rows of a user would have any number.
 const SPANS_OF_A_TRACE: u32 = 256;
@@ -227,7 +228,7 @@ impl Active {
     }
 
     fn told<T>(&self, tell: impl FnOnce(&mut Told) -> T) -> T {
-        tell(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+        tell(&mut lock(&self.told))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether calls are traced, and the way of their spans.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::upheld::unless_it_panics;
+use crate::{types::lock, upheld::unless_it_panics};
 
 use super::{
     Name, Parent, Span, TracesOptions, encode, export::Exporter, figures::TraceFigures,
@@ -96,11 +96,7 @@ impl Traces {
         let Some(tracer) = &self.0 else {
             return;
         };
-        let exporting = &tracer.exporting;
-        let exporting = exporting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let exporting = lock(&tracer.exporting).take();
         let Some(Exporting { close, mut task }) = exporting else {
             return;
         };

@@ -4,7 +4,7 @@
 use std::{
     env, fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -14,7 +14,7 @@ use super::{Authentication, ProviderOptions, signing_key::SigningKey};
 use crate::{
     outbound::{TlsPart, TlsProblem, Way, tls_config},
     reading::{Complaint, Reading},
-    types::{Secret, SecretBytes, one_line, read_private, read_whole},
+    types::{Secret, SecretBytes, lock, one_line, read_private, read_whole},
 };
 
 /// Where a secret is.
@@ -336,7 +336,7 @@ impl Credentials {
             _ => Arc::new(Material::make(&parts, options, files)?),
         };
         self.wrong().is_over();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
+        *lock(&self.last) = Some(Arc::clone(&made));
         Ok(made)
     }
 
@@ -351,14 +351,11 @@ impl Credentials {
     }
 
     fn wrong(&self) -> MutexGuard<'_, Complaint> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wrong)
     }
 
     fn last(&self) -> Option<Arc<Material>> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.last).clone()
     }
 }
 

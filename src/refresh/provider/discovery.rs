@@ -1,7 +1,7 @@
 //! Where a provider's endpoints are (OpenID Connect Discovery 1.0, RFC 8414).
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -12,7 +12,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::{Authentication, ProviderOptions, Why, credentials::Material};
-use crate::outbound::{Connection, Endpoint, Failure, exchange};
+use crate::{
+    outbound::{Connection, Endpoint, Failure, exchange},
+    types::lock,
+};
 
 /// How long metadata is used before it is fetched again.
 const AGE: Duration = Duration::from_secs(3600);
@@ -102,7 +105,7 @@ impl Discovery {
                 revocation: set.revocation.clone(),
             });
         };
-        let found = self.known().found.clone();
+        let found = lock(&self.known).found.clone();
         let found = match found {
             Some(found) => {
                 self.fetch_if_due(options, material);
@@ -118,12 +121,12 @@ impl Discovery {
 
     /// Returns what came of asking for metadata last.
     pub fn trace(&self) -> Vec<Asked> {
-        self.known().trace.clone()
+        lock(&self.known).trace.clone()
     }
 
     /// Notes that an endpoint may have moved, so that the metadata is fetched again soon.
     pub fn suspect(self: &Arc<Self>, options: &Arc<ProviderOptions>, material: &Arc<Material>) {
-        self.known().is_suspect = true;
+        lock(&self.known).is_suspect = true;
         self.fetch_if_due(options, material);
     }
 
@@ -138,7 +141,7 @@ impl Discovery {
         let came = Instant::now();
         let _turn = self.turn.lock().await;
         {
-            let known = self.known();
+            let known = lock(&self.known);
             if let Some(found) = &known.found {
                 return Ok(found.clone());
             }
@@ -153,7 +156,7 @@ impl Discovery {
 
     /// Fetches metadata in the background, if it is time and nobody does.
     fn fetch_if_due(self: &Arc<Self>, options: &Arc<ProviderOptions>, material: &Arc<Material>) {
-        if issuer(options).is_none() || !self.known().is_due() {
+        if issuer(options).is_none() || !lock(&self.known).is_due() {
             return;
         }
         let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() else {
@@ -167,7 +170,7 @@ impl Discovery {
                 return;
             };
             // Somebody may have fetched it just before.
-            if this.known().is_due()
+            if lock(&this.known).is_due()
                 && let Err(why) = this.fetch(issuer, &options, &material).await
             {
                 let provider = options.name.as_str();
@@ -185,14 +188,14 @@ impl Discovery {
         material: &Material,
     ) -> Result<Found, Why> {
         {
-            let mut known = self.known();
+            let mut known = lock(&self.known);
             known.asked = Some(Instant::now());
             // What is suspected from now on counts: the answer may be older.
             known.is_suspect = false;
         }
         let mut trace = Vec::new();
         let fetched = fetch(issuer, options, material, &mut trace).await;
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         known.trace = trace;
         match &fetched {
             Ok(found) => {
@@ -202,10 +205,6 @@ impl Discovery {
             Err(why) => known.failed = Some((Instant::now(), why.clone())),
         }
         fetched
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

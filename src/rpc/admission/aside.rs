@@ -3,13 +3,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::oneshot;
 
 use super::{Share, bound::Taken};
-use crate::error::Error;
+use crate::{error::Error, types::lock};
 
 /// The places for calls to a service beside the broker's own. They aren't among the calls in flight, and a
 /// shutdown doesn't wait for them.
@@ -73,7 +73,7 @@ impl SidePlaces {
         connection: &Arc<Share>,
         _of_connection: Taken,
     ) -> Result<Aside, Error> {
-        let mut held = locked(&self.held);
+        let mut held = lock(&self.held);
         let (number, lost) = held.add(connection);
         if held.count > self.most {
             // If all others are calls of callers, it is the new one that gives way.
@@ -162,14 +162,10 @@ impl Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        locked(&self.held).remove(key(&self.connection), self.number);
+        lock(&self.held).remove(key(&self.connection), self.number);
     }
 }
 
 fn key(connection: &Arc<Share>) -> Key {
     Arc::as_ptr(connection).addr()
-}
-
-fn locked(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,6 +12,8 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::{runtime::Handle, task::yield_now, time::Instant};
+
+use crate::types::lock;
 
 /// How many calls of one caller a thread works for in any case.
 pub(super) const LEAST: usize = 8;
@@ -50,14 +52,14 @@ struct Later(Arc<Mutex<Vec<Deed>>>);
 impl Later {
     /// Adds something, and returns whether it is the first.
     fn add(&self, then: impl FnOnce() + Send + 'static) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         all.push(Box::new(then));
         all.len() == 1
     }
 
     fn run(&self) {
         let all = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.0);
             std::mem::take(&mut *all)
         };
         for then in all {

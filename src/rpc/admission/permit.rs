@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::Error,
     refresh::waits::{self, Waits},
-    types::ProviderName,
+    types::{ProviderName, lock},
 };
 
 /// So many bytes of a request count as one call: it takes about as long to decode them.
@@ -115,7 +115,7 @@ impl Permit {
     /// Returns [`Error::Overloaded`] if that is more than the connection, the tenant or the process may hold now, and
     /// [`Error::TooLarge`] if it is more than they ever may.
     pub fn hold(&self, more: usize) -> Result<(), Error> {
-        self.grow(&mut self.held(), "the request", more)
+        self.grow(&mut lock(&self.held), "the request", more)
     }
 
     /// Waits until it is the turn of the call, whose request has arrived. It has its turn until it is answered, or waits for
@@ -123,7 +123,7 @@ impl Permit {
     ///
     /// What it holds by then is to be decoded, and so a large request counts as several calls.
     pub async fn turn(&self) {
-        let weight = self.held().bytes[0].amount().div_ceil(BYTES_OF_A_CALL);
+        let weight = lock(&self.held).bytes[0].amount().div_ceil(BYTES_OF_A_CALL);
         self.turn_of(weight.clamp(1, LEAST)).await;
         self.had_turn.store(true, Ordering::Relaxed);
     }
@@ -148,7 +148,7 @@ impl Permit {
             false => None,
         };
         if of_caller.is_some() || of_tenant.is_some() {
-            self.held().turns = (of_caller, of_tenant);
+            lock(&self.held).turns = (of_caller, of_tenant);
         }
     }
 
@@ -163,13 +163,13 @@ impl Permit {
     /// Does some of the work for the call, and takes note of the time that it takes if it is a large read.
     pub fn working<T>(&self, work: impl FnOnce() -> T) -> T {
         if self.is_reading()
-            && let Some(work) = &mut self.held().work
+            && let Some(work) = &mut lock(&self.held).work
         {
             work.since = Some(busy::worked());
         }
         let done = work();
         if self.is_reading()
-            && let Some(work) = &mut self.held().work
+            && let Some(work) = &mut lock(&self.held).work
         {
             work.leave_off();
         }
@@ -190,7 +190,7 @@ impl Permit {
         let connection = &self.connection;
         let size = connection.expected.size();
         // Who waits keeps no turn from others.
-        self.held().turns = (None, None);
+        lock(&self.held).turns = (None, None);
         let places = async {
             let own = connection.large_reads.place(of, size).await?;
             let caller = match &self.caller {
@@ -205,9 +205,9 @@ impl Permit {
         let Ok(Some(places)) = timeout(WAIT_FOR_LARGE_READS, places).await else {
             return Err(Error::Overloaded);
         };
-        self.held().reading = Some(places);
+        lock(&self.held).reading = Some(places);
         self.turn_of(connection.expected.weight()).await;
-        self.held().work = Some(Worked {
+        lock(&self.held).work = Some(Worked {
             before: Duration::ZERO,
             since: Some(busy::worked()),
         });
@@ -221,7 +221,7 @@ impl Permit {
     /// Returns [`Error::Overloaded`] if the connection, the tenant or the process may not hold that much now, and
     /// [`Error::TooLarge`] if they never may: to repeat the call would not help.
     pub fn answered(&self, answer: usize) -> Result<(), Error> {
-        let mut held = self.held();
+        let mut held = lock(&self.held);
         (held.reading, held.waiting, held.turns) = (None, None, (None, None));
         if let Some(work) = held.work.take() {
             self.is_reading.store(false, Ordering::Relaxed);
@@ -264,17 +264,13 @@ impl Permit {
         held.shrink(before);
         Err(Error::Overloaded)
     }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Waits for Permit {
     /// Takes a place among the calls that wait for providers, which the call keeps until it is answered. What it wanted to
     /// read is read, so that others may.
     fn wait_for(&self, provider: &ProviderName, free: usize) -> Option<waits::Place> {
-        let mut held = self.held();
+        let mut held = lock(&self.held);
         let has_place = held.waiting.is_some();
         let connection = &self.connection;
         let (own, all) = (&connection.waiting, &connection.all.waiting);
@@ -333,7 +329,7 @@ impl Held {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let since = self.held().leaving_since;
+        let since = lock(&self.held).leaving_since;
         if let Some(generation) = since {
             self.connection.leaving.end(generation);
         }

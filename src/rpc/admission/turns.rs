@@ -14,7 +14,7 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::busy::{self, LEAST};
+use crate::types::lock;
 
 /// Threads that work for calls are told apart, up to so many.
 const LANES: usize = 16;
@@ -114,7 +115,7 @@ impl Turns {
         let (gets, received) = oneshot::channel();
         let (lane, weight) = (&self.lanes[turn.lane], turn.weight);
         lane.queued.fetch_add(1, Ordering::SeqCst);
-        lane.waiting().push_back(Waiting { weight, gets });
+        lock(&lane.waiting).push_back(Waiting { weight, gets });
         // Whichever of the two ends last sees the other, so that the queue goes on.
         drop(turn);
         received
@@ -149,13 +150,9 @@ impl Turns {
 }
 
 impl Lane {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns who is to have a turn next, and counts it.
     fn next(&self, most: usize) -> Option<Waiting> {
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.waiting);
         let running = self.running.load(Ordering::SeqCst);
         if running.saturating_add(waiting.front()?.weight) > most {
             return None;

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use super::{bound::Bound, tenant::TenantNumber};
-use crate::types::ProviderName;
+use crate::types::{ProviderName, lock};
 
 /// So many times as many calls may wait for one provider as are left for all others.
 const FOR_ONE: usize = 3;
@@ -46,7 +46,7 @@ impl Waiting {
         provider: &TenantsProvider,
         has_place: bool,
     ) -> Option<WaitsFor> {
-        let mut providers = self.providers();
+        let mut providers = lock(&self.providers);
         let waiting = providers.get(provider).copied().unwrap_or_default();
         // What is left when this call has its place.
         let left = (self.calls.free() + usize::from(has_place)).checked_sub(1)?;
@@ -62,19 +62,18 @@ impl Waiting {
 
     /// Returns how many calls wait for a provider.
     pub fn calls_for(&self, provider: &TenantsProvider) -> usize {
-        self.providers().get(provider).copied().unwrap_or_default()
-    }
-
-    fn providers(&self) -> MutexGuard<'_, HashMap<TenantsProvider, usize>> {
-        self.providers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.providers)
+            .get(provider)
+            .copied()
+            .unwrap_or_default()
     }
 }
 
 impl Drop for WaitsFor {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut waiting) = self.among.providers().entry(self.provider.clone()) {
+        if let Entry::Occupied(mut waiting) =
+            lock(&self.among.providers).entry(self.provider.clone())
+        {
             *waiting.get_mut() -= 1;
             if *waiting.get() == 0 {
                 waiting.remove();

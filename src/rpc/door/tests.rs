@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use futures_util::FutureExt;
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access::{Credential, Policy, Rights, Role, TokenSha256},
     proto::v1::FILE_DESCRIPTOR_SET,
-    types::{Channel, ProviderSet, Reach, Right},
+    types::{Channel, ProviderSet, Reach, Right, lock},
 };
 
 const SERVICE: &str = "tokenbroker.v1.TokenBroker";
@@ -35,7 +35,7 @@ struct Inner(Arc<Mutex<Vec<Bytes>>>);
 
 impl Inner {
     fn messages(&self) -> Vec<Bytes> {
-        let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut messages = lock(&self.0);
         std::mem::take(&mut *messages)
     }
 }

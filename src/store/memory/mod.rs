@@ -16,7 +16,7 @@ mod users;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -38,7 +38,7 @@ use super::{
     Decoded, DeleteOutcome, DeletedRows, Error, Health, Position, Put, PutOutcome, Store,
     UserRowKeys, ends::Ends,
 };
-use crate::types::{ProviderName, RowKey, SessionId, UserId, Version};
+use crate::types::{ProviderName, RowKey, SessionId, UserId, Version, lock};
 
 /// How many rows are taken out at once where there may be any number of them. That takes less than a millisecond.
 const AT_ONCE: usize = 64;
@@ -101,17 +101,17 @@ impl MemoryStore {
 impl Shared {
     fn users(&self) -> MutexGuard<'_, Users> {
         // What follows from a panic is the same as for rows.
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.users)
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 
     fn step<T>(&self, step: impl FnOnce(&mut State, Instant) -> T) -> T {
         // A poisoned state is still consistent: each change to the maps is complete before anything that
         // could panic.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         step(&mut state, Instant::now())
     }
 }

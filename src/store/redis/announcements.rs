@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     convert::Infallible,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -24,7 +24,11 @@ use super::{
     link::{Link, wire::code},
     record,
 };
-use crate::{store::ends::Ends, types::AttemptId, upheld::upheld};
+use crate::{
+    store::ends::Ends,
+    types::{AttemptId, lock},
+    upheld::upheld,
+};
 
 /// How long to wait before there is another attempt to connect. It doubles with each one that fails.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -76,7 +80,7 @@ impl Announcements {
     /// Listens on `channel` from now on. `link` leads to the server to listen at. In a cluster, each node tells what is
     /// announced on any.
     pub(super) fn follow(&self, link: &Link, channel: String) {
-        if let Entry::Vacant(place) = self.shared.channels().entry(channel) {
+        if let Entry::Vacant(place) = lock(&self.shared.channels).entry(channel) {
             place.insert(Standing::default());
             self.shared.more.notify_one();
         }
@@ -84,7 +88,7 @@ impl Announcements {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut task = lock(&self.task);
         // The runtime that it ran on may have ended.
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
             let (shared, link) = (Arc::clone(&self.shared), link.clone());
@@ -97,7 +101,7 @@ impl Announcements {
 
 impl Drop for Announcements {
     fn drop(&mut self) {
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = lock(&self.task);
         if let Some(task) = &*task {
             task.abort();
         }
@@ -105,10 +109,6 @@ impl Drop for Announcements {
 }
 
 impl Shared {
-    fn channels(&self) -> MutexGuard<'_, BTreeMap<String, Standing>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Listens until it is aborted.
     async fn listen(self: Arc<Self>, link: Link) -> Infallible {
         let mut failures = 0;
@@ -137,7 +137,7 @@ impl Shared {
             let mut heard = BTreeSet::new();
             let mut ended = Ended::AtOnce;
             loop {
-                let channels = self.channels().clone();
+                let channels = lock(&self.channels).clone();
                 let mut is_new = false;
                 // Those that are heard already are asked for again, too: that shows whether the connection works.
                 for (channel, before) in channels {
@@ -179,7 +179,7 @@ impl Shared {
     }
 
     fn note(&self, channel: &str, standing: Standing) {
-        self.channels().insert(channel.to_owned(), standing);
+        lock(&self.channels).insert(channel.to_owned(), standing);
         match standing {
             Standing::Refused => tracing::warn!(
                 channel,

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     store::{Error, Health, LinkFigures, READY_WITHIN, redis::Durability},
-    types::Tenant,
+    types::{Tenant, lock},
 };
 
 /// The Redis of this process: its connections, and its knowledge of which servers are primaries. Clones share
@@ -76,7 +76,9 @@ impl Redis {
     pub fn tenant(&self, tenant: &Tenant) -> RedisStore {
         let keys = Keyspace::new(tenant);
         let slot = keys.slot();
-        self.slots().entry(slot).or_insert_with(|| keys.probe());
+        lock(&self.0.slots)
+            .entry(slot)
+            .or_insert_with(|| keys.probe());
         RedisStore {
             redis: self.clone(),
             link: self.0.link.to(slot),
@@ -91,10 +93,6 @@ impl Redis {
     #[must_use]
     pub fn figures(&self) -> LinkFigures {
         self.0.link.figures()
-    }
-
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<u16, Key>> {
-        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn scripts(&self) -> &Scripts {
@@ -124,7 +122,7 @@ impl Redis {
     /// Asks each primary that holds a tenant's keys, through one of the primary's slots.
     async fn ready(&self) -> Result<(), Error> {
         let topology = self.0.link.topology();
-        let slots = self.slots().clone();
+        let slots = lock(&self.0.slots).clone();
         let mut asked = Vec::new();
         for (slot, key) in slots {
             let known = topology.known(slot);

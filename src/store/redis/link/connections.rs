@@ -33,7 +33,7 @@ use super::{
     watch::{Finding, watch},
     wire::{ConnectError, Connection},
 };
-use crate::upheld::upheld;
+use crate::{types::lock, upheld::upheld};
 
 /// How many requests for small answers each connection carries at once. More than a broker has calls in flight, so
 /// that it matters only where callers leave before they are answered.
@@ -375,12 +375,12 @@ impl fmt::Debug for OnSilence {
 
 impl LastFailure {
     fn set(&self, error: Option<ConnectError>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        *lock(&self.0) = error;
     }
 
     /// Returns why the last attempt failed. Returns `None` if it succeeded, or there was none.
     pub fn get(&self) -> Option<ConnectError> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.0);
         last.clone()
     }
 }

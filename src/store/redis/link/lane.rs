@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use super::wire::Connection;
+use crate::types::lock;
 
 /// Connections that callers share, for requests of one kind. Tasks keep them open (`connections`).
 ///
@@ -165,8 +166,7 @@ impl Lane {
     }
 
     fn at(&self, at: usize) -> MutexGuard<'_, Option<Arc<Shared>>> {
-        let connection = &self.connections[at];
-        connection.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections[at])
     }
 }
 

@@ -4,7 +4,7 @@
 //! what it changes.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -14,14 +14,17 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use crate::store::{
-    Error,
-    redis::{
-        keyspace::Key,
-        link::{Effect, Link, reply},
-        maintenance::repeated,
-        scripts::Scripts,
+use crate::{
+    store::{
+        Error,
+        redis::{
+            keyspace::Key,
+            link::{Effect, Link, reply},
+            maintenance::repeated,
+            scripts::Scripts,
+        },
     },
+    types::lock,
 };
 
 /// How long giving up a lease may take. If it takes longer, the lease runs out.
@@ -225,7 +228,7 @@ impl Drop for Lease {
 
 impl GivenUp {
     fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn add(&self, giving_up: impl Future<Output = ()> + Send + 'static) {

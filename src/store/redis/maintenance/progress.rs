@@ -3,11 +3,11 @@
 use std::{
     fmt,
     io::{self, IsTerminal},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
-use crate::stderr;
+use crate::{stderr, types::lock};
 
 /// How far some work is. The operator reads it as one line.
 pub trait State: fmt::Display {
@@ -134,7 +134,7 @@ impl Throttle {
     }
 
     fn is_due(&self) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         let due = last.elapsed() >= self.every;
         if due {
             *last = Instant::now();

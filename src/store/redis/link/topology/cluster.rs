@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -34,6 +34,7 @@ use crate::{
         Address,
         link::wire::{AtFault, ConnectError, Connection, Connector},
     },
+    types::lock,
     upheld::upheld,
 };
 
@@ -356,10 +357,6 @@ fn at_host_of(server: &Address, address: &Address) -> Address {
         }
         _ => address.clone(),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(address: &Address) -> ConnectError {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -13,12 +13,15 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::store::redis::{
-    Address,
-    link::{
-        watch::{Watched, watch},
-        wire::{ConnectError, Connection},
+use crate::{
+    store::redis::{
+        Address,
+        link::{
+            watch::{Watched, watch},
+            wire::{ConnectError, Connection},
+        },
     },
+    types::lock,
 };
 
 /// For how long a connection that nobody uses is kept at least. In Kubernetes, each move may lead to a new address.
@@ -92,10 +95,6 @@ fn prune(ways: &mut HashMap<Address, Way>) {
         // Somebody opens it.
         None => Arc::strong_count(&way.connection) > 1,
     });
-}
-
-fn lock(ways: &Ways) -> MutexGuard<'_, HashMap<Address, Way>> {
-    ways.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,9 +13,12 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::store::redis::{
-    Address,
-    link::{connections::Connections, wire::ConnectionState},
+use crate::{
+    store::redis::{
+        Address,
+        link::{connections::Connections, wire::ConnectionState},
+    },
+    types::lock,
 };
 
 /// How long a term lasts at least while its connections work. Where two primaries are behind one address, all
@@ -99,7 +102,7 @@ impl Primary {
 
     /// Takes over a connection to the process with this run id, which ends when the server is no longer the primary.
     pub fn adopt(&self, state: &Arc<ConnectionState>, run_id: &str) -> Adoption {
-        let mut reached = self.reached();
+        let mut reached = lock(&self.reached);
         if self.is_over() {
             return Adoption::Late;
         }
@@ -125,7 +128,7 @@ impl Primary {
 
     /// Returns the id of the process that the connections lead to, if there was one.
     pub fn run_id(&self) -> Option<String> {
-        let reached = self.reached();
+        let reached = lock(&self.reached);
         reached.process.as_ref().map(|(run_id, _)| run_id.clone())
     }
 
@@ -163,7 +166,7 @@ impl Primary {
     /// Ends the term.
     pub(super) fn leave(&self, how: Leave) {
         let states = {
-            let mut reached = self.reached();
+            let mut reached = lock(&self.reached);
             self.is_over.send_replace(true);
             std::mem::take(&mut reached.states)
         };
@@ -173,9 +176,5 @@ impl Primary {
                 Leave::WhenAnswered => state.retire(),
             }
         }
-    }
-
-    fn reached(&self) -> MutexGuard<'_, Reached> {
-        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

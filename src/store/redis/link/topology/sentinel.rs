@@ -8,7 +8,7 @@
 use std::{
     convert::Infallible,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,6 +31,7 @@ use crate::{
         Address,
         link::wire::{AtFault, ConnectError, Connector, Opened},
     },
+    types::lock,
     upheld::upheld,
 };
 
@@ -117,13 +118,9 @@ impl Sentinels {
 }
 
 impl Board {
-    fn votes(&self) -> std::sync::MutexGuard<'_, Votes> {
-        self.votes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes note of the answer of the sentinel `at`.
     fn note(&self, at: usize, said: Result<Word, ConnectError>) {
-        let mut votes = self.votes();
+        let mut votes = lock(&self.votes);
         let word = match said {
             Ok(word) => word,
             Err(error) => {
@@ -158,7 +155,7 @@ impl Board {
     /// Returns why no primary is known. Names a wrong setting only if most sentinels do. A single sentinel
     /// may just have been started, or not be set up yet.
     fn why_unknown(&self) -> ConnectError {
-        let votes = self.votes();
+        let votes = lock(&self.votes);
         let failures: Vec<_> = votes.failures.iter().flatten().collect();
         let mut blaming = failures.iter().filter(|failure| failure.at_fault.is_some());
         if let Some(failure) = blaming.clone().next()

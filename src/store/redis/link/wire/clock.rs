@@ -1,11 +1,13 @@
 //! The clock of a server, as the broker knows it.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::types::lock;
 
 /// After how long the server has to be asked again, because its clock and the broker's drift apart.
 const FRESH: Duration = Duration::from_secs(30);
@@ -42,7 +44,7 @@ impl Clock {
     }
 
     fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 //! back empty, from an older backup, or with less after a failover. A running broker notices that (guarantees, section
 //! 5, M7).
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -10,6 +10,7 @@ use super::{
     Migration,
     completed::{CompletedMigration, Remembered},
 };
+use crate::types::lock;
 
 /// How long to wait between two looks. Each pause is up to a quarter shorter, so that brokers don't look all at once.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -44,8 +45,7 @@ impl Migration {
     /// Returns what this broker relies on. `None` before it has migrated, or if it serves although something can't be
     /// migrated.
     pub(super) fn relied(&self) -> Option<CompletedMigration> {
-        let relied = self.relied.lock();
-        relied.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.relied).clone()
     }
 
     /// Relies on this record from now on.
@@ -53,7 +53,7 @@ impl Migration {
         if let Some(record) = &record {
             self.store.has_older_layout(record.mapping.clone());
         }
-        let mut relied = self.relied.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut relied = lock(&self.relied);
         *relied = record;
     }
 }
