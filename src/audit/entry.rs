@@ -103,15 +103,15 @@ impl Drop for Reserved {
     }
 }
 
-/// A place for the event of a call, which is reserved before the call does anything.
+/// A place that is reserved for the event of a call, before the call does anything.
 #[derive(Debug)]
-pub struct Place {
+pub struct Reservation {
     pub(super) shared: Arc<Shared>,
     /// `None` if there was no place and the event will be lost.
     pub(super) reserved: Option<Reserved>,
 }
 
-impl Place {
+impl Reservation {
     /// Hands the event over. With [`Duty::Required`], the answer must wait until the result is ready, and must be
     /// withheld if the result is dropped or an error. The event then says so, unless it is written already.
     pub fn take(self, event: Event) -> Written {
@@ -129,7 +129,7 @@ impl Place {
         self.push(event);
     }
 
-    /// Takes note that the call is denied. Returns the place if the denial is to have an event of its own. There may be any
+    /// Takes note that the call is denied. Returns the reservation if the denial is to have an event of its own. There may be any
     /// number of them, so most are counted in one event: those of a `known` caller by themselves, and those of callers whom
     /// nobody knows together. `share` is that of the caller.
     #[must_use]

@@ -1,8 +1,8 @@
 //! The audit trail: one event for each decision and each access to a token (guarantees, section 8).
 //!
 //! An [`Event`] is a value without secrets: rows, sessions and users are in it by keyed hashes, which [`Names`] makes. A
-//! call reserves a [`Place`], of which each caller has a [`TrailShare`], before anything is done, and hands the event over before
-//! anything is answered. A `desk` collects the events of a thread, and hands them over together. Each
+//! call makes a [`Reservation`] of a place, of which each caller has a [`TrailShare`], before anything is done. It hands the
+//! event over before anything is answered. A `desk` collects the events of a thread, and hands them over together. Each
 //! destination has a `writer`, a thread that takes all events that wait and writes them as one (and what a `crowd` was refused,
 //! as a count): `line` spells them, and
 //! `chain` links each line to the one before it. A `sink` is where the lines go: `file`, which is rotated and reopened, or
@@ -34,7 +34,7 @@ mod writer;
 pub use self::{
     chain::Hash,
     crowd::Known,
-    entry::{Place, Written},
+    entry::{Reservation, Written},
     error::AuditError,
     event::{Decision, Event, Kind, RowAccess, TokenKinds},
     figures::{Figures, Totals},

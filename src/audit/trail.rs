@@ -10,7 +10,8 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    AuditError, AuditOptions, Destination, Duty, Event, Figures, Known, Names, Place, TrailShare,
+    AuditError, AuditOptions, Destination, Duty, Event, Figures, Known, Names, Reservation,
+    TrailShare,
     crowd::Turnstile,
     desk::Desk,
     entry::{Entry, Reserved, entry},
@@ -99,17 +100,20 @@ impl Audit {
     ///
     /// # Errors
     /// Returns [`Error::AuditUnavailable`] if events are required and can't be written now.
-    pub fn place(&self) -> Result<Option<Place>, Error> {
-        self.place_of(None)
+    pub fn reserve(&self) -> Result<Option<Reservation>, Error> {
+        self.reserve_for(None)
     }
 
-    /// Like [`place`](Self::place), for a call of whoever has this `share` of the places. Who has more than a share finds none.
+    /// Like [`reserve`](Self::reserve), for a call of whoever has this `share` of the places. Who has more than a share finds none.
     ///
     /// # Errors
-    /// Returns [`Error::AuditUnavailable`], as `place` does.
-    pub fn place_of(&self, share: Option<&Arc<TrailShare>>) -> Result<Option<Place>, Error> {
-        let place = self.0.as_ref().map(|shared| shared.place(share));
-        place.transpose()
+    /// Returns [`Error::AuditUnavailable`], as `reserve` does.
+    pub fn reserve_for(
+        &self,
+        share: Option<&Arc<TrailShare>>,
+    ) -> Result<Option<Reservation>, Error> {
+        let reserved = self.0.as_ref().map(|shared| shared.reserve(share));
+        reserved.transpose()
     }
 
     /// Writes an event that no answer waits for, before those of all calls that begin from now on.
@@ -153,7 +157,7 @@ impl Audit {
 }
 
 impl Shared {
-    fn place(self: &Arc<Self>, share: Option<&Arc<TrailShare>>) -> Result<Place, Error> {
+    fn reserve(self: &Arc<Self>, share: Option<&Arc<TrailShare>>) -> Result<Reservation, Error> {
         let is_well = |queue: &Arc<Queue>| {
             let is_well = queue.is_well(self.patience);
             // The writer, which hangs, can't tell.
@@ -177,7 +181,7 @@ impl Shared {
             self.queues.iter().for_each(|queue| count(&queue.refused));
             return Err(Error::AuditUnavailable);
         }
-        Ok(Place {
+        Ok(Reservation {
             shared: Arc::clone(self),
             reserved,
         })

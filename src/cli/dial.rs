@@ -17,14 +17,14 @@ use tower::service_fn;
 /// Where a broker is, and how to connect to it.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    pub place: Place,
+    pub address: BrokerAddress,
     /// How to use TLS, and the name that the broker's certificate must be for.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 /// Where a broker is.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum BrokerAddress {
     /// An address or a name, with a port.
     Tcp(String),
     /// A Unix socket.
@@ -53,9 +53,9 @@ impl Target {
     }
 
     async fn stream(&self) -> io::Result<Box<dyn Stream>> {
-        let stream: Box<dyn Stream> = match &self.place {
-            Place::Tcp(address) => Box::new(TcpStream::connect(address).await?),
-            Place::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        let stream: Box<dyn Stream> = match &self.address {
+            BrokerAddress::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+            BrokerAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
         match &self.tls {
             None => Ok(stream),
@@ -68,7 +68,7 @@ impl Target {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(address) => f.write_str(address),

@@ -15,7 +15,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
     DONE, FAILED, USAGE, complain,
-    dial::{Place, Target},
+    dial::{BrokerAddress, Target},
     no_answer::{self, Means},
     runtime,
 };
@@ -132,20 +132,20 @@ pub(super) fn run(args: &HealthArgs) -> u8 {
 impl HealthArgs {
     /// Returns where and how to ask, or what is wrong with the settings.
     fn target(&self) -> Result<Target, Vec<String>> {
-        let (place, is_plain) = self.place()?;
+        let (address, is_plain) = self.address()?;
         let is_wanted =
             self.tls || self.ca.is_some() || self.cert.is_some() || self.server_name.is_some();
         let tls = if is_wanted && !is_plain {
-            Some(self.tls(&place).map_err(|wrong| vec![wrong])?)
+            Some(self.tls(&address).map_err(|wrong| vec![wrong])?)
         } else {
             None
         };
-        Ok(Target { place, tls })
+        Ok(Target { address, tls })
     }
 
     fn tls(
         &self,
-        place: &Place,
+        address: &BrokerAddress,
     ) -> Result<
         (
             std::sync::Arc<tokio_rustls::rustls::ClientConfig>,
@@ -157,9 +157,9 @@ impl HealthArgs {
             ca: self.ca.clone(),
             identity: self.cert.clone().zip(self.key.clone()),
         })?;
-        let host = match (&self.server_name, place) {
+        let host = match (&self.server_name, address) {
             (Some(name), _) => name.clone(),
-            (None, Place::Tcp(address)) => {
+            (None, BrokerAddress::Tcp(address)) => {
                 let host = address
                     .rsplit_once(':')
                     .map_or(address.as_str(), |(host, _)| host);
@@ -167,7 +167,7 @@ impl HealthArgs {
                     .trim_end_matches(']')
                     .to_owned()
             }
-            (None, Place::Unix(_)) => {
+            (None, BrokerAddress::Unix(_)) => {
                 return Err("server-name: must be set: a Unix socket has no host".to_owned());
             }
         };
@@ -178,25 +178,25 @@ impl HealthArgs {
     }
 
     /// Returns where to ask, and whether that is known to be in plain text.
-    fn place(&self) -> Result<(Place, bool), Vec<String>> {
+    fn address(&self) -> Result<(BrokerAddress, bool), Vec<String>> {
         let Some(addr) = &self.addr else {
             return self.listens_on();
         };
         if addr.starts_with("unix:") {
             let parsed = Listen::parse(addr).map_err(|wrong| vec![format!("addr: {wrong}")])?;
-            return Ok((place_of(parsed), false));
+            return Ok((address_of(parsed), false));
         }
         let tcp = match address::what_is_wrong_with_host_and_port(addr) {
             Some(wrong) => return Err(vec![format!("addr: {wrong}")]),
             None if addr.starts_with(':') => format!("{}{addr}", Ipv4Addr::LOCALHOST),
             None => addr.clone(),
         };
-        Ok((Place::Tcp(tcp), false))
+        Ok((BrokerAddress::Tcp(tcp), false))
     }
 
     /// Returns where a broker with the settings in the environment and the file can be asked, and whether that is known to
     /// be in plain text.
-    fn listens_on(&self) -> Result<(Place, bool), Vec<String>> {
+    fn listens_on(&self) -> Result<(BrokerAddress, bool), Vec<String>> {
         let texts = |problems: Vec<config::Problem>| -> Vec<String> {
             problems.iter().map(ToString::to_string).collect()
         };
@@ -217,14 +217,14 @@ impl HealthArgs {
                 "listen: names no port to ask: set addr to the address that the broker's log shows";
             return Err(vec![message.to_owned()]);
         }
-        Ok((place_of(listen), is_plain))
+        Ok((address_of(listen), is_plain))
     }
 }
 
 /// Returns where a broker that listens there is asked, on this machine.
-fn place_of(listen: Listen) -> Place {
+fn address_of(listen: Listen) -> BrokerAddress {
     let address = match listen {
-        Listen::Unix(path) => return Place::Unix(path),
+        Listen::Unix(path) => return BrokerAddress::Unix(path),
         Listen::Tcp(address) => address,
     };
     let ip = match address.ip() {
@@ -232,7 +232,7 @@ fn place_of(listen: Listen) -> Place {
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    Place::Tcp(SocketAddr::new(ip, address.port()).to_string())
+    BrokerAddress::Tcp(SocketAddr::new(ip, address.port()).to_string())
 }
 
 async fn ask(
@@ -241,7 +241,7 @@ async fn ask(
     service: &str,
     timeout: Duration,
 ) -> Result<ServingStatus, String> {
-    let addr = target.place.to_string();
+    let addr = target.address.to_string();
     let asked = async {
         let channel = target
             .connect()
@@ -263,7 +263,7 @@ async fn ask(
 
 /// Says why there is no status of health.
 fn refusal(target: &Target, means: Means, service: &str, status: &Status) -> String {
-    let addr = &target.place;
+    let addr = &target.address;
     match status.code() {
         Code::NotFound => format!("there is no service {service:?}"),
         Code::Unimplemented => format!("{addr} serves no health: it is no broker"),

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
-use super::dial::{Place, Target};
+use super::dial::{BrokerAddress, Target};
 
 /// What the operator has set for TLS.
 #[derive(Clone, Copy, Debug)]
@@ -23,15 +23,15 @@ pub(super) fn unreachable(target: &Target, means: Means, error: &(dyn Error + 's
         None => None,
     };
     let why = why.unwrap_or_else(|| cause(error));
-    format!("no connection to {}: {why}", target.place)
+    format!("no connection to {}: {why}", target.address)
 }
 
 /// Says why a connection ended without an answer.
 pub(super) fn ended(target: &Target, means: Means, error: &(dyn Error + 'static)) -> String {
-    let (place, cause) = (&target.place, cause(error));
+    let (address, cause) = (&target.address, cause(error));
     if target.tls.is_none() {
         return format!(
-            "{place} accepts connections, but ended this one without an answer: it serves TLS, which --ca or --tls asks for, or \
+            "{address} accepts connections, but ended this one without an answer: it serves TLS, which --ca or --tls asks for, or \
              it is another server, or the broker is just stopping ({cause})"
         );
     }
@@ -41,7 +41,7 @@ pub(super) fn ended(target: &Target, means: Means, error: &(dyn Error + 'static)
         false => WANTS_ONE,
     };
     format!(
-        "{place} accepts connections over TLS, but ended this one without an answer: {certificate}, or it is another \
+        "{address} accepts connections over TLS, but ended this one without an answer: {certificate}, or it is another \
          server, or the broker is just stopping ({cause})"
     )
 }
@@ -106,17 +106,17 @@ const SPEAKS_PLAIN: &str = "it doesn't speak TLS: if it is the broker's health-l
      --key and --server-name, and the variables for them";
 
 fn of_the_system(target: &Target, kind: io::ErrorKind) -> Option<String> {
-    let why = match (&target.place, kind) {
-        (Place::Unix(_), io::ErrorKind::NotFound) => {
+    let why = match (&target.address, kind) {
+        (BrokerAddress::Unix(_), io::ErrorKind::NotFound) => {
             "there is no such socket: the broker doesn't run, or its setting listen names another place"
         }
-        (Place::Unix(_), io::ErrorKind::ConnectionRefused) => {
+        (BrokerAddress::Unix(_), io::ErrorKind::ConnectionRefused) => {
             "nobody listens on it: the broker that made it has ended"
         }
-        (Place::Unix(_), io::ErrorKind::PermissionDenied) => {
+        (BrokerAddress::Unix(_), io::ErrorKind::PermissionDenied) => {
             "this user may not open it: the broker's listen-mode and the rights of the folder say who may"
         }
-        (Place::Tcp(_), io::ErrorKind::ConnectionRefused) => {
+        (BrokerAddress::Tcp(_), io::ErrorKind::ConnectionRefused) => {
             "nobody listens there: the broker doesn't run, or its settings listen and health-listen name another address"
         }
         // Only after a connection was made.

@@ -161,14 +161,14 @@ pub(super) fn resolve(
             );
             (tenant, sealing)
         });
-        let place = Place {
+        let tables = Tables {
             tenant: name,
             table,
             top: settings,
         };
         let found = found.take().into_iter();
-        problems.extend_once(found.map(|problem| place.named(problem)).collect());
-        for warning in known.into_iter().map(|warning| place.named(warning)) {
+        problems.extend_once(found.map(|problem| tables.named(problem)).collect());
+        for warning in known.into_iter().map(|warning| tables.named(warning)) {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -183,8 +183,8 @@ fn placed(tenant: &str, mut problems: Problems) -> Vec<Problem> {
     placed.map(|problem| within(tenant, problem)).collect()
 }
 
-/// Where the settings of a tenant are written.
-struct Place<'a> {
+/// The tables that have the settings of a tenant.
+struct Tables<'a> {
     tenant: &'a str,
     /// Its table.
     table: &'a Settings,
@@ -192,7 +192,7 @@ struct Place<'a> {
     top: &'a Settings,
 }
 
-impl Place<'_> {
+impl Tables<'_> {
     /// Returns a problem with the settings that count for the tenant under the name that the operator wrote: what the table
     /// has from the top is told as a problem of the top.
     fn named(&self, problem: Problem) -> Problem {

@@ -39,16 +39,16 @@ impl Completions {
         let mut noted = match running.entry(id.clone()) {
             Entry::Occupied(running) => running.get().clone(),
             Entry::Vacant(_) if is_full => return None,
-            Entry::Vacant(place) => {
+            Entry::Vacant(vacant) => {
                 let (tell, noted) = watch::channel(None);
-                place.insert(noted.clone());
-                let place = Place(self.clone(), id);
+                vacant.insert(noted.clone());
+                let this_one = Running(self.clone(), id);
                 let span = traces::child("complete_refresh", Kind::Internal);
                 let noted_at_last = async move {
                     let outcome = traces::during(span.as_ref(), pin!(noting)).await;
                     drop(span);
                     // A completion that is repeated from now on is written again.
-                    drop(place);
+                    drop(this_one);
                     tell.send_replace(Some(outcome));
                 };
                 tokio::spawn(noted_at_last.in_current_span());
@@ -67,10 +67,10 @@ impl Completions {
     }
 }
 
-/// A place among the completions that run. It is given back when this is dropped.
-struct Place(Completions, Id);
+/// A completion that runs. It has ended when this is dropped.
+struct Running(Completions, Id);
 
-impl Drop for Place {
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.running().remove(&self.1);
     }

@@ -234,9 +234,13 @@ impl Configured {
         self.breakers.stopped()
     }
 
-    /// Asks for a call that has this place. `is_resent` says whether its token may have been redeemed.
-    pub(super) fn admit(&self, place: gate::Place, is_resent: bool) -> Result<Permit<'_>, Stopped> {
-        self.breakers.admit(place, is_resent)
+    /// Asks for a call that has this slot. `is_resent` says whether its token may have been redeemed.
+    pub(super) fn admit(
+        &self,
+        slot: gate::CallSlot,
+        is_resent: bool,
+    ) -> Result<Permit<'_>, Stopped> {
+        self.breakers.admit(slot, is_resent)
     }
 
     /// Whether a token that may have been redeemed can be sent again.

@@ -16,16 +16,16 @@ use crate::types::{ProviderName, lock};
 /// The bounds of one provider in this process.
 #[derive(Debug)]
 pub struct Gate {
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     waiters: Arc<Semaphore>,
     /// How many calls may be made at once, and how many callers may wait.
     most: [usize; 2],
     rate: Mutex<Rate>,
 }
 
-/// The right to make one call. It is given back when it is dropped.
+/// One of the calls that the provider may have at once. It is free again when this is dropped.
 #[derive(Debug)]
-pub struct Place(
+pub struct CallSlot(
     #[expect(dead_code, reason = "held until it is dropped")] Option<OwnedSemaphorePermit>,
 );
 
@@ -33,7 +33,7 @@ pub struct Place(
 #[derive(Debug)]
 pub struct Waiter {
     _place: OwnedSemaphorePermit,
-    _of_call: waits::Place,
+    _of_call: waits::MayWait,
 }
 
 impl Gate {
@@ -41,9 +41,9 @@ impl Gate {
     #[must_use]
     pub fn new(concurrent: usize, rate: u32, waiters: usize, now: Instant) -> Self {
         let most = [concurrent, waiters].map(|count| count.min(Semaphore::MAX_PERMITS));
-        let [places, waiters] = most.map(|count| Arc::new(Semaphore::new(count)));
+        let [slots, waiters] = most.map(|count| Arc::new(Semaphore::new(count)));
         Self {
-            places,
+            slots,
             waiters,
             most,
             rate: Mutex::new(Rate::new(rate, now)),
@@ -51,13 +51,13 @@ impl Gate {
     }
 
     /// Waits until a call may be made.
-    pub async fn enter(&self) -> Place {
+    pub async fn enter(&self) -> CallSlot {
         // The semaphore is never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         loop {
             let taken = lock(&self.rate).take(Instant::now());
             match taken {
-                Ok(()) => return Place(place),
+                Ok(()) => return CallSlot(slot),
                 Err(wait) => sleep(wait).await,
             }
         }
@@ -66,7 +66,7 @@ impl Gate {
     /// Returns how many calls are being made.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.most[0].saturating_sub(self.places.available_permits())
+        self.most[0].saturating_sub(self.slots.available_permits())
     }
 
     /// Returns how many callers wait.
@@ -161,8 +161,8 @@ mod tests {
     async fn a_call_that_may_not_wait_takes_no_place() {
         struct Call(bool);
         impl waits::Waits for Call {
-            fn wait_for(&self, _: &ProviderName, _: usize) -> Option<waits::Place> {
-                self.0.then(|| Box::new(()) as waits::Place)
+            fn wait_for(&self, _: &ProviderName, _: usize) -> Option<waits::MayWait> {
+                self.0.then(|| Box::new(()) as waits::MayWait)
             }
         }
         let gate = Gate::new(1, 1, 1, Instant::now());

@@ -20,7 +20,7 @@ pub(super) struct Breakers {
     resending: Mutex<Breaker<u64>>,
 }
 
-/// The right to make one call: the place of the call, and the probes that it is. Whoever has it tells what came of the
+/// The right to make one call: the slot of the call, and the probes that it is. Whoever has it tells what came of the
 /// call. If it is dropped before, none was made.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
@@ -29,7 +29,7 @@ pub(super) struct Permit<'a> {
     probe: Option<ProbeId>,
     /// Which probe the call is, if second sendings are stopped.
     resending: Option<ProbeId>,
-    _place: gate::Place,
+    _slot: gate::CallSlot,
 }
 
 /// Why a call may not be made, and how long it makes no sense to ask again.
@@ -59,14 +59,14 @@ impl Breakers {
         }
     }
 
-    /// Asks for a call that has this place. `is_resent` says whether its token may have been redeemed.
-    pub fn admit(&self, place: gate::Place, is_resent: bool) -> Result<Permit<'_>, Stopped> {
+    /// Asks for a call that has this slot. `is_resent` says whether its token may have been redeemed.
+    pub fn admit(&self, slot: gate::CallSlot, is_resent: bool) -> Result<Permit<'_>, Stopped> {
         let now = Instant::now();
         let mut permit = Permit {
             breakers: self,
             probe: None,
             resending: None,
-            _place: place,
+            _slot: slot,
         };
         let admission = lock(&self.calls).admit(now);
         permit.probe = probe(admission).map_err(Stopped::Calls)?;
@@ -183,10 +183,10 @@ mod tests {
         }
 
         async fn ask(&self, is_resent: bool) -> Result<Permit<'_>, Stopped> {
-            let place = self.gate.enter().await;
+            let slot = self.gate.enter().await;
             let now = Instant::now();
             while now.elapsed() <= PAUSE {}
-            self.breakers.admit(place, is_resent)
+            self.breakers.admit(slot, is_resent)
         }
 
         async fn permit(&self, is_resent: bool) -> Permit<'_> {

@@ -12,13 +12,13 @@ tokio::task_local! {
 }
 
 /// The right to wait for a provider, until this is dropped.
-pub type Place = Box<dyn Any + Send>;
+pub type MayWait = Box<dyn Any + Send>;
 
 /// A call that may have to wait for providers.
 pub trait Waits: Send + Sync {
     /// Lets the call wait for a provider, for which `free` calls may, this one included. Returns `None` if too many calls wait
     /// already, at all or for this provider, or too many of the same caller.
-    fn wait_for(&self, provider: &ProviderName, free: usize) -> Option<Place>;
+    fn wait_for(&self, provider: &ProviderName, free: usize) -> Option<MayWait>;
 }
 
 /// Runs `work` for `call`. Tasks that `work` spawns ask nobody.
@@ -30,7 +30,7 @@ pub fn for_call<F: Future>(
 }
 
 /// Lets the call for which this runs wait for a provider, as [`Waits::wait_for`]. What runs for no call may.
-pub(super) fn wait_for(provider: &ProviderName, free: usize) -> Option<Place> {
-    let place = CALL.try_with(|call| call.wait_for(provider, free));
-    place.unwrap_or_else(|_| Some(Box::new(())))
+pub(super) fn wait_for(provider: &ProviderName, free: usize) -> Option<MayWait> {
+    let may_wait = CALL.try_with(|call| call.wait_for(provider, free));
+    may_wait.unwrap_or_else(|_| Some(Box::new(())))
 }

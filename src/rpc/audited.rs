@@ -16,15 +16,15 @@ use tonic::body::Body;
 use super::{figures::Measured, notes::Notes, status, told::Told, traced::CallSpan};
 use crate::{
     access::{Caller, Denied, Rpc, Shown},
-    audit::{Decision, Event, Kind, Known, Place, TrailShare, Written},
+    audit::{Decision, Event, Kind, Known, Reservation, TrailShare, Written},
     error::{Error, StoreFailure},
     types::{Address, PeerCertificate},
 };
 
-/// The event of a call that isn't over. Its place is reserved.
+/// The event of a call that isn't over, and the place that is reserved for it.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub place: Place,
+    pub reservation: Reservation,
     pub rpc: Rpc,
     /// Who calls, if it is known.
     pub caller: Option<Arc<Caller>>,
@@ -43,7 +43,7 @@ impl Pending {
     /// Returns the event of a call that the policy denies. It is `None` if the denial is counted with others. `trail` is the
     /// share of the caller, if it is known and its tenant is served.
     pub fn denied(
-        place: Place,
+        reservation: Reservation,
         trail: Option<&Arc<TrailShare>>,
         (rpc, denied): (Rpc, Denied),
         shown: Shown<'_>,
@@ -59,10 +59,10 @@ impl Pending {
         });
         let is_known = known.is_some();
         let what = (rpc.full_name(), status::reason(&denied.error));
-        let place = place.of_denied(known, trail.map(|trail| &**trail), what)?;
+        let reservation = reservation.of_denied(known, trail.map(|trail| &**trail), what)?;
         let certificate = shown.peer.and_then(|peer| peer.certificate.as_ref());
         Some(Self {
-            place,
+            reservation,
             rpc,
             caller,
             known_by: is_known.then(|| known_by(shown)),
@@ -79,8 +79,8 @@ impl Pending {
         self.notes.clone()
     }
 
-    /// Returns the place and the event of a call whose caller is told this.
-    fn end(self, told: Told) -> (Place, Event) {
+    /// Returns the reservation and the event of a call whose caller is told this.
+    fn end(self, told: Told) -> (Reservation, Event) {
         let noted = self.notes.take();
         let caller = self.caller.as_ref();
         // Who must not learn that something is there is told that it isn't.
@@ -106,7 +106,7 @@ impl Pending {
             session: noted.session,
             user: noted.user,
         };
-        (self.place, event)
+        (self.reservation, event)
     }
 }
 
@@ -162,8 +162,8 @@ where
                 span.audit();
             }
             let rpc = pending.rpc;
-            let (place, event) = pending.end(told);
-            this.written = Some((place.take(event), rpc, told, response));
+            let (reservation, event) = pending.end(told);
+            this.written = Some((reservation.take(event), rpc, told, response));
         }
         if let Some((written, ..)) = &mut this.written {
             let is_written = ready!(Pin::new(written).poll(cx));
@@ -250,8 +250,8 @@ impl<W> Drop for Audited<W> {
     /// Nobody waits for the answer any more, and what was done was done.
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
-            let (place, event) = pending.end(Told::CANCELLED);
-            place.leave(event);
+            let (reservation, event) = pending.end(Told::CANCELLED);
+            reservation.leave(event);
         }
     }
 }
@@ -288,7 +288,7 @@ mod tests {
         let tenant = "a:b".parse().unwrap();
         let caller = Arc::new(Caller::anybody(tenant));
         let pending_event = Pending {
-            place: audit.place().unwrap().unwrap(),
+            reservation: audit.reserve().unwrap().unwrap(),
             rpc: Rpc::Store,
             known_by: None,
             shown: None,

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     access::{Caller, Class, Denied, Guard, Rpc, Shown},
-    audit::{Audit, Place},
+    audit::{Audit, Reservation},
     error::Error,
     store::Outstanding,
     traces::Traces,
@@ -145,11 +145,11 @@ impl Door {
         let admitted = share.admit(&tenant.share, own.clone());
         // After a place in flight is taken: who has no more of those takes none here either.
         let admitted = admitted.and_then(|permit| {
-            let place = self.audit.place_of(trail)?;
-            Ok((permit, place))
+            let reservation = self.audit.reserve_for(trail)?;
+            Ok((permit, reservation))
         });
         observe::arrived(rpc.name(), admitted.as_ref().map(drop));
-        let (permit, place) = match admitted {
+        let (permit, reservation) = match admitted {
             Ok(admitted) => admitted,
             Err(error) => {
                 // It did nothing, and was near no token. It has to cost as little as possible.
@@ -162,7 +162,7 @@ impl Door {
                 };
             }
         };
-        let pending = place.map(|place| self.pending(place, rpc, &caller, shown));
+        let pending = reservation.map(|reservation| self.pending(reservation, rpc, &caller, shown));
         let deadline = Deadline::of_call(started, request.headers(), self.call_timeout);
         let measured = tenant.figures.begun(rpc, caller.class, started);
         let call = Call {
@@ -196,17 +196,17 @@ impl Door {
         let class = known.map_or(Class::None, |caller| caller.class);
         let trail = own.as_deref().map(CallerShare::trail);
         // What is only counted needs no place for longer than this. While no events can be written, it is refused all the same.
-        let (error, place) = match self.audit.place_of(trail) {
-            Ok(place) => (error, place),
+        let (error, reservation) = match self.audit.reserve_for(trail) {
+            Ok(reservation) => (error, reservation),
             Err(error) => (error, None),
         };
         observe::arrived(rpc.name(), Err(&error));
-        let pending = place.and_then(|place| {
+        let pending = reservation.and_then(|reservation| {
             let denied = Denied {
                 error: error.clone(),
                 caller,
             };
-            Pending::denied(place, trail, (rpc, denied), shown)
+            Pending::denied(reservation, trail, (rpc, denied), shown)
         });
         let measured = pending.as_ref().map(|_| figures.refusing(rpc, class));
         if measured.is_none() {
@@ -232,9 +232,15 @@ impl Door {
     }
 
     /// Returns the event of a call that the policy allows.
-    fn pending(&self, place: Place, rpc: Rpc, caller: &Arc<Caller>, shown: Shown<'_>) -> Pending {
+    fn pending(
+        &self,
+        reservation: Reservation,
+        rpc: Rpc,
+        caller: &Arc<Caller>,
+        shown: Shown<'_>,
+    ) -> Pending {
         Pending {
-            place,
+            reservation,
             rpc,
             // Without a policy nobody looks at what a call shows.
             known_by: (!caller.name.is_empty()).then(|| known_by(shown)),

@@ -131,13 +131,13 @@ fn event(rpc: &'static str) -> Event {
 }
 
 fn write(audit: &Audit, rpc: &'static str) -> Written {
-    audit.place().unwrap().unwrap().take(event(rpc))
+    audit.reserve().unwrap().unwrap().take(event(rpc))
 }
 
 /// Waits until a place is given again.
 async fn recovered(audit: &Audit) {
     let begun = Instant::now();
-    while audit.place().is_err() {
+    while audit.reserve().is_err() {
         assert!(
             begun.elapsed() < Duration::from_secs(20),
             "it doesn't recover"
@@ -173,7 +173,7 @@ async fn what_was_handed_over_is_written_before_the_answer_and_before_the_end() 
         let report = sink.report();
         assert!(report.is_whole() && report.is_ended, "{report:?}");
     }
-    assert!(audit.place().is_err());
+    assert!(audit.reserve().is_err());
 }
 
 /// Where events are required, who has taken its part of the places is refused, and nobody else is.
@@ -181,7 +181,7 @@ async fn what_was_handed_over_is_written_before_the_answer_and_before_the_end() 
 async fn a_caller_that_has_its_part_of_the_places_finds_none() {
     let audit = trail(options(Duty::Required), &[&Faulty::default()]);
     let [greedy, other] = [(); 2].map(|()| TrailShare::of_caller(None));
-    let place = |share| audit.place_of(Some(share)).map(Option::unwrap);
+    let place = |share| audit.reserve_for(Some(share)).map(Option::unwrap);
     let held: Vec<_> = std::iter::from_fn(|| place(&greedy).ok()).collect();
     assert_eq!(held.len(), 6);
     let others = place(&other).unwrap();
@@ -219,7 +219,7 @@ async fn wherever_the_disk_is_full_nothing_is_answered_and_nothing_is_torn_unsee
         let disk = Faulty::default();
         disk.set(Some(Fault::Room(room)));
         let audit = trail(options(Duty::Required), &[&disk]);
-        let place = audit.place();
+        let place = audit.reserve();
         let answered = match place {
             Ok(place) => place.unwrap().take(event("A")).await.is_ok(),
             // The start itself failed.
@@ -229,7 +229,7 @@ async fn wherever_the_disk_is_full_nothing_is_answered_and_nothing_is_torn_unsee
         assert_eq!(rpcs(&disk.lines()).len(), 0, "{room}");
         // Nothing is begun while it is known that events can't be written.
         assert!(
-            matches!(audit.place(), Err(Error::AuditUnavailable)),
+            matches!(audit.reserve(), Err(Error::AuditUnavailable)),
             "{room}"
         );
         disk.set(None);
@@ -261,7 +261,7 @@ async fn a_disk_that_does_not_confirm_has_no_event() {
     write(&audit, "A").await.unwrap();
     disk.set(Some(Fault::Sync));
     assert!(write(&audit, "B").await.is_err());
-    assert!(audit.place().is_err());
+    assert!(audit.reserve().is_err());
     disk.set(None);
     recovered(&audit).await;
     write(&audit, "C").await.unwrap();
@@ -277,7 +277,7 @@ async fn a_writer_that_panics_is_told_of() {
     write(&audit, "A").await.unwrap();
     disk.set(Some(Fault::Panic));
     assert!(write(&audit, "B").await.is_err());
-    assert!(audit.place().is_err());
+    assert!(audit.reserve().is_err());
     let begun = Instant::now();
     while audit.figures().unwrap().totals().failing == 0 {
         assert!(begun.elapsed() < Duration::from_secs(20));
@@ -293,7 +293,7 @@ async fn one_of_two_destinations_is_not_enough() {
     write(&audit, "A").await.unwrap();
     bad.set(Some(Fault::Room(0)));
     assert!(write(&audit, "B").await.is_err());
-    assert!(audit.place().is_err());
+    assert!(audit.reserve().is_err());
     assert_eq!(audit.figures().unwrap().totals().failing, 1);
     bad.set(None);
     recovered(&audit).await;
@@ -331,18 +331,18 @@ async fn a_slow_disk_withholds_answers_and_then_refuses_calls() {
     let withheld = write(&audit, "A").await;
     assert!(matches!(withheld, Err(Error::AuditUnavailable)));
     let begun = Instant::now();
-    while audit.place().is_ok() {
+    while audit.reserve().is_ok() {
         assert!(begun.elapsed() < Duration::from_secs(20));
         thread::yield_now();
     }
     // The writer hangs and can't tell, so whoever is refused does, once.
-    assert!(audit.place().is_err());
+    assert!(audit.reserve().is_err());
     let figures = audit.figures().unwrap().totals();
     let told = (figures.withheld, figures.failing, figures.failures);
     assert_eq!(told, (1, 1, 1));
     drop(open);
     let begun = Instant::now();
-    while audit.place().is_err() || audit.figures().unwrap().totals().failing > 0 {
+    while audit.reserve().is_err() || audit.figures().unwrap().totals().failing > 0 {
         assert!(begun.elapsed() < Duration::from_secs(20));
         thread::yield_now();
     }
@@ -370,7 +370,7 @@ async fn places_are_bounded_and_come_back() {
         match duty {
             Duty::Required => {
                 assert!((&mut written[0]).now_or_never().is_none());
-                assert!(matches!(audit.place(), Err(Error::AuditUnavailable)));
+                assert!(matches!(audit.reserve(), Err(Error::AuditUnavailable)));
             }
             Duty::BestEffort => {
                 assert!(matches!((&mut written[0]).now_or_never(), Some(Ok(()))));

@@ -27,8 +27,8 @@ fn options(path: &Path, size: u64) -> AuditOptions {
 async fn run(path: &Path, size: u64, events: usize) {
     let audit = Audit::start(options(path, size)).unwrap();
     for _ in 0..events {
-        let place = audit.place().unwrap().unwrap();
-        place
+        let reservation = audit.reserve().unwrap().unwrap();
+        reservation
             .take(Event::new(Kind::Call, None, "OK"))
             .await
             .unwrap();
@@ -219,8 +219,8 @@ async fn the_oldest_files_are_deleted() {
     }];
     let audit = Audit::start(options).unwrap();
     for _ in 0..50 {
-        let place = audit.place().unwrap().unwrap();
-        place
+        let reservation = audit.reserve().unwrap().unwrap();
+        reservation
             .take(Event::new(Kind::Call, None, "OK"))
             .await
             .unwrap();
@@ -246,9 +246,9 @@ async fn a_file_has_one_writer() {
 /// Hands over so many events.
 async fn events(audit: &Audit, count: usize) {
     for _ in 0..count {
-        let place = audit.place().unwrap().unwrap();
+        let reservation = audit.reserve().unwrap().unwrap();
         let event = Event::new(Kind::Call, None, "OK");
-        place.take(event).await.unwrap();
+        reservation.take(event).await.unwrap();
     }
 }
 
@@ -316,11 +316,11 @@ async fn what_is_no_file_has_no_events_and_holds_up_nobody() {
             "pipe" => pipe(&path),
             device => std::os::unix::fs::symlink(device, &path).unwrap(),
         }
-        let place = audit.place().unwrap().unwrap();
+        let reservation = audit.reserve().unwrap().unwrap();
         let event = Event::new(Kind::Call, None, "OK");
-        assert!(place.take(event).await.is_err());
+        assert!(reservation.take(event).await.is_err());
         fs::rename(&aside, &path).unwrap();
-        while audit.place().is_err() {
+        while audit.reserve().is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::{
-    credentials,
+    credentials::{self, FoundAt},
     document::{Document, in_order},
 };
 use crate::{
@@ -96,10 +96,10 @@ pub(super) fn read(
     // Without a tenant nothing is put in force: that is a mistake in the document.
     let Some(tenant) = tenant else { return };
     let caller = Caller::new(name.to_owned(), Arc::new(tenant), rights);
-    let (places, credentials): (Vec<_>, Vec<_>) = credentials.into_iter().unzip();
+    let (found_at, credentials): (Vec<_>, Vec<_>) = credentials.into_iter().unzip();
     if let Err(taken) = policy.add(caller, credentials) {
         for (which, other) in taken {
-            let (at, key) = places[which];
+            let FoundAt { at, key } = found_at[which];
             let message = match other == name {
                 true => "has a value twice".to_owned(),
                 false => format!(

@@ -30,11 +30,15 @@ pub(super) fn key_of(credential: &Credential) -> &'static str {
 const LONGEST_URI: usize = 2048;
 const LONGEST_DNS_NAME: usize = 253;
 
-/// The place of a credential in the file, and its key.
-type Place = (usize, &'static str);
+/// Where a credential is written.
+pub(super) struct FoundAt {
+    /// Where in the file.
+    pub at: usize,
+    pub key: &'static str,
+}
 
 /// Reads what a caller is known by. Adds to the table what is wrong.
-pub(super) fn read(table: &mut Table<'_, '_, '_>) -> Vec<(Place, Credential)> {
+pub(super) fn read(table: &mut Table<'_, '_, '_>) -> Vec<(FoundAt, Credential)> {
     let mut found = Vec::new();
     for (key, parse) in [
         (SPIFFE_IDS, spiffe_id as fn(&str) -> Result<_, String>),
@@ -44,7 +48,7 @@ pub(super) fn read(table: &mut Table<'_, '_, '_>) -> Vec<(Place, Credential)> {
     ] {
         for Item { text, at, which } in table.list(key) {
             match parse(text) {
-                Ok(credential) => found.push(((at, key), credential)),
+                Ok(credential) => found.push((FoundAt { at, key }, credential)),
                 Err(message) => table.wrong(at, Some(key), format!("{which}{message}")),
             }
         }

@@ -269,7 +269,7 @@ impl Permit {
 impl Waits for Permit {
     /// Takes a place among the calls that wait for providers, which the call keeps until it is answered. What it wanted to
     /// read is read, so that others may.
-    fn wait_for(&self, provider: &ProviderName, free: usize) -> Option<waits::Place> {
+    fn wait_for(&self, provider: &ProviderName, free: usize) -> Option<waits::MayWait> {
         let mut held = lock(&self.held);
         let has_place = held.waiting.is_some();
         let connection = &self.connection;

@@ -225,7 +225,7 @@ fn provider(name: &str) -> ProviderName {
 }
 
 /// Lets those of the calls wait for a provider that may.
-fn wait(calls: &[Arc<Permit>], name: &str) -> Vec<waits::Place> {
+fn wait(calls: &[Arc<Permit>], name: &str) -> Vec<waits::MayWait> {
     let provider = provider(name);
     calls
         .iter()

@@ -21,7 +21,7 @@ pub(super) struct Entry {
 
 /// What finds a row: its key, and the hashes of both parts. Callers make the hashes, always with the same key.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct HashedKey<'a> {
     pub(super) session_hash: u64,
     pub(super) provider_hash: u64,
     pub(super) session: &'a str,
@@ -48,14 +48,14 @@ impl Session {
 
     /// Returns where the row is. It looks only at rows whose hashes fit, because others would have to be fetched from
     /// far away.
-    fn find(&self, place: Place<'_>) -> Option<usize> {
-        if self.hash != place.session_hash {
+    fn find(&self, key: HashedKey<'_>) -> Option<usize> {
+        if self.hash != key.session_hash {
             return None;
         }
         self.rows.iter().position(|row| {
-            row.provider == place.provider_hash
-                && row.kept.provider() == place.provider
-                && row.kept.session() == place.session
+            row.provider == key.provider_hash
+                && row.kept.provider() == key.provider
+                && row.kept.session() == key.session
         })
     }
 }
@@ -74,15 +74,15 @@ impl Sessions {
     }
 
     /// Returns a row.
-    pub(super) fn row(&self, place: Place<'_>) -> Option<&Entry> {
+    pub(super) fn row(&self, key: HashedKey<'_>) -> Option<&Entry> {
         let mut at = 0;
-        let session = self.0[table(place.session_hash)].find(place.session_hash, |session| {
-            session.find(place).inspect(|&row| at = row).is_some()
+        let session = self.0[table(key.session_hash)].find(key.session_hash, |session| {
+            session.find(key).inspect(|&row| at = row).is_some()
         });
         session?.rows.get(at)
     }
 
-    /// Adds a row. There must be none at its place.
+    /// Adds a row. There must be none with its key.
     pub(super) fn insert(&mut self, hash: u64, row: Entry) {
         let table = &mut self.0[table(hash)];
         let id = row.kept.session();
@@ -96,12 +96,12 @@ impl Sessions {
     }
 
     /// Removes a row.
-    pub(super) fn remove(&mut self, place: Place<'_>) -> Option<Entry> {
-        let table = &mut self.0[table(place.session_hash)];
-        let has_it = |session: &Session| session.find(place).is_some();
-        let mut found = table.find_entry(place.session_hash, has_it).ok()?;
+    pub(super) fn remove(&mut self, key: HashedKey<'_>) -> Option<Entry> {
+        let table = &mut self.0[table(key.session_hash)];
+        let has_it = |session: &Session| session.find(key).is_some();
+        let mut found = table.find_entry(key.session_hash, has_it).ok()?;
         let session = found.get_mut();
-        let row = session.rows.swap_remove(session.find(place)?);
+        let row = session.rows.swap_remove(session.find(key)?);
         if session.rows.is_empty() {
             found.remove();
             // Room for many sessions that are gone is given back, but not so eagerly that it is soon needed again.

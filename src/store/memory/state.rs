@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     kept::Kept,
     records::KeptRecords,
-    sessions::{Entry, Place, Sessions},
+    sessions::{Entry, HashedKey, Sessions},
 };
 use crate::{
     store::{Condition, Position, Put, PutOutcome, RowChange},
@@ -62,12 +62,12 @@ impl State {
     }
 
     fn row_or_expired(&self, key: &RowKey) -> Option<&Arc<Kept>> {
-        let row = self.place(key.session.as_str(), key.provider.as_str());
+        let row = self.hashed(key.session.as_str(), key.provider.as_str());
         self.sessions.row(row).map(|row| &row.kept)
     }
 
-    fn place<'a>(&self, session: &'a str, provider: &'a str) -> Place<'a> {
-        Place {
+    fn hashed<'a>(&self, session: &'a str, provider: &'a str) -> HashedKey<'a> {
+        HashedKey {
             session_hash: self.hasher.hash_one(session),
             provider_hash: self.hasher.hash_one(provider),
             session,
@@ -172,8 +172,8 @@ impl State {
 
     /// Takes a row out of everything that leads to it. Returns its number.
     fn take(&mut self, kept: &Kept) -> Option<u64> {
-        let place = self.place(kept.session(), kept.provider());
-        let number = self.sessions.remove(place)?.number;
+        let key = self.hashed(kept.session(), kept.provider());
+        let number = self.sessions.remove(key)?.number;
         if !kept.user().is_empty() {
             let hash = self.hasher.hash_one(kept.user());
             self.users.remove(&(hash, number));
