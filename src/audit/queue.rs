@@ -233,8 +233,8 @@ impl Queue {
         is_busy && !is_failing && !self.is_stuck.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether an attempt that took too long has ended, and that wasn't asked before.
-    pub fn is_stuck_no_more(&self) -> bool {
+    /// Takes note that no attempt takes too long any more. Returns whether one did.
+    pub fn note_unstuck(&self) -> bool {
         self.is_stuck.swap(false, Ordering::AcqRel)
     }
 

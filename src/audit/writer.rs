@@ -123,7 +123,7 @@ impl<S: Sink> Writer<S> {
                 // The queue is closed, so it has nothing to wait for.
                 std::thread::sleep(RETRY / 10);
             }
-            if self.queue.is_stuck_no_more() {
+            if self.queue.note_unstuck() {
                 self.figures.failing.fetch_sub(1, Ordering::Relaxed);
                 tracing::info!(to = self.sink.name(), "audit: a write has ended at last");
             }

@@ -13,17 +13,17 @@ pub struct Complaint(Option<(String, Instant)>);
 
 impl Complaint {
     /// Takes note of what is wrong. Returns whether it should be told now.
-    pub fn is_news(&mut self, wrong: &str) -> bool {
+    pub fn note_news(&mut self, wrong: &str) -> bool {
         let is_told = |(told, at): &(String, Instant)| told == wrong && at.elapsed() < TELL;
         if self.0.as_ref().is_some_and(is_told) {
             return false;
         }
-        self.was_told(wrong);
+        self.note_told(wrong);
         true
     }
 
     /// Takes note that this is wrong, and was told just now.
-    pub fn was_told(&mut self, wrong: &str) {
+    pub fn note_told(&mut self, wrong: &str) {
         self.0 = Some((wrong.to_owned(), Instant::now()));
     }
 
@@ -38,7 +38,7 @@ impl Complaint {
     }
 
     /// Takes note that all is well. Returns whether it wasn't.
-    pub fn is_over(&mut self) -> bool {
+    pub fn note_over(&mut self) -> bool {
         self.0.take().is_some()
     }
 
@@ -58,17 +58,17 @@ mod tests {
     async fn it_is_told_when_it_is_new_and_from_time_to_time() {
         let mut complaint = Complaint::default();
         assert!(!complaint.is_any() && complaint.again(true).is_none());
-        assert!(complaint.is_news("one"));
-        assert!(!complaint.is_news("one") && complaint.is_any());
+        assert!(complaint.note_news("one"));
+        assert!(!complaint.note_news("one") && complaint.is_any());
         assert_eq!(complaint.again(false), None);
         assert_eq!(complaint.again(true), Some("one"), "somebody asks");
         advance(TELL).await;
         assert_eq!(complaint.again(false), Some("one"));
-        assert!(!complaint.is_news("one"), "it was told just now");
-        assert!(complaint.is_news("another"));
+        assert!(!complaint.note_news("one"), "it was told just now");
+        assert!(complaint.note_news("another"));
         advance(TELL).await;
-        assert!(complaint.is_news("another"));
-        assert!(complaint.is_over() && !complaint.is_over());
-        assert!(complaint.is_news("another"), "it has come back");
+        assert!(complaint.note_news("another"));
+        assert!(complaint.note_over() && !complaint.note_over());
+        assert!(complaint.note_news("another"), "it has come back");
     }
 }

@@ -130,7 +130,7 @@ impl Configured {
         let is_news = {
             let mut failures = lock(&self.failures);
             failures.of_provider(error);
-            failures.is_news(why, TOLD, Instant::now())
+            failures.note_news(why, TOLD, Instant::now())
         };
         let provider = &self.provider.options().name;
         if is_news {
@@ -164,7 +164,7 @@ impl Configured {
         let why = error.operator_detail().unwrap_or_default();
         let mut failures = lock(&self.failures);
         failures.of_row(self.hashed(key), error);
-        if failures.is_news(why, Duration::MAX, Instant::now()) {
+        if failures.note_news(why, Duration::MAX, Instant::now()) {
             let provider = &self.provider.options().name;
             tracing::warn!(%provider, why, "a token can't be refreshed now, which says nothing about others");
         }

@@ -48,8 +48,8 @@ impl Failures {
         self.of_rows.remove(&row);
     }
 
-    /// Whether `text` is to be logged: it wasn't within `span` before.
-    pub fn is_news(&mut self, text: &str, span: Duration, now: Instant) -> bool {
+    /// Takes note of `text`. Returns whether it is to be logged: it wasn't within `span` before.
+    pub fn note_news(&mut self, text: &str, span: Duration, now: Instant) -> bool {
         let last = self.told.get(text);
         if last.is_some_and(|last| now.saturating_duration_since(*last) < span) {
             return false;
@@ -116,7 +116,7 @@ mod tests {
         let now = Instant::now();
         for number in 0..10_000 {
             failures.of_row(number, &Error::provider_unavailable("odd"));
-            failures.is_news(&number.to_string(), Duration::MAX, now);
+            failures.note_news(&number.to_string(), Duration::MAX, now);
         }
         assert!(failures.of_rows.len() <= ROWS && failures.told.len() <= TOLD);
     }
@@ -125,9 +125,10 @@ mod tests {
     fn a_text_is_logged_once_in_a_span() {
         let mut failures = Failures::default();
         let (now, minute) = (Instant::now(), Duration::from_secs(60));
-        let mut is_news = |text, at| failures.is_news(text, minute, now + Duration::from_secs(at));
-        assert!(is_news("a", 0) && is_news("b", 0));
-        assert!(!is_news("a", 59));
-        assert!(is_news("a", 60));
+        let mut note_news =
+            |text, at| failures.note_news(text, minute, now + Duration::from_secs(at));
+        assert!(note_news("a", 0) && note_news("b", 0));
+        assert!(!note_news("a", 59));
+        assert!(note_news("a", 60));
     }
 }

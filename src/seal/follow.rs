@@ -84,11 +84,11 @@ impl<'a> Following<'a> {
         }
         if is_new || was_asked {
             // Told even if it is the same as before.
-            self.wrong.is_over();
+            self.wrong.note_over();
         }
         match opened {
             Ok(ring) => {
-                self.wrong.is_over();
+                self.wrong.note_over();
                 self.retry = None;
                 if self.keys.replace(ring) {
                     // It has told.
@@ -108,7 +108,7 @@ impl<'a> Following<'a> {
             let pause = self.retry.map_or(PAUSE, |(_, next)| next);
             (Instant::now() + pause, (2 * pause).min(LONGEST_PAUSE))
         });
-        if self.wrong.is_news(what) {
+        if self.wrong.note_news(what) {
             tell(what);
         }
     }

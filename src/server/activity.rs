@@ -65,8 +65,8 @@ impl Activity {
     }
 
     /// Returns whether an answer was already leaving at the last look but one. Each call is a look.
-    pub fn is_stuck(&self) -> bool {
-        self.share.is_stuck()
+    pub fn look_if_stuck(&self) -> bool {
+        self.share.look_if_stuck()
     }
 
     /// Returns whether there are calls whose answers haven't been handed to the outbox.

@@ -27,7 +27,7 @@ impl Beginning {
     }
 
     /// Takes note of so many bytes more. Returns whether all have come.
-    pub fn has_come(&mut self, read: usize) -> bool {
+    pub fn note_read(&mut self, read: usize) -> bool {
         self.missing = self.missing.saturating_sub(read);
         self.missing == 0
     }

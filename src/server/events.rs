@@ -151,12 +151,12 @@ impl Events {
             Event::TimeToEnd => Some(Order::Close("it is old, and its calls and streams go on")),
             Event::LookForUnreadAnswers => {
                 self.look_for_unread_answers();
-                let is_stuck = self.activity.is_stuck();
+                let is_stuck = self.activity.look_if_stuck();
                 is_stuck.then_some(Order::Close("its client reads no answers"))
             }
             Event::LookForSilence => {
                 self.look_for_silence();
-                let is_silent = outbox.is_silent();
+                let is_silent = outbox.look_for_silence();
                 is_silent.then_some(Order::Close("its client is silent"))
             }
         }

@@ -135,7 +135,7 @@ impl Health {
                 }
             } else if looks.serves == Some(false)
                 && let Err(reason) = &works
-                && logged.is_news(reason)
+                && logged.note_news(reason)
             {
                 tracing::warn!(reason, "the store is not usable, for another reason");
             }
@@ -221,8 +221,8 @@ impl Logged {
         }
     }
 
-    /// Whether this reason is another one and may be logged now. Then it counts as logged.
-    fn is_news(&mut self, reason: &str) -> bool {
+    /// Returns whether this reason is another one and may be logged now. Then it counts as logged.
+    fn note_news(&mut self, reason: &str) -> bool {
         let now = Instant::now();
         if reason == self.reason || now < self.next {
             return false;
@@ -344,15 +344,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn another_reason_is_logged_at_once_and_reasons_that_alternate_ever_more_rarely() {
         let mut logged = Logged::first("no answer");
-        assert!(!logged.is_news("no answer"));
-        assert!(logged.is_news("refused"));
-        assert!(!logged.is_news("no answer"), "too soon");
+        assert!(!logged.note_news("no answer"));
+        assert!(logged.note_news("refused"));
+        assert!(!logged.note_news("no answer"), "too soon");
         tokio::time::advance(NEXT_REASON).await;
-        assert!(!logged.is_news("refused"), "known");
-        assert!(logged.is_news("no answer"));
+        assert!(!logged.note_news("refused"), "known");
+        assert!(logged.note_news("no answer"));
         let mut lines = 0;
         for second in 0..3600 {
-            lines += u32::from(logged.is_news(["refused", "no answer"][second % 2]));
+            lines += u32::from(logged.note_news(["refused", "no answer"][second % 2]));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert!((50..80).contains(&lines), "{lines} lines in an hour");

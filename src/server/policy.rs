@@ -49,7 +49,7 @@ pub(super) async fn follow(
         seen = now;
         let counts = guard.counts();
         if seen == Seen::Text(in_force) {
-            wrong.is_over();
+            wrong.note_over();
             counts.is_stale.store(0, Ordering::Relaxed);
             tracing::info!("the policy was read again, and is the one in force");
             continue;
@@ -60,7 +60,7 @@ pub(super) async fn follow(
         };
         match policy {
             Ok(policy) => {
-                wrong.is_over();
+                wrong.note_over();
                 let callers = policy.callers().len();
                 for warning in file.warnings(&policy) {
                     tracing::warn!("{warning}");
@@ -80,7 +80,7 @@ pub(super) async fn follow(
                 }
                 counts.is_stale.store(1, Ordering::Relaxed);
                 complain(&problems);
-                wrong.was_told("the policy");
+                wrong.note_told("the policy");
             }
         }
     }

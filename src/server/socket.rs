@@ -134,14 +134,14 @@ impl Outbox {
     }
 
     /// Returns whether nothing came, or nothing could be sent, for too many looks. Has to be called regularly.
-    pub fn is_silent(&self) -> bool {
+    pub fn look_for_silence(&self) -> bool {
         let mut shared = lock(&self.0);
         if shared.incoming.silence.has_begun() {
             // A connection that nothing came over for a while keeps no memory for answers.
             shared.outgoing.free();
         }
         let reading = shared.incoming.silence.look(false);
-        let writing = shared.outgoing.is_silent();
+        let writing = shared.outgoing.look_for_silence();
         reading || writing
     }
 }
@@ -261,7 +261,7 @@ impl AsyncRead for Socket {
             return polled;
         };
         let read = buf.filled().len() - before;
-        if beginning.has_come(read) {
+        if beginning.note_read(read) {
             self.beginning = None;
         } else if polled.is_pending() && beginning.poll_is_late(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

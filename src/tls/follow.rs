@@ -53,20 +53,20 @@ impl Tls {
         };
         let left = end.saturating_sub(now());
         if end < now() {
-            if ending.is_news("expired") {
+            if ending.note_news("expired") {
                 tracing::error!(
                     "the broker's certificate, or one that it needs, has expired, and there is no other: clients refuse it"
                 );
             }
         } else if left < (end - begin.min(end)) / LAST_PART {
-            if ending.is_news("expires") {
+            if ending.note_news("expires") {
                 tracing::warn!(
                     seconds = left,
                     "the broker's certificate, or one that it needs, expires soon, and there is no other yet"
                 );
             }
         } else {
-            ending.is_over();
+            ending.note_over();
         }
     }
 
@@ -75,8 +75,8 @@ impl Tls {
         loop {
             match agent.next().await {
                 Ok(update) => {
-                    away.is_over();
-                    if failing.is_over() {
+                    away.note_over();
+                    if failing.note_over() {
                         tracing::info!("spiffe-workload-api: the agent answers again");
                     }
                     since = None;
@@ -99,7 +99,7 @@ impl Tls {
                     "spiffe-workload-api: what answers there isn't SPIFFE's Workload API: {problem}"
                 );
                 self.hopeless.send_replace(Some(why));
-            } else if failing.is_news(&problem) {
+            } else if failing.note_news(&problem) {
                 tracing::warn!(
                     problem,
                     "spiffe-workload-api: there is no certificate yet, and the broker waits for one"
@@ -108,20 +108,20 @@ impl Tls {
             return;
         }
         if failure.is_an_answer() {
-            if failing.is_news(&problem) {
+            if failing.note_news(&problem) {
                 self.trust.reloads(Reload::Certificates).failed.up();
                 tracing::error!(
                     problem,
                     "spiffe-workload-api: what the agent answers can't be used: what it gave before stays in force, until the certificate expires"
                 );
             }
-        } else if is_away && away.is_news(&problem) {
+        } else if is_away && away.note_news(&problem) {
             self.trust.reloads(Reload::Certificates).failed.up();
             tracing::error!(
                 problem,
                 "spiffe-workload-api: the agent is away: what it gave before stays in force, until the certificate expires"
             );
-        } else if failing.is_news(&problem) {
+        } else if failing.note_news(&problem) {
             tracing::warn!(
                 problem,
                 "spiffe-workload-api: the agent gives nothing: what it gave before stays in force"

@@ -144,7 +144,7 @@ impl Tls {
         }
         seen.files = fingerprint;
         // What is wrong now is told, even if it is the same as before.
-        let was_wrong = seen.refused.is_over();
+        let was_wrong = seen.refused.note_over();
         match found {
             Ok(files) => {
                 seen.of_files = of_files(&files, &self.maker);
@@ -203,7 +203,7 @@ impl Tls {
             self.refuse(seen, &problems.join("; "));
             return;
         }
-        seen.refused.is_over();
+        seen.refused.note_over();
         if is_new {
             self.trust.reloads(Reload::Certificates).done.up();
         } else if is_awaited && is_complete {
@@ -225,7 +225,7 @@ impl Tls {
     }
 
     fn refuse(&self, seen: &mut Seen, problems: &str) {
-        if seen.refused.is_news(problems) {
+        if seen.refused.note_news(problems) {
             self.tell(problems, true);
         }
     }

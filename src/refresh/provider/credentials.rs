@@ -320,7 +320,7 @@ impl Credentials {
         };
         let last = self.last().ok_or_else(|| wrong.clone())?;
         // Each request comes here.
-        if self.wrong().is_news(&wrong) {
+        if self.wrong().note_news(&wrong) {
             let provider = options.name.as_str();
             tracing::warn!(provider, "the earlier credentials stay in use: {wrong}");
         }
@@ -335,7 +335,7 @@ impl Credentials {
             Some(last) if files.problems.is_empty() && last.mark == parts.mark() => last,
             _ => Arc::new(Material::make(&parts, options, files)?),
         };
-        self.wrong().is_over();
+        self.wrong().note_over();
         *lock(&self.last) = Some(Arc::clone(&made));
         Ok(made)
     }

@@ -368,7 +368,7 @@ impl Share {
 
     /// Returns whether an answer was already leaving at the last look but one. Each call is a look.
     #[must_use]
-    pub fn is_stuck(&self) -> bool {
+    pub fn look_if_stuck(&self) -> bool {
         self.leaving.next_generation()
     }
 }

@@ -78,8 +78,8 @@ impl Outgoing {
         Poll::Ready(Ok(self.collected.len() - before))
     }
 
-    /// Whether nothing could be sent for too long, at a regular look. What has nothing to send isn't silent.
-    pub fn is_silent(&mut self) -> bool {
+    /// Takes a regular look. Returns whether nothing could be sent for too many of them. What has nothing to send isn't silent.
+    pub fn look_for_silence(&mut self) -> bool {
         let is_idle = self.is_empty();
         self.silence.look(is_idle)
     }

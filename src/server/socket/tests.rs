@@ -188,7 +188,7 @@ async fn what_is_collected_is_bounded_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_connection_is_silent_after_some_looks_without_a_byte() {
     let (mut socket, outbox, mut client) = pair().await;
-    let looks = |outbox: &Outbox| (0..).take_while(|_| !outbox.is_silent()).count();
+    let looks = |outbox: &Outbox| (0..).take_while(|_| !outbox.look_for_silence()).count();
     assert_eq!(looks(&outbox), LOOKS as usize);
     client.write_all(b"x").await.unwrap();
     socket.read_u8().await.unwrap();
@@ -203,8 +203,8 @@ async fn a_connection_that_is_not_used_keeps_no_memory() {
     socket.write_all(b"answer").await.unwrap();
     send(&outbox).await;
     let room = |outbox: &Outbox| lock(&outbox.0).outgoing.capacity();
-    assert!(!outbox.is_silent());
+    assert!(!outbox.look_for_silence());
     assert_eq!(room(&outbox), LEAST, "it may be used again soon");
-    assert!(!outbox.is_silent());
+    assert!(!outbox.look_for_silence());
     assert_eq!(room(&outbox), 0);
 }

@@ -130,14 +130,14 @@ impl Redis {
                 continue;
             }
             let link = self.0.link.to(slot).within(READY_WITHIN);
-            is_ready(&link, &key).await?;
+            ask_if_ready(&link, &key).await?;
             asked.push(known);
         }
         Ok(())
     }
 }
 
-async fn is_ready(link: &Link, key: &str) -> Result<(), Error> {
+async fn ask_if_ready(link: &Link, key: &str) -> Result<(), Error> {
     let answer = link.read(&redis::cmd("ROLE")).await?;
     let role = reply::list(answer)?
         .into_iter()
@@ -176,7 +176,7 @@ impl Health for RedisStore {
             })
         });
         let asked_by: Vec<_> = asked_by.collect();
-        let answers = join_all(firsts.iter().map(|(_, store)| store.is_ready())).await;
+        let answers = join_all(firsts.iter().map(|(_, store)| store.ask_if_ready())).await;
         asked_by.into_iter().map(|by| answers[by].clone()).collect()
     }
 
@@ -199,13 +199,13 @@ impl RedisStore {
     }
 
     /// Takes note of these names. All clones of the store do.
-    pub(super) fn has_older_layout(&self, mapping: LegacyMapping) {
+    pub(super) fn note_older_layout(&self, mapping: LegacyMapping) {
         self.older.store(Arc::new(mapping));
     }
 
     /// Asks the primary that holds this tenant's keys.
-    async fn is_ready(&self) -> Result<(), Error> {
-        is_ready(&self.link.within(READY_WITHIN), &self.keys.probe()).await
+    async fn ask_if_ready(&self) -> Result<(), Error> {
+        ask_if_ready(&self.link.within(READY_WITHIN), &self.keys.probe()).await
     }
 
     pub(super) fn note_foreign(&self, members: u64) {

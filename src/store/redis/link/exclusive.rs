@@ -159,7 +159,7 @@ impl ManageConnection for Manager {
         loop {
             let up = async {
                 tokio::select! {
-                    () = self.shared.is_up() => {}
+                    () = self.shared.until_up() => {}
                     () = dial.over() => {}
                 }
             };

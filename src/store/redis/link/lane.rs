@@ -80,7 +80,7 @@ impl Lane {
     }
 
     /// Waits until there is a connection.
-    pub async fn is_up(&self) {
+    pub async fn until_up(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -228,17 +228,17 @@ impl Link {
                     return Err(self.no_connection(why.as_ref()));
                 }
             };
-            if self.is_sure(end).await? {
+            if self.make_sure(end).await? {
                 return Ok((primary, connection, place));
             }
         }
     }
 
-    /// Whether a connection to the primary may be used. If it returns `false`, the caller has to get another one.
+    /// Makes sure that a connection to the primary may be used. If it returns `false`, the caller has to get another one.
     ///
     /// It matters only if writes wait for replicas, and is always `true` otherwise. If the primary isn't confirmed,
     /// this waits until one is and returns `false`: the connection may lead to the old primary.
-    async fn is_sure(&self, end: Instant) -> Result<bool, Error> {
+    async fn make_sure(&self, end: Instant) -> Result<bool, Error> {
         if self.shared.replicas.is_none() || self.topology().is_confirmed() {
             return Ok(true);
         }
@@ -284,7 +284,7 @@ impl Link {
                 }
             };
             // The pool finds a connection that broke while it was idle only when it is given back.
-            if watched.connection.is_broken() || !self.is_sure(end).await? {
+            if watched.connection.is_broken() || !self.make_sure(end).await? {
                 continue;
             }
             let connection = watched.connection.clone();

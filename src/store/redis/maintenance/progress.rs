@@ -90,7 +90,7 @@ struct TerminalLine(Throttle);
 
 impl<S: State> Progress<S> for TerminalLine {
     fn update(&self, now: &S) {
-        if self.0.is_due() {
+        if self.0.passes() {
             // The escape sequence erases the rest of an earlier, longer line.
             stderr::print(&format!("\r{now}\x1b[K"));
         }
@@ -111,7 +111,7 @@ struct Log(Throttle);
 
 impl<S: State> Progress<S> for Log {
     fn update(&self, now: &S) {
-        if self.0.is_due() {
+        if self.0.passes() {
             now.log();
         }
     }
@@ -133,7 +133,8 @@ impl Throttle {
         Self { every, last }
     }
 
-    fn is_due(&self) -> bool {
+    /// Returns whether a line may be logged now. Then the next one is due later.
+    fn passes(&self) -> bool {
         let mut last = lock(&self.last);
         let due = last.elapsed() >= self.every;
         if due {

@@ -66,7 +66,7 @@ impl<'a> Rounds<'a> {
                 tracing::info!("servers changed meanwhile: looking again");
             }
             Err(error) => {
-                if !self.link.topology().fails_over() && !self.has_changed().await {
+                if !self.link.topology().fails_over() && !self.ask_if_changed().await {
                     return Err(error);
                 }
                 tracing::warn!(reason = error.detail(), "looking again: {error}");
@@ -76,8 +76,8 @@ impl<'a> Rounds<'a> {
         Ok(None)
     }
 
-    /// Whether the servers surely aren't those of the beginning.
-    async fn has_changed(&self) -> bool {
+    /// Asks whether the servers surely aren't those of the beginning.
+    async fn ask_if_changed(&self) -> bool {
         let now = self.link.server_set().await;
         now.is_ok_and(|now| self.before.as_ref() != Some(&now))
     }

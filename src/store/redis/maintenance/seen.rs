@@ -10,7 +10,7 @@ pub struct Seen(HashSet<[u8; 16]>);
 
 impl Seen {
     /// Takes note of `parts`. Returns whether this combination is new.
-    pub fn is_new(&mut self, parts: &[&[u8]]) -> bool {
+    pub fn insert(&mut self, parts: &[&[u8]]) -> bool {
         let mut hash = Sha1::new();
         for part in parts {
             hash.update(part.len().to_le_bytes());

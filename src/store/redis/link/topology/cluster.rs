@@ -338,7 +338,7 @@ impl Nodes {
 
     /// Warns of a server that belongs to another cluster, once. Returns the reason why its answer doesn't count.
     fn stranger(&self, address: &Address) -> ConnectError {
-        if lock(&self.roster).is_new_stranger(address) {
+        if lock(&self.roster).note_stranger(address) {
             tracing::warn!(
                 %address,
                 "this node belongs to another cluster, and its answers don't count: it knows no primary of the \

@@ -92,7 +92,7 @@ impl Roster {
     }
 
     /// Takes note of a server that belongs to another cluster. Returns whether it is the first time.
-    pub fn is_new_stranger(&mut self, address: &Address) -> bool {
+    pub fn note_stranger(&mut self, address: &Address) -> bool {
         self.strangers.insert(address.clone())
     }
 

@@ -172,7 +172,7 @@ impl Report {
         self.counts.add(&batch.counts);
         self.looked_again += batch.looked_again;
         for finding in batch.findings {
-            if !self.seen.is_new(&finding.parts()) {
+            if !self.seen.insert(&finding.parts()) {
                 continue;
             }
             let sum = self.found.entry(finding.kind).or_default();

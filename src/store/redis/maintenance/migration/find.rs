@@ -191,7 +191,7 @@ impl<'a> Finder<'a> {
         let Some(found) = self.older.find(key) else {
             return Ok(());
         };
-        if self.seen.is_new(&[key]) {
+        if self.seen.insert(&[key]) {
             match found {
                 Ok(candidate) => self.candidates.push(candidate),
                 Err(without_id) => self.without_id.push(without_id),

@@ -75,7 +75,7 @@ impl Migration {
         let mut waiting = self.waiting();
         let mut earlier = None;
         loop {
-            if self.is_covered().await? {
+            if self.rely_if_covered().await? {
                 return Ok(None);
             }
             let lease = match self.try_lease().await? {
@@ -86,7 +86,7 @@ impl Migration {
                 }
             };
             // Another broker may have completed the migration before this one took the lease.
-            if self.is_covered().await? {
+            if self.rely_if_covered().await? {
                 lease.give_up().await;
                 return Ok(None);
             }
@@ -174,8 +174,8 @@ impl Migration {
         Ok(Worked::Done(report))
     }
 
-    /// Whether a completed migration leaves nothing to do. From then on this broker relies on it.
-    async fn is_covered(&self) -> Result<bool, Error> {
+    /// Returns whether a completed migration leaves nothing to do. If so, this broker relies on it from now on.
+    async fn rely_if_covered(&self) -> Result<bool, Error> {
         let remembered = Remembered::read(&self.link, &self.keys).await?;
         let is_covered = match self.relied() {
             Some(relied) => remembered.upholds(Some(&relied)),

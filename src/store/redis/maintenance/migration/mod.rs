@@ -90,7 +90,7 @@ impl Migration {
     #[must_use]
     pub fn new(store: &RedisStore, mapping: LegacyMapping, sealing: Sealing) -> Self {
         if !mapping.is_empty() {
-            store.has_older_layout(mapping.clone());
+            store.note_older_layout(mapping.clone());
         }
         Self {
             store: store.clone(),

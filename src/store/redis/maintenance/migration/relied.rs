@@ -51,7 +51,7 @@ impl Migration {
     /// Relies on this record from now on.
     pub(super) fn rely_on(&self, record: Option<CompletedMigration>) {
         if let Some(record) = &record {
-            self.store.has_older_layout(record.mapping.clone());
+            self.store.note_older_layout(record.mapping.clone());
         }
         let mut relied = lock(&self.relied);
         *relied = record;

@@ -82,7 +82,7 @@ impl Reseal {
             let (mut rows, mut older) = (Vec::new(), Vec::new());
             for key in page {
                 // SCAN may show a key twice, and the counts must be right.
-                if seen.is_new(&[&key])
+                if seen.insert(&[&key])
                     && let Some(name) = Key::told(key)
                 {
                     match self.keys.parse_row(&name) {
