@@ -31,12 +31,21 @@ pub struct Report {
     pub is_ended: bool,
     /// Whether the last file ends in the middle of a line: its writer is at work or was killed, or the file was cut.
     pub is_cut: bool,
-    /// How many events and calls the lines themselves tell to be missing: those that were lost, and those that were refused.
-    pub told_missing: (u64, u64),
+    /// What the lines themselves tell to be missing.
+    pub told_missing: Missing,
     /// Where the chain is broken, in the order of the lines.
     pub breaks: Vec<Break>,
     /// The anchors that no line has.
     pub anchors_missed: Vec<u64>,
+}
+
+/// How much a trail tells to be missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// How many events were lost.
+    pub lost: u64,
+    /// How many calls were refused because their events couldn't be written.
+    pub refused: u64,
 }
 
 impl Report {
@@ -241,11 +250,9 @@ impl Check {
         report.lines += 1;
         (report.last, report.hash) = (line.seq, hash);
         report.is_ended = line.event == "stop";
-        let (lost, refused) = report.told_missing;
-        report.told_missing = (
-            lost.saturating_add(line.lost),
-            refused.saturating_add(line.refused),
-        );
+        let missing = &mut report.told_missing;
+        missing.lost = missing.lost.saturating_add(line.lost);
+        missing.refused = missing.refused.saturating_add(line.refused);
         let chain = Chain {
             seq: line.seq,
             last: hash,

@@ -9,7 +9,7 @@ use super::{
     audit_names::{self, NameArgs},
     complain, out, path,
 };
-use crate::audit::verify::{Anchor, Report, verify};
+use crate::audit::verify::{Anchor, Missing, Report, verify};
 
 const NO_LINES: &str = "there are no lines: the broker has written none, or all were removed, which only an anchor tells";
 
@@ -98,7 +98,7 @@ fn text(report: &Report) -> String {
             first - 1
         ));
     }
-    let (lost, refused) = report.told_missing;
+    let Missing { lost, refused } = report.told_missing;
     if lost > 0 || refused > 0 {
         lines.push(format!(
             "the lines tell of {lost} events that were lost, and of {refused} calls that were refused because their \

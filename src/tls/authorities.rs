@@ -41,7 +41,7 @@ impl Authorities {
                     ));
                 }
             }
-            let end = identity::validity(&certificate).map_or(u64::MAX, |(_, end)| end);
+            let end = identity::validity(&certificate).map_or(u64::MAX, |validity| validity.end);
             let mut root = RootCertStore::empty();
             root.add(certificate)
                 .map_err(|error| format!("{place} holds an unusable certificate: {error}"))?;

@@ -3,15 +3,14 @@
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::ParsedExtension};
 
-use super::identity;
+use super::identity::{self, Validity};
 
 /// A certificate that a client needs to verify the broker's own, or that one itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     /// Its place in the chain. The broker's own has the first one, 0.
     pub place: usize,
-    /// From when until when it is valid, in seconds since 1970.
-    pub validity: (u64, u64),
+    pub validity: Validity,
 }
 
 /// Returns the first certificate of a chain, and those that lead up from it. An authority that signed itself isn't among them:
@@ -40,7 +39,7 @@ pub(super) fn links(chain: &[CertificateDer<'_>], now: u64) -> Vec<Link> {
         }
         let issuers = issuers.into_iter().filter_map(|(place, _)| link(place));
         next = issuers.max_by_key(|link| {
-            let (begin, end) = link.validity;
+            let Validity { begin, end } = link.validity;
             (begin <= now && now <= end, end)
         });
     }
@@ -171,7 +170,7 @@ mod tests {
                 [first, second].map(|days| root.vouch_again(&lower, now + days * DAY));
             let links = links(&chain(&[&own, &first, &second]), tls::now());
             assert_eq!(links[1].place, expected);
-            ends.push(links[1].validity.1);
+            ends.push(links[1].validity.end);
         }
         assert_eq!(ends[0], ends[1]);
     }

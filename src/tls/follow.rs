@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 use futures_util::Stream;
 use tokio::time::Instant;
 
-use super::{files::Files, now, options::Source, reload::Tls};
+use super::{files::Files, identity::Validity, now, options::Source, reload::Tls};
 use crate::{
     meter::Reload,
     reading::{Complaint, Looks},
@@ -48,7 +48,7 @@ impl Tls {
 
     /// Says that the certificate in force is about to expire, or has.
     fn look_at_the_end(&self, ending: &mut Complaint) {
-        let Some((begin, end)) = self.validity() else {
+        let Some(Validity { begin, end }) = self.validity() else {
             return;
         };
         let left = end.saturating_sub(now());

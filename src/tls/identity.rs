@@ -60,14 +60,22 @@ pub fn read(certificate: &CertificateDer<'_>) -> Result<PeerCertificate, &'stati
     })
 }
 
-/// Returns from when until when a certificate is valid, in seconds since 1970, both included. `None` if that can't be
-/// read.
-pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<(u64, u64)> {
+/// From when until when a certificate is valid, in seconds since 1970, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub begin: u64,
+    pub end: u64,
+}
+
+/// Returns from when until when a certificate is valid. `None` if that can't be read.
+pub(super) fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
     let certificate = parsed(certificate).ok()?;
     let validity = certificate.validity();
     let seconds = |time: i64| u64::try_from(time).unwrap_or_default();
-    let [begin, end] = [validity.not_before, validity.not_after].map(|time| time.timestamp());
-    Some((seconds(begin), seconds(end)))
+    Some(Validity {
+        begin: seconds(validity.not_before.timestamp()),
+        end: seconds(validity.not_after.timestamp()),
+    })
 }
 
 /// What a certificate is worth among authorities.
@@ -96,7 +104,7 @@ pub(super) fn authority(certificate: &CertificateDer<'_>, now: u64) -> Authority
         }
     }
     match validity(certificate) {
-        Some((_, end)) if end < now => Authority::Expired,
+        Some(validity) if validity.end < now => Authority::Expired,
         _ => Authority::Good,
     }
 }

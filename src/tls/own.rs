@@ -10,15 +10,17 @@ use tokio_rustls::rustls::{
 };
 
 use super::{
-    chain, now,
+    chain,
+    identity::Validity,
+    now,
     options::{TlsPart, TlsProblem},
 };
 
 /// The broker's certificate, which its key belongs to.
 pub(super) struct Own {
     pub key: Arc<CertifiedKey>,
-    /// From when until when it is valid together with the intermediate ones that it needs, in seconds since 1970.
-    pub validity: (u64, u64),
+    /// From when until when it is valid together with the intermediate ones that it needs.
+    pub validity: Validity,
     /// What clients will stumble over.
     pub oddities: Vec<String>,
 }
@@ -36,7 +38,7 @@ impl Own {
     ) -> Result<Self, TlsProblem> {
         let [of_certificate, of_key] = parts;
         let links = chain::links(&chain, now());
-        if let Some(expired) = links.iter().find(|link| link.validity.1 < now()) {
+        if let Some(expired) = links.iter().find(|link| link.validity.end < now()) {
             let what = match expired.place {
                 0 => "the certificate has expired".to_owned(),
                 place => format!(
@@ -46,8 +48,8 @@ impl Own {
             };
             return Err(TlsProblem::new(of_certificate, what));
         }
-        let begin = links.iter().map(|link| link.validity.0).max();
-        let end = links.iter().map(|link| link.validity.1).min();
+        let begin = links.iter().map(|link| link.validity.begin).max();
+        let end = links.iter().map(|link| link.validity.end).min();
         let oddities = chain::oddities(&chain);
         let key = provider.key_provider.load_private_key(key);
         let key = key.map_err(|_| TlsProblem::new(of_key, KINDS))?;
@@ -73,7 +75,10 @@ impl Own {
         }
         Ok(Self {
             key: Arc::new(key),
-            validity: (begin.unwrap_or(0), end.unwrap_or(u64::MAX)),
+            validity: Validity {
+                begin: begin.unwrap_or(0),
+                end: end.unwrap_or(u64::MAX),
+            },
             oddities,
         })
     }
@@ -156,7 +161,8 @@ mod tests {
             ),
         ] {
             let found = found.unwrap().validity;
-            assert_eq!(found, (seconds(begin), seconds(expected)), "{what}");
+            assert_eq!(found.begin, seconds(begin), "{what}");
+            assert_eq!(found.end, seconds(expected), "{what}");
         }
         let below_past = past.intermediate("below", now + HOUR);
         for (chain, number) in [

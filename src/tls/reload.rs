@@ -18,6 +18,7 @@ use tokio_rustls::{
 use super::{
     ALPN,
     files::Files,
+    identity::Validity,
     material::{Maker, Material},
     not_secured::NotSecured,
     now, offer,
@@ -121,8 +122,8 @@ impl Tls {
         }
     }
 
-    /// Returns from when until when the certificate in force is valid, in seconds since 1970.
-    pub(super) fn validity(&self) -> Option<(u64, u64)> {
+    /// Returns from when until when the certificate in force is valid.
+    pub(super) fn validity(&self) -> Option<Validity> {
         let material = self.material.borrow();
         material.as_ref().map(|material| material.own.validity)
     }
@@ -250,7 +251,7 @@ impl Tls {
 
     /// Puts material into force, and warns if clients won't take its certificate.
     fn install(&self, material: Arc<Material>) {
-        let (begin, end) = material.own.validity;
+        let Validity { begin, end } = material.own.validity;
         self.trust.certificate_expires.set(end);
         if begin > now() {
             tracing::warn!("the broker's certificate is not valid yet, by this machine's clock");

@@ -149,7 +149,7 @@ impl Standing {
             .chain
             .iter()
             .filter_map(identity::validity)
-            .map(|(_, end)| end)
+            .map(|validity| validity.end)
             .chain(verifier.ends(&identity))
             .filter(|end| *end >= now)
             .collect();

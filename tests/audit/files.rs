@@ -108,7 +108,7 @@ async fn a_full_disk_closes_the_broker_and_room_opens_it() {
     world.assert_complete(&answered);
     let report = world.report();
     assert!(report.is_whole() && report.is_ended, "{report:?}");
-    assert!(report.told_missing.1 > 0, "{report:?}");
+    assert!(report.told_missing.refused > 0, "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
