@@ -97,16 +97,7 @@ impl Keys {
     }
 
     /// Reads a key file whose keys may be wrapped by `kms`, which isn't asked yet. If some are, nothing can be sealed or opened
-    /// until [`unlock`](Self::unlock) has succeeded.
-    ///
-    /// # Errors
-    /// Returns what is wrong with the file.
-    pub fn wrapped_by(kms: Arc<dyn Kms>, path: &Path) -> Result<Self, KeysFileProblem> {
-        Self::read(path, Some(kms), Demands::default())
-    }
-
-    /// Reads a key file whose keys have to be what `demands` say, now and whenever the file changes. The other methods demand
-    /// nothing.
+    /// until [`unlock`](Self::unlock) has succeeded. The keys have to be what `demands` say, now and whenever the file changes.
     ///
     /// # Errors
     /// Returns what is wrong with the file.

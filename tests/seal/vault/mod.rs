@@ -11,7 +11,7 @@ use testkit::private_file::write_private;
 
 use tempfile::TempDir;
 use token_broker::{
-    seal::Keys,
+    seal::{Demands, Keys},
     vault::{Login, Vault, VaultOptions},
 };
 
@@ -56,7 +56,8 @@ impl Files {
 
     /// Returns the keys in the file `keys`, which aren't unwrapped yet.
     fn keys(&self, options: VaultOptions) -> Keys {
-        Keys::wrapped_by(Arc::new(Vault::new(options)), &self.path("keys")).unwrap()
+        let vault = Arc::new(Vault::new(options));
+        Keys::read(&self.path("keys"), Some(vault), Demands::default()).unwrap()
     }
 
     /// Returns the arguments of a program whose keys this Vault wraps.
