@@ -1,6 +1,6 @@
 //! The ways to the services: all of them for callers, and health alone for probes.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use tonic::{
     codec::CompressionEncoding::Gzip,
@@ -76,46 +76,54 @@ impl<S: FullStore> Server<S> {
         let tokens = self.of_each_tenant(Arc::clone);
         let users = self.of_each_tenant(|tokens| Arc::new(users_of(tokens)));
         let pending = self.of_each_tenant(|tokens| Arc::new(pending_of(tokens)));
-        let broker_door = door(v1::token_broker_server::SERVICE_NAME);
-        let access_door = door(v1::access_tokens_server::SERVICE_NAME);
-        let broker = TokenBrokerService::new(Arc::clone(&tokens));
-        let broker = v1::token_broker_server::TokenBrokerServer::new(broker)
-            .accept_compressed(Gzip)
-            .max_decoding_message_size(options.max_message_bytes)
-            .max_encoding_message_size(usize::MAX);
-        let access = AccessTokensService::new(tokens);
-        let access = v1::access_tokens_server::AccessTokensServer::new(access)
-            .accept_compressed(Gzip)
-            .max_decoding_message_size(options.max_message_bytes)
-            .max_encoding_message_size(usize::MAX);
-        let identities_door = door(v1::identities_server::SERVICE_NAME);
-        let identities = IdentitiesService::new(users);
-        let identities = v1::identities_server::IdentitiesServer::new(identities)
-            .accept_compressed(Gzip)
-            .max_decoding_message_size(options.max_message_bytes)
-            .max_encoding_message_size(usize::MAX);
-        let authorizations_door = door(v1::pending_authorizations_server::SERVICE_NAME);
-        let authorizations = PendingAuthorizationsService::new(pending);
-        let authorizations =
-            v1::pending_authorizations_server::PendingAuthorizationsServer::new(authorizations)
-                .accept_compressed(Gzip)
-                .max_decoding_message_size(options.max_message_bytes)
-                .max_encoding_message_size(usize::MAX);
         let refusals = RefusalLayer {
             message_limit: options.max_message_bytes,
         };
+        // What tonic generates for each service shares no trait with the others.
+        macro_rules! own {
+            ($generated:ident::$server:ident, $service:expr) => {{
+                let server = v1::$generated::$server::new($service)
+                    .accept_compressed(Gzip)
+                    .max_decoding_message_size(options.max_message_bytes)
+                    .max_encoding_message_size(usize::MAX);
+                door(v1::$generated::SERVICE_NAME).layer(refusals.layer(server))
+            }};
+        }
+        let broker = TokenBrokerService::new(Arc::clone(&tokens));
+        let access = AccessTokensService::new(tokens);
+        let identities = IdentitiesService::new(users);
+        let authorizations = PendingAuthorizationsService::new(pending);
         let streaming = proto::streaming_methods(&[&DESCRIPTORS[..], &REFLECTION].concat())?;
+        let others = self.others(&streaming)?;
+        let streams = StreamsLayer::new(streaming, self.stopping.clone());
+        Ok(Entrance {
+            services: Services {
+                broker: own!(token_broker_server::TokenBrokerServer, broker),
+                access: own!(access_tokens_server::AccessTokensServer, access),
+                identities: own!(identities_server::IdentitiesServer, identities),
+                authorizations: own!(
+                    pending_authorizations_server::PendingAuthorizationsServer,
+                    authorizations
+                ),
+                others: PaceLayer::new(self.admission.clone()).layer(streams.layer(others)),
+            },
+            admission: self.admission.clone(),
+            options,
+            handshakes,
+        })
+    }
+
+    /// Returns the way to the services for probes and tools. `streaming` has the paths of the methods with streams.
+    fn others(
+        &self,
+        streaming: &HashSet<String>,
+    ) -> Result<Routes, tonic_reflection::server::Error> {
         let side_door = |streams| {
             let (admission, streaming) = (self.admission.clone(), streaming.clone());
-            SideDoor::new(admission, streaming, streams, options.call_timeout)
+            SideDoor::new(admission, streaming, streams, self.options.call_timeout)
         };
-        let probes = side_door(options.max_connections.div_ceil(PART_THAT_WATCHES));
+        let probes = side_door(self.options.max_connections.div_ceil(PART_THAT_WATCHES));
         let tools = side_door(REFLECTION_STREAMS);
-        let health = self
-            .health
-            .service()
-            .accept_compressed(Gzip)
-            .max_decoding_message_size(ASIDE_BYTES);
         let reflection_v1 = reflection()
             .build_v1()?
             .accept_compressed(Gzip)
@@ -124,23 +132,21 @@ impl<S: FullStore> Server<S> {
             .build_v1alpha()?
             .accept_compressed(Gzip)
             .max_decoding_message_size(ASIDE_BYTES);
-        let others = Routes::new(probes.named_layer(ShortMessagesLayer.named_layer(health)))
+        let others = self
+            .health_through(&probes)
             .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1)))
-            .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1alpha)))
-            .prepare();
-        let streams = StreamsLayer::new(streaming, self.stopping.clone());
-        Ok(Entrance {
-            services: Services {
-                broker: broker_door.layer(refusals.layer(broker)),
-                access: access_door.layer(refusals.layer(access)),
-                identities: identities_door.layer(refusals.layer(identities)),
-                authorizations: authorizations_door.layer(refusals.layer(authorizations)),
-                others: PaceLayer::new(self.admission.clone()).layer(streams.layer(others)),
-            },
-            admission: self.admission.clone(),
-            options,
-            handshakes,
-        })
+            .add_service(tools.named_layer(ShortMessagesLayer.named_layer(reflection_v1alpha)));
+        Ok(others.prepare())
+    }
+
+    /// Returns the way to health through `door`.
+    fn health_through(&self, door: &SideDoor) -> Routes {
+        let health = self
+            .health
+            .service()
+            .accept_compressed(Gzip)
+            .max_decoding_message_size(ASIDE_BYTES);
+        Routes::new(door.named_layer(ShortMessagesLayer.named_layer(health)))
     }
 
     /// Returns what is made of the tokens of each tenant, by tenant.
@@ -174,12 +180,7 @@ impl<S: FullStore> Server<S> {
             HEALTH_CONNECTIONS / PART_THAT_WATCHES,
             options.call_timeout,
         );
-        let health = self
-            .health
-            .service()
-            .accept_compressed(Gzip)
-            .max_decoding_message_size(ASIDE_BYTES);
-        let health = Routes::new(door.named_layer(ShortMessagesLayer.named_layer(health)));
+        let health = self.health_through(&door);
         let streams = StreamsLayer::new(streaming, self.stopping.clone());
         let paced = PaceLayer::new(admission.clone());
         Ok(Entrance {
