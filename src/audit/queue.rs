@@ -177,6 +177,11 @@ impl Queue {
         taken
     }
 
+    /// Takes the events that wait now.
+    pub fn take_waiting(&self) -> Vec<Arc<Entry>> {
+        std::mem::take(&mut lock(&self.state).waiting)
+    }
+
     /// Waits for so many events, or for something else to do.
     fn wait<'a>(
         &self,

@@ -156,7 +156,13 @@ impl<S: Sink> Writer<S> {
         Ok(())
     }
 
+    /// Has denials told that were counted. The events of the policies that they were denied by may still wait, and come first.
     fn tell(&mut self, refusals: Vec<Refusals>) {
+        if refusals.is_empty() {
+            return;
+        }
+        let waiting = self.queue.take_waiting();
+        self.backlog.extend(waiting.into_iter().map(Item::Event));
         let notes = refusals.into_iter().map(Note::Denied);
         self.backlog.extend(notes.map(Item::Note));
     }
@@ -391,7 +397,7 @@ impl Drop for Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::crowd::WINDOW;
+    use crate::audit::{Event, Kind, crowd::WINDOW, entry::entry};
 
     /// A disk that is full until it isn't.
     struct Disk {
@@ -422,24 +428,45 @@ mod tests {
         }
     }
 
-    /// Strangers knock for days while the disk is full.
-    #[test]
-    fn denials_pile_up_as_counts_and_not_as_lines() {
+    fn writer(is_full: bool) -> (Writer<Disk>, Arc<Queue>) {
         let figures = Arc::<Figures>::default();
         let queue = Arc::new(Queue::new("a test".to_owned(), Arc::clone(&figures)));
         let disk = Disk {
-            is_full: true,
+            is_full,
             text: String::new(),
         };
-        let instance = "i".to_owned();
-        let mut writer = Writer::new(
-            disk,
-            Tail::default(),
-            Arc::clone(&queue),
-            figures,
-            instance,
-            false,
+        let (tail, instance) = (Tail::default(), "i".to_owned());
+        let own = Arc::clone(&queue);
+        (
+            Writer::new(disk, tail, own, figures, instance, false),
+            queue,
+        )
+    }
+
+    /// A policy comes into force while the writer is busy, and denies what is counted.
+    #[test]
+    fn what_waits_comes_before_denials_that_were_counted_later() {
+        let (mut writer, queue) = writer(false);
+        let policy = Event::new(Kind::Policy(Hash::NONE), None, "");
+        queue.push(&[entry(policy, 1, None, None)]);
+        let long_ago = Instant::now() - 2 * WINDOW;
+        queue.crowd.count(None, ("Get", "UNKNOWN_CALLER"), long_ago);
+        writer.step().unwrap();
+        let kinds = writer.sink.text.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["event"].as_str().unwrap().to_owned()
+        });
+        assert!(
+            kinds.eq(["start", "policy", "unknown-callers"]),
+            "{}",
+            writer.sink.text
         );
+    }
+
+    /// Strangers knock for days while the disk is full.
+    #[test]
+    fn denials_pile_up_as_counts_and_not_as_lines() {
+        let (mut writer, queue) = writer(true);
         let long_ago = Instant::now() - 2 * WINDOW;
         for _ in 0..1_000 {
             queue.crowd.count(None, ("Get", "UNKNOWN_CALLER"), long_ago);

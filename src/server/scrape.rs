@@ -1,23 +1,32 @@
 //! The text of `/metrics`. With many tenants it takes a while to write, and the thread that begins it also answers probes.
 //! So it is written on another thread, one text at a time, and all who waited for their turn get the same one.
+//!
+//! A text stays in memory until it is sent, which its reader may draw out. So there are few of them at a time.
 
 use std::{
     fmt,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use hyper::body::Bytes;
 use tokio::{sync::Mutex, task::spawn_blocking, time::Instant};
 
+/// While so many texts are being sent, the last of them is given to whoever asks.
+const TEXTS: usize = 4;
+/// But none that was begun longer ago.
+const OLDEST: Duration = Duration::from_secs(10);
+
 /// Writes the text for those who ask for it. Clones share their turns.
 #[derive(Clone)]
 pub(super) struct Scrapes {
     write: Arc<dyn Fn() -> String + Send + Sync>,
-    last: Arc<Mutex<Option<Last>>>,
+    /// The texts that are being sent, the last one last.
+    sent: Arc<Mutex<Vec<Sent>>>,
 }
 
-/// The text that was written last.
-struct Last {
+/// A text that was written.
+struct Sent {
     /// When it was begun.
     began: Instant,
     /// It is kept for as long as it is sent to somebody.
@@ -37,15 +46,20 @@ impl Scrapes {
     pub fn new(write: impl Fn() -> String + Send + Sync + 'static) -> Self {
         Self {
             write: Arc::new(write),
-            last: Arc::default(),
+            sent: Arc::default(),
         }
     }
 
-    /// Returns a text that was begun after this was called. `None` if writing it panicked.
+    /// Returns a text that was begun after this was called, or an older one while [many](TEXTS) are being sent. `None` if writing
+    /// it panicked.
     pub async fn text(&self) -> Option<Bytes> {
         let asked = Instant::now();
-        let mut turn = Arc::clone(&self.last).lock_owned().await;
-        let last = turn.as_ref().filter(|last| last.began >= asked);
+        let mut turn = Arc::clone(&self.sent).lock_owned().await;
+        turn.retain(|sent| sent.text.strong_count() > 0);
+        let are_many =
+            turn.len() >= TEXTS && turn.last().is_some_and(|s| s.began.elapsed() < OLDEST);
+        let last = turn.last();
+        let last = last.filter(|last| last.began >= asked || are_many);
         if let Some(text) = last.and_then(|last| last.text.upgrade()) {
             return Some(Bytes::from_owner(Text(text)));
         }
@@ -54,7 +68,7 @@ impl Scrapes {
         let written = spawn_blocking(move || {
             let began = Instant::now();
             let text = Arc::new(write());
-            *turn = Some(Last {
+            turn.push(Sent {
                 began,
                 text: Arc::downgrade(&text),
             });
@@ -134,14 +148,41 @@ mod tests {
         scrapes.text().await.unwrap();
     }
 
-    #[tokio::test]
-    async fn a_text_is_never_older_than_the_question() {
+    /// Numbers its texts.
+    fn numbering() -> Scrapes {
         let number = Mutex::new(0);
-        let scrapes = Scrapes::new(move || {
+        Scrapes::new(move || {
             let mut number = number.lock().unwrap();
             *number += 1;
             number.to_string()
-        });
+        })
+    }
+
+    /// Strangers ask, and don't read.
+    #[tokio::test]
+    async fn few_texts_are_held_whoever_reads_them_slowly() {
+        let scrapes = numbering();
+        let mut unread = Vec::new();
+        for _ in 0..32 {
+            unread.push(scrapes.text().await.unwrap());
+        }
+        let mut texts = unread.clone();
+        texts.dedup();
+        assert_eq!(texts, ["1", "2", "3", "4"]);
+        // One of them has gone.
+        drop((texts, unread.split_off(3)));
+        assert_eq!(&*scrapes.text().await.unwrap(), b"5");
+        // Nobody gets an old one.
+        unread.push(scrapes.text().await.unwrap());
+        assert_eq!(&*scrapes.text().await.unwrap(), b"6");
+        tokio::time::pause();
+        tokio::time::advance(OLDEST).await;
+        assert_eq!(&*scrapes.text().await.unwrap(), b"7");
+    }
+
+    #[tokio::test]
+    async fn a_text_is_never_older_than_the_question() {
+        let scrapes = numbering();
         let first = scrapes.text().await.unwrap();
         assert_eq!(
             (&*first, &*scrapes.text().await.unwrap()),
