@@ -254,7 +254,7 @@ mod tests {
     use http_body_util::{BodyExt, Full};
 
     use super::*;
-    use crate::rpc::CallLimits;
+    use crate::{rpc::CallLimits, types::Source};
 
     /// The end of a call isn't a further message: whoever waits for it would have waited for its own pause.
     #[tokio::test(start_paused = true)]
@@ -265,7 +265,7 @@ mod tests {
             largest: 1,
             of_a_tenant: None,
         });
-        let share = admission.share();
+        let share = admission.share(Source::default());
         let body = |messages: usize| {
             let sent = Bytes::from([0, 0, 0, 0, 1, 7].repeat(messages));
             let body = Body::new(Full::new(sent));

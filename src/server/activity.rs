@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use super::source::{Origin, Source, who_yield};
+use super::source::{Origin, who_yield};
 use crate::{rpc::admission::Share, types::lock};
 
 /// What a connection is doing. The connection itself and whoever looks for room share it.
@@ -36,9 +36,9 @@ struct State {
 }
 
 impl Activity {
-    /// Returns the activity of a new connection from `source`, whose calls are admitted by `share`.
-    pub fn new(share: Arc<Share>, source: Source) -> Arc<Self> {
-        let origin = Origin::now(source);
+    /// Returns the activity of a new connection, whose calls are admitted by `share`.
+    pub fn new(share: Arc<Share>) -> Arc<Self> {
+        let origin = Origin::now(share.source());
         Arc::new(Self {
             share,
             origin,
@@ -202,6 +202,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::types::Source;
     use crate::{
         access::{Caller, Rights},
         rpc::{Admission, CallLimits, TenantShare},
@@ -242,7 +243,7 @@ mod tests {
 
         /// Adds a connection of a stranger.
         fn stranger(&mut self) -> Arc<Activity> {
-            let activity = Activity::new(self.admission.share(), Source::of(None));
+            let activity = Activity::new(self.admission.share(Source::default()));
             self.all.push(Arc::clone(&activity));
             activity
         }

@@ -23,13 +23,12 @@ use super::{
     handshake::Handshakes,
     services::Shared,
     socket::{self, Outbox, Socket},
-    source::Source,
     wire::Wire,
 };
 use crate::{
     config::ServerOptions,
     rpc::{Admission, Limited, Stopping, admission::Share},
-    types::Peer,
+    types::{Peer, Source},
 };
 
 /// How large the headers of a request may be, in bytes.
@@ -95,8 +94,8 @@ impl<S: Shared> Entrance<S> {
         Arc<Activity>,
     ) {
         let options = self.options;
-        let share = self.admission.share();
-        let activity = Activity::new(Arc::clone(&share), source);
+        let share = self.admission.share(source);
+        let activity = Activity::new(Arc::clone(&share));
         let services = self.services.clone();
         let streams = self.admission.limits().calls_of_a_connection();
         let (stopping, known) = (stopping.clone(), Arc::clone(&activity));

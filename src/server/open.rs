@@ -125,7 +125,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::server::source::Source;
+    use crate::types::Source;
 
     fn begin(open: &mut Open<()>, work: impl Future<Output = ()> + Send + 'static) {
         let origin = Origin::now(Source::of(None));

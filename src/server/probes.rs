@@ -24,13 +24,10 @@ use tokio::{
 };
 
 use super::{
-    health::Health,
-    metrics::CONTENT_TYPE,
-    open::Open,
-    scrape::Scrapes,
-    source::{Origin, Source},
+    health::Health, metrics::CONTENT_TYPE, open::Open, scrape::Scrapes, source::Origin,
     trouble::Trouble,
 };
+use crate::types::Source;
 
 /// How many connections are served at once.
 pub(super) const CONNECTIONS: usize = 32;

@@ -13,8 +13,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::source::Source;
-use crate::types::{Address, Channel};
+use crate::types::{Address, Channel, Source};
 
 /// A connection that was accepted.
 #[derive(Debug)]

@@ -24,6 +24,7 @@ mod right;
 mod row;
 mod secret;
 mod secret_file;
+mod source;
 mod spiffe;
 mod tenant;
 mod text;
@@ -57,6 +58,7 @@ pub use secret::{Secret, SecretBytes};
 pub use secret_file::{
     SecretProblem, one_line, read_private, read_private_secret, read_secret, read_whole,
 };
+pub use source::Source;
 pub use spiffe::{NotSpiffeId, SpiffeId};
 pub use tenant::{Tenant, TenantError};
 pub use text::{MAX_TOKEN_TYPE_BYTES, TextError, is_token};

@@ -53,7 +53,7 @@ use self::{
     pause::Pause,
     waiting::Waiting,
 };
-use crate::error::Error;
+use crate::{error::Error, types::Source};
 
 /// How long a call waits for a place among the large reads.
 const WAIT_FOR_LARGE_READS: Duration = Duration::from_secs(1);
@@ -116,6 +116,7 @@ struct All {
 #[derive(Debug)]
 pub struct Share {
     all: Arc<All>,
+    source: Source,
     calls: Arc<Bound>,
     bytes: Arc<Bound>,
     large_reads: LargeReads,
@@ -170,15 +171,16 @@ impl Admission {
         self.0.limits
     }
 
-    /// Returns the share of a new connection.
+    /// Returns the share of a new connection from `source`.
     #[must_use]
-    pub fn share(&self) -> Arc<Share> {
+    pub fn share(&self, source: Source) -> Arc<Share> {
         let limits = &self.0.limits;
         // A single connection gets no more than half of all calls.
         let calls = limits.calls_of_a_connection().min(limits.calls / 2);
         self.0.connections.fetch_add(1, Ordering::Relaxed);
         Arc::new(Share {
             all: Arc::clone(&self.0),
+            source,
             calls: Bound::new(limits.calls_of_a_connection()),
             bytes: Bound::new(limits.bytes_of_a_connection()),
             large_reads: LargeReads::of_connection(),
@@ -198,7 +200,7 @@ impl Admission {
     #[must_use]
     pub fn share_of(&self, extensions: &Extensions) -> Arc<Share> {
         let share = extensions.get::<Arc<Share>>().cloned();
-        share.unwrap_or_else(|| self.share())
+        share.unwrap_or_else(|| self.share(Source::default()))
     }
 
     /// Returns how many calls are in flight.
@@ -280,6 +282,12 @@ impl Share {
         if first.number != caller.number {
             self.is_shared.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Returns where the connection comes from.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
     }
 
     /// Returns the number of the first caller that a call of the connection was of. Without a policy there is none.

@@ -1,9 +1,8 @@
 //! What is admitted, and what isn't.
 
+mod aside;
 mod callers;
 mod turns;
-
-use std::collections::VecDeque;
 
 use futures_util::FutureExt;
 
@@ -34,7 +33,7 @@ impl Open {
     }
 
     fn share(&self) -> Connection {
-        Connection(self.0.share(), Arc::clone(&self.1))
+        Connection(self.0.share(Source::default()), Arc::clone(&self.1))
     }
 
     fn in_flight(&self) -> usize {
@@ -105,7 +104,7 @@ fn greedy_connections_leave_something_for_the_next() {
 fn nothing_is_admitted_while_migrating() {
     let Open(admission, tenant) = open(1);
     let migrating = admission.tenant();
-    let share = admission.share();
+    let share = admission.share(Source::default());
     assert!(matches!(
         share.admit(&migrating, None),
         Err(Error::Migrating)
@@ -168,7 +167,7 @@ fn tenants_leave_bytes_and_calls_for_the_next() {
         let greedy = admission.tenant();
         greedy.open();
         // Each call comes over a connection of its own, so that the tenant's share is what bounds it.
-        while let Ok(call) = admission.share().admit(&greedy, None) {
+        while let Ok(call) = admission.share(Source::default()).admit(&greedy, None) {
             held.push(call);
             if held.last().is_some_and(|call| call.hold(KIB).is_err()) {
                 break;
@@ -182,7 +181,12 @@ fn tenants_leave_bytes_and_calls_for_the_next() {
     let tenant = admission.tenant();
     tenant.open();
     let calls: Vec<_> = (0..8)
-        .map(|_| admission.share().admit(&tenant, None).unwrap())
+        .map(|_| {
+            admission
+                .share(Source::default())
+                .admit(&tenant, None)
+                .unwrap()
+        })
         .collect();
     for call in &calls {
         call.hold(4 * KIB).unwrap();
@@ -362,54 +366,4 @@ async fn large_reads_wait_for_each_other() {
     // The rows of users have places of their own.
     let other = share.admit().unwrap();
     other.large_read(LargeRead::User).await.unwrap();
-}
-
-/// Calls of strangers give up their places in the order of coming. Those over a caller's connection keep theirs.
-#[test]
-fn places_beside_the_calls_go_from_strangers_to_who_comes_next() {
-    let admission = roomy();
-    let places = SidePlaces::new(3);
-    let [caller, stranger, next] = std::array::from_fn(|_| admission.share().0);
-    caller.note_let_in();
-    let aside = |share: &Arc<Share>| share.admit_aside(&places);
-    let mut kept = aside(&caller).unwrap();
-    let mut first = aside(&stranger).unwrap();
-    let mut second = aside(&stranger).unwrap();
-    let [kept_is_lost, first_is_lost, second_is_lost] =
-        [&mut kept, &mut first, &mut second].map(Aside::lost);
-    let new = aside(&next).unwrap();
-    assert!(first_is_lost.now_or_never().is_some());
-    // It is the new one's by now, whatever becomes of the call that lost it.
-    drop(first);
-    let newer = aside(&caller).unwrap();
-    assert!(second_is_lost.now_or_never().is_some());
-    drop((new, newer));
-    let _calls: Vec<_> = (0..2).map(|_| aside(&caller).unwrap()).collect();
-    assert!(is_overloaded(&aside(&next)));
-    assert!(kept_is_lost.now_or_never().is_none());
-    drop(kept);
-    aside(&next).unwrap();
-}
-
-/// A connection that has one place keeps it, although it is the oldest, while others that have more call without end.
-#[test]
-fn places_beside_the_calls_go_from_who_has_the_most() {
-    let admission = roomy();
-    let places = SidePlaces::new(5);
-    let [one, many, more] = std::array::from_fn(|_| admission.share().0);
-    let aside = |share: &Arc<Share>| share.admit_aside(&places).unwrap();
-    let mut kept = aside(&one);
-    let mut is_lost = kept.lost();
-    // Each gives way to its own next calls, as soon as both have two.
-    let mut calls: VecDeque<_> = (0..4).map(|_| aside(&many)).collect();
-    for _ in 0..40 {
-        calls.extend([aside(&many), aside(&more)]);
-        calls.drain(..calls.len() - 4);
-    }
-    assert!((&mut is_lost).now_or_never().is_none());
-    // Beside others that have one, too, it is the oldest that goes.
-    drop(calls);
-    let others: [_; 5] = std::array::from_fn(|_| aside(&admission.share().0));
-    assert!(is_lost.now_or_never().is_some());
-    drop(others);
 }

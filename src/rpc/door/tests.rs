@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access::{Credential, Policy, Rights, Role, TokenSha256},
     proto::v1::FILE_DESCRIPTOR_SET,
-    types::{Channel, ProviderSet, Reach, Right, lock},
+    types::{Channel, ProviderSet, Reach, Right, Source, lock},
 };
 
 const SERVICE: &str = "tokenbroker.v1.TokenBroker";
@@ -95,7 +95,7 @@ impl Hall {
             scope: Span::none(),
         };
         let doors = Arc::new(TenantDoors::from([((*name).clone(), door)]));
-        let connection = admission.share();
+        let connection = admission.share(Source::default());
         let door = FrontDoor::new(
             SERVICE,
             (Guard::of(policy), Audit::off(), Traces::off()),

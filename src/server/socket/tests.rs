@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{super::wire::Wire, outgoing::LEAST, silence::LOOKS, *};
-use crate::rpc::{Admission, CallLimits};
+use crate::{
+    rpc::{Admission, CallLimits},
+    types::Source,
+};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -35,7 +38,7 @@ async fn pair_of(admission: &Admission) -> (Socket, Outbox, TcpStream) {
     let (stream, peer) = accepted.unwrap();
     let stream = Transport::Plain(Wire::Tcp(stream, peer));
     let begin = Instant::now() + Duration::from_secs(10);
-    let (socket, outbox) = wrap(stream, begin, admission.share());
+    let (socket, outbox) = wrap(stream, begin, admission.share(Source::default()));
     (socket, outbox, client.unwrap())
 }
 
@@ -103,7 +106,7 @@ async fn a_pause_holds_up_calls_alone() {
 async fn calls_are_read_one_by_one_when_many_were_refused() {
     for (refused, at_once) in [(0, 3), (300, 1)] {
         let admission = admission();
-        let crowd = (&*admission.share(), refused);
+        let crowd = (&*admission.share(Source::default()), refused);
         let (mut socket, outbox, mut client) = pair_of(&admission).await;
         let call = |stream| [frame(HEADERS, stream), frame(DATA, stream)].concat();
         let calls = [1, 3, 5, 7].map(call).concat();
@@ -131,7 +134,7 @@ async fn one_connection_gives_others_their_turn() {
         client
     });
     while turns.iter().sum::<usize>() < sent {
-        let given = given(&mut socket, &outbox, (&*nobody.share(), 0)).await;
+        let given = given(&mut socket, &outbox, (&*nobody.share(Source::default()), 0)).await;
         assert_eq!(outbox.is_held(), given.len() >= AT_ONCE);
         turns.push(given.len());
     }

@@ -16,7 +16,7 @@ fn flood(admission: &Open, caller: &Caller) -> Vec<Arc<Permit>> {
     let Open(admission, tenant) = admission;
     let calls = std::iter::from_fn(|| {
         admission
-            .share()
+            .share(Source::default())
             .admit(tenant, tenant.of_caller(caller))
             .ok()
     });
@@ -49,7 +49,7 @@ fn a_caller_of_the_next_policy_has_the_same_share() {
     other.open();
     let call = admission
         .0
-        .share()
+        .share(Source::default())
         .admit(&other, other.of_caller(&named("first")));
     assert!(call.is_ok());
 }
@@ -159,7 +159,11 @@ async fn the_large_reads_of_a_caller_queue_behind_its_own() {
     let (greedy, modest) = (named("greedy"), named("modest"));
     let call = |caller| {
         let of = admission.1.of_caller(caller);
-        admission.0.share().admit(&admission.1, of).unwrap()
+        admission
+            .0
+            .share(Source::default())
+            .admit(&admission.1, of)
+            .unwrap()
     };
     let calls: Vec<_> = (0..64).map(|_| call(&greedy)).collect();
     let mut reads: Vec<_> = calls.iter().map(read_of).collect();
@@ -192,7 +196,10 @@ fn is_begun(read: &mut BoxFuture<'_, Result<(), Error>>) -> bool {
 async fn strangers_on_a_shared_connection_slow_no_caller_elsewhere() {
     let Open(admission, tenant) = open(1_024);
     let of = |name: &str| tenant.of_caller(&named(name)).unwrap();
-    let (proxy, own) = (admission.share(), admission.share());
+    let (proxy, own) = (
+        admission.share(Source::default()),
+        admission.share(Source::default()),
+    );
     proxy.note_caller(&of("first"));
     proxy.note_caller(&of("second"));
     own.note_caller(&of("first"));

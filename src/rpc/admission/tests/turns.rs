@@ -26,7 +26,10 @@ fn work() {
 /// A call that is served in two steps, as one that asks Redis is.
 async fn call(admission: &Admission, tenant: &Arc<TenantShare>, name: &str) {
     let of = tenant.of_caller(&named(name));
-    let permit = admission.share().admit(tenant, of).unwrap();
+    let permit = admission
+        .share(Source::default())
+        .admit(tenant, of)
+        .unwrap();
     permit.turn().await;
     work();
     yield_now().await;
@@ -81,7 +84,10 @@ async fn the_calls_of_a_caller_that_is_alone_wait_for_no_turn() {
         let at_once = Arc::clone(&at_once);
         flood.spawn(async move {
             let of = tenant.of_caller(&named("alone"));
-            let permit = admission.share().admit(&tenant, of).unwrap();
+            let permit = admission
+                .share(Source::default())
+                .admit(&tenant, of)
+                .unwrap();
             permit.turn().await;
             work();
             at_once.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +160,7 @@ async fn a_heavy_call_waits_for_light_ones_and_those_behind_it_wait_for_it() {
 #[tokio::test(start_paused = true)]
 async fn calls_that_end_before_their_turn_are_paced() {
     let Open(admission, tenant) = open(1_024);
-    let connection = admission.share();
+    let connection = admission.share(Source::default());
     let call = || {
         let of = tenant.of_caller(&named("leaves"));
         connection.admit(&tenant, of).unwrap()
