@@ -6,7 +6,7 @@ use x509_parser::{
     x509::X509Version,
 };
 
-use crate::types::{PeerCertificate, SpiffeId};
+use crate::types::{NotSpiffeId, PeerCertificate, SpiffeId};
 
 /// The scheme of SPIFFE ids. A scheme may be in capitals (RFC 3986, 3.1), although SPIFFE ids aren't.
 const SPIFFE: &str = "spiffe:";
@@ -40,11 +40,10 @@ pub fn read(certificate: &CertificateDer<'_>) -> Result<PeerCertificate, &'stati
     let [id] = &uris[..] else {
         return Err("it has a SPIFFE id and another URI");
     };
-    let id: SpiffeId = id.parse().map_err(|_| "its SPIFFE id is none")?;
-    if id.path().is_empty() {
-        // X.509-SVID, section 4.1.
-        return Err("its SPIFFE id names a trust domain and no workload");
-    }
+    let id = id.parse::<SpiffeId>().map_err(|why| match why {
+        NotSpiffeId::Malformed => "its SPIFFE id is none",
+        NotSpiffeId::TrustDomain => "its SPIFFE id names a trust domain and no workload",
+    })?;
     // X.509-SVID, section 4.3: a workload signs no certificates.
     let usage = certificate
         .key_usage()

@@ -39,8 +39,7 @@ pub(super) fn parts(
     let mut bundles = BTreeMap::new();
     let (mut chosen, mut is_odd) = (None, false);
     for svid in update.svids {
-        let id: Option<SpiffeId> = svid.id.parse().ok();
-        let Some(id) = id.filter(|id| !id.path().is_empty()) else {
+        let Ok(id) = svid.id.parse::<SpiffeId>() else {
             is_odd = true;
             continue;
         };

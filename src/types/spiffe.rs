@@ -7,7 +7,8 @@ const LONGEST: usize = 2048;
 /// The longest name of a trust domain, in bytes (SPIFFE-ID, section 2.3).
 const LONGEST_TRUST_DOMAIN: usize = 255;
 
-/// A SPIFFE id: `spiffe://<trust domain>/<path>` (SPIFFE-ID, section 2).
+/// The SPIFFE id of a workload: `spiffe://<trust domain>/<path>` (SPIFFE-ID, section 2). The id of a trust domain itself, without
+/// a path, is none: no workload's certificate has it (X.509-SVID, section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpiffeId {
     text: Box<str>,
@@ -15,10 +16,18 @@ pub struct SpiffeId {
     path: usize,
 }
 
-/// Text that is no SPIFFE id.
+/// Text that is no workload's SPIFFE id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("isn't a SPIFFE id: spiffe://<trust domain>/<path>, in the characters that SPIFFE allows")]
-pub struct NotSpiffeId;
+pub enum NotSpiffeId {
+    /// It is no SPIFFE id at all.
+    #[error(
+        "isn't a SPIFFE id: spiffe://<trust domain>/<path>, in the characters that SPIFFE allows"
+    )]
+    Malformed,
+    /// It has no path.
+    #[error("names a trust domain and no workload: spiffe://<trust domain>/<path>")]
+    TrustDomain,
+}
 
 impl SpiffeId {
     /// The scheme of each SPIFFE id.
@@ -29,7 +38,7 @@ impl SpiffeId {
         &self.text[Self::SCHEME.len()..self.path]
     }
 
-    /// Returns the path, with its first slash; empty for the id of a trust domain itself.
+    /// Returns the path, with its first slash.
     pub fn path(&self) -> &str {
         &self.text[self.path..]
     }
@@ -52,7 +61,8 @@ impl FromStr for SpiffeId {
     type Err = NotSpiffeId;
 
     fn from_str(text: &str) -> Result<Self, NotSpiffeId> {
-        let rest = text.strip_prefix(Self::SCHEME).ok_or(NotSpiffeId)?;
+        let rest = text.strip_prefix(Self::SCHEME);
+        let rest = rest.ok_or(NotSpiffeId::Malformed)?;
         let domain = rest.split('/').next().unwrap_or_default();
         let path = &rest[domain.len()..];
         let segment = |segment: &str| {
@@ -62,7 +72,10 @@ impl FromStr for SpiffeId {
         };
         let is_path = path.is_empty() || path[1..].split('/').all(segment);
         if text.len() > LONGEST || !Self::is_trust_domain(domain) || !is_path {
-            return Err(NotSpiffeId);
+            return Err(NotSpiffeId::Malformed);
+        }
+        if path.is_empty() {
+            return Err(NotSpiffeId::TrustDomain);
         }
         Ok(Self {
             text: text.into(),
@@ -86,8 +99,8 @@ mod tests {
         let id: SpiffeId = "spiffe://prod.example/ns/default/sa/proxy".parse().unwrap();
         assert_eq!(id.trust_domain(), "prod.example");
         assert_eq!(id.path(), "/ns/default/sa/proxy");
-        let domain: SpiffeId = "spiffe://prod.example".parse().unwrap();
-        assert_eq!((domain.trust_domain(), domain.path()), ("prod.example", ""));
+        let domain = "spiffe://prod.example".parse::<SpiffeId>();
+        assert_eq!(domain, Err(NotSpiffeId::TrustDomain));
     }
 
     #[test]
@@ -111,7 +124,11 @@ mod tests {
             "spiffe://prod.example/%61",
             &long,
         ] {
-            assert_eq!(text.parse::<SpiffeId>(), Err(NotSpiffeId), "{text}");
+            assert_eq!(
+                text.parse::<SpiffeId>(),
+                Err(NotSpiffeId::Malformed),
+                "{text}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A text is taken for a SPIFFE id if SPIFFE-ID, section 2, says that it is one, and comes back as it is.
+//! A text is taken for a workload's SPIFFE id if SPIFFE-ID, section 2, says that it is one, and it has a path. It comes back as it is.
 
 use token_broker::types::SpiffeId;
 
@@ -27,7 +27,8 @@ fn is_one(text: &str) -> bool {
     // Without the rule about dots, if that flaw is planted.
     let is_dots = |part: &str| !planted() && matches!(part, "." | "..");
     let is_part = |part: &str| !part.is_empty() && !is_dots(part) && part.chars().all(in_path);
-    text.len() <= 2048
+    rest.contains('/')
+        && text.len() <= 2048
         && (1..=255).contains(&domain.len())
         && domain.chars().all(in_domain)
         && parts.all(is_part)

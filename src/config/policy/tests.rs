@@ -70,7 +70,7 @@ roles = ["sidecars", "hunter2"]
 rpcs = ["GetAccessToken", "TokenBroker/Gett", "hunter2"]
 providers = "hunter2"
 tenant = "c:d"
-spiffe-ids = ["hunter2", "spiffe://prod.example/a"]
+spiffe-ids = ["hunter2", "spiffe://prod.example", "spiffe://prod.example/a"]
 uris = ["spiffe://prod.example/b", "hunter2"]
 dns-names = ["*.example", "hunter2.", "a..b", "10.0.0.1"]
 bearer-sha256 = ["hunter2"]
@@ -105,6 +105,7 @@ roles = ["admin"]
         "line 6: callers.one.providers: must be a list of names, or \"*\" for all providers",
         "line 7: callers.one.tenant: is not a tenant that this broker serves",
         "line 8: callers.one.spiffe-ids: entry 1 isn't a SPIFFE id: spiffe://<trust domain>/<path>, in the characters that SPIFFE allows",
+        "line 8: callers.one.spiffe-ids: entry 2 names a trust domain and no workload: spiffe://<trust domain>/<path>",
         "line 9: callers.one.uris: entry 1 is a SPIFFE id: write it into spiffe-ids",
         "line 9: callers.one.uris: entry 2 must be a URI with its scheme, as it is written in the certificate",
         "line 10: callers.one.dns-names: entry 1 must be a whole name: a name matches itself alone, and no wildcard",

@@ -268,6 +268,10 @@ fn an_agent_gives_what_files_would_have() {
             vec!["spiffe-id: isn't a SPIFFE id"],
         ),
         (
+            format!("{agent}spiffe-id = \"spiffe://a.test\""),
+            vec!["spiffe-id: names a trust domain and no workload"],
+        ),
+        (
             format!("listen = \"unix:/run/broker.sock\"\n{agent}"),
             vec!["spiffe-workload-api: has no effect: listen names a Unix socket"],
         ),
