@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::types::{KeyId, ProviderName, ReauthReason, StoredRow, TypeNames};
+use crate::types::{KeyId, PendingAuthorization, ProviderName, ReauthReason, StoredRow, TypeNames};
 
 /// A field of a request that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,27 +269,49 @@ impl From<Unreadable> for Error {
     }
 }
 
-/// Why something that is stored beside rows can't be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a pending authorization can't be read.
+#[derive(Debug, Clone)]
 pub enum Unopened {
     /// It can't be decoded, or its envelope doesn't open.
-    Damaged(Damage),
+    Damaged {
+        /// What is wrong with it.
+        damage: Damage,
+        /// What is readable of it, if it can be decoded. Nothing vouches for it.
+        shown: Option<Box<PendingAuthorization>>,
+    },
     /// It is sealed under a key that this broker lacks.
-    KeyMissing(KeyId),
+    KeyMissing {
+        /// The key.
+        key: KeyId,
+        /// What is readable of it. Nothing vouches for it.
+        shown: Box<PendingAuthorization>,
+    },
 }
 
 impl Unopened {
-    /// Returns why something can't be decoded. `what` must not quote it.
+    /// Returns why an authorization can't be decoded. `what` must not quote it.
     pub fn damaged(what: impl Into<String>) -> Self {
-        Self::Damaged(Damage(what.into()))
+        Self::Damaged {
+            damage: Damage(what.into()),
+            shown: None,
+        }
+    }
+
+    /// Returns what is readable of the authorization, if anything is.
+    #[must_use]
+    pub fn shown(&self) -> Option<&PendingAuthorization> {
+        match self {
+            Self::Damaged { shown, .. } => shown.as_deref(),
+            Self::KeyMissing { shown, .. } => Some(shown),
+        }
     }
 }
 
 impl From<Unopened> for Error {
     fn from(unopened: Unopened) -> Self {
         match unopened {
-            Unopened::Damaged(damage) => Self::RecordUnreadable(damage),
-            Unopened::KeyMissing(key) => Self::KeyMissing(key),
+            Unopened::Damaged { damage, .. } => Self::RecordUnreadable(damage),
+            Unopened::KeyMissing { key, .. } => Self::KeyMissing(key),
         }
     }
 }

@@ -157,7 +157,8 @@ impl<S: store::Authorizations> Authorizations<S> {
     ///
     /// # Errors
     /// Returns [`Error::StateNotFound`]. Returns [`Error::ProviderMismatch`] if it is for another provider than
-    /// `provider`: it is gone then. Returns [`Error::RecordUnreadable`] or [`Error::KeyMissing`] if it can't be read: it stays.
+    /// `provider`: it is gone then. Returns [`Error::RecordUnreadable`] or [`Error::KeyMissing`] if it can't be read, and doesn't
+    /// show that it is out of `reach`: it stays.
     pub async fn consume(
         &self,
         state: &State,
@@ -177,25 +178,29 @@ impl<S: store::Authorizations> Authorizations<S> {
         provider: Option<&ProviderName>,
         reach: &Reach,
     ) -> Result<Consumed, Error> {
-        let pending = self.store.pending(state).await?;
-        let pending = pending.ok_or(Error::StateNotFound)??;
+        let found = self.store.pending(state).await?;
+        let found = found.ok_or(Error::StateNotFound)?;
+        let shown = match &found {
+            Ok(pending) => Some(pending),
+            Err(unopened) => unopened.shown(),
+        };
+        if let Some(pending) = shown
+            && !is_within(reach, pending, provider)
+        {
+            return match self.is_over(pending).await? {
+                true => Err(Error::StateNotFound),
+                false => Ok(Consumed::OutOfReach(pending.clone())),
+            };
+        }
+        let pending = found?;
         if let Payload::Plain(payload) = &pending.payload
             && payload.len() > LARGEST_PAYLOAD
         {
             let what = "its payload is larger than any that a broker keeps";
             return Err(Error::RecordUnreadable(Damage(what.to_owned())));
         }
-        let is_own = reach
-            .client
-            .as_ref()
-            .is_none_or(|own| *own == pending.client);
-        // Who names a provider may use it. A misrouted callback burns the authorization whatever it was for.
-        let is_in_reach = provider.is_some() || reach.providers.has(&pending.provider);
-        if self.store.now().await? >= pending.expires_at.plus(CLOCK_SKEW) {
+        if self.is_over(&pending).await? {
             return Err(Error::StateNotFound);
-        }
-        if !is_own || !is_in_reach {
-            return Ok(Consumed::OutOfReach(pending));
         }
         let taker = Nonce::random();
         let take = || self.store.take(state, &pending, taker);
@@ -208,6 +213,24 @@ impl<S: store::Authorizations> Authorizations<S> {
             false => Ok(Consumed::Taken(pending)),
         }
     }
+
+    /// Whether an authorization can't be taken any more.
+    async fn is_over(&self, pending: &PendingAuthorization) -> Result<bool, Error> {
+        Ok(self.store.now().await? >= pending.expires_at.plus(CLOCK_SKEW))
+    }
+}
+
+/// Whether a caller that names `provider`, or none, reaches an authorization. One that can't be opened is judged by what is
+/// readable of it, though nothing vouches for that: it isn't given to anybody.
+fn is_within(
+    reach: &Reach,
+    pending: &PendingAuthorization,
+    provider: Option<&ProviderName>,
+) -> bool {
+    let client = reach.client.as_ref();
+    // Who names a provider may use it. A misrouted callback burns the authorization whatever it was for.
+    client.is_none_or(|own| *own == pending.client)
+        && (provider.is_some() || reach.providers.has(&pending.provider))
 }
 
 /// Returns the error of a write that answers otherwise when it is repeated.

@@ -170,6 +170,7 @@ impl<S: Store + Records> Tokens<S> {
         unreadable: Unreadable,
         binding: &Binding,
     ) -> Result<StoredRow, Error> {
+        binding.check_unreadable(&unreadable)?;
         // Nobody can tell whether a row that shows no version is still the same one.
         let shown = unreadable.shown().map(|shown| shown.version);
         let unsaved = shown.and_then(|shown| self.unsaved(key, Some(shown), binding));

@@ -1,7 +1,7 @@
 //! What a caller expects a row to be bound to.
 
 use crate::{
-    error::Error,
+    error::{Error, Unreadable},
     types::{ClientId, Row, Subject, UserId},
 };
 
@@ -29,5 +29,16 @@ impl Binding {
             && agrees(&self.client_id, &row.client_id)
             && agrees(&self.upstream_subject, &row.upstream_subject);
         holds.then_some(()).ok_or(Error::BindingMismatch)
+    }
+
+    /// Checks that a row that can't be read doesn't name other owners. So a caller is told the same of another owner's row,
+    /// whether or not this broker has its key. Nothing vouches for what is readable of the row, and nothing is handed out for it.
+    ///
+    /// # Errors
+    /// Returns [`Error::BindingMismatch`] if an owner differs.
+    pub(super) fn check_unreadable(&self, unreadable: &Unreadable) -> Result<(), Error> {
+        unreadable
+            .shown()
+            .map_or(Ok(()), |shown| self.check(&shown.row))
     }
 }

@@ -44,7 +44,8 @@ impl<S: Store> Tokens<S> {
                 let condition = Condition::Version(stored.version);
                 (Some(stored.row), condition)
             }
-            // Its token is there for who has the key. It must not be lost.
+            // Its token is there for who has the key. It must not be lost, whichever client it says that it is of: nothing vouches
+            // for that.
             Some(Err(unreadable @ Unreadable::KeyMissing(_))) => return Err(unreadable.into()),
             // A row that can't be read has no token to carry forward, and no version to compare with.
             Some(Err(_)) => (None, Condition::Always),
@@ -106,6 +107,7 @@ impl<S: Store> Tokens<S> {
                         let shown = unreadable.shown();
                         let may_count = shown.is_some_and(|StoredRow { row, .. }| {
                             other != *key
+                                && reach.is_of_client(row)
                                 && row.upstream_subject.as_ref() == Some(subject)
                                 && row.reauth.is_none()
                         });

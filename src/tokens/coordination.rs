@@ -70,9 +70,12 @@ impl<S: Store + Records> Tokens<S> {
         if reach.client.is_none() {
             return Ok(());
         }
-        match self.get(key, &Binding::default()).await {
-            Ok(stored) => within(reach, &stored),
-            Err(Error::RowNotFound) => Ok(()),
+        let own = Binding {
+            client_id: reach.client.clone(),
+            ..Binding::default()
+        };
+        match self.get(key, &own).await {
+            Ok(_) | Err(Error::RowNotFound) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -130,18 +130,25 @@ impl<S: Store> Tokens<S> {
     /// Reads one row, whether it has expired or not.
     ///
     /// # Errors
-    /// Returns [`Error::RowNotFound`], [`Error::RowUnreadable`], [`Error::KeyMissing`] or [`Error::BindingMismatch`].
+    /// Returns [`Error::RowNotFound`], [`Error::BindingMismatch`], [`Error::RowUnreadable`] or [`Error::KeyMissing`].
     pub async fn get(&self, key: &RowKey, binding: &Binding) -> Result<StoredRow, Error> {
         let stored = self.store.get(key).await?.ok_or(Error::RowNotFound)?;
-        let stored = stored.map_err(Error::from)?;
-        binding.check(&stored.row)?;
-        Ok(stored)
+        match stored {
+            Ok(stored) => {
+                binding.check(&stored.row)?;
+                Ok(stored)
+            }
+            Err(unreadable) => {
+                binding.check_unreadable(&unreadable)?;
+                Err(unreadable.into())
+            }
+        }
     }
 
     /// Reads all rows of a session at the providers within `reach`. An unknown session has none.
     ///
     /// # Errors
-    /// Returns [`Error::BindingMismatch`] if any of them that can be read is bound to another owner.
+    /// Returns [`Error::BindingMismatch`] if any of them is bound to another owner, as far as that can be read.
     pub async fn get_all(
         &self,
         session: &SessionId,
@@ -159,6 +166,7 @@ impl<S: Store> Tokens<S> {
                     tokens.rows.insert(provider, stored);
                 }
                 Err(unreadable) => {
+                    binding.check_unreadable(&unreadable)?;
                     log_unreadable(&provider, &unreadable);
                     tokens.unreadable.insert(provider, unreadable);
                 }
@@ -167,8 +175,8 @@ impl<S: Store> Tokens<S> {
         Ok(tokens)
     }
 
-    /// Reads the row that expires last among all rows of a user at a provider, as far as they are within `reach`. A row that
-    /// can't be read names no client.
+    /// Reads the row that expires last among all rows of a user at a provider, as far as they are within `reach`. A damaged row
+    /// names no client, and so is out of the reach of a caller that is kept to one.
     ///
     /// # Errors
     /// Returns [`Error::UserRowNotFound`] if there is no row. If there are rows but none of them can be read, returns
@@ -208,6 +216,10 @@ impl<S: Store> Tokens<S> {
                     }
                     Ok(_) => {}
                     Err(error) if is_elsewhere(&error, reach) => {}
+                    // It names no client, so that it is none of the caller's. Who isn't kept to a client is told of it.
+                    Err(error @ Unreadable::Damaged(_)) if reach.client.is_some() => {
+                        log_unreadable(&key.provider, &error);
+                    }
                     Err(error) if unreadable.as_ref().is_some_and(is_key_missing) => drop(error),
                     Err(error) => unreadable = Some(error),
                 }
@@ -234,7 +246,7 @@ fn expires_later(a: &StoredRow, b: &StoredRow) -> bool {
     rank(a) > rank(b)
 }
 
-/// Whether a row that can't be read names another client than those within `reach`.
+/// Whether a row whose key is missing names another client than the one within `reach`.
 fn is_elsewhere(unreadable: &Unreadable, reach: &Reach) -> bool {
     let shown = unreadable.shown();
     shown.is_some_and(|stored| !reach.is_of_client(&stored.row))

@@ -7,6 +7,7 @@
 //! | the same for each bit and each length of their bytes, and for mutations; readers that bind less are caught | `pending_bytes` |
 //! | any mutation of the bytes of a row, of each kind: the same row, or the right error. `SEAL_MUTATIONS` says how many | `mutations` |
 //! | a broker that lacks the key: `KEY_MISSING`, never damage, and nothing is overwritten or left out | `missing` |
+//! | what belongs to another client, under a key that the broker lacks: the answers that it has with the key | `elsewhere` |
 //! | two keys of one name: the wrong one is a missing one, and a name can be changed | `namesakes` |
 //! | refreshing sealed rows, also when a result can't be written yet | `refreshing` |
 //! | `keys rotate`: versions, lives and newer writes stay; the part of Redis' time that it takes | `rotation` |
@@ -27,6 +28,7 @@
 mod advice;
 mod commands;
 mod edited;
+mod elsewhere;
 mod grace;
 mod idle;
 mod key_file;

@@ -61,8 +61,8 @@ impl Sealed {
         };
         let was_plain = matches!(sealed.payload, Payload::Plain(_));
         match (self.open)(self, sealed) {
-            Err(Unopened::Damaged(_)) => Outcome::Damaged,
-            Err(Unopened::KeyMissing(_)) => Outcome::KeyMissing,
+            Err(Unopened::Damaged { .. }) => Outcome::Damaged,
+            Err(Unopened::KeyMissing { .. }) => Outcome::KeyMissing,
             Ok(_) if was_plain => Outcome::Plain,
             Ok(opened) => {
                 let json = |pending| stored::encode(pending).unwrap();

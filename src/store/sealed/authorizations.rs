@@ -2,7 +2,7 @@
 
 use super::{Sealed, Sealing};
 use crate::{
-    error::Unopened,
+    error::{Damage, Unopened},
     seal::{AssociatedData, NotOpened},
     store::{Authorizations, CreateOutcome, Error, NewAuthorization},
     types::{Nonce, Payload, PendingAuthorization, SecretBytes, State, UnixTime, UserId},
@@ -78,11 +78,15 @@ impl Sealing {
         state: &State,
         mut pending: PendingAuthorization,
     ) -> Result<PendingAuthorization, Unopened> {
+        let damaged = |what: &str, shown| {
+            Err(Unopened::Damaged {
+                damage: Damage(what.to_owned()),
+                shown: Some(Box::new(shown)),
+            })
+        };
         let Payload::Sealed(envelope) = &pending.payload else {
             return match self.require_sealed {
-                true => Err(Unopened::damaged(
-                    "it isn't sealed, and require-sealed is on",
-                )),
+                true => damaged("it isn't sealed, and require-sealed is on", pending),
                 false => Ok(pending),
             };
         };
@@ -92,8 +96,11 @@ impl Sealing {
                 pending.payload = Payload::Plain(SecretBytes::new(payload.to_vec()));
                 Ok(pending)
             }
-            Err(NotOpened::Damaged(what)) => Err(Unopened::damaged(what)),
-            Err(NotOpened::KeyMissing(key)) => Err(Unopened::KeyMissing(key)),
+            Err(NotOpened::Damaged(what)) => damaged(what, pending),
+            Err(NotOpened::KeyMissing(key)) => Err(Unopened::KeyMissing {
+                key,
+                shown: Box::new(pending),
+            }),
         }
     }
 }

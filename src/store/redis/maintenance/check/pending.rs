@@ -142,7 +142,7 @@ impl Check {
         });
         match opened {
             Ok(()) => {}
-            Err(Unopened::KeyMissing(_)) => batch.counts.pending_key_missing += 1,
+            Err(Unopened::KeyMissing { .. }) => batch.counts.pending_key_missing += 1,
             Err(_) => {
                 let kind = FindingKind::UnreadableAuthorization;
                 let finding = Finding::of(kind, &read.expected.key, false);
