@@ -1,6 +1,13 @@
 //! Where the broker listens: the values, and what must hold between them and TLS.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use socket2::{Domain, Socket, Type};
 
 use super::{
     address,
@@ -188,8 +195,7 @@ pub(super) fn options(
     }
 }
 
-/// Adds a problem for each listener that has the address of another one. Where only the system knows (`[::]` may or may not
-/// take IPv4, too), it decides when the broker listens.
+/// Adds a problem for each listener that has the address of another one.
 fn one_address_each(listen: &ListenSettings, problems: &mut Problems) {
     let calls = match &listen.listen {
         Listen::Tcp(address) => Some(*address),
@@ -200,10 +206,11 @@ fn one_address_each(listen: &ListenSettings, problems: &mut Problems) {
         (ListenSettings::health_listen, listen.health_listen),
         (ListenSettings::metrics_listen, listen.metrics_listen),
     ];
+    let both_families = takes_ipv4_too();
     for (at, (name, address)) in all.iter().enumerate() {
         let taken = all[..at].iter().find(|(_, other)| {
             let both = address.zip(*other);
-            both.is_some_and(|(address, other)| cannot_both_listen(address, other))
+            both.is_some_and(|(one, other)| cannot_both_listen(one, other, both_families))
         });
         if let Some((other, _)) = taken {
             let message =
@@ -213,15 +220,29 @@ fn one_address_each(listen: &ListenSettings, problems: &mut Problems) {
     }
 }
 
-fn cannot_both_listen(one: SocketAddr, other: SocketAddr) -> bool {
+/// Whether a listener at `[::]` gets connections over IPv4, too. Linux lets the machine decide (`net.ipv6.bindv6only`), so a
+/// socket that isn't used is asked.
+fn takes_ipv4_too() -> bool {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None);
+    socket
+        .and_then(|socket| socket.only_v6())
+        .is_ok_and(|only| !only)
+}
+
+/// Whether one address is taken as soon as the broker listens at the other one. With `both_families`, `[::]` takes the port for
+/// IPv4, too.
+fn cannot_both_listen(one: SocketAddr, other: SocketAddr, both_families: bool) -> bool {
+    // The system passes over the scope of other addresses.
     let scope = |address: SocketAddr| match address {
-        SocketAddr::V6(address) => address.scope_id(),
-        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) if address.ip().is_unicast_link_local() => address.scope_id(),
+        _ => 0,
     };
     let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
     let is_same = ip == other_ip && scope(one) == scope(other);
-    let is_within =
-        ip.is_ipv4() == other_ip.is_ipv4() && (ip.is_unspecified() || other_ip.is_unspecified());
+    let takes = |ip: IpAddr, other: IpAddr| {
+        ip.is_unspecified() && (ip.is_ipv4() == other.is_ipv4() || (both_families && ip.is_ipv6()))
+    };
+    let is_within = takes(ip, other_ip) || takes(other_ip, ip);
     one.port() != 0 && one.port() == other.port() && (is_same || is_within)
 }
 

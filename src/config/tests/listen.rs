@@ -361,12 +361,41 @@ fn ways_to_know_callers_follow_from_the_settings() {
 
 #[test]
 fn two_listeners_have_no_address_in_common() {
+    // The machine decides whether `[::]` is all IPv4 addresses, too.
+    let takes_ipv4 =
+        fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|only| only.trim() == "0");
+    let if_it_does = |told| if takes_ipv4 { told } else { &[][..] };
     for (listen, health, metrics, told) in [
+        (
+            "127.0.0.1:1",
+            "[::]:1",
+            "127.0.0.2:2",
+            if_it_does(&["health-listen: has the address of listen: "]),
+        ),
+        (
+            "unix:/x",
+            "[::]:1",
+            "127.0.0.2:1",
+            if_it_does(&["metrics-listen: has the address of health-listen: "]),
+        ),
+        (
+            "[::1]:1",
+            "[::1%1]:1",
+            "[::1%1]:2",
+            &["health-listen: has the address of listen: "],
+        ),
+        ("127.0.0.1:1", "[fe80::1%1]:1", "[fe80::1%2]:1", &[]),
+        (
+            "127.0.0.1:1",
+            "[::1]:1",
+            "[::ffff:0.0.0.0]:1",
+            &["metrics-listen: has the address of listen: "],
+        ),
         (
             "127.0.0.1:1",
             "127.0.0.1:1",
             "127.0.0.1:2",
-            &["health-listen: has the address of listen: "][..],
+            &["health-listen: has the address of listen: "],
         ),
         (
             "127.0.0.1:1",
@@ -401,8 +430,8 @@ fn two_listeners_have_no_address_in_common() {
                 "metrics-listen: has the address of listen: ",
             ],
         ),
-        // The system knows whether these go together.
-        ("127.0.0.1:1", "[::]:1", "127.0.0.2:1", &[]),
+        ("127.0.0.1:1", "[::1]:1", "127.0.0.2:1", &[]),
+        ("127.0.0.1:1", "[::]:2", "127.0.0.2:3", &[]),
         ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", &[]),
         ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", &[]),
     ] {
