@@ -189,8 +189,17 @@ fn path() -> impl TypedValueParser<Value = PathBuf> {
 
 /// Resolves the configuration and calls `then` with it, or prints every problem with it.
 fn configured(args: &Configured, then: impl FnOnce(Config) -> u8) -> u8 {
+    resolved(args, Settings::resolve, then)
+}
+
+/// Like [`configured`], with the configuration that `resolve` makes of the settings.
+fn resolved(
+    args: &Configured,
+    resolve: impl FnOnce(Settings) -> Result<Config, Vec<Problem>>,
+    then: impl FnOnce(Config) -> u8,
+) -> u8 {
     let unknown = unknown_variables();
-    let config = match args.settings().and_then(Settings::resolve) {
+    let config = match args.settings().and_then(resolve) {
         Ok(config) => config,
         Err(problems) => return refuse(&problems, &unknown),
     };

@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::{
-    Configured, DONE, FAILED, REFUSED, USAGE, complain, configured, out, refuse,
+    Configured, DONE, FAILED, REFUSED, USAGE, complain, out, refuse, resolved,
     single_threaded_runtime, unknown_variables, warn,
 };
 use crate::{
-    config::Config,
+    config::{Config, Settings},
     server::{self, ServeError},
     store::Decorate,
 };
@@ -28,14 +28,16 @@ pub(super) fn run(args: &ServeArgs, decorate: &impl Decorate) -> u8 {
     if args.check_config {
         check_config(&args.configured)
     } else {
-        configured(&args.configured, |config| serve(config, decorate))
+        resolved(&args.configured, Settings::resolve_for_broker, |config| {
+            serve(config, decorate)
+        })
     }
 }
 
 fn check_config(args: &Configured) -> u8 {
     let unknown = unknown_variables();
     let resolved = args.settings().and_then(|settings| {
-        let config = settings.clone().resolve()?;
+        let config = settings.clone().resolve_for_broker()?;
         Ok((settings.listed(&config), config.warnings))
     });
     match resolved {

@@ -7,7 +7,7 @@
 //! texts from one or several sources. `command_line.rs` and `file.rs` fill these texts in; `value.rs`
 //! and `syntax.rs` parse them. `together.rs` finds settings that have no effect or contradict each other.
 //! `variables.rs` finds variables of the environment that name no setting, and `listed.rs` shows what came
-//! out. `seal.rs` reads the file with the sealing keys, and `vault.rs` says who unwraps them. `providers.rs` reads the tables of providers, whose settings are in the
+//! out. `places.rs` looks at what is in the place of a file or socket that a broker will make. `seal.rs` reads the file with the sealing keys, and `vault.rs` says who unwraps them. `providers.rs` reads the tables of providers, whose settings are in the
 //! file alone, and `presets.toml` has what is known of common ones. `tenants.rs` does so for the tables of tenants, each of
 //! which may have settings and providers of its own.
 
@@ -19,6 +19,7 @@ mod file;
 mod listed;
 mod listen;
 mod nearest;
+mod places;
 mod policy;
 mod problem;
 mod providers;
@@ -174,6 +175,20 @@ impl Settings {
             Ok((listen.listen, listen.health_listen))
         } else {
             Err(problems)
+        }
+    }
+
+    /// Like [`resolve`](Self::resolve), for a broker that is about to serve: looks also at the places of the files that it will
+    /// write, and of its socket. Changes nothing there.
+    ///
+    /// # Errors
+    /// Returns every [`Problem`] that was found. The places are looked at if there is no other one.
+    pub fn resolve_for_broker(self) -> Result<Config, Vec<Problem>> {
+        let config = self.clone().resolve()?;
+        let problems = places::unfit(&self, &config);
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(problems.into_iter().map(|one| self.named(one)).collect()),
         }
     }
 

@@ -80,9 +80,12 @@ pub(super) fn text(value_name: &'static str) -> Syntax<String> {
     })
 }
 
+/// The placeholder for the path of a file. That of a file with a name before it ends with it.
+pub(super) const FILE: &str = "FILE";
+
 /// Accepts the path of a file.
 pub(super) fn file() -> Syntax<PathBuf> {
-    Syntax::verbatim("FILE", |path| match path {
+    Syntax::verbatim(FILE, |path| match path {
         "" => Err("must be the path of a file, or unset".to_owned()),
         path => Ok(PathBuf::from(path)),
     })

@@ -7,7 +7,10 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use testkit::{broker_process::BrokerProcess, waiting::until};
+use testkit::{
+    broker_process::{BrokerProcess, program},
+    waiting::until,
+};
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -75,4 +78,50 @@ async fn calls_go_by_a_socket_that_is_gone_at_the_end() {
     assert!(broker.log().contains(&place), "{}", broker.log());
     assert!(broker.terminate().success());
     assert!(!path.exists());
+}
+
+/// What is in a socket's way is a mistake in the settings, which a look at them finds as well. It stays as it is.
+#[test]
+fn a_socket_has_a_folder_and_nothing_in_its_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("file"), "precious").unwrap();
+    fs::create_dir(path("folder")).unwrap();
+    std::os::unix::fs::symlink("away", path("link")).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(path("stale")).unwrap());
+    for (name, code) in [
+        ("no/socket", Some(2)),
+        ("file/socket", Some(2)),
+        ("file", Some(2)),
+        ("folder", Some(2)),
+        ("link", Some(2)),
+        ("stale", Some(0)),
+        ("new", Some(0)),
+    ] {
+        let place = format!("unix:{}", path(name).display());
+        let run = |more: &[&str]| {
+            let mut command = program();
+            let done = command.args(["--listen", &place]).args(more).output();
+            let done = done.unwrap();
+            (done.status.code(), String::from_utf8(done.stderr).unwrap())
+        };
+        let (checked, says) = run(&["--check-config"]);
+        assert_eq!(checked, code, "{name}: {says}");
+        if code == Some(2) {
+            assert!(says.contains("--listen: can't serve on"), "{name}: {says}");
+            assert_eq!(run(&[]), (checked, says), "{name}");
+        }
+    }
+    assert_eq!(fs::read_to_string(path("file")).unwrap(), "precious");
+    assert!(!path("new").exists() && path("stale").exists());
+    let place = format!("unix:{}", path("stale").display());
+    let broker = BrokerProcess::listening_at(&[], &place);
+    // Whether another process listens is for the start to find out.
+    let mut check = program();
+    let check = check.args(["--listen", &place, "--check-config"]).output();
+    assert_eq!(check.unwrap().status.code(), Some(0));
+    let mut second = program();
+    let second = second.args(["--listen", &place]).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(broker.terminate().success());
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     audit::Duty,
     config::{
-        syntax::{choice, file, number, span},
+        syntax::{FILE, choice, file, number, span},
         value::{Form, Value},
     },
 };
@@ -41,7 +41,7 @@ settings! {
 }
 
 fn files() -> Value<Vec<PathBuf>> {
-    Value::list(Form::List, "FILE", |files: &mut Vec<PathBuf>, path| {
+    Value::list(Form::List, FILE, |files: &mut Vec<PathBuf>, path| {
         if path.is_empty() {
             return Err("must be the path of a file, or -");
         }
