@@ -6,7 +6,7 @@
 //! destination has a `writer`, a thread that takes all events that wait and writes them as one (and what a `crowd` was refused,
 //! as a count): `line` spells them, and
 //! `chain` links each line to the one before it. A `sink` is where the lines go: `file`, which is rotated and reopened, or
-//! stdout. [`vet`] looks at the destinations before anything is written, and [`verify`] checks the chain of written files.
+//! stdout. [`vet()`] looks at the destinations before anything is written, and [`verify`] checks the chain of written files.
 //!
 //! Nothing here knows gRPC or Redis: who asks, and what for, is told by `rpc`.
 
