@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, Metadata, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -16,7 +16,7 @@ use super::{
     sink::{Partial, Sink, write_all},
     tail::Tail,
 };
-use crate::types::open_file;
+use crate::types::{FileId, folder_of, open_file};
 
 /// How long a rotation that failed isn't tried again.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ pub(super) struct FileSink {
     figures: Arc<Figures>,
     file: File,
     /// Which file it is.
-    id: (u64, u64),
+    id: FileId,
     /// Whether it is one, and not a device that the operator chose.
     is_file: bool,
     /// When a rotation may be tried again.
@@ -139,11 +139,7 @@ impl FileSink {
         if !self.sync {
             return Ok(());
         }
-        let folder = self
-            .path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(folder_of(&self.path))?.sync_all()
     }
 }
 
@@ -155,7 +151,7 @@ impl Sink for FileSink {
     fn ready(&mut self) -> io::Result<Option<Tail>> {
         // Whether or not somebody asked: lines in a file that has another name, or none, are lost to who reads this one.
         match fs::metadata(&self.path) {
-            Ok(there) if id(&there) == self.id => match self.rotation {
+            Ok(there) if FileId::of(&there) == self.id => match self.rotation {
                 Some(Rotation { size, keep }) if there.is_file() && there.len() >= size => {
                     self.rotate(keep)
                 }
@@ -180,18 +176,14 @@ impl Sink for FileSink {
     }
 }
 
-fn id(file: &Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
-}
-
 /// Opens a file to append to it, and locks it. Only its owner may read a new one.
-fn open(path: &Path) -> io::Result<(File, (u64, u64), Tail)> {
+fn open(path: &Path) -> io::Result<(File, FileId, Tail)> {
     let mut options = OpenOptions::new();
     let options = options.read(true).append(true).create(true).mode(0o600);
     let mut file = options.open(path)?;
     let opened = file.metadata()?;
     if !opened.is_file() {
-        return Ok((file, id(&opened), Tail::default()));
+        return Ok((file, FileId::of(&opened), Tail::default()));
     }
     match file.try_lock() {
         Ok(()) => {}
@@ -202,7 +194,7 @@ fn open(path: &Path) -> io::Result<(File, (u64, u64), Tail)> {
         Err(TryLockError::Error(error)) => return Err(error),
     }
     let tail = Tail::of(&mut file)?;
-    Ok((file, id(&opened), tail))
+    Ok((file, FileId::of(&opened), tail))
 }
 
 /// Returns the path of the full file with this number. 1 is the youngest.

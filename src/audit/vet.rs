@@ -2,11 +2,11 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::{
         fd::AsFd,
-        unix::{ffi::OsStrExt, fs::FileTypeExt, fs::MetadataExt},
+        unix::{ffi::OsStrExt, fs::FileTypeExt},
     },
     path::{Path, PathBuf},
 };
@@ -14,6 +14,7 @@ use std::{
 use rustix::fs::{Access, access};
 
 use super::{Destination, tail::Tail};
+use crate::types::{FileId, folder_of};
 
 /// How many links may lead to a file, as in Linux.
 const MOST_LINKS: usize = 40;
@@ -69,9 +70,6 @@ struct Name {
     name: OsString,
 }
 
-/// The device and the number of a file.
-type FileId = (u64, u64);
-
 impl Target {
     /// Finds out what a destination is, and whether it can be written.
     fn of(destination: &Destination, sync: bool) -> io::Result<Self> {
@@ -80,7 +78,7 @@ impl Target {
                 let descriptor = io::stdout().as_fd().try_clone_to_owned()?;
                 Ok(Self {
                     names: Vec::new(),
-                    id: Some(id(&File::from(descriptor).metadata()?)),
+                    id: Some(FileId::of(&File::from(descriptor).metadata()?)),
                     is_rotated: false,
                 })
             }
@@ -101,11 +99,11 @@ impl Target {
     fn of_path(path: &Path) -> io::Result<Self> {
         let mut names = Vec::new();
         for end in way(path)? {
-            let folder = id(&fs::metadata(folder_of(&end))?);
+            let folder = FileId::of(&fs::metadata(folder_of(&end))?);
             let name = end.file_name().unwrap_or_default().to_owned();
             names.push(Name { folder, name });
         }
-        let id = fs::metadata(path).ok().as_ref().map(id);
+        let id = fs::metadata(path).ok().as_ref().map(FileId::of);
         Ok(Self {
             names,
             id,
@@ -205,19 +203,6 @@ fn creatable(path: &Path) -> io::Result<()> {
         return Err(unfit("it is the name of a directory"));
     }
     Ok(access(folder_of(end), Access::WRITE_OK | Access::EXEC_OK)?)
-}
-
-/// Returns the folder that a path's last name is in.
-fn folder_of(path: &Path) -> &Path {
-    let parent = path.parent().map(Path::as_os_str).unwrap_or_default();
-    match parent.is_empty() {
-        true => Path::new("."),
-        false => Path::new(parent),
-    }
-}
-
-fn id(file: &Metadata) -> FileId {
-    (file.dev(), file.ino())
 }
 
 fn unfit(what: &str) -> io::Error {

@@ -15,6 +15,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::types::folder_of;
+
 /// Writes a new file that only its owner may read, and has it on disk when this returns. A file that exists isn't changed.
 ///
 /// The file appears when it is whole: if the disk is full, or the process is killed, there is none, and nothing is left of it.
@@ -40,12 +42,6 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Gives a file its mode, which the process's umask may have cut.
 fn only_for_its_owner(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    let folder = path.parent();
-    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
 }
 
 /// Writes a file that has no name, and gives it one when it is whole: the system frees it if the process ends before. Returns

@@ -4,7 +4,7 @@ use std::{
     fs::{self, Permissions},
     io,
     os::fd::OwnedFd,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::types::open_file;
+use crate::types::{FileId, open_file};
 
 /// How many clients may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -34,7 +34,7 @@ pub(super) struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
     /// The device and number of the file, by which it is told from one that another process has put there since.
-    file: (u64, u64),
+    file: FileId,
 }
 
 impl UnixSocket {
@@ -86,9 +86,8 @@ impl Drop for UnixSocket {
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let file = fs::symlink_metadata(path)?;
-    Ok((file.dev(), file.ino()))
+fn identity(path: &Path) -> io::Result<FileId> {
+    fs::symlink_metadata(path).map(|file| FileId::of(&file))
 }
 
 /// Locks a folder until `dir` is closed. Any user who can open the folder can keep it locked.

@@ -6,6 +6,7 @@
 mod authorization;
 mod digest;
 mod envelope;
+mod file;
 mod id;
 mod identity;
 mod key_id;
@@ -34,6 +35,7 @@ mod version;
 pub use authorization::{Nonce, Payload, PendingAuthorization};
 pub(crate) use digest::{sha1, sha256};
 pub use envelope::Envelope;
+pub(crate) use file::{FileId, folder_of};
 pub use id::{ClientId, IdError, MAX_ID_BYTES, ProviderName, SessionId, State, Subject, UserId};
 pub use identity::{Identity, IdentityKey, UserRecord};
 pub use key_id::{Fingerprint, KeyId, KeyName};

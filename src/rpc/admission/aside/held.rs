@@ -161,11 +161,11 @@ impl Held {
             false => &mut self.callers,
         };
         let group = self.groups.entry(holder).or_default();
-        if let Some(before) = rank(&group.numbers, holder) {
+        if let Some(before) = rank(group.numbers.iter(), holder) {
             ranks.remove(&before);
         }
         let changed = change(group);
-        match rank(&group.numbers, holder) {
+        match rank(group.numbers.iter(), holder) {
             Some(now) => _ = ranks.insert(now),
             None => _ = self.groups.remove(&holder),
         }
@@ -180,7 +180,7 @@ impl Group {
         let mut all = self.remove(key).unwrap_or_default();
         all.extend(places);
         self.numbers.extend(all.keys());
-        self.ranks.extend(rank_of(&all, key));
+        self.ranks.extend(rank(all.keys(), key));
         let connection = Connection {
             share: Arc::clone(share),
             places: all,
@@ -191,7 +191,7 @@ impl Group {
     /// Removes a connection, and returns its places.
     fn remove(&mut self, key: Key) -> Option<BTreeMap<Number, oneshot::Sender<()>>> {
         let Connection { places, .. } = self.connections.remove(&key)?;
-        if let Some(rank) = rank_of(&places, key) {
+        if let Some(rank) = rank(places.keys(), key) {
             self.ranks.remove(&rank);
         }
         for number in places.keys() {
@@ -208,14 +208,11 @@ impl Group {
     }
 }
 
-fn rank(numbers: &BTreeSet<Number>, holder: Holder) -> Option<Rank<Holder>> {
-    let oldest = numbers.first()?;
-    Some((numbers.len(), Reverse(*oldest), holder))
-}
-
-fn rank_of(places: &BTreeMap<Number, oneshot::Sender<()>>, key: Key) -> Option<Rank<Key>> {
-    let (oldest, _) = places.first_key_value()?;
-    Some((places.len(), Reverse(*oldest), key))
+/// Returns the rank of who holds places with these numbers, from the oldest on.
+fn rank<'a, T>(mut numbers: impl ExactSizeIterator<Item = &'a Number>, of: T) -> Option<Rank<T>> {
+    let count = numbers.len();
+    let oldest = numbers.next()?;
+    Some((count, Reverse(*oldest), of))
 }
 
 fn key(connection: &Arc<Share>) -> Key {
