@@ -28,7 +28,7 @@ pub(crate) fn measure(options: &Options, runtime: &Runtime) -> Table {
         let broker = BrokerProcess::start(&args);
         runtime.block_on(broker.serving());
         let took = begun.elapsed();
-        assert_eq!(broker.terminate().code(), Some(0));
+        assert_eq!(broker.terminate().status.code(), Some(0));
         took.as_secs_f64() * 1e3
     };
     start(Subject::Redis);

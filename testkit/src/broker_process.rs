@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::tree;
+use crate::{tree, waiting::found};
 
 /// How long a broker may take to listen, and then to serve.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +25,24 @@ pub struct BrokerProcess {
     child: Child,
     address: SocketAddr,
     log: Log,
+    /// Reads the log to its end.
+    follower: Option<JoinHandle<()>>,
+}
+
+/// How a broker ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// With which code or signal.
+    pub status: ExitStatus,
+    /// Everything that it logged.
+    pub log: String,
+}
+
+impl Ended {
+    /// Returns whether it ended in order.
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
 }
 
 /// Returns a command that runs the program. Settings in the environment of the test don't reach it.
@@ -95,13 +113,14 @@ impl BrokerProcess {
         let log = Log::default();
         let (found, address) = mpsc::channel();
         let stderr = child.stderr.take().unwrap();
-        let follower = log.clone();
-        thread::spawn(move || follower.follow(stderr, &found));
+        let own = log.clone();
+        let follower = thread::spawn(move || own.follow(stderr, &found));
         match address.recv_timeout(PATIENCE) {
             Ok(address) => Self {
                 child,
                 address,
                 log,
+                follower: Some(follower),
             },
             Err(_) => {
                 child.kill().ok();
@@ -131,9 +150,20 @@ impl BrokerProcess {
         self.child.try_wait().unwrap()?.code()
     }
 
-    /// Returns what the broker has logged so far.
+    /// Returns what has come of the log so far. The broker writes it in the background: the line about something that has
+    /// happened may be on its way still. A test that expects one waits with [`tells`](Self::tells), or looks at what
+    /// [`terminate`](Self::terminate) returns.
     pub fn log(&self) -> String {
         self.log.text()
+    }
+
+    /// Waits until a line of the log has this text. Returns the first one.
+    pub async fn tells(&self, text: &str) -> String {
+        let line = || {
+            let log = self.log.0.lock().unwrap();
+            log.iter().find(|line| line.contains(text)).cloned()
+        };
+        found(&format!("the log tells: {text}"), line).await
     }
 
     /// Returns an address that the line `serving` of the log has under this name.
@@ -197,10 +227,21 @@ impl BrokerProcess {
         waited.unwrap_or_else(|_| panic!("the broker doesn't serve; its log:\n{}", self.log()));
     }
 
-    /// Sends SIGTERM, and waits until the broker has ended.
-    pub fn terminate(mut self) -> ExitStatus {
-        self.signal("TERM");
-        self.child.wait().unwrap()
+    /// Sends SIGTERM if the broker still runs, and waits until it has ended.
+    pub fn terminate(mut self) -> Ended {
+        if self.child.try_wait().unwrap().is_none() {
+            self.signal("TERM");
+        }
+        let status = self.child.wait().unwrap();
+        self.follower.take().unwrap().join().unwrap();
+        let log = self.log.text();
+        Ended { status, log }
+    }
+
+    /// Like [`terminate`](Self::terminate), while the test's other tasks go on.
+    pub async fn ended(self) -> Ended {
+        let ended = tokio::task::spawn_blocking(|| self.terminate());
+        ended.await.unwrap()
     }
 }
 

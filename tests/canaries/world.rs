@@ -210,9 +210,9 @@ impl World {
     }
 
     /// Ends another broker.
-    pub async fn end(&mut self, mut broker: BrokerProcess) {
+    pub async fn end(&mut self, broker: BrokerProcess) {
         self.logged_by_others
-            .extend(ended(&mut broker).await.into_bytes());
+            .extend(ended(broker).await.into_bytes());
     }
 
     /// Returns a caller that has a certificate with this name.
@@ -259,8 +259,8 @@ impl World {
     }
 
     /// Asks the broker to end, waits for that, and returns what it has left.
-    pub async fn sinks(mut self) -> Vec<Sink> {
-        let mut log = ended(&mut self.process).await.into_bytes();
+    pub async fn sinks(self) -> Vec<Sink> {
+        let mut log = ended(self.process).await.into_bytes();
         log.extend(self.logged_by_others);
         let shown = self.collector.shown();
         let bearer = format!("Bearer {}", self.secrets.collector_token);
@@ -282,21 +282,8 @@ impl World {
 }
 
 /// Asks a broker to end, waits for that, and returns its log.
-async fn ended(broker: &mut BrokerProcess) -> String {
-    broker.signal("TERM");
-    until("the broker has ended", || {
-        let has_ended = broker.exit_code().is_some();
-        async move { has_ended }
-    })
-    .await;
-    // Its last line may not have been read yet.
-    let mut before = 0;
-    until("its log is read", || {
-        let length = broker.log().len();
-        let is_same = std::mem::replace(&mut before, length) == length;
-        async move { is_same }
-    })
-    .await;
-    assert_eq!(broker.exit_code(), Some(0));
-    broker.log()
+async fn ended(broker: BrokerProcess) -> String {
+    let ended = broker.ended().await;
+    assert_eq!(ended.status.code(), Some(0));
+    ended.log
 }

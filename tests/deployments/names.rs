@@ -45,7 +45,7 @@ async fn follows_names(cluster: &Cluster) {
     })
     .await;
     process.serving().await;
-    let log = process.log();
+    let log = process.ended().await.log;
     let named = log.matches("is a primary").count();
     let by_name = log.matches("\"address\":\"localhost:").count();
     assert!(named >= 3 && by_name == named, "{log}");

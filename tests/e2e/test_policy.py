@@ -113,7 +113,8 @@ def test_a_broken_file_changes_nothing_and_the_log_says_so(policy):
         said = lambda: any("the one before stays in force" in line for line in broker.log)
         eventually("the log says so", said, within=5)
         assert as_caller(broker, "auth", "Get")(**ROW).entry.tokens.access_token == "at"
-        assert any("line 2: callers.auth.roles" in line for line in broker.log)
+        told = lambda: any("line 2: callers.auth.roles" in line for line in broker.log)
+        eventually("the log says what is wrong", told, within=5)
         assert not any("S3cr3t" in line for line in broker.log)
 
 
@@ -155,7 +156,7 @@ def test_what_nobody_can_be_known_by_is_told(policy):
     assert "no way to be known here" in done.stdout and "without TLS" in done.stdout, done.stdout
     assert done.returncode == 1
     with running("--backend", "memory", *at) as broker:
-        assert any(warned in line for line in broker.log)
+        eventually("the start warns", lambda: any(warned in line for line in broker.log), within=10)
         policy.point_to(AUTH + PROXY + sealed_off.replace("mesh", "other"))
         told = lambda: any("callers.other.spiffe-ids" in line for line in broker.log)
         eventually("a reload warns", told, within=10)

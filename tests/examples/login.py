@@ -14,6 +14,7 @@ import grpc
 from browser import Browser, Page
 from client import EXAMPLES
 from support.client import Client, refusal
+from support.waiting import eventually
 from tokenbroker.v1 import identities_pb2, identities_pb2_grpc
 from tokenbroker.v1 import pending_authorizations_pb2, pending_authorizations_pb2_grpc
 
@@ -133,7 +134,15 @@ class Site:
 
     def stores(self) -> int:
         """Returns how often anything was stored, under whatever session."""
-        return (self.folder / "broker.log").read_text().count('"rpc":"Store"')
+        # The broker writes its log in the background, in order. Nobody else makes the call whose line is waited for.
+        marks = self._logged("BeginRefresh")
+        with self.client() as client:
+            assert refusal(client.BeginRefresh).code == grpc.StatusCode.INVALID_ARGUMENT
+        eventually("all is logged", lambda: self._logged("BeginRefresh") > marks, within=10)
+        return self._logged("Store")
+
+    def _logged(self, rpc: str) -> int:
+        return (self.folder / "broker.log").read_text().count(f'"rpc":"{rpc}"')
 
     def ends(self, session: str, provider: str) -> float:
         """Returns when a row ends, in seconds since 1970."""

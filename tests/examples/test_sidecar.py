@@ -50,7 +50,7 @@ def test_without_a_valid_jwt_nothing_is_asked_and_nothing_arrives(world, path):
         "changed": jwt[:-20] + ("A" if jwt[-20] != "A" else "B") + jwt[-19:],
         "opaque": secret("opaque"),
     }
-    calls = sum("GetAccessToken" in line for line in world.broker.log)
+    calls = world.asked()
     for name, token in bad.items():
         answer = world.usual.request(token, path=path)
         assert (answer.status, answer.headers.get("www-authenticate")) == (401, BAD_JWT), name
@@ -60,7 +60,7 @@ def test_without_a_valid_jwt_nothing_is_asked_and_nothing_arrives(world, path):
         answer = world.usual.request(None, path=where)
         assert (answer.status, answer.headers.get("www-authenticate")) == (401, "Bearer")
     assert not [request for request in world.service.received if request.path.startswith(path)]
-    assert 0 < calls == sum("GetAccessToken" in line for line in world.broker.log)
+    assert 0 < calls == world.asked()
 
 
 @pytest.mark.parametrize("case", ["ROW_NOT_FOUND", "NO_REFRESH_TOKEN", "REAUTH_REQUIRED", "NOT_REFRESHABLE"])

@@ -31,7 +31,7 @@ async fn log(redis: &impl Deployment, rotation: &str) -> String {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let broker = BrokerProcess::start(&args);
     broker.serving().await;
-    broker.log()
+    broker.ended().await.log
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn silent_clients_do_not_delay_the_exit() {
         (broker.terminate(), told.elapsed())
     });
     let (exit, took) = exit.await.unwrap();
-    assert!(exit.success(), "{exit}");
+    assert!(exit.success(), "{exit:?}");
     assert!(took < AT_ONCE, "{took:?}");
     drop((silent, begun, watching));
 }

@@ -90,7 +90,7 @@ async fn frames_that_belong_to_no_call_keep_no_thread_busy() {
             println!("{listener}, {kind}: {worked:?}");
             assert!(worked < WORKED, "{listener}, {kind}: {worked:?}");
         }
-        let lines = broker.log().lines().count();
+        let lines = broker.ended().await.log.lines().count();
         assert!(lines < 20, "{listener}: {lines} lines");
     }
 }

@@ -75,7 +75,8 @@ async fn idle_connections_make_room() {
             calls(client).await;
         }
     }
-    assert_eq!(broker.log().matches(FULL).count(), 1, "{}", broker.log());
+    let log = broker.ended().await.log;
+    assert_eq!(log.matches(FULL).count(), 1, "{log}");
 }
 
 /// Connections with calls of callers keep their places, however long a new client waits. Its turn comes when one of
@@ -90,7 +91,7 @@ async fn connections_with_calls_are_left_alone() {
         busy.push((raw, stream));
     }
     let waiting = probe(&broker);
-    until("the log says so", || async { broker.log().contains(FULL) }).await;
+    broker.tells(FULL).await;
     sleep(LONG_IDLE).await;
     for (raw, _) in &busy {
         assert_eq!((raw.count(GOAWAY), raw.is_closed()), (0, false));
@@ -106,7 +107,8 @@ async fn connections_with_calls_are_left_alone() {
     for (raw, _) in &busy {
         assert_eq!((raw.count(GOAWAY), raw.is_closed()), (0, false));
     }
-    assert_eq!(broker.log().matches(FULL).count(), 1, "{}", broker.log());
+    let log = broker.ended().await.log;
+    assert_eq!(log.matches(FULL).count(), 1, "{log}");
 }
 
 /// Clients that say nothing, don't read, or don't go when they are asked to, are closed after a moment.

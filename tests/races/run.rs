@@ -89,11 +89,8 @@ async fn races(seed: u64, span: Duration, loses_answers: bool) -> Run {
     let brokers = start_brokers(&url).await;
     let mut notes = race(&brokers, &histories, seed, span).await;
     for broker in brokers {
-        let log = broker.log();
-        assert!(
-            broker.terminate().success(),
-            "a broker failed; its log:\n{log}"
-        );
+        let ended = broker.ended().await;
+        assert!(ended.success(), "a broker failed; its log:\n{}", ended.log);
     }
 
     let brokers = start_brokers(&redis.url()).await;

@@ -68,7 +68,7 @@ async fn the_start_warns_if_nothing_can_be_announced() {
         server.ask::<()>(&rights).unwrap();
         let broker = BrokerProcess::on_redis(&server.url());
         broker.serving().await;
-        let log = broker.log();
+        let log = broker.ended().await.log;
         assert_eq!(
             log.contains("Redis refuses PUBLISH"),
             warns,

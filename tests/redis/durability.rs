@@ -204,7 +204,8 @@ async fn the_start_warns_of_what_is_missing() {
     primary.ask::<()>(&demand).unwrap();
     let broker = waiting_broker(&primary);
     broker.serving().await;
-    assert!(!broker.log().contains("replicas"), "{}", broker.log());
+    let log = broker.ended().await.log;
+    assert!(!log.contains("replicas"), "{log}");
 }
 
 /// No replica confirms anything, and durable writes come faster than they are given up. Reads have places left, and

@@ -72,7 +72,7 @@ async fn the_start_warns_of_a_redis_that_may_evict() {
     let evicting = RedisServer::start_with(&["--maxmemory-policy", "allkeys-lfu"]);
     let broker = BrokerProcess::on_redis(&evicting.url());
     broker.serving().await;
-    let log = broker.log();
+    let log = broker.ended().await.log;
     let warning = log.lines().find(|line| line.contains("maxmemory-policy"));
     let warning = warning.unwrap_or_else(|| panic!("{log}"));
     assert!(
@@ -81,11 +81,8 @@ async fn the_start_warns_of_a_redis_that_may_evict() {
     );
     let broker = BrokerProcess::on_redis(&RedisServer::shared().url());
     broker.serving().await;
-    assert!(
-        !broker.log().contains("maxmemory-policy"),
-        "{}",
-        broker.log()
-    );
+    let log = broker.ended().await.log;
+    assert!(!log.contains("maxmemory-policy"), "{log}");
 }
 
 /// A user without a password has its own rights, and not those of the default user.

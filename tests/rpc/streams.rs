@@ -4,12 +4,15 @@
 use std::{
     collections::HashSet,
     future::Future,
-    process::ExitStatus,
     time::{Duration, Instant},
 };
 
 use futures_util::stream::{self, Stream, StreamExt};
-use testkit::{broker_process::BrokerProcess, redis_server::RedisServer, waiting::until};
+use testkit::{
+    broker_process::{BrokerProcess, Ended},
+    redis_server::RedisServer,
+    waiting::until,
+};
 use token_broker::{
     config::ServerOptions,
     proto::{streaming_methods, v1},
@@ -94,7 +97,7 @@ async fn rest<T>(mut stream: Streaming<T>) -> (Vec<T>, Status) {
 }
 
 /// Sends SIGTERM. Returns how the process ended, and how long that took.
-fn terminated(broker: BrokerProcess) -> impl Future<Output = (ExitStatus, Duration)> {
+fn terminated(broker: BrokerProcess) -> impl Future<Output = (Ended, Duration)> {
     let ended = spawn_blocking(move || {
         let told = Instant::now();
         (broker.terminate(), told.elapsed())
@@ -112,7 +115,7 @@ async fn an_open_reflection_stream_does_not_delay_the_exit() {
     let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
     let answers = reflection(broker.connect().await, stream::pending()).await;
     let (exit, took) = terminated(broker).await;
-    assert!(exit.success(), "{exit}");
+    assert!(exit.success(), "{exit:?}");
     assert!(took < AT_ONCE, "{took:?}");
     let (more, status) = rest(answers).await;
     assert!(more.is_empty(), "{more:?}");
@@ -128,7 +131,7 @@ async fn a_watch_learns_that_the_broker_stops_and_does_not_delay_the_exit() {
     let answers = reflection(shared.clone(), stream::pending()).await;
     let watches = [watch(shared).await, watch(broker.connect().await).await];
     let (exit, took) = terminated(broker).await;
-    assert!(exit.success(), "{exit}");
+    assert!(exit.success(), "{exit:?}");
     assert!(took < AT_ONCE, "{took:?}");
     for watch in watches {
         let (states, status) = rest(watch).await;
@@ -156,7 +159,7 @@ async fn a_stream_that_has_not_begun_does_not_delay_the_exit() {
     // The headers are on their way. A broker that is stopping accepts no new streams.
     sleep(Duration::from_millis(300)).await;
     let (exit, took) = terminated(broker).await;
-    assert!(exit.success(), "{exit}");
+    assert!(exit.success(), "{exit:?}");
     assert!(took < AT_ONCE, "{took:?}");
     assert_told_to_go_elsewhere(&opened.await.unwrap().unwrap_err());
 }
@@ -218,7 +221,7 @@ async fn a_call_in_flight_is_waited_for_when_streams_have_ended() {
     redis.resume();
     refused(call.await.unwrap(), Code::NotFound, "ROW_NOT_FOUND");
     let (exit, took) = ended.await.unwrap();
-    assert!(exit.success(), "{exit}");
+    assert!(exit.success(), "{exit:?}");
     assert!(
         took > Duration::from_secs(2) && took < Duration::from_secs(4),
         "{took:?}"

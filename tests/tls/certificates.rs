@@ -39,11 +39,7 @@ async fn a_client_of_the_authority_is_let_in_and_no_other_is() {
     }
     assert!(broker.serves(None).await.is_err(), "without a certificate");
     broker.serves(Some(&broker.good())).await.unwrap();
-    let log = broker.process.log();
-    let told = log
-        .lines()
-        .find(|line| line.contains("TLS handshakes fail"));
-    let told = told.unwrap_or_else(|| panic!("{log}"));
+    let told = broker.process.tells("TLS handshakes fail").await;
     // The first one was the stranger.
     for part in [
         r#""peer":"127.0.0.1:"#,
@@ -196,7 +192,7 @@ async fn the_log_warns_of_a_certificate_that_clients_will_not_take() {
         own.write_to(dir.path(), "own");
         let (own, key) = (path("own.pem"), path("own.key"));
         let broker = BrokerProcess::start(&["--tls-cert", &own, "--tls-key", &key]);
-        let log = broker.log();
+        let log = broker.terminate().log;
         let told = log
             .lines()
             .find(|line| line.contains("the broker's certificate: "));

@@ -190,7 +190,7 @@ async fn serves_whom_its_policy_names(which: Config) {
         audit.contains(r#""caller":"web-proxy""#),
         "the proxy's calls are told"
     );
-    let log = hardened.process.log() + &audit;
+    let log = hardened.process.ended().await.log + &audit;
     for secret in [TOKEN, BROKER_PASSWORD, CLIENT_SECRET] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }

@@ -69,7 +69,7 @@ async fn no_call_fails_while_certificates_are_swapped() {
         caller.await.unwrap();
     }
     assert!(calls.load(Ordering::Relaxed) > 100, "{calls:?}");
-    let log = broker.process.log();
+    let log = broker.process.ended().await.log;
     assert!(!log.contains("can't be used"), "{log}");
     assert_eq!(log.matches("the new ones are in force").count(), 3, "{log}");
 }
@@ -79,10 +79,7 @@ async fn no_call_fails_while_certificates_are_swapped() {
 async fn a_hangup_is_answered() {
     let broker = Broker::start(&[]).await;
     broker.process.signal("HUP");
-    until("the log says so", || async {
-        broker.process.log().contains("no file of TLS has changed")
-    })
-    .await;
+    broker.process.tells("no file of TLS has changed").await;
     broker.serves(Some(&broker.good())).await.unwrap();
 }
 
@@ -169,7 +166,7 @@ async fn files_that_are_broken_change_nothing() {
     let (process, files) = (&broker.process, &mut broker.files);
     for (told, fill) in broken {
         files.swap(&*fill);
-        until(told, || async { process.log().contains(told) }).await;
+        process.tells(told).await;
         let config = client_config.clone();
         let stream = stream(process.address(), config).await.unwrap();
         let now = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
@@ -178,13 +175,13 @@ async fn files_that_are_broken_change_nothing() {
         before = now;
     }
     broker.serves(Some(&broker.good())).await.unwrap();
-    let text = broker.process.metrics();
-    let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} 8"#;
-    assert!(text.contains(failed), "{text}");
+    let failed = r#"token_broker_reloads_total{what="certificates",outcome="failed"} "#;
+    let counted = async || broker.process.metric(failed) == Some(8);
+    until("each is counted", counted).await;
     // What is in force comes back.
     broker.files.swap(whole);
     let told = "all parts of TLS are in order";
-    until(told, || async { broker.process.log().contains(told) }).await;
+    broker.process.tells(told).await;
     assert_eq!(shown(&broker).await, before);
     broker.files.swap(|dir| {
         whole(dir);
@@ -245,7 +242,7 @@ async fn an_authority_that_parsers_would_pass_over_is_not_taken_away() {
         ),
     ] {
         broker.files.swap(|dir| fill(dir, &bundle));
-        until(told, || async { broker.process.log().contains(told) }).await;
+        broker.process.tells(told).await;
         for identity in [&broker.good(), &of_second] {
             broker.serves(Some(identity)).await.unwrap();
         }
@@ -264,11 +261,8 @@ async fn a_bundle_that_is_written_in_place_counts_when_it_is_whole() {
     let (begin, rest) = all.split_at(all.len() - broker.clients.pem.len() / 2);
     let mut file = fs::File::create(path).unwrap();
     file.write_all(begin.as_bytes()).unwrap();
-    until("the log says so", || async {
-        let log = broker.process.log();
-        log.contains("client-ca: the file holds a damaged certificate")
-    })
-    .await;
+    let told = "client-ca: the file holds a damaged certificate";
+    broker.process.tells(told).await;
     broker.serves(Some(&broker.good())).await.unwrap();
     assert!(broker.serves(Some(&of_third)).await.is_err());
     file.write_all(rest.as_bytes()).unwrap();

@@ -122,7 +122,7 @@ impl Spiffe {
 
     /// Waits until the log has this text.
     pub async fn logs(&self, text: &str) {
-        until(text, || async { self.process.log().contains(text) }).await;
+        self.process.tells(text).await;
     }
 }
 

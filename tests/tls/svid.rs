@@ -47,7 +47,7 @@ async fn workloads_are_let_in_by_the_bundles_of_their_own_domains() {
         let config = spiffe.config_with(&identity);
         assert!(spiffe.serves_with(config).await.is_err(), "{who}");
     }
-    let log = spiffe.process.log();
+    let log = spiffe.process.ended().await.log;
     assert!(!log.contains("PRIVATE KEY"), "{log}");
 }
 

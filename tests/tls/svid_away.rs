@@ -37,8 +37,7 @@ async fn a_broker_waits_for_an_agent_that_comes_late() {
     })
     .await;
     spiffe.serves("spiffe://prod.test/proxy").await.unwrap();
-    let log = spiffe.process.log();
-    assert!(log.contains("the agent answers again"), "{log}");
+    spiffe.logs("the agent answers again").await;
     assert!(spiffe.process.terminate().success());
 }
 

@@ -123,7 +123,7 @@ async fn a_broker_needs_vault_at_its_start_alone() {
     client.store(stored).await.unwrap();
     assert_eq!(sealed_with(&tenant, &key("s", "p")).as_deref(), Some("k1"));
 
-    let log = [running.log(), told, gone].concat();
+    let log = [running.ended().await.log, told, gone].concat();
     assert!(log.len() > 1_000, "hardly anything was logged");
     let keys = [plain];
     assert_eq!(leaked(&log, &keys), [] as [String; 0]);
