@@ -26,7 +26,7 @@ func redeemAt(t *testing.T, mayBeSent bool, handle http.HandlerFunc) (Outcome, i
 	}))
 	defer server.Close()
 	provider := &Provider{TokenEndpoint: server.URL, ClientID: "c", ClientSecret: "s"}
-	provider.connectTo(&tls.Config{}, time.Second)
+	provider.connectTo(&tls.Config{}, 10*time.Second)
 	outcome := provider.Redeem(old, func() bool { return mayBeSent })
 	return outcome, arrived.Load()
 }
@@ -83,7 +83,7 @@ func TestARequestWithoutAnAnswerIsUnknown(t *testing.T) {
 
 func TestAProviderThatIsNotThereWasSentNothing(t *testing.T) {
 	provider := &Provider{TokenEndpoint: "http://127.0.0.1:1"}
-	provider.connectTo(&tls.Config{}, time.Second)
+	provider.connectTo(&tls.Config{}, 10*time.Second)
 	if got := provider.Redeem(old, func() bool { return true }); got != (NotSent{backOff}) {
 		t.Errorf("%#v", got)
 	}

@@ -65,7 +65,7 @@ def broker(request):
         return
     server = Redis()
     try:
-        with running("--backend", "redis", "--redis-url", server.url) as started:
+        with running(*server.options) as started:
             yield started
     finally:
         server.close()

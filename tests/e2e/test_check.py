@@ -18,7 +18,7 @@ SECRETS = ("session-secret", "user-secret", "at-secret")
 @pytest.fixture
 def served(redis):
     """A Redis with a row in it, and the broker that stored it."""
-    with running("--backend", "redis", "--redis-url", redis.url) as broker:
+    with running(*redis.options) as broker:
         tokens = {"access_token": "at-secret", "user_id": "user-secret"}
         broker.client.Store(session_id="session-secret", provider="github", tokens=tokens)
         yield redis, broker
@@ -26,7 +26,7 @@ def served(redis):
 
 def check(redis: Redis, *arguments: str, log_level: str = "trace"):
     """Runs `check` at the most verbose log level. Only its report may name what was stored."""
-    options = ["--backend", "redis", "--redis-url", redis.url, "--log-level", log_level]
+    options = [*redis.options, "--log-level", log_level]
     done = run("check", *options, *arguments)
     for secret in SECRETS:
         assert secret not in done.stderr
@@ -111,7 +111,7 @@ def test_a_tenant_that_is_not_there(served):
 
     # Nothing is to be migrated there, which is no failure. But the operator may have meant another one.
     for more in (["--dry-run"], [], ["--finish"]):
-        options = ["--backend", "redis", "--redis-url", redis.url, "--tenant", "prod:typo"]
+        options = [*redis.options, "--tenant", "prod:typo"]
         done = run("migrate", *options, *more)
         assert done.returncode == 0
         assert "tenant: prod:typo holds no data; in this Redis these do: default:default" in done.stderr

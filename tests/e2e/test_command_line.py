@@ -9,7 +9,7 @@ import pytest
 from support.broker import running
 from support.paths import ROOT, broker_binary
 from support.processes import clean_environment
-from support.redis import Redis
+from support.redis import PATIENT, Redis
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
@@ -20,7 +20,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=5,
+        timeout=60,
     )
 
 
@@ -96,7 +96,7 @@ def test_a_password_on_the_command_line_is_refused(command):
 def test_a_password_in_the_environment_works_and_is_logged_nowhere():
     redis = Redis(password="hunter2")
     try:
-        with running("--backend", "redis", env={"TOKEN_BROKER_REDIS_URL": redis.url_with_password}) as broker:
+        with running("--backend", "redis", *PATIENT, env={"TOKEN_BROKER_REDIS_URL": redis.url_with_password}) as broker:
             broker.client.Store(session_id="s", provider="github", tokens={"access_token": "at"})
             assert redis.command("EXISTS", "thv:auth:{default:default}:upstream:s:github") == "1"
             assert "hunter2" not in "".join(broker.log)
@@ -109,7 +109,7 @@ def test_a_flag_beats_the_environment_which_beats_the_file(tmp_path, redis):
     file.write_text('tenant = "from:file"\nbackend = "redis"\n')
     env = {"TOKEN_BROKER_TENANT": "from:environment", "TOKEN_BROKER_REDIS_URL": redis.url}
     for flags, tenant in (([], "from:environment"), (["--tenant", "from:flag"], "from:flag")):
-        with running("--config", str(file), *flags, env=env) as broker:
+        with running("--config", str(file), *flags, *PATIENT, env=env) as broker:
             broker.client.Store(session_id="s", provider="github", tokens={"access_token": "at"})
         assert redis.command("EXISTS", f"thv:auth:{{{tenant}}}:upstream:s:github") == "1"
 
@@ -139,14 +139,14 @@ def test_a_system_without_authorities_is_told_of(tmp_path):
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--check-config"]])
 def test_what_cannot_be_printed_is_no_success(arguments):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stdout=full, timeout=5)
+        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stdout=full, timeout=60)
     assert done.returncode == 1
 
 
 @pytest.mark.parametrize("arguments", [["--listen", "nonsense"], ["check", "--backend", "memory"]])
 def test_the_exit_code_is_the_same_where_messages_cannot_be_printed(arguments):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stderr=full, timeout=5)
+        done = subprocess.run([broker_binary(), *arguments], env=clean_environment(), stderr=full, timeout=60)
     assert done.returncode == 2
 
 

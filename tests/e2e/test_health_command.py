@@ -9,6 +9,11 @@ from support.redis import ReservedPort
 from test_command_line import run
 
 
+def health(*arguments: str, env: dict[str, str] | None = None):
+    """Asks a broker that answers, and has longer for it than the command usually has."""
+    return run("health", "--timeout", "20s", *arguments, env=env)
+
+
 @pytest.fixture
 def broker(redis):
     with running("--backend", "redis", "--redis-url", redis.url) as started:
@@ -17,7 +22,7 @@ def broker(redis):
 
 def test_its_exit_code_follows_the_service(broker, redis):
     def ask(*arguments: str) -> int:
-        return run("health", "--addr", broker.address, *arguments).returncode
+        return health("--addr", broker.address, *arguments).returncode
 
     assert ask() == 0
     assert ask("--service", TOKEN_BROKER) == 0
@@ -32,7 +37,7 @@ def test_its_exit_code_follows_the_service(broker, redis):
 def test_it_says_what_is_wrong(broker, redis):
     redis.kill()
     broker.await_health("NOT_SERVING")
-    assert "NOT_SERVING" in run("health", "--addr", broker.address).stderr
+    assert "NOT_SERVING" in health("--addr", broker.address).stderr
 
 
 def test_a_broker_that_is_not_there_is_a_failure():
@@ -70,7 +75,7 @@ def test_it_asks_where_the_broker_is_told_to_listen(tmp_path):
             (["--addr", f":{port}"], {"TOKEN_BROKER_LISTEN": "127.0.0.1:1"}),
             (["--addr", f"localhost:{port}"], {}),
         ]:
-            done = run("health", *arguments, env=env)
+            done = health(*arguments, env=env)
             assert done.returncode == 0, done.stderr
     free = run("health", env={"TOKEN_BROKER_LISTEN": "127.0.0.1:0"})
     assert free.returncode == 2 and "listen: names no port" in free.stderr

@@ -62,7 +62,7 @@ def test_a_broker_that_must_lock_its_memory_and_may_not_does_not_start():
     command = [*limit, *without, broker_binary(), "--listen", "127.0.0.1:0"]
     process = spawn([*command, "--memory-lock", "required"], env=clean_environment(), stderr=subprocess.PIPE, text=True)
     try:
-        _, told = process.communicate(timeout=10)
+        _, told = process.communicate(timeout=60)
         assert process.returncode == 2, told
         assert "memory-lock" in told and "IPC_LOCK" in told
     finally:

@@ -30,7 +30,7 @@ def old_redis(redis):
 
 
 def options(redis) -> list[str]:
-    return ["--backend", "redis", "--redis-url", redis.url, "--legacy-provider", "oidc=corp-okta"]
+    return [*redis.options, "--legacy-provider", "oidc=corp-okta"]
 
 
 def test_an_old_row_is_served_under_its_provider(old_redis):
@@ -80,5 +80,5 @@ def test_an_old_row_that_a_replica_of_old_writes_later_is_picked_up(old_redis):
         eventually(
             "the late row is there",
             lambda: "corp-okta" in broker.client.GetAll(session_id="session-late").entries,
-            within=10,
+            within=20,
         )

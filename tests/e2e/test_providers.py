@@ -3,11 +3,11 @@
 import http.server
 import subprocess
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
-from support.redis import Redis
+from support.redis import Redis, ReservedPort
 from test_command_line import run
 
 SECRET = "S3cr3t-of-the-client"
@@ -158,13 +158,13 @@ def test_atlassian_says_of_a_dead_token_what_others_say_of_a_client(config):
 
 
 def test_a_provider_that_is_not_there_is_told(config):
-    with token_endpoint(200, "") as (url, _):
-        pass
-    done = run("providers", "test", "hub", *config(provider(url)))
+    with closing(ReservedPort()) as port:
+        arguments = config(provider(f"http://127.0.0.1:{port.number}/token"))
+        done = run("providers", "test", "hub", *arguments)
     assert done.returncode == 1
     assert "the provider can't be reached: the connection was refused" in done.stderr
     config.secret.write_text("")
-    done = run("providers", "test", "hub", *config(provider(url)))
+    done = run("providers", "test", "hub", *arguments)
     assert done.returncode == 2
     assert "providers.hub.client-secret-file: it is empty" in done.stderr
 
@@ -192,8 +192,7 @@ def test_metadata_of_another_issuer_is_shown(config):
 def test_refusals_of_a_misspelt_provider_are_not_taken_back(config):
     def clear(name: str, redis: Redis) -> subprocess.CompletedProcess:
         arguments = config(provider("https://idp.example/token"))
-        url = ["--backend", "redis", "--redis-url", redis.url]
-        return run("providers", "clear-refused", name, "--since", "1h", *arguments, *url)
+        return run("providers", "clear-refused", name, "--since", "1h", *arguments, *redis.options)
 
     redis = Redis()
     try:

@@ -14,6 +14,7 @@ import grpc
 from browser import Browser, Page
 from client import EXAMPLES
 from support.client import Client, refusal
+from support.redis import ReservedPort
 from support.waiting import eventually
 from tokenbroker.v1 import identities_pb2, identities_pb2_grpc
 from tokenbroker.v1 import pending_authorizations_pb2, pending_authorizations_pb2_grpc
@@ -43,16 +44,20 @@ class Site:
         self._broker = ExitStack()
         self._server = ExitStack()
         self.url = None
+        # Nobody else gets them while the broker or the auth server is away.
+        self._ports = ReservedPort(), ReservedPort()
+        self.address = f"127.0.0.1:{self._ports[0].number}"
         try:
             self.one, self.two = self._providers.enter_context(run.providers(folder))
-            self.address = self._broker.enter_context(run.broker(folder, options=self._options))
-            self._start_server(0)
+            self.start_broker()
+            self._start_server()
         except BaseException:
             self.close()
             raise
 
-    def _start_server(self, port: int) -> None:
+    def _start_server(self) -> None:
         told = [] if self.url else [self.one, self.two]
+        port = self._ports[1].number
         started = run.auth_server(self.folder, self.address, told, port, self._program, self._config)
         self.url = self._server.enter_context(started)
 
@@ -61,19 +66,19 @@ class Site:
         self._server.close()
         self.stop_broker()
         self.start_broker()
-        self._start_server(int(self.url.rsplit(":", 1)[1]))
+        self._start_server()
 
     def stop_broker(self) -> None:
         """Kills the broker."""
         self._broker.close()
 
     def start_broker(self) -> None:
-        """Starts a broker at the address of the former one."""
+        """Starts a broker, at the address of the former one if there was one."""
         self._broker.enter_context(run.broker(self.folder, self.address, self._options))
 
     def close(self) -> None:
-        for stack in (self._server, self._broker, self._providers):
-            stack.close()
+        for each in (self._server, self._broker, self._providers, *self._ports):
+            each.close()
 
     def callback(self, name: str) -> str:
         return f"{self.url}/callback/{name}"

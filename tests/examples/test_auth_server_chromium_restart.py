@@ -10,6 +10,8 @@ from login import LOGIN, check_logs, site
 from people import LOG_IN, OVER
 from support.redis import Redis
 
+# How long the auth server waits for a broker that is away. It has to be enough for a call to one that is there.
+IMPATIENT = "2s"
 AWAY = "An auth server Your login can't go on at the moment. Try again or begin again"
 
 
@@ -26,7 +28,7 @@ def in_redis(folder, redis, program=LOGIN / "build/auth-server", patience="15s")
     for method in config["methodConfig"]:
         method["timeout"] = patience
     (folder / "service_config.json").write_text(json.dumps(config))
-    return site(folder, ("--backend", "redis", "--redis-url", redis.url), program, folder / "service_config.json")
+    return site(folder, redis.options, program, folder / "service_config.json")
 
 
 def test_a_broker_that_is_restarted_is_noticed_by_nobody(build, chromium, redis, tmp_path):
@@ -93,7 +95,7 @@ def goes_on_when_it_is_back(started, chromium):
 
 
 def test_a_broker_that_is_away_at_the_callback_ends_no_login(build, chromium, redis, tmp_path):
-    with in_redis(tmp_path, redis, patience="0.5s") as started:
+    with in_redis(tmp_path, redis, patience=IMPATIENT) as started:
         goes_on_when_it_is_back(started, chromium)
 
 
@@ -122,5 +124,5 @@ def test_a_broker_that_forgot_what_was_pending_ends_the_login_and_the_next_one_w
 def test_a_login_that_is_dropped_while_the_broker_is_away_is_noticed(flawed, chromium, redis, tmp_path):
     """The control of the tests above."""
     flawed.choose("a login ends when the broker is away")
-    with in_redis(tmp_path, redis, flawed.program, "0.5s") as started, pytest.raises(AssertionError):
+    with in_redis(tmp_path, redis, flawed.program, IMPATIENT) as started, pytest.raises(AssertionError):
         goes_on_when_it_is_back(started, chromium)

@@ -16,7 +16,7 @@ from test_auth_server import assert_over
 def test_the_broker_and_the_auth_server_are_replaced_in_the_middle_of_a_login(build, tmp_path):
     redis, browser = Redis(), Browser()
     try:
-        with site(tmp_path, ("--backend", "redis", "--redis-url", redis.url)) as started:
+        with site(tmp_path, redis.options) as started:
             page = started.first_leg(browser)
             started.restart()
             page = browser.follow(page)

@@ -63,7 +63,7 @@ def test_a_client_repeats_what_may_be_repeated_when_the_broker_asks_for_it(clien
     }
     for rpc, attempts in proxy.attempts.items():
         waited = attempts[1].at - attempts[0].at
-        assert PUSHBACK / 1000 <= waited < 3, f"{rpc}: {waited:.3f} s"
+        assert waited >= PUSHBACK / 1000, f"{rpc}: {waited:.3f} s"
         for attempt in attempts:
             assert 0 < attempt.allowed < 6, f"{rpc}: {attempt}"
 

@@ -86,7 +86,9 @@ class Broker:
     def probe(self, service: str = "") -> str:
         """Returns what `grpc_health_probe` reports."""
         command = [program("grpc_health_probe"), "-addr", self.address, "-service", service]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        # By default it waits for a second.
+        command += ["-connect-timeout", "20s", "-rpc-timeout", "20s"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         return PROBE_EXIT_CODES.get(done.returncode, done.stderr)
 
     def grpcurl(self, *arguments: str, data: dict | None = None) -> subprocess.CompletedProcess:

@@ -9,6 +9,9 @@ from support.paths import program
 from support.processes import kill, spawn
 from support.waiting import eventually
 
+# Long enough for a machine whose processes stand still now and then, and not too long for `call-timeout`.
+PATIENT = ("--redis-timeout", "5s", "--redis-connect-timeout", "5s")
+
 
 class ReservedPort:
     """A port that nobody gets who asks for any port. Connections are refused while no server listens there."""
@@ -42,6 +45,11 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """Returns the options of a broker that uses it, and is patient."""
+        return ("--backend", "redis", "--redis-url", self.url, *PATIENT)
+
+    @property
     def url_with_password(self) -> str:
         """Returns the URL with the password, as for an environment variable."""
         return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
@@ -54,15 +62,16 @@ class Redis:
             "dir": self._folder.name,
             "save": "",
             "appendonly": "yes",
-            # Otherwise a write may be answered up to two seconds before it is in the file.
-            "appendfsync": "always",
+            # What is answered has been written to the file, which outlives the process. Nobody waits for the disk, which
+            # may be busy. (With `everysec` a write may be answered up to two seconds before it is in the file.)
+            "appendfsync": "no",
             "requirepass": self._password,
         }
         command = [program("redis-server", "REDIS_SERVER")]
         for name, value in options.items():
             command += [f"--{name}", value]
         self._process = spawn(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        eventually("redis answers", self._answers, within=10)
+        eventually("redis answers", self._answers, within=60)
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, "redis-server exited at start"
@@ -71,7 +80,7 @@ class Redis:
     def _cli(self, *arguments: str) -> subprocess.CompletedProcess:
         command = [program("redis-cli"), "-h", "127.0.0.1", "-p", str(self.port), *arguments]
         return subprocess.run(
-            command, env={"REDISCLI_AUTH": self._password}, capture_output=True, text=True, timeout=10
+            command, env={"REDISCLI_AUTH": self._password}, capture_output=True, text=True, timeout=60
         )
 
     def command(self, *arguments: str) -> str:

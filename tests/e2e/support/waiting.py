@@ -8,12 +8,15 @@ PAUSE = 0.02
 
 
 def eventually(what: str, condition: Callable[[], bool], within: float) -> float:
-    """Waits until `condition` holds. Returns after how many seconds it did."""
+    """Waits until `condition` holds. Returns after how many seconds it did.
+
+    A look that ends too late counts if it finds that the condition holds: looks take time themselves.
+    """
     start = time.monotonic()
     while True:
         holds = condition()
         elapsed = time.monotonic() - start
-        assert elapsed <= within, f"{what}: not within {within} s"
         if holds:
             return elapsed
+        assert elapsed <= within, f"{what}: not within {within} s"
         time.sleep(PAUSE)
