@@ -145,7 +145,7 @@ impl Keys {
         file.demands.check_ring(&ring)?;
         tracing::info!(keys = %ring, "the sealing keys were unwrapped; the first one seals");
         *file.unwrapped.lock().await = unwrapped;
-        self.put_in_force(ring);
+        self.put_in_force(Arc::new(ring));
         *locked() = None;
         Ok(())
     }
@@ -177,8 +177,8 @@ impl Keys {
         }
     }
 
-    fn put_in_force(&self, ring: KeyRing) {
-        self.0.ring.store(Arc::new(ring));
+    fn put_in_force(&self, ring: Arc<KeyRing>) {
+        self.0.ring.store(ring);
     }
 
     /// Puts the keys of a file that changed in force. Returns whether they are others than before.
@@ -187,6 +187,9 @@ impl Keys {
         if before.ids().eq(ring.ids()) {
             return false;
         }
+        let ring = Arc::new(ring);
+        // Before anybody is told of them: the next call seals with them.
+        self.put_in_force(Arc::clone(&ring));
         if let Some(trust) = self.0.told.get() {
             let count = |ring: &KeyRing| ring.ids().count() as u64;
             trust.sealing_keys.change(count(&before), count(&ring));
@@ -194,7 +197,6 @@ impl Keys {
         }
         tracing::info!(keys = %ring, "the sealing keys were read again; the first one seals");
         self.tell_of_change(&before, &ring);
-        self.put_in_force(ring);
         true
     }
 

@@ -108,6 +108,9 @@ impl Site {
             "--health-listen=127.0.0.1:0",
             "--metrics-listen=127.0.0.1:0",
             "--log-level=trace",
+            // A busy machine's Redis may take a while.
+            "--redis-timeout=10s",
+            "--redis-connect-timeout=10s",
             "--redis-tls-cert",
             &self.of_redis("redis-tls-cert"),
             "--redis-tls-key",

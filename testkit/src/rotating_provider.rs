@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::token_endpoint::{Behaviour, read};
@@ -27,6 +27,8 @@ pub struct Fault {
     pub instead: Option<Behaviour>,
     /// How long it waits before it answers. The token is redeemed already.
     pub after: Duration,
+    /// What has to be true before it answers. The token is redeemed already.
+    pub held: Option<watch::Receiver<bool>>,
     /// Whether the answer is lost: the connection is reset.
     pub loses_answer: bool,
     /// What it answers although the token is redeemed.
@@ -211,7 +213,9 @@ impl RotatingProvider {
     /// Waits until so many requests have come.
     pub async fn requested(&self, count: usize) {
         let mut requests = self.shared.requests.subscribe();
-        requests.wait_for(|&seen| seen >= count).await.unwrap();
+        let come = requests.wait_for(|&seen| seen >= count);
+        let come = timeout(Duration::from_secs(60), come).await;
+        come.expect("so many requests come").unwrap();
     }
 
     /// Whether an access token is the latest of a login that isn't revoked.
@@ -320,7 +324,10 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         let refused = state.clients.meet(secret);
         (number, fault.unwrap_or_default(), refused)
     };
-    shared.requests.send_replace(number + 1);
+    // Requests that come at once may be here in another order.
+    shared
+        .requests
+        .send_modify(|seen| *seen = (*seen).max(number + 1));
     sleep(fault.before).await;
     let answer = match refused.or(fault.instead) {
         Some(instead) => instead,
@@ -330,6 +337,9 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         }
     };
     sleep(fault.after).await;
+    if let Some(mut held) = fault.held {
+        held.wait_for(|&is_over| is_over).await.ok();
+    }
     if fault.loses_answer {
         stream.set_zero_linger().unwrap();
         return;

@@ -59,6 +59,7 @@ impl Site {
         command
             .args(words)
             .args(["--redis-url", &self.redis.url()])
+            .args(["--redis-timeout", "10s", "--redis-connect-timeout", "10s"])
             .args(["--tenant", &self.tenant.name().to_string()]);
         if self.keys {
             command.arg("--seal-keys").arg(self.dir.path().join("keys"));

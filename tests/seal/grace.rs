@@ -78,7 +78,15 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
     let name = tenant.name().to_string();
     let keys = file.to_str().unwrap();
     let url = redis.url();
-    let settings = ["--redis-url", &url, "--tenant", &name, "--seal-keys", keys];
+    let settings = [
+        "--redis-url",
+        &url,
+        "--redis-timeout=10s",
+        "--tenant",
+        &name,
+        "--seal-keys",
+        keys,
+    ];
     let mut start = program();
     start
         .args(["serve", "--listen", "127.0.0.1:0"])
@@ -130,6 +138,7 @@ async fn a_start_that_is_refused_begins_no_grace_period() {
     let settings = [
         "--redis-url",
         &url,
+        "--redis-timeout=10s",
         "--tenant",
         &name,
         "--seal-keys",

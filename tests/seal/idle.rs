@@ -26,6 +26,7 @@ async fn a_broker_that_nobody_calls_reads_its_keys_again() {
         "--backend=redis",
         "--redis-url",
         &url,
+        "--redis-timeout=10s",
         "--tenant",
         &name,
         "--seal-keys",

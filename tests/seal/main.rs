@@ -106,7 +106,11 @@ fn json(tenant: &RedisTenant, key: &RowKey) -> Value {
 
 /// Returns which key a row in Redis is sealed with, or nothing if it isn't sealed.
 fn sealed_with(tenant: &RedisTenant, key: &RowKey) -> Option<String> {
-    let row = json(tenant, key);
+    sealing_key(&json(tenant, key))
+}
+
+/// Returns which key a row is sealed with, or nothing if it isn't sealed.
+fn sealing_key(row: &Value) -> Option<String> {
     let envelope = row.get("sealed")?.as_str()?;
     Some(envelope.split('.').nth(1)?.to_owned())
 }

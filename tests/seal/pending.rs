@@ -136,7 +136,8 @@ async fn an_auth_server_is_told_to_come_again() {
     let (url, name) = (RedisServer::shared().url(), tenant.name().to_string());
     let keys = path.to_str().unwrap();
     let args = ["--backend", "redis", "--redis-url", &url, "--tenant", &name];
-    let behind = BrokerProcess::start(&[&args[..], &["--seal-keys", keys]].concat());
+    let more = ["--redis-timeout=10s", "--seal-keys", keys];
+    let behind = BrokerProcess::start(&[&args[..], &more].concat());
     behind.serving().await;
     let mut client = PendingAuthorizationsClient::new(behind.connect().await);
     let asks = || ConsumeRequest {

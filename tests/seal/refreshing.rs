@@ -19,12 +19,12 @@ use token_broker::{
     tokens::{Binding, Wanted},
     types::{Row, RowKey, StoredRow},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{json, sealed_with, tenant};
 
-/// How long the provider has to answer.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the provider has to answer. Much more than it takes.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub type Refreshing = Broker<Sealed<RedisStore>>;
 
@@ -72,10 +72,11 @@ pub fn expired(refresh: &str) -> Row {
     }
 }
 
-/// Two brokers, of which one lacks the newer key, a row that has expired, and a provider that takes a while to answer.
+/// Two brokers, of which one lacks the newer key, a row that has expired, and a provider that answers when it is told to.
 struct Rollout {
     tenant: RedisTenant,
     at: RotatingProvider,
+    answers: watch::Sender<bool>,
     behind: Arc<Refreshing>,
     ahead: Refreshing,
     key: RowKey,
@@ -88,13 +89,16 @@ impl Rollout {
         let ahead = refreshing(&tenant, &at, &["new", "old"]);
         let key = key("s", "p");
         behind.put(&key, &expired(&at.log_in())).await;
-        at.fail(|_| Fault {
-            after: Duration::from_millis(700),
+        let answers = watch::Sender::new(false);
+        let held = answers.subscribe();
+        at.fail(move |_| Fault {
+            held: Some(held.clone()),
             ..Fault::default()
         });
         Self {
             tenant,
             at,
+            answers,
             behind,
             ahead,
             key,
@@ -146,6 +150,7 @@ async fn a_result_is_kept_until_its_row_can_be_opened() {
     let Rollout {
         tenant,
         at,
+        answers,
         behind,
         ahead,
         key,
@@ -157,6 +162,7 @@ async fn a_result_is_kept_until_its_row_can_be_opened() {
     at.requested(1).await;
     crate::rotation::rotate(&tenant, &["new", "old"]).await;
     assert_eq!(sealed_with(&tenant, &key).as_deref(), Some("new"));
+    answers.send_replace(true);
     let served = asking.await.unwrap().unwrap();
     assert!(at.accepts(access_token(&served.row)), "served from memory");
     let old = ahead.read(&key).await.unwrap();
@@ -185,6 +191,7 @@ async fn a_result_is_kept_until_its_row_can_be_opened() {
 async fn a_result_is_not_served_in_the_place_of_another_login() {
     let Rollout {
         at,
+        answers,
         behind,
         ahead,
         key,
@@ -203,6 +210,7 @@ async fn a_result_is_not_served_in_the_place_of_another_login() {
         ..Row::default()
     };
     ahead.put(&key, &other).await;
+    answers.send_replace(true);
     let served = asking.await.unwrap();
     assert!(served.is_err(), "{served:?}");
     let later = ask(&behind, &key).await;

@@ -99,7 +99,10 @@ impl Broker {
     pub async fn with_domains(domains: &[(&str, &Authority)], args: &[&str]) -> Self {
         let broker = Self::with_domains_serving(domains, args).await;
         let good = broker.good();
-        broker.serves(Some(&good)).await.unwrap();
+        until("a good client is served", || async {
+            broker.serves(Some(&good)).await.is_ok()
+        })
+        .await;
         broker
     }
 

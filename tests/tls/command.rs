@@ -12,7 +12,11 @@ use crate::broker::Broker;
 
 /// Returns the exit code, and what was said.
 fn health(args: &[&str]) -> (i32, String) {
-    let done = program().arg("health").args(args).output().unwrap();
+    let done = program()
+        .args(["health", "--timeout", "20s"])
+        .args(args)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     (done.status.code().unwrap(), said)
 }

@@ -9,20 +9,44 @@ use testkit::{
 use tonic::Code;
 
 use crate::{
-    broker::{Broker, request, served},
+    broker::{Broker, called, request, served},
     deaf::deaf,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Much more than a busy machine needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Calls have 2 s on a connection that has to end, and a minute otherwise, as their handshakes do.
+const SOON: [&str; 4] = ["--call-timeout", "60s", "--max-connection-age-grace", "2s"];
+/// They have a minute there, too, where nobody may wait for them.
+const LONG: [&str; 4] = ["--call-timeout", "60s", "--max-connection-age-grace", "60s"];
+
+/// Returns when a certificate expires that is good for about so many seconds yet. It is good to the end of this second.
+fn expiring_in(seconds: u64) -> SystemTime {
+    // Certificates know whole seconds.
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(now + seconds)
+}
+
+/// Returns how long after the end of a certificate something happened.
+///
+/// # Panics
+/// Panics if it was before that.
+fn after(end: SystemTime, happened: Instant) -> Duration {
+    let ago = happened.elapsed();
+    let at = SystemTime::now() - ago;
+    at.duration_since(end).expect("it is good to its end")
+}
 
 /// A client calls all the time. It is served until its certificate expires, and not after that.
-#[tokio::test(flavor = "multi_thread")]
+///
+/// The client has one thread, because hyper loses calls where several share a connection that is ended or refused (see
+/// `broker::called`).
+#[tokio::test]
 async fn a_certificate_expires_while_its_connection_is_in_use() {
     let broker = Broker::start(&[]).await;
-    // Certificates know whole seconds.
-    let whole = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 5;
-    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(whole);
+    let end = expiring_in(7);
     let short = Wanted::nobody().valid(SystemTime::now() - SECOND, end);
     let short = broker.config(Some(&broker.clients.sign(&short)));
     let mut client = broker.client(short).await.unwrap();
@@ -30,44 +54,48 @@ async fn a_certificate_expires_while_its_connection_is_in_use() {
         .client(broker.config(Some(&broker.good())))
         .await
         .unwrap();
-    let (mut last, mut calls) = (None, 0);
-    while SystemTime::now() < end + 3 * SECOND {
-        if served(client.get(request()).await.map(drop)).is_ok() {
-            (last, calls) = (Some(SystemTime::now()), calls + 1);
+    let (mut calls, mut refusals) = (0, 0);
+    while SystemTime::now() < end + 3 * SECOND || refusals == 0 {
+        let asked = SystemTime::now();
+        match served(client.get(request()).await.map(drop)) {
+            Ok(()) => {
+                // It is good to the end of its last second.
+                let last = end + SECOND + Duration::from_millis(500);
+                assert!(asked < last, "{asked:?} {end:?}");
+                calls += 1;
+            }
+            Err(refused) => {
+                assert!(SystemTime::now() > end, "{refused}");
+                refusals += 1;
+            }
         }
         served(long.get(request()).await.map(drop)).unwrap();
     }
-    let last = last.unwrap();
-    // It is good to the end of its last second.
-    assert!(
-        last < end + SECOND + Duration::from_millis(500),
-        "{last:?} {end:?}"
-    );
-    assert!(last > end - SECOND, "{last:?} {end:?}");
     assert!(calls > 10, "{calls}");
 }
 
 /// A client that does nothing that it is told is told to go, and closed when its certificate expires.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_ignores_that_its_certificate_expires_is_closed() {
-    let broker = Broker::start(&[]).await;
-    let end = SystemTime::now() + 4 * SECOND;
+    let broker = Broker::start(&LONG).await;
+    // A tenth of it is between being told and the end.
+    let end = expiring_in(10);
     let wanted = Wanted::nobody().valid(SystemTime::now() - SECOND, end);
     let config = broker.config(Some(&broker.clients.sign(&wanted)));
-    let begun = Instant::now();
     let seen = broker.heedless(config).await.stay(PATIENCE).await;
     let (told, ended) = (seen.told.unwrap(), seen.ended.unwrap());
     assert!(told < ended, "{seen:?}");
-    let lasted = ended - begun;
-    assert!(lasted > 2 * SECOND && lasted < 7 * SECOND, "{lasted:?}");
+    let late = after(end, ended);
+    assert!(late < 20 * SECOND, "{late:?}");
 }
 
-/// The authority of some clients is taken away. Their connections end, also of those that don't listen. Others' stay.
-#[tokio::test(flavor = "multi_thread")]
+/// The authority of some clients is taken away. Their connections end, also of those that don't listen. Others' stay. The test has
+/// one thread, as above.
+#[tokio::test]
 async fn an_authority_that_is_taken_away_takes_its_connections_along() {
     let (prod, test) = (Authority::new("prod"), Authority::new("test"));
     let domains = [("prod.test", &prod), ("test.test", &test)];
-    let mut broker = Broker::with_domains(&domains, &["--call-timeout", "2s"]).await;
+    let mut broker = Broker::with_domains(&domains, &SOON).await;
     let [stays, goes, ignores] = [
         (&prod, "spiffe://prod.test/a"),
         (&test, "spiffe://test.test/a"),
@@ -83,7 +111,6 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
     let mut goes = broker.client(goes).await.unwrap();
     served(goes.get(request()).await.map(drop)).unwrap();
     let ignores = tokio::spawn(ignores.stay(PATIENCE));
-    let stays_raw = tokio::spawn(stays_raw.stay(8 * SECOND));
 
     // Another authority of the same domain is in force.
     let successor = Authority::new("test");
@@ -108,8 +135,9 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
     assert!(ignored.told.is_some(), "{ignored:?}");
     let took = ignored.ended.unwrap() - swapped;
     // A look every second, and 2 s for calls.
-    assert!(took < 8 * SECOND, "{took:?}");
-    let stayed = stays_raw.await.unwrap();
+    assert!(took < 30 * SECOND, "{took:?}");
+    // It reads everything that has come so far.
+    let stayed = stays_raw.stay(3 * SECOND).await;
     assert!(
         stayed.told.is_none() && stayed.ended.is_none(),
         "{stayed:?}"
@@ -122,7 +150,7 @@ async fn an_authority_that_is_taken_away_takes_its_connections_along() {
 async fn an_authority_is_taken_away_whatever_else_is_broken() {
     let (prod, test) = (Authority::new("prod"), Authority::new("test"));
     let domains = [("prod.test", &prod), ("test.test", &test)];
-    let mut broker = Broker::with_domains(&domains, &["--call-timeout", "2s"]).await;
+    let mut broker = Broker::with_domains(&domains, &SOON).await;
     let id = |id: &str| Wanted::nobody().uri(id);
     let goes = test.sign(&id("spiffe://test.test/a"));
     let stays = prod.sign(&id("spiffe://prod.test/a"));
@@ -172,9 +200,7 @@ async fn an_authority_is_taken_away_whatever_else_is_broken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_ignores_that_its_authority_is_taken_away_is_refused() {
     let test = Authority::new("test");
-    // Its calls would have this long to end.
-    let args = ["--call-timeout", "60s"];
-    let mut broker = Broker::with_domains(&[("test.test", &test)], &args).await;
+    let mut broker = Broker::with_domains(&[("test.test", &test)], &LONG).await;
     let identity = test.sign(&Wanted::nobody().uri("spiffe://test.test/a"));
     let stream = broker.stream(broker.config(Some(&identity))).await.unwrap();
     let client = deaf(stream).await;
@@ -207,10 +233,11 @@ async fn who_ignores_that_its_authority_is_taken_away_is_refused() {
 /// any more, and those whom its successor vouches for stay.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_that_expires_takes_its_connections_along() {
-    let end = SystemTime::now() + 5 * SECOND;
+    // The broker starts before that, and a tenth of what is left then is between being told and the end.
+    let end = expiring_in(12);
     let (old, mut new) = (Authority::until("test", end), Authority::new("test"));
     new.pem.push_str(&old.pem);
-    let broker = Broker::with_domains(&[("test.test", &new)], &[]).await;
+    let broker = Broker::with_domains(&[("test.test", &new)], &LONG).await;
     // The clients' own certificates are good for a day.
     let [goes, stays] = [&old, &new].map(|authority| {
         let identity = authority.sign(&Wanted::nobody().uri("spiffe://test.test/a"));
@@ -218,19 +245,19 @@ async fn an_authority_that_expires_takes_its_connections_along() {
     });
     let goes_raw = broker.heedless(goes.clone()).await;
     let stays_raw = broker.heedless(stays.clone()).await;
-    let (gone, stayed) = tokio::join!(goes_raw.stay(PATIENCE), stays_raw.stay(9 * SECOND));
+    let gone = goes_raw.stay(PATIENCE).await;
     let ended = gone.ended.expect("its connection ends");
     assert!(gone.told.is_some_and(|told| told < ended), "{gone:?}");
-    let late = SystemTime::now().duration_since(end).unwrap_or_default() - ended.elapsed();
-    assert!(late < 3 * SECOND, "{late:?}");
+    let late = after(end, ended);
+    assert!(late < 20 * SECOND, "{late:?}");
+    // It reads everything that has come so far.
+    let stayed = stays_raw.stay(2 * SECOND).await;
     assert!(
         stayed.told.is_none() && stayed.ended.is_none(),
         "{stayed:?}"
     );
-    let mut goes = broker.client(goes).await;
-    if let Ok(goes) = &mut goes {
-        served(goes.get(request()).await.map(drop)).unwrap_err();
-    }
+    let address = broker.process.address();
+    called(address, goes).await.unwrap_err();
     let mut stays = broker.client(stays).await.unwrap();
     served(stays.get(request()).await.map(drop)).unwrap();
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Workloads of the broker's own trust domain and of a federated one are let in, each by its own bundle alone.
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,8 @@ async fn no_call_fails_while_svids_are_rotated() {
 /// those that don't listen. Others' stay.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_is_taken_away_takes_its_connections_along() {
-    let spiffe = Spiffe::start(&["--call-timeout", "2s"]).await;
+    let args = ["--call-timeout", "60s", "--max-connection-age-grace", "2s"];
+    let spiffe = Spiffe::start(&args).await;
     let (address, old) = (spiffe.process.address(), Authority::new("old"));
     let both = Gift::default()
         .svid(ID, &broker_svid(&spiffe.prod), &[&spiffe.prod, &old])
@@ -167,9 +168,9 @@ async fn a_bundle_that_is_taken_away_takes_its_connections_along() {
     for ends in [goes, leaves] {
         let ended = ends.await.unwrap();
         assert!(ended.told.is_some(), "{ended:?}");
-        // There is no look every second here: the agent tells.
+        // There is no look every second here: the agent tells. Calls have 2 s then, however long they may take otherwise.
         let took = ended.ended.unwrap() - taken;
-        assert!(took < 6 * SECOND, "{took:?}");
+        assert!(took < 30 * SECOND, "{took:?}");
     }
     assert!(spiffe.serves_with(of_old).await.is_err());
     assert!(spiffe.serves_with(of_partner).await.is_err());

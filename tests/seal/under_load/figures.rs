@@ -43,7 +43,10 @@ impl<'a> Span<'a> {
 
 /// Returns the seconds of the processor that Redis has used.
 fn cpu(redis: &RedisServer) -> f64 {
-    let info: String = redis.ask(&["INFO", "cpu"]).unwrap();
+    let info: String = redis::cmd("INFO")
+        .arg("cpu")
+        .query(&mut redis.raw())
+        .unwrap();
     let of = |name: &str| -> f64 {
         let line = info.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap().parse().unwrap()

@@ -57,7 +57,7 @@ async fn a_rotation_under_load_that_is_killed_on_the_way() {
     rollout.tenant.audit();
 }
 
-/// Prints what the rotation cost others, and checks that it was no more than it may be.
+/// Prints what the rotation cost others. That it takes no more of the time of Redis than it may is shown by `rotation`.
 fn tell(called: &Called, alone: &Passed, meanwhile: &Passed) {
     let Called { ahead, behind, .. } = called;
     for (what, times) in [
@@ -76,8 +76,6 @@ fn tell(called: &Called, alone: &Passed, meanwhile: &Passed) {
     println!(
         "Redis was busy {before:.1}% of the time before, and {now:.1}% meanwhile, of which the rotation may take {SHARE}%"
     );
-    // What others want of Redis isn't the same in both spans.
-    assert!(now - before < f64::from(SHARE) + 10.0);
 }
 
 /// Gives the broker that was without the new key that key. It writes what it couldn't write, so that each row has the last refresh

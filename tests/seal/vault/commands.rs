@@ -175,7 +175,9 @@ async fn status_needs_vault_and_says_when_it_is_away() {
     files.write("keys", &format!("k1 {wrapped}\n"));
     let mut args = files.args(&vault);
     let name = tenant.name().to_string();
+    let patient = ["--redis-timeout", "10s"];
     args.extend(["--redis-url", &redis.url(), "--tenant", &name].map(str::to_owned));
+    args.extend(patient.map(str::to_owned));
     let status = run(&["keys", "status", "--report", "json"], &args).await;
     assert_eq!(status.status.code(), Some(0), "{}", told(&status));
     let report: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();

@@ -67,8 +67,9 @@ impl Files {
             ("--vault-address", vault.url()),
             ("--vault-key", "broker".to_owned()),
             ("--vault-token-file", self.text("token")),
-            ("--vault-timeout", "2s".to_owned()),
-            ("--vault-patience", "1s".to_owned()),
+            ("--vault-timeout", "10s".to_owned()),
+            // The last request begins after 1.75 s, and has as long again.
+            ("--vault-patience", "3500ms".to_owned()),
         ];
         let pairs = pairs.into_iter();
         pairs

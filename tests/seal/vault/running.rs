@@ -49,7 +49,7 @@ async fn failing(args: Vec<String>) -> (Option<i32>, String) {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if begun.elapsed() > Duration::from_secs(15) {
+        if begun.elapsed() > Duration::from_secs(60) {
             child.kill().unwrap();
             child.wait().unwrap();
             panic!("the broker starts");
@@ -74,7 +74,7 @@ fn leaked(log: &str, keys: &[String]) -> Vec<String> {
 /// finest level, has the key, its wrapped text or Vault's token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_needs_vault_at_its_start_alone() {
-    let (vault, files, redis) = (
+    let (mut vault, files, redis) = (
         VaultServer::start().await,
         Files::new(),
         RedisServer::start(),
@@ -92,6 +92,8 @@ async fn a_broker_needs_vault_at_its_start_alone() {
             &url,
             "--tenant",
             &name,
+            "--redis-timeout",
+            "10s",
             "--log-level",
             "trace",
         ]
@@ -112,7 +114,7 @@ async fn a_broker_needs_vault_at_its_start_alone() {
     );
     assert!(told.contains("the start waits"), "{told}");
     assert!(vault.received().len() > 2, "it wasn't asked again");
-    drop(vault);
+    vault.leave().await;
     let (code, gone) = failing(args).await;
     assert_eq!(code, Some(1), "{gone}");
     assert!(gone.contains("k1: Vault doesn't answer"), "{gone}");
@@ -183,19 +185,18 @@ async fn what_vault_unwraps_must_be_a_key() {
     files.write("keys", &format!("k1 {wrapped}\n"));
     vault.behave(Mode::Short);
     let keys = files.keys(files.options(&vault));
-    let begun = Instant::now();
     let problem = keys.unlock().await.unwrap_err().to_string();
     assert!(
         problem.contains("line 1: what Vault unwrapped isn't a key of 32 bytes"),
         "{problem}"
     );
-    assert!(begun.elapsed().as_secs() < 5, "asked again in vain");
+    assert_eq!(vault.received().len(), 1, "asked again in vain");
 }
 
 /// The keys change while a broker runs: at first Vault is away, and what was stays in force.
 #[tokio::test]
 async fn a_new_key_is_unwrapped_by_a_broker_that_runs() {
-    let (vault, files, tenant) = (VaultServer::start().await, Files::new(), tenant());
+    let (mut vault, files, tenant) = (VaultServer::start().await, Files::new(), tenant());
     let (first, _) = vault.wrap("transit/broker");
     let (second, _) = vault.wrap("transit/broker");
     files.write("keys", &format!("old {first}\n"));
@@ -228,7 +229,7 @@ async fn a_new_key_is_unwrapped_by_a_broker_that_runs() {
     .await;
     assert_eq!((reloads.done.get(), trust.sealing_keys.get()), (1, 2));
     // A key that is known needs no Vault, wherever its line stands, and neither does a plain one.
-    drop(vault);
+    vault.leave().await;
     let plain = sealing::file(&["plain"]);
     files.write("keys", &format!("{plain}old {first}\nnew {second}\n"));
     until("the plain key seals", async || {
@@ -254,7 +255,7 @@ async fn each_tenant_has_keys_of_its_own() {
     let config = |key: &str| {
         format!(
             "redis-url = {:?}\ntenant = \"acme:prod\"\nvault-address = {:?}\nvault-key = \"broker\"\n\
-             vault-token-file = {:?}\nvault-patience = \"1s\"\n\
+             vault-token-file = {:?}\nvault-patience = \"3500ms\"\n\
              [tenants.\"acme:prod\"]\nseal-keys = {:?}\n\
              [tenants.\"globex:prod\"]\nseal-keys = {:?}\nvault-key = {key:?}\n",
             redis.url(),

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -13,7 +12,10 @@ use std::{
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use testkit::token_endpoint::{Received, read};
+use testkit::{
+    reserved_port::ReservedPort,
+    token_endpoint::{Received, read},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
@@ -70,7 +72,7 @@ struct State {
 
 /// The server. It ends with the test.
 pub struct VaultServer {
-    address: SocketAddr,
+    port: ReservedPort,
     scheme: &'static str,
     state: Arc<Mutex<State>>,
     task: JoinHandle<()>,
@@ -97,8 +99,8 @@ impl VaultServer {
     }
 
     async fn listen(acceptor: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = ReservedPort::new();
+        let listener = TcpListener::bind(port.address()).await.unwrap();
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         let state = Arc::new(Mutex::new(State {
             mode: Mode::Works,
@@ -126,7 +128,7 @@ impl VaultServer {
             }
         });
         let server = Self {
-            address,
+            port,
             scheme,
             state,
             task,
@@ -137,7 +139,13 @@ impl VaultServer {
 
     /// Returns its address.
     pub fn url(&self) -> String {
-        format!("{}://{}", self.scheme, self.address)
+        format!("{}://{}", self.scheme, self.port.address())
+    }
+
+    /// Stops listening. Nobody else gets its address meanwhile.
+    pub async fn leave(&mut self) {
+        self.task.abort();
+        (&mut self.task).await.ok();
     }
 
     /// Says what becomes of requests from now on.

@@ -58,6 +58,8 @@ impl Secrets {
             r#"
             backend = "redis"
             redis-url = {:?}
+            redis-timeout = "10s"
+            redis-connect-timeout = "10s"
             seal-keys = {:?}
             require-sealed = true
             [providers.{PROVIDER}]
