@@ -4,7 +4,11 @@
 
 use std::{env, time::Duration};
 
-use crate::{attacks::named, honest, target::Target};
+use crate::{
+    attacks::named,
+    honest,
+    target::{PATIENT, Target},
+};
 
 /// How much memory the broker may have at most while one client attacks, in MiB.
 const MOST: usize = 200;
@@ -13,7 +17,7 @@ const MOST: usize = 200;
 async fn costs_little(name: &str) {
     let seconds = env::var("HOSTILE_SECONDS").map_or(1, |seconds| seconds.parse().unwrap());
     let (name, attack) = named(name);
-    let target = Target::start_alone(&[]).await;
+    let target = Target::start_alone(&PATIENT).await;
     let before = target.memory();
     let attacking = tokio::spawn(attack(target.address()));
     let seen = honest::calls(&target, 100, Duration::from_secs(seconds)).await;

@@ -3,21 +3,21 @@
 use std::time::{Duration, Instant};
 
 use testkit::{broker_process::BrokerProcess, waiting::until};
-use tokio::{net::TcpStream, task::spawn_blocking, time::sleep};
+use tokio::{net::TcpStream, task::spawn_blocking};
 
 use crate::{
     raw::{DATA, END_STREAM, GOAWAY, INITIAL_WINDOW_SIZE, Raw},
     target::{SMALL, get},
 };
 
-/// How long an exit may take that waits for no call.
-const AT_ONCE: Duration = Duration::from_millis(1_500);
+/// How long an exit may take that waits for no call. One that waits for a call takes the grace.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Calls keep an exit waiting, and connections without calls don't: silent ones, and those on which only a
 /// stream is open whose client reads nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_clients_do_not_delay_the_exit() {
-    let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
+    let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "30s"]);
     broker.serving().await;
     let address = broker.address();
     let silent = TcpStream::connect(address).await.unwrap();
@@ -54,15 +54,13 @@ async fn old_connections_are_asked_to_go_away() {
         "--max-connection-age",
         "1s",
         "--max-connection-age-grace",
-        "700ms",
+        "4s",
     ]);
     broker.serving().await;
     let opened = Instant::now();
     let mut raw = Raw::connect(broker.address(), &[]).await.unwrap().reading();
     let stream = raw.open("/grpc.health.v1.Health/Watch").await.unwrap();
     raw.frame(DATA, END_STREAM, stream, &[0; 5]).await.unwrap();
-    sleep(Duration::from_millis(850)).await;
-    assert_eq!(raw.count(GOAWAY), 0, "{:?}", opened.elapsed());
     until("it is asked to go", || async { raw.count(GOAWAY) > 0 }).await;
     assert!(opened.elapsed() >= Duration::from_millis(890));
     // The broker would take this client's pong for leave to finish, and it sends none.
@@ -70,5 +68,5 @@ async fn old_connections_are_asked_to_go_away() {
     until("the call is answered", || async { raw.ended() == 1 }).await;
     assert!(!raw.is_closed());
     until("the watch is cut off", || async { raw.is_closed() }).await;
-    assert!(opened.elapsed() >= Duration::from_millis(1_590));
+    assert!(opened.elapsed() >= Duration::from_millis(4_890));
 }

@@ -1,6 +1,10 @@
 //! Frames that belong to no call, as many as a connection takes. No bound on calls is about them.
 
-use std::{fs, net::SocketAddr, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use testkit::broker_process::BrokerProcess;
 use tokio::{task::JoinSet, time::sleep};
@@ -18,7 +22,7 @@ const ACK: u8 = 1;
 /// How long each kind comes, and over how many connections.
 const SPAN: Duration = Duration::from_millis(700);
 const CONNECTIONS: usize = 4;
-/// How much processor time the broker may take meanwhile. It would take all that there is.
+/// How much processor time the broker may take in such a span. It would take all that there is.
 const WORKED: Duration = Duration::from_millis(250);
 
 /// Kinds of frames, of which some are about a stream that has ended.
@@ -79,7 +83,7 @@ async fn frames_that_belong_to_no_call_keep_no_thread_busy() {
             _ => broker.logged_address("health_address"),
         };
         for (kind, one) in kinds() {
-            let before = worked(broker.pid());
+            let (before, begun) = (worked(broker.pid()), Instant::now());
             let mut strangers = JoinSet::new();
             for _ in 0..CONNECTIONS {
                 strangers.spawn(flood(address, one.repeat(1_000)));
@@ -87,8 +91,11 @@ async fn frames_that_belong_to_no_call_keep_no_thread_busy() {
             sleep(SPAN).await;
             drop(strangers);
             let worked = worked(broker.pid()) - before;
-            println!("{listener}, {kind}: {worked:?}");
-            assert!(worked < WORKED, "{listener}, {kind}: {worked:?}");
+            // The machine may hold up this test while the strangers go on.
+            let spans = begun.elapsed().as_secs_f64() / SPAN.as_secs_f64();
+            let most = WORKED.mul_f64(spans.max(1.0));
+            println!("{listener}, {kind}: {worked:?} of {most:?}");
+            assert!(worked < most, "{listener}, {kind}: {worked:?}");
         }
         let lines = broker.ended().await.log.lines().count();
         assert!(lines < 20, "{listener}: {lines} lines");

@@ -22,4 +22,5 @@ mod raw;
 mod requests;
 mod resets;
 mod room;
+mod standstill;
 mod target;

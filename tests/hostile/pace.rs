@@ -218,15 +218,17 @@ async fn who_resets_calls_and_comes_again_is_read_more_slowly() {
         let known = broker().await;
         let address = known.broker.address();
         let closed = Arc::<AtomicUsize>::default();
-        let mut strangers = JoinSet::new();
+        let (mut strangers, begun) = (JoinSet::new(), Instant::now());
         for _ in 0..8 {
             let closed = Arc::clone(&closed);
             strangers.spawn(async move { reset_and_come_again(address, ask, &closed).await });
         }
         sleep(Duration::from_secs(3)).await;
         let closed = closed.load(Ordering::Relaxed);
-        println!("{ask:?}: {closed}");
-        assert!(closed <= 200, "{ask:?}: {closed}");
+        // The machine may hold up this test while the strangers go on.
+        let most = 200 * begun.elapsed().as_millis() / 3_000;
+        println!("{ask:?}: {closed} of {most}");
+        assert!(closed as u128 <= most, "{ask:?}: {closed}");
     }
 }
 

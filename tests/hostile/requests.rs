@@ -32,8 +32,9 @@ pub fn swelling(bytes: usize) -> Vec<u8> {
 /// A request that isn't complete is a call in flight, and ends after `call-timeout`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_sent_request_ends_at_the_call_timeout() {
-    const TIMEOUT: Duration = Duration::from_millis(700);
-    let target = Target::start(&["--max-calls", "1", "--call-timeout", "700ms"]).await;
+    // So long that a refusal is told from it, also by a test that stands still for a moment.
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let target = Target::start(&["--max-calls", "1", "--call-timeout", "3s"]).await;
     let mut raw = Raw::connect(target.address(), &[]).await.unwrap().reading();
     let mut client = target.broker.client().await;
     let request = in_grpc(&get(SMALL, "p1"));
@@ -57,7 +58,7 @@ async fn a_half_sent_request_ends_at_the_call_timeout() {
         took = began.elapsed();
     }
     // The broker may have begun to count a moment later than this test.
-    assert!((690..5_000).contains(&took.as_millis()), "{took:?}");
+    assert!((2_990..15_000).contains(&took.as_millis()), "{took:?}");
     assert!(refused > taken, "{taken} others had its place");
     until("the place is free", || {
         let mut client = client.clone();

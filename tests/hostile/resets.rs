@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::waiting::until;
 use tonic::{Code, Request};
 
-use crate::target::{SMALL, Target, get};
+use crate::target::{PATIENT, SMALL, Target, get};
 
 /// A caller who gives up doesn't end Redis' work, so the call counts until Redis has answered.
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,8 @@ async fn a_call_counts_until_redis_has_answered() {
         let mut client = client.clone();
         // Both a deadline and a reset, whichever the broker notices first.
         let mut request = Request::new(get(SMALL, "p1"));
-        request.set_timeout(Duration::from_millis(200));
+        // Redis has to have the call by then.
+        request.set_timeout(Duration::from_secs(2));
         async move { client.get(request).await }
     });
     let given_up = futures_util::future::join_all(calls).await;
@@ -52,7 +53,7 @@ async fn a_call_counts_until_redis_has_answered() {
 /// Whoever gives up many large reads keeps nobody else from reading.
 #[tokio::test(flavor = "multi_thread")]
 async fn others_read_while_large_reads_are_given_up() {
-    let target = Target::start(&["--max-calls", "8"]).await;
+    let target = Target::start(&[&["--max-calls", "8"][..], &PATIENT].concat()).await;
     let (_, attack) = crate::attacks::named("large reads that are given up");
     let attacking = tokio::spawn(attack(target.address()));
     let seen = crate::honest::calls(&target, 50, Duration::from_secs(2)).await;

@@ -18,6 +18,9 @@ pub const FULL: &str = "full";
 /// A session with a few small rows.
 pub const SMALL: &str = "small";
 
+/// A busy machine may take longer than usual for an answer of Redis.
+pub const PATIENT: [&str; 2] = ["--redis-timeout=4s", "--redis-connect-timeout=4s"];
+
 const KIB: usize = 1024;
 
 /// A target that others are at work beside, or one that has the machine for itself.

@@ -76,8 +76,8 @@ async fn with_replicas_there_is_one_user_and_one_winner() {
 async fn nobody_is_told_of_a_user_whom_no_replica_has() {
     let (primary, replica) = pair().await;
     let brokers = Brokers::on(&primary, &[&PATIENT[..], &REPLICATED, &[HASTY]].concat()).await;
-    brokers
-        .one(0)
+    let calm = Brokers::on(&primary, &[&PATIENT[..], &REPLICATED, &[CALM]].concat()).await;
+    calm.one(0)
         .pending()
         .create(pending("x", "c"))
         .await
@@ -99,7 +99,6 @@ async fn nobody_is_told_of_a_user_whom_no_replica_has() {
     assert_eq!(tally(&answers), counts([("OK", CROWD)]));
 
     replica.resume();
-    let calm = Brokers::on(&primary, &[&PATIENT[..], &REPLICATED, &[CALM]].concat()).await;
     let answers = calm.rush(CROWD, login).await;
     let user = made.first().unwrap().clone();
     let is_told = |answer: &Answer| {

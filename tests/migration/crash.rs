@@ -73,13 +73,15 @@ async fn die(tenant: &OldTenant, at: usize, fate: Fate, rows_a_call: usize) -> b
         async move { fate }
     })
     .await;
-    let run = tenant
+    let migration = tenant
         .migration_at(proxy.port(), MAPPING)
-        .with_rows_a_call(rows_a_call)
-        .run(&Silent)
-        .await;
-    // If only the last command is lost, which gives up the lease, the work is done.
-    assert!(run.is_ok() || proxy.was_cut());
+        .with_rows_a_call(rows_a_call);
+    // One that dies looks for no other connection.
+    tokio::select! {
+        // If only the last command is lost, which gives up the lease, the work is done.
+        run = migration.run(&Silent) => assert!(run.is_ok() || proxy.was_cut()),
+        () = proxy.cut() => {}
+    }
     !proxy.was_cut()
 }
 

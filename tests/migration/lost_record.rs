@@ -15,7 +15,10 @@ use token_broker::{
     store::{Put, Store, redis::maintenance::migration::progress::Silent},
     types::{Row, UserId},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::timeout,
+};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -58,6 +61,17 @@ async fn get(broker: &BrokerProcess, session: &str) -> (Code, String) {
         }
         Err(status) => (status.code(), String::new()),
     }
+}
+
+/// Redis comes back with these rows alone. A broker that looks meanwhile doesn't find it empty.
+async fn comes_back_with(tenant: &OldTenant, rows: &[(&str, &str)]) {
+    let mut back = redis::pipe();
+    back.atomic().cmd("FLUSHALL").arg("SYNC").ignore();
+    for (key, text) in rows {
+        back.set(format!("{P}{key}"), text).ignore();
+    }
+    let mut connection = tenant.redis.connect().await;
+    back.exec_async(&mut connection).await.unwrap();
 }
 
 async fn finish(tenant: &OldTenant) {
@@ -172,8 +186,7 @@ async fn m7_a_tenant_without_a_grace_period_gets_none_when_redis_comes_back_empt
     .await;
 
     // A backup from before the first broker holds what no broker writes.
-    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
-    tenant.set(&format!("{P}access:signature"), "{}").await;
+    comes_back_with(&tenant, &[("access:signature", "{}")]).await;
     until("the grace period begins", async || {
         tenant.exists(GRACE).await
     })
@@ -243,11 +256,9 @@ async fn m7_calls_are_refused_while_it_migrates_again() {
     let late = [&late[..], &["--call-timeout", "30s"]].concat();
     let broker = BrokerProcess::start(&[&args[..], &more, &late].concat());
     broker.serving().await;
-    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
-    tenant
-        .old_row("s", &old_json("oidc", "u", "s"), "u", None)
-        .await;
-    held.notified().await;
+    comes_back_with(&tenant, &[("upstream:s", &old_json("oidc", "u", "s"))]).await;
+    let moved = timeout(Duration::from_secs(20), held.notified()).await;
+    moved.expect("the row is moved");
     assert_eq!(get(&broker, "s").await.0, Code::Unavailable);
     let health = HealthClient::new(broker.connect().await);
     until("health is NOT_SERVING", async || {
@@ -272,8 +283,7 @@ async fn m6_a_running_broker_ends_if_what_came_back_cannot_be_migrated() {
     let tenant = OldTenant::new().await;
     let mut refuses = broker(&tenant, &["--legacy-provider", "oidc=okta"]);
     refuses.serving().await;
-    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
-    tenant.set(&format!("{P}upstream:bad"), "{").await;
+    comes_back_with(&tenant, &[("upstream:bad", "{")]).await;
     assert_eq!(found("an end", || refuses.exit_code()).await, 3);
     refuses
         .tells("Redis lost the record of the migration")
@@ -283,10 +293,8 @@ async fn m6_a_running_broker_ends_if_what_came_back_cannot_be_migrated() {
     let allows = ["--legacy-provider", "oidc=okta", "--allow-unmigrated"];
     let allows = broker(&tenant, &allows);
     allows.serving().await;
-    tenant.cmd::<()>("FLUSHALL", &["SYNC"]).await;
-    tenant.set(&format!("{P}upstream:bad"), "{").await;
     let good = old_json("oidc", "u", "good");
-    tenant.old_row("good", &good, "u", None).await;
+    comes_back_with(&tenant, &[("upstream:bad", "{"), ("upstream:good", &good)]).await;
     until("the others are readable", async || {
         get(&allows, "good").await.0 == Code::Ok
     })

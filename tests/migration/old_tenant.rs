@@ -41,7 +41,6 @@ impl OldTenant {
         // The store has one connection, so that the proxies see its commands in order.
         let tenant = RedisTenant::called("ns:name", &redis)
             .with("redis-connections", "1")
-            .with("redis-connect-timeout", "300ms")
             .with("redis-timeout", "10s");
         Self {
             redis,
@@ -158,10 +157,10 @@ pub fn field(json: &str, name: &str) -> String {
     value[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// Checks that a key with `left` ms to live had `of` ms a short while ago.
+/// Checks that a key with `left` ms to live had `of` ms a while ago. The test may have migrated since.
 pub fn assert_kept(left: i64, of: u64) {
     let of = i64::try_from(of).unwrap();
-    assert!((of - 5_000..=of).contains(&left), "{left} of {of} ms");
+    assert!((of - 20_000..=of).contains(&left), "{left} of {of} ms");
 }
 
 /// Returns the counts in a report that aren't 0, such as `migrated 3, failed 1`.

@@ -103,7 +103,7 @@ impl Progress<MigrationProgress> for Waits {
 async fn m5_a_dead_leader_is_taken_over_from() {
     let tenant = OldTenant::new().await;
     seed(&tenant).await;
-    let lease = Duration::from_millis(1_500);
+    let lease = Duration::from_secs(3);
     // It dies after the first row was moved, and its lease is still valid.
     let moved = Arc::new(AtomicUsize::new(0));
     let proxy = RespProxy::start(tenant.redis.port(), move |command| {
@@ -114,7 +114,10 @@ async fn m5_a_dead_leader_is_taken_over_from() {
     .await;
     let begun = Instant::now();
     let dead = tenant.migration_at(proxy.port(), MAPPING).with_lease(lease);
-    assert!(dead.ensure_migrated(&Silent).await.is_err());
+    tokio::select! {
+        done = dead.ensure_migrated(&Silent) => assert!(done.is_err()),
+        () = proxy.cut() => {}
+    }
     assert!(tenant.exists(&format!("{P}broker:migration:lease")).await);
 
     let waits = Waits::default();
@@ -154,7 +157,7 @@ async fn m5_a_leader_that_stalls_gives_way() {
                     while tenant.exists(&lease).await {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
-                    tenant.set_for(&lease, "another", 700).await;
+                    tenant.set_for(&lease, "another", 3_000).await;
                 };
                 goes_on.get_or_init(stall).await;
             }
@@ -197,12 +200,15 @@ async fn m5_a_second_run_changes_nothing() {
 async fn m5_a_step_may_take_longer_than_the_lease() {
     let tenant = OldTenant::new().await;
     seed(&tenant).await;
-    let lease = Duration::from_millis(300);
-    let proxy = RespProxy::start(tenant.redis.port(), move |command| async move {
-        if command.name() == "SCAN" {
-            tokio::time::sleep(lease * 3).await;
+    let (lease, walks) = (Duration::from_secs(2), AtomicUsize::new(0));
+    let proxy = RespProxy::start(tenant.redis.port(), move |command| {
+        let is_slow = command.name() == "SCAN" && walks.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_slow {
+                tokio::time::sleep(lease * 2).await;
+            }
+            Fate::Forward
         }
-        Fate::Forward
     })
     .await;
     let slow = tenant.migration_at(proxy.port(), MAPPING).with_lease(lease);

@@ -211,7 +211,11 @@ async fn caught_up(replica: &RedisServer) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn m7_a_failover_there_and_back_with_sentinel() {
-    let sentinels = Sentinels::start(&sentinel::Options::default());
+    // A server that stands still for a moment isn't failed over. The test does that.
+    let sentinels = Sentinels::start(&sentinel::Options {
+        down_after: Duration::from_secs(10),
+        ..sentinel::Options::default()
+    });
     let first = sentinels.settled().await;
     let (second, third) = ((first + 1) % 3, (first + 2) % 3);
     // The third server is never promoted.
@@ -231,7 +235,10 @@ async fn m7_a_failover_there_and_back_with_sentinel() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn m7_a_failover_there_and_back_in_a_cluster() {
-    let cluster = Cluster::start(&cluster::Options::default());
+    let cluster = Cluster::start(&cluster::Options {
+        node_timeout: Duration::from_secs(30),
+        ..cluster::Options::default()
+    });
     cluster.settled().await;
     let (old, checked) = loop {
         let (old, checked) = tenants(&cluster);

@@ -1,8 +1,11 @@
 //! What can go wrong before a request is sent, and with the connection that it is sent over.
 
+use std::time::Duration;
+
 use tempfile::TempDir;
 use testkit::{
     certificates::Certificates,
+    reserved_port::ReservedPort,
     token_endpoint::{Behaviour, End, TokenEndpoint},
     waiting::found,
 };
@@ -36,11 +39,10 @@ async fn unreachable(options: ProviderOptions) -> Why {
 
 #[tokio::test]
 async fn nothing_listens() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let port = ReservedPort::new();
     let mut options = options();
-    options.endpoints.token = Some(format!("http://{address}/token").parse().unwrap());
+    let url = format!("http://{}/token", port.address());
+    options.endpoints.token = Some(url.parse().unwrap());
     assert_eq!(unreachable(options).await, Why::ConnectionRefused);
 }
 
@@ -249,20 +251,27 @@ async fn proxy(answer: &'static str) -> Proxy {
 /// A process that stood still while the answer came finds its time over and the answer unread. The answer counts.
 #[test]
 fn an_answer_that_came_while_the_process_stood_still_counts() {
+    /// Some find the answer before they see that their time is over.
+    const MANY: usize = 16;
+    /// So long that all requests are there before any answer comes.
+    const TIME: Duration = Duration::from_secs(2);
     let elsewhere = tokio::runtime::Runtime::new().unwrap();
-    let answer = tokens().after(TIMEOUT / 2);
-    let server = elsewhere.block_on(server(answer));
+    let server = elsewhere.block_on(server(tokens().after(TIME * 3 / 4)));
     let here = tokio::runtime::Builder::new_current_thread();
     let here = { here }.enable_all().build().unwrap();
-    for round in 1..=8 {
-        let redeeming = here.spawn(redeem(options_at(&server)));
-        here.block_on(async {
-            found("the request is there", || {
-                (server.received().len() == round).then_some(())
-            })
-            .await;
-        });
-        std::thread::sleep(TIMEOUT * 2);
+    let mut options = options_at(&server);
+    options.timeout = TIME;
+    let redeeming: Vec<_> = (0..MANY)
+        .map(|_| here.spawn(redeem(options.clone())))
+        .collect();
+    here.block_on(async {
+        found("the requests are there", || {
+            (server.received().len() == MANY).then_some(())
+        })
+        .await;
+    });
+    std::thread::sleep(TIME * 2);
+    for redeeming in redeeming {
         let answer = here.block_on(redeeming).unwrap();
         assert!(matches!(answer, Answer::Tokens(_)), "{answer:?}");
     }

@@ -265,5 +265,5 @@ async fn a_pipe_in_the_place_of_a_file_holds_up_nobody() {
         };
         assert!(what.contains("it is a pipe"), "{what}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(60));
 }
