@@ -102,6 +102,7 @@ fn a_wrong_password_in_the_url_is_the_urls_fault() {
 
     let output = broker_process::program()
         .args(["--listen", "127.0.0.1:0"])
+        .args(["--redis-timeout", "5s", "--redis-connect-timeout", "5s"])
         .env("TOKEN_BROKER_REDIS_URL", &url)
         .output()
         .unwrap();

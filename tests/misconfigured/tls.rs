@@ -13,9 +13,11 @@ use super::{ends, plain, secured, sentinels};
 fn tls_is_set_up_wrongly() {
     let settings = secured().settings();
     let plain_port = format!("rediss://127.0.0.1:{}", plain().port());
+    // A server that speaks no TLS is silent, which is waited for.
+    let soon = ("redis-connect-timeout", Some("1s"));
     ends(
         &settings,
-        &[("redis-url", Some(&plain_port))],
+        &[("redis-url", Some(&plain_port)), soon],
         "redis-url",
         "speaks no TLS",
     );
@@ -103,6 +105,6 @@ fn tls_is_set_up_wrongly() {
     ends(&settings, &odd, "redis-tls-server-name", "no host name");
 
     let sentinels = sentinels().settings();
-    let tls = [("redis-sentinel-tls", Some("true"))];
+    let tls = [("redis-sentinel-tls", Some("true")), soon];
     ends(&sentinels, &tls, "redis-sentinel-tls", "speaks no TLS");
 }

@@ -80,7 +80,7 @@ where
     tenant.run::<()>(&announced);
     let store = tenant
         .at_port(proxy.port())
-        .store_with(Duration::from_secs(2));
+        .store_with(Duration::from_secs(10));
     (proxy, store)
 }
 

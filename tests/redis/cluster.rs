@@ -12,7 +12,10 @@ pub async fn cluster() -> RedisServer {
 
 /// Starts a cluster of one node that is configured in this way.
 pub async fn one_node(launch: Launch) -> RedisServer {
-    let server = launch.lines(["cluster-enabled yes"]).start();
+    // The usual port for other nodes is 10,000 above the server's, where somebody else may be.
+    let server = launch
+        .lines(["cluster-enabled yes", "cluster-port {second}"])
+        .start();
     let mut raw = server.raw();
     let mut slots = redis::cmd("CLUSTER");
     slots.arg("ADDSLOTS").arg((0..16_384).collect::<Vec<u32>>());

@@ -153,7 +153,9 @@ async fn delete_user(
         }
     })
     .await;
-    let broker = tenant.at_port(proxy.port()).broker();
+    let through = tenant.at_port(proxy.port());
+    // What happens meanwhile may take long on a slow machine.
+    let broker = through.with("redis-timeout", "10s").broker();
     broker.delete_user(&user("u")).await.unwrap()
 }
 

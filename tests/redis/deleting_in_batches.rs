@@ -33,7 +33,7 @@ fn fill(tenant: &RedisTenant) {
 }
 
 /// Whether a command deletes a batch of rows.
-fn is_batch(command: &Command) -> bool {
+pub fn is_batch(command: &Command) -> bool {
     command.name() == "EVALSHA" && command.args.len() > 32
 }
 
@@ -49,7 +49,7 @@ async fn two_batches_are_on_the_way_at_once() {
             let (arrived, both) = (Arc::clone(&arrived), Arc::clone(&both));
             async move {
                 if is_batch(&command) && arrived.fetch_add(1, Ordering::SeqCst) < 2 {
-                    let met = timeout(Duration::from_secs(5), both.wait()).await;
+                    let met = timeout(Duration::from_secs(15), both.wait()).await;
                     if met.is_err() {
                         return Fate::CutBefore;
                     }

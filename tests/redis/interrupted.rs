@@ -1,16 +1,22 @@
 //! Tests a `DeleteUser` that is interrupted between two batches: it answers `UNAVAILABLE`, and
 //! repeating it finishes the work.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use testkit::{
     broker::{Broker, rules},
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
+    resp_proxy::{Fate, RespProxy},
     rows::*,
     waiting::until,
 };
 use token_broker::error::Error;
+
+use crate::deleting_in_batches::is_batch;
 
 const ROWS: usize = 6_000;
 
@@ -30,23 +36,25 @@ fn fill(tenant: &RedisTenant) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_delete_user_is_finished_by_the_next() {
-    let server = RedisServer::start();
-    let tenant = RedisTenant::on(&server);
-    let store = tenant.store_with(Duration::from_millis(300));
-    let broker = Broker::new(store, rules(tenant.name().clone()));
+    let server = Arc::new(RedisServer::start());
+    let tenant = RedisTenant::on(&*server);
     fill(&tenant);
     let all: usize = tenant.run(&["DBSIZE"]);
-
-    let deleting = {
-        let broker = broker.clone();
-        tokio::spawn(async move { broker.delete_user(&user("u")).await })
-    };
-    let mut raw = tenant.raw();
-    while redis::cmd("DBSIZE").query::<usize>(&mut raw).unwrap() == all {
-        tokio::task::yield_now().await;
-    }
-    server.pause();
-    let interrupted = deleting.await.unwrap();
+    // Redis stands still from the first batch on that comes after another one is done.
+    let (paused, direct, is_paused) = (Arc::clone(&server), tenant.clone(), Mutex::new(false));
+    let proxy = RespProxy::start(server.port(), move |command| {
+        let mut is_paused = is_paused.lock().unwrap();
+        if is_batch(&command) && !*is_paused && direct.run::<usize>(&["DBSIZE"]) < all {
+            paused.pause();
+            *is_paused = true;
+        }
+        async { Fate::Forward }
+    })
+    .await;
+    let through = tenant.at_port(proxy.port());
+    let store = through.store_with(Duration::from_secs(2));
+    let broker = Broker::new(store, rules(tenant.name().clone()));
+    let interrupted = broker.delete_user(&user("u")).await;
     assert!(
         matches!(interrupted, Err(Error::StoreUnavailable(_))),
         "{interrupted:?}"
@@ -55,6 +63,7 @@ async fn an_interrupted_delete_user_is_finished_by_the_next() {
 
     // Each row is whole or gone, and the user's index has the rows that are left.
     tenant.audit();
+    let broker = tenant.broker();
     let left = broker.listed(&user("u")).await.len();
     assert!(left > 0 && left < ROWS, "{left} rows are left");
     until("the next one finishes", async || {

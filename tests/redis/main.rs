@@ -5,7 +5,7 @@
 //! The tests of what every store must guarantee are in `tests/conformance/`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant};
+use testkit::{redis_server::RedisServer, redis_tenant::RedisTenant, waiting::until};
 
 mod announcements;
 mod answers;
@@ -50,6 +50,23 @@ mod sessions;
 mod silence;
 mod sizing;
 mod texts;
+
+/// Returns the ids of the connections of others than the test.
+fn clients(server: &RedisServer) -> Vec<String> {
+    let list: String = server.ask(&["CLIENT", "LIST", "TYPE", "normal"]).unwrap();
+    let others = list.lines().filter(|line| !line.contains("cmd=client"));
+    others
+        .filter_map(|line| Some(line.split_once("id=")?.1.split_once(' ')?.0.to_owned()))
+        .collect()
+}
+
+/// Waits until the broker's connections are open, which it opens in the background.
+async fn connected(server: &RedisServer, connections: usize) {
+    until("all connections are open", async || {
+        clients(server).len() == connections
+    })
+    .await;
+}
 
 /// Returns a new tenant on the Redis that the tests share.
 fn tenant() -> RedisTenant {

@@ -35,7 +35,8 @@ async fn calls_about_a_user_with_many_rows_need_little_memory() {
     }
 
     // A process that has not read anything yet: what an allocator keeps for later would hide the peak.
-    let broker = BrokerProcess::on_redis(&server.url());
+    let url = format!("--redis-url={}", server.url());
+    let broker = BrokerProcess::start(&["--backend=redis", &url, "--redis-timeout=5s"]);
     broker.serving().await;
     let mut client = broker.client().await;
     let before = status(&broker, "VmRSS:");

@@ -6,7 +6,11 @@ use testkit::{launch::Launch, redis_server::RedisServer, redis_tenant::RedisTena
 use token_broker::store::{Health, Store};
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::big_answers::fill;
+use crate::{big_answers::fill, connected};
+
+/// How long reads may take on a machine under load. One that Redis holds up takes 5 s at least: so long the broker waits
+/// for an answer before it asks again.
+const SHORT: Duration = Duration::from_secs(4);
 
 /// Redis pauses writes before a planned failover, and at a shutdown that waits for replicas. It answers reads meanwhile.
 #[tokio::test(flavor = "multi_thread")]
@@ -17,8 +21,9 @@ async fn reads_go_on_while_redis_pauses_writes() {
     broker.put(&key("s", "p"), &row("u", "at")).await;
     broker.rows_of(&session("s")).await;
 
+    // Until the test is done with it.
     server
-        .ask::<()>(&["CLIENT", "PAUSE", "2500", "WRITE"])
+        .ask::<()>(&["CLIENT", "PAUSE", "30000", "WRITE"])
         .unwrap();
     let paused = Instant::now();
     let mut writes = JoinSet::new();
@@ -34,11 +39,12 @@ async fn reads_go_on_while_redis_pauses_writes() {
             let begun = Instant::now();
             assert!(broker.read(&key("s", "p")).await.is_some());
             assert_eq!(broker.rows_of(&session("s")).await.len(), 1);
-            assert!(begun.elapsed() < Duration::from_millis(500));
+            assert!(begun.elapsed() < SHORT, "{:?}", begun.elapsed());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     writes.join_all().await;
+    server.ask::<()>(&["CLIENT", "UNPAUSE"]).unwrap();
     testkit::waiting::until("writes work again", || async {
         tenant.store().ready().await.is_ok()
     })
@@ -66,6 +72,7 @@ async fn an_answer_that_redis_cuts_off_is_not_asked_for_again_and_again() {
             .parse::<u32>()
             .unwrap()
     };
+    connected(&server, 6).await;
     // The script that reads it the first time fails, too, and learns nothing.
     let before = received();
     let read = broker.backend().get_session(&session("full")).await;
@@ -73,6 +80,6 @@ async fn an_answer_that_redis_cuts_off_is_not_asked_for_again_and_again() {
     let opened = received() - before;
     assert!(opened < 12, "{opened} connections for one read");
     let other = session("small");
-    let small = timeout(Duration::from_secs(2), broker.rows_of(&other));
+    let small = timeout(Duration::from_secs(10), broker.rows_of(&other));
     assert_eq!(small.await.unwrap().len(), 1);
 }

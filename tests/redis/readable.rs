@@ -21,7 +21,7 @@ use token_broker::{
 use crate::tenant;
 
 /// Long enough for any single call. A loop without an end takes longer.
-const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(20);
 
 /// A row of the user `u` with these fields in front of its own.
 fn with(fields: &str) -> Vec<u8> {

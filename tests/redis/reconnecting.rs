@@ -57,11 +57,14 @@ async fn attempts_to_connect_are_paced_however_many_callers_wait() {
             });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = Instant::now();
         dials.store(0, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(2)).await;
         let dialled = dials.load(Ordering::SeqCst);
+        // A slow machine may take longer.
+        let most = MOST_DIALS * usize::try_from(begun.elapsed().as_millis()).unwrap() / 2_000;
         assert!(dialled > 3, "{durability}: it keeps trying: {dialled}");
-        assert!(dialled < MOST_DIALS, "{durability}: {dialled}");
+        assert!(dialled < most, "{durability}: {dialled} of {most}");
     }
 }
 
@@ -98,7 +101,13 @@ fn a_pipe_in_the_place_of_the_password_blocks_no_thread() {
 async fn reads_survive_the_end_of_all_connections() {
     let server = RedisServer::start();
     let url = format!("--redis-url={}", server.url());
-    let broker = BrokerProcess::start(&["--backend=redis", &url, "--workers=4"]);
+    let broker = BrokerProcess::start(&[
+        "--backend=redis",
+        &url,
+        "--workers=4",
+        // To connect may take long on a slow machine.
+        "--redis-connect-timeout=5s",
+    ]);
     broker.serving().await;
     let request = |session: &str| v1::GetAllRequest {
         session_id: session.to_owned(),
@@ -122,7 +131,7 @@ async fn reads_survive_the_end_of_all_connections() {
         server
             .ask::<()>(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
             .unwrap();
-        let pause = Duration::from_millis(400);
+        let pause = Duration::from_millis(700);
         if let Ok(Some(reads)) = timeout(pause, callers.join_next()).await {
             assert!(reads.unwrap() > 20);
         }
