@@ -11,7 +11,9 @@ use std::{
 use redis::Commands;
 use testkit::{
     pending::{consume, new_pending, pending_in},
+    redis_server::RedisServer,
     redis_tenant::RedisTenant,
+    resp_proxy::{Fate, RespProxy},
     sealing,
     waiting::until,
 };
@@ -239,12 +241,52 @@ async fn all_pages_of_a_set_are_looked_at() {
     }
     let due = 1_000 - 334;
     let looked = look(&tenant).await;
-    assert_eq!(looked.found[&FindingKind::PlaceOfNobody].found, due);
+    let found = looked.found[&FindingKind::PlaceOfNobody].found;
+    assert_eq!(found, due, "{looked}");
     assert_eq!(
         repair(&tenant).await.found[&FindingKind::PlaceOfNobody].mended,
         due
     );
     assert_eq!(tenant.run::<u64>(&["ZCARD", &set]), 334);
+}
+
+/// Who waits at the first place is gone before a later page is looked at: nobody behind them is passed over.
+#[tokio::test]
+async fn those_who_go_between_two_pages_hide_nobody() {
+    let tenant = tenant();
+    let set = tenant.key("broker:pending");
+    let mut add = redis::cmd("ZADD");
+    add.arg(&set);
+    for number in 0..300 {
+        let name = format!("pending:{number:03}");
+        add.arg(99_999_999_999_000_u64).arg(tenant.key(&name));
+    }
+    add.exec(&mut tenant.raw()).unwrap();
+    let waiting: Vec<_> = (0..60)
+        .map(|number| tenant.key(&format!("pending:{number:03}")))
+        .collect();
+    for key in &waiting {
+        tenant.run::<()>(&["SET", key, r#"{"broker":"00"}"#, "EX", "600"]);
+    }
+    let pages = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&pages);
+    let redis = RedisServer::shared();
+    let proxy = RespProxy::start(redis.port(), move |command| {
+        // The script that looks at the set is told how many members to look at.
+        let has = |arg: &[u8]| command.args.iter().any(|known| known == arg);
+        let is_page = has(set.as_bytes()) && has(b"100");
+        if is_page && counted.fetch_add(1, Ordering::SeqCst) == 2 {
+            let mut raw = redis.raw();
+            raw.zrem::<_, _, ()>(&set, &waiting).unwrap();
+            raw.del::<_, ()>(&waiting).unwrap();
+        }
+        async { Fate::Forward }
+    })
+    .await;
+    let store = tenant.at_port(proxy.port()).store();
+    let looked = Check::new(&store).run(&Silent).await.unwrap();
+    assert!(pages.load(Ordering::SeqCst) > 3, "{looked}");
+    assert_eq!(looked.found[&FindingKind::PlaceOfNobody].found, 240);
 }
 
 /// Logins that begin, end and expire all the time are no damage. A check that looks at authorizations first and at the sets

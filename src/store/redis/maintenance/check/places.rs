@@ -21,8 +21,8 @@ pub struct Places {
     client: String,
     /// The score to go on at.
     from: Vec<u8>,
-    /// How many members with that score were looked at.
-    seen: u64,
+    /// The member with that score that was looked at last.
+    last: Vec<u8>,
 }
 
 impl Places {
@@ -33,7 +33,7 @@ impl Places {
             key,
             client: spelling.map_or_else(String::new, |client| format!("\"client\":{client}")),
             from: b"-inf".to_vec(),
-            seen: 0,
+            last: Vec::new(),
         }
     }
 }
@@ -45,23 +45,19 @@ impl Check {
         let mend: &[u8] = if self.repair { b"1" } else { b"" };
         let mut open = places;
         while !open.is_empty() {
-            let seen: Vec<_> = open.iter().map(|places| places.seen.to_string()).collect();
-            let call = |(places, seen)| {
-                let (places, seen): (&Places, &String) = (places, seen);
-                Call {
-                    script: &self.scripts.check_places,
-                    keys: vec![places.key.as_str()],
-                    args: vec![
-                        self.keys.prefix().as_bytes(),
-                        places.client.as_bytes(),
-                        &places.from,
-                        seen.as_bytes(),
-                        PAGE,
-                        mend,
-                    ],
-                }
-            };
-            let calls: Vec<_> = open.iter().zip(&seen).map(call).collect();
+            let calls = open.iter().map(|places| Call {
+                script: &self.scripts.check_places,
+                keys: vec![places.key.as_str()],
+                args: vec![
+                    self.keys.prefix().as_bytes(),
+                    places.client.as_bytes(),
+                    &places.from,
+                    &places.last,
+                    PAGE,
+                    mend,
+                ],
+            });
+            let calls: Vec<_> = calls.collect();
             let answers = repeated::call_each(&self.link, &calls, self.effect()).await?;
             drop(calls);
             let mut rest = Vec::new();
@@ -111,7 +107,7 @@ impl Check {
             batch.findings.push(finding);
             return Ok(None);
         }
-        let seen = reply::parse(told.next().unwrap_or(Value::Int(0)))?;
+        let last: Vec<u8> = reply::parse(told.next().unwrap_or(Value::Nil))?;
         batch.counts.members += reply::parse::<u64>(told.next().unwrap_or(Value::Int(0)))?;
         while let (Some(fault), Some(member)) = (told.next(), told.next()) {
             let fault: String = reply::parse(fault)?;
@@ -131,7 +127,7 @@ impl Check {
         }
         Ok((!from.is_empty()).then_some(Places {
             from,
-            seen,
+            last,
             ..places
         }))
     }
