@@ -8,11 +8,13 @@ use crate::{
     launch::{Launch, Program},
     redis_server::RedisServer,
     security::Security,
-    waiting::found,
+    waiting::found_within,
 };
 
 /// How many primaries there are at the start. There are as many replicas.
 const PRIMARIES: usize = 3;
+/// How long six servers may take to agree, on a machine under load.
+const SETTLING: Duration = Duration::from_secs(60);
 
 pub use crate::cluster_nodes::slot;
 
@@ -119,14 +121,14 @@ impl Cluster {
     /// Waits until the six nodes form one cluster: all slots have a primary, each primary has a
     /// replica that follows it, and all nodes agree.
     pub async fn settled(&self) {
-        found("a cluster", || {
+        found_within(SETTLING, "a cluster", || {
             for i in PRIMARIES..self.nodes.len() {
                 let primary = &self.ids[i - PRIMARIES];
                 let knows_it = self.nodes_of(i).iter().any(|node| node.id == *primary);
                 if knows_it && self.nodes_of(i).iter().all(|node| node.primary != *primary) {
                     // This holds only at the start. Later the cluster decides the roles.
                     self.nodes[i]
-                        .ask::<()>(&["CLUSTER", "REPLICATE", primary])
+                        .ask_promptly::<()>(&["CLUSTER", "REPLICATE", primary])
                         .ok();
                 }
             }
@@ -138,11 +140,13 @@ impl Cluster {
     }
 
     fn is_settled(&self, i: usize) -> bool {
-        let info: String = self.nodes[i].ask(&["CLUSTER", "INFO"]).unwrap_or_default();
+        let info: String = self.nodes[i]
+            .ask_promptly(&["CLUSTER", "INFO"])
+            .unwrap_or_default();
         let nodes = self.nodes_of(i);
         let held: usize = nodes.iter().map(|node| node.slots).sum();
         let replication: String = self.nodes[i]
-            .ask(&["INFO", "replication"])
+            .ask_promptly(&["INFO", "replication"])
             .unwrap_or_default();
         info.contains("cluster_state:ok")
             && held == usize::from(SLOTS)
@@ -158,7 +162,9 @@ impl Cluster {
     }
 
     fn nodes_of(&self, i: usize) -> Vec<Node> {
-        let told: String = self.nodes[i].ask(&["CLUSTER", "NODES"]).unwrap_or_default();
+        let told: String = self.nodes[i]
+            .ask_promptly(&["CLUSTER", "NODES"])
+            .unwrap_or_default();
         told.lines().filter_map(Node::parse).collect()
     }
 }

@@ -45,7 +45,7 @@ impl Sentinels {
 
     /// Waits until the sentinels report a primary other than this server.
     pub async fn successor_of(&self, old: usize) -> usize {
-        found("another server is the primary", || {
+        found_within(SETTLING, "another server is the primary", || {
             self.primary().filter(|new| *new != old)
         })
         .await
@@ -64,7 +64,7 @@ impl Sentinels {
         let port = self.links[primary].port().to_string();
         let follow = (0..self.servers.len()).all(|i| {
             let info: String = self.servers[i]
-                .ask(&["INFO", "replication"])
+                .ask_promptly(&["INFO", "replication"])
                 .unwrap_or_default();
             let has = |line: &str| info.lines().any(|there| there == line);
             if i == primary {
@@ -97,15 +97,15 @@ impl Sentinels {
 fn describe(sentinel: &RedisServer, what: &str) -> Vec<BTreeMap<String, String>> {
     let command = ["SENTINEL", what, MASTER];
     if what == "MASTER" {
-        sentinel.ask(&command).map(|one| vec![one])
+        sentinel.ask_promptly(&command).map(|one| vec![one])
     } else {
-        sentinel.ask(&command)
+        sentinel.ask_promptly(&command)
     }
     .unwrap_or_default()
 }
 
 fn begins_a_failover(sentinel: &RedisServer) -> bool {
     sentinel
-        .ask::<()>(&["SENTINEL", "FAILOVER", MASTER])
+        .ask_promptly::<()>(&["SENTINEL", "FAILOVER", MASTER])
         .is_ok()
 }

@@ -38,9 +38,10 @@ impl HalfOpen {
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::SeqCst);
                 let (switch, frozen) = oneshot::channel();
                 new.lock().unwrap().push_back(switch);
+                // Who has seen it can freeze it.
+                count.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(serve(client, upstream, frozen));
             }
         });

@@ -93,6 +93,13 @@ impl Launch {
         RedisServer::launch(self)
     }
 
+    /// Returns whether the server is a node of a cluster.
+    pub(crate) fn is_node(&self) -> bool {
+        self.lines
+            .iter()
+            .any(|line| line.trim() == "cluster-enabled yes")
+    }
+
     /// Returns the text of the configuration file.
     pub(crate) fn config(&self, port: u16, second: u16, dir: &Path) -> String {
         let mut file = "port {port}\nbind 127.0.0.1\ndir {dir}\n".to_owned();

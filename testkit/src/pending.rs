@@ -32,7 +32,7 @@ pub fn pending_in<S: store::Authorizations>(
             of_client,
             of_tenant,
         },
-        patience: Duration::from_secs(1),
+        patience: Duration::from_secs(5),
     };
     Authorizations::new(Arc::new(store), options)
 }

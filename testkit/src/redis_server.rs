@@ -41,6 +41,8 @@ wait $! 2>/dev/null
 pub struct RedisServer {
     running: Mutex<Option<Running>>,
     port: ReservedPort,
+    /// The one by which other nodes of its cluster reach it, if it is one.
+    _bus: Option<ReservedPort>,
     second: ReservedPort,
     dir: PathBuf,
     launch: Launch,
@@ -67,9 +69,16 @@ impl RedisServer {
 
     /// Starts a server.
     pub(crate) fn launch(launch: Launch) -> Self {
+        let (port, bus) = if launch.is_node() {
+            let [port, bus] = ReservedPort::of_a_node();
+            (port, Some(bus))
+        } else {
+            (ReservedPort::new(), None)
+        };
         let server = Self {
             running: Mutex::default(),
-            port: ReservedPort::new(),
+            port,
+            _bus: bus,
             second: ReservedPort::new(),
             dir: tempfile::tempdir().unwrap().keep(),
             launch,
@@ -137,8 +146,21 @@ impl RedisServer {
 
     /// Sends a command that a healthy server answers at once.
     pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
-        let mut connection = self.client().get_connection_with_timeout(PROMPT)?;
-        connection.set_read_timeout(Some(PROMPT))?;
+        self.ask_within(PATIENCE, command)
+    }
+
+    /// Like [`RedisServer::ask`], of a server that may be paused: waits no longer than a healthy one takes.
+    pub fn ask_promptly<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
+        self.ask_within(PROMPT, command)
+    }
+
+    fn ask_within<T: FromRedisValue>(
+        &self,
+        patience: Duration,
+        command: &[&str],
+    ) -> RedisResult<T> {
+        let mut connection = self.client().get_connection_with_timeout(patience)?;
+        connection.set_read_timeout(Some(patience))?;
         redis::cmd(command[0])
             .arg(&command[1..])
             .query(&mut connection)

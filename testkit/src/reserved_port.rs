@@ -19,14 +19,30 @@ impl ReservedPort {
         reason = "it takes something of the machine"
     )]
     pub fn new() -> Self {
+        Self::at(0).expect("a port is free")
+    }
+
+    /// Reserves this port, if it is free. 0 stands for any.
+    fn at(number: u16) -> Option<Self> {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let bound = socket.bind(SocketAddr::from(([127, 0, 0, 1], number)));
+        bound.ok()?;
         let number = socket.local_addr().unwrap().port();
-        Self {
+        Some(Self {
             _bound: socket,
             number,
-        }
+        })
+    }
+
+    /// Reserves a port for a node of a Redis Cluster, and the one by which the others reach it, which is 10,000 higher.
+    pub fn of_a_node() -> [Self; 2] {
+        let pair = |_| {
+            let port = Self::new();
+            let bus = Self::at(port.number.checked_add(10_000)?)?;
+            Some([port, bus])
+        };
+        (0..1_000).find_map(pair).expect("two ports are free")
     }
 
     /// Returns the port.

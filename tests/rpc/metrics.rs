@@ -230,13 +230,16 @@ async fn the_store_and_the_way_to_it_are_measured() {
     .await;
 }
 
-/// A provider `p` that answers with these.
-async fn refreshing(behaviours: impl IntoIterator<Item = Behaviour>) -> (Serving, TokenEndpoint) {
+/// A provider `p` that answers with these, for each of which the broker waits so long.
+async fn refreshing(
+    timeout: Duration,
+    behaviours: impl IntoIterator<Item = Behaviour>,
+) -> (Serving, TokenEndpoint) {
     let endpoint = TokenEndpoint::start().await;
     endpoint.behave("/token", behaviours);
     let mut provider: ProviderOptions = provider::options("p");
     provider.endpoints.token = Some(endpoint.url("/token").parse().unwrap());
-    provider.timeout = Duration::from_millis(300);
+    provider.timeout = timeout;
     (Serving::refreshing([provider], options()).await, endpoint)
 }
 
@@ -267,7 +270,11 @@ async fn a_refresh_is_counted_by_provider_and_outcome() {
         (Behaviour::json(429, "{}"), "passing"),
         (Behaviour::raw("").end(End::Hang), "unknown"),
     ] {
-        let (serving, _endpoint) = refreshing([behaviour]).await;
+        let timeout = match outcome {
+            "unknown" => Duration::from_millis(300),
+            _ => Duration::from_secs(10),
+        };
+        let (serving, _endpoint) = refreshing(timeout, [behaviour]).await;
         let mut client = serving.client().await;
         expired(&mut client, "s", "p").await;
         let mut access = serving.access_tokens().await;
@@ -301,7 +308,8 @@ async fn a_refresh_is_counted_by_provider_and_outcome() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_provider_and_what_stops_it_is_seen() {
     let hangs = || Behaviour::raw("").end(End::Hang);
-    let (serving, _endpoint) = refreshing((0..40).map(|_| hangs())).await;
+    let timeout = Duration::from_secs(3);
+    let (serving, _endpoint) = refreshing(timeout, (0..40).map(|_| hangs())).await;
     let mut client = serving.client().await;
     let mut calls = Vec::new();
     for at in 0..6 {
@@ -468,7 +476,7 @@ async fn a_flood_of_names_that_callers_made_up_adds_no_series() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_and_no_id_is_in_any_metric() {
-    let (serving, _endpoint) = refreshing([tokens()]).await;
+    let (serving, _endpoint) = refreshing(Duration::from_secs(10), [tokens()]).await;
     let mut client = serving.client().await;
     expired(&mut client, "s", "p").await;
     let mut access = serving.access_tokens().await;

@@ -22,7 +22,7 @@ use token_broker::{
     },
     refresh::provider::ProviderOptions,
 };
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use crate::{
     access_tokens::{after, all, one},
@@ -86,6 +86,20 @@ fn within<T>(message: T, millis: u64) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(Duration::from_millis(millis));
     request
+}
+
+/// Calls until the answer comes before the caller's deadline. The broker sends it shortly before, and a machine under load
+/// may hold it up.
+async fn in_time<T>(mut call: impl AsyncFnMut() -> Result<T, Status>) -> Result<T, Status> {
+    let is_late =
+        |status: &Status| matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded);
+    for _ in 0..5 {
+        let answer = call().await;
+        if !answer.as_ref().is_err_and(is_late) {
+            return answer;
+        }
+    }
+    panic!("no answer came in time");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,12 +240,17 @@ async fn a_silent_provider_is_its_own_failure() {
     let endpoint = endpoint([silent()]).await;
     let serving = serving(&endpoint).await;
     let mut client = serving.client().await;
-    let mut access = serving.access_tokens().await;
+    let access = serving.access_tokens().await;
     stored(&mut client, "p", past()).await;
     stored(&mut client, "valid", after(3_600)).await;
     for millis in [300, 1_000] {
-        let begun = Instant::now();
-        let answer = access.get_all_access_tokens(within(all("s"), millis)).await;
+        let mut begun = Instant::now();
+        let answer = in_time(async || {
+            begun = Instant::now();
+            let request = within(all("s"), millis);
+            access.clone().get_all_access_tokens(request).await
+        })
+        .await;
         let v1::GetAllAccessTokensResponse { tokens, failed } = answer.unwrap().into_inner();
         assert!(tokens.keys().eq(["valid"]));
         assert_eq!(failed["p"].reason, "PROVIDER_UNAVAILABLE");
@@ -239,7 +258,11 @@ async fn a_silent_provider_is_its_own_failure() {
         assert!(failed["p"].retry_delay.is_some());
         assert!(begun.elapsed() >= Duration::from_millis(millis * 8 / 10));
 
-        let answer = access.get_access_token(within(one("s", "p"), millis)).await;
+        let answer = in_time(async || {
+            let request = within(one("s", "p"), millis);
+            access.clone().get_access_token(request).await
+        })
+        .await;
         refused(answer, Code::Unavailable, "PROVIDER_UNAVAILABLE");
     }
 }
@@ -256,6 +279,8 @@ async fn callers_who_wait_do_not_fill_the_broker() {
     works.endpoints.token = Some(endpoint.url("/works").parse().unwrap());
     let options = ServerOptions {
         max_calls: 64,
+        // How long they wait.
+        call_timeout: Duration::from_secs(5),
         ..options()
     };
     let serving = Serving::refreshing([hangs, works], options).await;
@@ -269,7 +294,7 @@ async fn callers_who_wait_do_not_fill_the_broker() {
     let mut waiting = tokio::task::JoinSet::new();
     for number in 0..60 {
         let mut access = [&access, &other][number % 2].clone();
-        waiting.spawn(async move { access.get_access_token(within(one("s", "p"), 2_000)).await });
+        waiting.spawn(async move { access.get_access_token(one("s", "p")).await });
     }
     // All others are refused at once.
     for _ in 0..60 - 24 {
@@ -348,7 +373,11 @@ async fn an_auth_server_refreshes_itself() {
     }
     let begun = client.begin_refresh(begin(2)).await.unwrap().into_inner();
     assert!(matches!(begun.outcome, Some(Begun::Wait(_))), "{begun:?}");
-    let answer = access.get_access_token(within(one("s", "p"), 300)).await;
+    let answer = in_time(async || {
+        let request = within(one("s", "p"), 300);
+        access.clone().get_access_token(request).await
+    })
+    .await;
     refused(answer, Code::Unavailable, "PROVIDER_UNAVAILABLE");
 
     let renew = v1::RenewRefreshRequest {

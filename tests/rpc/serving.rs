@@ -74,7 +74,7 @@ impl Serving {
 
     /// Starts a broker of `tenant`.
     pub async fn redis(tenant: &RedisTenant, options: ServerOptions) -> Self {
-        let store = tenant.store_with(Duration::from_secs(2));
+        let store = tenant.store_with(Duration::from_secs(5));
         Self::start(tenant.name().clone(), store, options, async {}).await
     }
 
@@ -135,7 +135,12 @@ impl Serving {
         options: ServerOptions,
         prepare: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        Self::start_with(rules(tenant), store, options, prepare).await
+        let rules = Rules {
+            // A machine under load needs more than usual to find out what became of a write.
+            patience: Duration::from_secs(5),
+            ..rules(tenant)
+        };
+        Self::start_with(rules, store, options, prepare).await
     }
 
     async fn start_with<S: FullStore>(

@@ -46,8 +46,8 @@ use crate::{
     serving::{Serving, get, options},
 };
 
-/// How long an exit may take that waits for nothing.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long an exit may take that waits for nothing, on a machine under load. It is less than the grace of 10 s.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 fn list_services() -> ServerReflectionRequest {
     ServerReflectionRequest {
@@ -146,7 +146,8 @@ async fn a_watch_learns_that_the_broker_stops_and_does_not_delay_the_exit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_has_not_begun_does_not_delay_the_exit() {
     let broker = BrokerProcess::start(&["--backend", "memory", "--shutdown-grace", "10s"]);
-    let mut grpc = Grpc::new(broker.connect().await);
+    let channel = broker.connect().await;
+    let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.unwrap();
     let (asked, asking) = oneshot::channel();
     let never = stream::once(async move { asked.send(()).unwrap() })
@@ -156,8 +157,9 @@ async fn a_stream_that_has_not_begun_does_not_delay_the_exit() {
     let opened =
         tokio::spawn(async move { grpc.streaming(Request::new(never), path, codec).await });
     asking.await.unwrap();
-    // The headers are on their way. A broker that is stopping accepts no new streams.
-    sleep(Duration::from_millis(300)).await;
+    // A broker that is stopping accepts no new streams. The headers come before this call on the same connection.
+    let mut health = HealthClient::new(channel);
+    health.check(HealthCheckRequest::default()).await.unwrap();
     let (exit, took) = terminated(broker).await;
     assert!(exit.success(), "{exit:?}");
     assert!(took < AT_ONCE, "{took:?}");
@@ -223,32 +225,33 @@ async fn a_call_in_flight_is_waited_for_when_streams_have_ended() {
     let (exit, took) = ended.await.unwrap();
     assert!(exit.success(), "{exit:?}");
     assert!(
-        took > Duration::from_secs(2) && took < Duration::from_secs(4),
+        took > Duration::from_secs(2) && took < Duration::from_secs(9),
         "{took:?}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_outlives_the_call_timeout() {
-    let call_timeout = Duration::from_millis(100);
+    // A connection has no longer than this to begin.
+    let call_timeout = Duration::from_secs(1);
     let options = ServerOptions {
         call_timeout,
         ..options()
     };
     let serving = Serving::memory_with(options).await;
     let mut states = watch(serving.channel().await).await;
-    let later = stream::once(sleep(4 * call_timeout));
+    let later = stream::once(sleep(2 * call_timeout));
     let mut answers = reflection(serving.channel().await, later.chain(stream::pending())).await;
     let opened = Instant::now();
     let answer = answers.message().await.unwrap();
-    assert!(answer.is_some() && opened.elapsed() > 3 * call_timeout);
+    assert!(answer.is_some() && opened.elapsed() > call_timeout * 3 / 2);
     let silent = timeout(call_timeout, states.message()).await;
     assert!(silent.is_err(), "the watch goes on: {silent:?}");
 }
 
-/// Starts a server with only reflection, with the layer if `layered`. Returns whether it ends soon after it is told
-/// to, while a reflection stream is open.
-async fn ends_soon(layered: bool) -> bool {
+/// Starts a server with only reflection, with the layer if `layered`. Returns whether it ends within this time after it is
+/// told to, while a reflection stream is open.
+async fn ends_within(limit: Duration, layered: bool) -> bool {
     let stopping = Stopping::new();
     let methods = streaming_methods(&[tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET]).unwrap();
     let methods = if layered { methods } else { HashSet::new() };
@@ -265,7 +268,7 @@ async fn ends_soon(layered: bool) -> bool {
     let channel = Endpoint::from_shared(address).unwrap().connect_lazy();
     let _answers = reflection(channel, stream::pending()).await;
     stopping.begin();
-    let ended = timeout(AT_ONCE, &mut serving).await;
+    let ended = timeout(limit, &mut serving).await;
     serving.abort();
     ended.is_ok()
 }
@@ -273,6 +276,6 @@ async fn ends_soon(layered: bool) -> bool {
 /// The control: the layer causes what the tests above see. tonic alone waits for streams.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_layer_a_stream_holds_its_server_up() {
-    assert!(ends_soon(true).await);
-    assert!(!ends_soon(false).await);
+    assert!(ends_within(AT_ONCE, true).await);
+    assert!(!ends_within(Duration::from_secs(1), false).await);
 }

@@ -409,6 +409,12 @@ async fn an_end_without_a_disk_comes_in_time_and_tells_the_loss() {
     disk.set(Some(Fault::Room(0)));
     write(&audit, "A").await.unwrap();
     audit.close(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    while audit.figures().unwrap().totals().lost == 0 {
+        // A writer that stood still isn't waited for by `close`.
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::task::yield_now().await;
+    }
     assert_eq!(audit.figures().unwrap().totals().lost, 1);
 }
 

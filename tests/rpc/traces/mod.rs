@@ -21,6 +21,7 @@ use testkit::{
     provider,
     redis_server::RedisServer,
     redis_tenant::RedisTenant,
+    reserved_port::ReservedPort,
     sealing,
     token_endpoint::{Behaviour, TokenEndpoint},
     waiting::until,
@@ -310,11 +311,9 @@ async fn a_collector_that_is_away_or_hangs_slows_nobody_and_holds_little() {
     const ROOM: usize = 64;
     const CALLS: u64 = 400;
     let hanging = Collecting::start(Does::Hang, None).await;
-    // Nobody listens where one has listened.
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let away = gone.local_addr().unwrap();
-    drop(gone);
-    for (address, does) in [(hanging.address, "hangs"), (away, "is away")] {
+    // Nobody listens there.
+    let away = ReservedPort::new();
+    for (address, does) in [(hanging.address, "hangs"), (away.address(), "is away")] {
         let traces = Traces::start(TracesOptions {
             room: ROOM,
             ..options(&format!("http://{address}"))
@@ -359,7 +358,13 @@ async fn spans_that_a_collector_refuses_are_counted() {
         let mut client = serving.client().await;
         client.get(asking(get("s", "p"))).await.unwrap_err();
         // Nothing is waited for at the end: all spans are on their way when this returns.
-        assert_eq!(closed(&traces, END).await, counts, "{does:?}");
+        let found = closed(&traces, END).await;
+        let counts = match (does, collecting.authorizations().len()) {
+            // On a machine under load each span may have a request of its own, and one of each is refused.
+            (Does::RefuseSome(1), 2) => (0, 0, 2),
+            _ => counts,
+        };
+        assert_eq!(found, counts, "{does:?}");
     }
 }
 

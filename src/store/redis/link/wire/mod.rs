@@ -301,6 +301,7 @@ impl Connector {
 
 #[cfg(test)]
 mod tests {
+    use testkit::reserved_port::ReservedPort;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -328,7 +329,7 @@ mod tests {
         Connector {
             access: Access::default(),
             peer: Peer::Server,
-            connect_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(20),
             timeout: Duration::from_secs(10),
             largest: Largest::for_messages(1),
         }
@@ -354,8 +355,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_refuses_does_not_hide_the_next() {
-        let (gone, first) = listener().await;
-        drop(gone);
+        let gone = ReservedPort::new();
+        let first = gone.address();
         let (good, second) = listener().await;
         tokio::spawn(welcome(good));
         assert!(open(vec![first, second]).await.is_ok());
