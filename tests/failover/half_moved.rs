@@ -23,11 +23,17 @@ const TENANT: &str = "half:moved";
 
 /// Starts a cluster, and a broker of the tenant.
 async fn start() -> (Cluster, BrokerProcess) {
-    let cluster = Cluster::start(&Options::default());
+    let cluster = Cluster::start(&Options {
+        // No node fails, but on a busy machine one may stand still.
+        node_timeout: Duration::from_secs(5),
+        ..Options::default()
+    });
     cluster.settled().await;
     let url = format!("--redis-url={}", cluster.url());
     let tenant = format!("--tenant={TENANT}");
-    let broker = BrokerProcess::start(&["--backend=redis", &url, &tenant]);
+    let patient = ["--redis-timeout=5s", "--redis-connect-timeout=5s"];
+    let settings = ["--backend=redis", &url, &tenant];
+    let broker = BrokerProcess::start(&[&settings[..], &patient].concat());
     broker.serving().await;
     (cluster, broker)
 }

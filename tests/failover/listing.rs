@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use testkit::{
@@ -82,11 +82,13 @@ fn readers(tenant: &RedisTenant, over: &Arc<AtomicBool>) -> Vec<JoinHandle<Vec<u
 
 /// No listing lacks a row, whichever servers it was read from.
 async fn lacks_no_row(readers: Vec<JoinHandle<Vec<usize>>>) {
+    let mut listings = 0;
     for reader in readers {
         let counts = reader.await.unwrap();
-        assert!(counts.len() > 1, "no listing was under way");
+        listings += counts.len();
         assert!(counts.iter().all(|count| *count == SESSIONS), "{counts:?}");
     }
+    assert!(listings > READERS, "no listing was under way");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +110,11 @@ async fn a_listing_during_a_failover_lacks_no_row() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_during_a_failover_of_a_cluster_lacks_no_row() {
     let _turn = TURN.lock().await;
-    let cluster = Cluster::start(&Options::default());
+    let cluster = Cluster::start(&Options {
+        // No node fails, but on a busy machine one may stand still.
+        node_timeout: Duration::from_secs(3),
+        ..Options::default()
+    });
     cluster.settled().await;
     let tenant = RedisTenant::on(&cluster);
     let slot = slot(&tenant.prefix());
@@ -118,10 +124,15 @@ async fn a_listing_during_a_failover_of_a_cluster_lacks_no_row() {
     let readers = readers(&tenant, &over);
     listed(&tenant.broker()).await;
     let replica = (old + 3) % 6;
-    cluster.nodes[replica]
-        .ask::<()>(&["CLUSTER", "FAILOVER"])
-        .unwrap();
+    let ask = || cluster.nodes[replica].ask::<()>(&["CLUSTER", "FAILOVER"]);
+    ask().unwrap();
+    let mut asked = Instant::now();
     found("another node holds the slot", || {
+        // On a busy machine it may give up, after five seconds.
+        if asked.elapsed() > Duration::from_secs(6) {
+            ask().ok();
+            asked = Instant::now();
+        }
         cluster.owner_of(slot).filter(|owner| *owner != old)
     })
     .await;

@@ -1,6 +1,6 @@
 //! A series of rounds in one deployment, and what must be true of them.
 
-use std::env;
+use std::{env, time::Duration};
 
 use crate::{fault::Fault, outcome::Outcome, report, setup::Setup};
 
@@ -14,6 +14,11 @@ pub(crate) struct Rounds {
 /// Returns whether all rounds are requested.
 pub(crate) fn is_full() -> bool {
     env::var("FAILOVERS").is_ok_and(|form| form == "full")
+}
+
+/// Returns after how long a silent server counts as failed. On a busy machine one that works may stand still for a second.
+pub(crate) fn silence() -> Duration {
+    Duration::from_secs(if is_full() { 1 } else { 2 })
 }
 
 /// Runs the rounds, alternating between the faults, and prints how each kind went.

@@ -7,6 +7,8 @@ use testkit::{
 };
 use tokio::sync::watch;
 
+use crate::series;
+
 pub(crate) struct Setup {
     pub(crate) deployment: Sentinels,
     /// The brokers. The ones that follow the sentinels come first.
@@ -66,6 +68,7 @@ impl Setup {
 async fn deployment(server: &[&str]) -> (Sentinels, Far) {
     let deployment = Sentinels::start(&Options {
         server: server.iter().map(ToString::to_string).collect(),
+        down_after: series::silence(),
         ..Options::default()
     });
     deployment.settled().await;

@@ -4,14 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use testkit::{
+    reserved_port::ReservedPort,
     rotating_provider::{Fault, RotatingProvider, Rules},
-    rows,
     waiting::until,
 };
 use token_broker::{
-    refresh::provider::ProviderOptions, store::MemoryStore, tokens::Wanted, types::RowKey,
+    refresh::provider::ProviderOptions,
+    store::MemoryStore,
+    tokens::Wanted,
+    types::{RowKey, UnixTime},
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     brokers::{Process, access_token, ending, expired, key, options},
@@ -68,6 +74,12 @@ impl Scene {
     }
 }
 
+/// Returns how many refreshes there are at most since then, if one comes at once and then one in each two seconds. Times are
+/// counted in whole seconds, which may make it one more.
+fn once_in_two_seconds(began: Instant) -> usize {
+    2 + usize::try_from(began.elapsed().as_secs() / 2).unwrap()
+}
+
 /// A caller wants more than the provider gives: no more than one refresh in half of a life comes of it.
 #[tokio::test]
 async fn callers_want_more_than_tokens_live() {
@@ -83,7 +95,7 @@ async fn callers_want_more_than_tokens_live() {
     }
     let redemptions = scene.redemptions();
     assert!(
-        calls > 50 && (2..=3).contains(&redemptions),
+        calls > 20 && (2..=once_in_two_seconds(began)).contains(&redemptions),
         "{redemptions} of {calls}"
     );
 
@@ -123,17 +135,18 @@ async fn the_margin_is_longer_than_tokens_live() {
 #[tokio::test]
 async fn a_token_near_its_end_is_refreshed_behind_the_callers_back() {
     let scene = Scene::new(Some(3_600), |_| {}).await;
-    scene.provider.fail(|_| Fault {
-        after: Duration::from_millis(300),
+    let answers = watch::Sender::new(false);
+    let held = answers.subscribe();
+    scene.provider.fail(move |_| Fault {
+        held: Some(held.clone()),
         ..Fault::default()
     });
     scene.with_left(45).await;
-    let began = Instant::now();
     let calls = (0..40).map(|call| scene.access_token(call % 2, None));
     for served in join_all(calls).await {
         assert_eq!(served, "old");
     }
-    assert!(began.elapsed() < Duration::from_millis(300));
+    answers.send_replace(true);
     until("the new token is there", async || {
         let row = scene.brokers[0].read(&scene.key).await.unwrap();
         access_token(&row) != "old"
@@ -188,12 +201,17 @@ async fn tokens_die_that_have_no_end() {
         rejected_version: Some(stored),
         ..Wanted::default()
     };
+    let before = UnixTime::now().seconds();
     let fresh = scene.brokers[1].get(&scene.key, wanted).await.unwrap();
+    let after = UnixTime::now().seconds();
     assert!(scene.provider.accepts(access_token(&fresh)));
     assert_eq!(scene.redemptions(), 1);
     // From then on it is known.
-    let left = fresh.row.expires_at.unwrap().seconds() - rows::in_seconds(0).unwrap().seconds();
-    assert!((0..=2).contains(&left), "{left}");
+    let ends = fresh.row.expires_at.unwrap().seconds();
+    assert!(
+        (before + 2..=after + 2).contains(&ends),
+        "{before} {ends} {after}"
+    );
     sleep(Duration::from_millis(2_100)).await;
     assert!(scene.provider.accepts(&scene.access_token(0, None).await));
     assert_eq!(scene.redemptions(), 2);
@@ -223,7 +241,7 @@ async fn fresh_tokens_are_refused_again_and_again() {
     }
     let redemptions = scene.redemptions();
     assert!(
-        call > 50 && (2..=3).contains(&redemptions),
+        call > 10 && (2..=once_in_two_seconds(began)).contains(&redemptions),
         "{redemptions} of {call}"
     );
 }
@@ -231,9 +249,9 @@ async fn fresh_tokens_are_refused_again_and_again() {
 /// A token that is valid is served while the provider is down, and at once if it ends before the caller's patience.
 #[tokio::test]
 async fn what_is_valid_is_served_while_the_provider_is_down() {
+    let nobody = ReservedPort::new();
     let down = |options: &mut ProviderOptions| {
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", nobody.local_addr().unwrap());
+        let url = format!("http://{}/", nobody.address());
         options.endpoints.token = url.parse().ok();
     };
     let scene = Scene::new(Some(3_600), down).await;

@@ -61,7 +61,7 @@ pub struct Process<S> {
     pub tokens: Arc<Tokens<Failpoints<S>>>,
 }
 
-/// Returns the options for the provider, which answers quickly or not at all.
+/// Returns the options for the provider. It answers quickly or not at all, but on a slow machine it may take a while.
 pub fn options(at: &RotatingProvider) -> ProviderOptions {
     options_at(&at.url())
 }
@@ -70,8 +70,8 @@ pub fn options(at: &RotatingProvider) -> ProviderOptions {
 pub fn options_at(url: &str) -> ProviderOptions {
     let mut options = provider::options(PROVIDER);
     options.endpoints.token = Some(url.parse().unwrap());
-    options.timeout = Duration::from_millis(500);
-    options.connect_timeout = Duration::from_secs(3);
+    options.timeout = Duration::from_secs(5);
+    options.connect_timeout = Duration::from_secs(10);
     options.max_concurrent = 1_000;
     options.max_rate = 100_000;
     options.max_waiters = 100_000;

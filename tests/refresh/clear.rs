@@ -110,6 +110,7 @@ async fn what_can_not_be_read_does_not_stop_the_command() {
             &RedisServer::shared().url(),
         ]);
         command.args(["--tenant", &tenant.name().to_string()]);
+        command.args(["--redis-timeout=5s", "--redis-connect-timeout=5s"]);
         let done = output(command).await;
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (done.status.code(), text(done.stdout), text(done.stderr))

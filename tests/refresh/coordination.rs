@@ -10,7 +10,10 @@ use token_broker::{
     tokens::Wanted,
     types::{ReauthReason, Row},
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     auth_server::{Scene, is_lease},
@@ -35,35 +38,57 @@ async fn brokers_wait_for_an_auth_server() {
         }
         scene.assert_sent(0);
         let outcome = scene.redeem().await;
-        let told = Instant::now();
-        (scene.complete(1, outcome).await, told)
+        scene.complete(1, outcome).await
     };
-    let (calls, (completed, told)) = tokio::join!(calls, server);
+    let (calls, completed) = tokio::join!(calls, server);
     for call in calls {
         assert!(scene.provider.accepts(access_token(&call.unwrap())));
     }
-    assert!(
-        told.elapsed() < Duration::from_millis(400),
-        "it is announced"
-    );
     scene.assert_row_is(&completed).await;
     scene.assert_sent(1);
     // Who asks now gets the fresher row.
     assert!(matches!(scene.begin(3).await, Ok(Begun::Fresher(_))));
 }
 
+/// A broker that waits for an auth server is told of the end, and doesn't find it when it looks the next time.
+#[tokio::test]
+async fn brokers_are_told_of_the_end() {
+    let told_after = async || {
+        let scene = Scene::new().await;
+        assert!(is_lease(&scene.begin(1).await));
+        let server = async {
+            // By then the broker has looked, and would look again half a second later.
+            sleep(Duration::from_millis(50)).await;
+            let outcome = scene.redeem().await;
+            scene.complete(1, outcome).await;
+            Instant::now()
+        };
+        let (call, ended) = tokio::join!(scene.get(), server);
+        call.unwrap();
+        ended.elapsed()
+    };
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        fastest = fastest.min(told_after().await);
+    }
+    assert!(fastest < Duration::from_millis(150), "{fastest:?}");
+}
+
 /// An auth server waits for a broker, and gets the fresher row.
 #[tokio::test]
 async fn an_auth_server_waits_for_a_broker() {
     let scene = Scene::new().await;
-    scene.provider.fail(|_| Fault {
-        after: Duration::from_millis(300),
+    let answers = watch::Sender::new(false);
+    let held = answers.subscribe();
+    scene.provider.fail(move |_| Fault {
+        held: Some(held.clone()),
         ..Fault::default()
     });
     let call = scene.get();
     let server = async {
         scene.provider.requested(1).await;
         assert!(matches!(scene.begin(1).await, Ok(Begun::Wait(_))));
+        answers.send_replace(true);
         until("the row is refreshed", async || {
             matches!(scene.begin(1).await, Ok(Begun::Fresher(_)))
         })
@@ -158,7 +183,7 @@ async fn nothing_was_sent() {
     assert!(matches!(completed, Completed::Row(_)), "{completed:?}");
     assert!(scene.provider.accepts(access_token(&call.unwrap())));
     assert!(
-        began.elapsed() < Duration::from_secs(2),
+        began.elapsed() < Duration::from_secs(6),
         "{:?}",
         began.elapsed()
     );
@@ -173,7 +198,7 @@ async fn nothing_was_sent() {
     assert!(matches!(ended, Err(Error::Invalid(_))), "{ended:?}");
     // Asked to wait, all wait.
     assert!(is_lease(&scene.begin(2).await));
-    let retry_after = Some(Duration::from_secs(5));
+    let retry_after = Some(Duration::from_secs(60));
     scene
         .complete(2, Outcome::NotRedeemed { retry_after })
         .await;

@@ -69,10 +69,9 @@ async fn an_answer_without_a_life() {
     let assumed = |options: &mut ProviderOptions| {
         options.assume_expires_in = Some(Duration::from_secs(120));
     };
-    let known = Row {
-        updated_at: rows::in_seconds(-610),
-        ..expired("rt-1")
-    };
+    let mut known = expired("rt-1");
+    let obtained = seconds(known.expires_at) - 600;
+    known.updated_at = UnixTime::from_seconds(obtained);
     let unknown = Row {
         updated_at: None,
         ..known.clone()

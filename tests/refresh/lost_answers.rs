@@ -22,6 +22,7 @@ use token_broker::{
     tokens::Wanted,
     types::{ReauthReason, Subject},
 };
+use tokio::sync::watch;
 
 use crate::{
     brokers::{Process, access_token, expired, key, options},
@@ -135,8 +136,10 @@ async fn a_crash_between_exchange_and_save() {
 #[tokio::test]
 async fn a_login_comes_between_exchange_and_save() {
     let provider = RotatingProvider::start(Rules::default()).await;
-    provider.fail(|_| Fault {
-        after: Duration::from_millis(300),
+    let answers = watch::Sender::new(false);
+    let held = answers.subscribe();
+    provider.fail(move |_| Fault {
+        held: Some(held.clone()),
         ..Fault::default()
     });
     let store = Arc::new(MemoryStore::new());
@@ -152,6 +155,7 @@ async fn a_login_comes_between_exchange_and_save() {
     login.access_token = rows::secret("at-1-0");
     login.expires_at = rows::in_seconds(3_600);
     let version = brokers[1].put(&key, login.clone()).await.unwrap();
+    answers.send_replace(true);
     // Who waited gets what counts now.
     let got = call.await.unwrap();
     assert_eq!((got.version, access_token(&got)), (version, "at-1-0"));
@@ -221,7 +225,7 @@ async fn an_answer_can_not_be_saved_for_long() {
     brokers[0].store.refuse_rows(true);
     brokers[0].get(&key, Wanted::default()).await.unwrap();
     // A lease, the request's time, and a lease in which the first broker could show itself.
-    let patience = Duration::from_secs(9);
+    let patience = Duration::from_secs(14);
     let other = brokers[1].get_within(&key, Wanted::default(), patience);
     let other = other.await;
     assert!(matches!(other, Err(Error::ProviderUnavailable { .. })));

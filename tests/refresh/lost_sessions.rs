@@ -35,7 +35,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        Self::with_timeout(Duration::from_millis(500)).await
+        Self::with_timeout(Duration::from_secs(5)).await
     }
 
     async fn with_timeout(span: Duration) -> Self {
@@ -121,7 +121,7 @@ async fn two_processes_find_a_row_expired() {
 /// oauth2-proxy, PR 3456 and 1580: a lock lives 2 s and isn't renewed while the provider is slow.
 #[tokio::test]
 async fn the_provider_is_slower_than_the_lock_lives() {
-    let scene = Scene::with_timeout(Duration::from_secs(10)).await;
+    let scene = Scene::with_timeout(Duration::from_secs(15)).await;
     scene.slow(Duration::from_secs(7));
     let answers = scene.ask(2).await;
     scene.assert_valid(answers);
@@ -236,7 +236,7 @@ async fn the_store_can_not_be_asked() {
         let began = Instant::now();
         let answers = vec![scene.brokers[1].get(&scene.key, Wanted::default()).await];
         assert!(
-            began.elapsed() < Duration::from_secs(2),
+            began.elapsed() < Duration::from_secs(6),
             "{step:?} {fate:?}"
         );
         scene.assert_valid(answers);
@@ -302,7 +302,7 @@ async fn a_thousand_callers_are_refused_with_401() {
     for answer in ask(fresh).await {
         assert_eq!(answer.unwrap().version, fresh);
     }
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(15));
     scene.assert_redeemed_once();
 
     let scene = Scene::new().await;

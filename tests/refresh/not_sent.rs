@@ -224,11 +224,11 @@ async fn a_provider_without_settings() {
 async fn a_row_that_is_marked() {
     let refused = Behaviour::json(400, r#"{"error":"invalid_grant"}"#);
     let scene = Scene::new(refused, as_it_is).await;
-    scene.broker.plant(&key("s"), &ending("rt-1", 3)).await;
+    scene.broker.plant(&key("s"), &ending("rt-1", 6)).await;
     assert_eq!(access_token(&scene.get().await.unwrap()), "old");
     assert_eq!(scene.row().await.reauth, Some(ReauthReason::Refused));
     assert_eq!(access_token(&scene.get().await.unwrap()), "old");
-    tokio::time::sleep(Duration::from_millis(3_100)).await;
+    tokio::time::sleep(Duration::from_millis(6_100)).await;
     let got = scene.get().await;
     assert!(
         matches!(got, Err(Error::ReauthRequired(ReauthReason::Refused))),
