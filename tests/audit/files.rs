@@ -113,7 +113,10 @@ async fn a_folder_that_is_gone_closes_the_broker() {
     let broker = world.start(&[]).await;
     let mut client = broker.client().await;
     store(&mut client, "s").await.unwrap();
-    fs::remove_dir_all(world.folder()).unwrap();
+    // In one step: the broker would make a file anew that is gone from its folder.
+    let gone = world.folder().with_extension("gone");
+    fs::rename(world.folder(), &gone).unwrap();
+    fs::remove_dir_all(&gone).unwrap();
     store(&mut client, "s").await.unwrap_err();
     fs::create_dir(world.folder()).unwrap();
     until("calls are served", || {

@@ -97,7 +97,7 @@ async fn an_end_in_order_writes_what_two_callers_did() {
             .await;
         let printed = collected(pipe);
         let pairs = Pairs::start(&broker, "s").await;
-        pairs.reach(1_000).await;
+        pairs.reach(500).await;
         assert!(broker.terminate().success());
         let (answers, denied) = pairs.stop().await;
         let printed = printed.join().unwrap();
@@ -180,7 +180,7 @@ async fn answers_that_wait_for_no_event_are_noticed() {
     let (broker, pipe) = world.start_with_policy("best-effort", &["-"]).await;
     let pairs = Pairs::start(&broker, "s").await;
     // More than there is room for in the pipe, 64 KiB.
-    pairs.reach(1_000).await;
+    pairs.reach(500).await;
     drop(broker);
     let (answers, _) = pairs.stop().await;
     let printed = collected(pipe).join().unwrap();

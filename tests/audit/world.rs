@@ -65,7 +65,13 @@ impl World {
     /// The settings that a broker needs for its trail, and these.
     pub fn settings(&self, more: &[&str]) -> Vec<String> {
         let path = self.path().display().to_string();
-        let own = ["--audit", "required", "--audit-file", &path];
+        // A machine that stands still for a second isn't a disk that does.
+        let own = [
+            "--audit=required",
+            "--audit-timeout=20s",
+            "--audit-file",
+            &path,
+        ];
         self.with_key(&[&own[..], more].concat())
     }
 

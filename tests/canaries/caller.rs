@@ -119,6 +119,14 @@ impl Caller {
         }
     }
 
+    /// Returns the same caller, who notes elsewhere what it is told.
+    pub fn telling(&self, told: &Told) -> Self {
+        Self {
+            told: told.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Calls an RPC, such as `TokenBroker/Get`.
     pub async fn call(&self, rpc: &str, message: Vec<u8>, within: Duration) -> Option<Vec<u8>> {
         self.call_with(rpc, message, within, &[]).await

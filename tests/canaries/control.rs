@@ -10,7 +10,7 @@ use crate::{
     commands::of_the_settings,
     debugged, redis,
     refusing::{PLACES, Refusing},
-    rpcs::Round,
+    rpcs::{Round, expired},
     secrets::Secrets,
     world::{PATIENCE, Plan, World},
 };
@@ -69,7 +69,7 @@ async fn a_broker_that_leaks_is_caught() {
     for name in names.values() {
         let misnamed = Round {
             provider: name.clone(),
-            expires_at: 1,
+            expires_at: expired(),
             ..Round::good(secrets)
         };
         for (rpc, request) in &misnamed.requests()[..4] {

@@ -134,10 +134,12 @@ pub async fn of_a_full_disk(world: &World) {
         ..Round::good(&world.secrets)
     };
     let (trail, aside) = (world.file("audit.jsonl"), world.file("aside.jsonl"));
-    fs::rename(&trail, &aside).unwrap();
-    symlink("/dev/full", &trail).unwrap();
+    // In one step: the broker would make a file anew that is gone.
+    fs::hard_link(&trail, &aside).unwrap();
+    let full = world.file("full");
+    symlink("/dev/full", &full).unwrap();
+    fs::rename(&full, &trail).unwrap();
     all(&auth, &round, PATIENCE).await;
-    fs::remove_file(&trail).unwrap();
     fs::rename(&aside, &trail).unwrap();
     world.serves().await;
 }

@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeMap, fs};
 
-use testkit::{canary::Search, waiting::until};
+use testkit::{
+    canary::{Search, Sink},
+    waiting::until,
+};
 use tonic::Code;
 
 use crate::{
-    caller::Caller,
+    caller::{Caller, Told},
     panicking::{self, BACKGROUND, LATE, PANICS},
     provider::HANGS,
-    rpcs::Round,
+    rpcs::{Round, expired},
     world::{PATIENCE, Plan, World},
 };
 
@@ -32,7 +35,7 @@ async fn panicking(has_usual_hook: bool) -> World {
 fn round(world: &World, ends: &str) -> Round {
     Round {
         session: format!("{}{ends}{PANICS}", world.secrets.session),
-        expires_at: 1,
+        expires_at: expired(),
         ..Round::good(&world.secrets)
     }
 }
@@ -72,12 +75,15 @@ async fn a_panic_tells_no_secret_and_ends_nothing_but_its_own_call() {
     // A call over the same connection that waits for a provider all the while.
     let meanwhile = Round {
         provider: HANGS.to_owned(),
-        expires_at: 1,
+        expires_at: expired(),
         ..Round::good(&world.secrets)
     };
     assert_eq!(code(&world, &auth, &meanwhile, STORE).await, Code::Ok);
+    // What was told last is the other calls'.
+    let meanwhile_told = Told::default();
     let waits = {
-        let (auth, (rpc, request)) = (auth.clone(), meanwhile.requests().swap_remove(ACCESS));
+        let auth = auth.telling(&meanwhile_told);
+        let (rpc, request) = meanwhile.requests().swap_remove(ACCESS);
         tokio::spawn(async move { auth.call(rpc, request, PATIENCE).await })
     };
     until("the provider is asked", async || {
@@ -126,7 +132,7 @@ async fn a_panic_tells_no_secret_and_ends_nothing_but_its_own_call() {
         assert_eq!(code(&world, &auth, &other, at).await, Code::Ok);
     }
     assert_eq!(waits.await.unwrap(), None);
-    let ends = &world.told.ends()["AccessTokens/GetAccessToken"];
+    let ends = &meanwhile_told.ends()["AccessTokens/GetAccessToken"];
     assert!(!ends.contains("Cancelled"), "{ends:?}");
     // Nothing is held by what panicked.
     let mut held = Vec::new();
@@ -149,6 +155,7 @@ async fn a_panic_tells_no_secret_and_ends_nothing_but_its_own_call() {
     let audit = world.file("audit.jsonl");
     let mut sinks = world.shown_by_the_system();
     let keep = fs::File::open(&audit).unwrap();
+    sinks.push(Sink::new("errors", meanwhile_told.errors()));
     sinks.extend(world.sinks().await);
     let leaks = search.leaks(&sinks);
     assert!(leaks.is_empty(), "{leaks:#?}");

@@ -20,6 +20,8 @@ pub fn start(password: &str) -> RedisServer {
     let lines = [
         format!("requirepass {password}"),
         "appendonly yes".to_owned(),
+        // Otherwise Redis puts a write off while it waits for the disk.
+        "appendfsync no".to_owned(),
         "rdbcompression no".to_owned(),
         "slowlog-log-slower-than 0".to_owned(),
         "slowlog-max-len 100000".to_owned(),

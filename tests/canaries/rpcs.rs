@@ -4,6 +4,7 @@ use testkit::requests::Requests;
 use token_broker::{
     access::Rpc,
     proto::v1::{self, complete_refresh_request::Outcome, precondition::Condition},
+    types::UnixTime,
 };
 
 use crate::secrets::Secrets;
@@ -53,6 +54,11 @@ pub struct Round {
     pub subject: String,
     /// A user that has identities.
     pub known: String,
+}
+
+/// Returns when a token expired, in seconds since the epoch. Its row is kept: one whose token expired long ago ends in a second.
+pub fn expired() -> i64 {
+    UnixTime::now().seconds() - 60
 }
 
 impl Round {

@@ -101,7 +101,7 @@ impl World {
         let path = |name: &str| dir.path().join(name).display().to_string();
         let mut config = format!(
             "backend = \"redis\"\nredis-url = \"{}\"\nredis-password-file = \"{}\"\ntls-cert = \"{}\"\ntls-key = \"{}\"\n\
-             client-ca = \"{}\"\npolicy = \"{}\"\naudit = \"required\"\naudit-file = [\"{}\"]\naudit-key-file = \"{}\"\n\
+             client-ca = \"{}\"\npolicy = \"{}\"\naudit = \"required\"\naudit-timeout = \"20s\"\naudit-file = [\"{}\"]\naudit-key-file = \"{}\"\n\
              traces-endpoint = \"{}\"\ntraces-header-file = \"{}\"\ntraces-one-in = 1\n",
             redis.url(),
             path("redis-password"),
@@ -134,6 +134,9 @@ impl World {
             "127.0.0.1:0",
             "--health-listen",
             "127.0.0.1:0",
+            // A Redis that stands still for a second is one on a busy machine.
+            "--redis-timeout",
+            "5s",
         ];
         let process = BrokerProcess::of(plan.program, &args);
         let world = Self {

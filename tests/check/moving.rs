@@ -1,6 +1,6 @@
 //! Tests a check while a slot moves from one node of a cluster to another, key by key.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use testkit::{
     cluster::{self, Cluster},
@@ -32,7 +32,11 @@ fn plant(tenant: &RedisTenant) {
 /// A key that is being moved is neither gone nor misplaced. No member is removed because of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_moves_under_a_repair() {
-    let cluster = Arc::new(Cluster::start(&cluster::Options::default()));
+    let cluster = Arc::new(Cluster::start(&cluster::Options {
+        // Long enough that no node counts as failed because the machine is busy.
+        node_timeout: Duration::from_secs(15),
+        ..cluster::Options::default()
+    }));
     cluster.settled().await;
     let tenant = RedisTenant::on(&*cluster);
     plant(&tenant);

@@ -25,6 +25,9 @@ use tokio::time::sleep;
 
 use crate::dice::Dice;
 
+/// How long a broker tries to find out what became of a write. It may have to connect first.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What becomes of a write whose answer gets lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -1,5 +1,7 @@
 //! Tests a cluster that tells its clients host names, as clusters behind NAT and with certificates for names do.
 
+use std::time::Duration;
+
 use testkit::{
     broker::request,
     broker_process::BrokerProcess,
@@ -7,8 +9,11 @@ use testkit::{
     launch::Program,
     redis_tenant::RedisTenant,
     rows::*,
-    waiting::until,
+    waiting::{found_within, until},
 };
+
+/// How long a failover may take. An election may have to be repeated.
+const FAILOVER: Duration = Duration::from_secs(60);
 
 /// The broker uses the names, and the names of the servers that take over.
 #[tokio::test(flavor = "multi_thread")]
@@ -37,9 +42,14 @@ async fn follows_names(cluster: &Cluster) {
     process.serving().await;
     let broker = tenant.broker();
     broker.put(&key("s", "p"), &row("u", "at")).await;
-    let primary = cluster.owner_of(slot(&tenant.prefix())).unwrap();
+    let slot = slot(&tenant.prefix());
+    let primary = cluster.owner_of(slot).unwrap();
     cluster.nodes[primary].kill();
-    until("another node takes over", async || {
+    found_within(FAILOVER, "another node takes over", || {
+        cluster.owner_of(slot).filter(|owner| *owner != primary)
+    })
+    .await;
+    until("the broker follows", async || {
         let written = broker.store(request(&key("s", "p"), &row("u", "new")));
         written.await.is_ok()
     })

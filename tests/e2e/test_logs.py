@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from contextlib import contextmanager
 from hashlib import sha256
 
@@ -87,7 +88,7 @@ def test_lines_name_the_tenant_if_there_are_several(tmp_path, tenants):
             known = {"metadata": [("authorization", f"Bearer {tenant}")], "timeout": 10}
             row = {"session_id": "session-secret", "provider": "hub"}
             tokens = api.UpstreamTokens(access_token="at-secret", refresh_token="rt-secret")
-            tokens.expires_at.FromSeconds(1)
+            tokens.expires_at.FromSeconds(int(time.time()) - 60)
             store = api_grpc.TokenBrokerStub(broker.client.channel).Store
             store(api.StoreRequest(**row, tokens=tokens), **known)
             get = access_api_grpc.AccessTokensStub(broker.client.channel).GetAccessToken

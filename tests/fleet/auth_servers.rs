@@ -50,8 +50,18 @@ async fn way_to(fleet: &Arc<Fleet<RedisServer>>, number: usize) -> SocketAddr {
 }
 
 impl Both {
-    async fn start(kind: Kind, settings: &str) -> Arc<Self> {
-        let fleet = Arc::new(Fleet::start(RedisServer::start(), settings).await);
+    async fn start(kind: Kind) -> Arc<Self> {
+        Self::of(kind, Fleet::start(RedisServer::start(), "").await).await
+    }
+
+    /// Starts those that soon take tokens over from each other.
+    async fn start_brief(settings: &str) -> Arc<Self> {
+        let fleet = Fleet::start_brief(RedisServer::start(), settings).await;
+        Self::of(Kind::Coordinated, fleet).await
+    }
+
+    async fn of(kind: Kind, fleet: Fleet<RedisServer>) -> Arc<Self> {
+        let fleet = Arc::new(fleet);
         let ways = [way_to(&fleet, 0).await, way_to(&fleet, 1).await];
         let start = |way| Arc::new(AuthServer::start(kind, &fleet.auth_server_args(way)));
         let replicas = Mutex::new(ways.map(start));
@@ -171,7 +181,7 @@ impl Both {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_servers_and_brokers_redeem_each_refresh_token_once() {
     let size = Size::of(50, 6);
-    let both = Both::start(Kind::Coordinated, "").await;
+    let both = Both::start(Kind::Coordinated).await;
     let sessions = both.fleet.store_expired(size.rows).await;
     let got = agreed(both.all(&sessions, size.callers).await);
     assert_eq!(tokens(&got), size.rows, "{got:?}");
@@ -181,7 +191,7 @@ async fn auth_servers_and_brokers_redeem_each_refresh_token_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_servers_that_ask_nobody_are_caught() {
     let size = Size::of(20, 6);
-    let both = Both::start(Kind::Uncoordinated, "").await;
+    let both = Both::start(Kind::Uncoordinated).await;
     let sessions = both.fleet.store_expired(size.rows).await;
     both.all(&sessions, size.callers).await;
     let happened = both.fleet.provider.happened();
@@ -191,7 +201,7 @@ async fn auth_servers_that_ask_nobody_are_caught() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_second_sending_each_token_in_doubt_was_held_by_an_auth_server_that_was_killed() {
-    let both = Both::start(Kind::Coordinated, "replay = \"never\"").await;
+    let both = Both::start_brief("replay = \"never\"").await;
     let size = Size::of(A_ROUND, 6);
     let (got, held) = both.under_kills(size, Both::kill).await;
     let (happened, in_doubt) = both.told(&got, held);
@@ -202,7 +212,7 @@ async fn without_a_second_sending_each_token_in_doubt_was_held_by_an_auth_server
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_second_sending_a_login_is_lost_only_where_a_killed_auth_server_had_redeemed() {
-    let both = Both::start(Kind::Coordinated, "").await;
+    let both = Both::start_brief("").await;
     let size = Size::of(A_ROUND, 6);
     let (got, held) = both.under_kills(size, Both::kill).await;
     let (happened, in_doubt) = both.told(&got, held);
@@ -214,7 +224,7 @@ async fn with_a_second_sending_a_login_is_lost_only_where_a_killed_auth_server_h
 /// An auth server whose broker is killed tells another one what became of its tokens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_killed_takes_no_auth_server_with_it() {
-    let both = Both::start(Kind::Coordinated, "replay = \"never\"").await;
+    let both = Both::start_brief("replay = \"never\"").await;
     let size = Size::of(A_ROUND, 6);
     let (got, held) = both.under_kills(size, Both::kill_broker).await;
     let (happened, in_doubt) = both.told(&got, held);

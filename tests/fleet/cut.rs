@@ -55,9 +55,9 @@ impl Deployment for Reached {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_sent_is_stored_when_redis_is_there_again() {
     let size = Size::of(100, 4);
-    let fleet = Arc::new(Fleet::start(Reached::start(), "").await);
-    // Longer than it takes to notice that requests are under way, also on a machine under load.
-    fleet.provider.takes(Duration::from_secs(1));
+    let fleet = Arc::new(Fleet::start_brief(Reached::start(), "").await);
+    // Longer than it takes to notice that requests are under way, and much shorter than a request may take.
+    fleet.provider.takes(Duration::from_millis(500));
     let sessions = fleet.store_expired(size.rows).await;
     let cutting = async {
         found("some rows are refreshed", || {

@@ -17,14 +17,22 @@ use crate::{
 const REPLICATED: [&str; 2] = ["--durability=replicated", "--durability-timeout=2s"];
 
 async fn fleet(settings: &[&str]) -> Arc<Fleet<Sentinels>> {
-    let sentinels = Sentinels::start(&Options::default());
+    let sentinels = Sentinels::start(&Options {
+        // The tests say when another server takes over. A primary that stands still for a moment stays the primary.
+        down_after: Duration::from_secs(3),
+        ..Options::default()
+    });
     sentinels.settled().await;
     Arc::new(Fleet::start_with(sentinels, "", settings).await)
 }
 
+async fn primary(fleet: &Fleet<Sentinels>) -> usize {
+    found("the sentinels name a primary", || fleet.redis.primary()).await
+}
+
 /// Kills the primary, and waits until there is another one.
 async fn fail_over(fleet: &Fleet<Sentinels>) {
-    let primary = fleet.redis.primary().unwrap();
+    let primary = primary(fleet).await;
     fleet.redis.servers[primary].kill();
     fleet.redis.successor_of(primary).await;
 }
@@ -54,7 +62,7 @@ async fn no_token_is_redeemed_twice_when_another_redis_takes_over() {
 /// Stores rows, and cuts the primary off from its replicas once these have them. Returns the rows' sessions.
 async fn unheard(fleet: &Fleet<Sentinels>) -> Vec<String> {
     let sessions = fleet.store_expired(10).await;
-    let primary = fleet.redis.primary().unwrap();
+    let primary = primary(fleet).await;
     let mut connection = fleet.redis.servers[primary].raw();
     let mut ask = redis::pipe();
     // WAIT is for the writes of its own connection, and of all that came before.

@@ -19,6 +19,7 @@ use testkit::{
     deployment::{Deployment, Setting},
     oidc_provider::{CLIENT_SECRET, Happened, OidcProvider},
     requests::{store_request, tokens},
+    waiting::until,
 };
 use token_broker::proto::v1::{
     UpstreamTokens, access_tokens_client::AccessTokensClient,
@@ -65,6 +66,12 @@ impl Broker {
     }
 }
 
+/// How long a request to the provider may take, unless a test is about who takes a token over from whom. The outcome of one
+/// that takes longer is unknown.
+const LONG: &str = "20s";
+/// The same where a test is about that. Others take a token over two leases and this time later.
+const BRIEF: &str = "3s";
+
 /// So many fleets run at once, however many tests do. More would only wait for the processor until requests time out.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
@@ -76,6 +83,8 @@ pub struct Fleet<D> {
     dir: TempDir,
     _turn: SemaphorePermit<'static>,
     args: Vec<String>,
+    /// How long a request to the provider may take.
+    timeout: &'static str,
     /// How many rows were stored.
     rows: AtomicUsize,
 }
@@ -88,6 +97,15 @@ impl<D: Deployment> Fleet<D> {
 
     /// Starts three brokers with further arguments.
     pub async fn start_with(redis: D, settings: &str, args: &[&str]) -> Self {
+        Self::start_timed(redis, settings, args, LONG).await
+    }
+
+    /// Starts three brokers that soon take tokens over from each other.
+    pub async fn start_brief(redis: D, settings: &str) -> Self {
+        Self::start_timed(redis, settings, &[], BRIEF).await
+    }
+
+    async fn start_timed(redis: D, settings: &str, args: &[&str], timeout: &'static str) -> Self {
         let turn = TURNS.acquire().await.unwrap();
         let dir = TempDir::new().unwrap();
         Certificates::shared().write_to(dir.path());
@@ -96,7 +114,7 @@ impl<D: Deployment> Fleet<D> {
         let path = |name: &str| dir.path().join(name).display().to_string();
         let config = format!(
             "[providers.idp]\nissuer = {:?}\nclient-id = \"client_secret_basic\"\nclient-secret-file = {:?}\nca-file = {:?}\n\
-             timeout = \"3s\"\nmax-waiters = 100000\nmax-concurrent = 16\nmax-rate = 10000\n{settings}\n",
+             timeout = \"{timeout}\"\nmax-waiters = 100000\nmax-concurrent = 16\nmax-rate = 10000\n{settings}\n",
             provider.issuer(),
             path("secret"),
             path("ca.pem"),
@@ -109,6 +127,7 @@ impl<D: Deployment> Fleet<D> {
             dir,
             _turn: turn,
             args: args.iter().map(ToString::to_string).collect(),
+            timeout,
             rows: AtomicUsize::new(0),
         };
         for number in 0..3 {
@@ -129,6 +148,9 @@ impl<D: Deployment> Fleet<D> {
             "--config".to_owned(),
             config,
             "--max-calls=100000".to_owned(),
+            // A Redis that stands still for a second is one on a busy machine.
+            "--redis-timeout=5s".to_owned(),
+            "--redis-connect-timeout=5s".to_owned(),
         ]);
         args.extend_from_slice(&self.args);
         args.push("--backend=redis".to_owned());
@@ -157,7 +179,7 @@ impl<D: Deployment> Fleet<D> {
             ("client-id", "client_secret_basic".to_owned()),
             ("client-secret-file", path("secret")),
             ("ca-file", path("ca.pem")),
-            ("timeout", "3s".to_owned()),
+            ("timeout", self.timeout.to_owned()),
         ];
         let args = args.map(|(name, value)| format!("-{name}={value}"));
         args.to_vec()
@@ -204,7 +226,11 @@ impl<D: Deployment> Fleet<D> {
                 ..tokens("old", "u")
             };
             let request = store_request(&session_id, "idp", tokens);
-            broker.store().store(request).await.unwrap();
+            // Where writes wait for replicas, these may take longer than the broker waits for them.
+            until("a row is stored", async || {
+                broker.store().store(request.clone()).await.is_ok()
+            })
+            .await;
             sessions.push(session_id);
         }
         sessions

@@ -14,7 +14,7 @@ use token_broker::{
     refresh::{Providers, RevocationFigures, Revocations, WAITING, provider::ProviderOptions},
     store::MemoryStore,
     tokens::{Binding, Precondition, Tokens, Wanted},
-    types::{Origin, Row, Tenant, UnixTime},
+    types::{Origin, Row, Tenant},
 };
 
 use crate::setup::{TOKEN, options_at, server, tokens};
@@ -113,7 +113,7 @@ async fn what_a_refresh_brings_for_a_deleted_row_is_revoked() {
     server.behave(REVOKE, [Behaviour::answer(200, &[], "")]);
     let broker = broker(revoking(&server));
     let expired = Row {
-        expires_at: UnixTime::from_seconds(1_000),
+        expires_at: in_seconds(-60),
         ..row("u", "1")
     };
     let key = key("s", "test");

@@ -66,6 +66,9 @@ impl Process {
         let (config, policy) = (config.display().to_string(), policy.display().to_string());
         let args = [
             "--backend=redis",
+            // A Redis that stands still for a second is one on a busy machine.
+            "--redis-timeout=5s",
+            "--redis-connect-timeout=5s",
             "--redis-url",
             &url,
             "--config",

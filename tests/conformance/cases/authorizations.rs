@@ -119,19 +119,22 @@ pub async fn a_state_is_taken_once<B: Backend>(backend: B) {
 
 /// What has expired is gone, and makes room.
 pub async fn an_authorization_expires<B: Backend>(backend: B) {
+    const TTL: Duration = Duration::from_secs(1);
     let pending = authorizations(&backend);
+    let begun = Instant::now();
     for text in ["x", "y", "z"] {
         let short = NewPending {
-            ttl: Duration::from_secs(1),
+            ttl: TTL,
             ..new_pending(text)
         };
         pending.create(short).await.unwrap();
     }
-    let full = pending.create(new_pending("v")).await;
-    assert!(
-        matches!(full, Err(Error::TooManyPending { .. })),
-        "{full:?}"
-    );
+    match pending.create(new_pending("early")).await {
+        Err(Error::TooManyPending { .. }) => {}
+        // It came so late that one has expired.
+        Ok(_) if begun.elapsed() >= TTL => _ = consume(&pending, "early").await.unwrap(),
+        other => panic!("{other:?}"),
+    }
     let started = Instant::now();
     // There is room for as many as have expired.
     for text in ["u", "v", "w"] {
@@ -139,7 +142,7 @@ pub async fn an_authorization_expires<B: Backend>(backend: B) {
             pending.create(new_pending(text)).await,
             Err(Error::TooManyPending { .. })
         ) {
-            assert!(started.elapsed() < Duration::from_secs(10));
+            assert!(started.elapsed() < Duration::from_secs(20));
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,6 +1,6 @@
 //! Users and identities (guarantees, section 2.3).
 
-use std::{collections::HashSet, env, sync::Arc, time::Duration};
+use std::{collections::HashSet, env, sync::Arc};
 
 use testkit::{broker::Broker, rows::*};
 use token_broker::{
@@ -13,12 +13,12 @@ use tokio::task::{JoinSet, yield_now};
 
 use crate::{
     backend::Backend,
-    forgetful::{Fate, Forgetful},
+    forgetful::{Fate, Forgetful, PATIENCE},
 };
 
 const OPTIONS: UserOptions = UserOptions {
     max_identities: 5,
-    patience: Duration::from_secs(1),
+    patience: PATIENCE,
 };
 
 fn identity(at: &str, subject: &str) -> IdentityKey {

@@ -10,13 +10,13 @@ use testkit::{
 use token_broker::{
     error::Error,
     store::{Identities, Store},
-    tokens::{Precondition, StoreTokens},
+    tokens::{Precondition, Rules, StoreTokens},
     types::{Row, RowKey, StoredRow, Version},
 };
 
 use crate::{
     backend::Backend,
-    forgetful::{Fate, Forgetful},
+    forgetful::{Fate, Forgetful, PATIENCE},
 };
 
 fn silent() -> Row {
@@ -33,7 +33,11 @@ fn forgetful<B: Backend>(
     meanwhile: impl Future<Output = ()> + Send + 'static,
 ) -> Broker<Forgetful<B::Store>> {
     let store = Forgetful::once(backend.store(), fate, meanwhile);
-    Broker::new(store, rules(backend.tenant()))
+    let rules = Rules {
+        patience: PATIENCE,
+        ..rules(backend.tenant())
+    };
+    Broker::new(store, rules)
 }
 
 /// What another caller does after the answer got lost, before the broker tries to find out.
