@@ -140,6 +140,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 mod tests {
     use std::os::unix::net;
 
+    use testkit::stale_socket::leave_stale_socket;
+
     use super::*;
 
     fn rights(path: &Path) -> u32 {
@@ -162,22 +164,9 @@ mod tests {
     async fn a_stale_socket_is_replaced_and_nothing_else_is() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("broker.sock");
-        // A process that was killed leaves its file behind.
-        drop(net::UnixListener::bind(&path).unwrap());
+        leave_stale_socket(&path);
         assert!(path.exists());
-        let begun = Instant::now();
-        let socket = loop {
-            // A process that another test starts may have what listened until it executes its program.
-            match UnixSocket::bind(&path, 0o600).await {
-                Err(error)
-                    if error.kind() == io::ErrorKind::AddrInUse
-                        && begun.elapsed() < Duration::from_secs(20) =>
-                {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                bound => break bound.unwrap(),
-            }
-        };
+        let socket = UnixSocket::bind(&path, 0o600).await.unwrap();
         let second = UnixSocket::bind(&path, 0o600).await.unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         assert!(net::UnixStream::connect(&path).is_ok());
@@ -191,7 +180,7 @@ mod tests {
         // A link is no socket, wherever it leads.
         let link = dir.path().join("link");
         let target = dir.path().join("target");
-        drop(net::UnixListener::bind(&target).unwrap());
+        leave_stale_socket(&target);
         std::os::unix::fs::symlink(&target, &link).unwrap();
         UnixSocket::bind(&link, 0o600).await.unwrap_err();
         assert!(link.is_symlink() && target.exists());

@@ -41,6 +41,7 @@ pub mod security;
 pub mod sentinel;
 pub mod slot_move;
 pub mod snapshot;
+pub mod stale_socket;
 pub mod standalone;
 pub mod switches;
 pub mod token_endpoint;

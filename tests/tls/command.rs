@@ -5,6 +5,7 @@ use std::fs;
 use testkit::{
     authority::{Authority, Wanted},
     broker_process::{BrokerProcess, program},
+    stale_socket::leave_stale_socket,
     waiting::until,
 };
 
@@ -42,7 +43,7 @@ async fn over_tls_with_a_certificate_and_a_name() {
     assert_eq!(health(&["--addr", &plain]).0, 0);
     let no_socket = format!("unix:{}", file("no.sock"));
     let deserted = format!("unix:{}", file("deserted.sock"));
-    drop(std::os::unix::net::UnixListener::bind(file("deserted.sock")).unwrap());
+    leave_stale_socket(file("deserted.sock"));
     // What is said sends the reader to what is wrong.
     for (wrong, sends_to) in [
         (vec!["--addr", &addr], "it serves TLS, which --ca or --tls"),

@@ -9,6 +9,7 @@ use std::{
 use hyper_util::rt::TokioIo;
 use testkit::{
     broker_process::{BrokerProcess, program},
+    stale_socket::leave_stale_socket,
     waiting::until,
 };
 use token_broker::proto::v1::token_broker_client::TokenBrokerClient;
@@ -64,8 +65,7 @@ async fn calls_go_by_a_socket_that_is_gone_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("broker.sock");
     let place = format!("unix:{}", path.display());
-    // A broker that was killed leaves its socket behind.
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    leave_stale_socket(&path);
     let broker = BrokerProcess::listening_at(&["--listen-mode", "660"], &place);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
@@ -88,7 +88,7 @@ fn a_socket_has_a_folder_and_nothing_in_its_way() {
     fs::write(path("file"), "precious").unwrap();
     fs::create_dir(path("folder")).unwrap();
     std::os::unix::fs::symlink("away", path("link")).unwrap();
-    drop(std::os::unix::net::UnixListener::bind(path("stale")).unwrap());
+    leave_stale_socket(path("stale"));
     for (name, code) in [
         ("no/socket", Some(2)),
         ("file/socket", Some(2)),

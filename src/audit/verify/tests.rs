@@ -1,12 +1,14 @@
 //! Damage is found where it is.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, io, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
+use testkit::waiting::found;
 
 use super::*;
 use crate::audit::{
-    Audit, AuditOptions, Destination, Duty, Event, Kind, Names, Rotation, file::numbered,
+    Audit, AuditError, AuditOptions, Destination, Duty, Event, Kind, Names, Rotation,
+    file::numbered,
 };
 
 fn options(path: &Path, size: u64) -> AuditOptions {
@@ -23,9 +25,19 @@ fn options(path: &Path, size: u64) -> AuditOptions {
     }
 }
 
+/// Starts a trail. The one before it has left its file, but a process that another test starts has that file, too, until it
+/// executes its program.
+async fn start(path: &Path, size: u64) -> Audit {
+    let start = || match Audit::start(options(path, size)) {
+        Err(AuditError::Open(_, error)) if error.kind() == io::ErrorKind::ResourceBusy => None,
+        started => Some(started.unwrap()),
+    };
+    found("the file is free", start).await
+}
+
 /// Writes so many events in a run of their own.
 async fn run(path: &Path, size: u64, events: usize) {
-    let audit = Audit::start(options(path, size)).unwrap();
+    let audit = start(path, size).await;
     for _ in 0..events {
         let reservation = audit.reserve().unwrap().unwrap();
         reservation
@@ -240,7 +252,7 @@ async fn a_file_has_one_writer() {
     let other = Audit::start(options(&path, 1 << 20)).unwrap_err();
     assert!(other.to_string().contains("another process"), "{other}");
     one.close(Duration::from_secs(20)).await;
-    Audit::start(options(&path, 1 << 20)).unwrap();
+    start(&path, 1 << 20).await;
 }
 
 /// Hands over so many events.
