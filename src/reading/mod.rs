@@ -147,6 +147,8 @@ fn placed<T>(place: OwnedSemaphorePermit, read: impl FnOnce() -> T) -> impl FnOn
 mod tests {
     use std::sync::mpsc;
 
+    use testkit::waiting::until;
+
     use super::*;
 
     /// Longer than a machine under load takes for what doesn't hang.
@@ -187,10 +189,8 @@ mod tests {
             ..reading.clone()
         };
         assert_eq!(patient.wait(|| 7), Ok(7));
-        // Its thread gives the place back a moment later.
-        while reading.places.available_permits() < MOST {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let is_back = async || reading.places.available_permits() == MOST;
+        until("its thread gives the place back", is_back).await;
         let mut ends = Vec::new();
         for _ in 0..MOST {
             let (end, ended) = mpsc::channel::<()>();

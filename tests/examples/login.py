@@ -15,7 +15,7 @@ from browser import Browser, Page
 from client import EXAMPLES
 from support.client import Client, refusal
 from support.redis import ReservedPort
-from support.waiting import eventually
+from support.log_lines import count_calls
 from tokenbroker.v1 import identities_pb2, identities_pb2_grpc
 from tokenbroker.v1 import pending_authorizations_pb2, pending_authorizations_pb2_grpc
 
@@ -139,15 +139,8 @@ class Site:
 
     def stores(self) -> int:
         """Returns how often anything was stored, under whatever session."""
-        # The broker writes its log in the background, in order. Nobody else makes the call whose line is waited for.
-        marks = self._logged("BeginRefresh")
         with self.client() as client:
-            assert refusal(client.BeginRefresh).code == grpc.StatusCode.INVALID_ARGUMENT
-        eventually("all is logged", lambda: self._logged("BeginRefresh") > marks, within=10)
-        return self._logged("Store")
-
-    def _logged(self, rpc: str) -> int:
-        return (self.folder / "broker.log").read_text().count(f'"rpc":"{rpc}"')
+            return count_calls("Store", client, (self.folder / "broker.log").read_text)
 
     def ends(self, session: str, provider: str) -> float:
         """Returns when a row ends, in seconds since 1970."""

@@ -30,7 +30,6 @@ class World:
     command: str
     redeemed: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
-    marks: int = 0  # How many calls were made that only mark a place in the broker's log.
     end: threading.Event = field(default_factory=threading.Event)  # Ends answers that are late.
 
     def start(self, stack: ExitStack) -> None:
@@ -84,16 +83,9 @@ class World:
 
     def asked(self) -> int:
         """Returns how often the broker was asked for an access token."""
-        from support.waiting import eventually
+        from support.log_lines import count_calls
 
-        # The broker writes its log in the background, in order. Nobody else makes the call whose line is waited for.
-        self.marks += 1
-        self.broker.client.ListUserSessions(user_id="nobody")
-        eventually("all is logged", lambda: self._logged("ListUserSessions") == self.marks, within=10)
-        return self._logged("GetAccessToken")
-
-    def _logged(self, rpc: str) -> int:
-        return sum(f'"rpc":"{rpc}"' in line for line in self.broker.log)
+        return count_calls("GetAccessToken", self.broker.client, lambda: "".join(self.broker.log))
 
     def login(self, provider="idp", access="access", refresh="refresh", lives=3600, **fields) -> tuple[str, str, str]:
         """Stores tokens as after a login. Returns the JWT, the access token and the refresh token."""

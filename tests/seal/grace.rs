@@ -17,7 +17,7 @@ use token_broker::{
     store::redis::maintenance::{progress::Silent, reseal::Reseal},
 };
 
-use crate::{sealed_with, tenant, text};
+use crate::{args_of, sealed_with, tenant, text};
 
 #[tokio::test]
 async fn nothing_is_sealed_in_the_grace_period_that_begins_later() {
@@ -75,18 +75,8 @@ async fn a_start_with_keys_is_refused_in_the_grace_period_and_works_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     write_private(&file, sealing::file(&["k"]));
-    let name = tenant.name().to_string();
-    let keys = file.to_str().unwrap();
-    let url = redis.url();
-    let settings = [
-        "--redis-url",
-        &url,
-        "--redis-timeout=10s",
-        "--tenant",
-        &name,
-        "--seal-keys",
-        keys,
-    ];
+    let [url, timeout, name] = &args_of(&tenant, &redis);
+    let settings = [url, timeout, name, "--seal-keys", file.to_str().unwrap()];
     let mut start = program();
     start
         .args(["serve", "--listen", "127.0.0.1:0"])
@@ -134,16 +124,8 @@ async fn a_start_that_is_refused_begins_no_grace_period() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     write_private(&file, sealing::file(&["k"]));
-    let (name, url) = (tenant.name().to_string(), redis.url());
-    let settings = [
-        "--redis-url",
-        &url,
-        "--redis-timeout=10s",
-        "--tenant",
-        &name,
-        "--seal-keys",
-        file.to_str().unwrap(),
-    ];
+    let [url, timeout, name] = &args_of(&tenant, &redis);
+    let settings = [url, timeout, name, "--seal-keys", file.to_str().unwrap()];
     let mapping = ["--legacy-provider", "oidc=p"];
     for (command, code) in [
         (&["serve", "--listen", "127.0.0.1:0"][..], 3),

@@ -12,6 +12,8 @@ use testkit::{
     waiting::until,
 };
 
+use crate::args_of;
+
 /// A key that is taken away after that is needed by no row. The control is a broker that looks at its file when it is called.
 #[tokio::test]
 async fn a_broker_that_nobody_calls_reads_its_keys_again() {
@@ -21,17 +23,9 @@ async fn a_broker_that_nobody_calls_reads_its_keys_again() {
     let file = dir.path().join("keys");
     let write = |keys: &[&str]| write_private(&file, sealing::file(keys));
     write(&["old"]);
-    let (url, name) = (redis.url(), tenant.name().to_string());
-    let broker = BrokerProcess::start(&[
-        "--backend=redis",
-        "--redis-url",
-        &url,
-        "--redis-timeout=10s",
-        "--tenant",
-        &name,
-        "--seal-keys",
-        file.to_str().unwrap(),
-    ]);
+    let [url, timeout, name] = &args_of(&tenant, &redis);
+    let settings = [url, timeout, name, "--seal-keys", file.to_str().unwrap()];
+    let broker = BrokerProcess::start(&settings);
     broker.serving().await;
     for (before, keys) in [&["old", "new"][..], &["new", "old"]]
         .into_iter()

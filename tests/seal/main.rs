@@ -52,6 +52,15 @@ fn tenant() -> RedisTenant {
     RedisTenant::on(RedisServer::shared())
 }
 
+/// Returns the arguments that lead a program to a tenant. It waits for Redis also on a busy machine.
+fn args_of(tenant: &RedisTenant, redis: &RedisServer) -> [String; 3] {
+    [
+        format!("--redis-url={}", redis.url()),
+        "--redis-timeout=10s".to_owned(),
+        format!("--tenant={}", tenant.name()),
+    ]
+}
+
 /// Returns a row in which every field is set. A new field has to be named here, and so to be set: then `edited` asks for an
 /// edit of it.
 fn full(user: &str, token: &str) -> Row {

@@ -18,7 +18,7 @@ use token_broker::{
 };
 use tokio::time::Instant;
 
-use crate::{sealed_with, tenant, text};
+use crate::{args_of, sealed_with, tenant, text};
 
 fn is_missing<T: std::fmt::Debug>(answer: Result<T, Error>, what: &str) {
     match answer {
@@ -179,15 +179,8 @@ async fn a_broker_without_keys_reads_no_sealed_row() {
 async fn a_broker_without_any_key_tells_that_it_stores_plain_rows() {
     let redis = RedisServer::start();
     let tenant = RedisTenant::on(&redis);
-    let (url, name) = (redis.url(), tenant.name().to_string());
-    let keyless = BrokerProcess::start(&[
-        "--backend=redis",
-        "--redis-url",
-        &url,
-        "--redis-timeout=10s",
-        "--tenant",
-        &name,
-    ]);
+    let args = args_of(&tenant, &redis);
+    let keyless = BrokerProcess::start(&args.each_ref().map(String::as_str));
     keyless.serving().await;
     let mut client = keyless.client().await;
     let told = |log: &str| log.matches("this broker has no sealing keys").count();

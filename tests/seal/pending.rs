@@ -23,7 +23,7 @@ use token_broker::{
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::tenant;
+use crate::{args_of, tenant};
 
 /// What the auth server keeps.
 pub const PAYLOAD: &str = "verifier-of-the-login";
@@ -133,11 +133,9 @@ async fn an_auth_server_is_told_to_come_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("keys");
     write_private(&path, sealing::file(&["old"]));
-    let (url, name) = (RedisServer::shared().url(), tenant.name().to_string());
-    let keys = path.to_str().unwrap();
-    let args = ["--backend", "redis", "--redis-url", &url, "--tenant", &name];
-    let more = ["--redis-timeout=10s", "--seal-keys", keys];
-    let behind = BrokerProcess::start(&[&args[..], &more].concat());
+    let [url, timeout, name] = &args_of(&tenant, RedisServer::shared());
+    let settings = [url, timeout, name, "--seal-keys", path.to_str().unwrap()];
+    let behind = BrokerProcess::start(&settings);
     behind.serving().await;
     let mut client = PendingAuthorizationsClient::new(behind.connect().await);
     let asks = || ConsumeRequest {

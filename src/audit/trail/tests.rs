@@ -4,6 +4,7 @@ use std::{io, sync::mpsc};
 
 use futures_util::FutureExt;
 use serde_json::Value;
+use testkit::waiting::until;
 
 use super::*;
 use crate::audit::{Kind, Written, sink::Partial};
@@ -409,12 +410,9 @@ async fn an_end_without_a_disk_comes_in_time_and_tells_the_loss() {
     disk.set(Some(Fault::Room(0)));
     write(&audit, "A").await.unwrap();
     audit.close(Duration::from_millis(50)).await;
-    let begun = Instant::now();
-    while audit.figures().unwrap().totals().lost == 0 {
-        // A writer that stood still isn't waited for by `close`.
-        assert!(begun.elapsed() < Duration::from_secs(20));
-        tokio::task::yield_now().await;
-    }
+    // A writer that stood still isn't waited for by `close`.
+    let is_told = async || audit.figures().unwrap().totals().lost > 0;
+    until("the loss is told", is_told).await;
     assert_eq!(audit.figures().unwrap().totals().lost, 1);
 }
 
